@@ -1,0 +1,244 @@
+"""The typed configuration of a run: one frozen dataclass per concern, validated where it is made.
+
+``None`` in a field of ``ModelConfig`` means "not given": ``utils/resolve.py`` fills it from the checkpoint, the data's
+manifest or the default, in this order. Everything else is final as parsed. Imports no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from utils.errors import UsageError
+
+ARCHITECTURES = ("resnet50", "resnext101-32x4d", "se-resnext101-32x4d")
+MODES = ("train", "train_and_evaluate", "evaluate", "predict", "training_benchmark", "inference_benchmark")
+TRAINING_MODES = ("train", "train_and_evaluate", "training_benchmark")
+BENCHMARK_MODES = ("training_benchmark", "inference_benchmark")
+DATA_FORMATS = ("NHWC", "NCHW")
+WEIGHT_INITS = ("fan_in", "fan_out")
+SCHEDULES = ("step", "cosine")
+SOURCES = ("tfrecord", "synthetic")
+SYNTHETIC_EPOCH_BATCHES = 1000
+
+
+def require(ok: bool, flag: str, value: Any, allowed: str) -> None:
+    """Raises ``UsageError`` in the project's one wording for a value out of range."""
+    if not ok:
+        raise UsageError(f"--{flag} {value}: must be {allowed}")
+
+
+def _is_fraction(value: float) -> bool:
+    return math.isfinite(value) and 0.0 <= value <= 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duration:
+    """An amount of training, in epochs or in batches."""
+
+    value: int
+    unit: str = "epoch"
+    flag: str = "num_iter"
+
+    def __post_init__(self) -> None:
+        require(self.value > 0, self.flag, self.value, "a positive integer")
+        require(self.unit in ("epoch", "batch"), "iter_unit", self.unit, "epoch or batch")
+
+    def to_steps(self, steps_per_epoch: int) -> int:
+        """The same amount in steps, one step being one update of all replicas together."""
+        return self.value * steps_per_epoch if self.unit == "epoch" else self.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """The network and its label space. ``num_classes`` counts logits; a record's label minus ``label_offset`` is one."""
+
+    architecture: str | None = None
+    num_classes: int | None = None
+    image_size: int | None = None
+    data_format: str = "NHWC"
+    weight_init: str = "fan_out"
+    label_offset: int | None = None
+    class_names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.architecture is not None:
+            require(self.architecture in ARCHITECTURES, "arch", self.architecture, f"one of {', '.join(ARCHITECTURES)}")
+        if self.num_classes is not None:
+            require(self.num_classes > 0, "num_classes", self.num_classes, "a positive integer")
+        if self.image_size is not None:
+            require(self.image_size > 0, "image_size", self.image_size, "a positive integer")
+        require(self.data_format in DATA_FORMATS, "data_format", self.data_format, "NHWC or NCHW")
+        require(self.weight_init in WEIGHT_INITS, "weight_init", self.weight_init, "fan_in or fan_out")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataConfig:
+    """Where examples come from and how they are read."""
+
+    source: str = "tfrecord"
+    data_dir: str | None = None
+    batch_size_per_replica: int = 32
+    class_names_file: str | None = None
+    min_crop_area: float = 0.08
+    max_bad_records: int = 0
+    shuffle_buffer: int = 4096
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        require(self.source in SOURCES, "data_dir", self.source, f"one of {', '.join(SOURCES)}")
+        require(self.batch_size_per_replica > 0, "batch_size", self.batch_size_per_replica, "a positive integer")
+        require(0.0 < self.min_crop_area <= 1.0, "min_crop_area", self.min_crop_area, "above 0 and at most 1")
+        require(self.max_bad_records >= 0, "max_bad_records", self.max_bad_records, "0 or more")
+        if self.source == "synthetic" and self.data_dir is not None:
+            raise UsageError(f"--data_dir {self.data_dir}: synthetic data is used only when no --data_dir is given")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizerConfig:
+    """Stochastic gradient descent with momentum, its schedule and its regularization."""
+
+    learning_rate_per_256: float = 0.1
+    warmup_epochs: float = 5.0
+    schedule: str = "step"
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    label_smoothing: float = 0.0
+    mixup_alpha: float = 0.0
+
+    def __post_init__(self) -> None:
+        rate, warmup, alpha = self.learning_rate_per_256, self.warmup_epochs, self.mixup_alpha
+        require(math.isfinite(rate) and rate >= 0, "lr_init", rate, "a number, 0 or more")
+        require(math.isfinite(warmup) and warmup >= 0, "lr_warmup_epochs", warmup, "a number of epochs, 0 or more")
+        require(self.schedule in SCHEDULES, "cosine_lr", self.schedule, "step or cosine")
+        require(_is_fraction(self.momentum) and self.momentum < 1, "momentum", self.momentum, "at least 0 and below 1")
+        require(
+            math.isfinite(self.weight_decay) and self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more"
+        )
+        smoothing = self.label_smoothing
+        require(_is_fraction(smoothing) and smoothing < 1, "label_smoothing", smoothing, "at least 0 and below 1")
+        require(math.isfinite(alpha) and alpha >= 0, "mixup", alpha, "0 (off) or a positive alpha")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrecisionConfig:
+    """Mixed precision and compilation, as asked for; ``runtime/precision.py`` says what the machine can do of it."""
+
+    amp: bool = False
+    static_loss_scale: float | None = None
+    loss_scaling: bool = True
+    xla: bool = False
+    tf32: bool = True
+
+    def __post_init__(self) -> None:
+        scale = self.static_loss_scale
+        if scale is not None:
+            require(math.isfinite(scale) and scale > 0, "static_loss_scale", scale, "positive, or -1 for dynamic")
+            if not self.amp:
+                raise UsageError(f"--static_loss_scale {scale:g}: only used with --amp, which is not given")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """What this launch does, how long, where its files go, and on which device."""
+
+    mode: str = "train_and_evaluate"
+    duration: Duration = field(default_factory=lambda: Duration(value=1))
+    run_limit: Duration | None = None
+    warmup_steps: int = 50
+    results_dir: str = "."
+    model_dir: str | None = None
+    log_filename: str = "log.json"
+    display_every: int = 10
+    log_level: str = "info"
+    seed: int | None = None
+    deterministic: bool = False
+    export_dir: str | None = None
+    to_predict: str | None = None
+    finetune_checkpoint: str | None = None
+    checkpoint_every: int = 1000
+    keep_checkpoints: int = 5
+    eval_every_epochs: int = 0
+    early_stop_patience: int = 0
+    top_k: int = 5
+    cpu: bool = False
+    gpu_id: int | None = None
+    gpu_memory_fraction: float | None = None
+
+    def __post_init__(self) -> None:
+        require(self.mode in MODES, "mode", self.mode, f"one of {', '.join(MODES)}")
+        require(self.warmup_steps >= 0, "warmup_steps", self.warmup_steps, "0 or more")
+        for flag in ("display_every", "checkpoint_every", "keep_checkpoints", "top_k"):
+            require(getattr(self, flag) > 0, flag, getattr(self, flag), "a positive integer")
+        for flag in ("eval_every_epochs", "early_stop_patience"):
+            require(getattr(self, flag) >= 0, flag, getattr(self, flag), "0 or more")
+        if self.seed is not None:
+            require(0 <= self.seed < 2**31, "seed", self.seed, "at least 0 and below 2^31")
+        if self.gpu_id is not None:
+            require(self.gpu_id >= 0, "gpu_id", self.gpu_id, "0 or more")
+        if self.gpu_memory_fraction is not None:
+            fraction = self.gpu_memory_fraction
+            require(0.0 < fraction <= 1.0, "gpu_memory_fraction", fraction, "above 0 and at most 1")
+        require(
+            bool(self.log_filename) and "/" not in self.log_filename, "log_filename", self.log_filename, "a file name"
+        )
+        self._check_mode()
+
+    def _check_mode(self) -> None:
+        if self.mode == "predict" and not self.to_predict:
+            raise UsageError("--mode predict: needs --to_predict, an image, a folder or a glob")
+        if self.mode != "predict" and self.to_predict is not None:
+            raise UsageError(f"--to_predict {self.to_predict}: only used with --mode predict, not --mode {self.mode}")
+        if self.early_stop_patience and not (self.mode == "train_and_evaluate" and self.eval_every_epochs):
+            raise UsageError(
+                f"--early_stop_patience {self.early_stop_patience}: counts evaluations during training, so it needs "
+                "--mode train_and_evaluate and --eval_every_epochs of at least 1"
+            )
+        if self.eval_every_epochs and self.mode != "train_and_evaluate":
+            raise UsageError(
+                f"--eval_every_epochs {self.eval_every_epochs}: only used with --mode train_and_evaluate, "
+                f"not --mode {self.mode}"
+            )
+        if self.cpu and (self.gpu_id is not None or self.gpu_memory_fraction is not None):
+            raise UsageError("--cpu: contradicts --gpu_id and --gpu_memory_fraction")
+
+    @property
+    def checkpoint_dir(self) -> str:
+        """Where checkpoints are read and written: ``--model_dir``, else ``--results_dir``."""
+        return self.model_dir if self.model_dir else self.results_dir
+
+    @property
+    def is_training(self) -> bool:
+        return self.mode in TRAINING_MODES
+
+    @property
+    def is_benchmark(self) -> bool:
+        return self.mode in BENCHMARK_MODES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExperimentConfig:
+    """Everything that defines a run."""
+
+    task: str = "classification"
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    precision: PrecisionConfig = field(default_factory=PrecisionConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+    def __post_init__(self) -> None:
+        mode = self.run.mode
+        if self.data.source == "synthetic" and not self.run.is_benchmark and mode != "predict":
+            raise UsageError(f"--mode {mode}: needs --data_dir; only the two benchmark modes make data of their own")
+        if self.run.is_benchmark and self.run.duration.unit == "batch":
+            check_benchmark_length(self.run.duration.value, self.run.warmup_steps)
+
+
+def check_benchmark_length(steps: int, warmup_steps: int) -> None:
+    """Raises ``UsageError`` when a benchmark of ``steps`` would have nothing left to measure after its warm-up."""
+    if steps <= warmup_steps:
+        raise UsageError(
+            f"--num_iter gives {steps} steps: must be above --warmup_steps {warmup_steps}, or nothing is measured"
+        )
