@@ -1,0 +1,1 @@
+"""Networks: pure functions from image tensors to tensors, and the tables of their variants."""

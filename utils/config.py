@@ -52,7 +52,10 @@ class Duration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """The network and its label space. ``num_classes`` counts logits; a record's label minus ``label_offset`` is one."""
+    """The network and its label space.
+
+    ``num_classes`` counts logits; the label in a record minus ``label_offset`` is the index of its logit.
+    """
 
     architecture: str | None = None
     num_classes: int | None = None

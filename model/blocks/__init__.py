@@ -1,0 +1,1 @@
+"""Groups of layers that the networks repeat; they take their scope names from the caller."""

@@ -1,0 +1,68 @@
+"""The arguments that all layers of one network share, bound once."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import tensorflow as tf
+
+from model.specs import BatchNormSpec
+
+tf1 = tf.compat.v1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerOptions:
+    """How every layer of a network is built.
+
+    Attributes:
+        data_format: "NHWC" or "NCHW", the layout that the network computes in.
+        training: Whether batch normalization uses and collects the batch's statistics.
+        batch_norm: Constants of batch normalization.
+        weight_init: "fan_in" or "fan_out" of the variance scaling of kernels.
+        compute_dtype: Type of activations and of kernels where they are used. Variables, batch-norm statistics and
+            logits stay float32 whatever it is.
+        grouped_convolution: "native", or "split" where the device has no kernel for groups.
+        seed: Initial values depend on it and on the variable's name, not on the order of construction.
+    """
+
+    data_format: str = "NHWC"
+    training: bool = False
+    batch_norm: BatchNormSpec = field(default_factory=BatchNormSpec)
+    weight_init: str = "fan_out"
+    compute_dtype: tf.DType = tf.float32
+    grouped_convolution: str = "native"
+    seed: int = 0
+
+    @property
+    def channel_axis(self) -> int:
+        return 3 if self.data_format == "NHWC" else 1
+
+    @property
+    def spatial_axes(self) -> tuple[int, int]:
+        return (1, 2) if self.data_format == "NHWC" else (2, 3)
+
+    def strides(self, stride: int) -> list[int]:
+        """The four-element form of one spatial stride."""
+        return [1, stride, stride, 1] if self.data_format == "NHWC" else [1, 1, stride, stride]
+
+
+def variable(name: str, shape: tuple[int, ...], initializer: Any, *, trainable: bool = True) -> tf.Variable:
+    """A float32 variable of the current scope."""
+    return tf1.get_variable(
+        name, shape=shape, dtype=tf.float32, initializer=initializer, trainable=trainable, use_resource=True
+    )
+
+
+def variance_scaling(options: LayerOptions, name: str, *, scale: float, mode: str) -> Any:
+    """Truncated normal scaled by ``scale / fan``, seeded by the variable's full name.
+
+    Source: He et al., Delving Deep into Rectifiers, arXiv:1502.01852.
+    """
+    full_name = f"{tf1.get_variable_scope().name}/{name}"
+    digest = hashlib.sha256(f"{options.seed}:{full_name}".encode()).digest()
+    return tf1.variance_scaling_initializer(
+        scale=scale, mode=mode, distribution="truncated_normal", seed=int.from_bytes(digest[:4], "little") >> 1
+    )

@@ -1,0 +1,36 @@
+"""Squeeze-and-excitation."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from model.layers.dense import dense
+from model.layers.options import LayerOptions, tf1, variance_scaling
+from model.layers.pooling import spatial_mean
+
+
+def squeeze_excitation(inputs: tf.Tensor, ratio: int, options: LayerOptions, *, name: str) -> tf.Tensor:
+    """Scales each channel by a gate in (0, 1) computed from the means of all channels.
+
+    Args:
+        inputs: [N, H, W, C] or [N, C, H, W].
+        ratio: The squeeze has C / ratio channels.
+        options: Shared options.
+        name: Scope that owns ``dense`` and ``dense_1``.
+
+    Source: Hu et al., arXiv:1709.01507, section 3.
+    Differs from the paper: both dense layers have biases.
+    """
+    channels = inputs.shape[options.channel_axis]
+    with tf1.variable_scope(name):
+        gate = spatial_mean(inputs, options)
+        gate = tf.nn.relu(_dense(gate, channels // ratio, options, "dense"))
+        gate = tf.nn.sigmoid(_dense(gate, channels, options, "dense_1"))
+        shape = (-1, 1, 1, channels) if options.data_format == "NHWC" else (-1, channels, 1, 1)
+        return inputs * tf.reshape(gate, shape)
+
+
+def _dense(inputs: tf.Tensor, units: int, options: LayerOptions, name: str) -> tf.Tensor:
+    with tf1.variable_scope(name):
+        initializer = variance_scaling(options, "kernel", scale=1.0, mode="fan_in")
+    return dense(inputs, units, options, initializer, name=name)

@@ -1,0 +1,51 @@
+"""ResNet v1.5, ResNeXt and SE-ResNeXt: one function, the variants being rows of ``model.specs.RESNETS``."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from model.blocks.conv2d_block import conv2d_block
+from model.blocks.resnet_bottleneck_block import bottleneck_block
+from model.layers.dense import dense
+from model.layers.options import LayerOptions, tf1, variance_scaling
+from model.layers.pooling import max_pool, spatial_mean
+from model.specs import ResNetSpec
+
+
+def resnet(images: tf.Tensor, spec: ResNetSpec, num_classes: int, options: LayerOptions) -> dict[str, tf.Tensor]:
+    """Classifies images; its variables live under the scope ``spec.name``.
+
+    Args:
+        images: [N, H, W, 3] float32, normalized. Always NHWC; transposed here where the network computes in NCHW.
+        spec: The architecture.
+        num_classes: Number of logits, K.
+        options: Shared options of the layers.
+
+    Returns:
+        Endpoints: "stem", "stage_0" to "stage_3" in the layout and type of ``options``; "features" [N, C];
+        "logits" and "probabilities" [N, K], float32.
+    """
+    endpoints: dict[str, tf.Tensor] = {}
+    with tf1.variable_scope(spec.name):
+        outputs = tf.cast(images, options.compute_dtype)
+        if options.data_format == "NCHW":
+            outputs = tf.transpose(outputs, [0, 3, 1, 2])
+        outputs = tf.nn.relu(conv2d_block(outputs, spec.stem_width, 7, options, stride=2, name="conv2d"))
+        outputs = endpoints["stem"] = max_pool(outputs, 3, 2, options)
+        for stage, (blocks, width) in enumerate(zip(spec.blocks, spec.widths, strict=True)):
+            for index in range(blocks):
+                stride = 2 if stage > 0 and index == 0 else 1
+                name = f"btlnck_block_{stage}_{index}"
+                outputs = bottleneck_block(outputs, spec, width, options, stride=stride, name=name)
+            endpoints[f"stage_{stage}"] = outputs
+        endpoints["features"] = spatial_mean(outputs, options)
+        endpoints["logits"], endpoints["probabilities"] = _classifier(endpoints["features"], num_classes, options)
+    return endpoints
+
+
+def _classifier(features: tf.Tensor, num_classes: int, options: LayerOptions) -> tuple[tf.Tensor, tf.Tensor]:
+    with tf1.variable_scope("output"):
+        with tf1.variable_scope("dense"):
+            initializer = variance_scaling(options, "kernel", scale=2.0, mode=options.weight_init)
+        logits = tf.cast(dense(features, num_classes, options, initializer), tf.float32)
+        return logits, tf.nn.softmax(logits, name="softmax")
