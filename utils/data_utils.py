@@ -1,0 +1,193 @@
+"""The inputs of training, evaluation, benchmarks and prediction, each as a stream of batches in a graph.
+
+Training reads the same examples in the same order in every run with the same seed, wherever it was interrupted and
+however many processes share the work: file order, record order and augmentation follow from (seed, epoch, index of the
+example in its split) alone, and a resumed run skips what was consumed before anything is decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+import tensorflow as tf
+
+from utils.batching import (
+    PADDING_INDEX,
+    PREFETCHED_BATCHES,
+    STATUS_BAD_LABEL,
+    STATUS_OK,
+    STATUS_PADDING,
+    STATUS_UNDECODABLE,
+    Batch,
+    Example,
+    Input,
+    InputOptions,
+    Position,
+    Rows,
+    Shard,
+    decode_batches,
+    make_input,
+    rows_of_shard,
+)
+from utils.errors import UsageError
+from utils.image_processing import CHANNELS, eval_preprocess, train_preprocess
+
+__all__ = [
+    "STATUS_BAD_LABEL",
+    "STATUS_OK",
+    "STATUS_PADDING",
+    "STATUS_UNDECODABLE",
+    "Batch",
+    "Input",
+    "InputOptions",
+    "Position",
+    "Shard",
+    "eval_input",
+    "image_input",
+    "parse_example",
+    "synthetic_input",
+    "train_input",
+]
+
+# Files read at once, and records taken from one before the next: fixed, since they decide the order of the records.
+INTERLEAVED_FILES = 10
+INTERLEAVED_RECORDS = 8
+
+# Synthetic pixels: truncated normal, roughly as bright and as varied as photographs.
+SYNTHETIC_MEAN, SYNTHETIC_STD = 127.0, 60.0
+
+BOX_KEYS = tuple(f"image/object/bbox/{side}" for side in ("ymin", "xmin", "ymax", "xmax"))
+
+
+class SplitLike(Protocol):
+    """What is needed to know of a split's files; ``utils.manifest.SplitFiles`` is one."""
+
+    @property
+    def paths(self) -> tuple[str, ...]: ...
+
+    @property
+    def counts(self) -> tuple[int, ...]: ...
+
+    @property
+    def offsets(self) -> tuple[int, ...]: ...
+
+    @property
+    def examples(self) -> int: ...
+
+
+class ParsedExample(NamedTuple):
+    """One record: encoded bytes, int64 label as written, ``[G, 4]`` boxes ``[ymin, xmin, ymax, xmax]`` in [0, 1]."""
+
+    encoded: tf.Tensor
+    label: tf.Tensor
+    boxes: tf.Tensor
+
+
+def parse_example(serialized: tf.Tensor) -> ParsedExample:
+    """Reads one serialized ``tf.train.Example``; a missing image is empty bytes, a missing label -1."""
+    features = {
+        "image/encoded": tf.io.FixedLenFeature([], tf.string, ""),
+        "image/class/label": tf.io.FixedLenFeature([], tf.int64, -1),
+        **{key: tf.io.FixedLenSequenceFeature([], tf.float32, allow_missing=True) for key in BOX_KEYS},
+    }
+    parsed = tf.io.parse_single_example(serialized, features)
+    boxes = tf.stack([parsed[key] for key in BOX_KEYS], axis=1)
+    return ParsedExample(parsed["image/encoded"], parsed["image/class/label"], boxes)
+
+
+def train_input(files: SplitLike, options: InputOptions, shard: Shard, start: Position) -> Input:
+    """An endless stream of augmented training batches from ``start`` on.
+
+    Each epoch yields floor(examples / global batch) global batches, no example twice. Every shard reads all records
+    and keeps its rows of each global batch. The shuffle buffer holds encoded records: 4,096 of ImageNet's size take
+    450 MB in each process. Resuming reads, but does not decode, the part of the epoch that was consumed.
+
+    Raises:
+        UsageError: the global batch is larger than the data set.
+    """
+    global_batch = options.batch_size * shard.count
+    if global_batch > files.examples:
+        raise UsageError(
+            f"--batch_size {options.batch_size}: {shard.count} such batch(es) of {global_batch} examples in all are "
+            f"more than the {files.examples} of the training split; must be at most {files.examples // shard.count}"
+        )
+
+    def decode(row: Rows) -> Example:
+        encoded, label, boxes = parse_example(row["serialized"])
+        seed = tf.stack([row["epoch_key"], row["index"]])
+        return Example(train_preprocess(encoded, boxes, seed, options.image_size, options.min_crop_area), label)
+
+    def epoch_rows(epoch: tf.Tensor) -> tf.data.Dataset:
+        key = tf.random.stateless_uniform([], [options.seed, epoch], minval=None, maxval=None, dtype=tf.int64)
+        records = _shuffled_records(files, key, options.shuffle_buffer)
+        records = records.skip(tf.where(tf.equal(epoch, start.epoch), tf.constant(start.example, tf.int64), 0))
+        records = records.map(lambda index, record: {"index": index, "serialized": record, "epoch_key": key})
+        return rows_of_shard(records, options.batch_size, shard)
+
+    epochs = tf.data.Dataset.counter(start.epoch, dtype=tf.int64)
+    return make_input(decode_batches(epochs.flat_map(epoch_rows), decode, options))
+
+
+def _shuffled_records(files: SplitLike, key: tf.Tensor, shuffle_buffer: int) -> tf.data.Dataset:
+    """The ``(index in the split, record)`` pairs of a split in an order that depends on the int64 ``key`` alone."""
+    order = tf.argsort(tf.random.stateless_uniform([len(files.paths)], tf.stack([key, 0])))
+    paths, offsets = tf.constant(files.paths), tf.constant(files.offsets[: len(files.paths)], tf.int64)
+    records = tf.data.Dataset.from_tensor_slices((tf.gather(paths, order), tf.gather(offsets, order))).interleave(
+        lambda path, offset: tf.data.TFRecordDataset(path).enumerate(start=offset),
+        cycle_length=INTERLEAVED_FILES,
+        block_length=INTERLEAVED_RECORDS,
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    buffer = min(shuffle_buffer, files.examples)
+    return records.shuffle(buffer, seed=key, reshuffle_each_iteration=False)
+
+
+def eval_input(files: SplitLike, options: InputOptions, shard: Shard) -> Input:
+    """One pass over a split, every example exactly once, ended by ``tf.errors.OutOfRangeError``.
+
+    Every shard yields ceil(examples / global batch) batches; what is missing in the last ones is padding.
+    """
+
+    def decode(row: Rows) -> Example:
+        encoded, label, _ = parse_example(row["serialized"])
+        return Example(eval_preprocess(encoded, options.image_size), label)
+
+    records = tf.data.TFRecordDataset(list(files.paths)).enumerate()
+    records = records.map(lambda index, record: {"index": index, "serialized": record})
+    rows = rows_of_shard(_padded(records, options.batch_size * shard.count), options.batch_size, shard)
+    return make_input(decode_batches(rows, decode, options))
+
+
+def image_input(images: Iterable[bytes], options: InputOptions) -> Input:
+    """One pass over encoded images without labels, preprocessed as for evaluation; ``batch.targets`` is empty.
+
+    Empty bytes are an image that could not be read: its row has the status UNDECODABLE. The last batch is padded.
+    """
+
+    def decode(row: Rows) -> Example:
+        image = eval_preprocess(row["serialized"], options.image_size)
+        return Example(image, tf.constant(options.label_offset, tf.int64))
+
+    encoded = tf.data.Dataset.from_generator(lambda: iter(images), output_signature=tf.TensorSpec([], tf.string))
+    records = encoded.enumerate().map(lambda index, record: {"index": index, "serialized": record})
+    rows = rows_of_shard(_padded(records, options.batch_size), options.batch_size, Shard())
+    batches = decode_batches(rows, decode, options)
+    return make_input(batches.map(lambda batch: batch._replace(targets={})))
+
+
+def _padded(records: tf.data.Dataset, multiple: int) -> tf.data.Dataset:
+    """Appends ``multiple - 1`` rows of padding: complete batches then cover every record, the rest is only padding."""
+    padding = {"index": tf.constant(PADDING_INDEX, tf.int64), "serialized": tf.constant(b"")}
+    return records.concatenate(tf.data.Dataset.from_tensors(padding).repeat(multiple - 1))
+
+
+def synthetic_input(options: InputOptions) -> Input:
+    """The same seeded batch for ever: noise with the brightness of photographs, labels uniform over the classes."""
+    count, size = options.batch_size, options.image_size
+    seed = tf.constant([options.seed, 0], tf.int64)
+    images = tf.random.stateless_truncated_normal([count, size, size, CHANNELS], seed, SYNTHETIC_MEAN, SYNTHETIC_STD)
+    labels = tf.random.stateless_uniform([count], tf.add(seed, [0, 1]), 0, options.num_classes, tf.int32)
+    batch = Batch(images, {"labels": labels}, tf.zeros([count], tf.int32), tf.range(count, dtype=tf.int64))
+    return make_input(tf.data.Dataset.from_tensors(batch).repeat().prefetch(PREFETCHED_BATCHES))

@@ -1,0 +1,150 @@
+"""Decode, crop, resize, flip and normalize images: the only home of the mean, the standard deviation and the grid.
+
+Images are RGB in the range 0..255 until ``normalize``, which runs once, inside a task's graph. ``H`` and ``W`` are the
+height and width of the encoded image in pixels. All randomness is stateless: the same seed gives the same pixels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+MEAN_RGB = (123.68, 116.28, 103.53)
+STD_RGB = (58.395, 57.120, 57.385)
+CHANNELS = 3
+
+MAX_CROP_AREA = 1.0
+CROP_ASPECT_RANGE = (3 / 4, 4 / 3)  # width over height
+MIN_OBJECT_COVERED = 0.1
+CROP_ATTEMPTS = 100
+
+# Evaluation resizes the shorter side to size * 256 / 224 and cuts out the center: 256 and 224 at the usual size.
+EVAL_RESIZE, EVAL_CROP = 256, 224
+
+JPEG_OPTIONS = {"channels": CHANNELS, "dct_method": "INTEGER_FAST", "fancy_upscaling": False}
+
+
+def normalize(images: tf.Tensor) -> tf.Tensor:
+    """Subtracts the mean of each channel and divides by its standard deviation.
+
+    Args:
+        images: ``[N, H, W, 3]`` float32, RGB in 0..255.
+    """
+    mean = tf.constant(MEAN_RGB, dtype=images.dtype)
+    std = tf.constant(STD_RGB, dtype=images.dtype)
+    return (images - mean) / std
+
+
+def resize_bilinear_legacy(image: tf.Tensor, height: Any, width: Any) -> tf.Tensor:
+    """Resizes ``[H, W, 3]`` to ``[height, width, 3]`` float32; the one place where the sampling grid is chosen.
+
+    Output pixel ``i`` samples the input at ``i * H / height``, without half-pixel centers, aligned corners or
+    antialiasing: weights trained on this grid lose accuracy when they are evaluated on another.
+    """
+    resized = tf.raw_ops.ResizeBilinear(
+        images=image[tf.newaxis], size=tf.stack([height, width]), align_corners=False, half_pixel_centers=False
+    )
+    return resized[0]
+
+
+def decode_full(encoded: tf.Tensor) -> tf.Tensor:
+    """Decodes a whole JPEG, PNG, BMP or single-frame GIF to ``[H, W, 3]`` uint8.
+
+    Raises:
+        tf.errors.InvalidArgumentError: at run time, when the bytes are none of these or end early.
+    """
+    image = tf.cond(
+        tf.io.is_jpeg(encoded),
+        lambda: tf.io.decode_jpeg(encoded, **JPEG_OPTIONS),
+        lambda: tf.io.decode_png(encoded, channels=CHANNELS),
+    )
+    image.set_shape([None, None, CHANNELS])
+    return image
+
+
+def decode_and_random_crop(
+    encoded: tf.Tensor, boxes: tf.Tensor, seed: tf.Tensor, size: int, min_area: float
+) -> tf.Tensor:
+    """Decodes a random part of an image and resizes it to ``[size, size, 3]`` float32.
+
+    The part covers ``min_area`` to all of the area, has an aspect ratio of 3/4 to 4/3 and covers at least a tenth of
+    some box; where 100 attempts find none, it is the whole image. Of a JPEG only that part is decoded.
+
+    Args:
+        encoded: scalar bytes.
+        boxes: ``[G, 4]`` float32, ``[ymin, xmin, ymax, xmax]`` in [0, 1]; without any, the whole image is the box.
+        seed: ``[2]`` integers.
+        size: side of the result in pixels.
+        min_area: smallest share of the area, above 0 and at most 1.
+    """
+    is_jpeg = tf.io.is_jpeg(encoded)
+
+    def part_of_jpeg() -> tf.Tensor:
+        begin, extent = _random_window(tf.io.extract_jpeg_shape(encoded), boxes, seed, min_area)
+        return tf.io.decode_and_crop_jpeg(encoded, tf.concat([begin[:2], extent[:2]], axis=0), **JPEG_OPTIONS)
+
+    def part_of_other() -> tf.Tensor:
+        image = tf.io.decode_png(encoded, channels=CHANNELS)
+        begin, extent = _random_window(tf.shape(image), boxes, seed, min_area)
+        return tf.slice(image, begin, extent)
+
+    part = tf.cond(is_jpeg, part_of_jpeg, part_of_other)
+    part.set_shape([None, None, CHANNELS])
+    return resize_bilinear_legacy(part, size, size)
+
+
+def _random_window(shape: tf.Tensor, boxes: tf.Tensor, seed: tf.Tensor, min_area: float) -> tuple[tf.Tensor, tf.Tensor]:
+    """A random window as ``(begin, extent)``: ``[y, x, 0]`` and ``[height, width, -1]`` in pixels."""
+    boxes = tf.clip_by_value(boxes, 0.0, 1.0)
+    ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=1)
+    # The sampling op refuses a whole image for one degenerate box, and records in the wild have such boxes.
+    boxes = tf.boolean_mask(boxes, (ymin < ymax) & (xmin < xmax))
+    begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
+        shape,
+        boxes[tf.newaxis],
+        seed=seed,
+        min_object_covered=MIN_OBJECT_COVERED,
+        aspect_ratio_range=CROP_ASPECT_RANGE,
+        area_range=(min_area, MAX_CROP_AREA),
+        max_attempts=CROP_ATTEMPTS,
+        use_image_if_no_bounding_boxes=True,
+    )
+    return begin, extent
+
+
+def train_preprocess(encoded: tf.Tensor, boxes: tf.Tensor, seed: tf.Tensor, size: int, min_area: float) -> tf.Tensor:
+    """A random crop of an image, mirrored left to right half of the time: ``[size, size, 3]`` float32, RGB in 0..255.
+
+    Arguments as in ``decode_and_random_crop``.
+    """
+    crop_seed, flip_seed = tf.unstack(tf.random.split(seed, 2))
+    image = decode_and_random_crop(encoded, boxes, crop_seed, size, min_area)
+    return tf.image.stateless_random_flip_left_right(image, flip_seed)
+
+
+def eval_preprocess(encoded: tf.Tensor, size: int) -> tf.Tensor:
+    """The center of an image: shorter side to ``int(size * 256 / 224)``, then the middle ``size`` x ``size`` pixels.
+
+    Returns ``[size, size, 3]`` float32, RGB in 0..255.
+    """
+    image = decode_full(encoded)
+    height, width = eval_resized_shape(tf.shape(image)[0], tf.shape(image)[1], size)
+    image = resize_bilinear_legacy(image, height, width)
+    image = tf.slice(image, [(height - size) // 2, (width - size) // 2, 0], [size, size, CHANNELS])
+    image.set_shape([size, size, CHANNELS])
+    return image
+
+
+def eval_resized_shape(height: tf.Tensor, width: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Height and width, in pixels, to which evaluation resizes an image before its central crop of ``size``.
+
+    Both sides are multiplied in float32 by ``int(size * 256 / 224) / shorter side`` and truncated. The ratio comes
+    first, so that the shorter side may end a pixel short (255 instead of 256), as in the original: its weights were
+    evaluated on exactly these pixels. Below ``size`` 7 that pixel is one of the crop's: there the side is ``size``.
+    """
+    target = tf.constant(size * EVAL_RESIZE // EVAL_CROP, tf.float32)
+    height, width = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
+    ratio = target / tf.minimum(height, width)
+    new_height, new_width = tf.cast(height * ratio, tf.int32), tf.cast(width * ratio, tf.int32)
+    return tf.maximum(new_height, size), tf.maximum(new_width, size)
