@@ -1,0 +1,52 @@
+"""``tf.train.Example`` messages written in the protobuf wire format, so that no worker imports TensorFlow (no TF).
+
+Only what records need: features of bytes, floats and integers, in the order of their names, as TensorFlow's own
+deterministic serialization writes them.
+
+Source: tensorflow/core/example/{example,feature}.proto; protobuf.dev/programming-guides/encoding.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+
+Value = bytes | int | Sequence[int] | Sequence[float]
+
+_BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3  # fields of Feature
+_LENGTH_DELIMITED = 2
+
+
+def _varint(value: int) -> bytes:
+    value &= 0xFFFFFFFFFFFFFFFF  # a negative int64 is its two's complement
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return _varint(number << 3 | _LENGTH_DELIMITED) + _varint(len(content)) + content
+
+
+def _feature(value: Value) -> bytes:
+    if isinstance(value, bytes):
+        return _field(_BYTES_LIST, _field(1, value))
+    numbers = [value] if isinstance(value, int) else list(value)
+    if any(isinstance(number, float) for number in numbers):
+        return _field(_FLOAT_LIST, _field(1, struct.pack(f"<{len(numbers)}f", *numbers)))
+    return _field(_INT64_LIST, _field(1, b"".join(_varint(int(number)) for number in numbers)))
+
+
+def encode_example(features: Mapping[str, Value]) -> bytes:
+    """A serialized ``tf.train.Example``.
+
+    Args:
+        features: One value each: bytes, an integer, or a list that is not empty of integers or of floats.
+    """
+    entries = (
+        _field(1, _field(1, name.encode()) + _field(2, _feature(value))) for name, value in sorted(features.items())
+    )
+    return _field(1, b"".join(entries))
