@@ -8,7 +8,7 @@ example in its split) alone, and a resumed run skips what was consumed before an
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -32,6 +32,7 @@ from utils.batching import (
 )
 from utils.errors import UsageError
 from utils.image_processing import CHANNELS, eval_preprocess, train_preprocess
+from utils.manifest import SplitFiles
 
 __all__ = [
     "STATUS_BAD_LABEL",
@@ -43,10 +44,12 @@ __all__ = [
     "InputOptions",
     "Position",
     "Shard",
+    "eval_batches",
     "eval_input",
     "image_input",
     "parse_example",
     "synthetic_input",
+    "train_batches",
     "train_input",
 ]
 
@@ -58,22 +61,6 @@ INTERLEAVED_RECORDS = 8
 SYNTHETIC_MEAN, SYNTHETIC_STD = 127.0, 60.0
 
 BOX_KEYS = tuple(f"image/object/bbox/{side}" for side in ("ymin", "xmin", "ymax", "xmax"))
-
-
-class SplitLike(Protocol):
-    """What is needed to know of a split's files; ``utils.manifest.SplitFiles`` is one."""
-
-    @property
-    def paths(self) -> tuple[str, ...]: ...
-
-    @property
-    def counts(self) -> tuple[int, ...]: ...
-
-    @property
-    def offsets(self) -> tuple[int, ...]: ...
-
-    @property
-    def examples(self) -> int: ...
 
 
 class ParsedExample(NamedTuple):
@@ -96,7 +83,12 @@ def parse_example(serialized: tf.Tensor) -> ParsedExample:
     return ParsedExample(parsed["image/encoded"], parsed["image/class/label"], boxes)
 
 
-def train_input(files: SplitLike, options: InputOptions, shard: Shard, start: Position) -> Input:
+def train_input(files: SplitFiles, options: InputOptions, shard: Shard, start: Position) -> Input:
+    """The input of training: ``train_batches`` in the current graph."""
+    return make_input(train_batches(files, options, shard, start))
+
+
+def train_batches(files: SplitFiles, options: InputOptions, shard: Shard, start: Position) -> tf.data.Dataset:
     """An endless stream of augmented training batches from ``start`` on.
 
     Each epoch yields floor(examples / global batch) global batches, no example twice. Every shard reads all records
@@ -109,7 +101,7 @@ def train_input(files: SplitLike, options: InputOptions, shard: Shard, start: Po
     global_batch = options.batch_size * shard.count
     if global_batch > files.examples:
         raise UsageError(
-            f"--batch_size {options.batch_size}: {shard.count} such batch(es) of {global_batch} examples in all are "
+            f"--batch_size {options.batch_size}: a step takes {global_batch} examples on {shard.count} replica(s), "
             f"more than the {files.examples} of the training split; must be at most {files.examples // shard.count}"
         )
 
@@ -119,6 +111,7 @@ def train_input(files: SplitLike, options: InputOptions, shard: Shard, start: Po
         return Example(train_preprocess(encoded, boxes, seed, options.image_size, options.min_crop_area), label)
 
     def epoch_rows(epoch: tf.Tensor) -> tf.data.Dataset:
+        tf.compat.v1.set_random_seed(0)  # of this function's graph: shuffling must not depend on the seed of the outer
         key = tf.random.stateless_uniform([], [options.seed, epoch], minval=None, maxval=None, dtype=tf.int64)
         records = _shuffled_records(files, key, options.shuffle_buffer)
         records = records.skip(tf.where(tf.equal(epoch, start.epoch), tf.constant(start.example, tf.int64), 0))
@@ -126,13 +119,13 @@ def train_input(files: SplitLike, options: InputOptions, shard: Shard, start: Po
         return rows_of_shard(records, options.batch_size, shard)
 
     epochs = tf.data.Dataset.counter(start.epoch, dtype=tf.int64)
-    return make_input(decode_batches(epochs.flat_map(epoch_rows), decode, options))
+    return decode_batches(epochs.flat_map(epoch_rows), decode, options)
 
 
-def _shuffled_records(files: SplitLike, key: tf.Tensor, shuffle_buffer: int) -> tf.data.Dataset:
+def _shuffled_records(files: SplitFiles, key: tf.Tensor, shuffle_buffer: int) -> tf.data.Dataset:
     """The ``(index in the split, record)`` pairs of a split in an order that depends on the int64 ``key`` alone."""
     order = tf.argsort(tf.random.stateless_uniform([len(files.paths)], tf.stack([key, 0])))
-    paths, offsets = tf.constant(files.paths), tf.constant(files.offsets[: len(files.paths)], tf.int64)
+    paths, offsets = tf.constant(files.paths), tf.constant(files.offsets, tf.int64)
     records = tf.data.Dataset.from_tensor_slices((tf.gather(paths, order), tf.gather(offsets, order))).interleave(
         lambda path, offset: tf.data.TFRecordDataset(path).enumerate(start=offset),
         cycle_length=INTERLEAVED_FILES,
@@ -144,7 +137,12 @@ def _shuffled_records(files: SplitLike, key: tf.Tensor, shuffle_buffer: int) -> 
     return records.shuffle(buffer, seed=key, reshuffle_each_iteration=False)
 
 
-def eval_input(files: SplitLike, options: InputOptions, shard: Shard) -> Input:
+def eval_input(files: SplitFiles, options: InputOptions, shard: Shard) -> Input:
+    """The input of evaluation: ``eval_batches`` in the current graph."""
+    return make_input(eval_batches(files, options, shard))
+
+
+def eval_batches(files: SplitFiles, options: InputOptions, shard: Shard) -> tf.data.Dataset:
     """One pass over a split, every example exactly once, ended by ``tf.errors.OutOfRangeError``.
 
     Every shard yields ceil(examples / global batch) batches; what is missing in the last ones is padding.
@@ -157,7 +155,7 @@ def eval_input(files: SplitLike, options: InputOptions, shard: Shard) -> Input:
     records = tf.data.TFRecordDataset(list(files.paths)).enumerate()
     records = records.map(lambda index, record: {"index": index, "serialized": record})
     rows = rows_of_shard(_padded(records, options.batch_size * shard.count), options.batch_size, shard)
-    return make_input(decode_batches(rows, decode, options))
+    return decode_batches(rows, decode, options)
 
 
 def image_input(images: Iterable[bytes], options: InputOptions) -> Input:

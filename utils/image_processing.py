@@ -21,7 +21,9 @@ CROP_ATTEMPTS = 100
 
 # Evaluation resizes the shorter side to size * 256 / 224 and cuts out the center: 256 and 224 at the usual size.
 EVAL_RESIZE, EVAL_CROP = 256, 224
+MAX_EVAL_ASPECT = 32
 
+JPEG_END = b"\xff\xd9"
 JPEG_OPTIONS = {"channels": CHANNELS, "dct_method": "INTEGER_FAST", "fancy_upscaling": False}
 
 
@@ -63,10 +65,8 @@ def decode_full(encoded: tf.Tensor) -> tf.Tensor:
     return image
 
 
-def decode_and_random_crop(
-    encoded: tf.Tensor, boxes: tf.Tensor, seed: tf.Tensor, size: int, min_area: float
-) -> tf.Tensor:
-    """Decodes a random part of an image and resizes it to ``[size, size, 3]`` float32.
+def decode_and_random_crop(encoded: tf.Tensor, boxes: tf.Tensor, seed: tf.Tensor, min_area: float) -> tf.Tensor:
+    """Decodes a random part of an image: ``[h, w, 3]`` uint8.
 
     The part covers ``min_area`` to all of the area, has an aspect ratio of 3/4 to 4/3 and covers at least a tenth of
     some box; where 100 attempts find none, it is the whole image. Of a JPEG only that part is decoded.
@@ -75,23 +75,23 @@ def decode_and_random_crop(
         encoded: scalar bytes.
         boxes: ``[G, 4]`` float32, ``[ymin, xmin, ymax, xmax]`` in [0, 1]; without any, the whole image is the box.
         seed: ``[2]`` integers.
-        size: side of the result in pixels.
         min_area: smallest share of the area, above 0 and at most 1.
     """
-    is_jpeg = tf.io.is_jpeg(encoded)
 
     def part_of_jpeg() -> tf.Tensor:
         begin, extent = _random_window(tf.io.extract_jpeg_shape(encoded), boxes, seed, min_area)
         return tf.io.decode_and_crop_jpeg(encoded, tf.concat([begin[:2], extent[:2]], axis=0), **JPEG_OPTIONS)
 
     def part_of_other() -> tf.Tensor:
-        image = tf.io.decode_png(encoded, channels=CHANNELS)
+        image = decode_full(encoded)
         begin, extent = _random_window(tf.shape(image), boxes, seed, min_area)
         return tf.slice(image, begin, extent)
 
-    part = tf.cond(is_jpeg, part_of_jpeg, part_of_other)
+    # A JPEG that ends early is decoded as a whole: else its upper parts would pass, and it be bad in some epochs only.
+    is_whole_jpeg = tf.io.is_jpeg(encoded) & tf.equal(tf.strings.substr(encoded, -2, 2), JPEG_END)
+    part = tf.cond(is_whole_jpeg, part_of_jpeg, part_of_other)
     part.set_shape([None, None, CHANNELS])
-    return resize_bilinear_legacy(part, size, size)
+    return part
 
 
 def _random_window(shape: tf.Tensor, boxes: tf.Tensor, seed: tf.Tensor, min_area: float) -> tuple[tf.Tensor, tf.Tensor]:
@@ -114,13 +114,17 @@ def _random_window(shape: tf.Tensor, boxes: tf.Tensor, seed: tf.Tensor, min_area
 
 
 def train_preprocess(encoded: tf.Tensor, boxes: tf.Tensor, seed: tf.Tensor, size: int, min_area: float) -> tf.Tensor:
-    """A random crop of an image, mirrored left to right half of the time: ``[size, size, 3]`` float32, RGB in 0..255.
+    """A random crop, mirrored left to right half of the time, then resized: ``[size, size, 3]`` float32 in 0..255.
 
-    Arguments as in ``decode_and_random_crop``.
+    Mirroring comes before resizing, as in the original: the grid is not symmetric, so the order changes pixels.
+    Arguments as in ``decode_and_random_crop``; ``size`` is the side of the result in pixels.
     """
     crop_seed, flip_seed = tf.unstack(tf.random.split(seed, 2))
-    image = decode_and_random_crop(encoded, boxes, crop_seed, size, min_area)
-    return tf.image.stateless_random_flip_left_right(image, flip_seed)
+    part = decode_and_random_crop(encoded, boxes, crop_seed, min_area)
+    part = tf.image.stateless_random_flip_left_right(part, flip_seed)
+    image = resize_bilinear_legacy(part, size, size)
+    image.set_shape([size, size, CHANNELS])
+    return image
 
 
 def eval_preprocess(encoded: tf.Tensor, size: int) -> tf.Tensor:
@@ -128,12 +132,24 @@ def eval_preprocess(encoded: tf.Tensor, size: int) -> tf.Tensor:
 
     Returns ``[size, size, 3]`` float32, RGB in 0..255.
     """
-    image = decode_full(encoded)
-    height, width = eval_resized_shape(tf.shape(image)[0], tf.shape(image)[1], size)
+    image = _without_far_ends(decode_full(encoded))
+    shape = tf.shape(image)
+    height, width = eval_resized_shape(shape[0], shape[1], size)
     image = resize_bilinear_legacy(image, height, width)
     image = tf.slice(image, [(height - size) // 2, (width - size) // 2, 0], [size, size, CHANNELS])
     image.set_shape([size, size, CHANNELS])
     return image
+
+
+def _without_far_ends(image: tf.Tensor) -> tf.Tensor:
+    """Cuts an image longer than 32 times its width (or wider) down to that: only its center will be seen.
+
+    Resized as a whole, an image of 1 x 10,000 pixels would take 8 GB. No other image is touched.
+    """
+    shape = tf.shape(image)[:2]
+    kept = tf.minimum(shape, MAX_EVAL_ASPECT * tf.reduce_min(shape))
+    begin = (shape - kept) // 2
+    return tf.slice(image, [begin[0], begin[1], 0], [kept[0], kept[1], CHANNELS])
 
 
 def eval_resized_shape(height: tf.Tensor, width: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -141,7 +157,7 @@ def eval_resized_shape(height: tf.Tensor, width: tf.Tensor, size: int) -> tuple[
 
     Both sides are multiplied in float32 by ``int(size * 256 / 224) / shorter side`` and truncated. The ratio comes
     first, so that the shorter side may end a pixel short (255 instead of 256), as in the original: its weights were
-    evaluated on exactly these pixels. Below ``size`` 7 that pixel is one of the crop's: there the side is ``size``.
+    evaluated on exactly these pixels. Where even ``size`` is not reached (only below 7), the side is ``size``.
     """
     target = tf.constant(size * EVAL_RESIZE // EVAL_CROP, tf.float32)
     height, width = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
