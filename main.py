@@ -1,0 +1,27 @@
+"""Trains, evaluates, predicts with and benchmarks image classifiers: ``python main.py --help``."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from runtime.environment import environment_for
+from utils.cmdline_helper import parse
+from utils.errors import EXIT_USAGE, UsageError
+
+
+def main(arguments: list[str]) -> int:
+    """Runs one launch and returns its exit status."""
+    try:
+        command = parse(arguments, os.environ)
+    except UsageError as error:
+        print(f"main.py: error: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    os.environ.update(environment_for(command.config, os.environ))
+    from runtime.launch import launch  # imports TensorFlow, which reads the environment once
+
+    return launch(command)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,39 @@
+"""Which checkpoint is the best so far, and whether training still gets better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Best:
+    """The highest value of a metric so far.
+
+    Attributes:
+        step: Where it was reached; -1 before the first evaluation.
+        value: The value.
+        evaluations_since: Evaluations that were no better since.
+    """
+
+    step: int = -1
+    value: float = float("-inf")
+    evaluations_since: int = 0
+
+    def after(self, step: int, value: float) -> Best:
+        """The state after one more evaluation; an equal value is no improvement."""
+        if value > self.value:
+            return Best(step=step, value=value)
+        return Best(step=self.step, value=self.value, evaluations_since=self.evaluations_since + 1)
+
+    def exhausted(self, patience: int) -> bool:
+        """Whether ``patience`` evaluations in a row were no better; a patience of 0 never ends."""
+        return 0 < patience <= self.evaluations_since
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(stored: Mapping[str, Any] | None) -> Best:
+        return Best() if stored is None else Best(**stored)

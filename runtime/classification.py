@@ -1,0 +1,242 @@
+"""Image classification: the only place that knows network, data and loss of this task together."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from model.layers.options import LayerOptions
+from model.resnet import resnet
+from model.specs import RESNETS
+from utils.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Position, Shard
+from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig
+from utils.data_utils import eval_input, synthetic_input, train_input
+from utils.errors import RunError
+from utils.image_processing import MEAN_RGB, STD_RGB, normalize
+from utils.manifest import SplitFiles
+from utils.optimizers import l2_loss
+from utils.tfrecord_file import read_record
+
+MIXUP_PURPOSE = 1
+TensorMap = dict[str, Any]
+
+
+class Classification:
+    """The classification task of a resolved configuration.
+
+    Args:
+        config: Architecture, class count, image size and label offset are set.
+        splits: Files by split; a split without any is synthetic.
+        seed: Seed of everything random.
+        layers: How the network's layers are built; ``training`` is set here.
+        replicas: Number of processes, which synthetic epochs scale with.
+    """
+
+    metric = "top1_accuracy"
+
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        splits: Mapping[str, SplitFiles],
+        seed: int,
+        layers: LayerOptions,
+        replicas: int = 1,
+    ) -> None:
+        self._config = config
+        self._splits = splits
+        self._seed = seed
+        self._layers = layers
+        self._replicas = replicas
+        self._spec = RESNETS[_set(config.model.architecture)]
+        self.num_classes: int = _set(config.model.num_classes)
+
+    def num_examples(self, split: str) -> int:
+        if split in self._splits:
+            return self._splits[split].examples
+        return SYNTHETIC_EPOCH_BATCHES * self._config.data.batch_size_per_replica * self._replicas
+
+    def input_options(self) -> InputOptions:
+        """How the examples of this task are read."""
+        model, data = self._config.model, self._config.data
+        return InputOptions(
+            image_size=_set(model.image_size),
+            batch_size=data.batch_size_per_replica,
+            num_classes=self.num_classes,
+            label_offset=_set(model.label_offset),
+            seed=self._seed,
+            min_crop_area=data.min_crop_area,
+            threads=data.threads,
+            shuffle_buffer=data.shuffle_buffer,
+        )
+
+    def input(self, split: str, shard: Shard, start: Position) -> Input:
+        files, options = self._splits.get(split), self.input_options()
+        if files is None:
+            return synthetic_input(options)
+        if split == "train":
+            return train_input(files, options, shard, start)
+        return eval_input(files, options, shard)
+
+    def describe_bad_example(self, split: str, index: int, status: int) -> str:
+        path, number = self._splits[split].locate(index)
+        where = f"{path}, record {number}"
+        if status == STATUS_BAD_LABEL:
+            first = _set(self._config.model.label_offset)
+            return (
+                f"{where}: label {_label_in(path, number)} is outside {first}..{first + self.num_classes - 1} "
+                f"(--num_classes {self.num_classes})"
+            )
+        return f"{where}: the image does not decode"
+
+    def normalize(self, images: Any) -> Any:
+        return normalize(images)
+
+    def prepare(self, batch: Batch, step: Any) -> tuple[Any, TensorMap]:
+        optimizer = self._config.optimizer
+        images = normalize(batch.images)
+        labels = smoothed_one_hot(batch.targets["labels"], self.num_classes, optimizer.label_smoothing)
+        if optimizer.mixup_alpha > 0:
+            seed = tf.stack([tf.constant(self._seed * 2 + MIXUP_PURPOSE, tf.int64), step])
+            images, labels = mixup(images, labels, batch.mask, optimizer.mixup_alpha, seed)
+        return images, {"probabilities": labels}
+
+    def forward(self, images: Any, *, training: bool) -> TensorMap:
+        layers = dataclasses.replace(self._layers, training=training, batch_norm=self._spec.batch_norm)
+        return resnet(images, self._spec, self.num_classes, layers)
+
+    def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any) -> TensorMap:
+        per_example = tf.nn.softmax_cross_entropy_with_logits(
+            labels=tf.stop_gradient(targets["probabilities"]), logits=endpoints["logits"]
+        )
+        return {"cross_entropy": tf.reduce_sum(per_example * mask) / tf.maximum(tf.reduce_sum(mask), 1.0)}
+
+    def weight_decay(self, variables: Sequence[Any]) -> Any:
+        return l2_loss(variables, self._config.optimizer.weight_decay)
+
+    def outputs(self, endpoints: TensorMap, targets: TensorMap) -> TensorMap:
+        return {"logits": endpoints["logits"], "labels": targets["labels"]}
+
+    def predictions(self, endpoints: TensorMap) -> TensorMap:
+        return {
+            "classes": tf.argmax(endpoints["logits"], axis=1, output_type=tf.int32, name="ArgMax"),
+            "probabilities": endpoints["probabilities"],
+        }
+
+    def evaluator(self) -> ClassificationEvaluator:
+        return ClassificationEvaluator(self._config.run.top_k)
+
+    def metadata(self) -> dict[str, Any]:
+        model = self._config.model
+        return {
+            "task": "classification",
+            "architecture": model.architecture,
+            "num_classes": model.num_classes,
+            "class_names": None if model.class_names is None else list(model.class_names),
+            "label_offset": model.label_offset,
+            "image_size": model.image_size,
+            "preprocessing": {"mean_rgb": list(MEAN_RGB), "std_rgb": list(STD_RGB), "range": [0, 255]},
+        }
+
+
+def smoothed_one_hot(labels: Any, num_classes: int, smoothing: float) -> Any:
+    """Targets [N, K]: ``1 - smoothing`` for the label, and ``smoothing`` spread evenly over all K classes.
+
+    Source: Szegedy et al., Rethinking the Inception Architecture, arXiv:1512.00567, section 7.
+    """
+    spread = smoothing / num_classes
+    return tf.one_hot(labels, num_classes, on_value=1.0 - smoothing + spread, off_value=spread)
+
+
+def mixup(images: Any, labels: Any, mask: Any, alpha: float, seed: Any) -> tuple[Any, Any]:
+    """Blends each example with its mirror in the batch, by a share drawn from Beta(alpha, alpha) for each row.
+
+    Rows that do not count, and rows whose partner does not, stay as they are.
+
+    Args:
+        images: [N, H, W, C], normalized.
+        labels: [N, K], smoothed.
+        mask: [N], 1 for examples that count.
+        alpha: Parameter of the distribution, above 0.
+        seed: int64 [2], the same for the same step of the same run.
+
+    Source: Zhang et al., mixup, arXiv:1710.09412. Differs from the paper: one share a row, not one a batch.
+    """
+    count = tf.shape(images)[0]
+    first, second = (
+        tf.random.stateless_gamma([count], seed + tf.constant([0, offset], tf.int64) * 2**31, alpha=alpha)
+        for offset in (1, 2)
+    )
+    total = first + second
+    share = tf.where(total > 0, first / tf.where(total > 0, total, 1.0), 0.5)
+    share = tf.where(mask * tf.reverse(mask, [0]) > 0, share, 1.0)
+    wide, narrow = tf.reshape(share, [-1, 1, 1, 1]), tf.reshape(share, [-1, 1])
+    images = wide * images + (1.0 - wide) * tf.reverse(images, [0])
+    return images, narrow * labels + (1.0 - narrow) * tf.reverse(labels, [0])
+
+
+class ClassificationEvaluator:
+    """Top-1, top-5 and top-k accuracy and the mean cross-entropy of a split, each example once."""
+
+    def __init__(self, top_k: int) -> None:
+        self._ks = sorted({1, 5, top_k})
+        self._hits = dict.fromkeys(self._ks, 0)
+        self._images = 0
+        self._cross_entropy = 0.0
+
+    def update(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Adds a batch.
+
+        Args:
+            arrays: "logits" [N, K] and "labels" [N].
+
+        Raises:
+            RunError: A logit is not finite, so that no ranking means anything.
+        """
+        logits = np.asarray(arrays["logits"], np.float64)
+        labels = np.asarray(arrays["labels"])
+        if not np.isfinite(logits).all():
+            raise RunError("the network's logits are not finite: the weights are damaged or the precision too low")
+        rows = np.arange(len(labels))
+        truth = logits[rows, labels][:, None]
+        before = np.arange(logits.shape[1])[None, :] < labels[:, None]
+        rank = (logits > truth).sum(axis=1) + ((logits == truth) & before).sum(axis=1)
+        for k in self._ks:
+            self._hits[k] += int((rank < k).sum())
+        peak = logits.max(axis=1)
+        log_sum = np.log(np.exp(logits - peak[:, None]).sum(axis=1)) + peak
+        self._cross_entropy += float((log_sum - truth[:, 0]).sum())
+        self._images += len(labels)
+
+    def merge(self, other: ClassificationEvaluator) -> None:
+        for k in self._ks:
+            self._hits[k] += other._hits[k]
+        self._cross_entropy += other._cross_entropy
+        self._images += other._images
+
+    def result(self) -> dict[str, float]:
+        """Accuracies as fractions, the loss, and the number of images; k beyond the class count counts every image.
+
+        Raises:
+            RunError: No example was seen.
+        """
+        if not self._images:
+            raise RunError("no image could be evaluated")
+        accuracies = {f"top{k}_accuracy": self._hits[k] / self._images for k in self._ks}
+        return {**accuracies, "loss": self._cross_entropy / self._images, "images": self._images}
+
+
+def _label_in(path: str, record_number: int) -> int:
+    """The label as written in a record."""
+    features = tf.train.Example.FromString(read_record(path, record_number)).features.feature
+    return int(features["image/class/label"].int64_list.value[0])
+
+
+def _set(value: Any) -> Any:
+    """A field that resolving has filled."""
+    if value is None:
+        raise ValueError("the configuration is not resolved")
+    return value

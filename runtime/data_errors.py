@@ -1,0 +1,37 @@
+"""Turns TensorFlow's errors about data and memory into sentences that name the file and the flag."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import tensorflow as tf
+
+from utils.errors import RunError
+from utils.manifest import SplitFiles
+from utils.tfrecord_file import find_bad_record
+
+
+@contextmanager
+def readable_data_errors(splits: Mapping[str, SplitFiles]) -> Iterator[None]:
+    """Raises ``RunError`` in place of the errors that damaged records and full memory cause."""
+    try:
+        yield
+    except tf.errors.DataLossError as error:
+        raise RunError(_damaged_record(splits)) from error
+    except tf.errors.ResourceExhaustedError as error:
+        raise RunError(f"out of memory: a smaller --batch_size or --image_size needs less ({_first(error)})") from error
+
+
+def _damaged_record(splits: Mapping[str, SplitFiles]) -> str:
+    for files in splits.values():
+        for path in files.paths:
+            found = find_bad_record(path)
+            if found is not None:
+                number, fault = found
+                return f"{path}, record {number}: {fault}; write the file again (--data_dir)"
+    return "a record was damaged when it was read, and is whole now: check the disk or network of --data_dir"
+
+
+def _first(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0][:200]

@@ -1,0 +1,92 @@
+"""Evaluation: a checkpoint's metrics over a split, each example counted once, and the speed it went at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from runtime.graphs import build_eval_graph
+from runtime.loop import run_loop
+from runtime.setup import Setup
+from runtime.task import Evaluator
+from runtime.trainer import foreign_checkpoint
+from utils.batching import STATUS_OK, Position, Shard
+from utils.checkpoints import match_variables, restore
+from utils.errors import RunError
+from utils.hooks.hook import Hook, StepRecord
+
+tf1 = tf.compat.v1
+
+
+class Evaluation:
+    """The evaluation graph and session of a process, used for as many checkpoints as come along."""
+
+    def __init__(self, setup: Setup, shard: Shard | None = None) -> None:
+        self._setup = setup
+        graph = tf.Graph()
+        with graph.as_default():
+            data = setup.task.input("validation", shard or Shard(), Position())
+        self.graph = build_eval_graph(setup.task, data, graph)
+        self._session = tf1.Session(graph=graph, config=setup.session_config)
+        self._session.run(self.graph.initializer)
+
+    def close(self) -> None:
+        self._session.close()
+
+    def load(self, prefix: Path) -> None:
+        """Takes the weights of a checkpoint.
+
+        Raises:
+            RunError: It is damaged, or of another network.
+        """
+        load_weights(self._session, self.graph, prefix)
+
+    def run(self, hooks: Sequence[Hook], batches: int | None = None, *, repeat: bool = False) -> dict[str, float]:
+        """Evaluates the split, or ``batches`` of it, and returns the metrics.
+
+        Args:
+            hooks: Observers.
+            batches: Stop after so many.
+            repeat: Begin the split again until there were ``batches``.
+        """
+        evaluator = self._setup.task.evaluator()
+        watchers = [*hooks, _EvaluatorHook(evaluator)]
+        step = 0
+        while True:
+            self._session.run(self.graph.input.initializer)
+            done = run_loop(self._session, self.graph, watchers, start=step, last=batches)
+            ended = done in (step, batches) or any(hook.wants_stop for hook in hooks)
+            step = done
+            if ended or not repeat:
+                return evaluator.result()
+
+
+class _EvaluatorHook(Hook):
+    """Gives the rows that hold real examples to an evaluator."""
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self._evaluator = evaluator
+
+    def after_step(self, record: StepRecord) -> None:
+        real = np.asarray(record.values["status"]) == STATUS_OK
+        rows: Mapping[str, Any] = {name: np.asarray(value)[real] for name, value in record.values.items()}
+        self._evaluator.update(rows)
+
+
+def load_weights(session: Any, graph: Any, prefix: Path) -> None:
+    """Restores all of a graph's variables.
+
+    Raises:
+        RunError: The checkpoint is damaged, or lacks one of them, or has another shape.
+    """
+    found = match_variables(prefix, graph.variables)
+    if found.reshaped:
+        name, stored, wanted = found.reshaped[0]
+        raise RunError(f"{prefix}: {name} has shape {list(stored)}, not {list(wanted)} (--num_classes, --arch)")
+    if found.missing:
+        raise RunError(foreign_checkpoint(prefix, found.missing[0], found.unused))
+    restore(session, graph.saver, prefix)

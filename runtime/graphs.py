@@ -1,0 +1,112 @@
+"""Any task's three graphs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from runtime.plan import TrainingPlan
+from runtime.precision import Precision
+from runtime.task import EvalGraph, PredictGraph, Task, TrainGraph
+from utils.batching import Input, Position, Shard
+from utils.config import ExperimentConfig
+from utils.hvd_utils import Communicator
+from utils.optimizers import LossScale, momentum_update
+
+tf1 = tf.compat.v1
+
+
+def build_train_graph(
+    task: Task,
+    config: ExperimentConfig,
+    plan: TrainingPlan,
+    precision: Precision,
+    communicator: Communicator,
+    start: Position,
+) -> TrainGraph:
+    """Composes input, network, losses, schedule and update."""
+    with tf.Graph().as_default() as graph:
+        data = task.input("train", _shard(communicator), start)
+        step = _global_step()
+        before = tf.identity(step.read_value())
+        images, targets = task.prepare(data.batch, before)
+        losses = task.losses(task.forward(images, training=True), targets, data.batch.mask)
+        l2_loss = task.weight_decay(tf1.trainable_variables())
+        total = tf.add_n([*losses.values(), l2_loss])
+        learning_rate = tf.cast(plan.schedule.rate(tf.cast(before, tf.float64), tf), tf.float32)
+        update = momentum_update(
+            total,
+            step,
+            learning_rate,
+            momentum=config.optimizer.momentum,
+            loss_scale=LossScale(precision.static_loss_scale, dynamic=precision.dynamic_loss_scale),
+            average=communicator.average,
+        )
+        with tf.control_dependencies([update.operation]):
+            after = step.read_value()
+        scalars = {**losses, "l2_loss": l2_loss, "total_loss": total, "learning_rate": learning_rate}
+        if precision.dynamic_loss_scale or precision.static_loss_scale is not None:
+            scalars["loss_scale"] = update.loss_scale
+        variables = tuple(tf1.global_variables())
+        return TrainGraph(
+            graph=graph,
+            step=after,
+            global_step=step,
+            scalars=scalars,
+            input=data,
+            initializer=tf1.variables_initializer(variables),
+            finite={v.op.name: tf.reduce_all(tf.math.is_finite(v)) for v in variables if v.dtype.is_floating},
+            variables=variables,
+            saver=_saver(variables),
+        )
+
+
+def build_eval_graph(task: Task, data: Input, graph: Any) -> EvalGraph:
+    """Composes an input that was built in ``graph`` with the network's outputs."""
+    with graph.as_default():
+        endpoints = task.forward(task.normalize(data.batch.images), training=False)
+        variables = tuple(tf1.global_variables())
+        return EvalGraph(
+            graph=graph,
+            outputs=task.outputs(endpoints, data.batch.targets),
+            input=data,
+            variables=variables,
+            initializer=tf1.variables_initializer(variables),
+            saver=_saver(variables),
+        )
+
+
+def build_predict_graph(task: Task, graph: Any, images: Any, data: Input | None = None) -> PredictGraph:
+    """Composes raw ``images``, a placeholder or those of ``data``, with the network's predictions."""
+    with graph.as_default():
+        endpoints = task.forward(task.normalize(images), training=False)
+        variables = tuple(tf1.global_variables())
+        return PredictGraph(
+            graph=graph,
+            images=images,
+            predictions=task.predictions(endpoints),
+            input=data,
+            variables=variables,
+            saver=_saver(variables),
+        )
+
+
+def _shard(communicator: Communicator) -> Shard:
+    return Shard(index=communicator.rank, count=communicator.size)
+
+
+def _global_step() -> Any:
+    return tf1.get_variable(
+        "global_step",
+        shape=(),
+        dtype=tf.int64,
+        initializer=tf1.zeros_initializer(),
+        trainable=False,
+        use_resource=True,
+        collections=[tf1.GraphKeys.GLOBAL_VARIABLES, tf1.GraphKeys.GLOBAL_STEP],
+    )
+
+
+def _saver(variables: tuple[Any, ...]) -> Any:
+    return tf1.train.Saver(list(variables), max_to_keep=None)

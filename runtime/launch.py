@@ -1,0 +1,52 @@
+"""One launch from parsed command to exit status."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from pathlib import Path
+
+from runtime.runner import Runner
+from runtime.setup import set_up
+from utils.cmdline_helper import Command, to_flags
+from utils.dllogger_utils import PARAMETER, open_log
+from utils.errors import EXIT_FAILED, EXIT_USAGE, RunError, UsageError
+from utils.hooks.progress import console
+from utils.hvd_utils import communicator
+from utils.versions import versions
+
+_log = logging.getLogger("main")
+
+
+def launch(command: Command) -> int:
+    """Runs the command; returns the exit status, after a sentence on standard error where it is not 0."""
+    config = command.config
+    logging.basicConfig(
+        level=config.run.log_level.upper(), stream=console(sys.stderr), format="%(levelname)s: %(message)s", force=True
+    )
+    for note in command.notes:
+        _log.warning("%s", note)
+    try:
+        return _launch(command)
+    except UsageError as error:
+        _log.critical("%s", error)
+        return EXIT_USAGE
+    except RunError as error:
+        _log.critical("%s", error)
+        return EXIT_FAILED
+    except OSError as error:  # the disk or the folders under a run's feet
+        _log.critical("%s: %s", error.filename or config.run.results_dir, error.strerror)
+        return EXIT_FAILED
+
+
+def _launch(command: Command) -> int:
+    run = command.config.run
+    processes = communicator(os.environ)
+    log_path = Path(run.results_dir) / run.log_filename if processes.rank == 0 else None
+    with contextlib.closing(open_log(log_path, console() if processes.rank == 0 else None)) as logger:
+        setup = set_up(command.config, processes)
+        facts = {"precision": setup.precision.name, **versions()}
+        logger.log(PARAMETER, {**to_flags(setup.config), **facts, "seed": setup.seed})
+        return Runner(setup, processes, logger).run()

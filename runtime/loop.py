@@ -1,0 +1,53 @@
+"""The loop: batches through a graph, observed by hooks. The same for every task and every mode."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from utils.hooks.hook import Hook, StepRecord
+
+
+def run_loop(session: Any, graph: Any, hooks: Sequence[Hook], *, start: int, last: int | None) -> int:
+    """Runs batches until step ``last``, the end of the input, or a hook's wish to stop.
+
+    Args:
+        session: Where the graph's variables and input are initialized.
+        graph: A graph of ``runtime.task``; where its fetches hold "step" that value counts, else batches do.
+        hooks: Observers, called in order.
+        start: The step before the first batch.
+        last: The step to stop at, or None.
+
+    Returns:
+        The last step done.
+    """
+    step, fetches = start, graph.fetches()
+    try:
+        for hook in hooks:
+            hook.begin(start, last)
+        done = time.perf_counter()
+        while (last is None or step < last) and not any(hook.wants_stop for hook in hooks):
+            began = time.perf_counter()
+            try:
+                values = session.run(fetches)
+            except tf.errors.OutOfRangeError:
+                break
+            ended = time.perf_counter()
+            step = int(values.pop("step", step + 1))
+            record = StepRecord(
+                step=step,
+                run_seconds=ended - began,
+                seconds=ended - done,
+                wait_seconds=float(values.pop("wait_seconds")),
+                values=values,
+            )
+            done = ended
+            for hook in hooks:
+                hook.after_step(record)
+    finally:
+        for hook in hooks:
+            hook.end()
+    return step

@@ -1,0 +1,77 @@
+"""Step arithmetic: how long a run is, where this launch starts and ends. Integers only, no TensorFlow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from utils.config import ExperimentConfig, check_benchmark_length
+from utils.errors import UsageError
+from utils.learning_rate import Schedule, make_schedule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingPlan:
+    """A run in steps, one step being one update of all replicas together.
+
+    Attributes:
+        num_examples: Examples of the training split.
+        global_batch: Examples a step, over all replicas.
+        steps_per_epoch: floor(num_examples / global_batch).
+        total_steps: Length of the whole run, over all its launches; the schedule's length too.
+        schedule: The learning rate by step.
+        warmup_batches: Batches of a launch that its measurements leave out.
+    """
+
+    num_examples: int
+    global_batch: int
+    steps_per_epoch: int
+    total_steps: int
+    schedule: Schedule
+    warmup_batches: int
+
+    def last_step(self, config: ExperimentConfig, start: int) -> int:
+        """Where a launch that starts at ``start`` ends."""
+        limit = config.run.run_limit
+        if limit is None:
+            return self.total_steps
+        return min(self.total_steps, start + limit.to_steps(self.steps_per_epoch))
+
+
+def plan_training(config: ExperimentConfig, num_examples: int, processes: int) -> TrainingPlan:
+    """Turns the run's durations into steps.
+
+    Raises:
+        UsageError: The global batch is larger than the data, or a benchmark has nothing left to measure.
+    """
+    batch = config.data.batch_size_per_replica
+    global_batch = batch * processes
+    steps_per_epoch = num_examples // global_batch
+    if steps_per_epoch == 0:
+        raise UsageError(
+            f"--batch_size {batch}: the global batch of {global_batch} is larger than the {num_examples} training "
+            f"examples in {config.data.data_dir}"
+        )
+    total_steps = config.run.duration.to_steps(steps_per_epoch)
+    launch = config.run.run_limit.to_steps(steps_per_epoch) if config.run.run_limit else total_steps
+    return TrainingPlan(
+        num_examples=num_examples,
+        global_batch=global_batch,
+        steps_per_epoch=steps_per_epoch,
+        total_steps=total_steps,
+        schedule=make_schedule(
+            config.optimizer, global_batch=global_batch, steps_per_epoch=steps_per_epoch, total_steps=total_steps
+        ),
+        warmup_batches=measured_warmup(config, min(launch, total_steps)),
+    )
+
+
+def measured_warmup(config: ExperimentConfig, batches: int) -> int:
+    """How many of ``batches`` the measurements leave out: in benchmarks what was asked for, else a tenth at most.
+
+    Raises:
+        UsageError: A benchmark would have nothing left to measure.
+    """
+    if config.run.is_benchmark:
+        check_benchmark_length(batches, config.run.warmup_steps)
+        return config.run.warmup_steps
+    return min(config.run.warmup_steps, batches // 10)

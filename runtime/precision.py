@@ -1,0 +1,67 @@
+"""What ``--amp`` means on this machine: a compute type for the layers, and a loss scale."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from utils.config import PrecisionConfig
+
+BFLOAT16_FEATURES = frozenset({"avx512_bf16", "amx_bf16"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Precision:
+    """How numbers are held.
+
+    Attributes:
+        compute_dtype: Type of activations, and of kernels where they are used; variables, batch-norm statistics,
+            softmax and loss are float32.
+        static_loss_scale: Factor on the loss before differentiation, or None.
+        dynamic_loss_scale: Whether a scale is adapted instead.
+        note: A sentence where the machine cannot give what was asked for, else "".
+    """
+
+    compute_dtype: Any
+    static_loss_scale: float | None = None
+    dynamic_loss_scale: bool = False
+    note: str = ""
+
+    @property
+    def name(self) -> str:
+        """The type's name, as results are labelled with it."""
+        return str(self.compute_dtype.name)
+
+
+def choose_precision(config: PrecisionConfig, *, gpu: bool, cpu_features: frozenset[str]) -> Precision:
+    """float16 on GPUs, bfloat16 on CPUs with instructions for it, float32 with a note elsewhere or without ``amp``.
+
+    bfloat16 has float32's range, so that it needs no dynamic scale; a static one that was asked for is applied.
+    """
+    if not config.amp:
+        return Precision(compute_dtype=tf.float32)
+    static = config.static_loss_scale if config.loss_scaling else None
+    if gpu:
+        dynamic = config.loss_scaling and static is None
+        return Precision(compute_dtype=tf.float16, static_loss_scale=static, dynamic_loss_scale=dynamic)
+    if cpu_features & BFLOAT16_FEATURES:
+        return Precision(compute_dtype=tf.bfloat16, static_loss_scale=static)
+    return Precision(
+        compute_dtype=tf.float32,
+        static_loss_scale=static,
+        note="--amp: this machine has neither a GPU nor a CPU with bfloat16 instructions (avx512_bf16 or amx_bf16); "
+        "computing in float32",
+    )
+
+
+def cpu_features() -> frozenset[str]:
+    """Names of the instruction sets of an x86 CPU, as Linux spells them; empty where they cannot be read."""
+    info = Path("/proc/cpuinfo")
+    if platform.machine() not in ("x86_64", "AMD64") or not info.exists():
+        return frozenset()
+    lines = (line for line in info.read_text(encoding="utf-8").splitlines() if line.startswith("flags"))
+    return frozenset(next(lines, "").partition(":")[2].split())

@@ -1,0 +1,178 @@
+"""Prediction for image files: a table on the console, ``predictions.json`` and ``predictions.csv``."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import io
+import json
+import logging
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from runtime.evaluation import load_weights
+from runtime.graphs import build_predict_graph
+from runtime.loop import run_loop
+from runtime.setup import Setup
+from utils.atomic_file import write_atomically
+from utils.batching import STATUS_OK, STATUS_PADDING
+from utils.data_utils import image_input
+from utils.errors import EXIT_DONE, EXIT_SOME_SKIPPED, RunError
+from utils.hooks.hook import Hook, StepRecord
+from utils.hooks.progress import ProgressHook
+from utils.image_files import UnreadableImage, load_rgb
+
+tf1 = tf.compat.v1
+_log = logging.getLogger(__name__)
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm"})
+READERS = 4
+READ_AHEAD = 64
+UNDECODABLE = "the image does not decode"
+
+
+def predict_files(setup: Setup, checkpoint: Path, stop: Hook) -> int:
+    """Classifies what ``--to_predict`` names and writes the results to ``--results_dir``.
+
+    Args:
+        setup: Network, classes, flags.
+        checkpoint: Prefix of the weights.
+        stop: Ends the loop early where it wants to.
+
+    Returns:
+        The exit status: 3 where a file could not be read.
+    """
+    run = setup.config.run
+    files = list_images(str(run.to_predict))
+    reader = _Reader(files)
+    graph = tf.Graph()
+    with graph.as_default():
+        data = image_input(reader, setup.task.input_options())
+    predict = build_predict_graph(setup.task, graph, data.batch.images, data)
+    rows = _RowsHook(files, reader, setup.config.model.class_names, min(run.top_k, setup.task.num_classes))
+    with tf1.Session(graph=graph, config=setup.session_config) as session:
+        load_weights(session, predict, checkpoint)
+        session.run(data.initializer)
+        run_loop(session, predict, [rows, ProgressHook("predict"), stop], start=0, last=None)
+    _write(Path(run.results_dir), rows.rows)
+    print(_table(rows.rows))
+    failed = sum("error" in row for row in rows.rows)
+    if failed:
+        _log.warning("%d of %d files could not be read; they are listed with their reasons", failed, len(files))
+    return EXIT_SOME_SKIPPED if failed else EXIT_DONE
+
+
+def list_images(pattern: str) -> list[Path]:
+    """The files that an image, a folder (recursively) or a glob stands for, sorted.
+
+    Raises:
+        RunError: There are none.
+    """
+    path = Path(pattern)
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        found = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+        if not found:
+            raise RunError(f"--to_predict {pattern}: the folder holds no image ({' '.join(sorted(IMAGE_SUFFIXES))})")
+        return found
+    found = [p for p in map(Path, sorted(glob.glob(pattern, recursive=True))) if p.is_file()]  # noqa: PTH207
+    if not found:
+        raise RunError(f"--to_predict {pattern}: no such image or folder, and a glob that matches no file")
+    return found
+
+
+class _Reader:
+    """Reads files ahead in threads and yields their encoded images in order; empty bytes where one cannot be read."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = files
+        self.reasons: dict[int, str] = {}
+
+    def __iter__(self) -> Iterator[bytes]:
+        with ThreadPoolExecutor(READERS) as pool:
+            pending: deque[Future[bytes]] = deque()
+            for number in range(len(self._files)):
+                pending.append(pool.submit(self._read, number))
+                if len(pending) > READ_AHEAD:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+
+    def _read(self, number: int) -> bytes:
+        try:
+            return load_rgb(self._files[number]).data
+        except UnreadableImage as error:
+            self.reasons[number] = error.reason
+            return b""
+
+
+class _RowsHook(Hook):
+    """Turns batches of probabilities into one row a file."""
+
+    def __init__(self, files: Sequence[Path], reader: _Reader, names: Sequence[str] | None, top_k: int) -> None:
+        self._files = files
+        self._reader = reader
+        self._names = names
+        self._top_k = top_k
+        self.rows: list[dict[str, Any]] = []
+
+    def after_step(self, record: StepRecord) -> None:
+        for status, index, probabilities in zip(
+            record.values["status"], record.values["index"], record.values["probabilities"], strict=True
+        ):
+            if status == STATUS_PADDING:
+                continue
+            row: dict[str, Any] = {"file": str(self._files[index])}
+            if status == STATUS_OK:
+                row["predictions"] = self._ranked(probabilities)
+            else:
+                row["error"] = self._reader.reasons.get(int(index), UNDECODABLE)
+            self.rows.append(row)
+
+    def _ranked(self, probabilities: np.ndarray) -> list[dict[str, Any]]:
+        if not np.isfinite(probabilities).all():
+            raise RunError("the network's probabilities are not finite: the weights are damaged")
+        order = np.argsort(-probabilities, kind="stable")[: self._top_k]
+        return [
+            {"class": int(k), "name": self._name(int(k)), "probability": round(float(probabilities[k]), 6)}
+            for k in order
+        ]
+
+    def _name(self, class_index: int) -> str:
+        """The class's name; logits beyond the classes, as in a head of 1001 for 1000, have their number."""
+        if self._names is None or class_index >= len(self._names):
+            return str(class_index)
+        return self._names[class_index]
+
+
+def _write(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
+    table = io.StringIO()
+    width = max((len(row.get("predictions", ())) for row in rows), default=0)
+    writer = csv.writer(table, lineterminator="\n")
+    columns = [f"{kind}_{rank}" for rank in range(1, width + 1) for kind in ("class", "name", "probability")]
+    writer.writerow(["file", "error", *columns])
+    for row in rows:
+        cells = [entry[key] for entry in row.get("predictions", ()) for key in ("class", "name", "probability")]
+        writer.writerow([row["file"], row.get("error", ""), *cells])
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "predictions.json", json.dumps(rows, indent=1, ensure_ascii=False).encode())
+        write_atomically(folder / "predictions.csv", table.getvalue().encode())
+    except OSError as error:
+        raise RunError(f"--results_dir {folder}: predictions cannot be written: {error.strerror}") from error
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> str:
+    """One line a file: its name, then class and probability by rank, or the reason why there is none."""
+    lines = []
+    for row in rows:
+        cells = [f"{entry['name']} {entry['probability']:.4f}" for entry in row.get("predictions", ())]
+        lines.append("  ".join([row["file"], *(cells or [f"not read: {row.get('error')}"])]))
+    return "\n".join(lines)

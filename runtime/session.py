@@ -1,0 +1,41 @@
+"""Session options: devices, memory, threads and compilation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from utils.config import ExperimentConfig
+from utils.errors import UsageError
+
+tf1 = tf.compat.v1
+
+
+def session_config(config: ExperimentConfig, local_rank: int = 0) -> Any:
+    """The ``ConfigProto`` that every session of a run uses.
+
+    Raises:
+        UsageError: ``--gpu_id`` names a GPU that the machine does not have.
+    """
+    options = tf1.ConfigProto(allow_soft_placement=True)
+    gpus = [] if config.run.cpu else tf.config.list_physical_devices("GPU")
+    if config.run.gpu_id is not None and config.run.gpu_id >= len(gpus):
+        found = f"GPUs 0 to {len(gpus) - 1}" if gpus else "no GPU that TensorFlow can use"
+        raise UsageError(f"--gpu_id {config.run.gpu_id}: does not exist; this machine has {found}")
+    if gpus:
+        chosen = local_rank if config.run.gpu_id is None else config.run.gpu_id
+        options.gpu_options.visible_device_list = str(chosen)
+        options.gpu_options.force_gpu_compatible = True
+        if config.run.gpu_memory_fraction is None:
+            options.gpu_options.allow_growth = True
+        else:
+            options.gpu_options.per_process_gpu_memory_fraction = config.run.gpu_memory_fraction
+    if config.precision.xla:
+        options.graph_options.optimizer_options.global_jit_level = tf1.OptimizerOptions.ON_2
+    return options
+
+
+def uses_gpu(config: ExperimentConfig) -> bool:
+    """Whether this run computes on a GPU."""
+    return not config.run.cpu and bool(tf.config.list_physical_devices("GPU"))

@@ -1,0 +1,129 @@
+"""What differs between tasks, and the graphs that any task becomes.
+
+Shape symbols: N batch, H W image, C channels, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from utils.batching import Batch, Input, Position, Shard
+
+TensorMap = dict[str, Any]
+
+
+class Evaluator(Protocol):
+    """Accumulates the metrics of a split in NumPy, so that several processes can add theirs up exactly."""
+
+    def update(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Adds the real examples of one batch: the arrays of ``Task.outputs`` and targets, N rows each."""
+
+    def merge(self, other: Any) -> None:
+        """Adds what another evaluator of the same task has seen."""
+
+    def result(self) -> dict[str, float]:
+        """The metrics under their log keys."""
+
+
+class Task(Protocol):
+    """A kind of problem: its data, network, losses and metrics, and nothing of the loop."""
+
+    metric: str
+    """Log key of the metric that the best checkpoint has the highest value of."""
+
+    def num_examples(self, split: str) -> int:
+        """Examples of a split, "train" or "validation"."""
+
+    def input(self, split: str, shard: Shard, start: Position) -> Input:
+        """Batches of raw images: endless from ``start`` on for "train", one pass for "validation"."""
+
+    def describe_bad_example(self, split: str, index: int, status: int) -> str:
+        """Where an example lies and what is wrong with it."""
+
+    def prepare(self, batch: Batch, step: Any) -> tuple[Any, TensorMap]:
+        """Normalized, augmented images [N, H, W, C] and training targets of a batch; ``step`` seeds randomness."""
+
+    def forward(self, images: Any, *, training: bool) -> TensorMap:
+        """Endpoints of the network for normalized images."""
+
+    def normalize(self, images: Any) -> Any:
+        """Network input from raw images [N, H, W, 3] in 0..255."""
+
+    def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any) -> TensorMap:
+        """Scalars to add up, over the rows whose mask is 1."""
+
+    def weight_decay(self, variables: Sequence[Any]) -> Any:
+        """The regularization loss, a scalar."""
+
+    def outputs(self, endpoints: TensorMap, targets: TensorMap) -> TensorMap:
+        """Per-example tensors that the evaluator takes, N rows each."""
+
+    def predictions(self, endpoints: TensorMap) -> TensorMap:
+        """Per-example tensors that prediction and export give, by their public names."""
+
+    def evaluator(self) -> Evaluator:
+        """A fresh evaluator."""
+
+    def metadata(self) -> dict[str, Any]:
+        """What must be known of the weights to use them: architecture, classes, preprocessing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainGraph:
+    """A training graph. Fetching ``step`` performs one update and reads the step after it."""
+
+    graph: Any
+    step: Any
+    global_step: Any
+    scalars: TensorMap
+    input: Input
+    initializer: Any
+    finite: TensorMap
+    variables: tuple[Any, ...]
+    saver: Any
+
+    def fetches(self) -> TensorMap:
+        """What the loop runs for one batch."""
+        return {"step": self.step, **_accounting(self.input), **self.scalars}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalGraph:
+    """A graph that compares the network's outputs with targets, batch by batch."""
+
+    graph: Any
+    outputs: TensorMap
+    input: Input
+    variables: tuple[Any, ...]
+    initializer: Any
+    saver: Any
+
+    def fetches(self) -> TensorMap:
+        """What the loop runs for one batch."""
+        return {**_accounting(self.input), **self.outputs}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictGraph:
+    """A graph from raw images [N, H, W, 3] in 0..255 to predictions, for files and for export."""
+
+    graph: Any
+    images: Any
+    predictions: TensorMap
+    input: Input | None
+    variables: tuple[Any, ...]
+    saver: Any
+
+    def fetches(self) -> TensorMap:
+        """What the loop runs for one batch of an input."""
+        if self.input is None:
+            raise ValueError("this graph has a placeholder for its images and no input")
+        return {**_accounting(self.input), **self.predictions}
+
+
+def _accounting(data: Input) -> TensorMap:
+    return {"status": data.batch.status, "index": data.batch.index, "wait_seconds": data.wait_seconds}

@@ -1,0 +1,191 @@
+"""A training graph in a session: begun, resumed or warm-started, run in stretches, saved."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import tensorflow as tf
+
+from runtime.graphs import build_train_graph
+from runtime.loop import run_loop
+from runtime.plan import TrainingPlan
+from runtime.setup import Setup
+from utils.batching import Position
+from utils.checkpoints import CheckpointDir, find_checkpoint, match_variables, restore
+from utils.errors import RunError
+from utils.hooks.hook import Hook, StepRecord
+from utils.hvd_utils import Communicator
+
+tf1 = tf.compat.v1
+_log = logging.getLogger(__name__)
+
+
+class Trainer:
+    """One launch's training.
+
+    Args:
+        setup: What is trained; its checkpoint is continued where there is one.
+        plan: The run in steps.
+        communicator: The processes that train together.
+        checkpoints: Where to save, or None for runs that save nothing.
+    """
+
+    def __init__(
+        self, setup: Setup, plan: TrainingPlan, communicator: Communicator, checkpoints: CheckpointDir | None
+    ) -> None:
+        self.plan = plan
+        self.state: dict[str, Any] = {
+            key: setup.metadata[key] for key in ("best", "evaluation") if key in setup.metadata
+        }
+        self._setup = setup
+        self._checkpoints = checkpoints
+        self._start = _start_position(setup, plan)
+        self._consumed = _BatchCounter()
+        self.graph = build_train_graph(setup.task, setup.config, plan, setup.precision, communicator, self._start)
+        self._session = tf1.Session(graph=self.graph.graph, config=setup.session_config)
+        self.step = 0
+        self._saved_step: int | None = None
+
+    def __enter__(self) -> Trainer:
+        """Initializes the variables, then loads the checkpoint to continue or to start warm from."""
+        self._session.run([self.graph.initializer, self.graph.input.initializer])
+        if self._setup.checkpoint is not None:
+            self._resume(self._setup.checkpoint)
+        elif self._setup.config.run.finetune_checkpoint:
+            self._warm_start(Path(self._setup.config.run.finetune_checkpoint))
+        self.step = int(self._session.run(self.graph.global_step))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._session.close()
+
+    def run(self, last: int, hooks: Sequence[Hook]) -> int:
+        """Trains to step ``last``, or until a hook wants to stop; returns the step reached."""
+        self.step = run_loop(self._session, self.graph, [self._consumed, *hooks], start=self.step, last=last)
+        return self.step
+
+    def save(self, step: int) -> Path:
+        """Writes the checkpoint of the step just done, unless it is there.
+
+        Raises:
+            RunError: A weight is not finite, or the disk refused; earlier checkpoints are whole.
+        """
+        if self._checkpoints is None:
+            raise ValueError("this run saves nothing")
+        if step == self._saved_step:
+            return self._checkpoints.prefix(step)
+        broken = [name for name, finite in self._session.run(self.graph.finite).items() if not finite]
+        if broken:
+            raise RunError(
+                f"step {step}: {broken[0]} and {len(broken) - 1} more variables are not finite; not saved, earlier "
+                "checkpoints are whole; a lower --lr_init or a longer --lr_warmup_epochs often helps"
+            )
+        self.state.pop("evaluation", None)
+        prefix = self._checkpoints.save(self._session, self.graph.saver, step, self.metadata(step))
+        self._saved_step = step
+        return prefix
+
+    def metadata(self, step: int) -> dict[str, Any]:
+        """What is written beside the weights of ``step``."""
+        position = advance(self._start, self._consumed.batches, self.plan)
+        return {
+            **self._setup.task.metadata(),
+            "step": step,
+            "total_steps": self.plan.total_steps,
+            "steps_per_epoch": self.plan.steps_per_epoch,
+            "global_batch": self.plan.global_batch,
+            "seed": self._setup.seed,
+            "position": {"epoch": position.epoch, "example": position.example},
+            **self.state,
+        }
+
+    def _resume(self, prefix: Path) -> None:
+        found = match_variables(prefix, self.graph.variables)
+        _require_same_shapes(prefix, found.reshaped)
+        needed = [name for name in found.missing if "/Momentum" not in name and not name.startswith("loss_scale")]
+        if needed:
+            raise RunError(foreign_checkpoint(prefix, needed[0], found.unused))
+        wanted = [v for v in self.graph.variables if v.op.name in set(found.loaded)]
+        with self.graph.graph.as_default():
+            restore(self._session, tf1.train.Saver(wanted), prefix)
+        _log.info("%s: %s", prefix, found.summary())
+        self._saved_step = self._setup.metadata.get("step")
+        self._say_extension()
+
+    def _say_extension(self) -> None:
+        """Says what a changed length of the run does to the schedule."""
+        former, plan = self._setup.metadata.get("total_steps"), self.plan
+        if former is None or former == plan.total_steps:
+            return
+        step = int(self._session.run(self.graph.global_step))
+        _log.warning(
+            "--num_iter: the run was planned for %d steps and now has %d; the learning rate of its %s schedule at step "
+            "%d is %.6g",
+            former, plan.total_steps, plan.schedule.kind, step, float(plan.schedule.rate(float(step))),
+        )  # fmt: skip
+
+    def _warm_start(self, path: Path) -> None:
+        prefix = find_checkpoint(path)
+        if prefix is None:
+            raise RunError(f"--finetune_checkpoint {path}: holds no checkpoint")
+        model_variables = [v for v in self.graph.variables if _is_weight(v.op.name)]
+        found = match_variables(prefix, model_variables)
+        _require_same_shapes(prefix, found.reshaped)
+        if not found.loaded:
+            raise RunError(foreign_checkpoint(prefix, found.missing[0], found.unused))
+        names = set(found.loaded)
+        with self.graph.graph.as_default():
+            restore(self._session, tf1.train.Saver([v for v in model_variables if v.op.name in names]), prefix)
+        _log.info("--finetune_checkpoint %s: %s", prefix, found.summary())
+
+
+class _BatchCounter(Hook):
+    """Counts the batches that a launch has consumed, skipped updates included."""
+
+    def __init__(self) -> None:
+        self.batches = 0
+
+    def after_step(self, record: StepRecord) -> None:
+        self.batches += 1
+
+
+def advance(start: Position, batches: int, plan: TrainingPlan) -> Position:
+    """The place in the data after ``batches`` global batches from ``start`` on."""
+    used = plan.steps_per_epoch * plan.global_batch
+    begun = -(-start.example // plan.global_batch) * plan.global_batch
+    epochs, example = divmod(begun + batches * plan.global_batch, used)
+    return Position(epoch=start.epoch + epochs, example=example)
+
+
+def _start_position(setup: Setup, plan: TrainingPlan) -> Position:
+    """Where the checkpoint left the data, rounded up to a whole global batch of this launch."""
+    stored = setup.metadata.get("position")
+    if setup.checkpoint is None or stored is None:
+        return Position()
+    return advance(Position(epoch=int(stored["epoch"]), example=int(stored["example"])), 0, plan)
+
+
+def _is_weight(name: str) -> bool:
+    return not (name.endswith("/Momentum") or name == "global_step" or name.startswith("loss_scale"))
+
+
+def _require_same_shapes(prefix: Path, reshaped: Sequence[tuple[str, tuple[int, ...], tuple[int, ...]]]) -> None:
+    if reshaped:
+        name, stored, wanted = reshaped[0]
+        raise RunError(
+            f"{prefix}: {name} has shape {list(stored)}, the network that was asked for has {list(wanted)}; "
+            "--num_classes and --arch must be the checkpoint's"
+        )
+
+
+def foreign_checkpoint(prefix: Path, missing: str, unused: Sequence[str]) -> str:
+    """The sentence for a checkpoint that lacks a variable of the network."""
+    roots = sorted({name.split("/")[0] for name in unused if "/" in name})
+    holds = f"it holds variables of {', '.join(roots[:3])}" if roots else "it holds nothing else"
+    return f"{prefix}: has no variable {missing}; {holds} (--arch, --model_dir)"

@@ -1,0 +1,251 @@
+"""Checkpoints: complete or absent on disk, with a JSON beside the weights, and restored with a report.
+
+A checkpoint of step N is ``model.ckpt-N.{data-00000-of-00001,index,json}``. It is written to a hidden folder, flushed
+to the disk, and moved into place with the index last, which is the file that makes TensorFlow see it; only then does
+the ``checkpoint`` state file name it. A kill at any moment leaves the older ones whole. ``best/`` holds the best one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from utils.atomic_file import write_atomically
+from utils.errors import RunError, UsageError
+
+tf1 = tf.compat.v1
+
+PREFIX = "model.ckpt"
+BEST = "best"
+_SUFFIXES = (".data-00000-of-00001", ".json", ".index")  # in the order they are moved into place
+_STAGING = ".saving-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """What of a checkpoint went into a graph: names of variables."""
+
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]
+    unused: tuple[str, ...]
+    reshaped: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
+
+    def summary(self) -> str:
+        """One line for the console."""
+        return (
+            f"{len(self.loaded)} variables loaded, {len(self.missing)} not in the checkpoint, "
+            f"{len(self.unused)} of the checkpoint not used"
+        )
+
+
+class CheckpointDir:
+    """The checkpoints of one run in one folder: the newest ``keep`` of them, and the best."""
+
+    def __init__(self, folder: Path, keep: int) -> None:
+        self.folder = folder
+        self._keep = keep
+
+    def prepare(self) -> None:
+        """Makes the folder, proves that it can be written to, and clears what a kill left half-written.
+
+        Raises:
+            UsageError: The folder cannot be made or written to.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for leftover in [*self.folder.glob(f"{_STAGING}*"), *(self.folder / BEST).glob(f"{_STAGING}*")]:
+                shutil.rmtree(leftover)
+            probe = self.folder / f"{_STAGING}probe"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise UsageError(
+                f"--model_dir or --results_dir {self.folder}: cannot be written to: {error.strerror}"
+            ) from error
+
+    def save(self, session: Any, saver: Any, step: int, metadata: Mapping[str, Any]) -> Path:
+        """Writes the checkpoint of ``step`` and drops the oldest beyond ``keep``; returns its prefix.
+
+        Raises:
+            RunError: The disk refused; earlier checkpoints are whole.
+        """
+        staging = self.folder / f"{_STAGING}{step}"
+        try:
+            staging.mkdir(exist_ok=True)
+            saver.save(session, str(staging / f"{PREFIX}-{step}"), write_meta_graph=False, write_state=False)
+            (staging / f"{PREFIX}-{step}.json").write_bytes(_as_json(metadata))
+            prefix = _move_into_place(staging, self.folder, step)
+        except (OSError, tf.errors.OpError) as error:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise RunError(
+                f"step {step}: the checkpoint could not be written to {self.folder} (--model_dir): "
+                f"{_first_line(error)}; earlier checkpoints are whole"
+            ) from error
+        for old in steps_in(self.folder)[: -self._keep]:
+            _remove(self.folder, old)
+        write_state(self.folder)
+        return prefix
+
+    def prefix(self, step: int) -> Path:
+        """Where the checkpoint of ``step`` lies or would lie."""
+        return self.folder / f"{PREFIX}-{step}"
+
+    def annotate(self, step: int, metadata: Mapping[str, Any]) -> None:
+        """Replaces the JSON beside the checkpoint of ``step``."""
+        try:
+            write_atomically(Path(f"{self.prefix(step)}.json"), _as_json(metadata))
+        except OSError as error:
+            raise RunError(f"step {step}: {self.prefix(step)}.json could not be written: {error.strerror}") from error
+
+    def keep_best(self, step: int) -> Path:
+        """Copies the checkpoint of ``step`` to ``best/`` in place of the one there; returns its prefix."""
+        best = self.folder / BEST
+        staging = best / f"{_STAGING}{step}"
+        try:
+            staging.mkdir(parents=True, exist_ok=True)
+            for suffix in _SUFFIXES:
+                _link_or_copy(self.folder / f"{PREFIX}-{step}{suffix}", staging / f"{PREFIX}-{step}{suffix}")
+            prefix = _move_into_place(staging, best, step)
+        except OSError as error:
+            raise RunError(f"step {step}: the best checkpoint could not be written to {best}: {error}") from error
+        for old in steps_in(best):
+            if old != step:
+                _remove(best, old)
+        write_state(best)
+        return prefix
+
+
+def steps_in(folder: Path) -> list[int]:
+    """Steps of the complete checkpoints in a folder, ascending."""
+    pattern = re.compile(re.escape(PREFIX) + r"-(\d+)\.index")
+    names = (pattern.fullmatch(path.name) for path in folder.glob(f"{PREFIX}-*.index"))
+    return sorted(int(match.group(1)) for match in names if match)
+
+
+def find_checkpoint(path: Path) -> Path | None:
+    """The checkpoint that a folder or a prefix stands for, as a prefix; None where a folder holds none.
+
+    Raises:
+        UsageError: ``path`` is neither a folder nor the prefix of a checkpoint.
+    """
+    if path.is_dir():
+        steps = steps_in(path)
+        if steps:
+            return path / f"{PREFIX}-{steps[-1]}"
+        foreign = tf1.train.latest_checkpoint(str(path))
+        return Path(foreign) if foreign else None
+    if tf1.train.checkpoint_exists(str(path)):
+        return path
+    prefix = path.with_suffix("") if path.suffix in (".index", ".json") else None
+    if prefix is not None and tf1.train.checkpoint_exists(str(prefix)):
+        return prefix
+    if path.parent.is_dir() and path.parent != path and path.name.startswith(PREFIX):
+        raise UsageError(f"--model_dir {path}: no such checkpoint")
+    return None
+
+
+def read_metadata(prefix: Path) -> dict[str, Any] | None:
+    """The JSON beside a checkpoint; None for one that has none, made by another program.
+
+    Raises:
+        RunError: The file is there but is not JSON.
+    """
+    path = Path(f"{prefix}.json")
+    if not path.exists():
+        return None
+    try:
+        metadata = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RunError(f"{path}: is not readable JSON: {error}; without it the weights' meaning is unknown") from error
+    if not isinstance(metadata, dict):
+        raise RunError(f"{path}: holds no JSON object; without it the weights' meaning is unknown")
+    return metadata
+
+
+def match_variables(prefix: Path, variables: Sequence[Any]) -> Restored:
+    """Compares a checkpoint's names and shapes with a graph's variables, loading nothing.
+
+    Raises:
+        RunError: The checkpoint cannot be read.
+    """
+    try:
+        stored = tf1.train.NewCheckpointReader(str(prefix)).get_variable_to_shape_map()
+    except (tf.errors.OpError, ValueError) as error:
+        raise RunError(f"{prefix}: cannot be read as a checkpoint: {_first_line(error)} (--model_dir)") from error
+    shapes = {v.op.name: tuple(v.shape.as_list()) for v in variables}
+    found = {name: tuple(stored[name]) for name in shapes if name in stored}
+    return Restored(
+        loaded=tuple(name for name in found if found[name] == shapes[name]),
+        missing=tuple(name for name in shapes if name not in stored),
+        unused=tuple(name for name in stored if name not in shapes),
+        reshaped=tuple((name, found[name], shapes[name]) for name in found if found[name] != shapes[name]),
+    )
+
+
+def restore(session: Any, saver: Any, prefix: Path) -> None:
+    """Loads the saver's variables.
+
+    Raises:
+        RunError: The files are damaged.
+    """
+    try:
+        saver.restore(session, str(prefix))
+    except (tf.errors.OpError, ValueError) as error:
+        raise RunError(f"{prefix}: the checkpoint is damaged: {_first_line(error)} (--model_dir)") from error
+
+
+def write_state(folder: Path) -> None:
+    """Writes the ``checkpoint`` state file that ``tf.train.latest_checkpoint`` reads, by rename."""
+    steps = steps_in(folder)
+    lines = [f'model_checkpoint_path: "{PREFIX}-{steps[-1]}"'] if steps else []
+    lines += [f'all_model_checkpoint_paths: "{PREFIX}-{step}"' for step in steps]
+    write_atomically(folder / "checkpoint", ("\n".join(lines) + "\n").encode())
+
+
+def _move_into_place(staging: Path, folder: Path, step: int) -> Path:
+    for suffix in _SUFFIXES:
+        _flush(staging / f"{PREFIX}-{step}{suffix}")
+    for suffix in _SUFFIXES:
+        name = f"{PREFIX}-{step}{suffix}"
+        (staging / name).replace(folder / name)
+    _flush(folder)
+    shutil.rmtree(staging)
+    return folder / f"{PREFIX}-{step}"
+
+
+def _remove(folder: Path, step: int) -> None:
+    for suffix in reversed(_SUFFIXES):  # the index first: without it the rest is no checkpoint
+        (folder / f"{PREFIX}-{step}{suffix}").unlink(missing_ok=True)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    try:
+        target.hardlink_to(source)
+    except OSError:  # file systems without hard links
+        shutil.copyfile(source, target)
+
+
+def _flush(path: Path) -> None:
+    """Waits until a file, or a folder's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _as_json(metadata: Mapping[str, Any]) -> bytes:
+    return json.dumps(dict(metadata), indent=1, ensure_ascii=False).encode()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,124 @@
+"""The run's log: JSON lines in the format of NVIDIA's DLLogger, and the same records on the console.
+
+A JSON line is ``DLLL `` followed by an object with the keys timestamp, datetime, elapsedtime, type, step and data (or
+metric and metadata). A console line is ``DLL <datetime> - <step> <key> : <value> <unit> ...``. Files are appended to,
+never truncated, so that the log of a resumed run holds all its launches.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from utils.errors import UsageError
+
+JSON_PREFIX = "DLLL"
+CONSOLE_PREFIX = "DLL"
+PARAMETER = "PARAMETER"
+SUMMARY: tuple[int, ...] = ()
+Step = tuple[int, ...] | str
+
+METRICS: dict[str, str | None] = {
+    "train_throughput": "images/s",
+    "eval_throughput": "images/s",
+    "eval_latency_avg": "ms",
+    "eval_latency_p50": "ms",
+    "eval_latency_p90": "ms",
+    "eval_latency_p95": "ms",
+    "eval_latency_p99": "ms",
+    "train_latency_avg": "ms",
+    "train_latency_p50": "ms",
+    "train_latency_p90": "ms",
+    "train_latency_p95": "ms",
+    "train_latency_p99": "ms",
+    "top1_accuracy": None,
+    "top5_accuracy": None,
+    "images": None,
+    "loss": None,
+    "input_wait_share": None,
+}
+
+
+class Logger:
+    """Writes records to ``path`` and to a text stream; with neither, to nothing (ranks other than 0)."""
+
+    def __init__(self, path: Path | None, console: TextIO | None) -> None:
+        self._console = console
+        self._units: dict[str, str | None] = {}
+        self._started = time.time()
+        self._file: TextIO | None = None
+        if path is not None:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = path.open("a", buffering=1, encoding="utf-8")
+            except OSError as error:
+                raise UsageError(f"--results_dir {path.parent}: cannot be written to: {error.strerror}") from error
+
+    def metadata(self, metric: str, unit: str | None) -> None:
+        """Declares a metric's unit, for the console lines that follow and for readers of the file."""
+        self._units[metric] = unit
+        self._write_json({"type": "METADATA", "metric": metric, "metadata": {"unit": unit}})
+
+    def log(self, step: Step, data: Mapping[str, Any]) -> None:
+        """Writes one record.
+
+        Args:
+            step: ``PARAMETER``, ``SUMMARY``, (epoch,) or (epoch, step).
+            data: Values by key; numbers, strings, and lists and dicts of them.
+        """
+        self._write_json({"type": "LOG", "step": step, "data": {k: _plain(v) for k, v in data.items()}})
+        if self._console is not None:
+            fields = (f"{key} : {_plain(value)} {self._unit(key)}" for key, value in data.items())
+            print(f"{CONSOLE_PREFIX} {_now()} - {step} {' '.join(fields)}", file=self._console, flush=True)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _unit(self, key: str) -> str:
+        return str(self._units[key]) if key in self._units else ""
+
+    def _write_json(self, record: dict[str, Any]) -> None:
+        if self._file is None:
+            return
+        now = time.time()
+        stamp = {"timestamp": str(now), "datetime": _now(), "elapsedtime": str(now - self._started)}
+        self._file.write(f"{JSON_PREFIX} {json.dumps(stamp | record, ensure_ascii=False)}\n")
+
+
+def open_log(path: Path | None, console: TextIO | None) -> Logger:
+    """A logger that has already declared the units of all the project's metrics."""
+    logger = Logger(path, console)
+    for metric, unit in METRICS.items():
+        logger.metadata(metric, unit)
+    return logger
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The records of a log file, oldest first; a last line cut off by a kill is left out."""
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line.removeprefix(f"{JSON_PREFIX} ")))
+        except json.JSONDecodeError:
+            continue
+    return records
+
+
+def _now() -> str:
+    return str(datetime.now())
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON can hold it: NumPy scalars become Python's, non-finite numbers become strings."""
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

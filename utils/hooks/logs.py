@@ -1,0 +1,99 @@
+"""Log records and TensorBoard scalars while the loop runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from utils.dllogger_utils import Logger
+from utils.hooks.hook import Hook, StepRecord
+from utils.hooks.measurement import RateHook
+
+tf1 = tf.compat.v1
+
+
+class TrainingLogHook(Hook):
+    """Logs the scalars and the speed each n-th step, and the scalars at the end of each epoch."""
+
+    def __init__(self, logger: Logger, *, every: int, steps_per_epoch: int, global_batch: int) -> None:
+        self._logger = logger
+        self._every = every
+        self._steps_per_epoch = steps_per_epoch
+        self._rate = RateHook(global_batch)
+        self._logged_step = 0
+
+    def begin(self, step: int, last: int | None) -> None:
+        self._logged_step = step
+
+    def after_step(self, record: StepRecord) -> None:
+        self._rate.after_step(record)
+        if record.step == self._logged_step:  # a step skipped by dynamic loss scaling
+            return
+        self._logged_step = record.step
+        epoch = (record.step - 1) // self._steps_per_epoch
+        scalars = scalars_of(record)
+        if record.step % self._every == 0:
+            self._logger.log((epoch, record.step), {"imgs_per_sec": self._rate.take(), **scalars})
+        if record.step % self._steps_per_epoch == 0:
+            self._logger.log((epoch,), scalars)
+
+
+class BenchmarkLogHook(Hook):
+    """Logs the speed each n-th batch after the warm-up."""
+
+    def __init__(self, logger: Logger, *, every: int, batch_size: int, warmup_batches: int) -> None:
+        self._logger = logger
+        self._every = every
+        self._warmup = warmup_batches
+        self._rate = RateHook(batch_size)
+        self._batches = 0
+
+    def after_step(self, record: StepRecord) -> None:
+        self._rate.after_step(record)
+        self._batches += 1
+        if self._batches == self._warmup:
+            self._rate.take()
+        elif self._batches > self._warmup and self._batches % self._every == 0:
+            self._logger.log((0, self._batches), {"total_ips": self._rate.take()})
+
+
+class SummaryHook(Hook):
+    """Writes scalars for TensorBoard to the folder's event file."""
+
+    def __init__(self, folder: Path, every: int) -> None:
+        self._writer = _writer(folder)
+        self._every = every
+
+    def after_step(self, record: StepRecord) -> None:
+        if record.step % self._every == 0:
+            self._writer.add_summary(_summary(scalars_of(record)), record.step)
+
+    def end(self) -> None:
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def write_event(folder: Path, step: int, scalars: Mapping[str, float]) -> None:
+    """Adds one point to each scalar's curve in a folder of its own event files."""
+    writer = _writer(folder)
+    writer.add_summary(_summary(scalars), step)
+    writer.close()
+
+
+def _writer(folder: Path) -> Any:
+    with tf.Graph().as_default():  # the class refuses to work outside graph mode
+        return tf1.summary.FileWriter(str(folder))
+
+
+def _summary(scalars: Mapping[str, float]) -> Any:
+    return tf1.Summary(value=[tf1.Summary.Value(tag=tag, simple_value=float(v)) for tag, v in scalars.items()])
+
+
+def scalars_of(record: StepRecord) -> dict[str, float]:
+    """The record's scalar values as Python floats."""
+    return {name: float(value) for name, value in record.values.items() if getattr(value, "ndim", None) == 0}

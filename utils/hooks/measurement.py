@@ -1,0 +1,71 @@
+"""Throughput, latency and the share of time spent waiting for input."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from utils.hooks.hook import Hook, StepRecord
+
+PERCENTILES = (50, 90, 95, 99)
+
+
+class MeasurementHook(Hook):
+    """Collects the times of all batches after a warm-up.
+
+    Throughput is images divided by elapsed time, never a mean of rates; latencies are those of single batches.
+    """
+
+    def __init__(self, batch_size: int, warmup_batches: int) -> None:
+        self._batch_size = batch_size
+        self._warmup = warmup_batches
+        self._seen = 0
+        self._elapsed: list[float] = []
+        self._latencies: list[float] = []
+        self._waits: list[float] = []
+
+    def after_step(self, record: StepRecord) -> None:
+        self._seen += 1
+        if self._seen > self._warmup:
+            self._elapsed.append(record.seconds)
+            self._latencies.append(record.run_seconds)
+            self._waits.append(record.wait_seconds)
+
+    def result(self, kind: str) -> dict[str, float]:
+        """The figures under their log keys.
+
+        Args:
+            kind: "train" or "eval", the first word of the keys.
+
+        Returns:
+            ``<kind>_throughput`` in images/s, ``<kind>_latency_{avg,p50,p90,p95,p99}`` in ms, ``input_wait_share`` in
+            [0, 1]; empty where no batch came after the warm-up.
+        """
+        if not self._elapsed:
+            return {}
+        elapsed = sum(self._elapsed)
+        latencies_ms = 1000.0 * np.asarray(self._latencies)
+        figures = {f"{kind}_throughput": self._batch_size * len(self._elapsed) / elapsed}
+        figures[f"{kind}_latency_avg"] = float(latencies_ms.mean())
+        for percentile in PERCENTILES:
+            figures[f"{kind}_latency_p{percentile}"] = float(np.percentile(latencies_ms, percentile))
+        figures["input_wait_share"] = sum(self._waits) / elapsed
+        return figures
+
+
+class RateHook(Hook):
+    """The images per second since it was last asked."""
+
+    def __init__(self, batch_size: int) -> None:
+        self._batch_size = batch_size
+        self._batches = 0
+        self._seconds = 0.0
+
+    def after_step(self, record: StepRecord) -> None:
+        self._batches += 1
+        self._seconds += record.seconds
+
+    def take(self) -> float:
+        """Images per second, and a fresh start."""
+        rate = self._batch_size * self._batches / self._seconds
+        self._batches, self._seconds = 0, 0.0
+        return rate

@@ -1,0 +1,44 @@
+"""Ends a run in good order when the machine is about to be taken away."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from types import FrameType, TracebackType
+from typing import Any
+
+from utils.hooks.hook import Hook
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+
+
+class PreemptionHook(Hook):
+    """Asks the loop to stop after the step in which SIGTERM, SIGUSR1 or a first Ctrl-C arrived.
+
+    A context manager: the former handlers come back when it ends, and after a first Ctrl-C already, so that a second
+    one ends the program at once.
+    """
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+        self._former: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> PreemptionHook:
+        self._former = {number: signal.signal(number, self._receive) for number in SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
+
+    @property
+    def wants_stop(self) -> bool:
+        return self.received is not None
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.received = signal.Signals(number)
+        logging.getLogger(__name__).warning("%s received: stopping after this step", self.received.name)
+        if self.received is signal.SIGINT:
+            signal.signal(signal.SIGINT, self._former[signal.SIGINT])

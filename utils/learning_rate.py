@@ -1,0 +1,77 @@
+"""Learning-rate schedules: one formula, evaluated on Python numbers, NumPy arrays or tensors.
+
+The step counts updates from 0. Two things are the original's on purpose: the ramp starts at 0, so that the first update
+changes nothing, and the cosine's phase counts from step 0, so that the rate drops a little where the ramp ends.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from utils.config import OptimizerConfig
+
+IMAGES_PER_RATE = 256
+BOUNDARY_EPOCHS = (30, 60, 80, 90)
+STEP_FACTOR = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """A schedule in steps.
+
+    Attributes:
+        kind: "cosine" or "step".
+        peak: Rate at the end of the warm-up.
+        warmup_steps: Length U of the linear ramp; step t < U has rate peak * t / U.
+        decay_steps: Length of the cosine, after which the rate is 0.
+        boundaries: Last steps of the pieces of the step schedule; each next piece is a tenth.
+    """
+
+    kind: str
+    peak: float
+    warmup_steps: int
+    decay_steps: int
+    boundaries: tuple[int, ...] = ()
+
+    def rate(self, step: Any, xp: ModuleType = np) -> Any:
+        """The learning rate of one update.
+
+        Args:
+            step: The update's number: int, array, or floating-point tensor.
+            xp: The module that works on it: ``numpy`` or ``tensorflow``.
+        """
+        decayed = self._cosine(step, xp) if self.kind == "cosine" else self._pieces(step, xp)
+        if not self.warmup_steps:
+            return decayed
+        ramp = self.peak * (step / self.warmup_steps)
+        return xp.where(step < self.warmup_steps, ramp, decayed)
+
+    def _cosine(self, step: Any, xp: ModuleType) -> Any:
+        """Source: Loshchilov and Hutter, SGDR, arXiv:1608.03983, without restarts."""
+        phase = xp.minimum(step / self.decay_steps, 1.0)
+        return 0.5 * self.peak * (1.0 + xp.cos(math.pi * phase))
+
+    def _pieces(self, step: Any, xp: ModuleType) -> Any:
+        rate = self.peak + 0.0 * step
+        for index, boundary in enumerate(self.boundaries):
+            rate = xp.where(step > boundary, self.peak * STEP_FACTOR ** (index + 1) + 0.0 * step, rate)
+        return rate
+
+
+def make_schedule(config: OptimizerConfig, *, global_batch: int, steps_per_epoch: int, total_steps: int) -> Schedule:
+    """Turns epochs into steps: the linear scaling of the rate and the run's own length as the length of the decay.
+
+    Source: Goyal et al., Accurate, Large Minibatch SGD, arXiv:1706.02677, for linear scaling and warm-up.
+    """
+    return Schedule(
+        kind=config.schedule,
+        peak=config.learning_rate_per_256 * global_batch / IMAGES_PER_RATE,
+        warmup_steps=int(steps_per_epoch * config.warmup_epochs),
+        decay_steps=total_steps,
+        boundaries=tuple(steps_per_epoch * epoch for epoch in BOUNDARY_EPOCHS),
+    )

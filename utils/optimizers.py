@@ -1,0 +1,143 @@
+"""Momentum SGD, the weight-decay filter and loss scaling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+tf1 = tf.compat.v1
+
+GradientsAndVariables = list[tuple[Any, Any]]
+NOT_DECAYED = ("batchnorm", "batch_norm", "batch_normalization")
+INITIAL_LOSS_SCALE = 2.0**15
+GROWTH_INTERVAL = 2000
+LOSS_SCALE_FACTOR = 2.0
+
+
+def decayed(variables: Sequence[Any]) -> list[Any]:
+    """The variables that weight decay acts on: all but those of batch normalization.
+
+    Kernels, grouped filters, and the kernels *and biases* of the classifier and of squeeze-and-excitation decay, as in
+    the recipes that the published accuracies come from.
+    """
+    return [v for v in variables if not any(word in v.op.name.lower() for word in NOT_DECAYED)]
+
+
+def l2_loss(variables: Sequence[Any], weight_decay: float) -> Any:
+    """``weight_decay`` times half the squared norm of the decayed variables, a scalar to add to the loss."""
+    terms = [tf.nn.l2_loss(v) for v in decayed(variables)]
+    return weight_decay * tf.add_n(terms) if terms else tf.constant(0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """What one training step does to the variables.
+
+    Attributes:
+        operation: Applies the gradients and advances the step, unless a gradient overflowed under dynamic scaling.
+        loss_scale: The scale that this step's gradients were computed with, a scalar.
+        finite: Whether all gradients were finite, a boolean scalar; always true without dynamic scaling.
+    """
+
+    operation: Any
+    loss_scale: Any
+    finite: Any
+
+
+def momentum_update(
+    loss: Any,
+    step: Any,
+    learning_rate: Any,
+    *,
+    momentum: float,
+    loss_scale: "LossScale",
+    average: Callable[[GradientsAndVariables], GradientsAndVariables] = list,
+) -> Update:
+    """Builds one step of m <- momentum * m + g, v <- v - rate * m, with g from a scaled loss.
+
+    Args:
+        loss: Scalar, float32.
+        step: The global step variable.
+        learning_rate: Scalar tensor.
+        momentum: Coefficient in [0, 1).
+        loss_scale: How the loss is scaled before differentiation.
+        average: Averages gradients over replicas; called on unscaled gradients, before they are judged finite, so that
+            all replicas skip together.
+
+    Returns:
+        The update; under UPDATE_OPS of the graph, batch statistics included.
+    """
+    optimizer = tf1.train.MomentumOptimizer(learning_rate, momentum)
+    scale = loss_scale.value()
+    scaled = loss if scale is None else loss * scale
+    pairs = optimizer.compute_gradients(scaled, gate_gradients=tf1.train.Optimizer.GATE_OP)
+    pairs = [(g, v) for g, v in pairs if g is not None]
+    if scale is not None:
+        pairs = [(g * (1.0 / scale), v) for g, v in pairs]
+    pairs = average(pairs)
+    with tf.control_dependencies(tf1.get_collection(tf1.GraphKeys.UPDATE_OPS)):
+        if not loss_scale.dynamic:
+            operation = optimizer.apply_gradients(pairs, global_step=step)
+            return Update(operation=operation, loss_scale=_constant(scale), finite=tf.constant(True))
+        optimizer._create_slots([v for _, v in pairs])  # in the main graph, not inside the conditional
+        finite = tf.reduce_all(tf.stack([tf.reduce_all(tf.math.is_finite(g)) for g, _ in pairs]))
+        used = tf.identity(scale)
+        with tf.control_dependencies([used]):
+            rescale = loss_scale.update(finite)
+            apply = tf.cond(
+                finite,
+                lambda: _as_true(optimizer.apply_gradients(pairs, global_step=step)),
+                lambda: tf.constant(False),
+            )
+        return Update(operation=tf.group(apply, rescale), loss_scale=used, finite=finite)
+
+
+def _constant(scale: Any) -> Any:
+    return tf.constant(1.0) if scale is None else scale
+
+
+def _as_true(operation: Any) -> Any:
+    with tf.control_dependencies([operation]):
+        return tf.constant(True)
+
+
+class LossScale:
+    """A static loss scale, a dynamic one, or none.
+
+    The dynamic scale starts at 2^15, doubles after 2,000 finite steps in a row and halves on overflow, not below 1.
+
+    Source: Micikevicius et al., Mixed Precision Training, arXiv:1710.03740.
+    """
+
+    def __init__(self, static: float | None = None, *, dynamic: bool = False) -> None:
+        self.dynamic = dynamic
+        self._static = static
+        if dynamic:
+            self._scale = self._state("loss_scale", INITIAL_LOSS_SCALE, tf.float32)
+            self._good_steps = self._state("loss_scale_good_steps", 0, tf.int64)
+
+    @staticmethod
+    def _state(name: str, value: float, dtype: Any) -> Any:
+        return tf1.get_variable(
+            name, shape=(), dtype=dtype, initializer=tf1.constant_initializer(value), trainable=False, use_resource=True
+        )
+
+    def value(self) -> Any:
+        """The factor as a scalar tensor, or None where losses are not scaled."""
+        if self.dynamic:
+            return self._scale.read_value()
+        return None if self._static is None else tf.constant(self._static, tf.float32)
+
+    def update(self, finite: Any) -> Any:
+        """An operation that adapts the dynamic scale to a step whose gradients were finite or not."""
+        good = self._good_steps.read_value() + 1
+        grow = good >= GROWTH_INTERVAL
+        scale = self._scale.read_value()
+        grown = tf.where(grow, scale * LOSS_SCALE_FACTOR, scale)
+        shrunk = tf.maximum(scale / LOSS_SCALE_FACTOR, 1.0)
+        new_good = tf.where(tf.logical_and(finite, tf.logical_not(grow)), good, tf.zeros_like(good))
+        with tf.control_dependencies([grown, shrunk, new_good]):
+            return tf.group(self._scale.assign(tf.where(finite, grown, shrunk)), self._good_steps.assign(new_good))

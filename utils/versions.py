@@ -1,0 +1,36 @@
+"""What a run was made with, for its log and its checkpoints (no TF)."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+PACKAGES = {"tensorflow_version": ("tensorflow", "tensorflow-cpu"), "numpy_version": ("numpy",)}
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of Python, TensorFlow and NumPy, and the commit of this clone (with "+" where files were changed)."""
+    found: dict[str, str | None] = {"python_version": platform.python_version()}
+    found |= {key: _installed(names) for key, names in PACKAGES.items()}
+    return {**found, "git_commit": git_commit(Path(__file__).resolve().parent.parent)}
+
+
+def git_commit(folder: Path) -> str | None:
+    """The commit that a folder is checked out at, or None where git or a checkout is missing."""
+    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None
+
+
+def _installed(names: tuple[str, ...]) -> str | None:
+    for name in names:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
