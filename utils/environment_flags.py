@@ -1,0 +1,116 @@
+"""Environment variables that mean a flag, and who wins when both speak. Imports no TensorFlow.
+
+===============================================  =================================================================
+``TF_ENABLE_AUTO_MIXED_PRECISION``               1 is ``--amp``
+``TF_ENABLE_AUTO_MIXED_PRECISION_GRAPH_REWRITE``  1 is ``--amp``
+``TF_ENABLE_AUTO_MIXED_PRECISION_LOSS_SCALING``  0 keeps the casts of ``--amp`` and drops its dynamic loss scaling
+``TF_XLA_FLAGS``                                 with ``--tf_xla_auto_jit=1``, ``2``, ``fusible`` ... is ``--xla``
+``NVIDIA_TF32_OVERRIDE``                         0 is ``--no_tf32``
+===============================================  =================================================================
+
+Stock TensorFlow reads none of the first three: NVIDIA's builds did. A variable that is empty counts as not set. A flag
+wins over a variable that says the opposite.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from utils.errors import UsageError
+
+AMP_VARIABLES = ("TF_ENABLE_AUTO_MIXED_PRECISION", "TF_ENABLE_AUTO_MIXED_PRECISION_GRAPH_REWRITE")
+LOSS_SCALING_VARIABLE = "TF_ENABLE_AUTO_MIXED_PRECISION_LOSS_SCALING"
+XLA_VARIABLE = "TF_XLA_FLAGS"
+TF32_VARIABLE = "NVIDIA_TF32_OVERRIDE"
+
+_BOOLEANS = {"1": True, "true": True, "0": False, "false": False}
+_AUTO_JIT = re.compile(r"--?tf_xla_auto_jit=(\S*)")
+_JIT_OFF = ("0", "-1")
+_JIT_ON = re.compile(r"[12]|fusible|(?:fusible|single-gpu)\([012]\)")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What flags and variables ask for together, and sentences for the log."""
+
+    amp: bool
+    loss_scaling: bool
+    xla: bool
+    tf32: bool
+    notes: tuple[str, ...]
+
+
+def combine(*, amp: bool, xla: bool, no_tf32: bool, static_scale: float | None, environ: Mapping[str, str]) -> Asked:
+    """Adds the environment to what the flags of these names say.
+
+    Raises:
+      UsageError: a variable whose value cannot be read; names the variable.
+    """
+    notes: list[str] = []
+    asked_amp = _combine_amp(amp, environ, notes)
+    scaling = _boolean(LOSS_SCALING_VARIABLE, environ)
+    if scaling is False and asked_amp and static_scale is not None:
+        notes.append(f"--static_loss_scale {static_scale:g} wins over {LOSS_SCALING_VARIABLE}=0")
+    elif scaling is False and asked_amp:
+        notes.append(f"{LOSS_SCALING_VARIABLE}=0: mixed precision runs without loss scaling")
+    asked_xla = _combine_xla(xla, environ, notes)
+    tf32_off = environ.get(TF32_VARIABLE, "").strip() == "0"
+    if tf32_off and not no_tf32:
+        notes.append(f"{TF32_VARIABLE}=0 means --no_tf32")
+    return Asked(
+        amp=asked_amp,
+        loss_scaling=not (scaling is False and asked_amp and static_scale is None),
+        xla=asked_xla,
+        tf32=not (no_tf32 or tf32_off),
+        notes=tuple(notes),
+    )
+
+
+def auto_jit(environ: Mapping[str, str]) -> str | None:
+    """The value of ``--tf_xla_auto_jit`` in ``TF_XLA_FLAGS``, where the last one counts; None if there is none."""
+    values = _AUTO_JIT.findall(environ.get(XLA_VARIABLE, ""))
+    return values[-1] if values else None
+
+
+def _combine_amp(flag: bool, environ: Mapping[str, str], notes: list[str]) -> bool:
+    values = {name: _boolean(name, environ) for name in AMP_VARIABLES}
+    for_it = [name for name in AMP_VARIABLES if values[name]]
+    against = [name for name in AMP_VARIABLES if values[name] is False]
+    for name in against:
+        if flag:
+            notes.append(f"--amp wins over {name}={environ[name]}")
+        elif for_it:
+            notes.append(f"{for_it[0]}={environ[for_it[0]]} wins over {name}={environ[name]}")
+    if for_it and not flag:
+        notes.append(f"{for_it[0]}={environ[for_it[0]]} means --amp")
+    return flag or bool(for_it)
+
+
+def _combine_xla(flag: bool, environ: Mapping[str, str], notes: list[str]) -> bool:
+    value = auto_jit(environ)
+    if value is None:
+        return flag
+    if value in _JIT_OFF:
+        if flag:
+            notes.append(f"--xla wins over --tf_xla_auto_jit={value} in {XLA_VARIABLE}")
+        return flag
+    if not _JIT_ON.fullmatch(value):
+        raise UsageError(
+            f"{XLA_VARIABLE}={environ[XLA_VARIABLE]}: --tf_xla_auto_jit must be -1, 0, 1, 2, fusible, fusible(1), "
+            "fusible(2), single-gpu(1) or single-gpu(2)"
+        )
+    if not flag:
+        notes.append(f"--tf_xla_auto_jit={value} in {XLA_VARIABLE} means --xla")
+    return True
+
+
+def _boolean(name: str, environ: Mapping[str, str]) -> bool | None:
+    """A variable read as TensorFlow reads its own booleans; None where it is not set."""
+    text = environ.get(name, "").strip()
+    if not text:
+        return None
+    if text.lower() not in _BOOLEANS:
+        raise UsageError(f"{name}={text}: must be 0, 1, true or false")
+    return _BOOLEANS[text.lower()]

@@ -1,0 +1,185 @@
+"""Every flag of ``main.py``, one row each: its name and aliases, the config field it fills, the modes that use it.
+
+The parser, the way from flags to the config and the way back (``utils/cmdline_helper.py``) all read this table, so they
+cannot disagree. What a flag means is said in ``utils/flag_help.py``. Imports no TensorFlow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from utils.config import (
+    ARCHITECTURES,
+    DATA_FORMATS,
+    ITER_UNITS,
+    LOG_LEVELS,
+    MODES,
+    TRAINING_MODES,
+    WEIGHT_INITS,
+    ExperimentConfig,
+)
+
+SWITCH, INTEGER, NUMBER, TEXT, PATH = "switch", "integer", "number", "text", "path"
+
+GENERAL = ""
+DATASET = "Dataset arguments"
+TRAINING = "Training arguments"
+OPTIMIZATION = "Generic optimization arguments"
+MIXED_PRECISION = "Automatic Mixed Precision arguments"
+GROUPS = (GENERAL, DATASET, TRAINING, OPTIMIZATION, MIXED_PRECISION)
+
+WITH_STEPS = tuple(mode for mode in MODES if mode != "predict")
+LONG_TRAINING = ("train", "train_and_evaluate")
+TRAIN_AND_EVALUATE = ("train_and_evaluate",)
+WITH_RESULTS = ("train_and_evaluate", "evaluate", "predict")
+WITH_NAMES = (*LONG_TRAINING, "evaluate", "predict")
+WITH_EXPORT = ("train_and_evaluate", "evaluate", "inference_benchmark")
+
+STATIC_LOSS_SCALE = 128.0
+"""What ``--use_static_loss_scaling`` stands for."""
+
+NOT_YET = {
+    "dali": "reading the data with DALI",
+    "use_final_conv": "a classifier written as a 1x1 convolution",
+    "quantize": "quantization-aware training",
+    "symmetric": "quantization-aware training with symmetric ranges",
+    "use_qdq": "quantization with quantize-and-dequantize operations",
+    "quant_delay": "quantization-aware training",
+}
+"""Flags that are known but not offered yet, and what they ask for; a line goes when its feature comes."""
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One row. A flag without a field stands for another one, or is refused."""
+
+    name: str
+    field: str
+    """The config field it fills, as ``section.name``."""
+    kind: str | tuple[str, ...]
+    """What a value looks like; a tuple lists the texts that it may be."""
+    group: str = GENERAL
+    modes: tuple[str, ...] = MODES
+    """The modes in which the flag has an effect."""
+    aliases: tuple[str, ...] = ()
+    odd_aliases: tuple[str, ...] = ()
+    """Accepted, not shown."""
+    ours: bool = False
+    """Newer than the flags that users of this family of code know: a prefix that meant one of those still does."""
+    hidden: bool = False
+    to_field: Callable[[Any], Any] = _same
+    from_field: Callable[[Any], Any] = _same
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        return (self.name, *self.aliases, *self.odd_aliases)
+
+    @property
+    def is_switch(self) -> bool:
+        return self.kind == SWITCH
+
+    def read(self, config: ExperimentConfig) -> Any:
+        """The flag's value in ``config``, as a person would type it."""
+        value: Any = config
+        for name in self.field.split("."):
+            value = None if value is None else getattr(value, name)
+        return self.from_field(value)
+
+
+FLAGS = (
+    Flag("arch", "model.architecture", ARCHITECTURES),
+    Flag("mode", "run.mode", MODES),
+    Flag("export_dir", "run.export_dir", PATH, GENERAL, WITH_EXPORT),
+    Flag("to_predict", "run.to_predict", PATH),
+    Flag("batch_size", "data.batch_size_per_replica", INTEGER),
+    Flag("num_iter", "run.duration.value", INTEGER, GENERAL, WITH_STEPS),
+    Flag(
+        "run_iter",
+        "run.run_limit.value",
+        INTEGER,
+        GENERAL,
+        TRAINING_MODES,
+        from_field=lambda value: -1 if value is None else value,
+    ),
+    Flag("iter_unit", "run.duration.unit", ITER_UNITS, GENERAL, WITH_STEPS),
+    Flag("warmup_steps", "run.warmup_steps", INTEGER, GENERAL, WITH_STEPS),
+    Flag("model_dir", "run.model_dir", PATH),
+    Flag("results_dir", "run.results_dir", PATH),
+    Flag("log_filename", "run.log_filename", TEXT),
+    Flag("display_every", "run.display_every", INTEGER, GENERAL, WITH_STEPS),
+    Flag("seed", "run.seed", INTEGER),
+    Flag("gpu_memory_fraction", "run.gpu_memory_fraction", NUMBER),
+    Flag("gpu_id", "run.gpu_id", INTEGER),
+    Flag("finetune_checkpoint", "run.finetune_checkpoint", PATH, GENERAL, TRAINING_MODES),
+    Flag("use_final_conv", "", SWITCH),
+    Flag("quant_delay", "", INTEGER),
+    Flag("quantize", "", SWITCH),
+    Flag("use_qdq", "", SWITCH),
+    Flag("symmetric", "", SWITCH),
+    Flag("top_k", "run.top_k", INTEGER, GENERAL, WITH_RESULTS, ours=True),
+    Flag("log_level", "run.log_level", LOG_LEVELS, ours=True),
+    Flag("data_dir", "data.data_dir", PATH, DATASET, WITH_STEPS),
+    Flag("data_idx_dir", "", PATH, DATASET),
+    Flag("dali", "", SWITCH, DATASET),
+    Flag("synthetic_data_size", "model.image_size", INTEGER, DATASET),
+    Flag("image_size", "model.image_size", INTEGER, DATASET, ours=True),
+    Flag("num_classes", "model.num_classes", INTEGER, DATASET, ours=True),
+    Flag("class_names", "data.class_names_file", PATH, DATASET, WITH_NAMES, ours=True),
+    Flag("min_crop_area", "data.min_crop_area", NUMBER, DATASET, TRAINING_MODES, ours=True),
+    Flag("max_bad_records", "data.max_bad_records", INTEGER, DATASET, WITH_STEPS, ours=True),
+    Flag("lr_init", "optimizer.learning_rate_per_256", NUMBER, TRAINING, TRAINING_MODES),
+    Flag("lr_warmup_epochs", "optimizer.warmup_epochs", NUMBER, TRAINING, TRAINING_MODES),
+    Flag("weight_decay", "optimizer.weight_decay", NUMBER, TRAINING, TRAINING_MODES),
+    Flag("weight_init", "model.weight_init", WEIGHT_INITS, TRAINING, TRAINING_MODES),
+    Flag("momentum", "optimizer.momentum", NUMBER, TRAINING, TRAINING_MODES),
+    Flag("label_smoothing", "optimizer.label_smoothing", NUMBER, TRAINING, TRAINING_MODES),
+    Flag("mixup", "optimizer.mixup_alpha", NUMBER, TRAINING, TRAINING_MODES),
+    Flag(
+        "cosine_lr",
+        "optimizer.schedule",
+        SWITCH,
+        TRAINING,
+        TRAINING_MODES,
+        aliases=("cosine", "use_cosine", "use_cosine_lr"),
+        odd_aliases=("use_cosine_lr--cosine",),
+        to_field=lambda given: "cosine" if given else "step",
+        from_field=lambda schedule: schedule == "cosine",
+    ),
+    Flag("checkpoint_every", "run.checkpoint_every", INTEGER, TRAINING, LONG_TRAINING, ours=True),
+    Flag("keep_checkpoints", "run.keep_checkpoints", INTEGER, TRAINING, LONG_TRAINING, ours=True),
+    Flag("eval_every_epochs", "run.eval_every_epochs", INTEGER, TRAINING, TRAIN_AND_EVALUATE, ours=True),
+    Flag("early_stop_patience", "run.early_stop_patience", INTEGER, TRAINING, TRAIN_AND_EVALUATE, ours=True),
+    Flag("xla", "precision.xla", SWITCH, OPTIMIZATION, aliases=("use_xla",)),
+    Flag("data_format", "model.data_format", DATA_FORMATS, OPTIMIZATION),
+    Flag("amp", "precision.amp", SWITCH, OPTIMIZATION, aliases=("use_tf_amp",)),
+    Flag("cpu", "run.cpu", SWITCH, OPTIMIZATION),
+    Flag("deterministic", "run.deterministic", SWITCH, OPTIMIZATION, ours=True),
+    Flag(
+        "no_tf32",
+        "precision.tf32",
+        SWITCH,
+        OPTIMIZATION,
+        ours=True,
+        to_field=lambda given: not given,
+        from_field=lambda tf32: not tf32,
+    ),
+    Flag(
+        "static_loss_scale",
+        "precision.static_loss_scale",
+        NUMBER,
+        MIXED_PRECISION,
+        TRAINING_MODES,
+        aliases=("loss_scale",),
+        to_field=lambda scale: None if scale == -1 else scale,
+        from_field=lambda scale: -1.0 if scale is None else scale,
+    ),
+    Flag("use_static_loss_scaling", "", SWITCH, MIXED_PRECISION, TRAINING_MODES, hidden=True),
+)
+
+BY_NAME = {flag.name: flag for flag in FLAGS}

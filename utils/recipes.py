@@ -1,0 +1,103 @@
+"""Recipe files: ``@file`` on the command line stands for the flags that the file lists, one a line.
+
+A line holds what a person would type (``--lr_init 0.256`` or ``--lr_init=0.256``, quoted as in a shell). ``#`` begins a
+comment. ``@other.args`` includes another recipe, named relative to the one that includes it. What comes later wins.
+Imports no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from utils.errors import UsageError
+
+
+class RecipeArgument(str):
+    """An argument that came from a recipe, and from where: ``origin`` is "file, line n"."""
+
+    __slots__ = ("origin",)
+    origin: str
+
+    def __new__(cls, text: str, origin: str) -> RecipeArgument:
+        argument = super().__new__(cls, text)
+        argument.origin = origin
+        return argument
+
+
+def origin_of(argument: str) -> str | None:
+    """Where in a recipe an argument stood; None for one that was typed."""
+    return argument.origin if isinstance(argument, RecipeArgument) else None
+
+
+def expand(argv: Sequence[str]) -> list[str]:
+    """The arguments with every ``@file`` replaced by what the file says, in order.
+
+    Raises:
+      UsageError: a file that cannot be read, a line that is not one flag, or files that include each other; names file
+        and line.
+    """
+    expanded: list[str] = []
+    for argument in argv:
+        if argument.startswith("@"):
+            expanded.extend(_read(Path(argument[1:]), argument, ()))
+        else:
+            expanded.append(argument)
+    return expanded
+
+
+def _read(path: Path, wanted_by: str, including: tuple[Path, ...]) -> Iterator[RecipeArgument]:
+    resolved = path.resolve()
+    if resolved in including:
+        raise UsageError(f"{wanted_by}: {path} and {including[-1]} include each other; a recipe cannot contain itself")
+    for number, line in enumerate(_lines(path, wanted_by), start=1):
+        origin = f"{path}, line {number}"
+        words = _words(line, origin)
+        if words and words[0].startswith("@"):
+            yield from _read(path.parent / words[0][1:], f"{origin}: {words[0]}", (*including, resolved))
+        else:
+            yield from (RecipeArgument(word, origin) for word in words)
+
+
+def _lines(path: Path, wanted_by: str) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise UsageError(f"{wanted_by}: there is no recipe file {path}") from None
+    except IsADirectoryError:
+        raise UsageError(f"{wanted_by}: {path} is a folder; must be a recipe file, one flag a line") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{wanted_by}: {path} is not a text file in UTF-8 ({error.reason})") from None
+    except OSError as error:
+        raise UsageError(f"{wanted_by}: cannot read {path}: {error.strerror}") from None
+
+
+def _words(line: str, origin: str) -> list[str]:
+    """The line as a shell would split it: nothing, an include, a flag, or a flag and its value."""
+    try:
+        words = shlex.split(_without_comment(line))
+    except ValueError as error:
+        raise UsageError(f"{origin}: {line.strip()}: {str(error).lower()}; quote a value as in a shell") from None
+    if not words:
+        return []
+    if not words[0].startswith(("--", "@")):
+        raise UsageError(f"{origin}: {words[0]}: a line must be a flag (--name value), @another.args or a # comment")
+    most = 1 if words[0].startswith("@") or "=" in words[0] else 2
+    if len(words) > most or any(word.startswith("--") for word in words[1:]):
+        raise UsageError(f"{origin}: {line.strip()}: one flag a line; quote a value that contains spaces")
+    return words
+
+
+def _without_comment(line: str) -> str:
+    """Cuts at a ``#`` that begins a word outside quotes, as a shell does; ``shlex`` would cut inside words too."""
+    quote = previous = ""
+    for place, character in enumerate(line):
+        if character == "#" and not quote and (not previous or previous.isspace()):
+            return line[:place]
+        if previous == "\\" and quote != "'":
+            character = "escaped"
+        elif character in "\"'" and quote in ("", character):
+            quote = "" if quote else character
+        previous = character
+    return line

@@ -1,0 +1,179 @@
+"""What was not given on the command line: from the checkpoint, the data or the defaults. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from utils.config import ModelConfig, RunConfig, check_benchmark_length
+from utils.errors import UsageError
+
+if TYPE_CHECKING:
+    from utils.manifest import Manifest
+
+DEFAULT_ARCHITECTURE = "resnet50"
+DEFAULT_IMAGE_SIZE = 224
+DEFAULT_LABEL_OFFSET = 1
+IMAGENET_CLASSES = 1000
+IMAGENET_HEAD = 1001
+"""Outputs of a network for ImageNet: its 1,000 classes and one output that no label uses."""
+
+
+def resolve_model(
+    model: ModelConfig,
+    manifest: Manifest | None,
+    metadata: Mapping[str, Any] | None,
+    file_names: tuple[str, ...] | None,
+) -> tuple[ModelConfig, tuple[str, ...]]:
+    """Fills the fields of ``model`` that are None: from the checkpoint, else the data, else the defaults.
+
+    Args:
+      model: what was given.
+      manifest: what the data says of itself; None without data or without a dataset.json.
+      metadata: what is stored beside the checkpoint, by the names of ``ModelConfig``'s fields, and, as
+        ``data_class_names``, the names that the training data gave its classes where --class_names replaced them; None
+        where there is no checkpoint.
+      file_names: the names that --class_names lists.
+
+    Returns:
+      The model with architecture, class count, image size and label offset known, and sentences for the log.
+
+    Raises:
+      UsageError: flags, data and checkpoint contradict each other; names the flag and both values.
+    """
+    stored = {} if metadata is None else metadata
+    notes: list[str] = []
+    architecture = _architecture(model.architecture, stored)
+    num_classes = _num_classes(model.num_classes, manifest, stored)
+    label_offset = _label_offset(model.label_offset, manifest, stored)
+    image_size = _image_size(model.image_size, stored, notes)
+    _check_same_classes(manifest, stored)
+    names = _class_names(num_classes, manifest, stored, file_names, notes)
+    resolved = replace(
+        model,
+        architecture=architecture,
+        num_classes=num_classes,
+        image_size=image_size,
+        label_offset=label_offset,
+        class_names=names,
+    )
+    return resolved, tuple(notes)
+
+
+def read_class_names(path: str) -> tuple[str, ...]:
+    """The names that a --class_names file lists: one a line, or a synset, a tab and a name.
+
+    Raises:
+      UsageError: the file cannot be read, is empty, or has an empty line or the same name twice.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").rstrip().splitlines()
+    except OSError as error:
+        raise UsageError(f"--class_names {path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--class_names {path}: is not a text file in UTF-8 ({error.reason})") from None
+    if not lines:
+        raise UsageError(f"--class_names {path}: is empty; must hold one class name a line")
+    line_of: dict[str, int] = {}
+    for number, line in enumerate(lines, start=1):
+        name = line.partition("\t")[2].strip() or line.strip()
+        if not name:
+            raise UsageError(f"--class_names {path}: line {number} is empty; must hold one class name a line")
+        if name in line_of:
+            raise UsageError(f"--class_names {path}: lines {line_of[name]} and {number} both name {name!r}")
+        line_of[name] = number
+    return tuple(line_of)
+
+
+def unmeasured_steps(run: RunConfig, steps: int) -> int:
+    """How many of the first of ``steps`` stay out of throughput and latency.
+
+    A benchmark leaves out what --warmup_steps says; elsewhere a short run still has most of its steps measured.
+
+    Raises:
+      UsageError: a benchmark that would have nothing left to measure.
+    """
+    if run.is_benchmark:
+        check_benchmark_length(steps, run.warmup_steps)
+        return run.warmup_steps
+    return min(run.warmup_steps, steps // 10)
+
+
+def _architecture(given: str | None, stored: Mapping[str, Any]) -> str:
+    in_checkpoint = stored.get("architecture")
+    if given is not None and in_checkpoint is not None and given != in_checkpoint:
+        raise UsageError(
+            f"--arch {given}: the checkpoint holds {in_checkpoint}; leave --arch out or name another --model_dir"
+        )
+    return str(given or in_checkpoint or DEFAULT_ARCHITECTURE)
+
+
+def _num_classes(given: int | None, manifest: Manifest | None, stored: Mapping[str, Any]) -> int:
+    in_checkpoint = stored.get("num_classes")
+    if given is not None and in_checkpoint is not None and given != in_checkpoint:
+        raise UsageError(
+            f"--num_classes {given}: the checkpoint has {in_checkpoint} classes; leave --num_classes out or name "
+            "another --model_dir"
+        )
+    count = given or in_checkpoint or (manifest.head_size if manifest else IMAGENET_HEAD)
+    if manifest is not None and manifest.class_count > count:
+        holder = f"--num_classes {given}" if in_checkpoint is None else f"the checkpoint's {count} classes"
+        raise UsageError(f"--data_dir: the data has {manifest.class_count} classes, more than {holder}")
+    return int(count)
+
+
+def _label_offset(given: int | None, manifest: Manifest | None, stored: Mapping[str, Any]) -> int:
+    in_checkpoint = stored.get("label_offset")
+    in_data = manifest.label_offset if manifest else given
+    if in_data is not None and in_checkpoint is not None and in_data != in_checkpoint:
+        raise UsageError(
+            f"--data_dir: the data counts its labels from {in_data}, the checkpoint from {in_checkpoint}; the same "
+            "label would mean another class"
+        )
+    known = in_data if in_data is not None else in_checkpoint
+    return DEFAULT_LABEL_OFFSET if known is None else int(known)
+
+
+def _image_size(given: int | None, stored: Mapping[str, Any], notes: list[str]) -> int:
+    in_checkpoint = stored.get("image_size")
+    if given is not None and in_checkpoint is not None and given != in_checkpoint:
+        notes.append(f"--image_size {given} is used; the checkpoint was trained at {in_checkpoint}")
+    return int(given or in_checkpoint or DEFAULT_IMAGE_SIZE)
+
+
+def _check_same_classes(manifest: Manifest | None, stored: Mapping[str, Any]) -> None:
+    """Label i of the data must be class i of the checkpoint; data that lacks the last classes is fine."""
+    in_checkpoint = stored.get("data_class_names") or stored.get("class_names")
+    if manifest is None or not manifest.class_names or not in_checkpoint:
+        return
+    for index, (ours, theirs) in enumerate(zip(manifest.class_names, in_checkpoint, strict=False)):
+        if ours != theirs:
+            raise UsageError(
+                f"--data_dir: class {index} of the data is {ours!r}, of the checkpoint {theirs!r}; the same label would "
+                "mean another class"
+            )
+
+
+def _class_names(
+    num_classes: int,
+    manifest: Manifest | None,
+    stored: Mapping[str, Any],
+    file_names: tuple[str, ...] | None,
+    notes: list[str],
+) -> tuple[str, ...] | None:
+    in_checkpoint = tuple(stored.get("class_names") or ())
+    in_data = manifest.class_names if manifest else ()
+    if file_names is None:
+        return in_checkpoint or tuple(in_data) or None
+    class_count = manifest.class_count if manifest else len(in_checkpoint)
+    allowed = {class_count or num_classes, num_classes}
+    if num_classes == IMAGENET_HEAD and not class_count:
+        allowed.add(IMAGENET_CLASSES)
+    if len(file_names) not in allowed:
+        counts = " or ".join(str(count) for count in sorted(allowed))
+        raise UsageError(f"--class_names: the file has {len(file_names)} names; must be {counts}, one for each class")
+    if in_checkpoint and in_checkpoint != file_names:
+        notes.append("the names of --class_names replace the checkpoint's")
+    return file_names
