@@ -1,0 +1,134 @@
+"""Layers against arithmetic by hand and in NumPy."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from model.blocks.conv2d_block import conv2d_block
+from model.layers.batch_norm import batch_norm
+from model.layers.conv2d import conv2d, grouped_conv2d, probe_grouped_convolution
+from model.layers.options import LayerOptions, tf1
+from model.layers.pooling import max_pool, spatial_mean
+from model.layers.squeeze_excitation import squeeze_excitation
+
+RAMP = np.arange(16, dtype=np.float32).reshape(1, 4, 4, 1)
+
+
+def evaluate(build, *, updates=False):
+    """The value of ``build()`` and all variables by name, after the updates of batch normalization where asked for."""
+    with tf.Graph().as_default(), tf1.Session() as session:
+        tensor = build()
+        session.run(tf1.global_variables_initializer())
+        value = session.run([tensor, *(tf1.get_collection(tf1.GraphKeys.UPDATE_OPS) if updates else [])])[0]
+        return value, {v.op.name: session.run(v) for v in tf1.global_variables()}
+
+
+def test_stride_2_pads_an_even_map_at_the_bottom_and_right_only():
+    # Input x[i,j] = i + j, kernel w[i,j] = i + j: windows begin at rows and columns 0 and 2.
+    image = (np.arange(4)[:, None] + np.arange(4)[None, :]).astype(np.float32).reshape(1, 4, 4, 1)
+    kernel = (np.arange(3)[:, None] + np.arange(3)[None, :]).astype(np.float32).reshape(3, 3, 1, 1)
+    with tf.Graph().as_default(), tf1.Session() as session:
+        outputs = conv2d(tf.constant(image), 1, 3, LayerOptions(), stride=2)
+        session.run(tf1.trainable_variables()[0].assign(kernel))
+        np.testing.assert_array_equal(session.run(outputs)[0, :, :, 0], [[48, 37], [37, 22]])
+
+
+def test_max_pool_of_an_even_map_pads_at_the_bottom_and_right_only():
+    value, _ = evaluate(lambda: max_pool(tf.constant(RAMP), 3, 2, LayerOptions()))
+    np.testing.assert_array_equal(value[0, :, :, 0], [[10, 11], [14, 15]])
+
+
+def test_a_strided_1x1_convolution_samples_even_positions():
+    with tf.Graph().as_default(), tf1.Session() as session:
+        outputs = conv2d(tf.constant(RAMP), 1, 1, LayerOptions(), stride=2)
+        session.run(tf1.trainable_variables()[0].assign(np.ones((1, 1, 1, 1))))
+        np.testing.assert_array_equal(session.run(outputs)[0, :, :, 0], [[0, 2], [8, 10]])
+
+
+@pytest.mark.parametrize("kind", ["native", "split"])
+def test_a_group_sees_its_own_channels_only(kind):
+    images = np.random.default_rng(1).normal(size=(1, 5, 5, 4)).astype(np.float32)
+    options = LayerOptions(grouped_convolution=kind)
+    value, variables = evaluate(
+        lambda: grouped_conv2d(tf.constant(images), 6, 1, options, groups=2, stride=1, name="filter")
+    )
+    kernel = variables["filter"]
+    assert kernel.shape == (1, 1, 2, 6)
+    expected = np.concatenate([images[..., :2] @ kernel[0, 0, :, :3], images[..., 2:] @ kernel[0, 0, :, 3:]], axis=-1)
+    np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_groups_that_do_not_divide_the_channels_are_refused():
+    with (
+        tf.Graph().as_default(),
+        pytest.raises(ValueError, match="3 groups do not divide 4 input and 6 output channels"),
+    ):
+        grouped_conv2d(tf.zeros([1, 5, 5, 4]), 6, 3, LayerOptions(), groups=3, stride=1, name="filter")
+
+
+def test_batch_norm_in_training_uses_the_batch_and_moves_with_the_corrected_variance():
+    images = np.random.default_rng(2).normal(3.0, 2.0, size=(4, 3, 2, 5)).astype(np.float32)
+    value, variables = evaluate(lambda: batch_norm(tf.constant(images), LayerOptions(training=True)), updates=True)
+    mean, variance = images.mean(axis=(0, 1, 2)), images.var(axis=(0, 1, 2))
+    np.testing.assert_allclose(value, (images - mean) / np.sqrt(variance + 1.001e-5), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(variables["BatchNorm/moving_mean"], 0.1 * mean, rtol=1e-5)
+    corrected = variance * 24 / 23  # 4 * 3 * 2 values a channel
+    np.testing.assert_allclose(variables["BatchNorm/moving_variance"], 0.9 + 0.1 * corrected, rtol=1e-5)
+
+
+def test_batch_norm_in_inference_uses_the_moving_statistics_and_updates_nothing():
+    images = np.full((1, 2, 2, 1), 3.0, np.float32)
+    value, variables = evaluate(lambda: batch_norm(tf.constant(images), LayerOptions()), updates=True)
+    np.testing.assert_allclose(value, 3.0 / np.sqrt(1 + 1.001e-5), rtol=1e-6)
+    assert variables["BatchNorm/moving_mean"] == 0
+
+
+def test_squeeze_excitation_scales_each_channel_by_its_gate():
+    images = np.random.default_rng(3).normal(size=(2, 3, 3, 8)).astype(np.float32)
+    value, v = evaluate(lambda: squeeze_excitation(tf.constant(images), 4, LayerOptions(), name="se"))
+    squeeze = np.maximum(images.mean(axis=(1, 2)) @ v["se/dense/kernel"] + v["se/dense/bias"], 0)
+    gate = 1 / (1 + np.exp(-(squeeze @ v["se/dense_1/kernel"] + v["se/dense_1/bias"])))
+    np.testing.assert_allclose(value, images * gate[:, None, None, :], rtol=1e-5, atol=1e-6)
+
+
+def test_spatial_mean_is_the_same_in_both_layouts():
+    images = np.random.default_rng(4).normal(size=(2, 3, 5, 4)).astype(np.float32)
+    first, _ = evaluate(lambda: spatial_mean(tf.constant(images), LayerOptions()))
+    second, _ = evaluate(
+        lambda: spatial_mean(tf.constant(images.transpose(0, 3, 1, 2)), LayerOptions(data_format="NCHW"))
+    )
+    np.testing.assert_allclose(first, images.mean(axis=(1, 2)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(second, first, rtol=1e-5, atol=1e-6)
+
+
+# Standard deviation before truncation at 2 sigma is sqrt(2 / fan) / 0.8796, so sqrt(2 / fan) after it. A filter of 32
+# groups of a 3x3 convolution from 256 to 512 channels has fan_in 9 * 8 and fan_out 9 * 16 in each group.
+@pytest.mark.parametrize(("mode", "dense_fan", "group_fan"), [("fan_in", 9 * 256, 9 * 8), ("fan_out", 9 * 512, 9 * 16)])
+def test_kernels_are_scaled_by_the_fan_that_was_asked_for(mode, dense_fan, group_fan):
+    options = LayerOptions(weight_init=mode)
+    images = tf.zeros
+    _, dense = evaluate(lambda: conv2d(images([1, 4, 4, 256]), 512, 3, options))
+    _, grouped = evaluate(
+        lambda: grouped_conv2d(images([1, 4, 4, 256]), 512, 3, options, groups=32, stride=1, name="filter")
+    )
+    for kernel, fan in ((dense["conv2d/kernel"], dense_fan), (grouped["filter"], group_fan)):
+        expected = np.sqrt(2 / fan)
+        np.testing.assert_allclose(kernel.std(), expected, rtol=0.02)
+        assert np.abs(kernel).max() <= 2 * expected / 0.8796 * 1.001
+
+
+def test_a_block_names_its_variables_as_published_checkpoints_do():
+    _, plain = evaluate(lambda: conv2d_block(tf.zeros([1, 4, 4, 8]), 8, 3, LayerOptions(), name="bottleneck_1"))
+    _, grouped = evaluate(
+        lambda: conv2d_block(tf.zeros([1, 4, 4, 8]), 8, 3, LayerOptions(), groups=2, name="bottleneck_2")
+    )
+    statistics = ["beta", "gamma", "moving_mean", "moving_variance"]
+    assert sorted(plain) == [*(f"bottleneck_1/BatchNorm/{s}" for s in statistics), "bottleneck_1/conv2d/kernel"]
+    assert sorted(grouped) == [
+        *(f"bottleneck_2/BatchNorm/{s}" for s in statistics),
+        "bottleneck_2/bottleneck_2group_filter",
+    ]
+
+
+def test_the_probe_finds_what_this_device_can_do():
+    assert probe_grouped_convolution("NHWC", tf.float32, tf1.ConfigProto()) in ("native", "split")

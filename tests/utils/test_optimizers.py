@@ -1,0 +1,115 @@
+"""Momentum, weight decay and loss scaling against arithmetic by hand."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from utils.optimizers import LossScale, decayed, l2_loss, momentum_update
+
+tf1 = tf.compat.v1
+
+
+class Toy:
+    """One weight w with the loss slope * w, so that its gradient is whatever is fed."""
+
+    def __init__(self, static=None, *, dynamic=False, momentum=0.9):
+        self.graph = tf.Graph()
+        with self.graph.as_default():
+            self.step = tf1.get_variable("global_step", initializer=np.int64(0), trainable=False, use_resource=True)
+            self.weight = tf1.get_variable("w", initializer=1.0, use_resource=True)
+            self.slope = tf1.placeholder(tf.float32, [])
+            loss = self.slope * self.weight
+            scale = LossScale(static, dynamic=dynamic)
+            self.update = momentum_update(loss, self.step, tf.constant(0.1), momentum=momentum, loss_scale=scale)
+            with tf.control_dependencies([self.update.operation]):
+                self.after = self.step.read_value()
+            self.session = tf1.Session()
+            self.session.run(tf1.global_variables_initializer())
+
+    def run(self, slope):
+        step, scale, finite = self.session.run(
+            [self.after, self.update.loss_scale, self.update.finite], {self.slope: slope}
+        )
+        return int(step), float(scale), bool(finite)
+
+    def value(self, name="w"):
+        with self.graph.as_default():
+            variable = next(v for v in tf1.global_variables() if v.op.name == name)
+            return float(self.session.run(variable))
+
+
+@pytest.mark.parametrize("static", [None, 128.0])
+def test_momentum_gathers_gradients_without_dampening(static):
+    toy = Toy(static)
+    # m: 2, 2.8, 2.52; w: 1 - 0.2 - 0.28 - 0.252
+    for slope in (2.0, 1.0, 0.0):
+        toy.run(slope)
+    assert toy.value() == pytest.approx(0.268, rel=1e-6)
+    assert toy.value("w/Momentum") == pytest.approx(2.52, rel=1e-6)
+
+
+def test_fetching_the_step_reads_it_after_the_update():
+    toy = Toy()
+    assert [toy.run(1.0)[0] for _ in range(50)] == list(range(1, 51))
+
+
+def test_a_dynamic_scale_skips_an_overflow_halves_and_leaves_weight_and_step_alone():
+    toy = Toy(dynamic=True, momentum=0.0)
+    assert toy.run(1.0) == (1, 2.0**15, True)
+    assert toy.run(float("inf")) == (1, 2.0**15, False)
+    assert toy.value() == pytest.approx(0.9)
+    assert toy.run(1.0) == (2, 2.0**14, True)
+    assert toy.value() == pytest.approx(0.8)
+
+
+def test_a_dynamic_scale_doubles_after_2000_finite_steps_in_a_row():
+    toy = Toy(dynamic=True, momentum=0.0)
+    toy.run(0.0)
+    toy.run(float("nan"))  # begins the count anew
+    scales = [toy.run(0.0)[1] for _ in range(2001)]
+    assert scales[0] == scales[1999] == 2.0**14
+    assert scales[2000] == 2.0**15
+
+
+def test_a_dynamic_scale_does_not_fall_below_1():
+    toy = Toy(dynamic=True)
+    for _ in range(20):
+        toy.run(float("inf"))
+    assert toy.run(0.0)[1] == 1.0
+
+
+def test_gradients_that_only_the_scale_makes_overflow_are_caught():
+    toy = Toy(dynamic=True)
+    step, _, finite = toy.run(3e38)  # times 2^15 is beyond float32
+    assert (step, finite) == (0, False)
+
+
+def test_an_average_over_replicas_sees_unscaled_gradients():
+    seen = []
+
+    def average(pairs):
+        seen.extend(gradient for gradient, _ in pairs)
+        return pairs
+
+    with tf.Graph().as_default(), tf1.Session() as session:
+        step = tf1.get_variable("global_step", initializer=np.int64(0), trainable=False)
+        weight = tf1.get_variable("w", initializer=1.0)
+        loss_scale = LossScale(64.0)
+        momentum_update(3.0 * weight, step, tf.constant(0.1), momentum=0.9, loss_scale=loss_scale, average=average)
+        session.run(tf1.global_variables_initializer())
+        assert session.run(seen) == [3.0]
+
+
+def test_all_but_batch_norm_decays_biases_included():
+    names = ["a/conv2d/kernel", "a/BatchNorm/gamma", "a/batch_normalization/beta", "a/se/dense/bias", "a/group_filter"]
+    with tf.Graph().as_default(), tf1.Session() as session:
+        variables = [tf1.get_variable(name, initializer=[3.0, 4.0]) for name in names]
+        assert [v.op.name for v in decayed(variables)] == ["a/conv2d/kernel", "a/se/dense/bias", "a/group_filter"]
+        loss = l2_loss(variables, 0.1)
+        session.run(tf1.global_variables_initializer())
+        assert session.run(loss) == pytest.approx(0.1 * 3 * 12.5)
+
+
+def test_nothing_to_decay_is_no_loss():
+    with tf.Graph().as_default(), tf1.Session() as session:
+        assert session.run(l2_loss([], 0.1)) == 0.0
