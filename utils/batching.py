@@ -7,10 +7,12 @@ behind it. N is the batch size of one replica.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from utils.config import require
@@ -199,9 +201,14 @@ def make_input(batches: tf.data.Dataset) -> Input:
     options.deterministic = True
     with tf.device("/CPU:0"), tf.name_scope("input"):
         iterator = tf.compat.v1.data.make_initializable_iterator(batches.with_options(options))
-        asked = tf.timestamp()
+        asked = _clock()
         with tf.control_dependencies([asked]):
             batch = iterator.get_next()
         with tf.control_dependencies(tf.nest.flatten(batch)):
-            wait_seconds = tf.identity(tf.timestamp() - asked, name="wait_seconds")
+            wait_seconds = tf.subtract(_clock(), asked, name="wait_seconds")
     return Input(batch=batch, initializer=iterator.initializer, wait_seconds=wait_seconds)
+
+
+def _clock() -> tf.Tensor:
+    """Seconds, float64, read when the graph gets there; TensorFlow's own op refuses to run under determinism."""
+    return tf.ensure_shape(tf.numpy_function(lambda: np.float64(time.perf_counter()), [], tf.float64), [])
