@@ -68,12 +68,15 @@ def decode_full(encoded: tf.Tensor) -> tf.Tensor:
 def decode_and_random_crop(encoded: tf.Tensor, boxes: tf.Tensor, seed: tf.Tensor, min_area: float) -> tf.Tensor:
     """Decodes a random part of an image: ``[h, w, 3]`` uint8.
 
-    The part covers ``min_area`` to all of the area, has an aspect ratio of 3/4 to 4/3 and covers at least a tenth of
-    some box; where 100 attempts find none, it is the whole image. Of a JPEG only that part is decoded.
+    The part covers ``min_area`` to all of the area, has an aspect ratio of 3/4 to 4/3 and, if there are boxes, covers
+    at least a tenth of one; where 100 attempts find none, it is the whole image. Of a JPEG only that part is decoded.
+
+    Differs from the original, which took the whole image for the box of an image without boxes and so never cut out
+    less than a tenth of it, whatever the smallest area.
 
     Args:
         encoded: scalar bytes.
-        boxes: ``[G, 4]`` float32, ``[ymin, xmin, ymax, xmax]`` in [0, 1]; without any, the whole image is the box.
+        boxes: ``[G, 4]`` float32, ``[ymin, xmin, ymax, xmax]`` in [0, 1]; G may be 0.
         seed: ``[2]`` integers.
         min_area: smallest share of the area, above 0 and at most 1.
     """
@@ -104,7 +107,7 @@ def _random_window(shape: tf.Tensor, boxes: tf.Tensor, seed: tf.Tensor, min_area
         shape,
         boxes[tf.newaxis],
         seed=seed,
-        min_object_covered=MIN_OBJECT_COVERED,
+        min_object_covered=tf.where(tf.size(boxes) > 0, MIN_OBJECT_COVERED, 0.0),
         aspect_ratio_range=CROP_ASPECT_RANGE,
         area_range=(min_area, MAX_CROP_AREA),
         max_attempts=CROP_ATTEMPTS,
