@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-# Formats that Pillow itself decodes, the frequent ones first. EPS is left out since it starts another
-# program, TGA since it has no signature and text can pass for it.
+# Formats that Pillow itself decodes, the frequent ones first. EPS is left out since it starts another program, and TGA
+# since it has no signature, so that text can pass for it.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP", "TIFF", "JPEG2000")
 _JPEG_FORMATS = ("JPEG", "MPO")  # MPO: a JPEG with more pictures behind it, as some cameras write; the first one counts
 _EXIF_ORIENTATION = 0x0112
@@ -88,7 +88,7 @@ def load_rgb(source: str | os.PathLike[str] | bytes, name: str | None = None) ->
         return _encode(data)
     except _OddPixelsError as error:
         raise UnreadableImage(name, str(error)) from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise UnreadableImage(name, "is not an image of a known kind") from error
     except Exception as error:  # Pillow's decoders raise errors of any type on damaged data
         raise UnreadableImage(name, f"does not decode ({error or type(error).__name__})") from error

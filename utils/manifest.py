@@ -18,6 +18,7 @@ from utils.errors import RunError
 from utils.tfrecord_file import count_records
 
 MANIFEST_NAME = "dataset.json"
+CONVERSION_FOLDER = ".convert"  # what the converter notes of its progress, beside the records
 FORMAT = 1
 TASKS = ("classification", "detection")
 
@@ -264,6 +265,11 @@ def _check_file(folder: Path, shard: ShardFile) -> None:
 
 
 def _files_by_name(folder: Path, split: str) -> SplitFiles:
+    if (folder / CONVERSION_FOLDER).is_dir():
+        raise RunError(
+            f"--data_dir {folder}: its conversion was never completed, so there is no {MANIFEST_NAME}; run the same "
+            "`python -m utils.convert_dataset` command again"
+        )
     paths = sorted(path for path in folder.glob(f"{split}-*") if path.is_file())
     if not paths:
         names = sorted(path.name for path in folder.iterdir())

@@ -1,0 +1,213 @@
+"""Images to records: the shards of a plan are written side by side, the manifest last (no TF)."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+from types import FrameType
+from typing import Protocol
+
+from tqdm import tqdm
+
+from utils.conversion_plan import ConversionPlan, ConvertOptions, plan_conversion
+from utils.dataset_sources import plural, printable
+from utils.errors import EXIT_DONE, EXIT_SOME_SKIPPED, RunError
+from utils.manifest import MANIFEST_NAME, write_manifest
+from utils.output_folder import check_not_read, clear, explain_write_error, output_folder
+from utils.record_writer import ShardPlan, ShardResult, UnreadableImagesError, finished, write_shard
+
+_LISTED_IMAGES = 100
+_LINE_EVERY_SECONDS = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+class Progress(Protocol):
+    """Told of every finished shard."""
+
+    def update(self, images: int, /) -> object: ...
+
+
+class _Lines:
+    """Progress where there is no terminal: a line now and then."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._done, self._last = total, 0, time.monotonic()
+
+    def update(self, images: int, /) -> None:
+        self._done += images
+        if time.monotonic() - self._last >= _LINE_EVERY_SECONDS:
+            self._last = time.monotonic()
+            _log.info("%s of %s images", f"{self._done:,}", f"{self._total:,}")
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Progress]:
+    if not sys.stderr.isatty():
+        yield _Lines(total)
+        return
+    with tqdm(total=total, unit=" images", smoothing=0.1) as bar:
+        yield bar
+
+
+def convert(options: ConvertOptions) -> int:
+    """Converts a data set, or completes a conversion that was interrupted.
+
+    Returns:
+        ``EXIT_DONE``, or ``EXIT_SOME_SKIPPED`` when images that cannot be read were left out.
+
+    Raises:
+        UsageError: a flag does not fit the data, or the output folder holds something else.
+        RunError: the data is not fit to convert, or writing failed. Shards that are complete stay.
+        KeyboardInterrupt: the user or SIGTERM stopped it. Shards that are complete stay.
+    """
+    plan = plan_conversion(options)
+    for note in plan.notes:
+        _log.warning("%s", note)
+    check_not_read(options.out, plan.folders_read)
+    with _stop_on_sigterm(), output_folder(options.out, options.source, overwrite=options.overwrite):
+        try:
+            results = _write_missing(plan, options)
+            return _finish(plan, options, results)
+        except OSError as error:
+            raise explain_write_error(error, options.out) from error
+
+
+def _write_missing(plan: ConversionPlan, options: ConvertOptions) -> dict[str, ShardResult]:
+    """The result of every shard by file name, after writing those that no earlier run completed."""
+    shards = plan.all_shards
+    results = {shard.file: done for shard in shards if (done := finished(shard)) is not None}
+    missing = [shard for shard in shards if shard.file not in results]
+    if results:
+        _log.info("%d of %d shards are complete and unchanged since an earlier run", len(results), len(shards))
+    names = {shard.file for shard in shards}
+    if missing:
+        if removed := clear(options.out, keep=names):
+            _log.info("removed %s of an earlier plan", plural(removed, "shard"))
+        images = sum(len(shard.records) for shard in missing)
+        _log.info("writing %s to %s in %s", plural(images, "image"), plural(len(missing), "shard"), options.out)
+        run = _Run(missing, min(options.workers, len(missing)))
+        try:
+            with _progress(images) as progress:
+                run.write_all(progress)
+        except OSError as error:
+            kept = len(results) + len(run.results)
+            failure = explain_write_error(error, options.out)
+            raise RunError(f"{failure}; {kept} of {len(shards)} shards are complete and kept") from error
+        if run.unreadable:
+            raise RunError(_unreadable_sentence(run.unreadable, len(results) + len(run.results), len(shards)))
+        results.update(run.results)
+    return results
+
+
+def _listing(images: Sequence[tuple[str, str]]) -> str:
+    lines = [f"  {printable(name)}: {printable(reason)}" for name, reason in sorted(images)[:_LISTED_IMAGES]]
+    if len(images) > _LISTED_IMAGES:
+        lines.append(f"  and {len(images) - _LISTED_IMAGES} more")
+    return "\n".join(lines)
+
+
+def _unreadable_sentence(images: Sequence[tuple[str, str]], kept: int, total: int) -> str:
+    return (
+        f"{plural(len(images), 'image')} cannot be read:\n{_listing(images)}\n"
+        f"{kept} of {total} shards are complete and kept; mend or remove these files and run the same command again, "
+        "or give --skip_unreadable to leave them out"
+    )
+
+
+def _finish(plan: ConversionPlan, options: ConvertOptions, results: dict[str, ShardResult]) -> int:
+    """Writes the manifest and tells what there is."""
+    manifest = plan.manifest(results)
+    for name, split in manifest.splits.items():
+        if not split.examples:
+            raise RunError(f"{options.source}: none of its {name} images can be read")
+    path = options.out / MANIFEST_NAME
+    if not path.is_file() or path.read_bytes() != manifest.to_json().encode():
+        clear(options.out, keep=results)
+        write_manifest(options.out, manifest)
+    skipped = [image for done in results.values() for image in done.skipped]
+    if skipped:
+        _log.warning("left out %s that cannot be read:\n%s", plural(len(skipped), "image"), _listing(skipped))
+    for name, split in manifest.splits.items():
+        _log.info("%s: %s in %s", name, plural(split.examples, "example"), plural(len(split.shards), "shard"))
+    _log.info("%s, head size %d; described in %s", plural(manifest.class_count, "class"), manifest.head_size, path)
+    return EXIT_SOME_SKIPPED if skipped else EXIT_DONE
+
+
+class _Run:
+    """The shards to write, and what came of them so far."""
+
+    def __init__(self, shards: Sequence[ShardPlan], workers: int) -> None:
+        self._shards, self._workers = shards, workers
+        self.results: dict[str, ShardResult] = {}
+        self.unreadable: list[tuple[str, str]] = []
+
+    def write_all(self, progress: Progress) -> None:
+        """Writes every shard; one with unreadable images is noted and does not stop the others."""
+        if self._workers == 1:
+            for shard in self._shards:
+                self._take(shard, lambda shard=shard: write_shard(shard), progress)  # type: ignore[misc]
+            return
+        context = multiprocessing.get_context("spawn")  # fork is unsafe next to threads, and tqdm has one
+        pool = ProcessPoolExecutor(self._workers, mp_context=context, initializer=_start_worker)
+        try:
+            futures: dict[Future[ShardResult], ShardPlan] = {
+                pool.submit(write_shard, shard): shard for shard in self._shards
+            }
+            for future in as_completed(futures):
+                self._take(futures[future], future.result, progress)
+        except BrokenProcessPool as error:
+            raise RunError(
+                "a worker process was killed, perhaps for lack of memory; run the same command again to continue, with "
+                f"fewer than --workers {self._workers} if it happens again"
+            ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _take(self, shard: ShardPlan, result: Callable[[], ShardResult], progress: Progress) -> None:
+        try:
+            self.results[shard.file] = result()
+        except UnreadableImagesError as error:
+            self.unreadable.extend(error.images)
+        progress.update(len(shard.records))
+
+
+def _start_worker() -> None:
+    """Leaves stopping to the parent process, and ends with it even when it is killed."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_exit_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _exit_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
+
+
+@contextmanager
+def _stop_on_sigterm() -> Iterator[None]:
+    """Makes SIGTERM end the block as Ctrl-C does, where signals can be caught."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,82 @@
+"""Turns folders of images, or ImageNet's archives, into TFRecords with a manifest.
+
+Run as ``python -m utils.convert_dataset SRC OUT``. SRC holds ``train/<class>/*`` and ``validation/<class>/*`` (or
+``val``), or class folders alone, or ImageNet's tar files. OUT gets ``train-*``, ``validation-*`` and ``dataset.json``.
+Run again after an interruption, it completes what is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from utils.errors import EXIT_FAILED, EXIT_PREEMPTED, EXIT_USAGE, RunError, UsageError
+
+_EXIT_TEXT = """\
+Exit status: 0 done; 1 failed, complete shards are kept; 2 wrong usage; 3 done, unreadable images left out;
+75 interrupted, complete shards are kept and the same command continues.
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m utils.convert_dataset",
+        description=__doc__,
+        epilog=_EXIT_TEXT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("source", metavar="SRC", type=Path, help="folder that holds the images, or ImageNet's tar files")
+    add("out", metavar="OUT", type=Path, help="folder to write to; made if it is missing")
+    split = parser.add_argument_group("splits and classes").add_argument
+    split("--validation_fraction", metavar="F", type=float, help="part of each class to set aside for validation")
+    split(
+        "--validation_labels",
+        metavar="FILE",
+        type=Path,
+        help="labels of a validation folder or tar file without class folders: one synset a line in the order of the "
+        "file names, or ILSVRC2012_devkit_t12.tar.gz",
+    )
+    split("--class_names", metavar="FILE", type=Path, help="one name a line, or lines of folder (synset) TAB name")
+    split("--head_size", metavar="N", type=int, help="logits of a network for this data, at least the class count")
+    split("--bounding_boxes", metavar="PATH", type=Path, help="folder of XML annotations, or CSV file")
+    output = parser.add_argument_group("output").add_argument
+    output("--train_shards", metavar="N", type=int, help="number of train-* files (default: by the number of images)")
+    output("--validation_shards", metavar="N", type=int, help="number of validation-* files (default: likewise)")
+    output("--seed", metavar="N", type=int, default=12345, help="of the shuffle (default: %(default)s)")
+    output("--workers", metavar="N", type=int, help="processes (default: one a CPU)")
+    output("--skip_unreadable", action="store_true", help="leave images out that cannot be read, and list them")
+    output("--overwrite", action="store_true", help="replace whatever data set OUT holds; starts from nothing")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    values = vars(make_parser().parse_args(arguments))
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    from utils.conversion import convert  # after parsing, so that --help need not load NumPy and Pillow
+    from utils.conversion_plan import ConvertOptions
+
+    if values["workers"] is None:
+        values["workers"] = len(os.sched_getaffinity(0))
+    try:
+        return convert(ConvertOptions(**values))
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        print("interrupted: complete shards are kept, and the same command continues", file=sys.stderr)
+        return EXIT_PREEMPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
