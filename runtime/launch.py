@@ -26,6 +26,7 @@ def launch(command: Command) -> int:
     logging.basicConfig(
         level=config.run.log_level.upper(), stream=console(sys.stderr), format="%(levelname)s: %(message)s", force=True
     )
+    logging.getLogger("tensorflow").setLevel(logging.WARNING)  # it tells of each restored file, as we do
     for note in command.notes:
         _log.warning("%s", note)
     try:

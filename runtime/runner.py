@@ -30,7 +30,6 @@ from utils.hooks.progress import ProgressHook
 from utils.hvd_utils import Communicator
 
 _log = logging.getLogger(__name__)
-SUMMARY_EVERY = 100
 
 
 class Runner:
@@ -101,7 +100,7 @@ class Runner:
             if not metrics and not self._preemption.wants_stop:
                 metrics = self._evaluate_and_rank(trainer, evaluation)
             exported = {} if self._preemption.wants_stop else self._export(self._checkpoints.prefix(trainer.step))
-        self._logger.log(SUMMARY, {**exported, **self._facts(), **measurement.result("train"), **metrics})
+        self._logger.log(SUMMARY, {**exported, **self._facts(), **metrics, **measurement.result("train")})
         return EXIT_DONE
 
     def evaluate(self) -> int:
@@ -151,7 +150,7 @@ class Runner:
         self._say_plan(trainer, last)
         if trainer.step > 0 and trainer.step % stretch == 0 and "evaluation" not in trainer.state:
             yield trainer.step  # a launch was ended between saving this step and evaluating it
-        with contextlib.closing(SummaryHook(self._folder, SUMMARY_EVERY)) as summaries:
+        with contextlib.closing(SummaryHook(self._folder, self._config.run.display_every)) as summaries:
             hooks = self._training_hooks(trainer, measurement, summaries)
             while trainer.step < last and not self._preemption.wants_stop:
                 trainer.run(min(last, (trainer.step // stretch + 1) * stretch), hooks)

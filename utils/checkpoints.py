@@ -80,7 +80,8 @@ class CheckpointDir:
         staging = self.folder / f"{_STAGING}{step}"
         try:
             staging.mkdir(exist_ok=True)
-            saver.save(session, str(staging / f"{PREFIX}-{step}"), write_meta_graph=False, write_state=False)
+            with session.graph.as_default():  # a saver asks the current graph whether execution is eager
+                saver.save(session, str(staging / f"{PREFIX}-{step}"), write_meta_graph=False, write_state=False)
             (staging / f"{PREFIX}-{step}.json").write_bytes(_as_json(metadata))
             prefix = _move_into_place(staging, self.folder, step)
         except (OSError, tf.errors.OpError) as error:
@@ -197,7 +198,8 @@ def restore(session: Any, saver: Any, prefix: Path) -> None:
         RunError: The files are damaged.
     """
     try:
-        saver.restore(session, str(prefix))
+        with session.graph.as_default():
+            saver.restore(session, str(prefix))
     except (tf.errors.OpError, ValueError) as error:
         raise RunError(f"{prefix}: the checkpoint is damaged: {_first_line(error)} (--model_dir)") from error
 
