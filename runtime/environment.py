@@ -16,6 +16,7 @@ _GPU_SETTINGS = {
     "TF_GPU_THREAD_COUNT": "2",
     "TF_USE_CUDNN_BATCHNORM_SPATIAL_PERSISTENT": "1",
     "TF_ENABLE_WINOGRAD_NONFUSED": "1",
+    "TF_SYNC_ON_FINISH": "0",
 }
 
 
@@ -23,14 +24,14 @@ def environment_for(config: ExperimentConfig, environ: Mapping[str, str]) -> dic
     """Variables to set before TensorFlow is imported; never one that ``environ`` has, save ``TF_XLA_FLAGS``, merged.
 
     On GPUs: kernels compiled for the card are cached on disk, each GPU has two launch threads of its own, batch norm
-    uses cuDNN's persistent kernels, and convolutions may use Winograd's non-fused form.
+    uses cuDNN's persistent kernels, convolutions may use Winograd's non-fused form, and a step ends without waiting for
+    what nobody fetches.
 
     Left out of what programs of this family used to set, and why: ``HOROVOD_GPU_ALLREDUCE`` is read when Horovod is
     built, not when it runs; ``TF_ADJUST_HUE_FUSED`` and ``TF_ADJUST_SATURATION_FUSED`` concern color distortion, which
-    is not done; ``TF_SYNC_ON_FINISH=0`` is the default on GPUs; ``TF_AUTOTUNE_THRESHOLD`` and
-    ``TF_DISABLE_NVTX_RANGES`` belong to builds of TensorFlow 1; ``TF_ENABLE_AUTO_MIXED_PRECISION*`` is read by no stock
-    TensorFlow (``utils/environment_flags.py`` reads it instead); ``--tf_xla_enable_lazy_compilation=false`` without XLA
-    has no effect.
+    is not done; ``TF_DISABLE_NVTX_RANGES`` and ``TF_ENABLE_AUTO_MIXED_PRECISION*`` were read by NVIDIA's builds alone
+    (``utils/environment_flags.py`` reads the latter); ``TF_AUTOTUNE_THRESHOLD`` is documented nowhere for current
+    TensorFlow; ``--tf_xla_enable_lazy_compilation=false`` was set even without XLA, and its default is kept.
     """
     wanted = {"TF_CPP_MIN_LOG_LEVEL": "0" if config.run.log_level == "debug" else "2"}
     if config.run.cpu:
@@ -48,18 +49,16 @@ def environment_for(config: ExperimentConfig, environ: Mapping[str, str]) -> dic
 
 
 def _xla_flags(environ: Mapping[str, str]) -> dict[str, str]:
-    """``TF_XLA_FLAGS`` with what ``--xla`` needs added behind the user's own flags.
+    """``TF_XLA_FLAGS`` with what ``--xla`` needs added behind the user's own flags, where the last one counts.
 
     Without ``--tf_xla_cpu_global_jit`` TensorFlow leaves operations on a CPU out of its XLA clusters, whatever the
     session asks for. A jit level of -1 in the variable would switch XLA off against the flag; 0 hands the decision back
-    to the session. Lazy compilation would run the first steps uncompiled and so blur a benchmark's warm-up.
+    to the session.
     """
-    present = environ.get(XLA_VARIABLE, "")
-    added = [
-        f"--{name}={value}"
-        for name, value in (("tf_xla_cpu_global_jit", "true"), ("tf_xla_enable_lazy_compilation", "false"))
-        if name not in present
-    ]
+    present = environ.get(XLA_VARIABLE, "").split()
+    added = []
+    if not any("tf_xla_cpu_global_jit" in flag for flag in present):
+        added.append("--tf_xla_cpu_global_jit=true")
     if auto_jit(environ) == "-1":
         added.append("--tf_xla_auto_jit=0")
-    return {XLA_VARIABLE: " ".join([*present.split(), *added])} if added else {}
+    return {XLA_VARIABLE: " ".join([*present, *added])} if added else {}

@@ -9,10 +9,7 @@ too. ``@file`` reads flags from a recipe (``utils/recipes.py``); some environmen
 from __future__ import annotations
 
 import argparse
-import difflib
 import functools
-import math
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,14 +29,15 @@ from utils.config import (
 )
 from utils.errors import UsageError
 from utils.flag_help import HELP
-from utils.flag_table import BY_NAME, FLAGS, GROUPS, INTEGER, NOT_YET, NUMBER, PATH, STATIC_LOSS_SCALE, Flag
+from utils.flag_table import BY_NAME, FLAGS, GROUPS, NOT_YET, STATIC_LOSS_SCALE, Flag
+from utils.flag_words import complete, read_value, with_origin
 
 _DESCRIPTION = "Train, evaluate, run and time residual networks that classify images."
 _EPILOG = (
     "@FILE in place of a flag reads flags from a recipe, one a line; what comes later wins. A flag may be shortened as "
     "long as it stays clear which one is meant."
 )
-_REAL_DATA_ONLY = ("min_crop_area", "max_bad_records")
+_REAL_DATA_ONLY = ("min_crop_area", "max_bad_records", "top_k")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +68,11 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
       UsageError: what was given cannot be understood, is out of range or contradicts itself.
       SystemExit: after --help.
     """
-    arguments = _complete(recipes.expand(argv))
+    arguments = complete(recipes.expand(argv))
     try:
         return _command(vars(build_parser().parse_args(arguments)), environ)
     except UsageError as error:
-        raise UsageError(_with_origin(str(error), arguments)) from None
+        raise UsageError(with_origin(str(error), arguments)) from None
 
 
 def to_flags(config: ExperimentConfig) -> dict[str, Any]:
@@ -87,7 +85,7 @@ class _FlagParser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         given = sys.argv[1:] if args is None else args
-        return super().parse_known_args(_complete(recipes.expand(given)), namespace)
+        return super().parse_known_args(complete(recipes.expand(given)), namespace)
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message)
@@ -100,7 +98,7 @@ def _add(group: Any, flag: Flag) -> None:
         group.add_argument(*names, action="store_true", help=text)
         return
     choices = flag.kind if isinstance(flag.kind, tuple) else None
-    group.add_argument(*names, type=functools.partial(_value, flag), choices=choices, help=text)
+    group.add_argument(*names, type=functools.partial(read_value, flag), choices=choices, help=text)
 
 
 def _help(flag: Flag) -> str:
@@ -113,92 +111,6 @@ def _help(flag: Flag) -> str:
     return f"{sentence} (default: {default})".replace("%", "%%")
 
 
-def _value(flag: Flag, text: str) -> Any:
-    """What was written after a flag, as the value it stands for."""
-    if isinstance(flag.kind, tuple):
-        require(text in flag.kind, flag.name, text or "''", f"one of {', '.join(flag.kind)}")
-    elif flag.kind == PATH:
-        require(bool(text) or flag.name == "data_dir", flag.name, "''", "a path")
-    elif flag.kind == INTEGER:
-        require(re.fullmatch(r"[+-]?\d+", text) is not None, flag.name, text or "''", "an integer")
-        return int(text)
-    elif flag.kind == NUMBER:
-        return _number(flag.name, text)
-    return text
-
-
-def _number(name: str, text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    require(math.isfinite(number), name, text or "''", "a number")
-    return number
-
-
-def _complete(arguments: Sequence[str]) -> list[str]:
-    """Each flag under its full name and joined to its value, ``--name=value``; recipe origins are kept."""
-    if any(argument in ("-h", "--help") for argument in arguments):
-        return ["--help"]
-    completed: list[str] = []
-    waiting = list(reversed(arguments))
-    while waiting:
-        argument = waiting.pop()
-        origin = recipes.origin_of(argument)
-        try:
-            text = _complete_one(argument, waiting)
-        except UsageError as error:
-            raise UsageError(f"{error} ({origin})" if origin else str(error)) from None
-        completed.append(recipes.RecipeArgument(text, origin) if origin else text)
-    return completed
-
-
-def _complete_one(argument: str, waiting: list[str]) -> str:
-    """``argument`` completed; takes its value off the end of ``waiting`` where that is the next argument."""
-    written, equals, value = argument.partition("=")
-    name = _full_name(argument, written)
-    if name == "help" or BY_NAME[name].is_switch:
-        if equals:
-            raise UsageError(f"{argument}: --{name} is a switch and takes no value")
-        return f"--{name}"
-    if not equals:
-        if not waiting or waiting[-1].startswith("--"):
-            raise UsageError(f"--{name}: needs a value")
-        value = waiting.pop()
-    return f"--{name}={value}"
-
-
-def _full_name(argument: str, written: str) -> str:
-    if not written.startswith("-") or written in ("-", "--"):
-        raise UsageError(f"{argument}: belongs to no flag; every argument is a flag, its value or an @recipe file")
-    name = written.lstrip("-")
-    spellings = {"help": "help"} | {spelling: flag.name for flag in FLAGS for spelling in flag.spellings}
-    if not written.startswith("--"):
-        name = ""
-    if name in spellings:
-        return spellings[name]
-    fits = {full for spelling, full in spellings.items() if name and spelling.startswith(name)}
-    familiar = {full for full in fits if full == "help" or not BY_NAME[full].ours}
-    matches = familiar or fits
-    if len(matches) == 1:
-        return matches.pop()
-    if matches:
-        raise UsageError(f"{written}: could be {' or '.join(f'--{match}' for match in sorted(matches))}")
-    close = difflib.get_close_matches(written.lstrip("-").replace("-", "_").lower(), spellings, n=1)
-    advice = f"did you mean --{spellings[close[0]]}?" if close else "--help lists all flags"
-    raise UsageError(f"{written}: unknown flag; {advice}")
-
-
-def _with_origin(message: str, arguments: Sequence[str]) -> str:
-    """Adds file and line to a message about a flag that a recipe gave."""
-    subject = re.match(r"--\w+", message)
-    if subject is None:
-        return message
-    given = [argument for argument in arguments if argument.partition("=")[0] == subject.group()]
-    origin = recipes.origin_of(given[-1]) if given else None
-    return f"{message} ({origin})" if origin else message
-
-
 def _command(given: dict[str, Any], environ: Mapping[str, str]) -> Command:
     """The meaning of what was given: flags that stand for others, what the mode needs, what it leaves unused."""
     _refuse_not_yet(given)
@@ -206,7 +118,7 @@ def _command(given: dict[str, Any], environ: Mapping[str, str]) -> Command:
         del given["data_dir"]
     mode = given.get("mode", RunConfig().mode)
     _settle_image_size(given)
-    _settle_static_loss_scale(given)
+    scaled_by = _settle_static_loss_scale(given)
     asked = environment_flags.combine(
         amp=given.get("amp", False),
         xla=given.get("xla", False),
@@ -214,7 +126,9 @@ def _command(given: dict[str, Any], environ: Mapping[str, str]) -> Command:
         static_scale=_static_scale(given),
         environ=environ,
     )
-    _check_needs(given, mode, asked.amp)
+    if _static_scale(given) is not None and not asked.amp:
+        raise UsageError(f"{scaled_by}: only used with --amp, which is not given")
+    _check_needs(given, mode)
     notes = (*_drop_unused(given, mode), *asked.notes)
     values = {BY_NAME[name].field: BY_NAME[name].to_field(value) for name, value in given.items()}
     values |= {f"precision.{name}": getattr(asked, name) for name in ("amp", "loss_scaling", "xla", "tf32")}
@@ -239,16 +153,17 @@ def _settle_image_size(given: dict[str, Any]) -> None:
         given["image_size"] = synthetic
 
 
-def _settle_static_loss_scale(given: dict[str, Any]) -> None:
-    if given.pop("use_static_loss_scaling", False):
-        scale = given.setdefault("static_loss_scale", STATIC_LOSS_SCALE)
-        if scale != STATIC_LOSS_SCALE:
-            raise UsageError(
-                f"--use_static_loss_scaling: stands for --static_loss_scale {STATIC_LOSS_SCALE:g} and contradicts "
-                f"--static_loss_scale {scale:g}"
-            )
-    scale = given.get("static_loss_scale", -1.0)
+def _settle_static_loss_scale(given: dict[str, Any]) -> str:
+    """Makes one flag of the two that give a static scale; returns the one that was typed."""
+    switch = given.pop("use_static_loss_scaling", False)
+    scale = given.setdefault("static_loss_scale", STATIC_LOSS_SCALE) if switch else given.get("static_loss_scale", -1.0)
+    if switch and scale != STATIC_LOSS_SCALE:
+        raise UsageError(
+            f"--use_static_loss_scaling: stands for --static_loss_scale {STATIC_LOSS_SCALE:g} and contradicts "
+            f"--static_loss_scale {scale:g}"
+        )
     require(scale == -1 or scale > 0, "static_loss_scale", f"{scale:g}", "positive, or -1 for dynamic")
+    return "--use_static_loss_scaling" if switch else f"--static_loss_scale {scale:g}"
 
 
 def _static_scale(given: Mapping[str, Any]) -> float | None:
@@ -256,11 +171,7 @@ def _static_scale(given: Mapping[str, Any]) -> float | None:
     return None if scale == -1 else scale
 
 
-def _check_needs(given: Mapping[str, Any], mode: str, amp: bool) -> None:
-    """What a mode or another flag needs must be there."""
-    scale = _static_scale(given)
-    if scale is not None and not amp:
-        raise UsageError(f"--static_loss_scale {scale:g}: only used with --amp, which is not given")
+def _check_needs(given: Mapping[str, Any], mode: str) -> None:
     if mode != "predict" and "batch_size" not in given:
         raise UsageError(f"--batch_size: needed for --mode {mode}, the number of images per step and process")
     if mode not in (*BENCHMARK_MODES, "predict") and "data_dir" not in given:
@@ -271,18 +182,21 @@ def _check_needs(given: Mapping[str, Any], mode: str, amp: bool) -> None:
 
 def _drop_unused(given: dict[str, Any], mode: str) -> list[str]:
     """Takes out what has no effect, so that it has none, and says so."""
+    unused = {
+        f"in --mode {mode}": [flag.name for flag in FLAGS if mode not in flag.modes],
+        "on synthetic images": _REAL_DATA_ONLY if mode in BENCHMARK_MODES and "data_dir" not in given else (),
+        "in --mode evaluate with --iter_unit epoch, which evaluates every image once": _evaluated_once(given, mode),
+    }
     notes = []
-    unused = [flag.name for flag in FLAGS if flag.name in given and mode not in flag.modes]
-    if unused:
-        notes.append(f"{_list(unused)} no effect in --mode {mode}")
-    without_data = [
-        name for name in _REAL_DATA_ONLY if name in given and "data_dir" not in given and name not in unused
-    ]
-    if without_data:
-        notes.append(f"{_list(without_data)} no effect on synthetic images")
-    for name in (*unused, *without_data):
-        del given[name]
+    for where, flags in unused.items():
+        names = [name for name in flags if given.pop(name, None) is not None]
+        if names:
+            notes.append(f"{_list(names)} no effect {where}")
     return notes
+
+
+def _evaluated_once(given: Mapping[str, Any], mode: str) -> tuple[str, ...]:
+    return ("num_iter",) if mode == "evaluate" and given.get("iter_unit", "epoch") == "epoch" else ()
 
 
 def _list(names: Sequence[str]) -> str:

@@ -45,7 +45,7 @@ class Duration:
 
     def __post_init__(self) -> None:
         require(self.value > 0, self.flag, self.value, "a positive integer")
-        require(self.unit in ("epoch", "batch"), "iter_unit", self.unit, "epoch or batch")
+        require(self.unit in ITER_UNITS, "iter_unit", self.unit, "epoch or batch")
 
     def to_steps(self, steps_per_epoch: int) -> int:
         """The same amount in steps, one step being one update of all replicas together."""
@@ -66,6 +66,8 @@ class ModelConfig:
     weight_init: str = "fan_out"
     label_offset: int | None = None
     class_names: tuple[str, ...] | None = None
+    data_class_names: tuple[str, ...] | None = None
+    """What the training data calls its classes, where --class_names may call them otherwise."""
 
     def __post_init__(self) -> None:
         if self.architecture is not None:
@@ -173,6 +175,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         require(self.mode in MODES, "mode", self.mode, f"one of {', '.join(MODES)}")
+        require(self.log_level in LOG_LEVELS, "log_level", self.log_level, f"one of {', '.join(LOG_LEVELS)}")
         require(self.warmup_steps >= 0, "warmup_steps", self.warmup_steps, "0 or more")
         for flag in ("display_every", "checkpoint_every", "keep_checkpoints", "top_k"):
             require(getattr(self, flag) > 0, flag, getattr(self, flag), "a positive integer")

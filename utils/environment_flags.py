@@ -28,7 +28,7 @@ TF32_VARIABLE = "NVIDIA_TF32_OVERRIDE"
 _BOOLEANS = {"1": True, "true": True, "0": False, "false": False}
 _AUTO_JIT = re.compile(r"--?tf_xla_auto_jit=(\S*)")
 _JIT_OFF = ("0", "-1")
-_JIT_ON = re.compile(r"[12]|fusible|(?:fusible|single-gpu)\([012]\)")
+_JIT_ON = re.compile(r"[12]|fusible|(?:fusible|single-gpu)\([12]\)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 HELP: dict[str, tuple[str, str]] = {
     "arch": ("The network.", "the checkpoint's, else resnet50"),
     "mode": ("What to do.", ""),
-    "export_dir": ("Folder that receives a SavedModel after the evaluation.", "no export"),
+    "export_dir": ("Folder that receives a SavedModel at the end.", "no export"),
     "to_predict": (
         "What to classify: an image, a folder (searched with its subfolders) or a quoted glob.",
         "none; --mode predict needs it",
@@ -29,7 +29,7 @@ HELP: dict[str, tuple[str, str]] = {
         "--results_dir",
     ),
     "results_dir": ("Folder for the log, predictions and, without --model_dir, checkpoints.", ""),
-    "log_filename": ("Name of the JSON log inside --results_dir.", ""),
+    "log_filename": ("Name of the JSON log inside --results_dir; each run appends to it.", ""),
     "display_every": ("Log every n-th step.", ""),
     "seed": ("Seed of all randomness.", "none, each run differs"),
     "gpu_memory_fraction": (

@@ -33,9 +33,10 @@ GROUPS = (GENERAL, DATASET, TRAINING, OPTIMIZATION, MIXED_PRECISION)
 WITH_STEPS = tuple(mode for mode in MODES if mode != "predict")
 LONG_TRAINING = ("train", "train_and_evaluate")
 TRAIN_AND_EVALUATE = ("train_and_evaluate",)
-WITH_RESULTS = ("train_and_evaluate", "evaluate", "predict")
+WITH_RESULTS = ("train_and_evaluate", "evaluate", "predict", "inference_benchmark")
 WITH_NAMES = (*LONG_TRAINING, "evaluate", "predict")
-WITH_EXPORT = ("train_and_evaluate", "evaluate", "inference_benchmark")
+WITH_EXPORT = (*LONG_TRAINING, "evaluate", "inference_benchmark")
+WITH_CHECKPOINTS = tuple(mode for mode in MODES if mode != "training_benchmark")
 
 STATIC_LOSS_SCALE = 128.0
 """What ``--use_static_loss_scaling`` stands for."""
@@ -109,7 +110,7 @@ FLAGS = (
     ),
     Flag("iter_unit", "run.duration.unit", ITER_UNITS, GENERAL, WITH_STEPS),
     Flag("warmup_steps", "run.warmup_steps", INTEGER, GENERAL, WITH_STEPS),
-    Flag("model_dir", "run.model_dir", PATH),
+    Flag("model_dir", "run.model_dir", PATH, GENERAL, WITH_CHECKPOINTS),
     Flag("results_dir", "run.results_dir", PATH),
     Flag("log_filename", "run.log_filename", TEXT),
     Flag("display_every", "run.display_every", INTEGER, GENERAL, WITH_STEPS),

@@ -48,14 +48,13 @@ def expand(argv: Sequence[str]) -> list[str]:
 
 
 def _read(path: Path, wanted_by: str, including: tuple[Path, ...]) -> Iterator[RecipeArgument]:
-    resolved = path.resolve()
-    if resolved in including:
+    if path.resolve() in [file.resolve() for file in including]:
         raise UsageError(f"{wanted_by}: {path} and {including[-1]} include each other; a recipe cannot contain itself")
     for number, line in enumerate(_lines(path, wanted_by), start=1):
         origin = f"{path}, line {number}"
         words = _words(line, origin)
         if words and words[0].startswith("@"):
-            yield from _read(path.parent / words[0][1:], f"{origin}: {words[0]}", (*including, resolved))
+            yield from _read(path.parent / words[0][1:], f"{origin}: {words[0]}", (*including, path))
         else:
             yield from (RecipeArgument(word, origin) for word in words)
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from utils.config import ModelConfig, RunConfig, check_benchmark_length
+from utils.config import ModelConfig
 from utils.errors import UsageError
-
-if TYPE_CHECKING:
-    from utils.manifest import Manifest
+from utils.manifest import Manifest
 
 DEFAULT_ARCHITECTURE = "resnet50"
 DEFAULT_IMAGE_SIZE = 224
@@ -32,9 +30,8 @@ def resolve_model(
     Args:
       model: what was given.
       manifest: what the data says of itself; None without data or without a dataset.json.
-      metadata: what is stored beside the checkpoint, by the names of ``ModelConfig``'s fields, and, as
-        ``data_class_names``, the names that the training data gave its classes where --class_names replaced them; None
-        where there is no checkpoint.
+      metadata: what is stored beside the checkpoint, by the names of ``ModelConfig``'s fields; None where there is no
+        checkpoint.
       file_names: the names that --class_names lists.
 
     Returns:
@@ -49,7 +46,7 @@ def resolve_model(
     num_classes = _num_classes(model.num_classes, manifest, stored)
     label_offset = _label_offset(model.label_offset, manifest, stored)
     image_size = _image_size(model.image_size, stored, notes)
-    _check_same_classes(manifest, stored)
+    data_names = _data_class_names(manifest, stored, file_names)
     names = _class_names(num_classes, manifest, stored, file_names, notes)
     resolved = replace(
         model,
@@ -58,15 +55,18 @@ def resolve_model(
         image_size=image_size,
         label_offset=label_offset,
         class_names=names,
+        data_class_names=data_names,
     )
     return resolved, tuple(notes)
 
 
-def read_class_names(path: str) -> tuple[str, ...]:
+def read_class_names(path: str | Path) -> tuple[str, ...]:
     """The names that a --class_names file lists: one a line, or a synset, a tab and a name.
 
+    Synsets must differ where there are some, else names: ImageNet has two kinds of crane.
+
     Raises:
-      UsageError: the file cannot be read, is empty, or has an empty line or the same name twice.
+      UsageError: the file cannot be read, is empty, or has an empty line or the same class twice.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").rstrip().splitlines()
@@ -76,29 +76,17 @@ def read_class_names(path: str) -> tuple[str, ...]:
         raise UsageError(f"--class_names {path}: is not a text file in UTF-8 ({error.reason})") from None
     if not lines:
         raise UsageError(f"--class_names {path}: is empty; must hold one class name a line")
+    names: list[str] = []
     line_of: dict[str, int] = {}
     for number, line in enumerate(lines, start=1):
-        name = line.partition("\t")[2].strip() or line.strip()
-        if not name:
+        class_id, _, name = (part.strip() for part in line.partition("\t"))
+        if not class_id:
             raise UsageError(f"--class_names {path}: line {number} is empty; must hold one class name a line")
-        if name in line_of:
-            raise UsageError(f"--class_names {path}: lines {line_of[name]} and {number} both name {name!r}")
-        line_of[name] = number
-    return tuple(line_of)
-
-
-def unmeasured_steps(run: RunConfig, steps: int) -> int:
-    """How many of the first of ``steps`` stay out of throughput and latency.
-
-    A benchmark leaves out what --warmup_steps says; elsewhere a short run still has most of its steps measured.
-
-    Raises:
-      UsageError: a benchmark that would have nothing left to measure.
-    """
-    if run.is_benchmark:
-        check_benchmark_length(steps, run.warmup_steps)
-        return run.warmup_steps
-    return min(run.warmup_steps, steps // 10)
+        if class_id in line_of:
+            raise UsageError(f"--class_names {path}: lines {line_of[class_id]} and {number} both hold {class_id!r}")
+        line_of[class_id] = number
+        names.append(name or class_id)
+    return tuple(names)
 
 
 def _architecture(given: str | None, stored: Mapping[str, Any]) -> str:
@@ -143,17 +131,24 @@ def _image_size(given: int | None, stored: Mapping[str, Any], notes: list[str]) 
     return int(given or in_checkpoint or DEFAULT_IMAGE_SIZE)
 
 
-def _check_same_classes(manifest: Manifest | None, stored: Mapping[str, Any]) -> None:
-    """Label i of the data must be class i of the checkpoint; data that lacks the last classes is fine."""
-    in_checkpoint = stored.get("data_class_names") or stored.get("class_names")
-    if manifest is None or not manifest.class_names or not in_checkpoint:
-        return
-    for index, (ours, theirs) in enumerate(zip(manifest.class_names, in_checkpoint, strict=False)):
+def _data_class_names(
+    manifest: Manifest | None, stored: Mapping[str, Any], file_names: tuple[str, ...] | None
+) -> tuple[str, ...] | None:
+    """The names that the data uses, after a check that label i of the data is class i of the checkpoint.
+
+    Data that lacks the last classes, or has more of them than were named, is fine. A checkpoint that does not tell the
+    data's names from its own is taken at its word unless --class_names says otherwise.
+    """
+    in_checkpoint = tuple(stored.get("data_class_names") or ())
+    in_data = manifest.class_names if manifest else ()
+    expected = in_checkpoint or tuple((not file_names and stored.get("class_names")) or ())
+    for index, (ours, theirs) in enumerate(zip(in_data, expected, strict=False)):
         if ours != theirs:
             raise UsageError(
-                f"--data_dir: class {index} of the data is {ours!r}, of the checkpoint {theirs!r}; the same label would "
-                "mean another class"
+                f"--data_dir: class {index} of the data is {ours!r}, of the checkpoint {theirs!r}; the same label "
+                "would mean another class"
             )
+    return max(in_checkpoint, in_data, key=len) or None
 
 
 def _class_names(
@@ -166,7 +161,8 @@ def _class_names(
     in_checkpoint = tuple(stored.get("class_names") or ())
     in_data = manifest.class_names if manifest else ()
     if file_names is None:
-        return in_checkpoint or tuple(in_data) or None
+        extended = in_data[: len(in_checkpoint)] == in_checkpoint
+        return (in_data if extended else in_checkpoint) or None
     class_count = manifest.class_count if manifest else len(in_checkpoint)
     allowed = {class_count or num_classes, num_classes}
     if num_classes == IMAGENET_HEAD and not class_count:

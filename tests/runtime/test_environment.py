@@ -1,0 +1,75 @@
+"""What the process finds in its environment when TensorFlow is imported."""
+
+import pytest
+
+from runtime.environment import environment_for
+from utils.config import ExperimentConfig, PrecisionConfig, RunConfig
+
+GPU = {
+    "CUDA_CACHE_DISABLE": "0",
+    "TF_GPU_THREAD_MODE": "gpu_private",
+    "TF_GPU_THREAD_COUNT": "2",
+    "TF_USE_CUDNN_BATCHNORM_SPATIAL_PERSISTENT": "1",
+    "TF_ENABLE_WINOGRAD_NONFUSED": "1",
+    "TF_SYNC_ON_FINISH": "0",
+}
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2"}
+
+
+def config(*, amp=False, xla=False, tf32=True, **run):
+    return ExperimentConfig(precision=PrecisionConfig(amp=amp, xla=xla, tf32=tf32), run=RunConfig(**run))
+
+
+def test_a_plain_run_is_quiet_and_tunes_gpus():
+    assert environment_for(config(), {}) == QUIET | GPU
+
+
+def test_mixed_precision_needs_no_variable():
+    assert environment_for(config(amp=True), {}) == QUIET | GPU
+
+
+@pytest.mark.parametrize(("level", "severity"), [("debug", "0"), ("info", "2"), ("warning", "2"), ("error", "2")])
+def test_tensorflow_itself_talks_only_when_debugging(level, severity):
+    assert environment_for(config(log_level=level), {})["TF_CPP_MIN_LOG_LEVEL"] == severity
+
+
+def test_without_gpus_they_are_hidden_and_not_tuned():
+    assert environment_for(config(cpu=True), {}) == QUIET | {"CUDA_VISIBLE_DEVICES": "-1"}
+
+
+def test_determinism_and_full_float32_are_variables_too():
+    wanted = environment_for(config(cpu=True, deterministic=True, tf32=False), {})
+    assert wanted == QUIET | {
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "TF_DETERMINISTIC_OPS": "1",
+        "NVIDIA_TF32_OVERRIDE": "0",
+    }
+
+
+@pytest.mark.parametrize("name", [*QUIET, *GPU, "TF_DETERMINISTIC_OPS", "NVIDIA_TF32_OVERRIDE"])
+@pytest.mark.parametrize("value", ["", "7"])
+def test_what_the_user_set_stays(name, value):
+    wanted = config(deterministic=True, tf32=False)
+    assert name in environment_for(wanted, {})
+    assert name not in environment_for(wanted, {name: value})
+
+
+@pytest.mark.parametrize(
+    ("present", "merged"),
+    [
+        ({}, "--tf_xla_cpu_global_jit=true"),
+        ({"TF_XLA_FLAGS": ""}, "--tf_xla_cpu_global_jit=true"),
+        (
+            {"TF_XLA_FLAGS": "--tf_xla_auto_jit=2  --tf_xla_min_cluster_size=8"},
+            "--tf_xla_auto_jit=2 --tf_xla_min_cluster_size=8 --tf_xla_cpu_global_jit=true",
+        ),
+        (
+            {"TF_XLA_FLAGS": "--tf_xla_auto_jit=-1"},
+            "--tf_xla_auto_jit=-1 --tf_xla_cpu_global_jit=true --tf_xla_auto_jit=0",
+        ),
+        ({"TF_XLA_FLAGS": "--tf_xla_cpu_global_jit=false"}, None),
+    ],
+)
+def test_xla_flags_are_added_behind_the_users_own(present, merged):
+    assert environment_for(config(xla=True), present).get("TF_XLA_FLAGS") == merged
+    assert "TF_XLA_FLAGS" not in environment_for(config(xla=False), present)

@@ -1,0 +1,117 @@
+"""Command lines that are refused: the whole sentence of each."""
+
+import pytest
+
+from utils.cmdline_helper import parse
+from utils.config import MODES
+from utils.errors import UsageError
+
+TRAIN = ["--mode=train", "--batch_size=8", "--data_dir=D"]
+NEEDS_BATCH = "--batch_size: needed for --mode {}, the number of images per step and process"
+NEEDS_DATA = (
+    "--data_dir: needed for --mode evaluate, a folder of TFRecords; only the benchmarks make images of their own"
+)
+NOT_OFFERED = "this release does not offer {} yet; leave the flag out"
+
+
+def message_of(*arguments):
+    with pytest.raises(UsageError) as error:
+        parse(arguments, {})
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("", NEEDS_BATCH.format("train_and_evaluate")),
+        ("--mode=train --data_dir=D", NEEDS_BATCH.format("train")),
+        ("--mode=evaluate --batch_size=8", NEEDS_DATA),
+        ("--mode=evaluate --batch_size=8 --data_dir=", NEEDS_DATA),
+        ("--mode=predict", "--mode predict: needs --to_predict, an image, a folder or a glob"),
+        ("--mode=predict --to_predict=", "--to_predict '': must be a path"),
+        ("--mode=test", f"--mode test: must be one of {', '.join(MODES)}"),
+        ("--arch=resnet", "--arch resnet: must be one of resnet50, resnext101-32x4d, se-resnext101-32x4d"),
+        ("--batch_size=0 --data_dir=D", "--batch_size 0: must be a positive integer"),
+        ("--batch_size=-3 --data_dir=D", "--batch_size -3: must be a positive integer"),
+        ("--batch_size=8.5", "--batch_size 8.5: must be an integer"),
+        ("--batch_size=", "--batch_size '': must be an integer"),
+        ("--batch_size", "--batch_size: needs a value"),
+        ("--batch_size --amp", "--batch_size: needs a value"),
+        ("--amp=1", "--amp=1: --amp is a switch and takes no value"),
+        ("--lr_init=fast", "--lr_init fast: must be a number"),
+        ("--lr_init=nan", "--lr_init nan: must be a number"),
+        ("--num_iter=0 --batch_size=8 --data_dir=D", "--num_iter 0: must be a positive integer"),
+        ("--run_iter=0 --batch_size=8 --data_dir=D",
+         "--run_iter 0: must be a positive integer, or -1 for everything that is left"),
+        ("--run_iter=-2 --batch_size=8 --data_dir=D",
+         "--run_iter -2: must be a positive integer, or -1 for everything that is left"),
+        ("--mode=training_benchmark --batch_size=8 --iter_unit=batch --num_iter=50",
+         "--num_iter gives 50 steps: must be above --warmup_steps 50, or nothing is measured"),
+        ("--image_size=64 --synthetic_data_size=32",
+         "--synthetic_data_size 32: contradicts --image_size 64; the two are one value"),
+        ("--amp --static_loss_scale=0", "--static_loss_scale 0: must be positive, or -1 for dynamic"),
+        ("--amp --static_loss_scale=-2", "--static_loss_scale -2: must be positive, or -1 for dynamic"),
+        ("--static_loss_scale=128", "--static_loss_scale 128: only used with --amp, which is not given"),
+        ("--use_static_loss_scaling", "--use_static_loss_scaling: only used with --amp, which is not given"),
+        ("--mode=evaluate --static_loss_scale=128",
+         "--static_loss_scale 128: only used with --amp, which is not given"),
+        ("--amp --use_static_loss_scaling --static_loss_scale=64",
+         "--use_static_loss_scaling: stands for --static_loss_scale 128 and contradicts --static_loss_scale 64"),
+        ("--amp --use_static_loss_scaling --static_loss_scale=-1",
+         "--use_static_loss_scaling: stands for --static_loss_scale 128 and contradicts --static_loss_scale -1"),
+        ("--cpu --gpu_id=0 --batch_size=8 --data_dir=D", "--cpu: contradicts --gpu_id and --gpu_memory_fraction"),
+        ("--data_idx_dir=I", "--data_idx_dir I: only used with --dali, which is not given"),
+        ("--dali", "--dali: " + NOT_OFFERED.format("reading the data with DALI")),
+        ("--dali --data_idx_dir=I",
+         "--dali: " + NOT_OFFERED.format("reading the data with DALI")),
+        ("--use_final_conv",
+         "--use_final_conv: " + NOT_OFFERED.format("a classifier written as a 1x1 convolution")),
+        ("--quantize", "--quantize: " + NOT_OFFERED.format("quantization-aware training")),
+        ("--symmetric",
+         "--symmetric: " + NOT_OFFERED.format("quantization-aware training with symmetric ranges")),
+        ("--use_qdq",
+         "--use_qdq: " + NOT_OFFERED.format("quantization with quantize-and-dequantize operations")),
+        ("--quant_delay=0", "--quant_delay: " + NOT_OFFERED.format("quantization-aware training")),
+        ("--batchsize=8", "--batchsize: unknown flag; did you mean --batch_size?"),
+        ("--batch-size 8", "--batch-size: unknown flag; did you mean --batch_size?"),
+        ("-arch resnet50", "-arch: unknown flag; did you mean --arch?"),
+        ("--learning 3", "--learning: unknown flag; --help lists all flags"),
+        ("--lr 3", "--lr: could be --lr_init or --lr_warmup_epochs"),
+        ("resnet50", "resnet50: belongs to no flag; every argument is a flag, its value or an @recipe file"),
+        ("-- --amp", "--: belongs to no flag; every argument is a flag, its value or an @recipe file"),
+        ("@none.args", "@none.args: there is no recipe file none.args"),
+    ],
+)  # fmt: skip
+def test_bad_command_lines_are_answered_with_a_sentence(arguments, message):
+    assert message_of(*arguments.split()) == message
+
+
+@pytest.fixture
+def recipe(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def write(text):
+        (tmp_path / "a.args").write_text(text, encoding="utf-8")
+        return "@a.args"
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("\n--lr_inti 3\n", "--lr_inti: unknown flag; did you mean --lr_init? (a.args, line 2)"),
+        ("--amp\n--lr_init fast\n", "--lr_init fast: must be a number (a.args, line 2)"),
+        ("--lr_init 3\n--lr_i -3\n", "--lr_init -3.0: must be a number, 0 or more (a.args, line 2)"),
+        ("--static_loss_scale 3\n", "--static_loss_scale 3: only used with --amp, which is not given (a.args, line 1)"),
+        ("--dali\n",
+         "--dali: " + NOT_OFFERED.format("reading the data with DALI") + " (a.args, line 1)"),
+        ("--seed\n", "--seed: needs a value (a.args, line 1)"),
+    ],
+)  # fmt: skip
+def test_an_error_in_a_recipe_names_file_and_line(recipe, text, message):
+    assert message_of(recipe(text), *TRAIN) == message
+
+
+def test_an_error_that_the_command_line_made_names_no_recipe(recipe):
+    assert message_of(recipe("--lr_init 3\n"), *TRAIN, "--lr_init=-1") == "--lr_init -1.0: must be a number, 0 or more"

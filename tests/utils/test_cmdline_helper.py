@@ -1,0 +1,291 @@
+"""The command line: familiar names and defaults, prefixes, what contradicts, and that no flag is ever ignored."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from utils.cmdline_helper import build_parser, parse, to_flags
+from utils.config import MODES, Duration
+from utils.errors import UsageError
+from utils.flag_help import HELP
+from utils.flag_table import BY_NAME, FLAGS, NOT_YET
+
+BENCHMARK = ["--mode=inference_benchmark", "--batch_size=16"]
+TRAIN = ["--mode=train", "--batch_size=8", "--data_dir=D"]
+
+FAMILIAR_DEFAULTS = {
+    "arch": None,
+    "mode": "train_and_evaluate",
+    "num_iter": 1,
+    "run_iter": -1,
+    "iter_unit": "epoch",
+    "warmup_steps": 50,
+    "model_dir": None,
+    "results_dir": ".",
+    "log_filename": "log.json",
+    "display_every": 10,
+    "seed": None,
+    "gpu_memory_fraction": None,
+    "gpu_id": None,
+    "export_dir": None,
+    "to_predict": None,
+    "finetune_checkpoint": None,
+    "synthetic_data_size": None,
+    "lr_init": 0.1,
+    "lr_warmup_epochs": 5.0,
+    "weight_decay": 1e-4,
+    "weight_init": "fan_out",
+    "momentum": 0.9,
+    "label_smoothing": 0.0,
+    "mixup": 0.0,
+    "cosine_lr": False,
+    "xla": False,
+    "data_format": "NHWC",
+    "amp": False,
+    "cpu": False,
+    "static_loss_scale": -1.0,
+}
+OUR_DEFAULTS = {
+    "num_classes": None,
+    "image_size": None,
+    "top_k": 5,
+    "checkpoint_every": 1000,
+    "keep_checkpoints": 5,
+    "eval_every_epochs": 0,
+    "log_level": "info",
+    "deterministic": False,
+    "min_crop_area": 0.08,
+    "max_bad_records": 0,
+    "class_names": None,
+    "early_stop_patience": 0,
+    "no_tf32": False,
+}
+REFUSED = {"dali", "data_idx_dir", "use_final_conv", "quantize", "symmetric", "use_qdq", "quant_delay"}
+
+
+def config_of(*arguments, environ=None):
+    return parse(arguments, environ or {}).config
+
+
+def test_every_familiar_flag_is_there_with_its_default():
+    flags = to_flags(config_of("--batch_size=3", "--data_dir=D"))
+    assert flags == FAMILIAR_DEFAULTS | OUR_DEFAULTS | {"batch_size": 3, "data_dir": "D"}
+    assert {flag.name for flag in FLAGS} == flags.keys() | REFUSED | {"use_static_loss_scaling"}
+
+
+def test_every_flag_changes_its_own_field():
+    config = config_of(
+        *("--arch=resnet50", "--mode=train_and_evaluate", "--export_dir=E", "--batch_size=7", "--num_iter=90"),
+        *("--run_iter=4", "--iter_unit=epoch", "--warmup_steps=3", "--model_dir=M", "--results_dir=R"),
+        *("--log_filename=l.json", "--display_every=2", "--seed=5", "--gpu_memory_fraction=0.5", "--gpu_id=1"),
+        *("--finetune_checkpoint=F", "--top_k=3", "--log_level=debug", "--data_dir=D", "--synthetic_data_size=64"),
+        *("--num_classes=10", "--class_names=C", "--min_crop_area=0.05", "--max_bad_records=6", "--lr_init=0.256"),
+        *("--lr_warmup_epochs=0.5", "--weight_decay=3e-5", "--weight_init=fan_in", "--momentum=0.875"),
+        *("--label_smoothing=0.1", "--mixup=0.2", "--cosine_lr", "--checkpoint_every=11", "--keep_checkpoints=2"),
+        *("--eval_every_epochs=1", "--early_stop_patience=8", "--xla", "--data_format=NCHW", "--amp"),
+        *("--deterministic", "--no_tf32", "--static_loss_scale=1024"),
+    )
+    assert (config.model.architecture, config.model.num_classes, config.model.image_size) == ("resnet50", 10, 64)
+    assert (config.model.data_format, config.model.weight_init) == ("NCHW", "fan_in")
+    data = config.data
+    assert (data.source, data.data_dir, data.batch_size_per_replica, data.class_names_file) == ("tfrecord", "D", 7, "C")
+    assert (data.min_crop_area, data.max_bad_records) == (0.05, 6)
+    optimizer = config.optimizer
+    assert (optimizer.learning_rate_per_256, optimizer.warmup_epochs, optimizer.schedule) == (0.256, 0.5, "cosine")
+    assert (optimizer.momentum, optimizer.weight_decay) == (0.875, 3e-5)
+    assert (optimizer.label_smoothing, optimizer.mixup_alpha) == (0.1, 0.2)
+    precision = config.precision
+    assert (precision.amp, precision.static_loss_scale, precision.xla, precision.tf32) == (True, 1024.0, True, False)
+    run = config.run
+    assert (run.duration, run.run_limit) == (Duration(value=90), Duration(value=4, flag="run_iter"))
+    assert (run.warmup_steps, run.display_every, run.seed, run.top_k) == (3, 2, 5, 3)
+    assert (run.results_dir, run.model_dir, run.export_dir, run.finetune_checkpoint) == ("R", "M", "E", "F")
+    assert (run.log_filename, run.log_level, run.deterministic) == ("l.json", "debug", True)
+    assert (run.checkpoint_every, run.keep_checkpoints) == (11, 2)
+    assert (run.eval_every_epochs, run.early_stop_patience) == (1, 8)
+    assert (run.gpu_id, run.gpu_memory_fraction, run.cpu) == (1, 0.5, False)
+
+
+def test_the_units_of_both_durations_go_together():
+    run = config_of(*TRAIN, "--num_iter=8", "--iter_unit=batch", "--run_iter=4").run
+    assert (run.duration, run.run_limit) == (
+        Duration(value=8, unit="batch"),
+        Duration(value=4, unit="batch", flag="run_iter"),
+    )
+    assert config_of(*TRAIN, "--run_iter", "-1").run.run_limit is None
+
+
+def sample(flag):
+    """A value that differs from the default and fits no other flag's."""
+    if flag.is_switch:
+        return f"--{flag.name}"
+    if isinstance(flag.kind, tuple):
+        default = to_flags(config_of(*BENCHMARK, "--arch=resnet50"))[flag.name]
+        return f"--{flag.name}={next(value for value in flag.kind if value != default)}"
+    return f"--{flag.name}=" + {"integer": "2", "number": "0.25"}.get(flag.kind, "some/name")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("flag", [flag for flag in FLAGS if flag.name != "mode"], ids=lambda flag: flag.name)
+def test_no_flag_is_ever_ignored(flag, mode):
+    """In every mode, each flag changes the config, is said to have no effect, or is refused."""
+    base = [f"--mode={mode}"]
+    base += ["--to_predict=x.jpg"] if mode == "predict" else ["--batch_size=3"]
+    base += ["--num_iter=60"] if "benchmark" in mode else [] if mode == "predict" else ["--data_dir=D"]
+    plain = parse(base, {})
+    try:
+        command = parse([*base, sample(flag)], {})
+    except UsageError as refused:
+        outcome = str(refused)
+    else:
+        outcome = "changed " if command.config != plain.config else ""
+        outcome += " ".join(command.notes)
+    assert outcome == "changed " or f"--{flag.name} " in outcome or f"--{flag.name}: " in outcome
+
+
+def test_the_parser_offers_exactly_the_flags_of_the_table():
+    offered = {name for action in build_parser()._actions for name in action.option_strings}
+    table = {f"--{name}" for flag in FLAGS for name in (flag.name, *flag.aliases)}
+    assert offered == table | {"-h", "--help"}
+    assert HELP.keys() == BY_NAME.keys()
+    assert all(BY_NAME[name].field == "" for name in NOT_YET)
+
+
+def test_the_flags_of_a_config_read_as_that_config():
+    """The PARAMETER record tells the whole run, and is JSON."""
+    config = config_of(
+        *TRAIN, "--amp", "--cosine_lr", "--loss_scale=64", "--image_size=32", "--run_iter=3", "--no_tf32"
+    )
+    flags = to_flags(config)
+    assert json.loads(json.dumps(flags)) == flags
+    again = []
+    for name, value in flags.items():
+        if BY_NAME[name].is_switch:
+            again += [f"--{name}"] if value else []
+        elif value is not None and "train" in BY_NAME[name].modes:
+            again.append(f"--{name}={value}")
+    assert parse(again, {}).config == config
+
+
+def test_predicting_needs_no_batch_size():
+    assert config_of("--mode=predict", "--to_predict=x").data.batch_size_per_replica == 32
+    assert config_of("--mode=predict", "--to_predict=x", "--batch_size=5").data.batch_size_per_replica == 5
+
+
+def test_an_empty_data_folder_name_counts_as_not_given():
+    assert config_of(*BENCHMARK, "--data_dir", "").data.source == "synthetic"
+    assert config_of(*BENCHMARK, "--data_dir", "D").data.source == "tfrecord"
+
+
+def test_image_size_has_two_names_and_one_value():
+    assert config_of(*BENCHMARK, "--synthetic_data_size=96").model.image_size == 96
+    assert config_of(*BENCHMARK, "--image_size=96", "--synthetic_data_size=96").model.image_size == 96
+
+
+def test_static_loss_scaling_stands_for_128():
+    assert config_of(*TRAIN, "--amp", "--use_static_loss_scaling").precision.static_loss_scale == 128
+    scaled = config_of(*TRAIN, "--amp", "--use_static_loss_scaling", "--loss_scale=128")
+    assert scaled.precision.static_loss_scale == 128
+    assert config_of(*TRAIN, "--static_loss_scale", "-1").precision.static_loss_scale is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "notes"),
+    [
+        ("--mode=train --batch_size=8 --data_dir=D --lr_init=0.1", ()),
+        ("--mode=evaluate --batch_size=8 --data_dir=D --lr_init=0.1", ("--lr_init has no effect in --mode evaluate",)),
+        ("--mode=evaluate --batch_size=8 --data_dir=D --mixup=0.2 --cos --lr_init=1 --export_dir=E",
+         ("--lr_init, --mixup and --cosine_lr have no effect in --mode evaluate",)),
+        ("--mode=train --batch_size=8 --data_dir=D --eval_every_epochs=1 --early_stop_patience=3",
+         ("--eval_every_epochs and --early_stop_patience have no effect in --mode train",)),
+        ("--mode=predict --to_predict=x --data_dir=D", ("--data_dir has no effect in --mode predict",)),
+        ("--mode=evaluate --batch_size=8 --data_dir=D --num_iter=90",
+         ("--num_iter has no effect in --mode evaluate with --iter_unit epoch, which evaluates every image once",)),
+        ("--mode=evaluate --batch_size=8 --data_dir=D --num_iter=90 --iter_unit=batch", ()),
+        ("--mode=training_benchmark --batch_size=8 --min_crop_area=0.05",
+         ("--min_crop_area has no effect on synthetic images",)),
+        ("--mode=training_benchmark --batch_size=8 --min_crop_area=0.05 --data_dir=D", ()),
+        ("--mode=evaluate --batch_size=8 --data_dir=D --amp --loss_scale=64",
+         ("--static_loss_scale has no effect in --mode evaluate",)),
+    ],
+)  # fmt: skip
+def test_what_has_no_effect_is_said(arguments, notes):
+    assert parse(arguments.split(), {}).notes == notes
+
+
+def test_what_has_no_effect_stays_out_of_the_config():
+    config = config_of("--mode=train", "--batch_size=8", "--data_dir=D", "--eval_every_epochs=2")
+    assert config.run.eval_every_epochs == 0
+
+
+def test_environment_variables_mean_flags():
+    environ = {
+        "TF_ENABLE_AUTO_MIXED_PRECISION": "1",
+        "TF_ENABLE_AUTO_MIXED_PRECISION_LOSS_SCALING": "0",
+        "TF_XLA_FLAGS": "--tf_xla_auto_jit=2",
+        "NVIDIA_TF32_OVERRIDE": "0",
+    }
+    command = parse(TRAIN, environ)
+    precision = command.config.precision
+    assert (precision.amp, precision.loss_scaling, precision.xla, precision.tf32) == (True, False, True, False)
+    assert command.notes == (
+        "TF_ENABLE_AUTO_MIXED_PRECISION=1 means --amp",
+        "TF_ENABLE_AUTO_MIXED_PRECISION_LOSS_SCALING=0: mixed precision runs without loss scaling",
+        "--tf_xla_auto_jit=2 in TF_XLA_FLAGS means --xla",
+        "NVIDIA_TF32_OVERRIDE=0 means --no_tf32",
+    )
+    assert config_of(*TRAIN, "--loss_scale=8", environ=environ).precision.static_loss_scale == 8
+
+
+def test_a_flag_wins_over_a_variable_and_says_so():
+    command = parse([*TRAIN, "--amp"], {"TF_ENABLE_AUTO_MIXED_PRECISION": "0"})
+    assert command.config.precision.amp
+    assert command.notes == ("--amp wins over TF_ENABLE_AUTO_MIXED_PRECISION=0",)
+    with pytest.raises(UsageError, match=r"^TF_ENABLE_AUTO_MIXED_PRECISION=yes: must be 0, 1, true or false$"):
+        parse(TRAIN, {"TF_ENABLE_AUTO_MIXED_PRECISION": "yes"})
+
+
+@pytest.fixture
+def recipe(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def write(text):
+        (tmp_path / "a.args").write_text(text, encoding="utf-8")
+        return "@a.args"
+
+    return write
+
+
+def test_one_recipe_serves_all_modes_and_what_follows_it_wins(recipe):
+    argument = recipe("--lr_init 0.256\n--cos\n--batch_size 128\n")
+    command = parse([argument, "--mode=evaluate", "--data_dir=D", "--batch_size=7"], {})
+    assert command.config.data.batch_size_per_replica == 7
+    assert command.notes == ("--lr_init and --cosine_lr have no effect in --mode evaluate",)
+
+
+def test_help_lists_every_flag_with_its_default_in_the_familiar_groups(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit) as end:
+        parse(["--mode=train", "--help", "--nonsense"], {})
+    assert end.value.code == 0
+    text = capsys.readouterr().out
+    titles = [
+        *("options:", "Dataset arguments:", "Training arguments:", "Generic optimization arguments:"),
+        "Automatic Mixed Precision arguments:",
+    ]
+    places = [text.index(f"\n{title}\n") for title in titles]
+    assert places == sorted(places)
+    for flag in FLAGS:
+        assert (f"--{flag.name}" in text) != flag.hidden
+    shown = text[places[0] :].replace("\n  --", "\0").split("\0")[1:]
+    assert len(shown) == len(FLAGS) - 1  # one is hidden
+    for entry in shown:
+        assert ("(default: " in entry) != ("Not offered yet." in entry), entry
+
+
+def test_the_command_line_imports_no_tensorflow():
+    modules = "utils.cmdline_helper, utils.resolve, runtime.environment"
+    code = f"import sys, {modules}; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0

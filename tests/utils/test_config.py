@@ -1,0 +1,135 @@
+"""The typed config: durations, and what each section refuses."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from utils.config import (
+    DataConfig,
+    Duration,
+    ExperimentConfig,
+    ModelConfig,
+    OptimizerConfig,
+    PrecisionConfig,
+    RunConfig,
+    check_benchmark_length,
+)
+from utils.errors import UsageError
+
+_epochs = Duration(value=90)
+
+
+def test_ninety_epochs_of_imagenet_at_batch_256_are_450360_steps():
+    assert _epochs.to_steps(1_281_167 // 256) == 450_360  # 5004 steps an epoch
+
+
+@given(value=st.integers(1, 10**6), steps_per_epoch=st.integers(1, 10**6))
+def test_batches_are_steps_and_epochs_are_whole_numbers_of_them(value, steps_per_epoch):
+    assert Duration(value=value, unit="batch").to_steps(steps_per_epoch) == value
+    steps = Duration(value=value, unit="epoch").to_steps(steps_per_epoch)
+    assert divmod(steps, steps_per_epoch) == (value, 0)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Duration(value=0), "--num_iter 0: must be a positive integer"),
+        (lambda: Duration(value=-2, flag="run_iter"), "--run_iter -2: must be a positive integer"),
+        (lambda: Duration(value=1, unit="step"), "--iter_unit step: must be epoch or batch"),
+        (
+            lambda: ModelConfig(architecture="vgg"),
+            "--arch vgg: must be one of resnet50, resnext101-32x4d, se-resnext101-32x4d",
+        ),
+        (lambda: ModelConfig(num_classes=0), "--num_classes 0: must be a positive integer"),
+        (lambda: ModelConfig(image_size=-1), "--image_size -1: must be a positive integer"),
+        (lambda: ModelConfig(data_format="NCWH"), "--data_format NCWH: must be NHWC or NCHW"),
+        (lambda: ModelConfig(weight_init="he"), "--weight_init he: must be fan_in or fan_out"),
+        (lambda: DataConfig(batch_size_per_replica=0), "--batch_size 0: must be a positive integer"),
+        (lambda: DataConfig(min_crop_area=0.0), "--min_crop_area 0.0: must be above 0 and at most 1"),
+        (lambda: DataConfig(min_crop_area=1.5), "--min_crop_area 1.5: must be above 0 and at most 1"),
+        (lambda: DataConfig(max_bad_records=-1), "--max_bad_records -1: must be 0 or more"),
+        (
+            lambda: DataConfig(source="synthetic", data_dir="d"),
+            "--data_dir d: synthetic data is used only when no --data_dir is given",
+        ),
+        (lambda: OptimizerConfig(learning_rate_per_256=-0.1), "--lr_init -0.1: must be a number, 0 or more"),
+        (
+            lambda: OptimizerConfig(warmup_epochs=float("inf")),
+            "--lr_warmup_epochs inf: must be a number of epochs, 0 or more",
+        ),
+        (lambda: OptimizerConfig(schedule="poly"), "--cosine_lr poly: must be step or cosine"),
+        (lambda: OptimizerConfig(momentum=1.0), "--momentum 1.0: must be at least 0 and below 1"),
+        (lambda: OptimizerConfig(weight_decay=-1e-4), "--weight_decay -0.0001: must be 0 or more"),
+        (lambda: OptimizerConfig(label_smoothing=1.0), "--label_smoothing 1.0: must be at least 0 and below 1"),
+        (lambda: OptimizerConfig(mixup_alpha=-0.2), "--mixup -0.2: must be 0 (off) or a positive alpha"),
+        (
+            lambda: PrecisionConfig(amp=True, static_loss_scale=0.0),
+            "--static_loss_scale 0.0: must be positive, or -1 for dynamic",
+        ),
+        (
+            lambda: PrecisionConfig(static_loss_scale=128.0),
+            "--static_loss_scale 128: only used with --amp, which is not given",
+        ),
+        (lambda: RunConfig(display_every=0), "--display_every 0: must be a positive integer"),
+        (lambda: RunConfig(checkpoint_every=0), "--checkpoint_every 0: must be a positive integer"),
+        (lambda: RunConfig(keep_checkpoints=0), "--keep_checkpoints 0: must be a positive integer"),
+        (lambda: RunConfig(top_k=0), "--top_k 0: must be a positive integer"),
+        (lambda: RunConfig(warmup_steps=-1), "--warmup_steps -1: must be 0 or more"),
+        (lambda: RunConfig(seed=2**31), "--seed 2147483648: must be at least 0 and below 2^31"),
+        (lambda: RunConfig(gpu_id=-1), "--gpu_id -1: must be 0 or more"),
+        (lambda: RunConfig(gpu_memory_fraction=0.0), "--gpu_memory_fraction 0.0: must be above 0 and at most 1"),
+        (lambda: RunConfig(cpu=True, gpu_id=0), "--cpu: contradicts --gpu_id and --gpu_memory_fraction"),
+        (lambda: RunConfig(log_filename="a/b.json"), "--log_filename a/b.json: must be a file name"),
+        (lambda: RunConfig(log_level="loud"), "--log_level loud: must be one of debug, info, warning, error"),
+        (lambda: RunConfig(mode="predict"), "--mode predict: needs --to_predict, an image, a folder or a glob"),
+        (
+            lambda: RunConfig(to_predict="a.jpg"),
+            "--to_predict a.jpg: only used with --mode predict, not --mode train_and_evaluate",
+        ),
+        (
+            lambda: RunConfig(mode="train", eval_every_epochs=2),
+            "--eval_every_epochs 2: only used with --mode train_and_evaluate, not --mode train",
+        ),
+        (
+            lambda: RunConfig(early_stop_patience=3),
+            "--early_stop_patience 3: counts evaluations during training, so it needs --mode train_and_evaluate and "
+            "--eval_every_epochs of at least 1",
+        ),
+        (
+            lambda: ExperimentConfig(data=DataConfig(source="synthetic"), run=RunConfig(mode="evaluate")),
+            "--mode evaluate: needs --data_dir; only the two benchmark modes make data of their own",
+        ),
+        (
+            lambda: check_benchmark_length(50, 50),
+            "--num_iter gives 50 steps: must be above --warmup_steps 50, or nothing is measured",
+        ),
+    ],
+)
+def test_a_value_out_of_range_is_a_sentence_that_names_the_flag(make, message):
+    with pytest.raises(UsageError) as error:
+        make()
+    assert str(error.value) == message
+
+
+def test_a_benchmark_counted_in_epochs_is_checked_once_its_steps_are_known():
+    run = RunConfig(mode="training_benchmark", duration=Duration(value=1), warmup_steps=50)
+    ExperimentConfig(data=DataConfig(source="synthetic"), run=run)
+    with pytest.raises(UsageError):
+        ExperimentConfig(
+            data=DataConfig(source="synthetic"),
+            run=dataclasses.replace(run, duration=Duration(value=50, unit="batch")),
+        )
+
+
+def test_a_misspelt_field_is_an_error_and_nothing_can_be_changed_afterwards():
+    with pytest.raises(TypeError):
+        RunConfig(modes="train")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        RunConfig().mode = "train"
+
+
+def test_checkpoints_lie_in_the_results_folder_unless_a_model_folder_is_named():
+    assert RunConfig(results_dir="r").checkpoint_dir == "r"
+    assert RunConfig(results_dir="r", model_dir="m").checkpoint_dir == "m"

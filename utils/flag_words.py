@@ -1,0 +1,100 @@
+"""Arguments as they were typed: shortened flags to their full names, values to their types. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from utils import recipes
+from utils.config import require
+from utils.errors import UsageError
+from utils.flag_table import BY_NAME, FLAGS, INTEGER, NUMBER, PATH, Flag
+
+
+def read_value(flag: Flag, text: str) -> Any:
+    """What was written after a flag, as the value it stands for."""
+    if isinstance(flag.kind, tuple):
+        require(text in flag.kind, flag.name, text or "''", f"one of {', '.join(flag.kind)}")
+    elif flag.kind == PATH:
+        require(bool(text) or flag.name == "data_dir", flag.name, "''", "a path")
+    elif flag.kind == INTEGER:
+        require(re.fullmatch(r"[+-]?\d+", text) is not None, flag.name, text or "''", "an integer")
+        return int(text)
+    elif flag.kind == NUMBER:
+        return _number(flag.name, text)
+    return text
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    require(math.isfinite(number), name, text or "''", "a number")
+    return number
+
+
+def complete(arguments: Sequence[str]) -> list[str]:
+    """Each flag under its full name and joined to its value, ``--name=value``; recipe origins are kept."""
+    if any(argument in ("-h", "--help") for argument in arguments):
+        return ["--help"]
+    completed: list[str] = []
+    waiting = list(reversed(arguments))
+    while waiting:
+        argument = waiting.pop()
+        origin = recipes.origin_of(argument)
+        try:
+            text = _complete_one(argument, waiting)
+        except UsageError as error:
+            raise UsageError(f"{error} ({origin})" if origin else str(error)) from None
+        completed.append(recipes.RecipeArgument(text, origin) if origin else text)
+    return completed
+
+
+def _complete_one(argument: str, waiting: list[str]) -> str:
+    """``argument`` completed; takes its value off the end of ``waiting`` where that is the next argument."""
+    written, equals, value = argument.partition("=")
+    name = _full_name(argument, written)
+    if name == "help" or BY_NAME[name].is_switch:
+        if equals:
+            raise UsageError(f"{argument}: --{name} is a switch and takes no value")
+        return f"--{name}"
+    if not equals:
+        if not waiting or waiting[-1].startswith("--"):
+            raise UsageError(f"--{name}: needs a value")
+        value = waiting.pop()
+    return f"--{name}={value}"
+
+
+def _full_name(argument: str, written: str) -> str:
+    if not written.startswith("-") or written in ("-", "--"):
+        raise UsageError(f"{argument}: belongs to no flag; every argument is a flag, its value or an @recipe file")
+    name = written.lstrip("-")
+    spellings = {"help": "help"} | {spelling: flag.name for flag in FLAGS for spelling in flag.spellings}
+    if not written.startswith("--"):
+        name = ""
+    if name in spellings:
+        return spellings[name]
+    fits = {full for spelling, full in spellings.items() if name and spelling.startswith(name)}
+    familiar = {full for full in fits if full == "help" or not BY_NAME[full].ours}
+    matches = familiar or fits
+    if len(matches) == 1:
+        return matches.pop()
+    if matches:
+        raise UsageError(f"{written}: could be {' or '.join(f'--{match}' for match in sorted(matches))}")
+    close = difflib.get_close_matches(written.lstrip("-").replace("-", "_").lower(), spellings, n=1)
+    advice = f"did you mean --{spellings[close[0]]}?" if close else "--help lists all flags"
+    raise UsageError(f"{written}: unknown flag; {advice}")
+
+
+def with_origin(message: str, arguments: Sequence[str]) -> str:
+    """Adds file and line to a message about a flag that a recipe gave."""
+    subject = re.match(r"--\w+", message)
+    if subject is None:
+        return message
+    given = [argument for argument in arguments if argument.partition("=")[0] == subject.group()]
+    origin = recipes.origin_of(given[-1]) if given else None
+    return f"{message} ({origin})" if origin else message
