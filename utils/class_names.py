@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from unicodedata import normalize
 
+from utils.dataset_sources import plural
 from utils.errors import UsageError
 
 
@@ -38,7 +39,7 @@ def read_class_names(path: str | Path, folders: Sequence[str]) -> tuple[str, ...
 def _in_order(path: str | Path, lines: Sequence[tuple[int, str]], folders: Sequence[str]) -> tuple[str, ...]:
     if len(lines) != len(folders):
         raise UsageError(
-            f"--class_names {path}: has {len(lines)} names; must have one for each of {len(folders)} classes"
+            f"--class_names {path}: has {plural(len(lines), 'name')}; must have one for each of {len(folders)} classes"
         )
     first: dict[str, int] = {}
     for number, name in lines:
@@ -57,5 +58,7 @@ def _by_folder(path: str | Path, lines: Sequence[tuple[int, str]], folders: Sequ
             raise UsageError(f"--class_names {path}: line {number} names {folder} a second time, and differently")
     missing = [folder for folder in folders if not names.get(folder)]
     if missing:
-        raise UsageError(f"--class_names {path}: has no name for {len(missing)} classes, among them {missing[0]}")
+        raise UsageError(
+            f"--class_names {path}: has no name for {plural(len(missing), 'class')}, the first being {missing[0]}"
+        )
     return tuple(names[folder] for folder in folders)

@@ -1,0 +1,55 @@
+import pytest
+
+from utils.class_names import read_class_names
+from utils.errors import UsageError
+
+FOLDERS = ("n01440764", "n01443537")
+
+
+def _file(tmp_path, content):
+    path = tmp_path / "names.txt"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def test_one_name_a_line_in_label_order(tmp_path):
+    assert read_class_names(_file(tmp_path, "tench\n goldfish \r\n\n"), FOLDERS) == ("tench", "goldfish")
+
+
+def test_folder_tab_name_in_any_order_with_lines_for_other_folders(tmp_path):
+    path = _file(tmp_path, "n01443537\tgoldfish, Carassius auratus\nn99999999\tother\nn01440764\ttench\n")
+    assert read_class_names(path, FOLDERS) == ("tench", "goldfish, Carassius auratus")
+
+
+def test_two_synsets_may_share_a_name_as_imagenets_cranes_do(tmp_path):
+    assert read_class_names(_file(tmp_path, "n01440764\tcrane\nn01443537\tcrane\n"), FOLDERS) == ("crane", "crane")
+
+
+def test_reads_a_byte_order_mark_unicode_and_very_long_names(tmp_path):
+    path = _file(tmp_path, b"\xef\xbb\xbf" + ("猫\n" + "x" * 5000 + "\n").encode())
+    assert read_class_names(path, FOLDERS) == ("猫", "x" * 5000)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is empty; must have a name for each of 2 classes"),
+        ("tench\n", "has 1 name; must have one for each of 2 classes"),
+        ("a\nb\nc\n", "has 3 names; must have one for each of 2 classes"),
+        ("tench\n\ntench\n", "lines 1 and 3 are both 'tench'; must differ"),
+        ("n01440764\ttench\ngoldfish\n", "line 2 has no TAB, and others have"),
+        ("n01440764\ttench\n", "has no name for 1 class, the first being n01443537"),
+        ("n01440764\ta\nn01440764\tb\nn01443537\tc\n", "line 2 names n01440764 a second time, and differently"),
+        (b"\xff\xfe\x00", "cannot be read (it is not UTF-8 text)"),
+    ],
+)
+def test_every_bad_file_is_a_sentence(tmp_path, content, message):
+    path = _file(tmp_path, content)
+    with pytest.raises(UsageError) as error:
+        read_class_names(path, FOLDERS)
+    assert str(error.value).startswith(f"--class_names {path}: {message}")
+
+
+def test_a_missing_file_is_a_sentence(tmp_path):
+    with pytest.raises(UsageError, match=r"--class_names .*absent: cannot be read \(No such file or directory\)"):
+        read_class_names(tmp_path / "absent", FOLDERS)
