@@ -82,6 +82,13 @@ def options(**changes):
     return InputOptions(**given)
 
 
+def quick_session():
+    """A session that does not optimize graphs: most of these are run a few times only."""
+    config = tf.compat.v1.ConfigProto()
+    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    return tf.compat.v1.Session(config=config)
+
+
 def fetch(build, steps=10**6, graph_seed=None):
     """Builds an input in a graph of its own and returns its next ``steps`` batches, or all there are."""
     fetched = []
@@ -91,7 +98,7 @@ def fetch(build, steps=10**6, graph_seed=None):
         stream = build()
         batch = stream.batch
         labels = batch.targets.get("labels", tf.constant(0))
-        with tf.compat.v1.Session() as session:
+        with quick_session() as session:
             session.run(stream.initializer)
             step = session.make_callable([batch.images, labels, batch.status, batch.index])
             try:
@@ -106,5 +113,5 @@ def run_graph(build):
     """The values of the tensors that ``build`` makes in a graph of its own."""
     with tf.Graph().as_default():
         tensors = build()
-        with tf.compat.v1.Session() as session:
+        with quick_session() as session:
             return session.run(tensors)

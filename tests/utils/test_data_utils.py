@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -54,9 +56,7 @@ def test_the_same_seed_gives_the_same_batches_bit_for_bit(files, three_epochs):
     assert_same(train(files, 15), three_epochs)
 
 
-@pytest.mark.parametrize(
-    ("epoch", "example", "step"), [(0, 4, 1), (0, 12, 3), (0, 20, 5), (1, 0, 5), (1, 16, 9), (2, 8, 12)]
-)
+@pytest.mark.parametrize(("epoch", "example", "step"), [(0, 4, 1), (0, 20, 5), (1, 16, 9), (2, 8, 12)])
 def test_a_run_resumed_anywhere_continues_bit_for_bit(files, three_epochs, epoch, example, step):
     resumed = train(files, 15 - step, start=Position(epoch=epoch, example=example))
     assert_same(resumed, three_epochs[step:])
@@ -108,31 +108,26 @@ def test_epochs_are_shuffled_across_files(three_epochs):
     assert len(set(file_of[:10])) == 3
 
 
-@pytest.mark.parametrize("buffer", [1, 3, 4096])
+@pytest.mark.parametrize("buffer", [1, 3])
 def test_every_shuffle_buffer_gives_each_example_once(files, buffer):
     epoch = order(train(files, 23, batch_size=1, shuffle_buffer=buffer))
     assert sorted(epoch) == list(range(EXAMPLES))
 
 
-@pytest.mark.parametrize("file_count", [1, 3])
-def test_any_number_of_shards_reads_the_same_global_batches(tmp_path, three_epochs, files, file_count):
-    split = files
-    if file_count == 1:
-        split = write_files(tmp_path, [record(encode(noise(i)), i % 10 + 1) for i in range(EXAMPLES)])
-    whole = train(split, 5, batch_size=8)
-    for count in (2, 4):
-        shards = [train(split, 5, Shard(index=i, count=count), batch_size=8 // count) for i in range(count)]
-        together = [[np.concatenate(parts) for parts in zip(*step, strict=True)] for step in zip(*shards, strict=True)]
-        assert_same(together, whole)
+# 4 is more than there are files. With 2 shards an epoch has 2 steps, with 4 it has one.
+@pytest.mark.parametrize(("index", "count"), [(0, 2), (1, 2), (0, 4), (1, 4), (2, 4), (3, 4)])
+def test_any_number_of_shards_shares_out_the_batches_of_one_process(files, three_epochs, index, count):
+    steps = 4 // count
+    expected = [three_epochs[5 * epoch + count * step + index] for epoch in range(3) for step in range(steps)]
+    assert_same(train(files, 3 * steps, Shard(index=index, count=count)), expected)
 
 
-def test_a_sharded_run_resumes_bit_for_bit(files):
-    shard = Shard(index=1, count=2)
-    whole = train(files, 5, shard)  # 2 batches an epoch
-    assert_same(train(files, 2, shard, Position(epoch=1, example=8)), whole[3:])
+def test_a_sharded_run_resumes_bit_for_bit(files, three_epochs):
+    resumed = train(files, 2, Shard(index=1, count=2), Position(epoch=1, example=8))
+    assert_same(resumed, [three_epochs[5 + 2 + 1], three_epochs[10 + 1]])
 
 
-@pytest.mark.parametrize("example", [21, 23, 40])
+@pytest.mark.parametrize("example", [21, 40])
 def test_a_position_too_close_to_the_end_of_an_epoch_means_the_next_one(files, three_epochs, example):
     assert_same(train(files, 2, start=Position(epoch=0, example=example)), three_epochs[5:7])
 
@@ -163,11 +158,11 @@ def test_evaluation_sees_every_example_exactly_once_whatever_the_batch_size(file
 
 def test_evaluation_gives_the_pixels_of_the_evaluation_preprocessing(files):
     batches = fetch(lambda: eval_input(files, options(), Shard()))
-    expected = run_graph(lambda: [eval_preprocess(tf.constant(encode(noise(i))), 8) for i in range(EXAMPLES)])
-    np.testing.assert_array_equal(np.concatenate([batch.images for batch in batches])[:EXAMPLES], expected)
+    expected = run_graph(lambda: [eval_preprocess(tf.constant(encode(noise(i))), 8) for i in range(0, EXAMPLES, 5)])
+    np.testing.assert_array_equal(np.concatenate([batch.images for batch in batches])[:EXAMPLES:5], expected)
 
 
-@pytest.mark.parametrize(("count", "batch_size"), [(2, 4), (3, 1), (4, 7)])
+@pytest.mark.parametrize(("count", "batch_size"), [(3, 5)])
 def test_the_shards_of_an_evaluation_see_every_example_once_in_equally_many_batches(files, count, batch_size):
     shards = [
         fetch(lambda i=i: eval_input(files, options(batch_size=batch_size), Shard(index=i, count=count)))
@@ -178,20 +173,18 @@ def test_the_shards_of_an_evaluation_see_every_example_once_in_equally_many_batc
     assert sorted(seen) == list(range(EXAMPLES))
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip"])
-def test_a_damaged_file_ends_the_input_with_data_loss(files, tmp_path, damage):
-    path = tmp_path / "train-00000-of-00001"
-    data = bytearray(tf.io.gfile.GFile(files.paths[0], "rb").read())
-    if damage == "cut":
+@pytest.mark.parametrize("training", [False, True])
+def test_a_file_that_ends_early_or_has_a_flipped_bit_ends_the_input_with_data_loss(files, tmp_path, training):
+    data = bytearray(Path(files.paths[0]).read_bytes())
+    if training:
         del data[-100:]
     else:
         data[len(data) // 2] ^= 1
+    path = tmp_path / "train-00000-of-00001"
     path.write_bytes(data)
     split = SplitFiles((str(path),), files.counts[:1])
     with pytest.raises(tf.errors.DataLossError):
-        fetch(lambda: eval_input(split, options(), Shard()))
-    with pytest.raises(tf.errors.DataLossError):
-        train(split, 2)
+        _ = train(split, 2) if training else fetch(lambda: eval_input(split, options(), Shard()))
 
 
 def test_images_for_prediction_come_in_order_and_the_unreadable_ones_are_marked():
