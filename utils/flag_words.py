@@ -5,13 +5,16 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from utils import recipes
 from utils.config import require
 from utils.errors import UsageError
 from utils.flag_table import BY_NAME, FLAGS, INTEGER, NUMBER, PATH, Flag
+
+_ALIKE = 0.7
+"""From where on two words count as alike; 1 is equal."""
 
 
 def read_value(flag: Flag, text: str) -> Any:
@@ -85,9 +88,18 @@ def _full_name(argument: str, written: str) -> str:
         return matches.pop()
     if matches:
         raise UsageError(f"{written}: could be {' or '.join(f'--{match}' for match in sorted(matches))}")
-    close = difflib.get_close_matches(written.lstrip("-").replace("-", "_").lower(), spellings, n=1)
-    advice = f"did you mean --{spellings[close[0]]}?" if close else "--help lists all flags"
-    raise UsageError(f"{written}: unknown flag; {advice}")
+    raise UsageError(f"{written}: unknown flag; {_advice(written, spellings)}")
+
+
+def _advice(written: str, spellings: Mapping[str, str]) -> str:
+    """The flag that is closest to what was written, or to what it may have been short for."""
+    name = written.lstrip("-").replace("-", "_").lower()
+
+    def likeness(spelling: str) -> float:
+        return max(difflib.SequenceMatcher(None, name, end).ratio() for end in (spelling, spelling[: len(name) + 1]))
+
+    closest = max(spellings, key=likeness)
+    return f"did you mean --{spellings[closest]}?" if likeness(closest) >= _ALIKE else "--help lists all flags"
 
 
 def with_origin(message: str, arguments: Sequence[str]) -> str:

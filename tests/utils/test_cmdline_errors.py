@@ -73,6 +73,8 @@ def message_of(*arguments):
          "--use_qdq: " + NOT_OFFERED.format("quantization with quantize-and-dequantize operations")),
         ("--quant_delay=0", "--quant_delay: " + NOT_OFFERED.format("quantization-aware training")),
         ("--batchsize=8", "--batchsize: unknown flag; did you mean --batch_size?"),
+        ("--bach 8", "--bach: unknown flag; did you mean --batch_size?"),
+        ("--epochs 8", "--epochs: unknown flag; --help lists all flags"),
         ("--batch-size 8", "--batch-size: unknown flag; did you mean --batch_size?"),
         ("-arch resnet50", "-arch: unknown flag; did you mean --arch?"),
         ("--learning 3", "--learning: unknown flag; --help lists all flags"),

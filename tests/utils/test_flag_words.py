@@ -10,10 +10,11 @@ from utils.flag_table import BY_NAME, FLAGS
 
 TRAIN = ["--mode=train", "--batch_size=8", "--data_dir=D"]
 FAMILIAR = (
-    "arch mode batch_size num_iter run_iter iter_unit warmup_steps model_dir results_dir log_filename display_every seed "
-    "gpu_memory_fraction gpu_id export_dir to_predict finetune_checkpoint use_final_conv quantize symmetric use_qdq "
-    "quant_delay data_dir data_idx_dir dali synthetic_data_size lr_init lr_warmup_epochs weight_decay weight_init "
-    "momentum label_smoothing mixup cosine_lr xla data_format amp cpu static_loss_scale use_static_loss_scaling"
+    "arch mode batch_size num_iter run_iter iter_unit warmup_steps model_dir results_dir log_filename "
+    "display_every seed gpu_memory_fraction gpu_id export_dir to_predict finetune_checkpoint use_final_conv "
+    "quantize symmetric use_qdq quant_delay data_dir data_idx_dir dali synthetic_data_size lr_init "
+    "lr_warmup_epochs weight_decay weight_init momentum label_smoothing mixup cosine_lr xla data_format amp "
+    "cpu static_loss_scale use_static_loss_scaling"
 )
 ODD_ALIASES = ["use_cosine", "use_cosine_lr--cosine", "use_xla", "use_tf_amp", "loss_scale"]
 

@@ -79,10 +79,10 @@ def test_arguments_remember_file_and_line(write):
         ("--amp\nlr_init 3\n", "a.args, line 2: lr_init: a line must be a flag (--name value), @another.args or a # "
          "comment"),
         ("--amp --xla\n", "a.args, line 1: --amp --xla: one flag a line; quote a value that contains spaces"),
-        ("--to_predict my photo.jpg\n", "a.args, line 1: --to_predict my photo.jpg: one flag a line; quote a value that "
-         "contains spaces"),
-        ("--to_predict=my photo.jpg\n", "a.args, line 1: --to_predict=my photo.jpg: one flag a line; quote a value that "
-         "contains spaces"),
+        ("--to_predict my photo.jpg\n",
+         "a.args, line 1: --to_predict my photo.jpg: one flag a line; quote a value that contains spaces"),
+        ("--to_predict=my photo.jpg\n",
+         "a.args, line 1: --to_predict=my photo.jpg: one flag a line; quote a value that contains spaces"),
         ("--to_predict 'my\n", "a.args, line 1: --to_predict 'my: no closing quotation; quote a value as in a shell"),
         ("\n@none.args\n", "a.args, line 2: @none.args: there is no recipe file none.args"),
         ("@\n", "a.args, line 1: @: . is a folder; must be a recipe file, one flag a line"),

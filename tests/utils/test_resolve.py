@@ -138,19 +138,22 @@ def test_data_with_more_classes_than_were_named_fit_a_head_that_has_room():
             ModelConfig(),
             manifest_of("ant", "cat", "bee"),
             METADATA,
-            "--data_dir: class 1 of the data is 'cat', of the checkpoint 'bee'; the same label would mean another class",
+            "--data_dir: class 1 of the data is 'cat', of the checkpoint 'bee'; the same label would mean another "
+            "class",
         ),
         (
             ModelConfig(),
             manifest_of("bee", "cat"),
             METADATA,
-            "--data_dir: class 0 of the data is 'bee', of the checkpoint 'ant'; the same label would mean another class",
+            "--data_dir: class 0 of the data is 'bee', of the checkpoint 'ant'; the same label would mean another "
+            "class",
         ),
         (
             ModelConfig(),
             manifest_of("Ant", "bee", "cat"),
             {"num_classes": 3, "class_names": list(NAMES)},
-            "--data_dir: class 0 of the data is 'Ant', of the checkpoint 'ant'; the same label would mean another class",
+            "--data_dir: class 0 of the data is 'Ant', of the checkpoint 'ant'; the same label would mean another "
+            "class",
         ),
     ],
 )
@@ -193,7 +196,8 @@ class TestNamesFromAFile:
         ("given", "sources", "message"),
         [
             (ModelConfig(), {"manifest": MANIFEST}, "the file has 2 names; must be 3, one for each class"),
-            (ModelConfig(num_classes=5), {"manifest": MANIFEST}, "the file has 2 names; must be 3 or 5, one for each class"),
+            (ModelConfig(num_classes=5), {"manifest": MANIFEST},
+             "the file has 2 names; must be 3 or 5, one for each class"),
             (ModelConfig(), {"metadata": METADATA}, "the file has 2 names; must be 3, one for each class"),
             (ModelConfig(num_classes=5), {}, "the file has 2 names; must be 5, one for each class"),
             (ModelConfig(), {}, "the file has 2 names; must be 1000 or 1001, one for each class"),
@@ -213,7 +217,7 @@ class TestNamesFromAFile:
         ("ant\r\nbee \r\ncat\r\n\r\n\n", NAMES),
         ("\ufeffant\nbee\ncat\n", NAMES),
         ("n01\tant\nn02\tbee\nn03\tcat\n", NAMES),
-        ("n01440764\ttench, Tinca tinca\nn02012849\tcrane\nn03126707\tcrane\n", ("tench, Tinca tinca", "crane", "crane")),
+        ("n01440764\ttench, Tinca\nn02012849\tcrane\nn03126707\tcrane\n", ("tench, Tinca", "crane", "crane")),
         ("n01\nn02\t\n", ("n01", "n02")),
         ("größe\n雪\n", ("größe", "雪")),
     ],
