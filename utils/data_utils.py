@@ -124,7 +124,7 @@ def train_batches(files: SplitFiles, options: InputOptions, shard: Shard, start:
 
 def _shuffled_records(files: SplitFiles, key: tf.Tensor, shuffle_buffer: int) -> tf.data.Dataset:
     """The ``(index in the split, record)`` pairs of a split in an order that depends on the int64 ``key`` alone."""
-    order = tf.argsort(tf.random.stateless_uniform([len(files.paths)], tf.stack([key, 0])))
+    order = tf.argsort(tf.random.stateless_uniform([len(files.paths)], tf.stack([key, -1])))  # no example's seed
     paths, offsets = tf.constant(files.paths), tf.constant(files.offsets, tf.int64)
     records = tf.data.Dataset.from_tensor_slices((tf.gather(paths, order), tf.gather(offsets, order))).interleave(
         lambda path, offset: tf.data.TFRecordDataset(path).enumerate(start=offset),

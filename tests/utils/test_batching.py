@@ -118,6 +118,7 @@ def waited(seconds, steps=5):
     waits, steps_took = [], []
     with tf.Graph().as_default():
         stream = make_input(tf.data.Dataset.from_generator(batches, output_signature=tf.TensorSpec([], tf.float32)))
+        assert len(stream.batch.op.control_inputs) == 1  # the clock is read first, however the ops are scheduled
         with quick_session() as session:
             session.run(stream.initializer)
             for _ in range(steps):
