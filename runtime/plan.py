@@ -19,7 +19,6 @@ class TrainingPlan:
         steps_per_epoch: floor(num_examples / global_batch).
         total_steps: Length of the whole run, over all its launches; the schedule's length too.
         schedule: The learning rate by step.
-        warmup_batches: Batches of a launch that its measurements leave out.
     """
 
     num_examples: int
@@ -27,7 +26,6 @@ class TrainingPlan:
     steps_per_epoch: int
     total_steps: int
     schedule: Schedule
-    warmup_batches: int
 
     def last_step(self, config: ExperimentConfig, start: int) -> int:
         """Where a launch that starts at ``start`` ends."""
@@ -53,6 +51,8 @@ def plan_training(config: ExperimentConfig, num_examples: int, processes: int) -
         )
     total_steps = config.run.duration.to_steps(steps_per_epoch)
     launch = config.run.run_limit.to_steps(steps_per_epoch) if config.run.run_limit else total_steps
+    if config.run.is_benchmark:
+        check_benchmark_length(min(launch, total_steps), config.run.warmup_steps)
     return TrainingPlan(
         num_examples=num_examples,
         global_batch=global_batch,
@@ -61,7 +61,6 @@ def plan_training(config: ExperimentConfig, num_examples: int, processes: int) -
         schedule=make_schedule(
             config.optimizer, global_batch=global_batch, steps_per_epoch=steps_per_epoch, total_steps=total_steps
         ),
-        warmup_batches=measured_warmup(config, min(launch, total_steps)),
     )
 
 

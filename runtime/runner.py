@@ -72,7 +72,7 @@ class Runner:
         with self._trainer() as trainer:
             plan = trainer.plan
             last = plan.last_step(self._config, trainer.step)
-            measurement = self._measurement(plan.global_batch, plan.warmup_batches)
+            measurement = self._measurement(plan.global_batch, measured_warmup(self._config, last - trainer.step))
             for _ in self._stretches(trainer, last, plan.total_steps, measurement):
                 pass
             exported = {} if self._preemption.wants_stop else self._export(self._checkpoints.prefix(trainer.step))
@@ -87,7 +87,7 @@ class Runner:
             if self._best(trainer).exhausted(run.early_stop_patience):
                 _log.warning("step %d: training was stopped early; --early_stop_patience continues it", trainer.step)
                 last = trainer.step
-            measurement = self._measurement(plan.global_batch, plan.warmup_batches)
+            measurement = self._measurement(plan.global_batch, measured_warmup(self._config, last - trainer.step))
             stretch = run.eval_every_epochs * plan.steps_per_epoch or plan.total_steps
             metrics: dict[str, float] = {}
             for step in self._stretches(trainer, last, stretch, measurement):
@@ -135,8 +135,9 @@ class Runner:
         with self._trainer(save=False) as trainer:
             plan = trainer.plan
             last = plan.last_step(self._config, trainer.step)
-            measurement = self._measurement(plan.global_batch, plan.warmup_batches)
-            logs = self._benchmark_log(plan.global_batch, plan.warmup_batches)
+            warmup = measured_warmup(self._config, last - trainer.step)
+            measurement = self._measurement(plan.global_batch, warmup)
+            logs = self._benchmark_log(plan.global_batch, warmup)
             trainer.run(last, [NanGuard(), *self._watchers("train", measurement, "total_loss"), logs])
         self._logger.log(SUMMARY, {**self._facts(), **measurement.result("train")})
         return EXIT_DONE

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -55,7 +56,10 @@ class Logger:
         if path is not None:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
+                unfinished = _ends_inside_a_line(path)
                 self._file = path.open("a", buffering=1, encoding="utf-8")
+                if unfinished:
+                    self._file.write("\n")
             except OSError as error:
                 raise UsageError(f"--results_dir {path.parent}: cannot be written to: {error.strerror}") from error
 
@@ -109,6 +113,15 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             continue
     return records
+
+
+def _ends_inside_a_line(path: Path) -> bool:
+    """Whether a log was cut off, so that the next record would be lost with its last one."""
+    if not path.exists() or path.stat().st_size == 0:
+        return False
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
 
 
 def _now() -> str:

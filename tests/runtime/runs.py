@@ -1,0 +1,151 @@
+"""Runs of tiny networks in this process on tiny record files, shared by the tests of the runtime."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import tensorflow as tf
+
+from model.specs import RESNETS, ResNetSpec
+from runtime.launch import launch
+from tests.utils.input_records import encode, noise, record
+from utils.cmdline_helper import parse
+from utils.dllogger_utils import read_log
+from utils.manifest import Manifest, ShardFile, Split, write_manifest
+
+TINY = {
+    "resnet50": ResNetSpec(name="resnet50", blocks=(1, 1), widths=(4, 8), expansion=2, stem_width=4),
+    "resnext101-32x4d": ResNetSpec(
+        name="resnext101-32x4d", blocks=(1, 1), widths=(4, 8), expansion=2, cardinality=2, stem_width=4
+    ),
+    "se-resnext101-32x4d": ResNetSpec(
+        name="se-resnext101-32x4d", blocks=(1, 1), widths=(4, 8), expansion=2, cardinality=2, se_ratio=4, stem_width=4
+    ),
+}
+CLASSES = ("circle", "line", "square")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a launch left behind: its status, its records of the log, and what it printed."""
+
+    status: int
+    log: list[dict]
+    output: str
+    error: str
+
+    @property
+    def losses(self) -> list[tuple[int, float]]:
+        """(step, total loss) of each logged step."""
+        steps = [record for record in self.logged if len(record["step"]) == 2 and "total_loss" in record["data"]]
+        return [(record["step"][1], record["data"]["total_loss"]) for record in steps]
+
+    @property
+    def logged(self) -> list[dict]:
+        """The records of steps, epochs and summaries, without PARAMETER and METADATA."""
+        return [record for record in self.log if record["type"] == "LOG" and record["step"] != "PARAMETER"]
+
+    @property
+    def parameters(self) -> dict:
+        return next(record["data"] for record in self.log if record.get("step") == "PARAMETER")
+
+    @property
+    def summary(self) -> dict:
+        assert self.log[-1]["step"] == []
+        return self.log[-1]["data"]
+
+
+@contextlib.contextmanager
+def tiny_networks() -> Iterator[None]:
+    """Gives the known architectures a handful of channels."""
+    with mock.patch.dict(RESNETS, TINY):
+        yield
+
+
+def run(*arguments: str | Path) -> Run:
+    """Launches tiny networks with a command line, as main.py does after it has set the environment."""
+    command = parse([str(argument) for argument in arguments], {})
+    path = Path(command.config.run.results_dir) / command.config.run.log_filename
+    before = len(read_log(path)) if path.is_file() else 0
+    output, error = io.StringIO(), io.StringIO()
+    with tiny_networks(), _root_logger(), contextlib.redirect_stdout(output), contextlib.redirect_stderr(error):
+        status = launch(command)
+    log = read_log(path)[before:] if path.is_file() else []
+    return Run(status, log, output.getvalue(), error.getvalue())
+
+
+def train(data: Path, results: Path, *more: str, mode: str = "train", seed: int | None = 3) -> Run:
+    """A launch of training: 20 examples in batches of 4 are 5 steps an epoch."""
+    seeded = () if seed is None else (f"--seed={seed}",)
+    return run(*network(data, results, mode), "--batch_size=4", "--lr_warmup_epochs=0", *seeded, *more)
+
+
+def network(data: Path, results: Path, mode: str, arch: str = "resnet50") -> tuple[str, ...]:
+    """The flags that all launches on the tiny data set share."""
+    return (f"--arch={arch}", f"--mode={mode}", f"--data_dir={data}", f"--results_dir={results}", "--image_size=16")
+
+
+def write_data(folder: Path, train: int = 20, validation: int = 10, manifest: bool = True) -> Path:
+    """A data set of three classes; its pictures are noise around a color of the class."""
+    folder.mkdir(parents=True, exist_ok=True)
+    splits = {}
+    for name, count, files in (("train", train, 2), ("validation", validation, 1)):
+        examples = [record(picture(i, name), label=1 + i % len(CLASSES)) for i in range(count)]
+        splits[name] = Split(shards=tuple(write_split(folder, name, examples, files)))
+    if manifest:
+        write_manifest(
+            folder,
+            Manifest(class_names=CLASSES, class_count=len(CLASSES), head_size=len(CLASSES), splits=splits),
+        )
+    return folder
+
+
+def picture(number: int, split: str = "train") -> bytes:
+    """The encoded picture of one example, whose class is its number modulo three."""
+    color = np.zeros(3)
+    color[number % len(CLASSES)] = 120
+    pixels = 0.5 * noise(number + 1000 * (split == "validation")) + color
+    return encode(pixels.astype(np.uint8))
+
+
+def write_split(folder: Path, name: str, examples: list[bytes], files: int) -> Iterator[ShardFile]:
+    for number, block in enumerate(np.array_split(np.arange(len(examples)), files)):
+        path = folder / f"{name}-{number:05d}-of-{files:05d}"
+        with tf.io.TFRecordWriter(str(path)) as writer:
+            for i in block:
+                writer.write(examples[i])
+        yield ShardFile(file=path.name, examples=len(block), bytes=path.stat().st_size)
+
+
+def values(prefix: Path | str) -> dict[str, np.ndarray]:
+    """All variables of a checkpoint."""
+    reader = tf.train.load_checkpoint(str(prefix))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+def assert_same_checkpoint(one: Path, other: Path) -> None:
+    """Compares all variables bit for bit."""
+    first, second = values(one), values(other)
+    assert set(first) == set(second)
+    different = [name for name in first if first[name].tobytes() != second[name].tobytes()]
+    assert not different
+
+
+@contextlib.contextmanager
+def _root_logger() -> Iterator[None]:
+    """Undoes what a launch does to logging, so that later tests do not write to its closed streams."""
+    loggers = [logging.getLogger(), logging.getLogger("tensorflow")]
+    before = [(logger, logger.handlers[:], logger.level) for logger in loggers]
+    try:
+        yield
+    finally:
+        for logger, handlers, level in before:
+            logger.handlers[:] = handlers
+            logger.setLevel(level)
