@@ -1,0 +1,152 @@
+"""The forward pass of the networks in plain NumPy, float64: from the table row and the published variable names only.
+
+Written for reading, not for speed. Images and feature maps are [N, H, W, C], kernels [height, width, in / groups, out].
+"""
+
+import numpy as np
+
+EPSILON = 1.001e-5
+DECAY = 0.9
+
+
+class Network:
+    """A network with given weights.
+
+    Args:
+        spec: A row of ``model.specs.RESNETS``, or a smaller one.
+        weights: Arrays by variable name.
+        training: Whether batch normalization takes its statistics from the batch.
+    """
+
+    def __init__(self, spec, weights, *, training):
+        self.spec = spec
+        self.weights = {name: np.asarray(array, np.float64) for name, array in weights.items()}
+        self.training = training
+        self.moved = {}
+        """After ``logits`` in training: the moving statistics as one step leaves them."""
+
+    def logits(self, images):
+        """[N, K] of normalized images [N, H, W, 3]."""
+        root = self.spec.name
+        x = relu(self.conv_bn(images.astype(np.float64), f"{root}/conv2d", stride=2))
+        x = max_pool(x)
+        for stage, blocks in enumerate(self.spec.blocks):
+            for block in range(blocks):
+                stride = 2 if stage > 0 and block == 0 else 1
+                x = self.bottleneck(x, f"{root}/btlnck_block_{stage}_{block}", stride)
+        return self.dense(x.mean(axis=(1, 2)), f"{root}/output/dense")
+
+    def bottleneck(self, x, scope, stride):
+        shortcut = x
+        if f"{scope}/shortcut/conv2d/conv2d/kernel" in self.weights:
+            shortcut = self.conv_bn(x, f"{scope}/shortcut/conv2d", stride=stride)
+        x = relu(self.conv_bn(x, f"{scope}/bottleneck_1"))
+        x = relu(self.conv_bn(x, f"{scope}/bottleneck_2", stride=stride))
+        x = self.conv_bn(x, f"{scope}/bottleneck_3")
+        if self.spec.se_ratio:
+            squeeze = relu(self.dense(x.mean(axis=(1, 2)), f"{scope}/bottleneck_se_layer/dense"))
+            gate = sigmoid(self.dense(squeeze, f"{scope}/bottleneck_se_layer/dense_1"))
+            x = x * gate[:, None, None, :]
+        return relu(x + shortcut)
+
+    def conv_bn(self, x, scope, stride=1):
+        grouped = f"{scope}/bottleneck_2group_filter"
+        if grouped in self.weights:
+            return self.batch_norm(conv(x, self.weights[grouped], stride, self.spec.cardinality), scope)
+        return self.batch_norm(conv(x, self.weights[f"{scope}/conv2d/kernel"], stride), scope)
+
+    def batch_norm(self, x, scope):
+        names = [f"{scope}/BatchNorm/{kind}" for kind in ("gamma", "beta", "moving_mean", "moving_variance")]
+        gamma, beta, mean, variance = (self.weights[name] for name in names)
+        if self.training:
+            count = x[..., 0].size
+            batch_mean, batch_variance = x.mean(axis=(0, 1, 2)), x.var(axis=(0, 1, 2))
+            self.moved[names[2]] = DECAY * mean + (1 - DECAY) * batch_mean
+            self.moved[names[3]] = DECAY * variance + (1 - DECAY) * batch_variance * count / (count - 1)
+            mean, variance = batch_mean, batch_variance
+        return gamma * (x - mean) / np.sqrt(variance + EPSILON) + beta
+
+    def dense(self, x, scope):
+        return x @ self.weights[f"{scope}/kernel"] + self.weights[f"{scope}/bias"]
+
+
+def relu(x):
+    return np.maximum(x, 0)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def windows(x, size, stride, fill):
+    """[N, h, w, C, size, size]: the windows that SAME padding lays over a map, what is odd going below and right."""
+    padding = [(0, 0)]
+    for length in x.shape[1:3]:
+        total = max((-(-length // stride) - 1) * stride + size - length, 0)
+        padding.append((total // 2, total - total // 2))
+    x = np.pad(x, [*padding, (0, 0)], constant_values=fill)
+    return np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(1, 2))[:, ::stride, ::stride]
+
+
+def max_pool(x):
+    return windows(x, 3, 2, -np.inf).max(axis=(-2, -1))
+
+
+def conv(x, kernel, stride, groups=1):
+    """Each group of output channels sees its own slice of the input channels."""
+    size, _, depth, filters = kernel.shape
+    taps = windows(x, size, stride, 0.0)
+    n, h, w = taps.shape[:3]
+    taps = taps.reshape(n * h * w, groups, depth * size * size).transpose(1, 0, 2)
+    kernel = kernel.transpose(2, 0, 1, 3).reshape(depth * size * size, groups, filters // groups).transpose(1, 0, 2)
+    return (taps @ kernel).transpose(1, 0, 2).reshape(n, h, w, filters)
+
+
+def variable_shapes(spec, num_classes):
+    """The published names of a network's variables, with their shapes."""
+    shapes = _conv_bn_shapes(f"{spec.name}/conv2d", (7, 7, 3, spec.stem_width))
+    channels = spec.stem_width
+    for stage, (blocks, width) in enumerate(zip(spec.blocks, spec.widths, strict=True)):
+        wide = width * spec.expansion
+        for block in range(blocks):
+            scope = f"{spec.name}/btlnck_block_{stage}_{block}"
+            if block == 0:
+                shapes |= _conv_bn_shapes(f"{scope}/shortcut/conv2d", (1, 1, channels, wide))
+            shapes |= _conv_bn_shapes(f"{scope}/bottleneck_1", (1, 1, channels, width))
+            grouped = (3, 3, width // spec.cardinality, width)
+            kernel = "conv2d/kernel" if spec.cardinality == 1 else "bottleneck_2group_filter"
+            shapes |= _conv_bn_shapes(f"{scope}/bottleneck_2", grouped, kernel)
+            shapes |= _conv_bn_shapes(f"{scope}/bottleneck_3", (1, 1, width, wide))
+            if spec.se_ratio:
+                narrow = wide // spec.se_ratio
+                shapes |= _dense_shapes(f"{scope}/bottleneck_se_layer/dense", wide, narrow)
+                shapes |= _dense_shapes(f"{scope}/bottleneck_se_layer/dense_1", narrow, wide)
+            channels = wide
+    return shapes | _dense_shapes(f"{spec.name}/output/dense", channels, num_classes)
+
+
+def _conv_bn_shapes(scope, shape, kernel="conv2d/kernel"):
+    kinds = ("gamma", "beta", "moving_mean", "moving_variance")
+    return {f"{scope}/{kernel}": shape} | {f"{scope}/BatchNorm/{kind}": shape[3:] for kind in kinds}
+
+
+def _dense_shapes(scope, inputs, units):
+    return {f"{scope}/kernel": (inputs, units), f"{scope}/bias": (units,)}
+
+
+def random_weights(shapes, seed):
+    """Float32 weights that keep activations near 1 through any depth, batch-norm constants far from 0 and 1."""
+    generator = np.random.default_rng(seed)
+    return {name: _draw(name, shape, generator).astype(np.float32) for name, shape in shapes.items()}
+
+
+def _draw(name, shape, generator):
+    kind = name.rpartition("/")[2]
+    if kind == "gamma":  # smaller where a residual ends, or a hundred of them add up
+        return (0.3 if "bottleneck_3" in name else 1.0) * generator.uniform(0.5, 1.5, shape)
+    if kind == "moving_variance":
+        return generator.uniform(0.5, 2.0, shape)
+    normal = generator.standard_normal(shape, np.float32)
+    if kind in ("beta", "moving_mean", "bias"):
+        return 0.2 * normal
+    return normal * np.sqrt(2 / np.prod(shape[:-1]))

@@ -1,0 +1,88 @@
+"""The networks against a float64 NumPy implementation, with shared random weights."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from model.specs import RESNETS, ResNetSpec
+from tests.model.oracle.numpy_resnet import Network, random_weights, variable_shapes
+from tests.model.oracle.tensorflow_side import run
+
+TINY = ResNetSpec(name="tiny", blocks=(1, 2), widths=(8, 16), expansion=2, cardinality=4, se_ratio=2, stem_width=8)
+TOLERANCE = 1e-4
+CLASSES = 11
+
+
+def images(size, count=2):
+    return np.random.default_rng(1).standard_normal((count, size, size, 3), np.float32)
+
+
+def distance(value, expected):
+    """Norm of the difference, relative to the norm of what is expected."""
+    return np.linalg.norm(value - expected) / np.linalg.norm(expected)
+
+
+# 48 px: even maps, padded at the bottom and right only, down to 3 x 3, the last stride on an odd one. Not each network
+# in both modes, which would double the time: the tiny one below has every kind of layer and goes through both.
+@pytest.mark.parametrize(
+    ("name", "modes"),
+    [("resnet50", (False, True)), ("resnext101-32x4d", (False,)), ("se-resnext101-32x4d", (True,))],
+)
+def test_real_networks_compute_what_numpy_does(name, modes):
+    assert_equal_passes(RESNETS[name], images(48), seed=2, modes=modes)
+
+
+@pytest.mark.parametrize("size", [31, 32, 33, 34])
+def test_every_remainder_of_the_strides_is_padded_as_numpy_pads_it(size):
+    assert_equal_passes(TINY, images(size), seed=3, modes=(False, True))
+
+
+def assert_equal_passes(spec, batch, seed, modes):
+    """Logits, and in training the moving statistics after the step."""
+    weights = random_weights(variable_shapes(spec, CLASSES), seed)
+    for training, ours in zip(modes, run(spec, weights, batch, modes=modes), strict=True):
+        oracle = Network(spec, weights, training=training)
+        assert distance(ours.logits, oracle.logits(batch)) < TOLERANCE
+        assert ours.moved.keys() == oracle.moved.keys()
+        far = [name for name, value in oracle.moved.items() if not distance(ours.moved[name], value) < TOLERANCE]
+        assert not far
+
+
+def test_epsilon_is_exact_where_variances_are_as_small():
+    # gamma / sqrt(variance) stays near 1; an epsilon of 1e-5 would move each normalization by a quarter per mille.
+    weights = random_weights(variable_shapes(TINY, CLASSES), seed=4)
+    for name in weights:
+        if name.endswith("/moving_variance"):
+            weights[name] *= 1e-5
+        if name.endswith("/gamma"):
+            weights[name] *= 4e-3
+    (ours,) = run(TINY, weights, images(32), modes=(False,))
+    assert distance(ours.logits, Network(TINY, weights, training=False).logits(images(32))) < 2e-5
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("cardinality", [1, 4])
+def test_gradient_of_every_variable_is_the_slope_that_numpy_measures(training, cardinality):
+    """Along a random direction, so that every element counts: the slope is <gradient, direction>."""
+    spec = dataclasses.replace(TINY, cardinality=cardinality)
+    generator = np.random.default_rng(5)
+    weights = random_weights(variable_shapes(spec, CLASSES), seed=6)
+    cotangent = generator.standard_normal((2, CLASSES), np.float32)
+    (ours,) = run(spec, weights, images(17), cotangent=cotangent, modes=(training,))
+    assert ours.gradients.keys() == {name for name in weights if "/moving_" not in name}
+    for name, gradient in ours.gradients.items():
+        direction = generator.standard_normal(gradient.shape)
+        assert np.abs(gradient).max() > 0, name
+        slope = measured_slope(spec, weights, name, direction, cotangent, training=training)
+        error = abs(np.vdot(gradient, direction) - slope)
+        assert error < TOLERANCE * np.linalg.norm(gradient), f"{name}: slope {slope}, off by {error}"
+
+
+def measured_slope(spec, weights, name, direction, cotangent, *, training, step=1e-7):
+    """Central difference of sum(logits * cotangent) along ``direction`` of one variable."""
+    values = []
+    for sign in (1, -1):
+        moved = weights | {name: weights[name].astype(np.float64) + sign * step * direction}
+        values.append(np.vdot(Network(spec, moved, training=training).logits(images(17)), cotangent))
+    return (values[0] - values[1]) / (2 * step)
