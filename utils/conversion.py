@@ -101,7 +101,7 @@ def _write_missing(plan: ConversionPlan, options: ConvertOptions) -> dict[str, S
             with _progress(images) as progress:
                 run.write_all(progress)
         except OSError as error:
-            kept = len(results) + len(run.results)
+            kept = sum(finished(shard) is not None for shard in shards)  # those the workers still ended among them
             failure = explain_write_error(error, options.out)
             raise RunError(f"{failure}; {kept} of {len(shards)} shards are complete and kept") from error
         if run.unreadable:
