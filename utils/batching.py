@@ -135,16 +135,25 @@ def decode_batches(rows: tf.data.Dataset, decode: Decoder, options: InputOptions
     The rows of a batch go through an inner dataset that drops those whose decoding fails; who is missing is known from
     the row numbers that come out. One inner dataset per batch costs a few per cent of the time of decoding, one per
     image, a third of it.
+
+    Under ``TF_DETERMINISTIC_OPS`` TensorFlow takes parallelism and prefetching out of a pipeline that has a stateful op
+    it does not know. ``get_single_element``, ``from_tensors`` and ``shuffle`` are such; none of them is used here.
     """
-
-    def decode_one(batch: Rows) -> Batch:
-        return _decode_batch(batch, decode, options)
-
-    batches = rows.map(decode_one, num_parallel_calls=BATCHES_IN_FLIGHT, deterministic=True)
+    decoded = rows.interleave(
+        lambda batch: _survivors(batch, decode, options),
+        cycle_length=BATCHES_IN_FLIGHT,
+        num_parallel_calls=BATCHES_IN_FLIGHT,
+        deterministic=True,
+    )
+    batches = decoded.map(lambda index, row, example: _accounted_for(index, row, example, options))
     return batches.prefetch(PREFETCHED_BATCHES)
 
 
-def _decode_batch(batch: Rows, decode: Decoder, options: InputOptions) -> Batch:
+def _survivors(batch: Rows, decode: Decoder, options: InputOptions) -> tf.data.Dataset:
+    """One element: the index of all rows, then the row numbers and examples of those that could be decoded.
+
+    Behind these comes a row of zeros with the number N, so that there is always one.
+    """
     size, count = options.image_size, options.batch_size
     real = tf.reduce_sum(tf.cast(tf.not_equal(batch["index"], PADDING_INDEX), tf.int32))
     # Padding comes last; it is not worth an error each.
@@ -152,18 +161,21 @@ def _decode_batch(batch: Rows, decode: Decoder, options: InputOptions) -> Batch:
     decoded = tf.data.Dataset.from_tensor_slices(numbered).map(
         lambda row, fields: (row, decode(fields)), num_parallel_calls=options.decode_threads, deterministic=True
     )
-    nothing = (tf.constant(count), Example(tf.zeros([size, size, CHANNELS]), tf.constant(0, tf.int64)))
-    # The extra last element makes one batch of at least one row even where no row can be decoded.
-    survivors = decoded.ignore_errors().concatenate(tf.data.Dataset.from_tensors(nothing)).batch(count + 1)
-    row, example = survivors.get_single_element()
+    zeros = (tf.constant([count]), Example(tf.zeros([1, size, size, CHANNELS]), tf.constant([0], tf.int64)))
+    survivors = decoded.ignore_errors().concatenate(tf.data.Dataset.from_tensor_slices(zeros)).batch(count + 1)
+    return survivors.map(lambda row, example: (batch["index"], row, example))
 
+
+def _accounted_for(index: tf.Tensor, row: tf.Tensor, example: Example, options: InputOptions) -> Batch:
+    """The batch of N rows, from what ``_survivors`` yields."""
+    size, count = options.image_size, options.batch_size
     # place[r]: where row r went among the survivors; 0 if it is missing, which the status then says.
     place = tf.scatter_nd(row[:, tf.newaxis], tf.range(tf.shape(row)[0]), [count + 1])[:count]
     present = tf.scatter_nd(row[:, tf.newaxis], tf.ones_like(row), [count + 1])[:count] > 0
     labels = tf.gather(example.label, place) - options.label_offset
     in_range = (labels >= 0) & (labels < options.num_classes)
     status = tf.where(present, tf.where(in_range, STATUS_OK, STATUS_BAD_LABEL), STATUS_UNDECODABLE)
-    status = tf.where(tf.equal(batch["index"], PADDING_INDEX), STATUS_PADDING, status)
+    status = tf.where(tf.equal(index, PADDING_INDEX), STATUS_PADDING, status)
     good = tf.equal(status, STATUS_OK)
     labels = tf.where(good, tf.cast(labels, tf.int32), 0)
 
@@ -173,7 +185,7 @@ def _decode_batch(batch: Rows, decode: Decoder, options: InputOptions) -> Batch:
         lambda: tf.gather(example.image, _image_sources(good, place, tf.shape(row)[0] - 1)),
     )
     images = tf.ensure_shape(images, [count, size, size, CHANNELS])
-    fixed = [tf.ensure_shape(tensor, [count]) for tensor in (labels, status, batch["index"])]
+    fixed = [tf.ensure_shape(tensor, [count]) for tensor in (labels, status, index)]
     return Batch(images, {"labels": fixed[0]}, fixed[1], fixed[2])
 
 

@@ -111,7 +111,6 @@ def train_batches(files: SplitFiles, options: InputOptions, shard: Shard, start:
         return Example(train_preprocess(encoded, boxes, seed, options.image_size, options.min_crop_area), label)
 
     def epoch_rows(epoch: tf.Tensor) -> tf.data.Dataset:
-        tf.compat.v1.set_random_seed(0)  # of this function's graph: shuffling must not depend on the seed of the outer
         key = tf.random.stateless_uniform([], [options.seed, epoch], minval=None, maxval=None, dtype=tf.int64)
         records = _shuffled_records(files, key, options.shuffle_buffer)
         records = records.skip(tf.where(tf.equal(epoch, start.epoch), tf.constant(start.example, tf.int64), 0))
@@ -133,8 +132,26 @@ def _shuffled_records(files: SplitFiles, key: tf.Tensor, shuffle_buffer: int) ->
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
-    buffer = min(shuffle_buffer, files.examples)
-    return records.shuffle(buffer, seed=key, reshuffle_each_iteration=False)
+    return _shuffle(records, min(shuffle_buffer, files.examples), key)
+
+
+def _shuffle(records: tf.data.Dataset, buffer: int, key: tf.Tensor) -> tf.data.Dataset:
+    """``records.shuffle`` in an order that depends on ``key`` alone.
+
+    The method would mix in the seed of the graph, and brings a stateful op that costs the pipeline its parallelism
+    under ``TF_DETERMINISTIC_OPS``; so the op behind it is called directly.
+    """
+    spec = records.element_spec
+    shuffled = tf.raw_ops.ShuffleDataset(
+        input_dataset=tf.data.experimental.to_variant(records),
+        buffer_size=tf.constant(buffer, tf.int64),
+        seed=key,
+        seed2=tf.constant(1, tf.int64),  # two zeros would mean an order by chance
+        output_types=[part.dtype for part in tf.nest.flatten(spec)],
+        output_shapes=[part.shape for part in tf.nest.flatten(spec)],
+        reshuffle_each_iteration=False,
+    )
+    return tf.data.experimental.from_variant(shuffled, spec)
 
 
 def eval_input(files: SplitFiles, options: InputOptions, shard: Shard) -> Input:
@@ -177,8 +194,8 @@ def image_input(images: Iterable[bytes], options: InputOptions) -> Input:
 
 def _padded(records: tf.data.Dataset, multiple: int) -> tf.data.Dataset:
     """Appends ``multiple - 1`` rows of padding: complete batches then cover every record, the rest is only padding."""
-    padding = {"index": tf.constant(PADDING_INDEX, tf.int64), "serialized": tf.constant(b"")}
-    return records.concatenate(tf.data.Dataset.from_tensors(padding).repeat(multiple - 1))
+    padding = {"index": tf.constant([PADDING_INDEX], tf.int64), "serialized": tf.constant([b""])}
+    return records.concatenate(tf.data.Dataset.from_tensor_slices(padding).repeat(multiple - 1))
 
 
 def synthetic_input(options: InputOptions) -> Input:
