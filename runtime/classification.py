@@ -136,6 +136,7 @@ class Classification:
             "architecture": model.architecture,
             "num_classes": model.num_classes,
             "class_names": None if model.class_names is None else list(model.class_names),
+            "data_class_names": None if model.data_class_names is None else list(model.data_class_names),
             "label_offset": model.label_offset,
             "image_size": model.image_size,
             "preprocessing": {"mean_rgb": list(MEAN_RGB), "std_rgb": list(STD_RGB), "range": [0, 255]},

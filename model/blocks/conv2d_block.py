@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from model.layers.batch_norm import batch_norm
-from model.layers.conv2d import conv2d, grouped_conv2d
+from model.layers.batch_norm import batch_norm, moving_affine
+from model.layers.conv2d import conv2d
 from model.layers.options import LayerOptions, tf1
 
 
@@ -21,13 +21,11 @@ def conv2d_block(
 ) -> tf.Tensor:
     """Convolves, in groups where asked to, and normalizes; all variables live under ``name``, no activation follows.
 
-    A grouped kernel is called ``<name>group_filter``, without a slash, as published checkpoints have it.
+    In inference the normalization is folded into the kernel and a bias, which TensorFlow fuses with what follows.
     """
     with tf1.variable_scope(name):
-        if groups == 1:
-            outputs = conv2d(inputs, filters, kernel_size, options, stride=stride)
-        else:
-            outputs = grouped_conv2d(
-                inputs, filters, kernel_size, options, groups=groups, stride=stride, name=f"{name}group_filter"
-            )
-        return batch_norm(outputs, options)
+        if options.training:
+            return batch_norm(conv2d(inputs, filters, kernel_size, options, stride=stride, groups=groups), options)
+        scale, offset = moving_affine(filters, options)
+        outputs = conv2d(inputs, filters, kernel_size, options, stride=stride, groups=groups, scale=scale)
+        return tf.nn.bias_add(outputs, tf.cast(offset, outputs.dtype), data_format=options.data_format)

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from model.layers.options import LayerOptions, tf1, variable, variance_scaling
 
 
 def conv2d(
-    inputs: tf.Tensor, filters: int, kernel_size: int, options: LayerOptions, *, stride: int = 1, name: str = "conv2d"
+    inputs: tf.Tensor,
+    filters: int,
+    kernel_size: int,
+    options: LayerOptions,
+    *,
+    stride: int = 1,
+    groups: int = 1,
+    scale: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Convolves with TensorFlow's SAME padding, which for stride 2 pads the bottom and right more.
+
+    The variable is ``conv2d/kernel`` in the current scope, [kernel_size, kernel_size, C, filters]. In groups, each of a
+    slice of the channels with filters of its own, it is ``<current scope>group_filter``, written without a slash, with
+    C / groups in place of C: the names that published checkpoints have. Grouped kernels are initialized like all
+    others, by ``options.weight_init`` with the fan of one group, where the original used Glorot's uniform whatever was
+    asked for.
 
     Args:
         inputs: [N, H, W, C] or [N, C, H, W].
@@ -18,27 +33,11 @@ def conv2d(
         kernel_size: Height and width of the kernel.
         options: Shared options.
         stride: Spatial stride.
-        name: Scope that owns the variable ``kernel``, [kernel_size, kernel_size, C, filters].
+        groups: Number of groups.
+        scale: [filters], multiplied into the kernel, or None.
 
     Returns:
         The feature map, in the layout and type of ``options``.
-    """
-    channels = inputs.shape[options.channel_axis]
-    with tf1.variable_scope(name):
-        shape = (kernel_size, kernel_size, channels, filters)
-        initializer = variance_scaling(options, "kernel", scale=2.0, mode=options.weight_init)
-        kernel = variable("kernel", shape, initializer)
-        return _convolve(inputs, kernel, stride, options)
-
-
-def grouped_conv2d(
-    inputs: tf.Tensor, filters: int, kernel_size: int, options: LayerOptions, *, groups: int, stride: int, name: str
-) -> tf.Tensor:
-    """Convolves each of ``groups`` slices of the channels with filters of its own.
-
-    The variable is ``name`` in the current scope, [kernel_size, kernel_size, C / groups, filters], as in published
-    checkpoints. It is initialized like every other kernel, by ``options.weight_init`` with the fan of one group, where
-    the original used Glorot's uniform whatever was asked for.
 
     Raises:
         ValueError: ``groups`` does not divide the input or output channels.
@@ -46,29 +45,51 @@ def grouped_conv2d(
     channels = inputs.shape[options.channel_axis]
     if channels % groups or filters % groups:
         raise ValueError(f"{groups} groups do not divide {channels} input and {filters} output channels")
-    initializer = variance_scaling(options, name, scale=2.0 * _group_gain(options, groups), mode=options.weight_init)
-    kernel = variable(name, (kernel_size, kernel_size, channels // groups, filters), initializer)
-    if options.grouped_convolution == "native":
+    kernel = _kernel((kernel_size, kernel_size, channels // groups, filters), groups, options)
+    if scale is not None:
+        kernel = kernel * scale
+    inputs, kernel = tf.cast(inputs, options.compute_dtype), tf.cast(kernel, options.compute_dtype)
+    if groups == 1 or options.grouped_convolution == "native":
         return _convolve(inputs, kernel, stride, options)
-    slices = tf.split(inputs, groups, axis=options.channel_axis)
-    kernels = tf.split(kernel, groups, axis=3)
-    outputs = [_convolve(x, k, stride, options) for x, k in zip(slices, kernels, strict=True)]
-    return tf.concat(outputs, axis=options.channel_axis)
+    slices = zip(tf.split(inputs, groups, axis=options.channel_axis), tf.split(kernel, groups, axis=3), strict=True)
+    return tf.concat([_convolve(x, k, stride, options) for x, k in slices], axis=options.channel_axis)
 
 
-def _group_gain(options: LayerOptions, groups: int) -> float:
-    """What the initializer's fan must be divided by: it takes all filters for one group's fan-out."""
-    return float(groups) if options.weight_init == "fan_out" else 1.0
+def _kernel(shape: tuple[int, int, int, int], groups: int, options: LayerOptions) -> tf.Variable:
+    if groups == 1:
+        with tf1.variable_scope("conv2d"):
+            return variable("kernel", shape, variance_scaling(options, "kernel", scale=2.0, mode=options.weight_init))
+    name = f"{tf1.get_variable_scope().name.rpartition('/')[2]}group_filter"
+    # The initializer takes the filters of all groups for the fan-out of one.
+    gain = 2.0 * groups if options.weight_init == "fan_out" else 2.0
+    return variable(name, shape, variance_scaling(options, name, scale=gain, mode=options.weight_init))
 
 
 def _convolve(inputs: tf.Tensor, kernel: tf.Tensor, stride: int, options: LayerOptions) -> tf.Tensor:
-    return tf.nn.conv2d(
-        tf.cast(inputs, options.compute_dtype),
-        tf.cast(kernel, options.compute_dtype),
-        strides=options.strides(stride),
-        padding="SAME",
-        data_format=options.data_format,
-    )
+    pointwise = kernel.shape[0] == 1 and options.data_format == "NHWC"
+    if pointwise and options.training and options.compute_dtype == tf.bfloat16:
+        return _pointwise(inputs, kernel, options.strides(stride))
+    return tf.nn.conv2d(inputs, kernel, options.strides(stride), padding="SAME", data_format=options.data_format)
+
+
+def _pointwise(inputs: tf.Tensor, kernel: tf.Tensor, strides: list[int]) -> tf.Tensor:
+    """A 1x1 convolution in NHWC whose filter gradient is one matrix product.
+
+    In bfloat16 on CPUs that is 1.5 to 6 times as fast as the convolution's own filter gradient; see the README's
+    results (TensorFlow 2.21, oneDNN).
+    """
+
+    @tf.custom_gradient
+    def convolve(x: tf.Tensor, k: tf.Tensor) -> Any:
+        def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            dx = tf1.nn.conv2d_backprop_input(tf.shape(x), k, dy, strides=strides, padding="SAME")
+            seen = tf.reshape(x[:, :: strides[1], :: strides[2], :], [-1, k.shape[2]])
+            dk = tf.matmul(seen, tf.reshape(dy, [-1, k.shape[3]]), transpose_a=True)
+            return dx, tf.reshape(dk, k.shape)
+
+        return tf.nn.conv2d(x, k, strides, padding="SAME"), gradient
+
+    return convolve(inputs, kernel)
 
 
 def probe_grouped_convolution(data_format: str, compute_dtype: tf.DType, config: tf1.ConfigProto) -> str:
@@ -81,7 +102,8 @@ def probe_grouped_convolution(data_format: str, compute_dtype: tf.DType, config:
     with tf.Graph().as_default(), tf1.Session(config=config) as session:
         shape = (2, 8, 8, 64) if data_format == "NHWC" else (2, 64, 8, 8)
         images = tf1.placeholder_with_default(tf.ones(shape), shape)
-        features = grouped_conv2d(images, 64, 3, options, groups=32, stride=1, name="probe")
+        with tf1.variable_scope("probe"):
+            features = conv2d(images, 64, 3, options, groups=32)
         gradients = tf.gradients(tf.cast(features, tf.float32), [images, *tf1.trainable_variables()])
         session.run(tf1.global_variables_initializer())
         try:

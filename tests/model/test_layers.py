@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from model.blocks.conv2d_block import conv2d_block
 from model.layers.batch_norm import batch_norm
-from model.layers.conv2d import conv2d, grouped_conv2d, probe_grouped_convolution
+from model.layers.conv2d import conv2d, probe_grouped_convolution
 from model.layers.options import LayerOptions, tf1
 from model.layers.pooling import max_pool, spatial_mean
 from model.layers.squeeze_excitation import squeeze_excitation
@@ -49,10 +49,8 @@ def test_a_strided_1x1_convolution_samples_even_positions():
 def test_a_group_sees_its_own_channels_only(kind):
     images = np.random.default_rng(1).normal(size=(1, 5, 5, 4)).astype(np.float32)
     options = LayerOptions(grouped_convolution=kind)
-    value, variables = evaluate(
-        lambda: grouped_conv2d(tf.constant(images), 6, 1, options, groups=2, stride=1, name="filter")
-    )
-    kernel = variables["filter"]
+    value, variables = evaluate(lambda: conv2d(tf.constant(images), 6, 1, options, groups=2))
+    kernel = variables["group_filter"]
     assert kernel.shape == (1, 1, 2, 6)
     expected = np.concatenate([images[..., :2] @ kernel[0, 0, :, :3], images[..., 2:] @ kernel[0, 0, :, 3:]], axis=-1)
     np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)
@@ -63,7 +61,7 @@ def test_groups_that_do_not_divide_the_channels_are_refused():
         tf.Graph().as_default(),
         pytest.raises(ValueError, match="3 groups do not divide 4 input and 6 output channels"),
     ):
-        grouped_conv2d(tf.zeros([1, 5, 5, 4]), 6, 3, LayerOptions(), groups=3, stride=1, name="filter")
+        conv2d(tf.zeros([1, 5, 5, 4]), 6, 3, LayerOptions(), groups=3)
 
 
 def test_batch_norm_in_training_uses_the_batch_and_moves_with_the_corrected_variance():
@@ -76,11 +74,40 @@ def test_batch_norm_in_training_uses_the_batch_and_moves_with_the_corrected_vari
     np.testing.assert_allclose(variables["BatchNorm/moving_variance"], 0.9 + 0.1 * corrected, rtol=1e-5)
 
 
-def test_batch_norm_in_inference_uses_the_moving_statistics_and_updates_nothing():
-    images = np.full((1, 2, 2, 1), 3.0, np.float32)
-    value, variables = evaluate(lambda: batch_norm(tf.constant(images), LayerOptions()), updates=True)
-    np.testing.assert_allclose(value, 3.0 / np.sqrt(1 + 1.001e-5), rtol=1e-6)
-    assert variables["BatchNorm/moving_mean"] == 0
+def test_normalization_in_inference_is_folded_into_the_convolution_and_updates_nothing():
+    images = np.random.default_rng(5).normal(size=(1, 4, 4, 3)).astype(np.float32)
+    with tf.Graph().as_default(), tf1.Session() as session:
+        outputs = conv2d_block(tf.constant(images), 2, 1, LayerOptions(), name="block")
+        assert not tf1.get_collection(tf1.GraphKeys.UPDATE_OPS)
+        values = {"gamma": [2.0, 3.0], "beta": [0.5, -1.0], "moving_mean": [1.0, -2.0], "moving_variance": [4.0, 0.25]}
+        session.run(tf1.global_variables_initializer())
+        for variable in tf1.global_variables():
+            if (name := variable.op.name.rpartition("/")[2]) in values:
+                session.run(variable.assign(values[name]))
+        kernel = session.run(next(v for v in tf1.global_variables() if v.op.name == "block/conv2d/kernel"))
+        convolved = images @ kernel[0, 0]
+        deviation = np.sqrt(np.array(values["moving_variance"]) + 1.001e-5)
+        expected = (convolved - values["moving_mean"]) / deviation * values["gamma"] + values["beta"]
+        np.testing.assert_allclose(session.run(outputs), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [6, 7])
+def test_the_bfloat16_filter_gradient_of_a_1x1_convolution_is_the_convolutions_own(stride, size):
+    rng = np.random.default_rng(6)
+    images = rng.normal(size=(2, size, size, 8)).astype(np.float32)
+    weights = rng.normal(size=(2, -(-size // stride), -(-size // stride), 4)).astype(np.float32)
+    gradients = {}
+    for dtype in (tf.float32, tf.bfloat16):
+        with tf.Graph().as_default(), tf1.Session() as session:
+            inputs = tf.constant(images)
+            options = LayerOptions(training=True, compute_dtype=dtype)
+            loss = tf.reduce_sum(tf.cast(conv2d(inputs, 4, 1, options, stride=stride), tf.float32) * weights)
+            wanted = tf.gradients(loss, [inputs, *tf1.trainable_variables()])
+            session.run(tf1.global_variables_initializer())
+            gradients[dtype] = session.run(wanted)
+    for exact, rounded in zip(gradients[tf.float32], gradients[tf.bfloat16], strict=True):
+        assert 0 < np.abs(rounded - exact).max() < 0.02 * np.abs(exact).max()
 
 
 def test_squeeze_excitation_scales_each_channel_by_its_gate():
@@ -106,12 +133,9 @@ def test_spatial_mean_is_the_same_in_both_layouts():
 @pytest.mark.parametrize(("mode", "dense_fan", "group_fan"), [("fan_in", 9 * 256, 9 * 8), ("fan_out", 9 * 512, 9 * 16)])
 def test_kernels_are_scaled_by_the_fan_that_was_asked_for(mode, dense_fan, group_fan):
     options = LayerOptions(weight_init=mode)
-    images = tf.zeros
-    _, dense = evaluate(lambda: conv2d(images([1, 4, 4, 256]), 512, 3, options))
-    _, grouped = evaluate(
-        lambda: grouped_conv2d(images([1, 4, 4, 256]), 512, 3, options, groups=32, stride=1, name="filter")
-    )
-    for kernel, fan in ((dense["conv2d/kernel"], dense_fan), (grouped["filter"], group_fan)):
+    _, dense = evaluate(lambda: conv2d(tf.zeros([1, 4, 4, 256]), 512, 3, options))
+    _, grouped = evaluate(lambda: conv2d(tf.zeros([1, 4, 4, 256]), 512, 3, options, groups=32))
+    for kernel, fan in ((dense["conv2d/kernel"], dense_fan), (grouped["group_filter"], group_fan)):
         expected = np.sqrt(2 / fan)
         np.testing.assert_allclose(kernel.std(), expected, rtol=0.02)
         assert np.abs(kernel).max() <= 2 * expected / 0.8796 * 1.001
