@@ -17,11 +17,12 @@ from runtime.classification import Classification
 from runtime.precision import Precision, choose_precision, cpu_features
 from runtime.session import session_config, uses_gpu
 from utils.checkpoints import find_checkpoint, read_metadata
+from utils.class_names import read_names_in_order
 from utils.config import ExperimentConfig
 from utils.errors import RunError, UsageError
 from utils.hvd_utils import Communicator
 from utils.manifest import SplitFiles, load_split
-from utils.resolve import read_class_names, resolve_model
+from utils.resolve import resolve_model
 
 SPLITS_READ = {
     "train": ("train",),
@@ -70,7 +71,7 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
     metadata = (read_metadata(checkpoint) if checkpoint else None) or {}
     splits = _splits(config)
     manifest = next((files.manifest for files in splits.values()), None)
-    names = read_class_names(Path(config.data.class_names_file)) if config.data.class_names_file else None
+    names = read_names_in_order(config.data.class_names_file) if config.data.class_names_file else None
     model, notes = resolve_model(config.model, manifest, metadata or None, names)
     config = dataclasses.replace(config, model=model)
     precision = choose_precision(config.precision, gpu=uses_gpu(config), cpu_features=cpu_features())

@@ -11,7 +11,7 @@ from utils.errors import UsageError
 
 
 def read_class_names(path: str | Path, folders: Sequence[str]) -> tuple[str, ...]:
-    """The name of each class.
+    """The name of each of the classes that folders stand for.
 
     Args:
         path: One name a line in label order, or lines "folder TAB name" in any order, which may name other folders too
@@ -21,6 +21,35 @@ def read_class_names(path: str | Path, folders: Sequence[str]) -> tuple[str, ...
     Raises:
         UsageError: the file cannot be read, or does not name each class once.
     """
+    lines = _lines(path)
+    tabbed = ["\t" in line for _, line in lines]
+    if any(tabbed) and not all(tabbed):
+        number = lines[tabbed.index(False)][0]
+        raise UsageError(f"--class_names {path}: line {number} has no TAB, and others have; must be folder TAB name")
+    return _by_folder(path, lines, folders) if all(tabbed) else _in_order(path, lines, folders)
+
+
+def read_names_in_order(path: str | Path) -> tuple[str, ...]:
+    """The names that a file lists in label order: one a line, or a synset, a tab and a name.
+
+    Synsets must differ where there are some, else names: ImageNet has two kinds of crane.
+
+    Raises:
+        UsageError: the file cannot be read, is empty, or has the same class twice.
+    """
+    names: list[str] = []
+    first: dict[str, int] = {}
+    for number, line in _lines(path):
+        class_id, _, name = (part.strip() for part in line.partition("\t"))
+        if class_id in first:
+            raise UsageError(f"--class_names {path}: lines {first[class_id]} and {number} are both {class_id!r}")
+        first[class_id] = number
+        names.append(name or class_id)
+    return tuple(names)
+
+
+def _lines(path: str | Path) -> list[tuple[int, str]]:
+    """The lines of a file that are not empty, with their numbers."""
     try:
         text = Path(path).read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -28,12 +57,8 @@ def read_class_names(path: str | Path, folders: Sequence[str]) -> tuple[str, ...
         raise UsageError(f"--class_names {path}: cannot be read ({reason})") from error
     lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
-        raise UsageError(f"--class_names {path}: is empty; must have a name for each of {len(folders)} classes")
-    tabbed = ["\t" in line for _, line in lines]
-    if any(tabbed) and not all(tabbed):
-        number = lines[tabbed.index(False)][0]
-        raise UsageError(f"--class_names {path}: line {number} has no TAB, and others have; must be folder TAB name")
-    return _by_folder(path, lines, folders) if all(tabbed) else _in_order(path, lines, folders)
+        raise UsageError(f"--class_names {path}: is empty; must hold one class name a line")
+    return lines
 
 
 def _in_order(path: str | Path, lines: Sequence[tuple[int, str]], folders: Sequence[str]) -> tuple[str, ...]:

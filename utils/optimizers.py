@@ -53,7 +53,7 @@ def momentum_update(
     learning_rate: Any,
     *,
     momentum: float,
-    loss_scale: "LossScale",
+    loss_scale: LossScale,
     average: Callable[[GradientsAndVariables], GradientsAndVariables] = list,
 ) -> Update:
     """Builds one step of m <- momentum * m + g, v <- v - rate * m, with g from a scaled loss.

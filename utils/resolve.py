@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from utils.config import ModelConfig
@@ -58,35 +57,6 @@ def resolve_model(
         data_class_names=data_names,
     )
     return resolved, tuple(notes)
-
-
-def read_class_names(path: str | Path) -> tuple[str, ...]:
-    """The names that a --class_names file lists: one a line, or a synset, a tab and a name.
-
-    Synsets must differ where there are some, else names: ImageNet has two kinds of crane.
-
-    Raises:
-      UsageError: the file cannot be read, is empty, or has an empty line or the same class twice.
-    """
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").rstrip().splitlines()
-    except OSError as error:
-        raise UsageError(f"--class_names {path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"--class_names {path}: is not a text file in UTF-8 ({error.reason})") from None
-    if not lines:
-        raise UsageError(f"--class_names {path}: is empty; must hold one class name a line")
-    names: list[str] = []
-    line_of: dict[str, int] = {}
-    for number, line in enumerate(lines, start=1):
-        class_id, _, name = (part.strip() for part in line.partition("\t"))
-        if not class_id:
-            raise UsageError(f"--class_names {path}: line {number} is empty; must hold one class name a line")
-        if class_id in line_of:
-            raise UsageError(f"--class_names {path}: lines {line_of[class_id]} and {number} both hold {class_id!r}")
-        line_of[class_id] = number
-        names.append(name or class_id)
-    return tuple(names)
 
 
 def _architecture(given: str | None, stored: Mapping[str, Any]) -> str:

@@ -1,9 +1,10 @@
 import pytest
 
-from utils.class_names import read_class_names
+from utils.class_names import read_class_names, read_names_in_order
 from utils.errors import UsageError
 
 FOLDERS = ("n01440764", "n01443537")
+NAMES = ("ant", "bee", "cat")
 
 
 def _file(tmp_path, content):
@@ -33,7 +34,7 @@ def test_reads_a_byte_order_mark_unicode_and_very_long_names(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "is empty; must have a name for each of 2 classes"),
+        ("", "is empty; must hold one class name a line"),
         ("tench\n", "has 1 name; must have one for each of 2 classes"),
         ("a\nb\nc\n", "has 3 names; must have one for each of 2 classes"),
         ("tench\n\ntench\n", "lines 1 and 3 are both 'tench'; must differ"),
@@ -53,3 +54,47 @@ def test_every_bad_file_is_a_sentence(tmp_path, content, message):
 def test_a_missing_file_is_a_sentence(tmp_path):
     with pytest.raises(UsageError, match=r"--class_names .*absent: cannot be read \(No such file or directory\)"):
         read_class_names(tmp_path / "absent", FOLDERS)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("ant\nbee\ncat\n", NAMES),
+        ("ant\nbee\ncat", NAMES),
+        ("ant\r\nbee \r\ncat\r\n\r\n\n", NAMES),
+        ("\ufeffant\nbee\ncat\n", NAMES),
+        ("n01\tant\nn02\tbee\nn03\tcat\n", NAMES),
+        ("n01440764\ttench, Tinca\nn02012849\tcrane\nn03126707\tcrane\n", ("tench, Tinca", "crane", "crane")),
+        ("n01\nn02\t\n", ("n01", "n02")),
+        ("größe\n雪\n", ("größe", "雪")),
+    ],
+)  # fmt: skip
+def test_a_file_lists_names_or_synsets_and_names(tmp_path, text, names):
+    path = tmp_path / "names.txt"
+    path.write_bytes(text.encode())
+    assert read_names_in_order(str(path)) == read_names_in_order(path) == names
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty; must hold one class name a line"),
+        (b"\n \n", "is empty; must hold one class name a line"),
+        (b"ant\nbee\nant\n", "lines 1 and 3 are both 'ant'"),
+        (b"n01\tant\nn01\tbee\n", "lines 1 and 2 are both 'n01'"),
+        (b"\xff\xfe", "cannot be read (it is not UTF-8 text)"),
+    ],
+)
+def test_a_file_of_names_that_makes_no_sense_is_refused(tmp_path, content, message):
+    path = tmp_path / "names.txt"
+    path.write_bytes(content)
+    with pytest.raises(UsageError) as error:
+        read_names_in_order(path)
+    assert str(error.value) == f"--class_names {path}: {message}"
+
+
+def test_a_missing_file_of_names_is_named(tmp_path):
+    for path, reason in [(tmp_path / "none.txt", "No such file or directory"), (tmp_path, "Is a directory")]:
+        with pytest.raises(UsageError) as error:
+            read_names_in_order(path)
+        assert str(error.value) == f"--class_names {path}: cannot be read ({reason})"

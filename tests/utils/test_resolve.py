@@ -5,7 +5,7 @@ import pytest
 from utils.config import ModelConfig
 from utils.errors import UsageError
 from utils.manifest import Manifest
-from utils.resolve import read_class_names, resolve_model
+from utils.resolve import resolve_model
 
 NAMES = ("ant", "bee", "cat")
 MANIFEST = Manifest(class_names=NAMES, class_count=3, head_size=3, label_offset=1)
@@ -207,49 +207,3 @@ class TestNamesFromAFile:
         with pytest.raises(UsageError) as error:
             resolved(given, **sources, names=("ant", "bee"))
         assert str(error.value) == f"--class_names: {message}"
-
-
-@pytest.mark.parametrize(
-    ("text", "names"),
-    [
-        ("ant\nbee\ncat\n", NAMES),
-        ("ant\nbee\ncat", NAMES),
-        ("ant\r\nbee \r\ncat\r\n\r\n\n", NAMES),
-        ("\ufeffant\nbee\ncat\n", NAMES),
-        ("n01\tant\nn02\tbee\nn03\tcat\n", NAMES),
-        ("n01440764\ttench, Tinca\nn02012849\tcrane\nn03126707\tcrane\n", ("tench, Tinca", "crane", "crane")),
-        ("n01\nn02\t\n", ("n01", "n02")),
-        ("größe\n雪\n", ("größe", "雪")),
-    ],
-)  # fmt: skip
-def test_a_file_lists_names_or_synsets_and_names(tmp_path, text, names):
-    path = tmp_path / "names.txt"
-    path.write_bytes(text.encode())
-    assert read_class_names(str(path)) == read_class_names(path) == names
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "is empty; must hold one class name a line"),
-        (b"\n \n", "is empty; must hold one class name a line"),
-        (b"ant\n\nbee\n", "line 2 is empty; must hold one class name a line"),
-        (b"\nant\n", "line 1 is empty; must hold one class name a line"),
-        (b"ant\nbee\nant\n", "lines 1 and 3 both hold 'ant'"),
-        (b"n01\tant\nn01\tbee\n", "lines 1 and 2 both hold 'n01'"),
-        (b"\xff\xfe", "is not a text file in UTF-8 (invalid start byte)"),
-    ],
-)
-def test_a_file_of_names_that_makes_no_sense_is_refused(tmp_path, content, message):
-    path = tmp_path / "names.txt"
-    path.write_bytes(content)
-    with pytest.raises(UsageError) as error:
-        read_class_names(path)
-    assert str(error.value) == f"--class_names {path}: {message}"
-
-
-def test_a_missing_file_of_names_is_named(tmp_path):
-    for path, reason in [(tmp_path / "none.txt", "No such file or directory"), (tmp_path, "Is a directory")]:
-        with pytest.raises(UsageError) as error:
-            read_class_names(path)
-        assert str(error.value) == f"--class_names {path}: cannot be read: {reason}"

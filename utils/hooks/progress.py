@@ -25,7 +25,7 @@ class ProgressHook(Hook):
 
     def after_step(self, record: StepRecord) -> None:
         self._bar.update(record.step - self._bar.n)
-        if self._scalar in record.values:
+        if self._scalar is not None:
             self._bar.set_postfix({self._scalar: f"{float(record.values[self._scalar]):.4g}"}, refresh=False)
 
     def end(self) -> None:
