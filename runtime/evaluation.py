@@ -46,7 +46,7 @@ class Evaluation:
         load_weights(self._session, self.graph, prefix)
 
     def run(self, hooks: Sequence[Hook], batches: int | None = None, *, repeat: bool = False) -> dict[str, float]:
-        """Evaluates the split, or ``batches`` of it, and returns the metrics.
+        """Evaluates the split, or ``batches`` of it, and returns the metrics; none where a hook wanted to stop.
 
         Args:
             hooks: Observers.
@@ -59,7 +59,9 @@ class Evaluation:
         while True:
             self._session.run(self.graph.input.initializer)
             done = run_loop(self._session, self.graph, watchers, start=step, last=batches)
-            ended = done in (step, batches) or any(hook.wants_stop for hook in hooks)
+            if any(hook.wants_stop for hook in hooks):
+                return {}
+            ended = done in (step, batches)
             step = done
             if ended or not repeat:
                 return evaluator.result()

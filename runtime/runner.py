@@ -186,9 +186,9 @@ class Runner:
         if trainer.state.get("evaluation") is None:
             best = self._best(trainer).after(step, result[self._setup.task.metric])
             trainer.state |= {"best": best.to_json(), "evaluation": result}
-            self._checkpoints.annotate(step, trainer.metadata(step))
-            if best.step == step:
+            if best.step == step:  # before it is noted, so that a kill in between has it evaluated and kept again
                 self._checkpoints.keep_best(step)
+            self._checkpoints.annotate(step, trainer.metadata(step))
         return result
 
     def _evaluate(self, evaluation: Evaluation) -> dict[str, float]:

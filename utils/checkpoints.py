@@ -18,13 +18,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from utils.atomic_file import write_atomically
+from utils.atomic_file import temporary_name, write_atomically
 from utils.errors import RunError, UsageError
 
 tf1 = tf.compat.v1
 
 PREFIX = "model.ckpt"
 BEST = "best"
+STATE = "checkpoint"
 _SUFFIXES = (".data-00000-of-00001", ".json", ".index")  # in the order they are moved into place
 _STAGING = ".saving-"
 
@@ -61,11 +62,11 @@ class CheckpointDir:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            for leftover in [*self.folder.glob(f"{_STAGING}*"), *(self.folder / BEST).glob(f"{_STAGING}*")]:
-                shutil.rmtree(leftover)
+            for folder in (self.folder, self.folder / BEST):
+                _clear(folder)
             probe = self.folder / f"{_STAGING}probe"
-            probe.touch()
-            probe.unlink()
+            probe.mkdir()
+            probe.rmdir()
         except OSError as error:
             raise UsageError(
                 f"--model_dir or --results_dir {self.folder}: cannot be written to: {error.strerror}"
@@ -90,9 +91,7 @@ class CheckpointDir:
                 f"step {step}: the checkpoint could not be written to {self.folder} (--model_dir): "
                 f"{_first_line(error)}; earlier checkpoints are whole"
             ) from error
-        for old in steps_in(self.folder)[: -self._keep]:
-            _remove(self.folder, old)
-        write_state(self.folder)
+        _keep_only(self.folder, steps_in(self.folder)[-self._keep :])
         return prefix
 
     def prefix(self, step: int) -> Path:
@@ -100,11 +99,14 @@ class CheckpointDir:
         return self.folder / f"{PREFIX}-{step}"
 
     def annotate(self, step: int, metadata: Mapping[str, Any]) -> None:
-        """Replaces the JSON beside the checkpoint of ``step``."""
-        try:
-            write_atomically(Path(f"{self.prefix(step)}.json"), _as_json(metadata))
-        except OSError as error:
-            raise RunError(f"step {step}: {self.prefix(step)}.json could not be written: {error.strerror}") from error
+        """Replaces the JSON beside the checkpoint of ``step``, and beside its copy where it is the best."""
+        for folder in (self.folder, self.folder / BEST):
+            if step in steps_in(folder):
+                path = folder / f"{PREFIX}-{step}.json"
+                try:
+                    write_atomically(path, _as_json(metadata))
+                except OSError as error:
+                    raise RunError(f"step {step}: {path} could not be written: {error.strerror}") from error
 
     def keep_best(self, step: int) -> Path:
         """Copies the checkpoint of ``step`` to ``best/`` in place of the one there; returns its prefix."""
@@ -117,10 +119,7 @@ class CheckpointDir:
             prefix = _move_into_place(staging, best, step)
         except OSError as error:
             raise RunError(f"step {step}: the best checkpoint could not be written to {best}: {error}") from error
-        for old in steps_in(best):
-            if old != step:
-                _remove(best, old)
-        write_state(best)
+        _keep_only(best, [step])
         return prefix
 
 
@@ -143,11 +142,10 @@ def find_checkpoint(path: Path) -> Path | None:
             return path / f"{PREFIX}-{steps[-1]}"
         foreign = tf1.train.latest_checkpoint(str(path))
         return Path(foreign) if foreign else None
-    if tf1.train.checkpoint_exists(str(path)):
-        return path
-    prefix = path.with_suffix("") if path.suffix in (".index", ".json") else None
-    if prefix is not None and tf1.train.checkpoint_exists(str(prefix)):
-        return prefix
+    prefix = path.with_suffix("") if path.suffix in (".index", ".json") else path  # one of its files was named
+    for candidate in (prefix, path):
+        if tf1.train.checkpoint_exists(str(candidate)):
+            return candidate
     if path.parent.is_dir() and path.parent != path and path.name.startswith(PREFIX):
         raise UsageError(f"--model_dir {path}: no such checkpoint")
     return None
@@ -204,12 +202,30 @@ def restore(session: Any, saver: Any, prefix: Path) -> None:
         raise RunError(f"{prefix}: the checkpoint is damaged: {_first_line(error)} (--model_dir)") from error
 
 
-def write_state(folder: Path) -> None:
-    """Writes the ``checkpoint`` state file that ``tf.train.latest_checkpoint`` reads, by rename."""
-    steps = steps_in(folder)
-    lines = [f'model_checkpoint_path: "{PREFIX}-{steps[-1]}"'] if steps else []
+def _keep_only(folder: Path, steps: Sequence[int]) -> None:
+    """Names ``steps`` in the state file that ``tf.train.latest_checkpoint`` reads, then removes all others."""
+    lines = [f'model_checkpoint_path: "{PREFIX}-{steps[-1]}"']
     lines += [f'all_model_checkpoint_paths: "{PREFIX}-{step}"' for step in steps]
-    write_atomically(folder / "checkpoint", ("\n".join(lines) + "\n").encode())
+    write_atomically(folder / STATE, ("\n".join(lines) + "\n").encode())
+    for old in steps_in(folder):
+        if old not in steps:
+            _remove(folder, old)
+
+
+def _clear(folder: Path) -> None:
+    """Removes what a kill left: files on their way, parts of a checkpoint without its index, an older state file."""
+    for leftover in folder.glob(f"{_STAGING}*"):
+        shutil.rmtree(leftover)
+    for name in (STATE, f"{PREFIX}-*"):
+        for leftover in folder.glob(temporary_name(Path(name)).name):
+            leftover.unlink()
+    for suffix in _SUFFIXES:
+        for path in folder.glob(f"{PREFIX}-*{suffix}"):
+            if not Path(f"{str(path).removesuffix(suffix)}.index").exists():
+                path.unlink()
+    steps = steps_in(folder)
+    if steps:
+        _keep_only(folder, steps)
 
 
 def _move_into_place(staging: Path, folder: Path, step: int) -> Path:
