@@ -13,7 +13,7 @@ GPU = {
     "TF_ENABLE_WINOGRAD_NONFUSED": "1",
     "TF_SYNC_ON_FINISH": "0",
 }
-QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2"}
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 def config(*, amp=False, xla=False, tf32=True, **run):
@@ -28,7 +28,7 @@ def test_mixed_precision_needs_no_variable():
     assert environment_for(config(amp=True), {}) == QUIET | GPU
 
 
-@pytest.mark.parametrize(("level", "severity"), [("debug", "0"), ("info", "2"), ("warning", "2"), ("error", "2")])
+@pytest.mark.parametrize(("level", "severity"), [("debug", "0"), ("info", "3"), ("warning", "3"), ("error", "3")])
 def test_tensorflow_itself_talks_only_when_debugging(level, severity):
     assert environment_for(config(log_level=level), {})["TF_CPP_MIN_LOG_LEVEL"] == severity
 
