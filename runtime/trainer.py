@@ -53,10 +53,13 @@ class Trainer:
     def __enter__(self) -> Trainer:
         """Initializes the variables, then loads the checkpoint to continue or to start warm from."""
         self._session.run([self.graph.initializer, self.graph.input.initializer])
-        if self._setup.checkpoint is not None:
-            self._resume(self._setup.checkpoint)
-        elif self._setup.config.run.finetune_checkpoint:
-            self._warm_start(Path(self._setup.config.run.finetune_checkpoint))
+        checkpoint, warm_start = self._setup.checkpoint, self._setup.config.run.finetune_checkpoint
+        if checkpoint is not None:
+            if warm_start:
+                _log.warning("--finetune_checkpoint %s: not used, the run continues from %s", warm_start, checkpoint)
+            self._resume(checkpoint)
+        elif warm_start:
+            self._warm_start(Path(warm_start))
         self.step = int(self._session.run(self.graph.global_step))
         return self
 
