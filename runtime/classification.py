@@ -22,6 +22,7 @@ from utils.optimizers import l2_loss
 from utils.tfrecord_file import read_record
 
 MIXUP_PURPOSE = 1
+LABEL_KEY = "image/class/label"
 TensorMap = dict[str, Any]
 
 
@@ -85,9 +86,11 @@ class Classification:
         path, number = self._splits[split].locate(index)
         where = f"{path}, record {number}"
         if status == STATUS_BAD_LABEL:
-            first = _set(self._config.model.label_offset)
+            first, label = _set(self._config.model.label_offset), _label_in(path, number)
+            if label is None:
+                return f"{where}: has no label ({LABEL_KEY})"
             return (
-                f"{where}: label {_label_in(path, number)} is outside {first}..{first + self.num_classes - 1} "
+                f"{where}: label {label} is outside {first}..{first + self.num_classes - 1} "
                 f"(--num_classes {self.num_classes})"
             )
         return f"{where}: the image does not decode"
@@ -230,10 +233,11 @@ class ClassificationEvaluator:
         return {**accuracies, "loss": self._cross_entropy / self._images, "images": self._images}
 
 
-def _label_in(path: str, record_number: int) -> int:
-    """The label as written in a record."""
+def _label_in(path: str, record_number: int) -> int | None:
+    """The label as written in a record, or None where there is none."""
     features = tf.train.Example.FromString(read_record(path, record_number)).features.feature
-    return int(features["image/class/label"].int64_list.value[0])
+    values = features[LABEL_KEY].int64_list.value
+    return int(values[0]) if values else None
 
 
 def _set(value: Any) -> Any:

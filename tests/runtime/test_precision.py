@@ -1,0 +1,86 @@
+"""What --amp means, by machine."""
+
+import dataclasses
+import platform
+
+import pytest
+import tensorflow as tf
+
+from runtime import precision
+from runtime.precision import Precision, choose_precision, cpu_features
+from utils.config import PrecisionConfig
+
+OLD = frozenset({"avx2", "avx512f", "fma"})
+AVX512 = OLD | {"avx512_bf16"}
+AMX = OLD | {"amx_bf16", "amx_tile"}
+
+
+@pytest.mark.parametrize(
+    ("amp", "gpu", "features", "dtype", "static", "dynamic"),
+    [
+        (False, True, AMX, tf.float32, None, False),
+        (False, False, AMX, tf.float32, None, False),
+        (True, True, OLD, tf.float16, None, True),
+        (True, True, AMX, tf.float16, None, True),  # a GPU goes first
+        (True, False, AVX512, tf.bfloat16, None, False),
+        (True, False, AMX, tf.bfloat16, None, False),
+        (True, False, OLD, tf.float32, None, False),
+        (True, False, frozenset(), tf.float32, None, False),
+    ],
+)
+def test_the_type_follows_the_machine(amp, gpu, features, dtype, static, dynamic):
+    chosen = choose_precision(PrecisionConfig(amp=amp), gpu=gpu, cpu_features=features)
+    assert chosen.compute_dtype == dtype
+    assert (chosen.static_loss_scale, chosen.dynamic_loss_scale) == (static, dynamic)
+
+
+@pytest.mark.parametrize(("gpu", "features"), [(True, OLD), (False, AMX), (False, OLD)])
+def test_a_static_scale_replaces_the_dynamic_one_and_is_applied_everywhere(gpu, features):
+    asked = PrecisionConfig(amp=True, static_loss_scale=128.0)
+    chosen = choose_precision(asked, gpu=gpu, cpu_features=features)
+    assert (chosen.static_loss_scale, chosen.dynamic_loss_scale) == (128.0, False)
+
+
+@pytest.mark.parametrize("static", [None, 128.0])
+@pytest.mark.parametrize("gpu", [True, False])
+def test_casts_without_scaling_are_possible(gpu, static):
+    asked = PrecisionConfig(amp=True, loss_scaling=False, static_loss_scale=static)
+    chosen = choose_precision(asked, gpu=gpu, cpu_features=AMX)
+    assert chosen.compute_dtype == (tf.float16 if gpu else tf.bfloat16)
+    assert (chosen.static_loss_scale, chosen.dynamic_loss_scale) == (None, False)
+
+
+def test_a_machine_without_either_says_so_once_and_computes_in_float32():
+    chosen = choose_precision(PrecisionConfig(amp=True), gpu=False, cpu_features=OLD)
+    assert chosen.note.startswith("--amp: this machine has neither a GPU nor a CPU with bfloat16 instructions")
+    assert chosen.note.endswith("computing in float32")
+    for gpu, features in ((True, OLD), (False, AMX)):
+        assert choose_precision(PrecisionConfig(amp=True), gpu=gpu, cpu_features=features).note == ""
+    assert choose_precision(PrecisionConfig(), gpu=False, cpu_features=OLD).note == ""
+
+
+def test_results_are_labelled_with_the_type():
+    assert [Precision(compute_dtype=t).name for t in (tf.float32, tf.float16, tf.bfloat16)] == [
+        "float32",
+        "float16",
+        "bfloat16",
+    ]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Precision(compute_dtype=tf.float32).compute_dtype = tf.float16
+
+
+def cpuinfo(tmp_path, monkeypatch, text, machine="x86_64"):
+    (tmp_path / "cpuinfo").write_text(text)
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr(precision, "Path", lambda path: tmp_path / "cpuinfo" if path == "/proc/cpuinfo" else None)
+    return cpu_features()
+
+
+def test_features_are_read_as_linux_spells_them(tmp_path, monkeypatch):
+    text = "processor\t: 0\nvmx flags\t: other\nflags\t\t: fpu avx512_bf16 amx_bf16\nbugs\t\t: none\n"
+    assert cpuinfo(tmp_path, monkeypatch, text) == {"fpu", "avx512_bf16", "amx_bf16"}
+
+
+def test_a_processor_that_says_nothing_has_no_features(tmp_path, monkeypatch):
+    assert cpuinfo(tmp_path, monkeypatch, "processor\t: 0\n") == frozenset()
+    assert cpuinfo(tmp_path, monkeypatch, "flags\t: bf16 amx_bf16\n", machine="aarch64") == frozenset()

@@ -1,0 +1,78 @@
+"""Devices, memory and compilation of a session."""
+
+from types import SimpleNamespace
+
+import pytest
+import tensorflow as tf
+
+from runtime.session import session_config, uses_gpu
+from utils.config import ExperimentConfig, PrecisionConfig, RunConfig
+from utils.errors import UsageError
+
+
+def config(*, xla=False, **run):
+    return ExperimentConfig(precision=PrecisionConfig(xla=xla), run=RunConfig(**run))
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Pretends that the machine has so many GPUs."""
+
+    def pretend(count):
+        found = [SimpleNamespace(name=f"GPU:{i}", device_type="GPU") for i in range(count)]
+        monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: found if kind == "GPU" else [])
+
+    return pretend
+
+
+def test_without_a_gpu_nothing_is_asked_of_one(gpus):
+    gpus(0)
+    options = session_config(config())
+    assert options.gpu_options == tf.compat.v1.GPUOptions()
+    assert options.allow_soft_placement
+    assert not uses_gpu(config())
+
+
+def test_one_process_takes_the_first_gpu_and_grows(gpus):
+    gpus(4)
+    options = session_config(config())
+    assert options.gpu_options.visible_device_list == "0"
+    assert options.gpu_options.allow_growth
+    assert options.gpu_options.force_gpu_compatible
+    assert uses_gpu(config())
+
+
+def test_the_gpu_is_that_of_the_flag_else_of_the_rank(gpus):
+    gpus(4)
+    assert session_config(config(gpu_id=3)).gpu_options.visible_device_list == "3"
+    assert session_config(config(), local_rank=2).gpu_options.visible_device_list == "2"
+    assert session_config(config(gpu_id=1), local_rank=2).gpu_options.visible_device_list == "1"
+
+
+@pytest.mark.parametrize(
+    ("count", "gpu_id", "found"),
+    [(0, 0, "no GPU that TensorFlow can use"), (2, 2, "GPUs 0 to 1"), (1, 7, "GPUs 0 to 0")],
+)
+def test_a_gpu_that_does_not_exist_is_refused(gpus, count, gpu_id, found):
+    gpus(count)
+    with pytest.raises(UsageError, match=rf"--gpu_id {gpu_id}: does not exist; this machine has {found}$"):
+        session_config(config(gpu_id=gpu_id))
+
+
+def test_a_share_of_the_memory_replaces_growth(gpus):
+    gpus(1)
+    options = session_config(config(gpu_memory_fraction=0.5)).gpu_options
+    assert options.per_process_gpu_memory_fraction == 0.5
+    assert not options.allow_growth
+
+
+def test_cpu_leaves_gpus_alone(gpus):
+    gpus(2)
+    assert session_config(config(cpu=True)).gpu_options == tf.compat.v1.GPUOptions()
+    assert not uses_gpu(config(cpu=True))
+
+
+def test_compilation_is_asked_of_the_session(gpus):
+    gpus(0)
+    levels = [session_config(config(xla=xla)).graph_options.optimizer_options.global_jit_level for xla in (False, True)]
+    assert levels == [tf.compat.v1.OptimizerOptions.DEFAULT, tf.compat.v1.OptimizerOptions.ON_2]
