@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from model.specs import RESNETS, ResNetSpec
-from tests.model.oracle.numpy_resnet import Network, random_weights, variable_shapes
+from tests.model.oracle.numpy_resnet import Network
 from tests.model.oracle.tensorflow_side import run
+from tests.model.oracle.weights import random_weights, variable_shapes
 
 TINY = ResNetSpec(name="tiny", blocks=(1, 2), widths=(8, 16), expansion=2, cardinality=4, se_ratio=2, stem_width=8)
 TOLERANCE = 1e-4

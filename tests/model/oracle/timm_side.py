@@ -1,0 +1,187 @@
+"""Runs timm's networks with our weights. For an interpreter that has torch and timm; neither is imported before use.
+
+    python tests/model/oracle/timm_side.py --check              prints the versions
+    python tests/model/oracle/timm_side.py INPUT.npz OUTPUT.npz
+
+INPUT holds "name", "images" [N, H, W, 3], "cotangent" [N, K], and under "weights/<variable>" our variables.
+
+OUTPUT gets, first of a pass in inference mode, then of one in training mode, "<mode>/logits", and in our names and
+shapes the gradients of sum(logits * cotangent), "<mode>/gradients/<variable>", and the running statistics afterwards,
+"<mode>/moved/<variable>". Everything is computed in float64.
+"""
+
+import importlib.abc
+import importlib.machinery
+import sys
+import types
+
+import numpy as np
+
+TIMM_NAMES = {
+    "resnet50": "resnet50",
+    "resnext101-32x4d": "resnext101_32x4d",
+    "se-resnext101-32x4d": "seresnext101_32x4d",
+}
+EPSILON = 1.001e-5
+MOMENTUM = 0.1
+PARTS = {"bottleneck_1": ("conv1", "bn1"), "bottleneck_2": ("conv2", "bn2"), "bottleneck_3": ("conv3", "bn3")}
+STATISTICS = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+
+
+def create(name, num_classes):
+    """timm's network for one of our architectures."""
+    try:
+        import torchvision  # noqa: F401
+    except (ImportError, OSError, RuntimeError):
+        _stand_in_for_torchvision()
+    import timm
+
+    return timm.create_model(TIMM_NAMES[name], num_classes=num_classes)
+
+
+def _stand_in_for_torchvision():
+    """Lets timm be imported without torchvision, of which the networks use nothing."""
+    for module in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        del sys.modules[module]  # what a failed import left behind
+    sys.meta_path.insert(0, _Finder())
+
+
+class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname.partition(".")[0] == "torchvision":
+            return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
+        return None
+
+    def create_module(self, spec):
+        return _Module(spec.name)
+
+    def exec_module(self, module):
+        pass
+
+
+class _Anything(type):
+    """A class that has every attribute, each one a class like it."""
+
+    def __getattr__(cls, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _Anything(name, (), {})
+
+
+class _Module(types.ModuleType):
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _Anything(name, (), {})
+
+
+def timm_key(variable):
+    """Where timm's state keeps one of our variables."""
+    _, *scopes, kind = variable.split("/")
+    if scopes == ["output", "dense"]:
+        return f"fc.{_leaf(kind)}"
+    prefix = ""
+    if scopes[0].startswith("btlnck_block_"):
+        stage, block = scopes[0].removeprefix("btlnck_block_").split("_")
+        prefix, scopes = f"layer{int(stage) + 1}.{block}.", scopes[1:]
+    if scopes[0] == "bottleneck_se_layer":
+        return f"{prefix}se.{'fc1' if scopes[1] == 'dense' else 'fc2'}.{_leaf(kind)}"
+    conv, norm = ("downsample.0", "downsample.1") if scopes[0] == "shortcut" else PARTS.get(scopes[0], ("conv1", "bn1"))
+    return f"{prefix}{norm if scopes[-1] == 'BatchNorm' else conv}.{_leaf(kind)}"
+
+
+def _leaf(kind):
+    return STATISTICS.get(kind, "bias" if kind == "bias" else "weight")
+
+
+def to_timm(array, shape):
+    """Our array in timm's layout: kernels [H, W, in, out] to [out, in, H, W], dense ones [in, out] to [out, in]."""
+    if array.ndim == 4:
+        array = array.transpose(3, 2, 0, 1)
+    elif array.ndim == 2:
+        array = array.T
+    return np.ascontiguousarray(array).reshape(shape)
+
+
+def to_ours(array, shape):
+    """The inverse of ``to_timm``."""
+    if len(shape) == 4:
+        return array.transpose(2, 3, 1, 0)
+    return array.reshape(array.shape[:2]).T if len(shape) == 2 else array
+
+
+def use_same_padding(network):
+    """Pads as TensorFlow does for stride 2, what is odd going to the bottom and right; other layers pad alike."""
+    import torch
+
+    class Same(torch.nn.Module):
+        def __init__(self, layer, fill):
+            super().__init__()
+            self.layer, self.fill = layer, fill
+            self.size, self.stride = (_first(value) for value in (layer.kernel_size, layer.stride))
+            layer.padding = 0 if isinstance(layer, torch.nn.MaxPool2d) else (0, 0)
+
+        def forward(self, x):
+            totals = [max((-(-n // self.stride) - 1) * self.stride + self.size - n, 0) for n in x.shape[-1:-3:-1]]
+            padding = [part for total in totals for part in (total // 2, total - total // 2)]
+            return self.layer(torch.nn.functional.pad(x, padding, value=self.fill))
+
+    for module in list(network.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, torch.nn.MaxPool2d):
+                setattr(module, name, Same(child, float("-inf")))
+            elif isinstance(child, torch.nn.Conv2d) and child.stride[0] > 1 and child.kernel_size[0] > 1:
+                setattr(module, name, Same(child, 0.0))
+
+
+def _first(value):
+    return value[0] if isinstance(value, tuple) else value
+
+
+def prepare(name, weights):
+    """The network in float64 with our weights and constants, and where its parameters and buffers lie by our names."""
+    import torch
+
+    network = create(name, weights[f"{name}/output/dense/bias"].size).double()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eps, module.momentum = EPSILON, MOMENTUM
+    places = dict(network.named_parameters()) | dict(network.named_buffers())
+    state = {key: tensor for key, tensor in places.items() if not key.endswith("num_batches_tracked")}
+    keys = {variable: timm_key(variable) for variable in weights}
+    if sorted(keys.values()) != sorted(state):
+        raise SystemExit(f"variables without a counterpart: {sorted(set(keys.values()) ^ set(state))}")
+    with torch.no_grad():
+        for variable, key in keys.items():
+            state[key].copy_(torch.from_numpy(to_timm(weights[variable], state[key].shape)))
+    use_same_padding(network)
+    return network, {variable: state[key] for variable, key in keys.items()}
+
+
+def main(source, target):
+    import torch
+
+    torch.set_num_threads(2)
+    data = np.load(source)
+    weights = {key.removeprefix("weights/"): data[key] for key in data.files if key.startswith("weights/")}
+    network, places = prepare(str(data["name"]), weights)
+    images = torch.from_numpy(data["images"].transpose(0, 3, 1, 2)).double()
+    results = {}
+    for mode in ("inference", "training"):
+        network.train(mode == "training").zero_grad()
+        logits = network(images)
+        (logits * torch.from_numpy(data["cotangent"])).sum().backward()
+        results[f"{mode}/logits"] = logits.detach().numpy()
+        for variable, tensor in places.items():
+            group, value = ("moved", tensor) if "/moving_" in variable else ("gradients", tensor.grad)
+            ours = to_ours(value.detach().numpy(), weights[variable].shape)
+            results[f"{mode}/{group}/{variable}"] = ours.astype(np.float32)
+    np.savez(target, **results)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--check"]:
+        create("resnet50", 10)
+        print(" ".join(f"{name} {sys.modules[name].__version__}" for name in ("torch", "timm")))
+    else:
+        main(*sys.argv[1:])

@@ -1,0 +1,103 @@
+"""The networks against timm's, forward and backward, with shared random weights and padding made equal.
+
+torch and timm live in an environment of their own; without it these tests are skipped. To run them:
+
+    python3.11 -m venv .venv-oracle
+    .venv-oracle/bin/pip install torch==2.13.0
+    .venv-oracle/bin/pip install --no-deps -r requirements-oracle.txt
+    ORACLE_PYTHON=.venv-oracle/bin/python .venv/bin/python -m pytest -s tests/model/test_timm_oracle.py
+
+timm computes in float64, so what differs is the rounding of our float32. ``-s`` shows by how much: the norm of the
+difference, relative to the norm of timm's tensor, for the logits and for each variable's gradient alike. The one
+exception are the shifts (beta) in training mode. The next batch normalization subtracts most of them again, which
+leaves gradients of nearly or exactly 0, so theirs are compared with the norm of the scale's gradient (gamma) of the
+same layer where that is larger. In inference mode they are compared like all others.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.specs import RESNETS
+from tests.model.oracle.tensorflow_side import Pass, run
+from tests.model.oracle.weights import decided_weights
+
+SCRIPT = Path(__file__).parent / "oracle" / "timm_side.py"
+TOLERANCE = 1e-4
+CLASSES = 11
+SIZE = 64  # even down to 2 x 2: every stride pads at the bottom and right only
+BATCH = 4
+MODES = ("inference", "training")
+
+
+@pytest.fixture(scope="module")
+def oracle():
+    """The interpreter that has torch and timm."""
+    named = os.environ.get("ORACLE_PYTHON")
+    interpreter = named or sys.executable
+    check = subprocess.run([interpreter, SCRIPT, "--check"], capture_output=True, text=True, check=False)
+    if check.returncode:
+        reason = f"{interpreter}: {check.stderr.strip().splitlines()[-1]}"
+        if named:
+            pytest.fail(f"ORACLE_PYTHON has no torch and timm: {reason}")
+        pytest.skip(f"no torch and timm; ORACLE_PYTHON can name an interpreter that has them: {reason}")
+    return interpreter
+
+
+def relative(value, expected, least=0.0):
+    """Norm of the difference, relative to the norm of what is expected, or to ``least`` if that is more."""
+    return float(np.linalg.norm(value.astype(np.float64) - expected) / max(np.linalg.norm(expected), least))
+
+
+def gradient_errors(ours, timm, *, training):
+    """The relative distance of each gradient."""
+    errors = {}
+    for variable, expected in timm.items():
+        shift = training and variable.endswith("/BatchNorm/beta")
+        least = np.linalg.norm(timm[variable.replace("beta", "gamma")]) if shift else 0.0
+        errors[variable] = relative(ours[variable], expected, least)
+    return errors
+
+
+def timm_passes(oracle, folder, **data):
+    """What timm computes from the arrays, in inference and in training mode."""
+    source, target = folder / "input.npz", folder / "output.npz"
+    np.savez(source, **data)
+    subprocess.run([oracle, SCRIPT, source, target], check=True, timeout=600)
+    with np.load(target) as results:
+        arrays = {key: results[key] for key in results.files}
+    source.unlink()  # pytest keeps its folders, and these are large
+    target.unlink()
+    return [Pass(arrays[f"{m}/logits"], *(_below(arrays, f"{m}/{g}/") for g in ("gradients", "moved"))) for m in MODES]
+
+
+def _below(arrays, prefix):
+    return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
+
+
+@pytest.mark.parametrize("name", RESNETS)
+def test_logits_and_all_gradients_are_timms(oracle, tmp_path, name):
+    generator = np.random.default_rng(7)
+    images = generator.standard_normal((BATCH, SIZE, SIZE, 3), np.float32)
+    cotangent = generator.standard_normal((BATCH, CLASSES), np.float32)
+    weights = decided_weights(RESNETS[name], CLASSES, images, seed=8)
+    named = {f"weights/{variable}": array for variable, array in weights.items()}
+    expected = timm_passes(oracle, tmp_path, name=name, images=images, cotangent=cotangent, **named)
+    passes = run(RESNETS[name], weights, images, cotangent=cotangent)
+    for mode, ours, timm in zip(MODES, passes, expected, strict=True):
+        logits = relative(ours.logits, timm.logits)
+        assert ours.gradients.keys() == timm.gradients.keys()
+        gradients = gradient_errors(ours.gradients, timm.gradients, training=mode == "training")
+        moved = {variable: relative(value, timm.moved[variable]) for variable, value in ours.moved.items()}
+        worst = max(gradients, key=gradients.__getitem__)
+        print(
+            f"\n{name}, {mode}: logits {logits:.1e}, worst of {len(gradients)} gradients {gradients[worst]:.1e} "
+            f"({worst}), moving statistics {max(moved.values(), default=0.0):.1e}"
+        )
+        assert logits < TOLERANCE
+        assert {variable: error for variable, error in gradients.items() if not error < TOLERANCE} == {}
+        assert {variable: error for variable, error in moved.items() if not error < TOLERANCE} == {}
