@@ -52,6 +52,9 @@ class Evaluation:
             hooks: Observers.
             batches: Stop after so many.
             repeat: Begin the split again until there were ``batches``.
+
+        Returns:
+            The metrics so far where a hook stopped the loop; nothing where it did so before the first batch.
         """
         evaluator = self._setup.task.evaluator()
         watchers = [*hooks, _EvaluatorHook(evaluator)]

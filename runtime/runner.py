@@ -30,6 +30,7 @@ from utils.hooks.progress import ProgressHook
 from utils.hvd_utils import Communicator
 
 _log = logging.getLogger(__name__)
+END_OF_EVALUATION = "Evaluation finished."  # scripts that parse the console take the line before the last
 
 
 class Runner:
@@ -213,6 +214,8 @@ class Runner:
         exported = self._export(prefix) if prefix else {}
         weights = {"weights": str(prefix) if prefix else "random"}
         self._logger.log(SUMMARY, {**exported, **self._facts(), **weights, **result})
+        if self._communicator.rank == 0:
+            print(END_OF_EVALUATION)
 
     def _export(self, prefix: Path) -> dict[str, str]:
         if not self._config.run.export_dir:

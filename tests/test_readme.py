@@ -1,0 +1,64 @@
+"""The README: its commands parse, its scripts exist, its flags are flags, and its table of files is the tree."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from utils.cmdline_helper import build_parser, parse
+from utils.convert_dataset import make_parser as converter_parser
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+TABLED = ("*.py", "*.sh", "*.args", "*.txt")
+
+
+def commands():
+    """Each command of the README's shell blocks, comments and continued lines resolved."""
+    blocks = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+COMMANDS = commands()
+
+
+def test_the_readme_shows_its_two_commands_first():
+    assert COMMANDS[:2] == [["bash", "examples/quickstart.sh"], ["bash", "tests/run.sh"]]
+
+
+@pytest.mark.parametrize("words", [w for w in COMMANDS if "main.py" in w], ids=" ".join)
+def test_every_main_py_command_is_one_that_main_py_takes(words):
+    command = parse(words[words.index("main.py") + 1 :], {})
+    assert not [note for note in command.notes if "no effect" in note]
+
+
+@pytest.mark.parametrize("words", [w for w in COMMANDS if "utils.convert_dataset" in w], ids=" ".join)
+def test_every_conversion_is_one_that_the_converter_takes(words):
+    converter_parser().parse_args(words[words.index("utils.convert_dataset") + 1 :])
+
+
+@pytest.mark.parametrize("words", [w for w in COMMANDS if w[0] == "bash"], ids=" ".join)
+def test_every_script_exists_and_is_one(words):
+    subprocess.run(["bash", "-n", ROOT / words[1]], check=True)
+
+
+def test_every_flag_in_the_readme_is_one():
+    known = {option for action in build_parser()._actions for option in action.option_strings}
+    known |= {option for action in converter_parser()._actions for option in action.option_strings}
+    elsewhere = {"--fast", "--steps", "--tf_xla_auto_jit", "--tf_xla_cpu_global_jit"}
+    tables = re.findall(r"`([^`\n]*--[^`]*)`", README)
+    used = {word for text in tables for word in re.findall(r"--[a-zA-Z_][\w-]*", text)}
+    assert used - known - elsewhere == set()
+
+
+def test_the_table_of_files_is_the_tree():
+    tree = subprocess.run(["git", "ls-files", *TABLED], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    files = {f for f in tree.split() if not f.startswith("tests/") and not f.endswith("__init__.py")}
+    files |= {"tests/run.sh"} | {f for f in tree.split() if f.startswith("tests/benchmarks/") and "__init__" not in f}
+    assert (
+        set(re.findall(r"^\| `([^`]+)` \|", README.split("## How the code is laid out")[1], flags=re.MULTILINE))
+        == files
+    )
