@@ -161,7 +161,7 @@ class _BatchCounter(Hook):
 def advance(start: Position, batches: int, plan: TrainingPlan) -> Position:
     """The place in the data after ``batches`` global batches from ``start`` on."""
     used = plan.steps_per_epoch * plan.global_batch
-    begun = -(-start.example // plan.global_batch) * plan.global_batch
+    begun = min(-(-start.example // plan.global_batch) * plan.global_batch, used)
     epochs, example = divmod(begun + batches * plan.global_batch, used)
     return Position(epoch=start.epoch + epochs, example=example)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Iterator
+import os
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -18,16 +20,15 @@ from runtime.launch import launch
 from tests.utils.input_records import encode, noise, record
 from utils.cmdline_helper import parse
 from utils.dllogger_utils import read_log
+from utils.hooks.hook import StepRecord
+from utils.hooks.nan_guard import NanGuard
 from utils.manifest import Manifest, ShardFile, Split, write_manifest
 
+_SIZES = {"blocks": (1,), "widths": (4,), "expansion": 2, "stem_width": 4}
 TINY = {
-    "resnet50": ResNetSpec(name="resnet50", blocks=(1, 1), widths=(4, 8), expansion=2, stem_width=4),
-    "resnext101-32x4d": ResNetSpec(
-        name="resnext101-32x4d", blocks=(1, 1), widths=(4, 8), expansion=2, cardinality=2, stem_width=4
-    ),
-    "se-resnext101-32x4d": ResNetSpec(
-        name="se-resnext101-32x4d", blocks=(1, 1), widths=(4, 8), expansion=2, cardinality=2, se_ratio=4, stem_width=4
-    ),
+    "resnet50": ResNetSpec(name="resnet50", **_SIZES),
+    "resnext101-32x4d": ResNetSpec(name="resnext101-32x4d", cardinality=2, **_SIZES),
+    "se-resnext101-32x4d": ResNetSpec(name="se-resnext101-32x4d", cardinality=2, se_ratio=4, **_SIZES),
 }
 CLASSES = ("circle", "line", "square")
 
@@ -149,3 +150,24 @@ def _root_logger() -> Iterator[None]:
         for logger, handlers, level in before:
             logger.handlers[:] = handlers
             logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def at_step(step: int, act: Callable[[], object]) -> Iterator[list[np.ndarray]]:
+    """Does something once, when training has just done a step; gives the examples that each batch read."""
+    seen: list[np.ndarray] = []
+    genuine = NanGuard.after_step
+
+    def after_step(self: NanGuard, record: StepRecord) -> None:
+        seen.append(np.asarray(record.values["index"]))
+        genuine(self, record)
+        if record.step == step:
+            act()
+
+    with mock.patch.object(NanGuard, "after_step", after_step):
+        yield seen
+
+
+def send(number: signal.Signals) -> Callable[[], object]:
+    """A real signal to this process."""
+    return lambda: os.kill(os.getpid(), number)

@@ -1,0 +1,242 @@
+"""The three graphs of a task: what one training step does, and what inference leaves alone."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from model.layers.options import LayerOptions
+from runtime.classification import Classification
+from runtime.graphs import build_eval_graph, build_predict_graph, build_train_graph
+from runtime.plan import plan_training
+from runtime.precision import Precision
+from tests.runtime.runs import picture, tiny_networks
+from tests.utils.input_records import record, write_files
+from utils.batching import Position, Shard
+from utils.config import DataConfig, ExperimentConfig, ModelConfig, OptimizerConfig, RunConfig
+from utils.hvd_utils import SerialCommunicator
+
+tf1 = tf.compat.v1
+SIZE, BATCH, CLASSES = 16, 4, 3
+FLOAT32 = Precision(compute_dtype=tf.float32)
+
+
+def config(arch="resnet50", **optimizer):
+    return ExperimentConfig(
+        model=ModelConfig(architecture=arch, num_classes=CLASSES, image_size=SIZE, label_offset=1),
+        data=DataConfig(data_dir="data", batch_size_per_replica=BATCH),
+        optimizer=OptimizerConfig(**{"warmup_epochs": 0.0, "learning_rate_per_256": 6.4, **optimizer}),
+        run=RunConfig(mode="train"),
+    )
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    examples = [record(picture(i), label=1 + i % CLASSES) for i in range(12)]
+    return write_files(tmp_path_factory.mktemp("graphs"), examples, 2)
+
+
+def task(settings, files):
+    return Classification(settings, {"train": files, "validation": files}, 3, LayerOptions(seed=3))
+
+
+@dataclasses.dataclass
+class Step:
+    before: dict
+    fetched: dict
+    after: dict
+
+
+@pytest.fixture(scope="module")
+def plain(files):
+    """A training graph without anything special, and two steps of it."""
+    return train(config(), files, 2)
+
+
+def train(settings, files, steps=1, precision=FLOAT32, communicator=None):
+    """Runs steps of a fresh training graph, and returns each with the variables before and after it."""
+    plan = plan_training(settings, files.examples, 1)
+    with tiny_networks():
+        graph = build_train_graph(
+            task(settings, files), settings, plan, precision, communicator or SerialCommunicator(), Position()
+        )
+    done = []
+    with tf1.Session(graph=graph.graph) as session:
+        session.run([graph.initializer, graph.input.initializer])
+
+        def values():
+            return session.run({v.op.name: v for v in graph.variables})
+
+        for _ in range(steps):
+            before = values()
+            done.append(Step(before, session.run(graph.fetches()), values()))
+    return graph, done
+
+
+def test_reading_the_step_performs_one_update_and_reads_the_step_after_it(plain):
+    _, steps = plain
+    assert [int(step.fetched["step"]) for step in steps] == [1, 2]
+    assert [int(step.after["global_step"]) for step in steps] == [1, 2]
+
+
+def test_every_weight_statistic_and_slot_moves_in_one_step(files):
+    graph, (step,) = train(config("se-resnext101-32x4d"), files)
+    still = [name for name, value in step.before.items() if np.array_equal(value, step.after[name])]
+    assert still == []
+    names = {v.op.name for v in graph.variables}
+    weights = {name.removesuffix("/Momentum") for name in names if name.endswith("/Momentum")}
+    assert {name for name in names if "moving_" in name} == names - weights - {f"{w}/Momentum" for w in weights} - {
+        "global_step"
+    }
+
+
+def test_the_update_is_momentum_with_the_rate_of_the_step_before_it(files):
+    settings = config(schedule="cosine", learning_rate_per_256=6.4, weight_decay=1e-3, momentum=0.9)
+    plan = plan_training(settings, files.examples, 1)
+    _, steps = train(settings, files, 3)
+    for number, step in enumerate(steps):
+        rate = step.fetched["learning_rate"]
+        assert rate == pytest.approx(plan.schedule.rate(number), rel=1e-6)
+        for name in ("resnet50/output/dense/kernel", "resnet50/conv2d/BatchNorm/gamma"):
+            moved = step.before[name] - rate * step.after[f"{name}/Momentum"]
+            np.testing.assert_allclose(step.after[name], moved, rtol=1e-5, atol=1e-7)
+
+
+def test_the_slope_is_that_of_loss_and_decay_together(files, plain):
+    """The momentum after the first step is the gradient."""
+    _, (without, _) = plain  # but for the default decay of 0.0001
+    _, (decayed,) = train(config(weight_decay=0.5001), files)
+    for name in ("resnet50/output/dense/kernel", "resnet50/conv2d/conv2d/kernel"):
+        np.testing.assert_allclose(
+            decayed.after[f"{name}/Momentum"] - without.after[f"{name}/Momentum"],
+            0.5 * without.before[name],
+            rtol=1e-3,
+            atol=1e-6,
+        )
+    gamma = "resnet50/conv2d/BatchNorm/gamma/Momentum"
+    np.testing.assert_allclose(decayed.after[gamma], without.after[gamma], rtol=1e-5, atol=1e-7)
+
+
+def test_scalars_are_the_losses_their_sum_and_the_rate(plain):
+    _, (step, _) = plain
+    fetched = step.fetched
+    assert set(fetched) == {
+        *("step", "status", "index", "wait_seconds"),
+        *("cross_entropy", "l2_loss", "total_loss", "learning_rate"),
+    }
+    assert fetched["total_loss"] == pytest.approx(fetched["cross_entropy"] + fetched["l2_loss"], rel=1e-6)
+    kernels = [
+        value
+        for name, value in step.before.items()
+        if name.startswith("resnet50") and "BatchNorm" not in name and not name.endswith("Momentum")
+    ]
+    assert fetched["l2_loss"] == pytest.approx(1e-4 * sum((value**2).sum() / 2 for value in kernels), rel=1e-5)
+
+
+def test_a_static_loss_scale_changes_nothing_but_its_scalar(files, plain):
+    _, scaled = train(config(), files, 2, Precision(compute_dtype=tf.float32, static_loss_scale=128.0))
+    assert [step.fetched["loss_scale"] for step in scaled] == [128.0, 128.0]
+    for name, value in plain[1][-1].after.items():
+        np.testing.assert_allclose(scaled[-1].after[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_a_dynamic_loss_scale_is_part_of_the_variables_that_are_saved(files):
+    graph, (step,) = train(config(), files, 1, Precision(compute_dtype=tf.float32, dynamic_loss_scale=True))
+    assert step.fetched["loss_scale"] == 2.0**15
+    assert {"loss_scale", "loss_scale_good_steps"} <= {v.op.name for v in graph.variables}
+    assert step.after["loss_scale_good_steps"] == 1
+
+
+def test_processes_average_gradients_that_are_no_longer_scaled(files, plain):
+    class Halving(SerialCommunicator):
+        def average(self, pairs):
+            return [(gradient / 2, variable) for gradient, variable in pairs]
+
+    scaled = Precision(compute_dtype=tf.float32, static_loss_scale=128.0)
+    _, (whole, _) = plain
+    _, (halved,) = train(config(), files, 1, scaled, Halving())
+    name = "resnet50/output/dense/kernel/Momentum"
+    np.testing.assert_allclose(2 * halved.after[name], whole.after[name], rtol=1e-4, atol=1e-6)
+
+
+def test_each_process_reads_its_own_shard(files, plain):
+    class Second(SerialCommunicator):
+        rank, size = 1, 2
+
+    _, (first, _) = plain
+    _, (second,) = train(config(), files, 1, FLOAT32, Second())
+    assert len({*first.fetched["index"], *second.fetched["index"]}) == 2 * BATCH
+
+
+def test_variables_are_finite_until_one_is_not(plain):
+    graph, _ = plain
+    assert set(graph.finite) == {v.op.name for v in graph.variables} - {"global_step"}
+    with tf1.Session(graph=graph.graph) as session:
+        session.run(graph.initializer)
+        assert all(session.run(graph.finite).values())
+        (bias,) = (v for v in graph.variables if v.op.name == "resnet50/output/dense/bias")
+        bias.load([0.0, np.nan, 0.0], session)
+        assert [name for name, ok in session.run(graph.finite).items() if not ok] == ["resnet50/output/dense/bias"]
+
+
+def evaluate(files, build):
+    graph = tf.Graph()
+    with tiny_networks(), graph.as_default():
+        classification = task(config(), files)
+        built = build(classification, graph)
+    session = tf1.Session(graph=graph)
+    with graph.as_default():
+        session.run(tf1.variables_initializer(built.variables))
+    return built, session
+
+
+def eval_graph(classification, graph):
+    return build_eval_graph(classification, classification.input("validation", Shard(), Position()), graph)
+
+
+def test_evaluation_has_the_networks_variables_and_moves_none(files, plain):
+    built, session = evaluate(files, eval_graph)
+    with session:
+        names = {v.op.name for v in built.variables}
+        training, _ = plain
+        assert names == {
+            v.op.name for v in training.variables if "Momentum" not in v.op.name and v.op.name != "global_step"
+        }
+        before = session.run(list(built.variables))
+        session.run(built.input.initializer)
+        fetched = session.run(built.fetches())
+        assert set(fetched) == {"status", "index", "wait_seconds", "logits", "labels"}
+        for value, variable in zip(before, session.run(list(built.variables)), strict=True):
+            np.testing.assert_array_equal(value, variable)
+
+
+def test_prediction_equals_evaluation_on_the_same_images(files):
+    built, session = evaluate(files, eval_graph)
+    with session:
+        session.run(built.input.initializer)
+        images, fetched = session.run([built.input.batch.images, built.outputs])
+        weights = session.run(list(built.variables))
+
+    def predict_graph(classification, graph):
+        return build_predict_graph(classification, graph, tf1.placeholder(tf.float32, [None, SIZE, SIZE, 3]))
+
+    predict, session = evaluate(files, predict_graph)
+    with session:
+        for variable, value in zip(predict.variables, weights, strict=True):
+            variable.load(value, session)
+        found = session.run(predict.predictions, {predict.images: images[:3]})
+    exponentials = np.exp(fetched["logits"][:3])
+    np.testing.assert_allclose(
+        found["probabilities"], exponentials / exponentials.sum(axis=1, keepdims=True), rtol=1e-5
+    )
+    np.testing.assert_array_equal(found["classes"], fetched["logits"][:3].argmax(axis=1))
+
+
+def test_a_prediction_graph_without_an_input_has_nothing_to_loop_over(files):
+    def predict_graph(classification, graph):
+        return build_predict_graph(classification, graph, tf1.placeholder(tf.float32, [None, SIZE, SIZE, 3]))
+
+    predict, session = evaluate(files, predict_graph)
+    with session, pytest.raises(ValueError, match="has a placeholder for its images and no input"):
+        predict.fetches()
