@@ -11,8 +11,7 @@ import tensorflow as tf
 
 from runtime.graphs import build_eval_graph
 from runtime.loop import run_loop
-from runtime.setup import Setup
-from runtime.task import Evaluator
+from runtime.task import Evaluator, Setup
 from runtime.trainer import foreign_checkpoint
 from utils.batching import STATUS_OK, Position, Shard
 from utils.checkpoints import match_variables, restore
@@ -46,7 +45,7 @@ class Evaluation:
         load_weights(self._session, self.graph, prefix)
 
     def run(self, hooks: Sequence[Hook], batches: int | None = None, *, repeat: bool = False) -> dict[str, float]:
-        """Evaluates the split, or ``batches`` of it, and returns the metrics; none where a hook wanted to stop.
+        """Evaluates the split, or ``batches`` of it.
 
         Args:
             hooks: Observers.
@@ -54,7 +53,7 @@ class Evaluation:
             repeat: Begin the split again until there were ``batches``.
 
         Returns:
-            The metrics so far where a hook stopped the loop; nothing where it did so before the first batch.
+            The metrics; nothing where a hook wanted to stop, since they would be those of a part.
         """
         evaluator = self._setup.task.evaluator()
         watchers = [*hooks, _EvaluatorHook(evaluator)]

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from runtime.evaluation import load_weights
 from runtime.graphs import build_predict_graph
-from runtime.setup import Setup
+from runtime.task import Setup
 from utils.errors import RunError
 
 tf1 = tf.compat.v1

@@ -19,7 +19,7 @@ import tensorflow as tf
 from runtime.evaluation import load_weights
 from runtime.graphs import build_predict_graph
 from runtime.loop import run_loop
-from runtime.setup import Setup
+from runtime.task import Setup
 from utils.atomic_file import write_atomically
 from utils.batching import STATUS_OK, STATUS_PADDING
 from utils.data_utils import image_input

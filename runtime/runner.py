@@ -14,7 +14,7 @@ from runtime.evaluation import Evaluation
 from runtime.export import export_saved_model
 from runtime.plan import measured_warmup, plan_training
 from runtime.prediction import predict_files
-from runtime.setup import Setup
+from runtime.task import Setup
 from runtime.trainer import Trainer
 from utils.checkpoints import CheckpointDir
 from utils.dllogger_utils import SUMMARY, Logger

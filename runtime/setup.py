@@ -6,7 +6,6 @@ import dataclasses
 import logging
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from model.specs import RESNETS
 from runtime.classification import Classification
 from runtime.precision import Precision, choose_precision, cpu_features
 from runtime.session import session_config, uses_gpu
+from runtime.task import Setup
 from utils.checkpoints import find_checkpoint, read_metadata
 from utils.class_names import read_names_in_order
 from utils.config import ExperimentConfig
@@ -32,31 +32,6 @@ SPLITS_READ = {
     "inference_benchmark": ("validation",),
     "predict": (),
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setup:
-    """Everything that a launch is made of.
-
-    Attributes:
-        config: The resolved configuration.
-        task: The task of that configuration.
-        precision: What mixed precision means here.
-        session_config: Options of every session.
-        seed: The seed in force: given, the checkpoint's, or drawn.
-        splits: Files by split; empty for synthetic data.
-        checkpoint: Prefix of the checkpoint to start from, or None.
-        metadata: The JSON beside that checkpoint; empty without one.
-    """
-
-    config: ExperimentConfig
-    task: Classification
-    precision: Precision
-    session_config: Any
-    seed: int
-    splits: Mapping[str, SplitFiles]
-    checkpoint: Path | None
-    metadata: Mapping[str, Any]
 
 
 def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:

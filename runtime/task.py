@@ -1,4 +1,4 @@
-"""What differs between tasks, and the graphs that any task becomes.
+"""What differs between tasks, the graphs that any task becomes, and what a launch is made of.
 
 Shape symbols: N batch, H W image, C channels, K classes.
 """
@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from utils.batching import Batch, Input, Position, Shard
+from runtime.precision import Precision
+from utils.batching import Batch, Input, InputOptions, Position, Shard
+from utils.config import ExperimentConfig
+from utils.manifest import SplitFiles
 
 TensorMap = dict[str, Any]
 
@@ -34,9 +38,14 @@ class Task(Protocol):
 
     metric: str
     """Log key of the metric that the best checkpoint has the highest value of."""
+    num_classes: int
+    """Number of logits, K."""
 
     def num_examples(self, split: str) -> int:
         """Examples of a split, "train" or "validation"."""
+
+    def input_options(self) -> InputOptions:
+        """How examples of this task are read."""
 
     def input(self, split: str, shard: Shard, start: Position) -> Input:
         """Batches of raw images: endless from ``start`` on for "train", one pass for "validation"."""
@@ -70,6 +79,31 @@ class Task(Protocol):
 
     def metadata(self) -> dict[str, Any]:
         """What must be known of the weights to use them: architecture, classes, preprocessing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """Everything that a launch is made of.
+
+    Attributes:
+        config: The resolved configuration.
+        task: The task of that configuration.
+        precision: What mixed precision means here.
+        session_config: Options of every session.
+        seed: The seed in force: given, the checkpoint's, or drawn.
+        splits: Files by split; empty for synthetic data.
+        checkpoint: Prefix of the checkpoint to start from, or None.
+        metadata: The JSON beside that checkpoint; empty without one.
+    """
+
+    config: ExperimentConfig
+    task: Task
+    precision: Precision
+    session_config: Any
+    seed: int
+    splits: Mapping[str, SplitFiles]
+    checkpoint: Path | None
+    metadata: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ import tensorflow as tf
 from runtime.graphs import build_train_graph
 from runtime.loop import run_loop
 from runtime.plan import TrainingPlan
-from runtime.setup import Setup
+from runtime.task import Setup
 from utils.batching import Position
 from utils.checkpoints import CheckpointDir, find_checkpoint, match_variables, restore
 from utils.errors import RunError
