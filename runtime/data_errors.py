@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import tensorflow as tf
 
-from utils.errors import RunError
+from utils.errors import RunError, reason
 from utils.manifest import SplitFiles
 from utils.tfrecord_file import find_bad_record
 
@@ -20,7 +20,7 @@ def readable_data_errors(splits: Mapping[str, SplitFiles]) -> Iterator[None]:
     except tf.errors.DataLossError as error:
         raise RunError(_damaged_record(splits)) from error
     except tf.errors.ResourceExhaustedError as error:
-        raise RunError(f"out of memory: a smaller --batch_size or --image_size needs less ({_first(error)})") from error
+        raise RunError(f"out of memory: a smaller --batch_size or --image_size needs less ({reason(error)})") from error
 
 
 def _damaged_record(splits: Mapping[str, SplitFiles]) -> str:
@@ -31,7 +31,3 @@ def _damaged_record(splits: Mapping[str, SplitFiles]) -> str:
                 number, fault = found
                 return f"{path}, record {number}: {fault}; write the file again (--data_dir)"
     return "a record was damaged when it was read, and is whole now: check the disk or network of --data_dir"
-
-
-def _first(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0][:200]

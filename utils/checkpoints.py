@@ -19,7 +19,7 @@ from typing import Any
 import tensorflow as tf
 
 from utils.atomic_file import temporary_name, write_atomically
-from utils.errors import RunError, UsageError
+from utils.errors import RunError, UsageError, reason
 
 tf1 = tf.compat.v1
 
@@ -89,7 +89,7 @@ class CheckpointDir:
             shutil.rmtree(staging, ignore_errors=True)
             raise RunError(
                 f"step {step}: the checkpoint could not be written to {self.folder} (--model_dir): "
-                f"{_first_line(error)}; earlier checkpoints are whole"
+                f"{reason(error)}; earlier checkpoints are whole"
             ) from error
         _keep_only(self.folder, steps_in(self.folder)[-self._keep :])
         return prefix
@@ -178,7 +178,7 @@ def match_variables(prefix: Path, variables: Sequence[Any]) -> Restored:
     try:
         stored = tf1.train.NewCheckpointReader(str(prefix)).get_variable_to_shape_map()
     except (tf.errors.OpError, ValueError) as error:
-        raise RunError(f"{prefix}: cannot be read as a checkpoint: {_first_line(error)} (--model_dir)") from error
+        raise RunError(f"{prefix}: cannot be read as a checkpoint: {reason(error)} (--model_dir)") from error
     shapes = {v.op.name: tuple(v.shape.as_list()) for v in variables}
     found = {name: tuple(stored[name]) for name in shapes if name in stored}
     return Restored(
@@ -199,7 +199,7 @@ def restore(session: Any, saver: Any, prefix: Path) -> None:
         with session.graph.as_default():
             saver.restore(session, str(prefix))
     except (tf.errors.OpError, ValueError) as error:
-        raise RunError(f"{prefix}: the checkpoint is damaged: {_first_line(error)} (--model_dir)") from error
+        raise RunError(f"{prefix}: the checkpoint is damaged: {reason(error)} (--model_dir)") from error
 
 
 def _keep_only(folder: Path, steps: Sequence[int]) -> None:
@@ -263,7 +263,3 @@ def _flush(path: Path) -> None:
 
 def _as_json(metadata: Mapping[str, Any]) -> bytes:
     return json.dumps(dict(metadata), indent=1, ensure_ascii=False).encode()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

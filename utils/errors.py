@@ -15,3 +15,15 @@ class UsageError(Exception):
 
 class RunError(Exception):
     """What was asked for failed on the way: data, checkpoints, disk or numbers. Ends with status 1."""
+
+
+def reason(error: BaseException) -> str:
+    """The one line of an error's text that says what happened.
+
+    TensorFlow's errors have it after where the graph was built, just before the name of the operation.
+    """
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    for number, line in enumerate(lines[1:], start=1):
+        if line.lstrip().startswith("[[{{node"):
+            return lines[number - 1].strip()
+    return lines[0] if lines else type(error).__name__

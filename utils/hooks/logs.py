@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from utils.dllogger_utils import Logger
+from utils.errors import reason
 from utils.hooks.hook import Hook, StepRecord
 from utils.hooks.measurement import RateHook
 
@@ -64,25 +66,55 @@ class SummaryHook(Hook):
     """Writes scalars for TensorBoard to the folder's event file."""
 
     def __init__(self, folder: Path, every: int) -> None:
-        self._writer = _writer(folder)
+        self._events = _Events(folder)
         self._every = every
 
     def after_step(self, record: StepRecord) -> None:
         if record.step % self._every == 0:
-            self._writer.add_summary(_summary(scalars_of(record)), record.step)
+            self._events.add(record.step, scalars_of(record))
 
     def end(self) -> None:
-        self._writer.flush()
+        self._events.flush()
 
     def close(self) -> None:
-        self._writer.close()
+        self._events.close()
 
 
 def write_event(folder: Path, step: int, scalars: Mapping[str, float]) -> None:
     """Adds one point to each scalar's curve in a folder of its own event files."""
-    writer = _writer(folder)
-    writer.add_summary(_summary(scalars), step)
-    writer.close()
+    events = _Events(folder)
+    events.add(step, scalars)
+    events.close()
+
+
+class _Events:
+    """An event file of TensorBoard's. Where it cannot be written, that is said once: no run needs it to go on."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._writer: Any = None
+        self._attempt(lambda: setattr(self, "_writer", _writer(folder)))
+
+    def add(self, step: int, scalars: Mapping[str, float]) -> None:
+        if self._writer is not None:
+            self._attempt(lambda: self._writer.add_summary(_summary(scalars), step))
+
+    def flush(self) -> None:
+        if self._writer is not None:
+            self._attempt(lambda: self._writer.flush())
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._attempt(lambda: self._writer.close())
+
+    def _attempt(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except (OSError, RuntimeError, tf.errors.OpError) as error:  # the writer's thread raises RuntimeError
+            self._writer = None
+            logging.getLogger(__name__).warning(
+                "%s: events for TensorBoard cannot be written (%s); going on without", self._folder, reason(error)
+            )
 
 
 def _writer(folder: Path) -> Any:

@@ -97,3 +97,30 @@ def test_tensorboard_gets_the_scalars_of_each_nth_step(tmp_path):
 def test_tensorboard_gets_one_point_of_each_metric_of_an_evaluation(tmp_path):
     write_event(tmp_path / "eval", 7, {"top1_accuracy": 0.5, "images": 10})
     assert events(tmp_path / "eval") == [(7, "top1_accuracy", 0.5), (7, "images", 10.0)]
+
+
+def test_a_folder_that_takes_no_events_is_said_once_and_ends_no_run(tmp_path, caplog):
+    (tmp_path / "file").touch()
+    hook = SummaryHook(tmp_path / "file", 1)
+    for number in range(3):
+        hook.after_step(step(number, total_loss=np.float32(1)))
+    hook.end()
+    hook.close()
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith(f"{tmp_path}/file: events for TensorBoard cannot be written (")
+    write_event(tmp_path / "file", 1, {"loss": 1.0})
+
+
+def test_a_disk_that_fills_up_ends_the_events_and_no_run(tmp_path, caplog, monkeypatch):
+    hook = SummaryHook(tmp_path, 1)
+
+    def refuse():
+        raise RuntimeError(f"{tmp_path}/events; No space left on device\n\tFailed to flush 3 events")
+
+    monkeypatch.setattr(hook._events._writer, "flush", refuse)
+    hook.after_step(step(1, total_loss=np.float32(1)))
+    hook.end()
+    hook.after_step(step(2, total_loss=np.float32(1)))
+    hook.end()
+    (message,) = caplog.messages
+    assert "(" + f"{tmp_path}/events; No space left on device); going on without" in message

@@ -1,0 +1,27 @@
+"""Statuses, and the line of an error that says what happened."""
+
+import pytest
+import tensorflow as tf
+
+from utils import errors
+from utils.errors import reason
+
+
+def test_statuses_are_those_that_scripts_rely_on():
+    names = ("EXIT_DONE", "EXIT_FAILED", "EXIT_USAGE", "EXIT_SOME_SKIPPED", "EXIT_PREEMPTED")
+    assert [getattr(errors, name) for name in names] == [0, 1, 2, 3, 75]
+
+
+def test_of_a_plain_error_the_first_line_counts():
+    assert reason(OSError(28, "No space left on device")) == "[Errno 28] No space left on device"
+    assert reason(ValueError("one\ntwo")) == "one"
+    assert reason(KeyboardInterrupt()) == "KeyboardInterrupt"
+
+
+def test_of_a_graphs_error_the_line_before_the_operation_counts(tmp_path):
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        failing = tf.io.write_file(str(tmp_path), "a folder is no file")
+        with pytest.raises(tf.errors.OpError, match="^Graph execution error:") as raised:
+            session.run(failing)
+    assert str(tmp_path) in reason(raised.value)
+    assert "\n" not in reason(raised.value)
