@@ -21,7 +21,7 @@ def test_of_a_plain_error_the_first_line_counts():
 def test_of_a_graphs_error_the_line_before_the_operation_counts(tmp_path):
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         failing = tf.io.write_file(str(tmp_path), "a folder is no file")
-        with pytest.raises(tf.errors.OpError, match="^Graph execution error:") as raised:
+        with pytest.raises(tf.errors.OpError, match=r"^Graph execution error:") as raised:
             session.run(failing)
     assert str(tmp_path) in reason(raised.value)
     assert "\n" not in reason(raised.value)
