@@ -74,15 +74,26 @@ def train(folder, options):
     flags += [f"--display_every={EVERY}", "--checkpoint_every=100", f"--arch={options.arch}", "--mode=train"]
     where = [f"--data_dir={folder / 'records'}", f"--results_dir={folder / 'run'}"]
     process = subprocess.Popen([sys.executable, "main.py", *flags, *where], stdout=subprocess.DEVNULL)
+    try:
+        samples = watch(process, folder / "run" / "log.json")
+    finally:
+        process.kill()  # where this was interrupted; else it has ended
+        process.wait()
+    if process.returncode:
+        raise SystemExit(f"main.py ended with status {process.returncode}")
+    return samples
+
+
+def watch(process, log):
+    """Resident memory in MB by step, until the process ends."""
     samples = {}
     while process.poll() is None:
         time.sleep(0.02)
-        step = last_step(folder / "run" / "log.json")
-        if step > max(samples, default=0):
-            samples[step] = resident_megabytes(process.pid)
-            print(f"step {step:5}: {samples[step]:8.1f} MB", flush=True)
-    if process.returncode:
-        raise SystemExit(f"main.py ended with status {process.returncode}")
+        step = last_step(log)
+        resident = resident_megabytes(process.pid)
+        if step > max(samples, default=0) and resident:
+            samples[step] = resident
+            print(f"step {step:5}: {resident:8.1f} MB", flush=True)
     return samples
 
 
@@ -91,18 +102,18 @@ def last_step(path):
     steps = [0]
     for line in path.read_text().splitlines() if path.exists() else ():
         if line.endswith("}"):  # whole
-            step = json.loads(line.partition(" ")[2])["step"]
+            step = json.loads(line.partition(" ")[2]).get("step")
             if isinstance(step, list) and len(step) == 2 and step[1] % EVERY == 0:
                 steps.append(step[1])
     return max(steps)
 
 
 def resident_megabytes(pid):
-    """VmRSS of a process that runs."""
+    """VmRSS of a process, 0 where it has just ended."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024 / MEGABYTE
-    raise SystemExit(f"process {pid} has no resident memory: it has ended")
+    return 0.0
 
 
 if __name__ == "__main__":

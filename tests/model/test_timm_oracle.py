@@ -79,6 +79,7 @@ def _below(arrays, prefix):
     return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RESNETS)
 def test_logits_and_all_gradients_are_timms(oracle, tmp_path, name):
     generator = np.random.default_rng(7)
