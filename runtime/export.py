@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,24 @@ import tensorflow as tf
 from runtime.evaluation import load_weights
 from runtime.graphs import build_predict_graph
 from runtime.task import Setup
-from utils.errors import RunError
+from utils.errors import RunError, UsageError, reason
 
 tf1 = tf.compat.v1
 
 INPUT_NAME = "input_tensor"
 SIGNATURES = ("serving_default", "predict")
+
+
+def prepare_folder(export_dir: Path) -> None:
+    """Makes the folder for exports, so that one that cannot be is known before the work that it is for.
+
+    Raises:
+        UsageError: It cannot be made.
+    """
+    try:
+        export_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--export_dir {export_dir}: cannot be written to: {error.strerror}") from error
 
 
 def export_saved_model(setup: Setup, prefix: Path, export_dir: Path) -> Path:
@@ -42,9 +55,10 @@ def export_saved_model(setup: Setup, prefix: Path, export_dir: Path) -> Path:
             _write(session, predict, folder)
             extra = folder / "assets.extra"
             extra.mkdir()
-            (extra / "metadata.json").write_bytes(Path(f"{prefix}.json").read_bytes())
+            metadata = {**setup.metadata, **setup.task.metadata()}  # the flags may differ from the checkpoint's values
+            (extra / "metadata.json").write_text(json.dumps(metadata, indent=1, ensure_ascii=False), encoding="utf-8")
         except (OSError, tf.errors.OpError) as error:
-            raise RunError(f"--export_dir {export_dir}: cannot be written to: {error}") from error
+            raise RunError(f"--export_dir {export_dir}: cannot be written to: {reason(error)}") from error
     return folder
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from runtime.best import Best
 from runtime.data_errors import readable_data_errors
 from runtime.evaluation import Evaluation
-from runtime.export import export_saved_model
+from runtime.export import export_saved_model, prepare_folder
 from runtime.plan import measured_warmup, plan_training
 from runtime.prediction import predict_files
 from runtime.task import Setup
@@ -52,6 +52,8 @@ class Runner:
         self._preemption = PreemptionHook()
         if self._config.run.is_training and not self._config.run.is_benchmark:
             self._checkpoints.prepare()
+        if self._config.run.export_dir:
+            prepare_folder(Path(self._config.run.export_dir))
 
     def run(self) -> int:
         """Runs the configured mode and returns the exit status.

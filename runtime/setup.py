@@ -86,6 +86,8 @@ def _checkpoint(config: ExperimentConfig) -> Path | None:
         raise RunError(
             f"{flag} {folder}: holds no checkpoint; --mode {run.mode} needs trained weights, which --model_dir names"
         )
+    if found is None and run.mode == "inference_benchmark" and run.export_dir:
+        raise RunError(f"--export_dir {run.export_dir}: random weights are not exported; {folder} holds no checkpoint")
     return found
 
 

@@ -150,6 +150,11 @@ def test_benchmarks_may_do_without_weights(prepare, trained, tmp_path):
     assert prepare("training_benchmark").checkpoint is None  # each one begins anew
 
 
+def test_random_weights_are_not_exported(prepare, tmp_path):
+    with pytest.raises(RunError, match=r"--export_dir models: random weights are not exported; .* holds no checkpoint"):
+        prepare("inference_benchmark", "--export_dir=models")
+
+
 def test_every_mode_reads_the_splits_that_it_needs(prepare, trained):
     assert set(SPLITS_READ) == set(MODES)
     read = {mode: tuple(prepare(mode, *model_of(mode, trained)).splits) for mode in MODES}
