@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Lint, types and all tests, in an environment that this script makes: bash tests/run.sh [--fast] [pytest arguments]
-#   --fast   leaves out what takes long: a verdict in four minutes
+#   --fast   leaves out what takes long
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source utils/setup_venv.sh
