@@ -1,182 +1,226 @@
-"""Prediction of an image, a folder or a glob: the table, the JSON, the CSV and the exit status."""
+"""Prediction of an image, a folder or a glob: every file becomes a row."""
 
 import csv
 import json
-import math
-import shutil
+import re
+import signal
+from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from runtime.prediction import list_images
-from tests.runtime.runs import CLASSES, network, picture, run
-from tests.utils.input_records import noise
+from tests.runtime.runs import CLASSES, network, picture, run, send
 from utils.errors import RunError
+from utils.hooks.progress import ProgressHook
+
+UNREADABLE = {"b/broken.png": b"\x89PNG\r\n\x1a\n no image", "empty.jpg": b"", "notes/words.jpeg": b"words"}
 
 
-@pytest.fixture
-def images(tmp_path):
-    """Five readable images of several kinds in nested folders, one that is cut off, and a text file."""
-    folder = tmp_path / "images"
-    (folder / "deep" / "deeper").mkdir(parents=True)
-    for number, name in enumerate(("a.png", "b.PNG", "deep/c.png", "deep/deeper/d.png")):
-        (folder / name).write_bytes(picture(number, "validation"))
-    Image.fromarray(noise(9)).convert("CMYK").save(folder / "deep" / "e.jpg")
-    (folder / "deep" / "cut off.png").write_bytes(picture(4)[:300])
-    (folder / "notes.txt").write_text("not an image")
-    return folder
+def predict(trained, target, results, *more):
+    flags = ("--mode=predict", f"--model_dir={trained}", f"--to_predict={target}", f"--results_dir={results}")
+    return run(*flags, *more)
 
 
-@pytest.fixture
-def predict(trained, tmp_path):
-    """Predicts with the trained tiny network; returns the launch and the two files' contents."""
-
-    def do(what, *flags, model=trained):
-        results = tmp_path / "predictions"
-        launched = run(
-            "--mode=predict", f"--to_predict={what}", f"--model_dir={model}", f"--results_dir={results}", *flags
-        )
-        if launched.status not in (0, 3):
-            return launched, None, None
-        with (results / "predictions.csv").open(newline="") as file:
-            return launched, json.loads((results / "predictions.json").read_text()), list(csv.DictReader(file))
-
-    return do
+def rows(results):
+    return json.loads((results / "predictions.json").read_text(encoding="utf-8"))
 
 
-def names(folder, rows):
-    return [row["file"].removeprefix(f"{folder}/") for row in rows]
-
-
-def test_a_folder_is_searched_recursively_and_an_unreadable_image_is_a_row_with_its_reason(predict, images):
-    launched, rows, table = predict(images, "--batch_size=4")
-    assert launched.status == 3
-    everything = ["a.png", "b.PNG", "deep/c.png", "deep/cut off.png", "deep/deeper/d.png", "deep/e.jpg"]
-    assert names(images, rows) == everything
-    assert names(images, table) == everything
-    bad = [row for row in rows if "error" in row]
-    assert names(images, bad) == ["deep/cut off.png"]
-    assert "does not decode" in bad[0]["error"]
-    assert "predictions" not in bad[0]
-    assert "1 of 6 files could not be read" in launched.error
-    assert "Traceback" not in launched.error
-    assert f"{images}/deep/cut off.png  not read: {bad[0]['error']}" in launched.output.splitlines()
-
-
-def test_a_folder_without_unreadable_images_ends_with_status_0(predict, images):
-    (images / "deep" / "cut off.png").unlink()
-    launched, rows, _ = predict(images)
-    assert launched.status == 0, launched.error
-    assert all("error" not in row for row in rows)
-
-
-def test_one_image(predict, images):
-    launched, rows, _ = predict(images / "a.png")
-    assert launched.status == 0, launched.error
-    assert names(images, rows) == ["a.png"]
-
-
-def test_a_glob_matches_files_of_any_depth_and_leaves_folders_out(predict, images):
-    launched, rows, _ = predict(f"{images}/**/[a-d].[pP]*")
-    assert launched.status == 0, launched.error
-    assert sorted(names(images, rows)) == ["a.png", "b.PNG", "deep/c.png", "deep/deeper/d.png"]
-
-
-def test_a_file_is_tried_whatever_its_name_says(predict, images):
-    launched, rows, _ = predict(images / "notes.txt")
-    assert launched.status == 3
-    assert rows == [{"file": str(images / "notes.txt"), "error": "is not an image of a known kind"}]
-
-
-def test_ranks_have_names_from_the_checkpoint_and_falling_probabilities_that_sum_to_one(predict, images):
-    _, rows, _ = predict(images)
-    for row in rows:
-        if "error" not in row:
-            ranked = row["predictions"]
-            assert sorted(entry["class"] for entry in ranked) == [0, 1, 2]
-            assert all(entry["name"] == CLASSES[entry["class"]] for entry in ranked)
-            probabilities = [entry["probability"] for entry in ranked]
-            assert probabilities == sorted(probabilities, reverse=True)
-            assert math.isclose(sum(probabilities), 1, abs_tol=1e-5)
-
-
-def test_the_csv_file_says_what_the_json_file_says(predict, images):
-    _, rows, table = predict(images)
-    ranks = [f"{kind}_{rank}" for rank in (1, 2, 3) for kind in ("class", "name", "probability")]
-    assert list(table[0]) == ["file", "error", *ranks]
-    for row, line in zip(rows, table, strict=True):
-        cells = [line[column] for column in ranks if line[column]]
-        entries = row.get("predictions", [])
-        assert cells == [str(entry[key]) for entry in entries for key in ("class", "name", "probability")]
-        assert line["error"] == row.get("error", "")
-
-
-@pytest.mark.parametrize(("asked", "got"), [(1, 1), (2, 2), (50, 3)])
-def test_there_are_never_more_ranks_than_classes(predict, images, asked, got):
-    launched, rows, _ = predict(images / "a.png", f"--top_k={asked}")
-    assert launched.status == 0, launched.error
-    assert len(rows[0]["predictions"]) == got
-    assert launched.output.splitlines()[-1].count("  ") == got
-
-
-def test_the_size_of_the_batches_changes_nothing(predict, images):
-    rows = [predict(images, f"--batch_size={size}")[1] for size in (1, 3, 32)]
-    assert [names(images, one) for one in rows] == [names(images, rows[0])] * 3
-    for one in rows[1:]:
-        for row, expected in zip(one, rows[0], strict=True):
-            assert row.get("error") == expected.get("error")
-            for entry, other in zip(row.get("predictions", []), expected.get("predictions", []), strict=True):
-                assert entry["class"] == other["class"]
-                assert entry["probability"] == pytest.approx(other["probability"], abs=2e-6)
-
-
-def test_predictions_and_evaluation_agree_on_the_validation_pictures(predict, data_dir, trained, tmp_path):
-    folder = tmp_path / "pictures"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Ten validation images in nested folders, beside files that are no images and three that cannot be read."""
+    root = tmp_path_factory.mktemp("prediction") / "images"
     for number in range(10):
-        (folder / f"{number}.png").write_bytes(picture(number, "validation"))
-    _, rows, _ = predict(folder)
-    flags = network(data_dir, tmp_path / "evaluation", "evaluate")
-    evaluated = run(*flags, "--batch_size=4", f"--model_dir={trained}")
-    right = [row["predictions"][0]["class"] == number % 3 for number, row in enumerate(rows)]
-    assert np.mean(right) == pytest.approx(evaluated.summary["top1_accuracy"])
-    truths = [
-        entry["probability"]
-        for number, row in enumerate(rows)
-        for entry in row["predictions"]
-        if entry["class"] == number % 3
+        path = root / ("a" if number < 6 else "b") / f"{number:02}.PNG"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture(number, "validation"))
+    for name, content in UNREADABLE.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_bytes(content)
+    (root / "readme.txt").write_text("not an image, by its name")
+    return root
+
+
+@pytest.fixture(scope="module")
+def predicted(trained, folder, tmp_path_factory):
+    """The launch for the whole folder and what it wrote."""
+    results = tmp_path_factory.mktemp("prediction") / "results"
+    return predict(trained, folder, results, "--top_k=2", "--batch_size=4"), results
+
+
+def test_every_image_of_a_folder_is_a_row_and_the_status_tells_of_those_that_were_not_read(predicted, folder):
+    result, results = predicted
+    assert result.status == 3
+    assert "3 of 13 files could not be read; they are listed with their reasons" in result.error
+    files = [Path(row["file"]).relative_to(folder).as_posix() for row in rows(results)]
+    assert files == sorted([*(f"{'a' if n < 6 else 'b'}/{n:02}.PNG" for n in range(10)), *UNREADABLE])
+    failed = {Path(row["file"]).relative_to(folder).as_posix(): row["error"] for row in rows(results) if "error" in row}
+    assert set(failed) == set(UNREADABLE)
+    assert all(failed.values())
+    assert not any("predictions" in row for row in rows(results) if "error" in row)
+
+
+def test_a_row_ranks_classes_by_name_and_probability(predicted):
+    for row in rows(predicted[1]):
+        entries = row.get("predictions", [])
+        assert len(entries) == (0 if "error" in row else 2)
+        for entry in entries:
+            assert entry["name"] == CLASSES[entry["class"]]
+            assert 0 <= entry["probability"] <= 1
+        assert sorted(entries, key=lambda entry: -entry["probability"]) == entries
+
+
+def test_predictions_are_those_that_the_evaluation_counts(predicted, trained, data_dir, tmp_path):
+    evaluated = run(*network(data_dir, tmp_path, "evaluate"), f"--model_dir={trained}", "--batch_size=5")
+    right = [
+        row["predictions"][0]["class"] == int(Path(row["file"]).stem) % 3
+        for row in rows(predicted[1])
+        if "predictions" in row
     ]
-    assert -np.log(truths).mean() == pytest.approx(evaluated.summary["loss"], abs=1e-4)
+    assert len(right) == 10
+    assert np.mean(right) == evaluated.summary["top1_accuracy"]
 
 
-def test_names_given_with_a_file_replace_the_checkpoint_s(predict, images, tmp_path):
-    (tmp_path / "names.txt").write_text("rond\nligne\ncarré\n", encoding="utf-8")
-    launched, rows, table = predict(images / "a.png", f"--class_names={tmp_path / 'names.txt'}")
-    assert launched.status == 0, launched.error
-    assert {entry["name"] for entry in rows[0]["predictions"]} == {"rond", "ligne", "carré"}
-    assert "carré" in {table[0][f"name_{rank}"] for rank in (1, 2, 3)}
+def test_the_table_in_csv_holds_the_same(predicted):
+    with (predicted[1] / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file))
+    columns = ["file", "error", *(f"{kind}_{rank}" for rank in (1, 2) for kind in ("class", "name", "probability"))]
+    assert list(table[0]) == columns
+    for line, row in zip(table, rows(predicted[1]), strict=True):
+        assert line["file"] == row["file"]
+        assert line["error"] == row.get("error", "")
+        for rank, entry in enumerate(row.get("predictions", []), start=1):
+            assert (line[f"class_{rank}"], line[f"name_{rank}"]) == (str(entry["class"]), entry["name"])
+            assert float(line[f"probability_{rank}"]) == entry["probability"]
 
 
-def test_classes_without_names_have_their_numbers(predict, images, trained, tmp_path):
-    model = shutil.copytree(trained, tmp_path / "nameless")
-    path = model / "model.ckpt-5.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"class_names": None, "data_class_names": None}))
-    launched, rows, _ = predict(images / "a.png", model=model)
-    assert launched.status == 0, launched.error
-    assert {entry["name"] for entry in rows[0]["predictions"]} == {"0", "1", "2"}
+def test_the_console_shows_one_line_a_file(predicted, folder):
+    lines = [line for line in predicted[0].output.splitlines() if line.startswith(str(folder))]
+    assert len(lines) == 13
+    ranked = re.compile(r"\.PNG(  (circle|line|square) [01]\.\d{4}){2}$")
+    assert sum(bool(ranked.search(line)) for line in lines) == 10
+    assert sum("  not read: " in line for line in lines) == 3
 
 
-@pytest.mark.parametrize("what", ["nowhere", "nowhere/*.png", "empty"])
-def test_what_names_no_image_is_an_error_that_says_so(tmp_path, what):
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "empty" / "notes.txt").write_text("not an image")
-    with pytest.raises(RunError, match=f"^--to_predict .*{what.replace('*', '.')}.*no"):
-        list_images(str(tmp_path / what))
+def test_one_image_is_enough_and_needs_no_batch_size(trained, folder, tmp_path):
+    result = predict(trained, folder / "a" / "03.PNG", tmp_path)
+    assert result.status == 0, result.error
+    (row,) = rows(tmp_path)
+    assert row["file"] == str(folder / "a" / "03.PNG")
+    assert len(row["predictions"]) == 3  # top_k is 5, and there are three classes
+    assert sum(entry["probability"] for entry in row["predictions"]) == pytest.approx(1.0, abs=1e-5)
 
 
-def test_a_results_folder_that_cannot_be_written_is_named(predict, images, tmp_path):
-    (tmp_path / "predictions").write_text("a file")
-    launched, _, _ = predict(images / "a.png")
-    assert launched.status == 2
-    assert f"--results_dir {tmp_path / 'predictions'}: cannot be written to" in launched.error
+def test_a_batch_does_not_change_what_an_image_gets(predicted, trained, folder, tmp_path):
+    assert predict(trained, folder / "a", tmp_path, "--batch_size=1", "--top_k=2").status == 0
+    together = {row["file"]: row for row in rows(predicted[1])}
+    for row in rows(tmp_path):
+        for alone, among in zip(row["predictions"], together[row["file"]]["predictions"], strict=True):
+            assert alone["class"] == among["class"]
+            assert alone["probability"] == pytest.approx(among["probability"], abs=2e-6)
+
+
+def test_only_unreadable_files_are_rows_too(trained, folder, tmp_path):
+    result = predict(trained, folder / "notes", tmp_path)
+    assert result.status == 3
+    (row,) = rows(tmp_path)
+    assert set(row) == {"file", "error"}
+    assert (tmp_path / "predictions.csv").read_text().startswith("file,error\n")
+
+
+def test_a_checkpoint_without_names_gives_numbers(trained, folder, tmp_path):
+    for path in [*trained.glob("model.ckpt-5.data*"), *trained.glob("model.ckpt-5.index")]:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    flags = ("--num_classes=3", "--image_size=16")
+    assert predict(tmp_path / "model.ckpt-5", folder / "a" / "03.PNG", tmp_path, *flags).status == 0
+    (row,) = rows(tmp_path)
+    assert [entry["name"] for entry in row["predictions"]] == [str(entry["class"]) for entry in row["predictions"]]
+
+
+def test_names_of_a_file_replace_those_of_the_checkpoint(trained, folder, tmp_path):
+    (tmp_path / "names.txt").write_text("rund\ngerade\neckig\n")
+    result = predict(trained, folder / "a" / "03.PNG", tmp_path, f"--class_names={tmp_path / 'names.txt'}")
+    assert result.status == 0, result.error
+    assert {entry["name"] for entry in rows(tmp_path)[0]["predictions"]} == {"rund", "gerade", "eckig"}
+
+
+def test_without_weights_there_is_no_prediction(folder, tmp_path):
+    result = predict(tmp_path, folder, tmp_path)
+    assert result.status == 1
+    assert f"--model_dir {tmp_path}: holds no checkpoint; --mode predict needs trained weights" in result.error
+
+
+def test_a_signal_keeps_what_was_predicted(trained, folder, tmp_path):
+    genuine = ProgressHook.after_step
+
+    def after_step(self, record):
+        if record.step == 2:
+            send(signal.SIGTERM)()
+        genuine(self, record)
+
+    with mock.patch.object(ProgressHook, "after_step", after_step):
+        result = predict(trained, folder / "a", tmp_path, "--batch_size=1")
+    assert result.status == 75
+    assert len(rows(tmp_path)) == 2
+
+
+def test_weights_that_are_no_numbers_are_an_error_and_no_prediction(trained, folder, tmp_path):
+    with mock.patch("runtime.prediction.load_weights", poison):
+        result = predict(trained, folder / "a", tmp_path)
+    assert result.status == 1
+    assert "the network's probabilities are not finite: the weights are damaged" in result.error
+    assert not (tmp_path / "predictions.json").exists()
+
+
+def poison(session, graph, prefix):
+    """Weights that are all infinite."""
+    for variable in graph.variables:
+        variable.load(np.full(variable.shape, np.inf, np.float32), session)
+
+
+# Files
+
+
+def test_a_folder_is_searched_for_images_of_all_kinds_in_order(tmp_path):
+    names = ["z.jpg", "b/x.JPEG", "b/c/d.webp", "a.tiff", "b/y.gif", "c.bmp"]
+    for name in [*names, "b/readme.md", "no_suffix", "d.txt"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert list_images(str(tmp_path)) == sorted(tmp_path / name for name in names)
+
+
+def test_one_file_is_taken_whatever_its_name(tmp_path):
+    (tmp_path / "photo").touch()
+    assert list_images(str(tmp_path / "photo")) == [tmp_path / "photo"]
+
+
+def test_a_glob_takes_the_files_that_match(tmp_path):
+    for name in ("a1.png", "a2.png", "b1.png", "sub/a3.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert list_images(str(tmp_path / "a*.png")) == [tmp_path / "a1.png", tmp_path / "a2.png"]
+    assert list_images(str(tmp_path / "**" / "a*")) == [
+        tmp_path / "a1.png",
+        tmp_path / "a2.png",
+        tmp_path / "sub" / "a3.png",
+    ]
+    assert list_images(str(tmp_path / "*")) == [tmp_path / name for name in ("a1.png", "a2.png", "b1.png")]
+
+
+def test_a_file_whose_name_looks_like_a_glob_is_that_file(tmp_path):
+    (tmp_path / "photo[1].png").touch()
+    (tmp_path / "photo1.png").touch()
+    assert list_images(str(tmp_path / "photo[1].png")) == [tmp_path / "photo[1].png"]
+
+
+@pytest.mark.parametrize("pattern", ["missing.png", "*.nothing"])
+def test_what_matches_nothing_is_a_sentence(tmp_path, pattern):
+    with pytest.raises(RunError, match=r"--to_predict .*: no such image or folder, and a glob that matches no file"):
+        list_images(str(tmp_path / pattern))
+
+
+def test_a_folder_without_images_is_a_sentence(tmp_path):
+    (tmp_path / "readme.txt").touch()
+    with pytest.raises(RunError, match=rf"--to_predict {tmp_path}: the folder holds no image \(\.bmp "):
+        list_images(str(tmp_path))
