@@ -63,18 +63,26 @@ class BenchmarkLogHook(Hook):
 
 
 class SummaryHook(Hook):
-    """Writes scalars for TensorBoard to the folder's event file."""
+    """Writes scalars for TensorBoard to the folder's event file, each n-th step and at the end of the loop."""
 
     def __init__(self, folder: Path, every: int) -> None:
         self._events = _Events(folder)
         self._every = every
+        self._unwritten: StepRecord | None = None
 
     def after_step(self, record: StepRecord) -> None:
+        self._unwritten = record
         if record.step % self._every == 0:
-            self._events.add(record.step, scalars_of(record))
+            self._write()
 
     def end(self) -> None:
+        self._write()
         self._events.flush()
+
+    def _write(self) -> None:
+        if self._unwritten is not None:
+            self._events.add(self._unwritten.step, scalars_of(self._unwritten))
+            self._unwritten = None
 
     def close(self) -> None:
         self._events.close()
