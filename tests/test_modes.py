@@ -1,5 +1,6 @@
 """Each mode ends as the README says, and leaves behind what it says: in this process and through main.py."""
 
+import json
 import os
 import re
 import signal
@@ -11,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import ROOT
-from tests.runtime.runs import assert_same_checkpoint, network, run, train, write_data
+from tests.runtime.runs import assert_same_checkpoint, network, picture, run, train, write_data
 
 LATENCIES = ("avg", "p50", "p90", "p95", "p99")
 QUALITY = {"top1_accuracy", "top5_accuracy", "loss", "images"}
@@ -269,3 +270,54 @@ def test_the_last_line_of_a_benchmark_of_training_is_its_summary(folder, tmp_pat
     assert done.returncode == 0, done.stderr
     assert re.match(r"DLL .* - \(\) .*train_throughput : ", done.stdout.splitlines()[-1])
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_process_trains_and_evaluates_and_another_names_images_with_its_best_weights(folder, tmp_path):
+    flags = real(folder, tmp_path / "run", "train_and_evaluate", "--num_iter=3", "--seed=3", "--lr_warmup_epochs=0")
+    done = main_py(*flags)
+    assert done.returncode == 0, done.stderr
+    assert re.match(r"DLL .* - \(\) .*top1_accuracy : .*train_throughput : ", done.stdout.splitlines()[-1])
+    assert "Traceback" not in done.stderr
+    (tmp_path / "images").mkdir()
+    for number in range(2):
+        (tmp_path / "images" / f"{number}.png").write_bytes(picture(number))
+    (tmp_path / "images" / "broken.jpg").write_bytes(b"no image")
+    weights, images = f"--model_dir={tmp_path / 'run' / 'best'}", f"--to_predict={tmp_path / 'images'}"
+    named = main_py("--arch=resnet50", "--mode=predict", weights, images, f"--results_dir={tmp_path}")
+    assert named.returncode == 3, named.stderr
+    rows = json.loads((tmp_path / "predictions.json").read_text())
+    assert [(Path(row["file"]).name, "error" in row) for row in rows] == [
+        ("0.png", False),
+        ("1.png", False),
+        ("broken.jpg", True),
+    ]
+    assert (tmp_path / "predictions.csv").read_text().count("\n") == 4
+    assert "broken.jpg  not read: " in named.stdout
+
+
+def tiny_main(*arguments: str | Path) -> list[str]:
+    """The command for tiny networks in a process, which --deterministic needs."""
+    return [sys.executable, "-m", "tests.runtime.tiny_main", *map(str, arguments)]
+
+
+def killed_at(line, command) -> int:
+    """Runs a command until it prints certain words, kills it, and returns its status."""
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        next(text for text in process.stdout if line in text)
+        process.kill()
+        return process.wait(600)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_goes_on_from_its_last_checkpoint_bit_for_bit(folder, tmp_path):
+    more = ("--num_iter=12", "--checkpoint_every=1", "--seed=3", "--deterministic", "--mixup=0.2")
+    whole = real(folder, tmp_path / "whole", "train", *more, "--lr_warmup_epochs=0")
+    killed = real(folder, tmp_path / "killed", "train", *more, "--lr_warmup_epochs=0")
+    subprocess.run(tiny_main(*whole), cwd=ROOT, check=True, capture_output=True, timeout=600)
+    assert killed_at(" - (0, 3) ", tiny_main(*killed)) == -signal.SIGKILL
+    assert killed_at(" - (1, 8) ", tiny_main(*killed)) == -signal.SIGKILL
+    subprocess.run(tiny_main(*killed), cwd=ROOT, check=True, capture_output=True, timeout=600)
+    assert not list((tmp_path / "killed").glob(".*"))
+    for step in range(8, 13):
+        assert_same_checkpoint(tmp_path / "killed" / f"model.ckpt-{step}", tmp_path / "whole" / f"model.ckpt-{step}")

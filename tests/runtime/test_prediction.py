@@ -9,9 +9,11 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from runtime.prediction import list_images
 from tests.runtime.runs import CLASSES, network, picture, run, send
+from tests.utils.input_records import noise
 from utils.errors import RunError
 from utils.hooks.progress import ProgressHook
 
@@ -82,6 +84,19 @@ def test_predictions_are_those_that_the_evaluation_counts(predicted, trained, da
     assert np.mean(right) == evaluated.summary["top1_accuracy"]
 
 
+def test_probabilities_are_those_that_the_loss_is_made_of(trained, folder, data_dir, tmp_path):
+    evaluated = run(*network(data_dir, tmp_path / "evaluation", "evaluate"), f"--model_dir={trained}", "--batch_size=5")
+    predict(trained, folder / "*" / "*.PNG", tmp_path)
+    truths = [
+        entry["probability"]
+        for row in rows(tmp_path)
+        for entry in row["predictions"]
+        if entry["class"] == int(Path(row["file"]).stem) % 3
+    ]
+    assert len(truths) == 10
+    assert -np.log(truths).mean() == pytest.approx(evaluated.summary["loss"], abs=1e-4)
+
+
 def test_the_table_in_csv_holds_the_same(predicted):
     with (predicted[1] / "predictions.csv").open(encoding="utf-8", newline="") as file:
         table = list(csv.DictReader(file))
@@ -110,6 +125,22 @@ def test_one_image_is_enough_and_needs_no_batch_size(trained, folder, tmp_path):
     assert row["file"] == str(folder / "a" / "03.PNG")
     assert len(row["predictions"]) == 3  # top_k is 5, and there are three classes
     assert sum(entry["probability"] for entry in row["predictions"]) == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize(("asked", "got"), [(1, 1), (50, 3)])
+def test_there_are_never_more_ranks_than_classes(trained, folder, tmp_path, asked, got):
+    assert predict(trained, folder / "a" / "03.PNG", tmp_path, f"--top_k={asked}").status == 0
+    assert len(rows(tmp_path)[0]["predictions"]) == got
+
+
+def test_an_image_of_another_kind_is_read_and_a_file_is_tried_whatever_its_name_says(trained, tmp_path):
+    Image.fromarray(noise(9)).convert("CMYK").save(tmp_path / "print.jpg")
+    (tmp_path / "notes.txt").write_text("not an image")
+    result = predict(trained, tmp_path / "[np]*", tmp_path / "results")
+    assert result.status == 3
+    notes, image = rows(tmp_path / "results")
+    assert notes == {"file": str(tmp_path / "notes.txt"), "error": "is not an image of a known kind"}
+    assert len(image["predictions"]) == 3
 
 
 def test_a_batch_does_not_change_what_an_image_gets(predicted, trained, folder, tmp_path):
