@@ -95,6 +95,7 @@ def test_a_bad_record_ends_training_with_file_and_record(data, tmp_path, example
     assert f"{data}/{THIRD}, record 3: {sentence}; 1 bad record, 0 allowed (--max_bad_records)" in result.error
 
 
+@pytest.mark.slow
 def test_as_many_bad_records_as_allowed_are_skipped_counted_and_named(data, tmp_path):
     spoil(data, record_2=record(b"no image"), record_13=record(picture(0), label=9))
     flags = ("--num_iter=2", "--display_every=1", "--num_classes=3")

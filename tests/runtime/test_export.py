@@ -105,13 +105,13 @@ def test_a_model_brings_what_its_weights_mean(exported, trained):
 
 def test_training_exports_its_last_step(data_dir, tmp_path, monkeypatch):
     monkeypatch.setattr("runtime.export.time.time", lambda: 1_800_000_000.5)
-    for number in (1, 2):  # the second one within the same second
-        result = train(data_dir, tmp_path / "run", f"--num_iter={number}", f"--export_dir={tmp_path / 'models'}")
-        assert result.status == 0, result.error
+    (tmp_path / "models" / "1800000000").mkdir(parents=True)  # another export of the same second
+    result = train(data_dir, tmp_path / "run", "--num_iter=1", f"--export_dir={tmp_path / 'models'}")
+    assert result.status == 0, result.error
     assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["1800000000", "1800000001"]
     assert result.summary["export_dir"] == str(tmp_path / "models" / "1800000001")
     found = values(tmp_path / "models" / "1800000001" / "variables" / "variables")
-    stored = values(tmp_path / "run" / "model.ckpt-10")
+    stored = values(tmp_path / "run" / "model.ckpt-5")
     assert {name for name in stored if "Momentum" not in name and name != "global_step"} == set(found)
     assert all(np.array_equal(stored[name], value) for name, value in found.items())
 

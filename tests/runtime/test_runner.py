@@ -202,6 +202,7 @@ def test_a_finished_run_is_evaluated_again_and_changes_nothing(data_dir, tmp_pat
     assert read_metadata(tmp_path / "run" / "model.ckpt-5") == read_metadata(trained / "model.ckpt-5")
 
 
+@pytest.mark.slow
 def test_training_stops_when_patience_is_at_its_end_also_over_several_launches(data_dir, tmp_path):
     flags = ("--num_iter=9", "--eval_every_epochs=1", "--early_stop_patience=2")
     with accuracies(0.5, 0.6, 0.6, 0.1):
@@ -222,6 +223,7 @@ def test_training_stops_when_patience_is_at_its_end_also_over_several_launches(d
     assert steps_in(tmp_path / "best") == [25]
 
 
+@pytest.mark.slow
 def test_a_signal_in_training_leaves_the_evaluation_to_the_next_launch(data_dir, tmp_path):
     flags = ("--num_iter=2", "--eval_every_epochs=1")
     with at_step(5, send(signal.SIGTERM)):
@@ -235,6 +237,7 @@ def test_a_signal_in_training_leaves_the_evaluation_to_the_next_launch(data_dir,
     assert [step for step, _ in evaluations(second)] == [5, 10]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["load", "run"])
 def test_a_signal_in_an_evaluation_has_it_done_again(data_dir, tmp_path, moment):
     genuine = getattr(Evaluation, moment)
@@ -254,6 +257,7 @@ def test_a_signal_in_an_evaluation_has_it_done_again(data_dir, tmp_path, moment)
     assert steps_in(tmp_path / "best") == [5]
 
 
+@pytest.mark.slow
 def test_a_kill_before_the_best_is_noted_loses_neither(data_dir, tmp_path):
     class Killed(BaseException):
         pass

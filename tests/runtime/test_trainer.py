@@ -16,7 +16,6 @@ from tests.runtime.runs import (
     assert_same_checkpoint,
     at_step,
     network,
-    run,
     send,
     tiny_networks,
     train,
@@ -61,6 +60,7 @@ def test_a_run_ended_by_its_limit_and_by_signals_equals_the_uninterrupted_one(da
     assert len({loss for _, loss in whole.losses}) == 8
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_loss_scale_and_the_batches_that_overflowed(data_dir, tmp_path, monkeypatch):
     half = Precision(compute_dtype=tf.float16, dynamic_loss_scale=True)
     monkeypatch.setattr("runtime.setup.choose_precision", lambda *_, **__: half)
@@ -88,6 +88,7 @@ def test_another_batch_size_goes_on_from_the_saved_place_in_the_data(data_dir, t
     assert read_metadata(tmp_path / "model.ckpt-5")["position"] == {"epoch": 1, "example": 5}
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_run(data_dir, tmp_path):
     one, other = (train(data_dir, tmp_path / str(s), "--num_iter=2", *EIGHT_STEPS[1:], seed=s) for s in (3, 4))
     assert one.losses != other.losses
@@ -117,6 +118,7 @@ def test_the_place_in_the_data_advances_by_whole_batches_and_epochs(start, batch
     assert advance(Position(epoch=start[0], example=start[1]), batches, plan) == Position(epoch=end[0], example=end[1])
 
 
+@pytest.mark.slow
 def test_an_extended_run_says_what_becomes_of_its_schedule(data_dir, tmp_path, trained):
     shutil.copytree(trained, tmp_path / "run")
     flags = ("--lr_init=2", "--cosine_lr")
@@ -247,11 +249,3 @@ def test_a_checkpoint_says_what_made_it(data_dir, trained):
     assert {key: metadata[key] for key in expected} == expected
     assert metadata["best"]["step"] == 5
     assert metadata["evaluation"]["images"] == 10
-
-
-def test_a_run_without_a_seed_is_resumed_with_the_one_that_was_drawn(data_dir, tmp_path):
-    first = train(data_dir, tmp_path, *EIGHT_STEPS, "--run_iter=1", seed=None)
-    second = train(data_dir, tmp_path, *EIGHT_STEPS, "--run_iter=1", seed=None)
-    assert first.parameters["seed"] == second.parameters["seed"]
-    third = run(*network(data_dir, tmp_path / "other", "train"), "--batch_size=4", *EIGHT_STEPS, "--run_iter=1")
-    assert third.parameters["seed"] != first.parameters["seed"]

@@ -357,6 +357,7 @@ def assert_a_restart_tidies_up(folder: Path, keep: int):
         assert tf.train.latest_checkpoint(str(folder)) == str(find_checkpoint(folder))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "keep"), [("operations", 1), ("moments", 3)])
 def test_a_kill_at_any_moment_of_saving_loses_nothing(tmp_path, kind, keep):
     command = [sys.executable, "-m", "tests.utils.saving", str(tmp_path), kind, str(keep)]
