@@ -40,6 +40,7 @@ def spoil(data, **examples):
     return [*write_split(data, "train", records, 2)]
 
 
+@pytest.mark.slow
 def test_a_wrong_checksum_ends_training_with_file_and_record(data, tmp_path):
     damage(data / THIRD, 3)
     result = train(data, tmp_path / "run", *FIVE_STEPS)
@@ -49,6 +50,7 @@ def test_a_wrong_checksum_ends_training_with_file_and_record(data, tmp_path):
     assert "Traceback" not in result.error
 
 
+@pytest.mark.slow
 def test_a_wrong_checksum_ends_evaluation_with_file_and_record(data, tmp_path, trained):
     damage(data / "validation-00000-of-00001", 6)
     flags = (f"--model_dir={trained}", "--batch_size=4")
@@ -77,6 +79,7 @@ def test_a_truncated_file_is_found_by_the_manifest(data_dir, tmp_path):
     assert "--data_dir" in result.error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("example", "sentence"),
     [
@@ -112,6 +115,7 @@ def test_as_many_bad_records_as_allowed_are_skipped_counted_and_named(data, tmp_
     assert "2 bad records, 1 allowed (--max_bad_records)" in refused.error
 
 
+@pytest.mark.slow
 def test_what_was_saved_before_a_bad_record_stays(data, tmp_path):
     spoil(data, record_13=record(b"no image"))
     flags = ("--num_iter=1", "--batch_size=1", "--checkpoint_every=1", "--keep_checkpoints=99", "--num_classes=3")
@@ -122,6 +126,7 @@ def test_what_was_saved_before_a_bad_record_stays(data, tmp_path):
     assert steps_in(tmp_path / "run") == [*range(1, len(seen))]
 
 
+@pytest.mark.slow
 def test_bad_records_do_not_count_in_an_evaluation(data, tmp_path, trained):
     records = [record(picture(i, "validation"), label=1 + i % 3) for i in range(10)]
     records[4] = record(b"no image")

@@ -35,6 +35,7 @@ def evaluate(data, weights, results, *more):
     return run(*network(data, results, "evaluate"), f"--model_dir={weights}", *more)
 
 
+@pytest.mark.slow
 def test_each_batch_size_counts_each_image_once_and_agrees(data, weights, tmp_path):
     launches = [evaluate(data, weights, tmp_path, f"--batch_size={size}", "--top_k=2") for size in (1, 7, 64)]
     assert [launch.status for launch in launches] == [0, 0, 0]
@@ -49,6 +50,7 @@ def test_each_batch_size_counts_each_image_once_and_agrees(data, weights, tmp_pa
     assert (summaries[0]["top1_accuracy"] * IMAGES) % 1 == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_a_summary_has_throughput_and_latencies_however_short_it_was(data, weights, tmp_path):
     summary = evaluate(data, weights, tmp_path, "--batch_size=23").summary
     expected = {"eval_throughput", "input_wait_share"} | {
@@ -58,11 +60,13 @@ def test_a_summary_has_throughput_and_latencies_however_short_it_was(data, weigh
     assert all(summary[key] > 0 for key in expected)
 
 
+@pytest.mark.slow
 def test_a_part_can_be_evaluated_by_its_batches(data, weights, tmp_path):
     part = evaluate(data, weights, tmp_path, "--batch_size=5", "--num_iter=2", "--iter_unit=batch")
     assert part.summary["images"] == 10
 
 
+@pytest.mark.slow
 def test_evaluation_leaves_the_checkpoint_as_it_was(data, weights, tmp_path):
     before = values(weights / "model.ckpt-8"), read_metadata(weights / "model.ckpt-8")
     evaluate(data, weights, tmp_path, "--batch_size=4")
@@ -114,6 +118,7 @@ def test_an_evaluation_that_is_stopped_has_no_result(data, tmp_path, stop_after)
         assert evaluation.run([counter], 12, repeat=True) == {}
 
 
+@pytest.mark.slow
 def test_the_checkpoint_of_another_network_is_a_sentence(data, weights, tmp_path):
     bare = tmp_path / "bare"
     shutil.copytree(weights, bare)
@@ -138,6 +143,7 @@ def test_what_is_not_the_networks_is_left_in_the_checkpoint(data, weights, tmp_p
     assert all(np.array_equal(stored[name], value) for name, value in loaded.items())
 
 
+@pytest.mark.slow
 def test_damaged_weights_are_a_sentence(data, weights, tmp_path):
     shutil.copytree(weights, tmp_path / "run")
     path = tmp_path / "run" / "model.ckpt-8.data-00000-of-00001"

@@ -103,6 +103,7 @@ def test_a_model_brings_what_its_weights_mean(exported, trained):
     assert metadata["step"] == read_metadata(trained / "model.ckpt-5")["step"]
 
 
+@pytest.mark.slow
 def test_training_exports_its_last_step(data_dir, tmp_path, monkeypatch):
     monkeypatch.setattr("runtime.export.time.time", lambda: 1_800_000_000.5)
     (tmp_path / "models" / "1800000000").mkdir(parents=True)  # another export of the same second
@@ -129,6 +130,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work_begins(da
     assert result.logged == []
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_is_a_sentence(data_dir, tmp_path, trained, monkeypatch):
     def refuse(session, predict, folder):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -139,6 +141,7 @@ def test_a_disk_that_fills_up_is_a_sentence(data_dir, tmp_path, trained, monkeyp
     assert f"--export_dir {tmp_path}/models: cannot be written to: [Errno 28] No space left on device" in result.error
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_program_is_exported_with_what_the_flags_say(data_dir, tmp_path, trained):
     for path in itertools.chain(trained.glob("model.ckpt-5.data*"), trained.glob("model.ckpt-5.index")):
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -148,6 +151,7 @@ def test_a_checkpoint_of_another_program_is_exported_with_what_the_flags_say(dat
     assert (metadata["image_size"], metadata["num_classes"]) == (SIZE, 3)
 
 
+@pytest.mark.slow
 def test_another_image_size_is_that_of_the_model_and_of_its_metadata(data_dir, tmp_path, trained):
     result = evaluated(data_dir, tmp_path, trained, tmp_path / "models", "--image_size=24")
     assert result.status == 0, result.error

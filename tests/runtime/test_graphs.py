@@ -91,6 +91,7 @@ def test_every_weight_statistic_and_slot_moves_in_one_step(files):
     }
 
 
+@pytest.mark.slow
 def test_the_update_is_momentum_with_the_rate_of_the_step_before_it(files):
     settings = config(schedule="cosine", learning_rate_per_256=6.4, weight_decay=1e-3, momentum=0.9)
     plan = plan_training(settings, files.examples, 1)
@@ -141,6 +142,7 @@ def test_a_static_loss_scale_changes_nothing_but_its_scalar(files, plain):
         np.testing.assert_allclose(scaled[-1].after[name], value, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_dynamic_loss_scale_is_part_of_the_variables_that_are_saved(files):
     graph, (step,) = train(config(), files, 1, Precision(compute_dtype=tf.float32, dynamic_loss_scale=True))
     assert step.fetched["loss_scale"] == 2.0**15
@@ -148,6 +150,7 @@ def test_a_dynamic_loss_scale_is_part_of_the_variables_that_are_saved(files):
     assert step.after["loss_scale_good_steps"] == 1
 
 
+@pytest.mark.slow
 def test_processes_average_gradients_that_are_no_longer_scaled(files, plain):
     class Halving(SerialCommunicator):
         def average(self, pairs):
@@ -160,6 +163,7 @@ def test_processes_average_gradients_that_are_no_longer_scaled(files, plain):
     np.testing.assert_allclose(2 * halved.after[name], whole.after[name], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_each_process_reads_its_own_shard(files, plain):
     class Second(SerialCommunicator):
         rank, size = 1, 2

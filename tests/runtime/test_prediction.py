@@ -84,6 +84,7 @@ def test_predictions_are_those_that_the_evaluation_counts(predicted, trained, da
     assert np.mean(right) == evaluated.summary["top1_accuracy"]
 
 
+@pytest.mark.slow
 def test_probabilities_are_those_that_the_loss_is_made_of(trained, folder, data_dir, tmp_path):
     evaluated = run(*network(data_dir, tmp_path / "evaluation", "evaluate"), f"--model_dir={trained}", "--batch_size=5")
     predict(trained, folder / "*" / "*.PNG", tmp_path)
@@ -127,12 +128,14 @@ def test_one_image_is_enough_and_needs_no_batch_size(trained, folder, tmp_path):
     assert sum(entry["probability"] for entry in row["predictions"]) == pytest.approx(1.0, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("asked", "got"), [(1, 1), (50, 3)])
 def test_there_are_never_more_ranks_than_classes(trained, folder, tmp_path, asked, got):
     assert predict(trained, folder / "a" / "03.PNG", tmp_path, f"--top_k={asked}").status == 0
     assert len(rows(tmp_path)[0]["predictions"]) == got
 
 
+@pytest.mark.slow
 def test_an_image_of_another_kind_is_read_and_a_file_is_tried_whatever_its_name_says(trained, tmp_path):
     Image.fromarray(noise(9)).convert("CMYK").save(tmp_path / "print.jpg")
     (tmp_path / "notes.txt").write_text("not an image")
@@ -143,6 +146,7 @@ def test_an_image_of_another_kind_is_read_and_a_file_is_tried_whatever_its_name_
     assert len(image["predictions"]) == 3
 
 
+@pytest.mark.slow
 def test_a_batch_does_not_change_what_an_image_gets(predicted, trained, folder, tmp_path):
     assert predict(trained, folder / "a", tmp_path, "--batch_size=1", "--top_k=2").status == 0
     together = {row["file"]: row for row in rows(predicted[1])}
@@ -152,6 +156,7 @@ def test_a_batch_does_not_change_what_an_image_gets(predicted, trained, folder, 
             assert alone["probability"] == pytest.approx(among["probability"], abs=2e-6)
 
 
+@pytest.mark.slow
 def test_only_unreadable_files_are_rows_too(trained, folder, tmp_path):
     result = predict(trained, folder / "notes", tmp_path)
     assert result.status == 3
@@ -160,6 +165,7 @@ def test_only_unreadable_files_are_rows_too(trained, folder, tmp_path):
     assert (tmp_path / "predictions.csv").read_text().startswith("file,error\n")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_without_names_gives_numbers(trained, folder, tmp_path):
     for path in [*trained.glob("model.ckpt-5.data*"), *trained.glob("model.ckpt-5.index")]:
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -169,6 +175,7 @@ def test_a_checkpoint_without_names_gives_numbers(trained, folder, tmp_path):
     assert [entry["name"] for entry in row["predictions"]] == [str(entry["class"]) for entry in row["predictions"]]
 
 
+@pytest.mark.slow
 def test_names_of_a_file_replace_those_of_the_checkpoint(trained, folder, tmp_path):
     (tmp_path / "names.txt").write_text("rund\ngerade\neckig\n")
     result = predict(trained, folder / "a" / "03.PNG", tmp_path, f"--class_names={tmp_path / 'names.txt'}")
@@ -182,6 +189,7 @@ def test_without_weights_there_is_no_prediction(folder, tmp_path):
     assert f"--model_dir {tmp_path}: holds no checkpoint; --mode predict needs trained weights" in result.error
 
 
+@pytest.mark.slow
 def test_a_signal_keeps_what_was_predicted(trained, folder, tmp_path):
     genuine = ProgressHook.after_step
 
@@ -196,6 +204,7 @@ def test_a_signal_keeps_what_was_predicted(trained, folder, tmp_path):
     assert len(rows(tmp_path)) == 2
 
 
+@pytest.mark.slow
 def test_weights_that_are_no_numbers_are_an_error_and_no_prediction(trained, folder, tmp_path):
     with mock.patch("runtime.prediction.load_weights", poison):
         result = predict(trained, folder / "a", tmp_path)

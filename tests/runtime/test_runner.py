@@ -64,6 +64,7 @@ def test_a_run_leaves_its_last_checkpoints_its_log_and_its_curves(data_dir, tmp_
     assert set(result.logged[1]["data"]) == {"cross_entropy", "l2_loss", "total_loss", "learning_rate"}
 
 
+@pytest.mark.slow
 def test_a_log_begins_with_units_and_parameters_and_ends_with_the_summary_and_grows(data_dir, tmp_path):
     first = train(data_dir, tmp_path, "--num_iter=3", "--run_iter=1")
     second = train(data_dir, tmp_path, "--num_iter=3", "--run_iter=1")
@@ -79,6 +80,7 @@ def test_a_log_begins_with_units_and_parameters_and_ends_with_the_summary_and_gr
     assert all(line.startswith("DLLL {") and json.loads(line[5:]) for line in lines)
 
 
+@pytest.mark.slow
 def test_a_launch_with_few_steps_left_still_measures_them(data_dir, tmp_path):
     train(data_dir, tmp_path, "--num_iter=500", "--iter_unit=batch", "--run_iter=1")
     with mock.patch("runtime.plan.TrainingPlan.last_step", lambda self, config, start: start + 2):
@@ -108,6 +110,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_is_not_saved(data_dir, tmp_pa
         assert all(np.isfinite(value).all() for value in values(tmp_path / f"model.ckpt-{saved}").values())
 
 
+@pytest.mark.slow
 def test_a_scalar_that_is_no_number_is_named(data_dir, tmp_path):
     def poison(task, endpoints, targets, mask):
         return {"cross_entropy": 0.0 * endpoints["logits"][0, 0] + math.nan}
@@ -149,6 +152,7 @@ def test_results_that_cannot_be_written_are_refused(data_dir, tmp_path):
     assert f"{tmp_path}/file/run: cannot be written to: Not a directory" in result.error
 
 
+@pytest.mark.slow
 def test_checkpoints_and_results_may_lie_apart(data_dir, tmp_path):
     result = train(data_dir, tmp_path / "results", f"--model_dir={tmp_path / 'model'}", "--num_iter=1")
     assert result.status == 0
@@ -184,6 +188,7 @@ def test_each_nth_epoch_and_the_end_are_evaluated_and_the_best_is_kept(data_dir,
     assert list((tmp_path / "eval").glob("events.out.tfevents.*"))
 
 
+@pytest.mark.slow
 def test_without_a_period_only_the_end_is_evaluated(data_dir, tmp_path):
     with accuracies(0.3):
         result = fit(data_dir, tmp_path, "--num_iter=2", "--checkpoint_every=4")
@@ -191,6 +196,7 @@ def test_without_a_period_only_the_end_is_evaluated(data_dir, tmp_path):
     assert steps_in(tmp_path / "best") == [10]
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_evaluated_again_and_changes_nothing(data_dir, tmp_path, trained):
     shutil.copytree(trained, tmp_path / "run")
     again = fit(data_dir, tmp_path / "run", "--num_iter=1", "--lr_init=2")
@@ -337,6 +343,7 @@ def test_a_benchmark_of_inference_may_use_random_weights_and_says_so(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["log.json"]
 
 
+@pytest.mark.slow
 def test_a_benchmark_of_inference_measures_a_checkpoint_on_data_again_and_again(data_dir, tmp_path, trained):
     result = run(*network(data_dir, tmp_path, "inference_benchmark"), f"--model_dir={trained}", *BENCHMARK)
     assert result.status == 0, result.error

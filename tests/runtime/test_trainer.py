@@ -77,6 +77,7 @@ def test_a_resumed_run_keeps_its_loss_scale_and_the_batches_that_overflowed(data
     assert values(tmp_path / "whole" / "model.ckpt-8")["loss_scale"] < 2.0**19
 
 
+@pytest.mark.slow
 def test_another_batch_size_goes_on_from_the_saved_place_in_the_data(data_dir, tmp_path):
     with at_step(-1, lambda: None) as seen:
         train(data_dir, tmp_path, *EIGHT_STEPS, "--run_iter=3")
@@ -163,6 +164,7 @@ def test_a_warm_start_takes_all_weights_and_statistics_and_nothing_else(data_dir
     assert stored["resnet50/conv2d/BatchNorm/moving_mean"].any()
 
 
+@pytest.mark.slow
 def test_a_run_that_was_begun_is_continued_whatever_it_was_warm_started_from(data_dir, tmp_path, trained):
     shutil.copytree(trained, tmp_path / "run")
     found = begin(data_dir, tmp_path / "run", f"--finetune_checkpoint={trained}")
@@ -170,6 +172,7 @@ def test_a_run_that_was_begun_is_continued_whatever_it_was_warm_started_from(dat
         np.testing.assert_array_equal(found[name], value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
@@ -182,6 +185,7 @@ def test_a_warm_start_from_another_network_is_a_sentence(data_dir, tmp_path, tra
         begin(data_dir, tmp_path, f"--finetune_checkpoint={trained / 'model.ckpt-5'}", *flags)
 
 
+@pytest.mark.slow
 def test_a_warm_start_from_nothing_is_a_sentence(data_dir, tmp_path):
     with pytest.raises(RunError, match=r"--finetune_checkpoint .*/none: holds no checkpoint"):
         begin(data_dir, tmp_path / "run", f"--finetune_checkpoint={tmp_path / 'none'}")
@@ -195,6 +199,7 @@ def copy_without_metadata(trained, folder):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
@@ -207,6 +212,7 @@ def test_continuing_another_network_is_a_sentence(data_dir, tmp_path, trained, f
         begin(data_dir, copy_without_metadata(trained, tmp_path / "run"), *flags)
 
 
+@pytest.mark.slow
 def test_weights_that_are_no_numbers_are_not_saved(data_dir, tmp_path):
     with trainer(data_dir, tmp_path) as begun:
         (bias,) = (v for v in begun.graph.variables if v.op.name == "resnet50/output/dense/bias")
@@ -217,6 +223,7 @@ def test_weights_that_are_no_numbers_are_not_saved(data_dir, tmp_path):
     assert steps_in(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_step_is_saved_once(data_dir, tmp_path):
     with trainer(data_dir, tmp_path) as begun, mock.patch.object(CheckpointDir, "save", autospec=True) as write:
         for step in (3, 3, 4):
@@ -224,6 +231,7 @@ def test_a_step_is_saved_once(data_dir, tmp_path):
     assert [call.args[3] for call in write.call_args_list] == [3, 4]
 
 
+@pytest.mark.slow
 def test_a_run_that_saves_nothing_cannot_save(data_dir, tmp_path):
     with trainer(data_dir, tmp_path, save=False) as begun, pytest.raises(ValueError, match="saves nothing"):
         begun.save(1)

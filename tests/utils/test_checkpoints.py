@@ -299,6 +299,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoints_whole(save, weights, tmp_pat
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.slow
 def test_a_file_that_the_system_refuses_to_grow_is_a_sentence(tmp_path):
     """The same from below: TensorFlow's own writes fail, in a process of its own since limits cannot be raised."""
     saved = subprocess.run(
