@@ -75,7 +75,7 @@ class Runner:
         with self._trainer() as trainer:
             plan = trainer.plan
             last = plan.last_step(self._config, trainer.step)
-            measurement = self._measurement(plan.global_batch, measured_warmup(self._config, last - trainer.step))
+            measurement = MeasurementHook(plan.global_batch, measured_warmup(self._config, last - trainer.step))
             for _ in self._stretches(trainer, last, plan.total_steps, measurement):
                 pass
             exported = {} if self._preemption.wants_stop else self._export(self._checkpoints.prefix(trainer.step))
@@ -90,7 +90,7 @@ class Runner:
             if self._best(trainer).exhausted(run.early_stop_patience):
                 _log.warning("step %d: training was stopped early; --early_stop_patience continues it", trainer.step)
                 last = trainer.step
-            measurement = self._measurement(plan.global_batch, measured_warmup(self._config, last - trainer.step))
+            measurement = MeasurementHook(plan.global_batch, measured_warmup(self._config, last - trainer.step))
             stretch = run.eval_every_epochs * plan.steps_per_epoch or plan.total_steps
             metrics: dict[str, float] = {}
             for step in self._stretches(trainer, last, stretch, measurement):
@@ -139,7 +139,7 @@ class Runner:
             plan = trainer.plan
             last = plan.last_step(self._config, trainer.step)
             warmup = measured_warmup(self._config, last - trainer.step)
-            measurement = self._measurement(plan.global_batch, warmup)
+            measurement = MeasurementHook(plan.global_batch, warmup)
             logs = self._benchmark_log(plan.global_batch, warmup)
             trainer.run(last, [NanGuard(), *self._watchers("train", measurement, "total_loss"), logs])
         self._logger.log(SUMMARY, {**self._facts(), **measurement.result("train")})
@@ -201,7 +201,7 @@ class Runner:
         limited = run.mode == "inference_benchmark" or (run.mode == "evaluate" and run.duration.unit == "batch")
         batches = run.duration.to_steps(whole) if limited else whole
         warmup = measured_warmup(self._config, batches)
-        measurement = self._measurement(batch, warmup)
+        measurement = MeasurementHook(batch, warmup)
         watchers = self._watchers("validation", measurement)
         if run.mode in ("evaluate", "inference_benchmark"):
             watchers.append(self._benchmark_log(batch, warmup))
@@ -212,7 +212,8 @@ class Runner:
         if self._preemption.wants_stop:
             return
         if self._config.run.mode == "evaluate":
-            write_event(self._folder_of(prefix) / "eval", int(self._setup.metadata.get("step", 0)), result)
+            folder = prefix.parent if prefix else self._folder
+            write_event(folder / "eval", int(self._setup.metadata.get("step", 0)), result)
         exported = self._export(prefix) if prefix else {}
         weights = {"weights": str(prefix) if prefix else "random"}
         self._logger.log(SUMMARY, {**exported, **self._facts(), **weights, **result})
@@ -230,9 +231,6 @@ class Runner:
         """What a result must be read with."""
         return {"precision": self._setup.precision.name}
 
-    def _measurement(self, batch: int, warmup: int) -> MeasurementHook:
-        return MeasurementHook(batch, warmup)
-
     def _benchmark_log(self, batch: int, warmup: int) -> BenchmarkLogHook:
         return BenchmarkLogHook(
             self._logger, every=self._config.run.display_every, batch_size=batch, warmup_batches=warmup
@@ -246,10 +244,6 @@ class Runner:
         if self._setup.checkpoint is None:
             raise RunError(f"--model_dir {self._folder}: holds no checkpoint")
         return self._setup.checkpoint
-
-    @staticmethod
-    def _folder_of(prefix: Path | None) -> Path:
-        return prefix.parent if prefix else Path()
 
     def _say_plan(self, trainer: Trainer, last: int) -> None:
         plan, step = trainer.plan, trainer.step

@@ -192,7 +192,7 @@ def test_a_disk_that_is_full_while_saving_leaves_the_earlier_checkpoints(sound, 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("utils.checkpoints._flush", full)
+    monkeypatch.setattr("utils.checkpoints.flush_to_disk", full)
     result = train_on(sound / "data", trained, "--num_iter=2")
     assert_ends(result, FAILED, "step 10", str(trained), "--model_dir", "No space left on device", "are whole")
     monkeypatch.undo()

@@ -14,8 +14,9 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.tmp")
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def flush_to_disk(path: Path) -> None:
+    """Waits until a file, or a folder's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -38,7 +39,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     except BaseException:  # also KeyboardInterrupt: half a file is of no use to anyone
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    flush_to_disk(path.parent)
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -8,7 +8,6 @@ the ``checkpoint`` state file name it. A kill at any moment leaves the older one
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from utils.atomic_file import temporary_name, write_atomically
+from utils.atomic_file import flush_to_disk, temporary_name, write_atomically
 from utils.errors import RunError, UsageError, reason
 
 tf1 = tf.compat.v1
@@ -230,11 +229,11 @@ def _clear(folder: Path) -> None:
 
 def _move_into_place(staging: Path, folder: Path, step: int) -> Path:
     for suffix in _SUFFIXES:
-        _flush(staging / f"{PREFIX}-{step}{suffix}")
+        flush_to_disk(staging / f"{PREFIX}-{step}{suffix}")
     for suffix in _SUFFIXES:
         name = f"{PREFIX}-{step}{suffix}"
         (staging / name).replace(folder / name)
-    _flush(folder)
+    flush_to_disk(folder)
     shutil.rmtree(staging)
     return folder / f"{PREFIX}-{step}"
 
@@ -250,15 +249,6 @@ def _link_or_copy(source: Path, target: Path) -> None:
         target.hardlink_to(source)
     except OSError:  # file systems without hard links
         shutil.copyfile(source, target)
-
-
-def _flush(path: Path) -> None:
-    """Waits until a file, or a folder's list of names, is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _as_json(metadata: Mapping[str, Any]) -> bytes:

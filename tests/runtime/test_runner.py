@@ -123,14 +123,14 @@ def test_a_scalar_that_is_no_number_is_named(data_dir, tmp_path):
 
 
 def test_a_disk_that_fills_up_ends_the_run_with_the_earlier_checkpoints_whole(data_dir, tmp_path, monkeypatch):
-    genuine = checkpoints._flush
+    genuine = checkpoints.flush_to_disk
 
     def flush(path):
         if "model.ckpt-3" in path.name:
             raise OSError(errno.ENOSPC, "No space left on device")
         genuine(path)
 
-    monkeypatch.setattr(checkpoints, "_flush", flush)
+    monkeypatch.setattr(checkpoints, "flush_to_disk", flush)
     flags = ("--num_iter=1", "--checkpoint_every=1", "--display_every=1")
     result = train(data_dir, tmp_path, *flags)
     assert result.status == 1

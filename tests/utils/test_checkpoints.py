@@ -267,12 +267,12 @@ def test_preparing_leaves_another_programs_checkpoints_alone(weights, tmp_path):
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-@pytest.mark.parametrize("place", ["utils.checkpoints._flush", "utils.checkpoints.Path.replace"])
+@pytest.mark.parametrize("place", ["utils.checkpoints.flush_to_disk", "utils.checkpoints.Path.replace"])
 @pytest.mark.parametrize("call", [1, 2, 3])
 def test_a_full_disk_leaves_the_earlier_checkpoints_whole(save, weights, tmp_path, monkeypatch, place, call):
     directory = save(1, 2)
     calls = 0
-    module, name = (checkpoints, "_flush") if place.endswith("_flush") else (Path, "replace")
+    module, name = (checkpoints, "flush_to_disk") if place.endswith("flush_to_disk") else (Path, "replace")
     genuine = getattr(module, name)
 
     def fill_up(*arguments):
