@@ -8,6 +8,7 @@ import sys
 from runtime.environment import environment_for
 from utils.cmdline_helper import parse
 from utils.errors import EXIT_USAGE, UsageError
+from utils.hooks.preemption import PreemptionHook
 
 
 def main(arguments: list[str]) -> int:
@@ -18,9 +19,10 @@ def main(arguments: list[str]) -> int:
         print(f"main.py: error: {error}", file=sys.stderr)
         return EXIT_USAGE
     os.environ.update(environment_for(command.config, os.environ))
-    from runtime.launch import launch  # imports TensorFlow, which reads the environment once
+    with PreemptionHook() as preemption:
+        from runtime.launch import launch  # imports TensorFlow, which reads the environment once
 
-    return launch(command)
+        return launch(command, preemption)
 
 
 if __name__ == "__main__":

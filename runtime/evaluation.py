@@ -12,10 +12,8 @@ import tensorflow as tf
 from runtime.graphs import build_eval_graph
 from runtime.loop import run_loop
 from runtime.task import Evaluator, Setup
-from runtime.trainer import foreign_checkpoint
 from utils.batching import STATUS_OK, Position, Shard
 from utils.checkpoints import match_variables, restore
-from utils.errors import RunError
 from utils.hooks.hook import Hook, StepRecord
 
 tf1 = tf.compat.v1
@@ -87,10 +85,5 @@ def load_weights(session: Any, graph: Any, prefix: Path) -> None:
     Raises:
         RunError: The checkpoint is damaged, or lacks one of them, or has another shape.
     """
-    found = match_variables(prefix, graph.variables)
-    if found.reshaped:
-        name, stored, wanted = found.reshaped[0]
-        raise RunError(f"{prefix}: {name} has shape {list(stored)}, not {list(wanted)} (--num_classes, --arch)")
-    if found.missing:
-        raise RunError(foreign_checkpoint(prefix, found.missing[0], found.unused))
+    match_variables(prefix, graph.variables).require({v.op.name for v in graph.variables})
     restore(session, graph.saver, prefix)

@@ -13,6 +13,7 @@ from runtime.setup import set_up
 from utils.cmdline_helper import Command, to_flags
 from utils.dllogger_utils import PARAMETER, open_log
 from utils.errors import EXIT_FAILED, EXIT_USAGE, RunError, UsageError
+from utils.hooks.preemption import PreemptionHook
 from utils.hooks.progress import console
 from utils.hvd_utils import communicator
 from utils.versions import versions
@@ -20,8 +21,8 @@ from utils.versions import versions
 _log = logging.getLogger("main")
 
 
-def launch(command: Command) -> int:
-    """Runs the command; returns the exit status, after a sentence on standard error where it is not 0."""
+def launch(command: Command, preemption: PreemptionHook) -> int:
+    """Runs the command, to its end or until a signal; returns the exit status, after a sentence where it is not 0."""
     config = command.config
     logging.basicConfig(
         level=config.run.log_level.upper(), stream=console(sys.stderr), format="%(levelname)s: %(message)s", force=True
@@ -30,7 +31,7 @@ def launch(command: Command) -> int:
     for note in command.notes:
         _log.warning("%s", note)
     try:
-        return _launch(command)
+        return _launch(command, preemption)
     except UsageError as error:
         _log.critical("%s", error)
         return EXIT_USAGE
@@ -42,7 +43,7 @@ def launch(command: Command) -> int:
         return EXIT_FAILED
 
 
-def _launch(command: Command) -> int:
+def _launch(command: Command, preemption: PreemptionHook) -> int:
     run = command.config.run
     processes = communicator(os.environ)
     log_path = Path(run.results_dir) / run.log_filename if processes.rank == 0 else None
@@ -50,4 +51,4 @@ def _launch(command: Command) -> int:
         setup = set_up(command.config, processes)
         facts = {"precision": setup.precision.name, **versions()}
         logger.log(PARAMETER, {**to_flags(setup.config), **facts, "seed": setup.seed})
-        return Runner(setup, processes, logger).run()
+        return Runner(setup, processes, logger, preemption).run()

@@ -37,12 +37,11 @@ READ_AHEAD = 64
 UNDECODABLE = "the image does not decode"
 
 
-def predict_files(setup: Setup, checkpoint: Path, stop: Hook) -> int:
+def predict_files(setup: Setup, stop: Hook) -> int:
     """Classifies what ``--to_predict`` names and writes the results to ``--results_dir``.
 
     Args:
-        setup: Network, classes, flags.
-        checkpoint: Prefix of the weights.
+        setup: Network, classes, weights, flags.
         stop: Ends the loop early where it wants to.
 
     Returns:
@@ -57,7 +56,7 @@ def predict_files(setup: Setup, checkpoint: Path, stop: Hook) -> int:
     predict = build_predict_graph(setup.task, graph, data.batch.images, data)
     rows = _RowsHook(files, reader, setup.config.model.class_names, min(run.top_k, setup.task.num_classes))
     with tf1.Session(graph=graph, config=setup.session_config) as session:
-        load_weights(session, predict, checkpoint)
+        load_weights(session, predict, setup.required_checkpoint)
         session.run(data.initializer)
         run_loop(session, predict, [rows, ProgressHook("predict"), stop], start=0, last=None)
     _write(Path(run.results_dir), rows.rows)

@@ -18,7 +18,7 @@ from runtime.task import Setup
 from runtime.trainer import Trainer
 from utils.checkpoints import CheckpointDir
 from utils.dllogger_utils import SUMMARY, Logger
-from utils.errors import EXIT_DONE, EXIT_PREEMPTED, RunError
+from utils.errors import EXIT_DONE, EXIT_PREEMPTED
 from utils.hooks.bad_records import BadRecordHook
 from utils.hooks.checkpoint import CheckpointHook
 from utils.hooks.hook import Hook
@@ -40,16 +40,17 @@ class Runner:
         setup: What is run.
         communicator: The processes that share the run.
         logger: The log.
+        preemption: Knows whether a signal asked the launch to stop.
     """
 
-    def __init__(self, setup: Setup, communicator: Communicator, logger: Logger) -> None:
+    def __init__(self, setup: Setup, communicator: Communicator, logger: Logger, preemption: PreemptionHook) -> None:
         self._setup = setup
         self._config = setup.config
         self._communicator = communicator
         self._logger = logger
         self._folder = Path(self._config.run.checkpoint_dir)
         self._checkpoints = CheckpointDir(self._folder, self._config.run.keep_checkpoints)
-        self._preemption = PreemptionHook()
+        self._preemption = preemption
         if self._config.run.is_training and not self._config.run.is_benchmark:
             self._checkpoints.prepare()
         if self._config.run.export_dir:
@@ -62,7 +63,7 @@ class Runner:
             UsageError: Something that was asked for cannot be done.
             RunError: It failed on the way.
         """
-        with self._preemption, readable_data_errors(self._setup.splits):
+        with readable_data_errors(self._setup.splits):
             mode = getattr(self, self._config.run.mode)
             status: int = mode()
         if self._preemption.received:
@@ -108,7 +109,7 @@ class Runner:
 
     def evaluate(self) -> int:
         """Evaluates a checkpoint on the whole validation split, or on its first batches."""
-        prefix = self._required_checkpoint()
+        prefix = self._setup.required_checkpoint
         with contextlib.closing(Evaluation(self._setup)) as evaluation:
             evaluation.load(prefix)
             result = self._evaluate(evaluation)
@@ -131,7 +132,7 @@ class Runner:
 
     def predict(self) -> int:
         """Classifies image files."""
-        return predict_files(self._setup, self._required_checkpoint(), self._preemption)
+        return predict_files(self._setup, self._preemption)
 
     def training_benchmark(self) -> int:
         """Measures training, on the data or on synthetic batches; saves nothing."""
@@ -239,11 +240,6 @@ class Runner:
     @staticmethod
     def _best(trainer: Trainer) -> Best:
         return Best.from_json(trainer.state.get("best"))
-
-    def _required_checkpoint(self) -> Path:
-        if self._setup.checkpoint is None:
-            raise RunError(f"--model_dir {self._folder}: holds no checkpoint")
-        return self._setup.checkpoint
 
     def _say_plan(self, trainer: Trainer, last: int) -> None:
         plan, step = trainer.plan, trainer.step

@@ -105,6 +105,13 @@ class Setup:
     checkpoint: Path | None
     metadata: Mapping[str, Any]
 
+    @property
+    def required_checkpoint(self) -> Path:
+        """The checkpoint, in the modes that ``runtime.setup`` lets begin with one only."""
+        if self.checkpoint is None:
+            raise ValueError("this mode begins without a checkpoint")
+        return self.checkpoint
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainGraph:

@@ -110,10 +110,7 @@ class Trainer:
 
     def _resume(self, prefix: Path) -> None:
         found = match_variables(prefix, self.graph.variables)
-        _require_same_shapes(prefix, found.reshaped)
-        needed = [name for name in found.missing if "/Momentum" not in name and not name.startswith("loss_scale")]
-        if needed:
-            raise RunError(foreign_checkpoint(prefix, needed[0], found.unused))
+        found.require({v.op.name for v in self.graph.variables if _is_weight(v.op.name)} | {"global_step"})
         wanted = [v for v in self.graph.variables if v.op.name in set(found.loaded)]
         with self.graph.graph.as_default():
             restore(self._session, tf1.train.Saver(wanted), prefix)
@@ -139,9 +136,7 @@ class Trainer:
             raise RunError(f"--finetune_checkpoint {path}: holds no checkpoint")
         model_variables = [v for v in self.graph.variables if _is_weight(v.op.name)]
         found = match_variables(prefix, model_variables)
-        _require_same_shapes(prefix, found.reshaped)
-        if not found.loaded:
-            raise RunError(foreign_checkpoint(prefix, found.missing[0], found.unused))
+        found.require(() if found.loaded else found.missing)
         names = set(found.loaded)
         with self.graph.graph.as_default():
             restore(self._session, tf1.train.Saver([v for v in model_variables if v.op.name in names]), prefix)
@@ -176,19 +171,3 @@ def _start_position(setup: Setup, plan: TrainingPlan) -> Position:
 
 def _is_weight(name: str) -> bool:
     return not (name.endswith("/Momentum") or name == "global_step" or name.startswith("loss_scale"))
-
-
-def _require_same_shapes(prefix: Path, reshaped: Sequence[tuple[str, tuple[int, ...], tuple[int, ...]]]) -> None:
-    if reshaped:
-        name, stored, wanted = reshaped[0]
-        raise RunError(
-            f"{prefix}: {name} has shape {list(stored)}, the network that was asked for has {list(wanted)}; "
-            "--num_classes and --arch must be the checkpoint's"
-        )
-
-
-def foreign_checkpoint(prefix: Path, missing: str, unused: Sequence[str]) -> str:
-    """The sentence for a checkpoint that lacks a variable of the network."""
-    roots = sorted({name.split("/")[0] for name in unused if "/" in name})
-    holds = f"it holds variables of {', '.join(roots[:3])}" if roots else "it holds nothing else"
-    return f"{prefix}: has no variable {missing}; {holds} (--arch, --model_dir)"

@@ -17,7 +17,7 @@ PACKAGES = {"runtime": 3, "model": 3, "utils": 2}
 ALSO_WITHOUT_TENSORFLOW = {
     "utils.config",
     "utils.cmdline_helper",
-    "utils.recipes",
+    "utils.flags.recipes",
     "utils.resolve",
     "utils.dllogger_utils",
     "utils.manifest",
@@ -35,7 +35,7 @@ LIBRARIES = {
     "runtime": {"numpy", "tensorflow"},
     "utils": {"numpy", "tensorflow", "PIL", "tqdm"},
 }
-OPTIONAL = {"utils.imagenet_archives": {"scipy"}}  # asked for by name where one file needs it
+OPTIONAL = {"utils.conversion.imagenet_archives": {"scipy"}}  # asked for by name where one file needs it
 PROMISE = re.compile(r"\(no TF\)|[Ii]mports no TensorFlow|no TensorFlow\.")  # in a module's docstring
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,10 @@ _STAGING = ".saving-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Restored:
-    """What of a checkpoint went into a graph: names of variables."""
+class VariableMatch:
+    """A checkpoint's variables beside a graph's, by name; ``reshaped`` with the stored and the wanted shape."""
 
+    prefix: Path
     loaded: tuple[str, ...]
     missing: tuple[str, ...]
     unused: tuple[str, ...]
@@ -44,6 +45,24 @@ class Restored:
             f"{len(self.loaded)} variables loaded, {len(self.missing)} not in the checkpoint, "
             f"{len(self.unused)} of the checkpoint not used"
         )
+
+    def require(self, names: Collection[str]) -> None:
+        """Makes sure that these are in the checkpoint, and that what is has the network's shape.
+
+        Raises:
+            RunError: They are not: the weights are another network's.
+        """
+        if self.reshaped:
+            name, stored, wanted = self.reshaped[0]
+            raise RunError(
+                f"{self.prefix}: {name} has shape {list(stored)}, the network that was asked for has {list(wanted)} "
+                "(--num_classes, --arch)"
+            )
+        lacking = [name for name in self.missing if name in names]
+        if lacking:
+            roots = sorted({name.split("/")[0] for name in self.unused if "/" in name})
+            holds = f"it holds variables of {', '.join(roots[:3])}" if roots else "it holds nothing else"
+            raise RunError(f"{self.prefix}: has no variable {lacking[0]}; {holds} (--arch, --model_dir)")
 
 
 class CheckpointDir:
@@ -168,7 +187,7 @@ def read_metadata(prefix: Path) -> dict[str, Any] | None:
     return metadata
 
 
-def match_variables(prefix: Path, variables: Sequence[Any]) -> Restored:
+def match_variables(prefix: Path, variables: Sequence[Any]) -> VariableMatch:
     """Compares a checkpoint's names and shapes with a graph's variables, loading nothing.
 
     Raises:
@@ -180,7 +199,8 @@ def match_variables(prefix: Path, variables: Sequence[Any]) -> Restored:
         raise RunError(f"{prefix}: cannot be read as a checkpoint: {reason(error)} (--model_dir)") from error
     shapes = {v.op.name: tuple(v.shape.as_list()) for v in variables}
     found = {name: tuple(stored[name]) for name in shapes if name in stored}
-    return Restored(
+    return VariableMatch(
+        prefix=prefix,
         loaded=tuple(name for name in found if found[name] == shapes[name]),
         missing=tuple(name for name in shapes if name not in stored),
         unused=tuple(name for name in stored if name not in shapes),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from unicodedata import normalize
 
-from utils.dataset_sources import plural
+from utils.conversion.sources import plural
 from utils.errors import UsageError
 
 

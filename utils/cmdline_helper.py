@@ -1,9 +1,9 @@
 """The command line of ``main.py``: arguments and environment to a typed config, and the config back to flags.
 
-The familiar flags keep their names, defaults and meaning; ``utils/flag_table.py`` lists them. Any prefix that fits one
+The familiar flags keep their names, defaults and meaning; ``utils/flags/table.py`` lists them. Any prefix that fits one
 flag stands for it, and a prefix that fits one of the familiar flags stands for that one whatever newer flags it fits
-too. ``@file`` reads flags from a recipe (``utils/recipes.py``); some environment variables mean a flag
-(``utils/environment_flags.py``). Every flag acts, is said to have no effect, or is refused. Imports no TensorFlow.
+too. ``@file`` reads flags from a recipe (``utils/flags/recipes.py``); some environment variables mean a flag
+(``utils/flags/variables.py``). Every flag acts, is said to have no effect, or is refused. Imports no TensorFlow.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from utils import environment_flags, recipes
 from utils.config import (
     BENCHMARK_MODES,
     DataConfig,
@@ -28,9 +27,10 @@ from utils.config import (
     require,
 )
 from utils.errors import UsageError
-from utils.flag_help import HELP
-from utils.flag_table import BY_NAME, FLAGS, GROUPS, NOT_YET, STATIC_LOSS_SCALE, Flag
-from utils.flag_words import complete, read_value, with_origin
+from utils.flags import recipes, variables
+from utils.flags.help import HELP
+from utils.flags.table import BY_NAME, FLAGS, GROUPS, NOT_YET, STATIC_LOSS_SCALE, Flag
+from utils.flags.words import complete, read_value, with_origin
 
 _DESCRIPTION = "Train, evaluate, run and time residual networks that classify images."
 _EPILOG = (
@@ -119,7 +119,7 @@ def _command(given: dict[str, Any], environ: Mapping[str, str]) -> Command:
     mode = given.get("mode", RunConfig().mode)
     _settle_image_size(given)
     scaled_by = _settle_static_loss_scale(given)
-    asked = environment_flags.combine(
+    asked = variables.combine(
         amp=given.get("amp", False),
         xla=given.get("xla", False),
         no_tf32=given.get("no_tf32", False),

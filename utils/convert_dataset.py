@@ -60,8 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     values = vars(make_parser().parse_args(arguments))
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    from utils.conversion import convert  # after parsing, so that --help need not load NumPy and Pillow
-    from utils.conversion_plan import ConvertOptions
+    from utils.conversion.plan import ConvertOptions
+    from utils.conversion.run import convert  # after parsing, so that --help need not load NumPy and Pillow
 
     if values["workers"] is None:
         values["workers"] = len(os.sched_getaffinity(0))

@@ -22,6 +22,7 @@ from utils.cmdline_helper import parse
 from utils.dllogger_utils import read_log
 from utils.hooks.hook import StepRecord
 from utils.hooks.nan_guard import NanGuard
+from utils.hooks.preemption import PreemptionHook
 from utils.manifest import Manifest, ShardFile, Split, write_manifest
 
 _SIZES = {"blocks": (1,), "widths": (4,), "expansion": 2, "stem_width": 4}
@@ -76,8 +77,14 @@ def run(*arguments: str | Path) -> Run:
     path = Path(command.config.run.results_dir) / command.config.run.log_filename
     before = len(read_log(path)) if path.is_file() else 0
     output, error = io.StringIO(), io.StringIO()
-    with tiny_networks(), _root_logger(), contextlib.redirect_stdout(output), contextlib.redirect_stderr(error):
-        status = launch(command)
+    with (
+        tiny_networks(),
+        _root_logger(),
+        PreemptionHook() as preemption,
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(error),
+    ):
+        status = launch(command, preemption)
     log = read_log(path)[before:] if path.is_file() else []
     return Run(status, log, output.getvalue(), error.getvalue())
 

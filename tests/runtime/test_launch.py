@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 
 import pytest
 
@@ -9,7 +10,7 @@ from runtime import launch as launch_module
 from tests.runtime.runs import network, run, train
 from utils.cmdline_helper import parse
 from utils.errors import RunError, UsageError
-from utils.flag_table import FLAGS
+from utils.flags.table import FLAGS
 from utils.hvd_utils import LAUNCHER_SIZES
 
 
@@ -19,7 +20,7 @@ def launched(data_dir, tmp_path, monkeypatch):
 
     def do(act, *flags):
         class Runner:
-            def __init__(self, setup, communicator, logger):
+            def __init__(self, setup, communicator, logger, preemption):
                 self.setup, self.logger = setup, logger
 
             def run(self):
@@ -36,6 +37,19 @@ def fail(error):
         raise error
 
     return act
+
+
+def test_a_signal_before_the_first_step_ends_the_launch_as_a_later_one_does(data_dir, tmp_path, monkeypatch):
+    def signalled(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return set_up(*arguments)
+
+    set_up = launch_module.set_up
+    monkeypatch.setattr(launch_module, "set_up", signalled)
+    result = train(data_dir, tmp_path / "run")
+    assert result.status == 75
+    assert "stopped by SIGTERM: rerun the same command to continue" in result.error
+    assert not list((tmp_path / "run").glob("model.ckpt*"))
 
 
 @pytest.mark.parametrize("status", [0, 3, 75])

@@ -9,8 +9,8 @@ import pytest
 from utils.cmdline_helper import build_parser, parse, to_flags
 from utils.config import MODES, Duration
 from utils.errors import UsageError
-from utils.flag_help import HELP
-from utils.flag_table import BY_NAME, FLAGS, NOT_YET
+from utils.flags.help import HELP
+from utils.flags.table import BY_NAME, FLAGS, NOT_YET
 
 BENCHMARK = ["--mode=inference_benchmark", "--batch_size=16"]
 TRAIN = ["--mode=train", "--batch_size=8", "--data_dir=D"]

@@ -7,10 +7,10 @@ import tarfile
 
 import pytest
 import tensorflow as tf
-from converting import ROOT, convert, count_written, examples, files, value
-from tiny_images import encoded, jpeg, pattern, two_classes, write_files
 
-import utils.conversion
+import utils.conversion.run
+from tests.utils.conversion.converting import ROOT, convert, count_written, examples, files, value
+from tests.utils.tiny_images import encoded, jpeg, pattern, two_classes, write_files
 from utils.convert_dataset import main
 from utils.manifest import load_split, read_manifest
 
@@ -84,7 +84,7 @@ def test_on_a_terminal_it_shows_a_bar(source, tmp_path, monkeypatch):
 
 
 def test_a_long_conversion_without_a_terminal_tells_of_itself_now_and_then(source, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(utils.conversion, "_LINE_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(utils.conversion.run, "_LINE_EVERY_SECONDS", 0.0)
     assert convert(source, tmp_path / "out", "--train_shards", "2") == 0
     lines = [record.message for record in caplog.records if " of 18 images" in record.message]
     assert lines == ["6 of 18 images", "12 of 18 images", "18 of 18 images"]

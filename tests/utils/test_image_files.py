@@ -7,8 +7,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
-from tiny_images import encoded, jpeg, pattern
 
+from tests.utils.tiny_images import encoded, jpeg, pattern
 from utils.image_files import UnreadableImage, load_rgb
 
 

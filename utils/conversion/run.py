@@ -19,12 +19,12 @@ from typing import Protocol
 
 from tqdm import tqdm
 
-from utils.conversion_plan import ConversionPlan, ConvertOptions, plan_conversion
-from utils.dataset_sources import plural, printable
+from utils.conversion.output_folder import check_not_read, clear, explain_write_error, output_folder
+from utils.conversion.plan import ConversionPlan, ConvertOptions, plan_conversion
+from utils.conversion.record_writer import ShardPlan, ShardResult, UnreadableImagesError, finished, write_shard
+from utils.conversion.sources import plural, printable
 from utils.errors import EXIT_DONE, EXIT_SOME_SKIPPED, RunError
 from utils.manifest import MANIFEST_NAME, write_manifest
-from utils.output_folder import check_not_read, clear, explain_write_error, output_folder
-from utils.record_writer import ShardPlan, ShardResult, UnreadableImagesError, finished, write_shard
 
 _LISTED_IMAGES = 100
 _LINE_EVERY_SECONDS = 10.0

@@ -3,13 +3,13 @@ import sys
 import tarfile
 
 import pytest
-from tiny_images import jpeg, write_files
 
-from utils.dataset_sources import ImageSource
+from tests.utils.tiny_images import jpeg, write_files
+from utils.conversion.imagenet_archives import TRAIN_TAR, VALIDATION_TAR, label_flat_images
+from utils.conversion.record_writer import read_source
+from utils.conversion.source_layout import read_sources
+from utils.conversion.sources import ImageSource
 from utils.errors import RunError, UsageError
-from utils.imagenet_archives import TRAIN_TAR, VALIDATION_TAR, label_flat_images
-from utils.record_writer import read_source
-from utils.source_layout import read_sources
 
 FISH, BIRD = "n01440764", "n01530575"
 

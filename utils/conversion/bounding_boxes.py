@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
-from utils.dataset_sources import SYNSET, SourceSet, plural
+from utils.conversion.sources import SYNSET, SourceSet, plural
 from utils.errors import RunError, UsageError
 
 Box = tuple[float, float, float, float]

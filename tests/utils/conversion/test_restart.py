@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 import pytest
-from converting import ROOT, convert, count_written, examples, files, value
-from tiny_images import encoded, jpeg, pattern, two_classes, write_files
 
+from tests.utils.conversion.converting import ROOT, convert, count_written, examples, files, value
+from tests.utils.tiny_images import encoded, jpeg, pattern, two_classes, write_files
 from utils.manifest import read_manifest
 
 
@@ -103,7 +103,7 @@ def _run_script(body, *arguments, **options):
     """Runs the command in a process of its own, after ``body`` has changed something in it."""
     script = (
         "import os, signal, sys\n"
-        "import utils.record_writer as writer\n"
+        "import utils.conversion.record_writer as writer\n"
         "from utils.convert_dataset import main\n"
         "real, calls = writer.encode_example, []\n"
         "def encode(features):\n"
@@ -156,7 +156,7 @@ def test_workers_end_when_the_command_is_killed():
     script = (
         "import multiprocessing, os, signal\n"
         "from concurrent.futures import ProcessPoolExecutor\n"
-        "from utils.conversion import _start_worker\n"
+        "from utils.conversion.run import _start_worker\n"
         "if __name__ == '__main__':\n"
         "    context = multiprocessing.get_context('spawn')\n"
         "    pool = ProcessPoolExecutor(1, mp_context=context, initializer=_start_worker)\n"

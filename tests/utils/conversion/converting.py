@@ -4,10 +4,10 @@ from pathlib import Path
 
 import tensorflow as tf
 
-import utils.record_writer
+import utils.conversion.record_writer
 from utils.convert_dataset import main
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def convert(source, out, *flags, workers=1):
@@ -43,11 +43,11 @@ def files(out):
 def count_written(monkeypatch):
     """A list that grows with the file name of every record written from here on."""
     written = []
-    real = utils.record_writer.encode_example
+    real = utils.conversion.record_writer.encode_example
 
     def counting(features):
         written.append(features["image/filename"])
         return real(features)
 
-    monkeypatch.setattr(utils.record_writer, "encode_example", counting)
+    monkeypatch.setattr(utils.conversion.record_writer, "encode_example", counting)
     return written

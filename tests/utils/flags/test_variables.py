@@ -2,8 +2,8 @@
 
 import pytest
 
-from utils.environment_flags import AMP_VARIABLES, Asked, combine
 from utils.errors import UsageError
+from utils.flags.variables import AMP_VARIABLES, Asked, combine
 
 AMP, REWRITE = AMP_VARIABLES
 SCALING = "TF_ENABLE_AUTO_MIXED_PRECISION_LOSS_SCALING"

@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_images import encoded
 
-from utils.bounding_boxes import check_boxes, clean_box, read_bounding_boxes, turn_box
-from utils.dataset_sources import ImageSource, SourceSet
+from tests.utils.tiny_images import encoded
+from utils.conversion.bounding_boxes import check_boxes, clean_box, read_bounding_boxes, turn_box
+from utils.conversion.sources import ImageSource, SourceSet
 from utils.errors import RunError, UsageError
 from utils.image_files import load_rgb
 

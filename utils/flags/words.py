@@ -8,10 +8,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from utils import recipes
 from utils.config import require
 from utils.errors import UsageError
-from utils.flag_table import BY_NAME, FLAGS, INTEGER, NUMBER, PATH, Flag
+from utils.flags import recipes
+from utils.flags.table import BY_NAME, FLAGS, INTEGER, NUMBER, PATH, Flag
 
 _ALIKE = 0.7
 """From where on two words count as alike; 1 is equal."""

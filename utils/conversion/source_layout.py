@@ -7,7 +7,15 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils.dataset_sources import (
+from utils.conversion.imagenet_archives import (
+    TRAIN_TAR,
+    VALIDATION_TAR,
+    label_flat_images,
+    read_class_tars,
+    read_flat_tar,
+    read_train_tar,
+)
+from utils.conversion.sources import (
     Classes,
     ImageSource,
     Notes,
@@ -19,14 +27,6 @@ from utils.dataset_sources import (
     subfolders,
 )
 from utils.errors import RunError, UsageError
-from utils.imagenet_archives import (
-    TRAIN_TAR,
-    VALIDATION_TAR,
-    label_flat_images,
-    read_class_tars,
-    read_flat_tar,
-    read_train_tar,
-)
 
 _VALIDATION_FOLDERS = ("validation", "val")
 

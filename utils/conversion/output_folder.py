@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from utils.atomic_file import write_atomically
-from utils.dataset_sources import plural
+from utils.conversion.sources import plural
 from utils.errors import RunError, UsageError
 from utils.manifest import CONVERSION_FOLDER, MANIFEST_NAME
 

@@ -3,7 +3,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from utils.example_proto import encode_example
+from utils.conversion.example_proto import encode_example
 
 
 def _with_tensorflow(features):

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils.bounding_boxes import BoundingBoxes, check_boxes, read_bounding_boxes
 from utils.class_names import read_class_names
 from utils.config import require
-from utils.dataset_sources import Classes, SourceSet
+from utils.conversion.bounding_boxes import BoundingBoxes, check_boxes, read_bounding_boxes
+from utils.conversion.record_writer import RecordPlan, ShardPlan, ShardResult, add_source_hashes
+from utils.conversion.source_layout import order_key, read_sources
+from utils.conversion.sources import Classes, SourceSet
 from utils.errors import UsageError
 from utils.manifest import Manifest, ShardFile, Split
-from utils.record_writer import RecordPlan, ShardPlan, ShardResult, add_source_hashes
-from utils.source_layout import order_key, read_sources
 
 LABEL_OFFSET = 1
 IMAGENET_CLASSES = 1000

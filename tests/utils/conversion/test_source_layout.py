@@ -1,11 +1,11 @@
 import os
 
 import pytest
-from tiny_images import write_files
 
-from utils.dataset_sources import is_image_name, printable
+from tests.utils.tiny_images import write_files
+from utils.conversion.source_layout import order_key, read_sources
+from utils.conversion.sources import is_image_name, printable
 from utils.errors import RunError, UsageError
-from utils.source_layout import order_key, read_sources
 
 
 def _tree(root, *names):

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from utils.atomic_file import atomic_file, write_atomically
-from utils.bounding_boxes import Box, turn_box
-from utils.dataset_sources import ImageSource
-from utils.example_proto import Value, encode_example
+from utils.conversion.bounding_boxes import Box, turn_box
+from utils.conversion.example_proto import Value, encode_example
+from utils.conversion.sources import ImageSource
 from utils.image_files import EncodedImage, UnreadableImage, load_rgb
 from utils.manifest import CONVERSION_FOLDER
 from utils.tfrecord_file import FRAME_BYTES, frame

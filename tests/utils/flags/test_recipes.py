@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from utils.errors import UsageError
-from utils.recipes import expand, origin_of
+from utils.flags.recipes import expand, origin_of
 
 
 @pytest.fixture(autouse=True)

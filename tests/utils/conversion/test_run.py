@@ -2,10 +2,10 @@ import hashlib
 
 import pytest
 import tensorflow as tf
-from converting import convert, examples, files, value, values
-from tiny_images import encoded, jpeg, pattern, two_classes, write_files
 
-from utils.conversion_plan import default_shards
+from tests.utils.conversion.converting import convert, examples, files, value, values
+from tests.utils.tiny_images import encoded, jpeg, pattern, two_classes, write_files
+from utils.conversion.plan import default_shards
 from utils.image_files import load_rgb
 from utils.manifest import load_split, read_manifest
 from utils.tfrecord_file import count_records, find_bad_record, read_record

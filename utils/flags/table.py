@@ -1,7 +1,7 @@
 """Every flag of ``main.py``, one row each: its name and aliases, the config field it fills, the modes that use it.
 
 The parser, the way from flags to the config and the way back (``utils/cmdline_helper.py``) all read this table, so they
-cannot disagree. What a flag means is said in ``utils/flag_help.py``. Imports no TensorFlow.
+cannot disagree. What a flag means is said in ``utils/flags/help.py``. Imports no TensorFlow.
 """
 
 from __future__ import annotations

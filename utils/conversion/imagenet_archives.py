@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from utils.dataset_sources import (
+from utils.conversion.sources import (
     SYNSET,
     Classes,
     ImageSource,

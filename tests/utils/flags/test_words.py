@@ -6,7 +6,7 @@ import pytest
 
 from utils.cmdline_helper import build_parser, parse
 from utils.errors import UsageError
-from utils.flag_table import BY_NAME, FLAGS
+from utils.flags.table import BY_NAME, FLAGS
 
 TRAIN = ["--mode=train", "--batch_size=8", "--data_dir=D"]
 FAMILIAR = (

@@ -1,0 +1,1 @@
+"""Images in folders or archives, turned into records: what there is, what will be written, and the writing."""
