@@ -211,6 +211,7 @@ def make_input(batches: tf.data.Dataset) -> Input:
     """Adds the iterator to the current graph, on the CPU, and measures how long each batch is waited for."""
     options = tf.data.Options()
     options.deterministic = True
+    options.autotune.enabled = False  # its thread sleeps for up to a minute, and closing a session waits for it (2.21)
     with tf.device("/CPU:0"), tf.name_scope("input"):
         iterator = tf.compat.v1.data.make_initializable_iterator(batches.with_options(options))
         asked = _clock()

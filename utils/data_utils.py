@@ -129,7 +129,7 @@ def _shuffled_records(files: SplitFiles, key: tf.Tensor, shuffle_buffer: int) ->
         lambda path, offset: tf.data.TFRecordDataset(path).enumerate(start=offset),
         cycle_length=INTERLEAVED_FILES,
         block_length=INTERLEAVED_RECORDS,
-        num_parallel_calls=tf.data.AUTOTUNE,
+        num_parallel_calls=INTERLEAVED_FILES,
         deterministic=True,
     )
     return _shuffle(records, min(shuffle_buffer, files.examples), key)

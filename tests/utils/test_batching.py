@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.framework import dataset_options_pb2
 
 from tests.utils.input_records import encode, fetch, noise, options, quick_session, record, write_files
 from utils.batching import (
@@ -203,3 +204,13 @@ def test_options_are_frozen():
         options().seed = 1  # type: ignore[misc]
     assert isinstance(options(), InputOptions)
     assert options(threads=None).decode_threads >= 1
+
+
+def test_no_thread_of_the_pipeline_keeps_a_session_from_closing():
+    """The thread of autotuning does: it can miss the end and sleep on for up to a minute."""
+    with tf.Graph().as_default() as graph:
+        make_input(tf.data.Dataset.range(3))
+    (node,) = [node for node in graph.as_graph_def().node if node.op == "OptionsDataset"]
+    options = dataset_options_pb2.Options.FromString(node.attr["serialized_options"].s)
+    assert options.autotune_options.HasField("enabled")
+    assert not options.autotune_options.enabled
