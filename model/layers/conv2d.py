@@ -8,6 +8,10 @@ import tensorflow as tf
 
 from model.layers.options import LayerOptions, tf1, variable, variance_scaling
 
+# Up to so many output pixels in a batch, a 1x1 convolution in training is a matrix product: oneDNN brings the filters
+# into its own order in each step, which takes longer than the arithmetic (TensorFlow 2.21).
+FEW_PIXELS = 1024
+
 
 def conv2d(
     inputs: tf.Tensor,
@@ -66,9 +70,14 @@ def _kernel(shape: tuple[int, int, int, int], groups: int, options: LayerOptions
 
 
 def _convolve(inputs: tf.Tensor, kernel: tf.Tensor, stride: int, options: LayerOptions) -> tf.Tensor:
-    pointwise = kernel.shape[0] == 1 and options.data_format == "NHWC"
-    if pointwise and options.training and options.compute_dtype == tf.bfloat16:
-        return _pointwise(inputs, kernel, options.strides(stride))
+    if kernel.shape[0] == 1 and options.data_format == "NHWC" and options.training:
+        pixels = inputs[:, ::stride, ::stride, :] if stride > 1 else inputs
+        count = pixels.shape[:3].num_elements()
+        if count is not None and count <= FEW_PIXELS:
+            product = tf.matmul(tf.reshape(pixels, [-1, kernel.shape[2]]), tf.reshape(kernel, kernel.shape[2:]))
+            return tf.reshape(product, [*pixels.shape[:3], kernel.shape[3]])
+        if options.compute_dtype == tf.bfloat16:
+            return _pointwise(inputs, kernel, options.strides(stride))
     return tf.nn.conv2d(inputs, kernel, options.strides(stride), padding="SAME", data_format=options.data_format)
 
 
