@@ -91,23 +91,35 @@ def test_normalization_in_inference_is_folded_into_the_convolution_and_updates_n
         np.testing.assert_allclose(session.run(outputs), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("few_pixels", [0, 1024])
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("size", [6, 7])
-def test_the_bfloat16_filter_gradient_of_a_1x1_convolution_is_the_convolutions_own(stride, size):
+@pytest.mark.parametrize("kernel_size", [1, 3, 7])
+@pytest.mark.parametrize("size", [(6, 6), (7, 7), (6, 7), (1, 2)])
+def test_a_convolution_in_training_and_its_gradients_are_tensorflows_own(
+    size, kernel_size, stride, dtype, few_pixels, monkeypatch
+):
+    monkeypatch.setattr("model.layers.conv2d.FEW_PIXELS", few_pixels)
     rng = np.random.default_rng(6)
-    images = rng.normal(size=(2, size, size, 8)).astype(np.float32)
-    weights = rng.normal(size=(2, -(-size // stride), -(-size // stride), 4)).astype(np.float32)
-    gradients = {}
-    for dtype in (tf.float32, tf.bfloat16):
-        with tf.Graph().as_default(), tf1.Session() as session:
-            inputs = tf.constant(images)
-            options = LayerOptions(training=True, compute_dtype=dtype)
-            loss = tf.reduce_sum(tf.cast(conv2d(inputs, 4, 1, options, stride=stride), tf.float32) * weights)
-            wanted = tf.gradients(loss, [inputs, *tf1.trainable_variables()])
-            session.run(tf1.global_variables_initializer())
-            gradients[dtype] = session.run(wanted)
-    for exact, rounded in zip(gradients[tf.float32], gradients[tf.bfloat16], strict=True):
-        assert 0 < np.abs(rounded - exact).max() < 0.02 * np.abs(exact).max()
+    images = rng.normal(size=(2, *size, 8)).astype(np.float32)
+    weights = rng.normal(size=(2, *(-(-side // stride) for side in size), 4)).astype(np.float32)
+    with tf.Graph().as_default() as graph, tf1.Session() as session:
+        inputs = tf.constant(images)
+        ours = conv2d(inputs, 4, kernel_size, LayerOptions(training=True, compute_dtype=dtype), stride=stride)
+        assert ours.shape == weights.shape
+        (kernel,) = tf1.trainable_variables()
+        theirs = tf.nn.conv2d(inputs, kernel, stride, "SAME")
+        results = []
+        for outputs in (ours, theirs):
+            loss = tf.reduce_sum(tf.cast(outputs, tf.float32) * weights)
+            results.append([tf.cast(outputs, tf.float32), *tf.gradients(loss, [inputs, kernel])])
+        products = any(op.type == "MatMul" for op in graph.get_operations())
+        session.run(tf1.global_variables_initializer())
+        results = session.run(results)
+    bfloat16, pointwise = dtype == tf.bfloat16, kernel_size == 1
+    assert products == ((bool(few_pixels) and (bfloat16 or pointwise)) or (bfloat16 and pointwise))
+    for found, exact in zip(*results, strict=True):
+        np.testing.assert_allclose(found, exact, atol=(1e-5 if dtype == tf.float32 else 0.02) * np.abs(exact).max())
 
 
 def test_squeeze_excitation_scales_each_channel_by_its_gate():
