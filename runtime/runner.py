@@ -251,3 +251,8 @@ class Runner:
             step, last, plan.total_steps, plan.steps_per_epoch, plan.num_examples, plan.global_batch,
             plan.schedule.peak,
         )  # fmt: skip
+        if plan.schedule.warmup_steps >= plan.total_steps:
+            _log.warning(
+                "--lr_warmup_epochs %g: is not over when the run ends at step %d, so the learning rate stays below its "
+                "peak", self._config.optimizer.warmup_epochs, plan.total_steps,
+            )  # fmt: skip

@@ -23,12 +23,24 @@ WEIGHT_INITS = ("fan_in", "fan_out")
 SCHEDULES = ("step", "cosine")
 SOURCES = ("tfrecord", "synthetic")
 SYNTHETIC_EPOCH_BATCHES = 1000
+MOST_CLASSES = 1_000_000  # the classifier of resnet50 then holds 8 GB of weights
+LARGEST_IMAGE_SIZE = 16_384
+LARGEST_AMOUNT = 1e30  # of what is computed in float32 from here on, whose largest number is 3e38
 
 
 def require(ok: bool, flag: str, value: Any, allowed: str) -> None:
     """Raises ``UsageError`` in the project's one wording for a value out of range."""
     if not ok:
         raise UsageError(f"--{flag} {value}: must be {allowed}")
+
+
+def _require_amount(flag: str, value: float, unit: str = "") -> None:
+    require(
+        math.isfinite(value) and 0 <= value <= LARGEST_AMOUNT,
+        flag,
+        value,
+        f"{unit}at least 0 and at most {LARGEST_AMOUNT:g}",
+    )
 
 
 def _is_fraction(value: float) -> bool:
@@ -73,9 +85,11 @@ class ModelConfig:
         if self.architecture is not None:
             require(self.architecture in ARCHITECTURES, "arch", self.architecture, f"one of {', '.join(ARCHITECTURES)}")
         if self.num_classes is not None:
-            require(self.num_classes > 0, "num_classes", self.num_classes, "a positive integer")
+            allowed = f"1 to {MOST_CLASSES}"
+            require(0 < self.num_classes <= MOST_CLASSES, "num_classes", self.num_classes, allowed)
         if self.image_size is not None:
-            require(self.image_size > 0, "image_size", self.image_size, "a positive integer")
+            allowed = f"1 to {LARGEST_IMAGE_SIZE} pixels"
+            require(0 < self.image_size <= LARGEST_IMAGE_SIZE, "image_size", self.image_size, allowed)
         require(self.data_format in DATA_FORMATS, "data_format", self.data_format, "NHWC or NCHW")
         require(self.weight_init in WEIGHT_INITS, "weight_init", self.weight_init, "fan_in or fan_out")
 
@@ -116,16 +130,14 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         rate, warmup, alpha = self.learning_rate_per_256, self.warmup_epochs, self.mixup_alpha
-        require(math.isfinite(rate) and rate >= 0, "lr_init", rate, "a number, 0 or more")
-        require(math.isfinite(warmup) and warmup >= 0, "lr_warmup_epochs", warmup, "a number of epochs, 0 or more")
+        _require_amount("lr_init", rate)
+        _require_amount("lr_warmup_epochs", warmup, "a number of epochs, ")
         require(self.schedule in SCHEDULES, "cosine_lr", self.schedule, "step or cosine")
         require(_is_fraction(self.momentum) and self.momentum < 1, "momentum", self.momentum, "at least 0 and below 1")
-        require(
-            math.isfinite(self.weight_decay) and self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more"
-        )
+        _require_amount("weight_decay", self.weight_decay)
         smoothing = self.label_smoothing
         require(_is_fraction(smoothing) and smoothing < 1, "label_smoothing", smoothing, "at least 0 and below 1")
-        require(math.isfinite(alpha) and alpha >= 0, "mixup", alpha, "0 (off) or a positive alpha")
+        _require_amount("mixup", alpha, "an alpha, ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,9 +200,8 @@ class RunConfig:
         if self.gpu_memory_fraction is not None:
             fraction = self.gpu_memory_fraction
             require(0.0 < fraction <= 1.0, "gpu_memory_fraction", fraction, "above 0 and at most 1")
-        require(
-            bool(self.log_filename) and "/" not in self.log_filename, "log_filename", self.log_filename, "a file name"
-        )
+        plain = self.log_filename not in ("", ".", "..") and "/" not in self.log_filename
+        require(plain, "log_filename", self.log_filename, "a file name")
         self._check_mode()
 
     def _check_mode(self) -> None:

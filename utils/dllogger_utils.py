@@ -56,6 +56,7 @@ class Logger:
         if path is not None:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
+                _require_log(path)
                 unfinished = _ends_inside_a_line(path)
                 self._file = path.open("a", buffering=1, encoding="utf-8")
                 if unfinished:
@@ -113,6 +114,15 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             continue
     return records
+
+
+def _require_log(path: Path) -> None:
+    """Refuses to append to what some other program wrote."""
+    if path.is_file():
+        with path.open("rb") as file:
+            beginning = file.read(len(JSON_PREFIX))
+        if beginning and beginning != JSON_PREFIX.encode():
+            raise UsageError(f"--log_filename {path.name}: {path} exists and is no log; nothing was written to it")
 
 
 def _ends_inside_a_line(path: Path) -> bool:

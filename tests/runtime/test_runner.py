@@ -208,6 +208,13 @@ def test_a_finished_run_is_evaluated_again_and_changes_nothing(data_dir, tmp_pat
     assert read_metadata(tmp_path / "run" / "model.ckpt-5") == read_metadata(trained / "model.ckpt-5")
 
 
+@pytest.mark.parametrize(("epochs", "warned"), [("1", True), ("0.8", False)])
+def test_a_warm_up_that_outlasts_the_run_is_said(data_dir, tmp_path, epochs, warned):
+    result = train(data_dir, tmp_path, "--num_iter=1", f"--lr_warmup_epochs={epochs}")
+    assert result.status == 0
+    assert (f"--lr_warmup_epochs {epochs}: is not over when the run ends at step 5" in result.error) == warned
+
+
 @pytest.mark.slow
 def test_training_stops_when_patience_is_at_its_end_also_over_several_launches(data_dir, tmp_path):
     flags = ("--num_iter=9", "--eval_every_epochs=1", "--early_stop_patience=2")

@@ -104,7 +104,7 @@ def recipe(tmp_path, monkeypatch):
     [
         ("\n--lr_inti 3\n", "--lr_inti: unknown flag; did you mean --lr_init? (a.args, line 2)"),
         ("--amp\n--lr_init fast\n", "--lr_init fast: must be a number (a.args, line 2)"),
-        ("--lr_init 3\n--lr_i -3\n", "--lr_init -3.0: must be a number, 0 or more (a.args, line 2)"),
+        ("--lr_init 3\n--lr_i -3\n", "--lr_init -3.0: must be at least 0 and at most 1e+30 (a.args, line 2)"),
         ("--static_loss_scale 3\n", "--static_loss_scale 3: only used with --amp, which is not given (a.args, line 1)"),
         ("--dali\n",
          "--dali: " + NOT_OFFERED.format("reading the data with DALI") + " (a.args, line 1)"),
@@ -116,4 +116,7 @@ def test_an_error_in_a_recipe_names_file_and_line(recipe, text, message):
 
 
 def test_an_error_that_the_command_line_made_names_no_recipe(recipe):
-    assert message_of(recipe("--lr_init 3\n"), *TRAIN, "--lr_init=-1") == "--lr_init -1.0: must be a number, 0 or more"
+    assert (
+        message_of(recipe("--lr_init 3\n"), *TRAIN, "--lr_init=-1")
+        == "--lr_init -1.0: must be at least 0 and at most 1e+30"
+    )

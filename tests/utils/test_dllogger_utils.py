@@ -144,3 +144,11 @@ def test_a_folder_that_cannot_be_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match=rf"--results_dir {tmp_path}/file/run: cannot be written to: Not a directory"):
         Logger(tmp_path / "file" / "run" / "log.json", None)
+
+
+def test_a_file_that_is_no_log_is_left_alone(tmp_path):
+    other = tmp_path / "dataset.json"
+    other.write_text('{"splits": {}}\n', encoding="utf-8")
+    with pytest.raises(UsageError, match=r"^--log_filename dataset\.json: .*/dataset\.json exists and is no log"):
+        open_log(other, None)
+    assert other.read_text(encoding="utf-8") == '{"splits": {}}\n'

@@ -66,5 +66,5 @@ def test_a_value_may_look_like_a_flag_or_a_number_below_zero():
     assert config_of("--mode=predict", "--to_predict", "-x.jpg").run.to_predict == "-x.jpg"
     assert config_of("--mode=predict", "--to_predict=--x.jpg").run.to_predict == "--x.jpg"
     assert config_of("--mode=predict", "--to_predict=@x.jpg").run.to_predict == "@x.jpg"
-    with pytest.raises(UsageError, match=r"^--lr_init -0\.001: must be a number, 0 or more$"):
+    with pytest.raises(UsageError, match=r"^--lr_init -0\.001: must be at least 0 and at most 1e\+30$"):
         parse([*TRAIN, "--lr_init", "-1e-3"], {})
