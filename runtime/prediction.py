@@ -7,6 +7,7 @@ import glob
 import io
 import json
 import logging
+import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -128,7 +129,7 @@ class _RowsHook(Hook):
         ):
             if status == STATUS_PADDING:
                 continue
-            row: dict[str, Any] = {"file": str(self._files[index])}
+            row: dict[str, Any] = {"file": _name_in_utf8(self._files[index])}
             if status == STATUS_OK:
                 row["predictions"] = self._ranked(probabilities)
             else:
@@ -149,6 +150,11 @@ class _RowsHook(Hook):
         if self._names is None or class_index >= len(self._names):
             return str(class_index)
         return self._names[class_index]
+
+
+def _name_in_utf8(path: Path) -> str:
+    """A file's name as it is on the disk, whatever the locale; bytes that are not UTF-8 as escapes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _write(folder: Path, rows: Sequence[dict[str, Any]]) -> None:

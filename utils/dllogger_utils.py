@@ -58,7 +58,7 @@ class Logger:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 _require_log(path)
                 unfinished = _ends_inside_a_line(path)
-                self._file = path.open("a", buffering=1, encoding="utf-8")
+                self._file = path.open("a", buffering=1, encoding="utf-8", errors="backslashreplace")
                 if unfinished:
                     self._file.write("\n")
             except OSError as error:

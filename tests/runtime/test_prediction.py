@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import signal
 from pathlib import Path
@@ -144,6 +145,15 @@ def test_an_image_of_another_kind_is_read_and_a_file_is_tried_whatever_its_name_
     notes, image = rows(tmp_path / "results")
     assert notes == {"file": str(tmp_path / "notes.txt"), "error": "is not an image of a known kind"}
     assert len(image["predictions"]) == 3
+
+
+@pytest.mark.slow
+def test_a_name_that_is_not_utf_8_is_written_with_escapes(trained, tmp_path):
+    Image.fromarray(noise(9)).save(tmp_path / os.fsdecode(b"caf\xe9.png"))
+    Image.fromarray(noise(9)).save(tmp_path / "schön.png")
+    result = predict(trained, tmp_path, tmp_path / "results")
+    assert result.status == 0
+    assert [row["file"] for row in rows(tmp_path / "results")] == [f"{tmp_path}/caf\\xe9.png", f"{tmp_path}/schön.png"]
 
 
 @pytest.mark.slow
