@@ -27,5 +27,5 @@ def main(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a name that it cannot show
+        stream.reconfigure(errors="backslashreplace")  # names of files that it cannot show
     sys.exit(main(sys.argv[1:]))
