@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -9,6 +10,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before any test imports Te
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# Tests send Ctrl-C to themselves and to what they start; a suite started in the background inherits that it is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,8 @@ class PreemptionHook(Hook):
     """Asks the loop to stop after the step in which SIGTERM, SIGUSR1 or a first Ctrl-C arrived.
 
     A context manager: the former handlers come back when it ends, and after a first Ctrl-C already, so that a second
-    one ends the program at once.
+    one ends the program at once. What is ignored when it begins, as Ctrl-C is in a shell's background jobs, stays
+    ignored.
     """
 
     def __init__(self) -> None:
@@ -24,7 +25,8 @@ class PreemptionHook(Hook):
         self._former: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> PreemptionHook:
-        self._former = {number: signal.signal(number, self._receive) for number in SIGNALS}
+        heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+        self._former = {number: signal.signal(number, self._receive) for number in heeded}
         return self
 
     def __exit__(

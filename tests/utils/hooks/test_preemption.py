@@ -41,3 +41,13 @@ def test_a_scheduler_that_repeats_itself_changes_nothing():
         for _ in range(3):
             os.kill(os.getpid(), signal.SIGTERM)
         assert hook.received is signal.SIGTERM
+
+
+def test_what_was_ignored_before_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with PreemptionHook() as hook:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert not hook.wants_stop
+    finally:
+        signal.signal(signal.SIGINT, before)
