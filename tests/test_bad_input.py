@@ -186,6 +186,7 @@ def test_a_results_folder_that_cannot_be_made(sound, tmp_path, mode):
     assert blocked.read_text() == "not a folder"
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_while_saving_leaves_the_earlier_checkpoints(sound, trained, monkeypatch):
     before = values(trained / "model.ckpt-5")
 

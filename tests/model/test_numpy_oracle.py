@@ -28,7 +28,11 @@ def distance(value, expected):
 # in both modes, which would double the time: the tiny one below has every kind of layer and goes through both.
 @pytest.mark.parametrize(
     ("name", "modes"),
-    [("resnet50", (False, True)), ("resnext101-32x4d", (False,)), ("se-resnext101-32x4d", (True,))],
+    [
+        ("resnet50", (False, True)),
+        pytest.param("resnext101-32x4d", (False,), marks=pytest.mark.slow),
+        pytest.param("se-resnext101-32x4d", (True,), marks=pytest.mark.slow),
+    ],
 )
 def test_real_networks_compute_what_numpy_does(name, modes):
     assert_equal_passes(RESNETS[name], images(48), seed=2, modes=modes)

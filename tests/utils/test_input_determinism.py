@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tests.utils.input_records import encode, noise, options, quick_session, record, write_files
@@ -31,6 +32,7 @@ def digest_and_shortest_wait(files):
     return digest.hexdigest(), min(waits)
 
 
+@pytest.mark.slow
 def test_under_deterministic_ops_batches_are_the_same_and_still_made_ahead(tmp_path):
     """TensorFlow answers a stateful op it does not know by making the whole pipeline sequential."""
     jpegs = [encode(np.kron(noise(i), np.ones((24, 24, 1), np.uint8)), "JPEG") for i in range(3)]
