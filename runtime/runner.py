@@ -51,10 +51,12 @@ class Runner:
         self._folder = Path(self._config.run.checkpoint_dir)
         self._checkpoints = CheckpointDir(self._folder, self._config.run.keep_checkpoints)
         self._preemption = preemption
-        if self._config.run.is_training and not self._config.run.is_benchmark:
-            self._checkpoints.prepare()
+        self._held = contextlib.ExitStack()
         if self._config.run.export_dir:
             prepare_folder(Path(self._config.run.export_dir))
+        if self._config.run.is_training and not self._config.run.is_benchmark:
+            self._held.enter_context(self._checkpoints.reserved())
+            self._checkpoints.prepare()
 
     def run(self) -> int:
         """Runs the configured mode and returns the exit status.
@@ -63,7 +65,7 @@ class Runner:
             UsageError: Something that was asked for cannot be done.
             RunError: It failed on the way.
         """
-        with readable_data_errors(self._setup.splits):
+        with self._held, readable_data_errors(self._setup.splits):
             mode = getattr(self, self._config.run.mode)
             status: int = mode()
         if self._preemption.received:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import tensorflow as tf
 
 from utils.atomic_file import flush_to_disk, temporary_name, write_atomically
 from utils.errors import RunError, UsageError, reason
+from utils.file_lock import locked
 
 tf1 = tf.compat.v1
 
@@ -72,6 +74,23 @@ class CheckpointDir:
         self.folder = folder
         self._keep = keep
 
+    @contextmanager
+    def reserved(self) -> Iterator[None]:
+        """Makes the folder and keeps other launches from training in it for the block.
+
+        Raises:
+            UsageError: The folder cannot be made or written to.
+            RunError: Another process trains in it.
+        """
+        refusal = f"--model_dir or --results_dir {self.folder}: another launch is training in it; wait for it to end"
+        with ExitStack() as held:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                held.enter_context(locked(self.folder, refusal))
+            except OSError as error:
+                raise self._unwritable(error) from error
+            yield
+
     def prepare(self) -> None:
         """Makes the folder, proves that it can be written to, and clears what a kill left half-written.
 
@@ -86,9 +105,10 @@ class CheckpointDir:
             probe.mkdir()
             probe.rmdir()
         except OSError as error:
-            raise UsageError(
-                f"--model_dir or --results_dir {self.folder}: cannot be written to: {error.strerror}"
-            ) from error
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> UsageError:
+        return UsageError(f"--model_dir or --results_dir {self.folder}: cannot be written to: {error.strerror}")
 
     def save(self, session: Any, saver: Any, step: int, metadata: Mapping[str, Any]) -> Path:
         """Writes the checkpoint of ``step`` and drops the oldest beyond ``keep``; returns its prefix.

@@ -16,6 +16,7 @@ from runtime.evaluation import Evaluation
 from tests.runtime.runs import assert_same_checkpoint, at_step, network, run, send, train, values
 from utils import checkpoints
 from utils.checkpoints import CheckpointDir, read_metadata, steps_in
+from utils.file_lock import locked
 
 EPOCH = 5  # steps of the tiny data set in batches of 4
 
@@ -206,6 +207,15 @@ def test_a_finished_run_is_evaluated_again_and_changes_nothing(data_dir, tmp_pat
     assert first == (5, read_metadata(trained / "model.ckpt-5")["best"]["value"])
     assert_same_checkpoint(tmp_path / "run" / "model.ckpt-5", trained / "model.ckpt-5")
     assert read_metadata(tmp_path / "run" / "model.ckpt-5") == read_metadata(trained / "model.ckpt-5")
+
+
+def test_a_folder_that_another_launch_trains_in_is_left_alone(data_dir, tmp_path):
+    with locked(tmp_path, "not held by anyone"):
+        refused = train(data_dir, tmp_path, "--num_iter=1")
+    assert refused.status == 1
+    assert f"--results_dir {tmp_path}: another launch is training in it; wait for it to end" in refused.error
+    assert steps_in(tmp_path) == []
+    assert train(data_dir, tmp_path, "--num_iter=1").status == 0
 
 
 @pytest.mark.parametrize(("epochs", "warned"), [("1", True), ("0.8", False)])

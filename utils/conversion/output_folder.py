@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import re
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from utils.atomic_file import write_atomically
 from utils.conversion.sources import plural
 from utils.errors import RunError, UsageError
+from utils.file_lock import locked
 from utils.manifest import CONVERSION_FOLDER, MANIFEST_NAME
 
 _SHARD_NAME = re.compile(r"(train|validation)-\d{5}-of-\d{5}")
@@ -47,32 +47,19 @@ def output_folder(out: Path, source: Path, *, overwrite: bool) -> Iterator[None]
         raise RunError(f"{out}: is a file, not a folder to write to")
     state = out / CONVERSION_FOLDER
     owner = source.resolve()
-    try:
-        _refuse_foreign(out, os.fsencode(owner), overwrite)
-        state.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise explain_write_error(error, out) from error
-    try:
-        _lock(descriptor, out)
+    with ExitStack() as held:
         try:
+            _refuse_foreign(out, os.fsencode(owner), overwrite)
+            state.mkdir(parents=True, exist_ok=True)
+            held.enter_context(
+                locked(state / "lock", f"{out}: another conversion is writing to it; wait for it to end")
+            )
             if overwrite:
                 clear(out)
             write_atomically(state / _SOURCE_FILE, os.fsencode(owner))
         except OSError as error:
             raise explain_write_error(error, out) from error
         yield
-    finally:
-        os.close(descriptor)  # which also unlocks
-
-
-def _lock(descriptor: int, out: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise RunError(f"{out}: another conversion is writing to it; wait for it to end") from error
-    except OSError:  # some network file systems have no locks; the user must then keep to one writer
-        return
 
 
 def _refuse_foreign(out: Path, owner: bytes, overwrite: bool) -> None:
