@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES = [*sorted(p for d in ("model", "runtime", "utils") for p in (ROOT / d).rglob("*.py")), ROOT / "main.py"]
+FILES = [
+    *sorted(p for d in ("model", "object_detection", "runtime", "utils") for p in (ROOT / d).rglob("*.py")),
+    ROOT / "main.py",
+]
 COMMANDS = {"main", "utils.convert_dataset", "utils.benchmark_input"}  # they may import anything, nothing imports them
 COMPOSITION = {"runtime.launch", "runtime.setup"}  # these put a launch together for main
 TASKS = {"runtime.classification"}
-PACKAGES = {"runtime": 3, "model": 3, "utils": 2}
+PACKAGES = {"runtime": 3, "model": 3, "object_detection": 3, "utils": 2}
 ALSO_WITHOUT_TENSORFLOW = {
     "utils.config",
     "utils.cmdline_helper",
@@ -32,6 +35,7 @@ ALSO_WITHOUT_TENSORFLOW = {
 LIBRARIES = {
     "main": set(),
     "model": {"tensorflow"},
+    "object_detection": {"numpy", "tensorflow"},
     "runtime": {"numpy", "tensorflow"},
     "utils": {"numpy", "tensorflow", "PIL", "tqdm"},
 }

@@ -1,0 +1,1 @@
+"""Boxes: anchors, codes, matching, losses and what becomes of predictions."""

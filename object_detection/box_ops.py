@@ -1,0 +1,61 @@
+"""Arithmetic on boxes.
+
+A box is ``[ymin, xmin, ymax, xmax]``, in [0, 1] of the image's sides unless a function says otherwise. Tensors of boxes
+are ``[..., 4]``; pairs of ``[..., P, 4]`` and ``[..., Q, 4]`` give ``[..., P, Q]``.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+def area(boxes: tf.Tensor) -> tf.Tensor:
+    """Areas, ``[...]``."""
+    ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=-1)
+    return (ymax - ymin) * (xmax - xmin)
+
+
+def intersection(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+    """Areas that pairs of boxes share, ``[..., P, Q]``; 0 where they only touch."""
+    ymin, xmin, ymax, xmax = tf.unstack(first[..., :, tf.newaxis, :], axis=-1)
+    other_ymin, other_xmin, other_ymax, other_xmax = tf.unstack(second[..., tf.newaxis, :, :], axis=-1)
+    height = tf.maximum(tf.minimum(ymax, other_ymax) - tf.maximum(ymin, other_ymin), 0.0)
+    width = tf.maximum(tf.minimum(xmax, other_xmax) - tf.maximum(xmin, other_xmin), 0.0)
+    return height * width
+
+
+def iou(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+    """Intersection over union of pairs, ``[..., P, Q]``; 0 where nothing is shared, boxes without area included."""
+    shared = intersection(first, second)
+    union = area(first)[..., :, tf.newaxis] + area(second)[..., tf.newaxis, :] - shared
+    return tf.math.divide_no_nan(shared, union)
+
+
+def covered(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
+    """The part of each box's area ``[P]`` that lies in one window ``[4]``; 0 for a box without area."""
+    return tf.math.divide_no_nan(intersection(boxes, window[tf.newaxis])[..., 0], area(boxes))
+
+
+def clip(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
+    """Boxes cut to a window; those outside of it end up without area on its edge."""
+    low, high = tf.concat([window[:2], window[:2]], axis=0), tf.concat([window[2:], window[2:]], axis=0)
+    return tf.clip_by_value(boxes, low, high)
+
+
+def touches_inside(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
+    """Which boxes are not completely outside of a window, ``[P]``; touching its edge from outside is outside."""
+    ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=-1)
+    top, left, bottom, right = tf.unstack(window)
+    return (ymin < bottom) & (xmin < right) & (ymax > top) & (xmax > left)
+
+
+def change_frame(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
+    """Boxes in coordinates in which the window is ``[0, 0, 1, 1]``."""
+    corner, size = window[:2], window[2:] - window[:2]
+    return (boxes - tf.tile(corner, [2])) / tf.tile(size, [2])
+
+
+def flip_left_right(boxes: tf.Tensor) -> tf.Tensor:
+    """Boxes of the mirrored image."""
+    ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=-1)
+    return tf.stack([ymin, 1.0 - xmax, ymax, 1.0 - xmin], axis=-1)
