@@ -209,17 +209,22 @@ def rows_of_shard(records: tf.data.Dataset, batch_size: int, shard: Shard) -> tf
 
 def make_input(batches: tf.data.Dataset) -> Input:
     """Adds the iterator to the current graph, on the CPU, and measures how long each batch is waited for."""
-    options = tf.data.Options()
-    options.deterministic = True
-    options.autotune.enabled = False  # its thread sleeps for up to a minute, and closing a session waits for it (2.21)
     with tf.device("/CPU:0"), tf.name_scope("input"):
-        iterator = tf.compat.v1.data.make_initializable_iterator(batches.with_options(options))
+        iterator = make_iterator(batches)
         asked = _clock()
         with tf.control_dependencies([asked]):
             batch = iterator.get_next()
         with tf.control_dependencies(tf.nest.flatten(batch)):
             wait_seconds = tf.subtract(_clock(), asked, name="wait_seconds")
     return Input(batch=batch, initializer=iterator.initializer, wait_seconds=wait_seconds)
+
+
+def make_iterator(dataset: tf.data.Dataset) -> Any:
+    """The initializable iterator of a pipeline, run as all pipelines here are: in order, and with no autotuning."""
+    options = tf.data.Options()
+    options.deterministic = True
+    options.autotune.enabled = False  # its thread sleeps for up to a minute, and closing a session waits for it (2.21)
+    return tf.compat.v1.data.make_initializable_iterator(dataset.with_options(options))
 
 
 def _clock() -> tf.Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from utils.batching import PREFETCHED_BATCHES, InputOptions, Position, Shard
+from utils.batching import PREFETCHED_BATCHES, InputOptions, Position, Shard, make_iterator
 from utils.data_utils import eval_batches, parse_example, train_batches
 from utils.image_processing import decode_and_random_crop, decode_full
 from utils.manifest import SplitFiles
@@ -50,7 +50,7 @@ def _images_per_second(
             stream = train_batches(files, options, Shard(), Position())
         else:
             stream = eval_batches(files, options, Shard()).repeat()
-        iterator = tf.compat.v1.data.make_initializable_iterator(stream)
+        iterator = make_iterator(stream)
         fetch = tf.nest.flatten(iterator.get_next())[-1]
         with tf.compat.v1.Session() as session:
             session.run(iterator.initializer)
