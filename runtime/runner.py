@@ -51,12 +51,6 @@ class Runner:
         self._folder = Path(self._config.run.checkpoint_dir)
         self._checkpoints = CheckpointDir(self._folder, self._config.run.keep_checkpoints)
         self._preemption = preemption
-        self._held = contextlib.ExitStack()
-        if self._config.run.export_dir:
-            prepare_folder(Path(self._config.run.export_dir))
-        if self._config.run.is_training and not self._config.run.is_benchmark:
-            self._held.enter_context(self._checkpoints.reserved())
-            self._checkpoints.prepare()
 
     def run(self) -> int:
         """Runs the configured mode and returns the exit status.
@@ -65,13 +59,25 @@ class Runner:
             UsageError: Something that was asked for cannot be done.
             RunError: It failed on the way.
         """
-        with self._held, readable_data_errors(self._setup.splits):
+        with self._folders(), readable_data_errors(self._setup.splits):
             mode = getattr(self, self._config.run.mode)
             status: int = mode()
         if self._preemption.received:
             _log.warning("stopped by %s: rerun the same command to continue", self._preemption.received.name)
             return EXIT_PREEMPTED
         return status
+
+    @contextlib.contextmanager
+    def _folders(self) -> Iterator[None]:
+        """Makes the folders that the mode writes to, before any work; trains alone in the one of the checkpoints."""
+        if self._config.run.export_dir:
+            prepare_folder(Path(self._config.run.export_dir))
+        if self._config.run.is_training and not self._config.run.is_benchmark:
+            with self._checkpoints.reserved():
+                self._checkpoints.prepare()
+                yield
+        else:
+            yield
 
     def train(self) -> int:
         """Trains to the end of this launch, saving on the way."""
