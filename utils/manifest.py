@@ -21,6 +21,9 @@ MANIFEST_NAME = "dataset.json"
 CONVERSION_FOLDER = ".convert"  # what the converter notes of its progress, beside the records
 FORMAT = 1
 TASKS = ("classification", "detection")
+LABEL_OFFSET = 1  # the first label that the converter writes, and that of records without a manifest
+IMAGENET_CLASSES = 1000
+IMAGENET_HEAD = 1001  # one output for each class, and one that no label uses
 
 StrPath = str | os.PathLike[str]
 

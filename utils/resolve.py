@@ -8,14 +8,10 @@ from typing import Any
 
 from utils.config import ModelConfig
 from utils.errors import UsageError
-from utils.manifest import Manifest
+from utils.manifest import IMAGENET_CLASSES, IMAGENET_HEAD, LABEL_OFFSET, Manifest
 
 DEFAULT_ARCHITECTURE = "resnet50"
 DEFAULT_IMAGE_SIZE = 224
-DEFAULT_LABEL_OFFSET = 1
-IMAGENET_CLASSES = 1000
-IMAGENET_HEAD = 1001
-"""Outputs of a network for ImageNet: its 1,000 classes and one output that no label uses."""
 
 
 def resolve_model(
@@ -91,7 +87,7 @@ def _label_offset(given: int | None, manifest: Manifest | None, stored: Mapping[
             "label would mean another class"
         )
     known = in_data if in_data is not None else in_checkpoint
-    return DEFAULT_LABEL_OFFSET if known is None else int(known)
+    return LABEL_OFFSET if known is None else int(known)
 
 
 def _image_size(given: int | None, stored: Mapping[str, Any], notes: list[str]) -> int:

@@ -12,11 +12,8 @@ from utils.conversion.record_writer import RecordPlan, ShardPlan, ShardResult, a
 from utils.conversion.source_layout import order_key, read_sources
 from utils.conversion.sources import Classes, SourceSet
 from utils.errors import UsageError
-from utils.manifest import Manifest, ShardFile, Split
+from utils.manifest import IMAGENET_CLASSES, IMAGENET_HEAD, LABEL_OFFSET, Manifest, ShardFile, Split
 
-LABEL_OFFSET = 1
-IMAGENET_CLASSES = 1000
-IMAGENET_HEAD = 1001
 _IMAGENET_SHARDS = {"train": 1024, "validation": 128}
 _IMAGES_PER_SHARD = 1250
 _SMALL_SHARD = 250  # up to four files of a small set are read at the same time
