@@ -1,5 +1,4 @@
 import io
-import logging
 import os
 import subprocess
 import sys
@@ -10,19 +9,11 @@ import tensorflow as tf
 
 import utils.conversion.run
 from tests.utils.conversion.converting import ROOT, convert, count_written, examples, files, value
-from tests.utils.tiny_images import encoded, jpeg, pattern, two_classes, write_files
+from tests.utils.tiny_images import encoded, jpeg, pattern, write_files
 from utils.convert_dataset import main
 from utils.manifest import load_split, read_manifest
 
-
-@pytest.fixture(autouse=True)
-def _listen(caplog):
-    caplog.set_level(logging.INFO)
-
-
-@pytest.fixture
-def source(tmp_path):
-    return two_classes(tmp_path / "source")
+pytestmark = pytest.mark.usefixtures("listening")
 
 
 def _command(*arguments, **options):

@@ -12,11 +12,6 @@ from tests.utils.tiny_images import two_classes, write_files
 from utils.manifest import read_manifest
 
 
-@pytest.fixture
-def source(tmp_path):
-    return two_classes(tmp_path / "source")
-
-
 def test_the_output_may_not_lie_among_the_images(source, tmp_path, capsys):
     for root, out in ((source, source / "train" / "out"), (source / "train", source / "train" / "out")):
         assert convert(root, out) == 2

@@ -1,4 +1,3 @@
-import logging
 import os
 import select
 import shutil
@@ -9,18 +8,10 @@ import sys
 import pytest
 
 from tests.utils.conversion.converting import ROOT, convert, count_written, examples, files, value
-from tests.utils.tiny_images import encoded, jpeg, pattern, two_classes, write_files
+from tests.utils.tiny_images import encoded, jpeg, pattern, write_files
 from utils.manifest import read_manifest
 
-
-@pytest.fixture(autouse=True)
-def _listen(caplog):
-    caplog.set_level(logging.INFO)
-
-
-@pytest.fixture
-def source(tmp_path):
-    return two_classes(tmp_path / "source")
+pytestmark = pytest.mark.usefixtures("listening")
 
 
 def test_a_second_run_writes_nothing_and_says_so(source, tmp_path, monkeypatch, caplog):

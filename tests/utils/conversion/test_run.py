@@ -4,16 +4,11 @@ import pytest
 import tensorflow as tf
 
 from tests.utils.conversion.converting import convert, examples, files, value, values
-from tests.utils.tiny_images import encoded, jpeg, pattern, two_classes, write_files
+from tests.utils.tiny_images import encoded, jpeg, pattern, write_files
 from utils.conversion.plan import default_shards
 from utils.image_files import load_rgb
 from utils.manifest import load_split, read_manifest
 from utils.tfrecord_file import count_records, find_bad_record, read_record
-
-
-@pytest.fixture
-def source(tmp_path):
-    return two_classes(tmp_path / "source")
 
 
 def test_every_image_becomes_one_record_with_the_agreed_features(source, tmp_path):
