@@ -1,11 +1,14 @@
-"""ResNet v1.5, ResNeXt and SE-ResNeXt: one function, the variants being rows of ``model.specs.RESNETS``."""
+"""ResNet, ResNeXt and SE-ResNeXt: one function, the variants being rows of ``model.specs``."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import tensorflow as tf
 
 from model.blocks.conv2d_block import conv2d_block
 from model.blocks.resnet_bottleneck_block import bottleneck_block
+from model.layers.activation import ACTIVATIONS
 from model.layers.dense import dense
 from model.layers.options import LayerOptions, tf1, variance_scaling
 from model.layers.pooling import max_pool, spatial_mean
@@ -25,21 +28,43 @@ def resnet(images: tf.Tensor, spec: ResNetSpec, num_classes: int, options: Layer
         Endpoints: "stem", "stage_0" to "stage_3" in the layout and type of ``options``; "features" [N, C];
         "logits" and "probabilities" [N, K], float32.
     """
-    endpoints: dict[str, tf.Tensor] = {}
     with tf1.variable_scope(spec.name):
-        outputs = tf.cast(images, options.compute_dtype)
-        if options.data_format == "NCHW":
-            outputs = tf.transpose(outputs, [0, 3, 1, 2])
-        outputs = tf.nn.relu(conv2d_block(outputs, spec.stem_width, 7, options, stride=2, name="conv2d"))
-        outputs = endpoints["stem"] = max_pool(outputs, 3, 2, options)
-        for stage, (blocks, width) in enumerate(zip(spec.blocks, spec.widths, strict=True)):
-            for index in range(blocks):
-                stride = 2 if stage > 0 and index == 0 else 1
-                name = f"btlnck_block_{stage}_{index}"
-                outputs = bottleneck_block(outputs, spec, width, options, stride=stride, name=name)
-            endpoints[f"stage_{stage}"] = outputs
-        endpoints["features"] = spatial_mean(outputs, options)
+        endpoints = resnet_features(images, spec, options)
+        endpoints["features"] = spatial_mean(endpoints[f"stage_{len(spec.blocks) - 1}"], options)
         endpoints["logits"], endpoints["probabilities"] = _classifier(endpoints["features"], num_classes, options)
+    return endpoints
+
+
+def resnet_features(images: tf.Tensor, spec: ResNetSpec, options: LayerOptions) -> dict[str, tf.Tensor]:
+    """The convolutional part; its variables live in the current scope.
+
+    Args:
+        images: [N, H, W, 3] float32, normalized. Always NHWC.
+        spec: The architecture.
+        options: Shared options of the layers; what the architecture says of them is set here.
+
+    Returns:
+        Endpoints "stem" (H / 4) and "stage_0" (H / 4), "stage_1" (H / 8) ..., in the layout and type of ``options``.
+    """
+    options = dataclasses.replace(
+        options,
+        batch_norm=spec.batch_norm,
+        kernel_name=spec.names.kernel,
+        kernel_init=spec.kernel_init,
+        symmetric_padding=spec.symmetric_padding,
+    )
+    endpoints: dict[str, tf.Tensor] = {}
+    outputs = tf.cast(images, options.compute_dtype)
+    if options.data_format == "NCHW":
+        outputs = tf.transpose(outputs, [0, 3, 1, 2])
+    stem = conv2d_block(outputs, spec.stem_width, 7, options, stride=2, name=spec.names.stem)
+    outputs = endpoints["stem"] = max_pool(ACTIVATIONS[spec.activation](stem), 3, 2, options)
+    for stage, (blocks, width) in enumerate(zip(spec.blocks, spec.widths, strict=True)):
+        for index in range(blocks):
+            stride = 2 if stage > 0 and index == 0 else 1
+            name = spec.names.block_name(stage, index)
+            outputs = bottleneck_block(outputs, spec, width, options, stride=stride, name=name)
+        endpoints[f"stage_{stage}"] = outputs
     return endpoints
 
 

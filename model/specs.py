@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 EXPONENTIAL_DECAY = 0.9
 FUSED_EPSILON = 1.001e-5  # 1e-5 asked for; the fused kernel's floor, which the published weights were trained with
@@ -20,13 +20,47 @@ class BatchNormSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NormalInit:
+    """Initial kernels: normal with this standard deviation, drawn anew beyond two of them where truncated."""
+
+    stddev: float
+    truncated: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResNetNames:
+    """What a residual network calls its variables; the patterns of blocks count stages and blocks from 0 and from 1."""
+
+    stem: str = "conv2d"
+    block: str = "btlnck_block_{stage}_{index}"
+    convolutions: tuple[str, str, str] = ("bottleneck_1", "bottleneck_2", "bottleneck_3")
+    shortcut: str = "shortcut/conv2d"
+    kernel: str = "conv2d/kernel"
+
+    def block_name(self, stage: int, index: int) -> str:
+        """Scope of a block, both numbers from 0."""
+        return self.block.format(stage=stage, index=index, stage_from_1=stage + 1, index_from_1=index + 1)
+
+
+SLIM_NAMES = ResNetNames(
+    stem="conv1",
+    block="block{stage_from_1}/unit_{index_from_1}/bottleneck_v1",
+    convolutions=("conv1", "conv2", "conv3"),
+    shortcut="shortcut",
+    kernel="weights",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResNetSpec:
     """A member of the ResNet family.
 
     ``widths`` are the channels of the 3x3 convolutions per stage; a block puts out ``width * expansion`` channels.
     ``cardinality`` is the number of groups of the 3x3 convolutions; ``se_ratio`` divides a block's output channels to
     give the width of its squeeze, 0 meaning no squeeze-and-excitation. The stride of a stage sits on the 3x3
-    convolution of its first block ("v1.5").
+    convolution of its first block ("v1.5"), or with ``stride_first`` on the 1x1 convolution before it ("v1").
+    ``activation`` follows the convolutions within a block and the stem; what a block puts out always went through ReLU.
+    ``symmetric_padding`` pads strided convolutions alike on all sides, where TensorFlow's SAME pads the end more.
 
     Source: He et al., Deep Residual Learning, arXiv:1512.03385; Xie et al., Aggregated Residual Transformations,
     arXiv:1611.05431; Hu et al., Squeeze-and-Excitation Networks, arXiv:1709.01507.
@@ -41,6 +75,11 @@ class ResNetSpec:
     se_ratio: int = 0
     stem_width: int = 64
     batch_norm: BatchNormSpec = BatchNormSpec()
+    stride_first: bool = False
+    activation: str = "relu"
+    symmetric_padding: bool = False
+    kernel_init: NormalInit | None = None
+    names: ResNetNames = ResNetNames()
 
     @property
     def features(self) -> int:
@@ -69,3 +108,54 @@ RESNETS = {
         ),
     )
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SSDSpec:
+    """A one-stage detector: residual network, feature pyramid, and two heads that all levels share.
+
+    ``width`` are the channels of the pyramid and of the heads' towers, ``tower_layers`` the convolutions of each tower.
+    ``class_bias`` starts the classifier at the probability sigmoid(class_bias). ``batch_norm`` and ``kernel_init`` are
+    the pyramid's, ``head_init`` the heads'; the backbone has its own.
+
+    Source: Lin et al., Feature Pyramid Networks, arXiv:1612.03144; Lin et al., Focal Loss for Dense Object Detection,
+    arXiv:1708.02002.
+    Differs from the papers: the fifth level comes straight from its projection; towers normalize each level by itself;
+    levels 3 to 7 only.
+    """
+
+    name: str
+    backbone: ResNetSpec
+    width: int = 256
+    tower_layers: int = 4
+    class_bias: float = -4.6
+    batch_norm: BatchNormSpec = BatchNormSpec(decay=0.997, epsilon=1e-3)
+    kernel_init: NormalInit = NormalInit(stddev=0.03)
+    head_init: NormalInit = NormalInit(stddev=0.01, truncated=False)
+
+
+_RESNET_V1_50 = ResNetSpec(
+    name="resnet_v1_50",
+    blocks=(3, 4, 6, 3),
+    widths=(64, 128, 256, 512),
+    expansion=4,
+    batch_norm=BatchNormSpec(decay=0.997, epsilon=1e-5),
+    stride_first=True,
+    activation="relu6",
+    symmetric_padding=True,
+    kernel_init=NormalInit(stddev=0.03),
+    names=SLIM_NAMES,
+)
+
+BACKBONES = {
+    "resnet_v1_50": _RESNET_V1_50,
+    # What RESNETS["resnet50"] computes, under the detector's names: for weights that were trained as a classifier here.
+    "resnet50": replace(
+        _RESNET_V1_50,
+        stride_first=False,
+        activation="relu",
+        symmetric_padding=False,
+        batch_norm=BatchNormSpec(decay=0.997),
+    ),
+}
+SSDS = {spec.name: spec for spec in (SSDSpec(name="ssd320", backbone=_RESNET_V1_50),)}

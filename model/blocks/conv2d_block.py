@@ -21,11 +21,15 @@ def conv2d_block(
 ) -> tf.Tensor:
     """Convolves, in groups where asked to, and normalizes; all variables live under ``name``, no activation follows.
 
-    In inference the normalization is folded into the kernel and a bias, which TensorFlow fuses with what follows.
+    Where the moving statistics normalize, in inference or because they are frozen, the normalization is folded into the
+    kernel and a bias, which TensorFlow fuses with what follows.
     """
     with tf1.variable_scope(name):
-        if options.training:
-            return batch_norm(conv2d(inputs, filters, kernel_size, options, stride=stride, groups=groups), options)
+        if options.uses_batch_statistics:
+            outputs = conv2d(inputs, filters, kernel_size, options, stride=stride, groups=groups)
+            return batch_norm(outputs, options)
         scale, offset = moving_affine(filters, options)
-        outputs = conv2d(inputs, filters, kernel_size, options, stride=stride, groups=groups, scale=scale)
+        outputs = conv2d(
+            inputs, filters, kernel_size, options, stride=stride, groups=groups, transform=lambda kernel: kernel * scale
+        )
         return tf.nn.bias_add(outputs, tf.cast(offset, outputs.dtype), data_format=options.data_format)

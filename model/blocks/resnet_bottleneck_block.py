@@ -1,10 +1,11 @@
-"""The bottleneck block of ResNet v1.5, ResNeXt and SE-ResNeXt."""
+"""The bottleneck block of ResNet v1 and v1.5, ResNeXt and SE-ResNeXt."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
 from model.blocks.conv2d_block import conv2d_block
+from model.layers.activation import ACTIVATIONS
 from model.layers.options import LayerOptions, tf1
 from model.layers.squeeze_excitation import squeeze_excitation
 from model.specs import ResNetSpec
@@ -13,32 +14,34 @@ from model.specs import ResNetSpec
 def bottleneck_block(
     inputs: tf.Tensor, spec: ResNetSpec, width: int, options: LayerOptions, *, stride: int, name: str
 ) -> tf.Tensor:
-    """Adds a residual of three convolutions, 1x1, 3x3 with the stride, 1x1, to its input, then ReLU.
+    """Adds a residual of convolutions, 1x1, 3x3, 1x1, one of the first two with the stride, to its input, then ReLU.
 
     The input passes unchanged where its shape fits, else through a 1x1 convolution with batch normalization.
 
     Args:
         inputs: [N, H, W, C] or [N, C, H, W].
-        spec: The network's table row: expansion, cardinality, squeeze-and-excitation.
+        spec: The network's table row: expansion, cardinality, squeeze-and-excitation, place of the stride, names.
         width: Channels of the 3x3 convolution.
         options: Shared options.
-        stride: Stride of the 3x3 convolution and of the shortcut.
+        stride: Stride of the block.
         name: Scope of the block.
 
     Returns:
         [N, ceil(H / stride), ceil(W / stride), width * expansion], in the layout of ``options``.
     """
     channels = width * spec.expansion
+    activate = ACTIVATIONS[spec.activation]
+    first, second, third = spec.names.convolutions
+    first_stride, second_stride = (stride, 1) if spec.stride_first else (1, stride)
     with tf1.variable_scope(name):
         shortcut = inputs
         if stride != 1 or inputs.shape[options.channel_axis] != channels:
-            with tf1.variable_scope("shortcut"):
-                shortcut = conv2d_block(inputs, channels, 1, options, stride=stride, name="conv2d")
-        residual = tf.nn.relu(conv2d_block(inputs, width, 1, options, name="bottleneck_1"))
-        residual = tf.nn.relu(
-            conv2d_block(residual, width, 3, options, stride=stride, groups=spec.cardinality, name="bottleneck_2")
+            shortcut = conv2d_block(inputs, channels, 1, options, stride=stride, name=spec.names.shortcut)
+        residual = activate(conv2d_block(inputs, width, 1, options, stride=first_stride, name=first))
+        residual = activate(
+            conv2d_block(residual, width, 3, options, stride=second_stride, groups=spec.cardinality, name=second)
         )
-        residual = conv2d_block(residual, channels, 1, options, name="bottleneck_3")
+        residual = conv2d_block(residual, channels, 1, options, name=third)
         if spec.se_ratio:
             residual = squeeze_excitation(residual, spec.se_ratio, options, name="bottleneck_se_layer")
         return tf.nn.relu(shortcut + residual)

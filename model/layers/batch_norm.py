@@ -25,7 +25,7 @@ def batch_norm(inputs: tf.Tensor, options: LayerOptions) -> tf.Tensor:
     The updates of the moving statistics, with the Bessel-corrected variance, go to the collection UPDATE_OPS.
     Statistics are float32 for any type of input.
     """
-    variables = _variables(inputs.shape[options.channel_axis])
+    variables = _variables(inputs.shape[options.channel_axis], options.norm_name)
     normalized, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
         x=inputs,
         scale=variables.gamma,
@@ -48,14 +48,14 @@ def moving_affine(channels: int, options: LayerOptions) -> tuple[tf.Tensor, tf.T
     Returns:
         scale and offset, [channels], float32: the normalized value is ``scale * x + offset``.
     """
-    variables = _variables(channels)
+    variables = _variables(channels, options.norm_name)
     scale = variables.gamma * tf.math.rsqrt(variables.moving_variance + options.batch_norm.epsilon)
     return scale, variables.beta - variables.moving_mean * scale
 
 
-def _variables(channels: int) -> _Variables:
+def _variables(channels: int, name: str) -> _Variables:
     ones, zeros = tf1.ones_initializer(), tf1.zeros_initializer()
-    with tf1.variable_scope("BatchNorm"):
+    with tf1.variable_scope(name):
         return _Variables(
             gamma=variable("gamma", (channels,), ones),
             beta=variable("beta", (channels,), zeros),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
-from model.layers.options import LayerOptions, tf1, variable, variance_scaling
+from model.layers.options import LayerOptions, normal, tf1, variable, variance_scaling
 
 # Up to so many output pixels in a batch, training computes convolutions as matrix products: oneDNN brings the filters
 # into its own order in each step, which takes longer than the arithmetic (TensorFlow 2.21).
@@ -22,15 +23,15 @@ def conv2d(
     *,
     stride: int = 1,
     groups: int = 1,
-    scale: tf.Tensor | None = None,
+    transform: Callable[[tf.Tensor], tf.Tensor] | None = None,
 ) -> tf.Tensor:
-    """Convolves with TensorFlow's SAME padding, which for stride 2 pads the bottom and right more.
+    """Convolves with TensorFlow's SAME padding, which for stride 2 pads the bottom and right more, or symmetrically.
 
-    The variable is ``conv2d/kernel`` in the current scope, [kernel_size, kernel_size, C, filters]. In groups, each of a
-    slice of the channels with filters of its own, it is ``<current scope>group_filter``, written without a slash, with
-    C / groups in place of C: the names that published checkpoints have. Grouped kernels are initialized like all
-    others, by ``options.weight_init`` with the fan of one group, where the original used Glorot's uniform whatever was
-    asked for.
+    The variable is ``options.kernel_name`` in the current scope, [kernel_size, kernel_size, C, filters]. In groups,
+    each of a slice of the channels with filters of its own, it is ``<current scope>group_filter``, written without a
+    slash, with C / groups in place of C: the names that published checkpoints have. Grouped kernels are initialized
+    like all others, by ``options.weight_init`` with the fan of one group, where the original used Glorot's uniform
+    whatever was asked for.
 
     Args:
         inputs: [N, H, W, C] or [N, C, H, W].
@@ -39,7 +40,7 @@ def conv2d(
         options: Shared options.
         stride: Spatial stride.
         groups: Number of groups.
-        scale: [filters], multiplied into the kernel, or None.
+        transform: Changes the kernel before use, its values or the number of its filters; the variable stays.
 
     Returns:
         The feature map, in the layout and type of ``options``.
@@ -51,8 +52,8 @@ def conv2d(
     if channels % groups or filters % groups:
         raise ValueError(f"{groups} groups do not divide {channels} input and {filters} output channels")
     kernel = _kernel((kernel_size, kernel_size, channels // groups, filters), groups, options)
-    if scale is not None:
-        kernel = kernel * scale
+    if transform is not None:
+        kernel = transform(kernel)
     inputs, kernel = tf.cast(inputs, options.compute_dtype), tf.cast(kernel, options.compute_dtype)
     if groups == 1 or options.grouped_convolution == "native":
         return _convolve(inputs, kernel, stride, options)
@@ -62,8 +63,11 @@ def conv2d(
 
 def _kernel(shape: tuple[int, int, int, int], groups: int, options: LayerOptions) -> tf.Variable:
     if groups == 1:
-        with tf1.variable_scope("conv2d"):
-            return variable("kernel", shape, variance_scaling(options, "kernel", scale=2.0, mode=options.weight_init))
+        scope, _, name = options.kernel_name.rpartition("/")
+        with tf1.variable_scope(scope) if scope else contextlib.nullcontext():
+            if options.kernel_init is not None:
+                return variable(name, shape, normal(options, name, options.kernel_init))
+            return variable(name, shape, variance_scaling(options, name, scale=2.0, mode=options.weight_init))
     name = f"{tf1.get_variable_scope().name.rpartition('/')[2]}group_filter"
     # The initializer takes the filters of all groups for the fan-out of one.
     gain = 2.0 * groups if options.weight_init == "fan_out" else 2.0
@@ -71,6 +75,8 @@ def _kernel(shape: tuple[int, int, int, int], groups: int, options: LayerOptions
 
 
 def _convolve(inputs: tf.Tensor, kernel: tf.Tensor, stride: int, options: LayerOptions) -> tf.Tensor:
+    if options.symmetric_padding and stride > 1 and kernel.shape[0] > 1:
+        return _convolve_padded_alike(inputs, kernel, stride, options)
     if options.training and options.data_format == "NHWC":
         if kernel.shape[0] == 1:
             return _pointwise(_every_nth(inputs, stride), kernel)
@@ -78,6 +84,14 @@ def _convolve(inputs: tf.Tensor, kernel: tf.Tensor, stride: int, options: LayerO
         if same_channels and inputs.dtype == tf.bfloat16 and _few_pixels(inputs, stride):
             return _with_filter_gradient(inputs, kernel, stride, lambda x: _patches(x, kernel.shape[0], stride))
     return tf.nn.conv2d(inputs, kernel, options.strides(stride), padding="SAME", data_format=options.data_format)
+
+
+def _convolve_padded_alike(inputs: tf.Tensor, kernel: tf.Tensor, stride: int, options: LayerOptions) -> tf.Tensor:
+    """Pads by an operation of its own: oneDNN has no kernel for explicit padding, whose filter gradient takes long."""
+    sides = [(kernel.shape[0] - 1) // 2] * 2
+    spatial = [sides, sides]
+    padded = tf.pad(inputs, [[0, 0], *spatial, [0, 0]] if options.data_format == "NHWC" else [[0, 0], [0, 0], *spatial])
+    return tf.nn.conv2d(padded, kernel, options.strides(stride), padding="VALID", data_format=options.data_format)
 
 
 def _few_pixels(inputs: tf.Tensor, stride: int) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from model.specs import BatchNormSpec
+from model.specs import BatchNormSpec, NormalInit
 
 tf1 = tf.compat.v1
 
@@ -20,8 +20,13 @@ class LayerOptions:
     Attributes:
         data_format: "NHWC" or "NCHW", the layout that the network computes in.
         training: Whether batch normalization uses and collects the batch's statistics.
+        freeze_batch_norm: Train on the moving statistics instead, and leave them as they are.
         batch_norm: Constants of batch normalization.
+        norm_name: Scope of the variables of batch normalization, within that of its convolution.
+        kernel_name: Name of a convolution's kernel in its scope.
+        kernel_init: How kernels of convolutions start, or None for variance scaling.
         weight_init: "fan_in" or "fan_out" of the variance scaling of kernels.
+        symmetric_padding: Strided convolutions pad all sides alike, instead of as TensorFlow's SAME does.
         compute_dtype: Type of activations and of kernels where they are used. Variables, batch-norm statistics and
             logits stay float32 whatever it is.
         grouped_convolution: "native", or "split" where the device has no kernel for groups.
@@ -30,11 +35,20 @@ class LayerOptions:
 
     data_format: str = "NHWC"
     training: bool = False
+    freeze_batch_norm: bool = False
     batch_norm: BatchNormSpec = field(default_factory=BatchNormSpec)
+    norm_name: str = "BatchNorm"
+    kernel_name: str = "conv2d/kernel"
+    kernel_init: NormalInit | None = None
     weight_init: str = "fan_out"
+    symmetric_padding: bool = False
     compute_dtype: tf.DType = tf.float32
     grouped_convolution: str = "native"
     seed: int = 0
+
+    @property
+    def uses_batch_statistics(self) -> bool:
+        return self.training and not self.freeze_batch_norm
 
     @property
     def channel_axis(self) -> int:
@@ -61,8 +75,18 @@ def variance_scaling(options: LayerOptions, name: str, *, scale: float, mode: st
 
     Source: He et al., Delving Deep into Rectifiers, arXiv:1502.01852.
     """
+    return tf1.variance_scaling_initializer(
+        scale=scale, mode=mode, distribution="truncated_normal", seed=_seed_of(options, name)
+    )
+
+
+def normal(options: LayerOptions, name: str, init: NormalInit) -> Any:
+    """Normal with a fixed standard deviation, seeded by the variable's full name."""
+    kind = tf1.truncated_normal_initializer if init.truncated else tf1.random_normal_initializer
+    return kind(stddev=init.stddev, seed=_seed_of(options, name))
+
+
+def _seed_of(options: LayerOptions, name: str) -> int:
     full_name = f"{tf1.get_variable_scope().name}/{name}"
     digest = hashlib.sha256(f"{options.seed}:{full_name}".encode()).digest()
-    return tf1.variance_scaling_initializer(
-        scale=scale, mode=mode, distribution="truncated_normal", seed=int.from_bytes(digest[:4], "little") >> 1
-    )
+    return int.from_bytes(digest[:4], "little") >> 1

@@ -45,7 +45,7 @@ def run(spec, weights, images, *, cotangent=None, modes=(False, True)):
 
 def _fetches(inputs, spec, classes, training, cotangent):
     with tf1.variable_scope(tf1.get_variable_scope(), reuse=tf1.AUTO_REUSE):
-        logits = resnet(inputs, spec, classes, LayerOptions(training=training, batch_norm=spec.batch_norm))["logits"]
+        logits = resnet(inputs, spec, classes, LayerOptions(training=training))["logits"]
     variables = tf1.trainable_variables()
     gradients = [] if cotangent is None else tf.gradients(tf.reduce_sum(logits * cotangent), variables)
     by_name = {v.op.name: g for v, g in zip(variables, gradients, strict=False)}

@@ -1,0 +1,60 @@
+"""The feature pyramid on top of a residual network."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from model.blocks.conv2d_block import conv2d_block
+from model.layers.bias import add_bias
+from model.layers.conv2d import conv2d
+from model.layers.options import LayerOptions, tf1
+
+
+def fpn_block(stages: list[tf.Tensor], width: int, options: LayerOptions, *, name: str) -> list[tf.Tensor]:
+    """Brings three maps to one width, adds each to the enlarged one above it, and puts two smaller maps on top.
+
+    The third level is its projection as it is, without normalization or activation; the fourth comes from the third,
+    the fifth from the fourth. All levels but the third end in batch normalization and ReLU6.
+
+    Args:
+        stages: Maps of H / 8, H / 16 and H / 32 pixels, in the layout of ``options``.
+        width: Channels of every level.
+        options: Shared options.
+        name: Scope that owns the variables.
+
+    Returns:
+        Five maps of ``width`` channels: H / 8, H / 16, H / 32, H / 64 and H / 128 pixels, rounded up.
+
+    Source: Lin et al., Feature Pyramid Networks, arXiv:1612.03144.
+    """
+    with tf1.variable_scope(name):
+        merged: list[tf.Tensor] = []
+        for number in reversed(range(1, len(stages) + 1)):
+            projected = _project(stages[number - 1], width, options, f"projection_{number}")
+            merged.insert(0, projected if not merged else _twice_as_large(merged[0], options) + projected)
+        levels = [
+            tf.nn.relu6(conv2d_block(level, width, 3, options, name=f"smoothing_{number}"))
+            for number, level in enumerate(merged[:-1], 1)
+        ]
+        levels.append(merged[-1])
+        for number in (5, 6):
+            above = conv2d_block(levels[-1], width, 3, options, stride=2, name=f"bottom_up_block{number}")
+            levels.append(tf.nn.relu6(above))
+    return levels
+
+
+def _project(inputs: tf.Tensor, width: int, options: LayerOptions, name: str) -> tf.Tensor:
+    with tf1.variable_scope(name):
+        return add_bias(conv2d(inputs, width, 1, options), width, options)
+
+
+def _twice_as_large(inputs: tf.Tensor, options: LayerOptions) -> tf.Tensor:
+    """Each pixel as a square of four."""
+    for axis in options.spatial_axes:
+        shape = tf.shape(inputs)
+        doubled = tf.stack([inputs, inputs], axis=axis + 1)
+        known = inputs.shape.as_list()
+        known[axis] = None if known[axis] is None else 2 * known[axis]
+        inputs = tf.reshape(doubled, tf.concat([shape[:axis], [2 * shape[axis]], shape[axis + 1 :]], axis=0))
+        inputs = tf.ensure_shape(inputs, known)
+    return inputs

@@ -1,0 +1,109 @@
+"""SSD320: a residual network, a feature pyramid and two heads that all of its levels share."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from model.blocks.conv2d_block import conv2d_block
+from model.blocks.fpn_block import fpn_block
+from model.layers.bias import add_bias
+from model.layers.conv2d import conv2d
+from model.layers.options import LayerOptions, tf1
+from model.resnet import resnet_features
+from model.specs import SSDSpec
+
+IMAGE_MULTIPLE = 32
+"""Sides of images are multiples of this, so that enlarging a map by two gives the one below."""
+CODE_SIZE = 4
+
+
+def ssd(
+    images: tf.Tensor,
+    spec: SSDSpec,
+    anchors_per_cell: int,
+    class_slots: int,
+    options: LayerOptions,
+    *,
+    used_slots: tuple[int, ...] | None = None,
+) -> dict[str, tf.Tensor]:
+    """Scores and places objects at every anchor.
+
+    Args:
+        images: [N, H, W, 3] float32, normalized, H and W multiples of 32. Always NHWC.
+        spec: The architecture.
+        anchors_per_cell: Anchors on one cell of a level.
+        class_slots: K, logits an anchor, an unused slot for the background included where there is one.
+        options: Shared options of the layers; what the architecture says of them is set here.
+        used_slots: Compute the logits of these slots only; all of them by default. The variables are the same.
+
+    Returns:
+        Endpoints: those of the backbone; "level_3" to "level_7" in the layout and type of ``options``; "box_codes"
+        [N, A, 4] and "class_logits" [N, A, K or the number of used slots], float32, anchors in the order level, row,
+        column, anchor of the cell.
+
+    Raises:
+        ValueError: An image side is no multiple of 32.
+    """
+    height, width = images.shape[1:3]
+    if height % IMAGE_MULTIPLE or width % IMAGE_MULTIPLE:
+        raise ValueError(f"images of {height} x {width} pixels: sides must be multiples of {IMAGE_MULTIPLE}")
+    options = dataclasses.replace(
+        options, batch_norm=spec.batch_norm, kernel_name=spec.backbone.names.kernel, kernel_init=spec.kernel_init
+    )
+    with tf1.variable_scope("FeatureExtractor"), tf1.variable_scope("resnet_v1_50"):
+        endpoints = resnet_features(images, spec.backbone, options)
+        stages = [endpoints[f"stage_{stage}"] for stage in (1, 2, 3)]
+        levels = fpn_block(stages, spec.width, options, name="fpn")
+    endpoints |= {f"level_{number}": level for number, level in enumerate(levels, 3)}
+    options = dataclasses.replace(options, kernel_init=spec.head_init)
+    boxes, classes = _Head(anchors_per_cell, CODE_SIZE), _Head(anchors_per_cell, class_slots, used_slots)
+    with tf1.variable_scope("WeightSharedConvolutionalBoxPredictor", reuse=tf1.AUTO_REUSE):
+        codes, logits = [], []
+        for number, level in enumerate(levels):
+            features = _tower(level, spec, number, options, name="BoxPredictionTower")
+            codes.append(_predict(features, boxes, 0.0, options, name="BoxPredictor"))
+            features = _tower(level, spec, number, options, name="ClassPredictionTower")
+            logits.append(_predict(features, classes, spec.class_bias, options, name="ClassPredictor"))
+    return endpoints | {"box_codes": tf.concat(codes, axis=1), "class_logits": tf.concat(logits, axis=1)}
+
+
+class _Head(NamedTuple):
+    """What the last convolution puts out: ``size`` numbers for each anchor of a cell, or those of ``used`` alone."""
+
+    anchors_per_cell: int
+    size: int
+    used: tuple[int, ...] | None = None
+
+    def of_used(self, values: tf.Tensor) -> tf.Tensor:
+        """The output channels, on the last axis, that are used."""
+        if self.used is None:
+            return values
+        by_anchor = tf.reshape(values, [*values.shape[:-1], self.anchors_per_cell, self.size])
+        used = tf.gather(by_anchor, self.used, axis=-1)
+        return tf.reshape(used, [*values.shape[:-1], self.anchors_per_cell * len(self.used)])
+
+
+def _tower(inputs: tf.Tensor, spec: SSDSpec, level: int, options: LayerOptions, *, name: str) -> tf.Tensor:
+    """Convolutions whose kernels all levels share, and whose batch normalization is each level's own."""
+    options = dataclasses.replace(options, norm_name=f"BatchNorm/feature_{level}")
+    with tf1.variable_scope(name):
+        outputs = inputs
+        for number in range(spec.tower_layers):
+            outputs = tf.nn.relu6(conv2d_block(outputs, spec.width, 3, options, name=f"conv2d_{number}"))
+    return outputs
+
+
+def _predict(inputs: tf.Tensor, head: _Head, bias: float, options: LayerOptions, *, name: str) -> tf.Tensor:
+    """[N, cells * anchors_per_cell, size] float32 of a map in the layout of ``options``."""
+    with tf1.variable_scope(name):
+        filters = head.anchors_per_cell * head.size
+        outputs = conv2d(inputs, filters, 3, options, transform=head.of_used)
+        outputs = add_bias(outputs, filters, options, start=bias, transform=head.of_used)
+    if options.data_format == "NCHW":
+        outputs = tf.transpose(outputs, [0, 2, 3, 1])
+    _, height, width, channels = outputs.shape
+    anchors = height * width * head.anchors_per_cell
+    return tf.cast(tf.reshape(outputs, [-1, anchors, channels // head.anchors_per_cell]), tf.float32)

@@ -1,0 +1,63 @@
+"""Which variables of other checkpoints a detector takes for its own."""
+
+import pytest
+
+from model.specs import RESNETS
+from model.warm_start import CLASS_HEAD, STEM_KERNEL, detector_sources, is_own_classifier
+from tests.model.tiny_ssd import BACKBONE, PREDICTOR, variables_of_ssd320
+
+BACKBONE_NAMES = [name for name in variables_of_ssd320() if name.startswith(BACKBONE) and "/fpn/" not in name]
+SLIM = [name.removeprefix("FeatureExtractor/") for name in BACKBONE_NAMES]
+OTHERS = ["resnet_v1_50/logits/weights", "resnet_v1_50/logits/biases", "resnet_v1_50/mean_rgb", "global_step"]
+
+
+def test_the_backbone_has_265_variables():
+    assert len(BACKBONE_NAMES) == 265
+
+
+def test_of_slims_network_all_is_taken_but_its_classifier():
+    sources = detector_sources([*SLIM, *OTHERS])
+    assert sources == {f"FeatureExtractor/{name}": name for name in SLIM}
+
+
+def own_name(name):
+    """What this project's classifier calls a variable of the backbone, put together from the other end."""
+    layer, _, kind = name.removeprefix(f"{BACKBONE}/").partition("/BatchNorm/")
+    layer = layer.removesuffix("/weights")
+    if layer != "conv1":
+        block, unit, _, convolution = layer.split("/")
+        inside = {"shortcut": "shortcut/conv2d"}.get(convolution, f"bottleneck_{convolution[-1]}")
+        layer = f"btlnck_block_{int(block[-1]) - 1}_{int(unit[-1]) - 1}/{inside}"
+    else:
+        layer = "conv2d"
+    return f"resnet50/{layer}/BatchNorm/{kind}" if kind else f"resnet50/{layer}/conv2d/kernel"
+
+
+def test_this_projects_classifier_gives_the_same_layers_under_its_own_names():
+    stored = [own_name(name) for name in BACKBONE_NAMES]
+    further = ["resnet50/output/dense/kernel", "resnet50/output/dense/bias", f"{stored[0]}/Momentum", "global_step"]
+    assert detector_sources([*stored, *further]) == dict(zip(BACKBONE_NAMES, stored, strict=True))
+
+
+def test_a_detectors_variables_go_by_their_names():
+    stored = [*variables_of_ssd320(), "global_step"]
+    assert detector_sources(stored) == {name: name for name in stored}
+
+
+def test_a_network_that_is_unknown_gives_what_has_the_same_name():
+    assert detector_sources(["vgg_16/conv1/weights"]) == {"vgg_16/conv1/weights": "vgg_16/conv1/weights"}
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [("resnet50/conv2d/conv2d/kernel", True), (SLIM[0], False), (BACKBONE_NAMES[0], False), ("resnet50", False)],
+)
+def test_only_this_projects_classifier_is_its_own(name, own):
+    assert is_own_classifier([name, "global_step"]) == own
+
+
+def test_the_variables_that_are_named_exist():
+    names = variables_of_ssd320()
+    assert STEM_KERNEL in names
+    assert set(CLASS_HEAD) == {name for name in names if name.startswith(f"{PREDICTOR}/ClassPredictor/")}
+    assert RESNETS["resnet50"].blocks == (3, 4, 6, 3)
