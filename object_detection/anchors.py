@@ -9,39 +9,10 @@ levels whose stride divides the image's side, else the cell's upper left corner,
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnchorSpec:
-    """Which anchors stand on which cells.
-
-    Attributes:
-        min_level: First level l of the pyramid; its cells are 2^l pixels wide.
-        max_level: Last level.
-        scale: Side of a level's smallest square anchor, in cells.
-        aspect_ratios: Width over height.
-        scales_per_octave: Sizes between one level and the next: ``scale * 2^(i / scales_per_octave)``.
-        centred: Put the anchors of every level in the middle of their cells.
-    """
-
-    min_level: int = 3
-    max_level: int = 7
-    scale: float = 4.0
-    aspect_ratios: tuple[float, ...] = (1.0, 2.0, 0.5)
-    scales_per_octave: int = 2
-    centred: bool = False
-
-    @property
-    def levels(self) -> range:
-        return range(self.min_level, self.max_level + 1)
-
-    @property
-    def per_cell(self) -> int:
-        """Anchors on one cell."""
-        return len(self.aspect_ratios) * self.scales_per_octave
+from utils.detection_config import AnchorSpec
 
 
 def feature_sides(image_side: int, spec: AnchorSpec) -> tuple[int, ...]:

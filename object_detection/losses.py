@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 
@@ -28,6 +30,42 @@ def focal_loss(logits: tf.Tensor, targets: tf.Tensor, *, alpha: float | None = 0
     if alpha is not None:
         loss = (targets * alpha + (1.0 - targets) * (1.0 - alpha)) * loss
     return loss
+
+
+def focal_loss_when_off(logits: tf.Tensor, gamma: float) -> tf.Tensor:
+    """``focal_loss`` without weights for targets of 0, ``p^gamma * softplus(z)``, with a gradient in few operations."""
+
+    @tf.custom_gradient
+    def loss(z: tf.Tensor) -> Any:
+        probability, entropy = tf.sigmoid(z), tf.nn.softplus(z)
+        factor = tf.square(probability) if gamma == 2.0 else tf.pow(probability, gamma)
+
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            return upstream * factor * (gamma * (1.0 - probability) * entropy + probability)
+
+        return factor * entropy, gradient
+
+    return loss(logits)
+
+
+def focal_loss_of_slots(
+    logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, *, alpha: float | None = 0.25, gamma: float = 2.0
+) -> tf.Tensor:
+    """The weighted sum of ``focal_loss`` where at most one class of an anchor is on.
+
+    Targets are not written out: all classes count as off first, then those that are on are put right.
+
+    Args:
+        logits: ``[N, A, K]``.
+        labels: ``[N, A]`` int32, the class that is on; -1 where none is.
+        weights: ``[N, A]``.
+        alpha: As for ``focal_loss``.
+        gamma: As for ``focal_loss``.
+    """
+    off = tf.reduce_sum(focal_loss_when_off(logits, gamma), axis=2) * (1.0 if alpha is None else 1.0 - alpha)
+    chosen = tf.gather(logits, tf.maximum(labels, 0), batch_dims=2)
+    instead = [focal_loss(chosen, tf.fill(tf.shape(chosen), t), alpha=alpha, gamma=gamma) for t in (1.0, 0.0)]
+    return tf.reduce_sum(weights * (off + tf.where(labels >= 0, instead[0] - instead[1], 0.0)))
 
 
 def huber_loss(codes: tf.Tensor, targets: tf.Tensor, *, delta: float = 1.0) -> tf.Tensor:

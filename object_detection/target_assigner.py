@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from object_detection import box_ops
-from object_detection.box_coder import BoxCoder
-from object_detection.matcher import IGNORED, Matcher
+from object_detection.box_coder import encode
+from object_detection.matcher import IGNORED, match
+from utils.detection_config import BoxCoderSpec, MatcherSpec
+
+IGNORED_SHARE = 0.5  # of an anchor's area, from which on it counts as inside of an ignored region
 
 
 class Groundtruth(NamedTuple):
@@ -19,11 +21,13 @@ class Groundtruth(NamedTuple):
         boxes: ``[N, G, 4]``; zeros where padded.
         labels: ``[N, G]`` int32, the class slot to train; -1 trains none.
         weights: ``[N, G]`` float32; 0 where padded, and for what is not to be trained.
+        ignored: ``[N, G]`` boolean: regions, of weight 0, in which nothing is trained that no object matched.
     """
 
     boxes: tf.Tensor
     labels: tf.Tensor
     weights: tf.Tensor
+    ignored: tf.Tensor
 
 
 class Targets(NamedTuple):
@@ -44,36 +48,36 @@ class Targets(NamedTuple):
     matches: tf.Tensor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetAssigner:
-    """Matches anchors to groundtruth boxes by intersection over union, a whole batch at once."""
+def assign_targets(anchors: tf.Tensor, groundtruth: Groundtruth, matcher: MatcherSpec, coder: BoxCoderSpec) -> Targets:
+    """Targets of all ``anchors`` ``[A, 4]``, matched by intersection over union, a whole batch at once."""
+    groundtruth = _trimmed(groundtruth)
+    valid = groundtruth.weights > 0
+    matches = match(box_ops.iou(groundtruth.boxes, anchors[tf.newaxis]), valid, matcher)
+    matched, row = matches >= 0, tf.maximum(matches, 0)
+    boxes, labels, weights = (
+        tf.gather(tf.pad(rows, [(0, 0), (0, 1), *[(0, 0)] * (len(rows.shape) - 2)]), row, batch_dims=1)
+        for rows in (groundtruth.boxes, groundtruth.labels, groundtruth.weights)
+    )
+    no_background = tf.equal(matches, IGNORED) | _in_ignored(anchors, groundtruth)
+    codes = encode(tf.where(matched[..., tf.newaxis], boxes, anchors), anchors[tf.newaxis], coder)
+    return Targets(
+        labels=tf.where(matched, labels, -1),
+        label_weights=tf.where(matched, weights, tf.where(no_background, 0.0, 1.0)),
+        codes=tf.where(matched[..., tf.newaxis], codes, 0.0),
+        code_weights=tf.where(matched, weights, 0.0),
+        matches=matches,
+    )
 
-    matcher: Matcher
-    coder: BoxCoder
 
-    def assign(self, anchors: tf.Tensor, groundtruth: Groundtruth) -> Targets:
-        """Targets of all ``anchors`` ``[A, 4]``."""
-        groundtruth = _trimmed(groundtruth)
-        valid = groundtruth.weights > 0
-        matches = self.matcher.match(box_ops.iou(groundtruth.boxes, anchors[tf.newaxis]), valid)
-        matched, row = matches >= 0, tf.maximum(matches, 0)
-        boxes, labels, weights = (
-            tf.gather(tf.pad(rows, [(0, 0), (0, 1), *[(0, 0)] * (len(rows.shape) - 2)]), row, batch_dims=1)
-            for rows in groundtruth
-        )
-        background = tf.where(tf.equal(matches, IGNORED), 0.0, 1.0)
-        codes = self.coder.encode(tf.where(matched[..., tf.newaxis], boxes, anchors), anchors[tf.newaxis])
-        return Targets(
-            labels=tf.where(matched, labels, -1),
-            label_weights=tf.where(matched, weights, background),
-            codes=tf.where(matched[..., tf.newaxis], codes, 0.0),
-            code_weights=tf.where(matched, weights, 0.0),
-            matches=matches,
-        )
+def _in_ignored(anchors: tf.Tensor, groundtruth: Groundtruth) -> tf.Tensor:
+    """Which anchors lie in an ignored region by half of their area or more, ``[N, A]``."""
+    shared = box_ops.intersection(groundtruth.boxes, anchors[tf.newaxis])
+    enough = shared >= IGNORED_SHARE * box_ops.area(anchors)
+    return tf.reduce_any(enough & groundtruth.ignored[..., tf.newaxis], axis=1)
 
 
 def _trimmed(groundtruth: Groundtruth) -> Groundtruth:
     """Without the rows that are padding in every image: the cost of matching grows with the rows."""
     rows = tf.range(1, tf.shape(groundtruth.weights)[1] + 1)
-    used = tf.reduce_max(tf.where(groundtruth.weights > 0, rows, 0))
+    used = tf.reduce_max(tf.where((groundtruth.weights > 0) | groundtruth.ignored, rows, 0))
     return Groundtruth(*(tensor[:, :used] for tensor in groundtruth))

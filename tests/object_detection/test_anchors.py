@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from object_detection.anchors import AnchorSpec, feature_sides, grid_anchors, pyramid_anchors
+from object_detection.anchors import feature_sides, grid_anchors, pyramid_anchors
+from utils.detection_config import AnchorSpec
 
 
 def pixels(height, width, **spec):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection.losses import focal_loss, huber_loss
+from object_detection.losses import focal_loss, focal_loss_of_slots, focal_loss_when_off, huber_loss
 from tests.object_detection.evaluate import evaluate, floats
 
 
@@ -71,3 +71,77 @@ def test_huber_loss_of_a_weighted_batch():
     weights = np.array([[2, 1, 1], [0, 3, 0]])
     found = evaluate(lambda: huber_loss(floats(*codes), tf.zeros([2, 3, 4])))
     assert (found * weights).sum() == pytest.approx(7.695, rel=1e-6)
+
+
+# At most one class of an anchor on
+
+ANCHORS, CLASSES = 40, 5
+LABELS = np.random.default_rng(1).integers(-1, CLASSES, (2, ANCHORS)).astype(np.int32)
+WEIGHTS = np.random.default_rng(2).choice([0, 0.5, 1], (2, ANCHORS))
+LOGITS = np.random.default_rng(3).normal(-1, 3, (2, ANCHORS, CLASSES))
+LOGITS[0, :4, 0] = (-40, 40, -90, 90)
+
+
+@pytest.mark.parametrize("alpha", [0.25, None, 1.0])
+@pytest.mark.parametrize("gamma", [1.5, 2.0])
+def test_the_loss_of_slots_and_its_gradient_are_those_of_targets_written_out(alpha, gamma):
+    one_hot = np.eye(CLASSES + 1)[LABELS][..., :CLASSES]  # -1 is the last row, which is cut off
+
+    def build():
+        logits, weights = tf.constant(LOGITS, tf.float32), tf.constant(WEIGHTS, tf.float32)
+        loss = focal_loss_of_slots(logits, tf.constant(LABELS), weights, alpha=alpha, gamma=gamma)
+        each = focal_loss(logits, tf.constant(one_hot, tf.float32), alpha=alpha, gamma=gamma)
+        expected = tf.reduce_sum(each * weights[..., tf.newaxis])
+        return loss, tf.gradients(loss, logits)[0], expected, tf.gradients(expected, logits)[0]
+
+    loss, gradient, expected, expected_gradient = evaluate(build)
+    assert loss == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-4, atol=1e-5)
+    assert np.isfinite(gradient).all()
+    assert not gradient[WEIGHTS == 0].any()
+
+
+def test_anchors_without_a_class_count_as_off_in_all():
+    labels = np.full((1, 3), -1, np.int32)
+    found = evaluate(lambda: focal_loss_of_slots(tf.zeros([1, 3, 4]), tf.constant(labels), tf.ones([1, 3])))
+    assert found == pytest.approx(12 * 0.1299651, rel=1e-5)
+
+
+def slope(function, values, step=1e-6):
+    """Central differences of a sum of independent elements, float64, and the gradient that the graph has for it."""
+
+    def build():
+        inputs = tf.constant(values, tf.float64)
+        differences = function(inputs + step) - function(inputs - step)
+        return differences / (2 * step), tf.gradients(function(inputs), inputs)[0]
+
+    return evaluate(build)
+
+
+@pytest.mark.parametrize("gamma", [1.5, 2.0, 3.0])
+def test_the_gradient_of_the_loss_where_all_is_off_is_its_slope(gamma):
+    expected, gradient = slope(lambda logits: focal_loss_when_off(logits, gamma), np.linspace(-12, 12, 49))
+    np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("gamma", [1.5, 2.0])
+def test_the_gradient_of_the_loss_of_slots_is_the_slope_of_targets_written_out_in_float64(gamma):
+    one_hot = np.eye(CLASSES + 1)[LABELS][..., :CLASSES]
+    weights = WEIGHTS[..., np.newaxis]
+    expected, _ = slope(lambda logits: focal_loss(logits, tf.constant(one_hot), gamma=gamma) * weights, LOGITS)
+
+    def build():
+        logits = tf.constant(LOGITS, tf.float32)
+        loss = focal_loss_of_slots(logits, tf.constant(LABELS), tf.constant(WEIGHTS, tf.float32), gamma=gamma)
+        return tf.gradients(loss, logits)[0]
+
+    np.testing.assert_allclose(evaluate(build), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("delta", [0.5, 1.0])
+def test_the_gradient_of_the_huber_loss_is_its_slope(delta):
+    values = np.linspace(-3, 3, 26)[:, np.newaxis]
+    target = tf.float64.as_numpy_dtype(0.1)
+    expected, gradient = slope(lambda codes: huber_loss(codes, target, delta=delta)[:, tf.newaxis], values)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-6, atol=1e-9)
+    assert np.abs(gradient).max() == pytest.approx(delta)

@@ -2,16 +2,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection.matcher import IGNORED, UNMATCHED, Matcher
+from object_detection import matcher
+from object_detection.matcher import IGNORED, UNMATCHED
 from tests.object_detection.evaluate import evaluate
+from utils.detection_config import MatcherSpec
 
 FIRST = [[1, 1, 1, 3, 1], [2, -1, 2, 0, 4], [3, 0, -1, 0, 0]]
 SECOND = [[1, 1, 1, 3, 1], [-1, 0, -2, -2, -1], [3, 0, -1, 2, 0]]
 NONE, SKIP = UNMATCHED, IGNORED
 
 
-def matcher(matched, unmatched=None, *, between=False, force=False):
-    return Matcher(
+def rule_of(matched, unmatched=None, *, between=False, force=False):
+    return MatcherSpec(
         matched_threshold=matched,
         unmatched_threshold=matched if unmatched is None else unmatched,
         negatives_lower_than_unmatched=not between,
@@ -19,11 +21,11 @@ def matcher(matched, unmatched=None, *, between=False, force=False):
     )
 
 
-def match(matcher, similarity, valid=None):
+def match(rule, similarity, valid=None):
     def build():
         batch = tf.constant([similarity], tf.float32)
         rows = tf.ones([1, len(similarity)], tf.bool) if valid is None else tf.constant([valid])
-        return matcher.match(tf.ensure_shape(batch, [1, len(similarity), 5]), rows)
+        return matcher.match(tf.ensure_shape(batch, [1, len(similarity), 5]), rows, rule)
 
     (found,) = evaluate(build)
     return found.tolist()
@@ -32,12 +34,12 @@ def match(matcher, similarity, valid=None):
 @pytest.mark.parametrize(
     ("rule", "similarity", "expected"),
     [
-        (matcher(-9), FIRST, [2, 0, 1, 0, 1]),
-        (matcher(3), FIRST, [2, NONE, NONE, 0, 1]),
-        (matcher(3, 2), FIRST, [2, NONE, SKIP, 0, 1]),
-        (matcher(3, 2, between=True), FIRST, [2, SKIP, NONE, 0, 1]),
-        (matcher(3, 2), SECOND, [2, NONE, NONE, 0, NONE]),
-        (matcher(3, 2, force=True), SECOND, [2, 1, NONE, 0, NONE]),
+        (rule_of(-9), FIRST, [2, 0, 1, 0, 1]),
+        (rule_of(3), FIRST, [2, NONE, NONE, 0, 1]),
+        (rule_of(3, 2), FIRST, [2, NONE, SKIP, 0, 1]),
+        (rule_of(3, 2, between=True), FIRST, [2, SKIP, NONE, 0, 1]),
+        (rule_of(3, 2), SECOND, [2, NONE, NONE, 0, NONE]),
+        (rule_of(3, 2, force=True), SECOND, [2, 1, NONE, 0, NONE]),
     ],
 )
 def test_anchors_go_to_the_row_that_they_overlap_most(rule, similarity, expected):
@@ -47,33 +49,34 @@ def test_anchors_go_to_the_row_that_they_overlap_most(rule, similarity, expected
 def test_padding_matches_nothing_and_is_not_forced():
     nothing = [0] * 5
     similarity = [SECOND[0], SECOND[1], nothing, SECOND[2], nothing]
-    assert match(matcher(3, 2, force=True), similarity, [True, True, False, True, False]) == [3, 1, NONE, 0, NONE]
-    assert match(matcher(0.5), [[1] * 5], [False]) == [NONE] * 5
+    assert match(rule_of(3, 2, force=True), similarity, [True, True, False, True, False]) == [3, 1, NONE, 0, NONE]
+    assert match(rule_of(0.5), [[1] * 5], [False]) == [NONE] * 5
 
 
 def test_without_boxes_all_is_background():
-    found = evaluate(lambda: Matcher().match(tf.zeros([2, 0, 5]), tf.zeros([2, 0], tf.bool)))
+    found = evaluate(lambda: matcher.match(tf.zeros([2, 0, 5]), tf.zeros([2, 0], tf.bool), MatcherSpec()))
     np.testing.assert_array_equal(found, np.full((2, 5), NONE))
 
 
 def test_of_two_boxes_that_force_one_anchor_the_first_gets_it():
     similarity = [[0.1, 0.3, 0.2, 0, 0], [0.1, 0.4, 0.2, 0, 0], [0.9, 0.3, 0, 0, 0]]
-    assert match(Matcher(), similarity) == [2, 0, NONE, NONE, NONE]
+    assert match(MatcherSpec(), similarity) == [2, 0, NONE, NONE, NONE]
 
 
 def test_the_images_of_a_batch_do_not_mix():
     def build():
         batch = tf.constant([FIRST, SECOND], tf.float32)
-        return matcher(3, 2, force=True).match(batch, tf.constant([[True] * 3, [True, False, True]]))
+        valid = tf.constant([[True] * 3, [True, False, True]])
+        return matcher.match(batch, valid, rule_of(3, 2, force=True))
 
     assert evaluate(build).tolist() == [
-        match(matcher(3, 2, force=True), FIRST),
-        match(matcher(3, 2, force=True), SECOND, [True, False, True]),
+        match(rule_of(3, 2, force=True), FIRST),
+        match(rule_of(3, 2, force=True), SECOND, [True, False, True]),
     ]
 
 
 def test_thresholds_that_contradict_each_other_are_refused():
     with pytest.raises(ValueError, match="unmatched_threshold 4: must be at most matched_threshold 3"):
-        matcher(3, 4)
+        rule_of(3, 4)
     with pytest.raises(ValueError, match="negatives_lower_than_unmatched false: needs two different thresholds"):
-        matcher(3, between=True)
+        rule_of(3, between=True)

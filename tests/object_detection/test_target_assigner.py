@@ -2,14 +2,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection.anchors import AnchorSpec, pyramid_anchors
-from object_detection.box_coder import BoxCoder
+from object_detection.anchors import pyramid_anchors
 from object_detection.losses import focal_loss, huber_loss
-from object_detection.matcher import IGNORED, UNMATCHED, Matcher
-from object_detection.target_assigner import Groundtruth, TargetAssigner
+from object_detection.matcher import IGNORED, UNMATCHED
+from object_detection.target_assigner import Groundtruth, assign_targets
 from tests.object_detection.evaluate import evaluate
+from utils.detection_config import AnchorSpec, BoxCoderSpec, MatcherSpec
 
-ASSIGNER = TargetAssigner(matcher=Matcher(), coder=BoxCoder())
 SLOTS = 91
 IMAGES = (
     [
@@ -41,12 +40,17 @@ def padded(images, rows=100):
     for n, objects in enumerate(images):
         for g, (box, label, weight) in enumerate(objects):
             boxes[n, g], labels[n, g], weights[n, g] = box, label, weight
-    return Groundtruth(boxes, labels, weights)
+    return Groundtruth(boxes, labels, weights, np.zeros((len(images), rows), bool))
 
 
-def assign(anchors, groundtruth, assigner=ASSIGNER):
+def assign(anchors, groundtruth, matcher=None):
     return evaluate(
-        lambda: assigner.assign(tf.constant(anchors, tf.float32), Groundtruth(*map(tf.constant, groundtruth)))
+        lambda: assign_targets(
+            tf.constant(anchors, tf.float32),
+            Groundtruth(*map(tf.constant, groundtruth)),
+            matcher or MatcherSpec(),
+            BoxCoderSpec(),
+        )
     )
 
 
@@ -129,11 +133,20 @@ def test_images_without_objects_are_all_background():
 
 
 def test_what_lies_between_two_thresholds_is_not_trained():
-    between = TargetAssigner(matcher=Matcher(unmatched_threshold=0.3), coder=BoxCoder())
+    between = MatcherSpec(unmatched_threshold=0.3)
     anchors = ((0, 0.5, 0.9, 1), (0.5, 0.5, 0.9, 0.9), (0, 0, 0.1, 0.1))
     found = assign(anchors, padded([[((0.5, 0.5, 0.9, 0.9), 1, 1.0)]], 2), between)
     assert found.matches[0].tolist() == [IGNORED, 0, UNMATCHED]
     assert found.label_weights[0].tolist() == [0, 1, 1]
+
+
+def test_anchors_inside_of_a_crowd_are_not_trained_as_background():
+    anchors = ((0.1, 0.1, 0.2, 0.2), (0, 0, 1, 1), (0.4, 0.4, 0.8, 0.6), (0.1, 0.4, 0.2, 0.5), (0.1, 0.45, 0.2, 0.55))
+    crowd, thing = ((0, 0, 0.5, 0.5), 0, 0.0), ((0.1, 0.1, 0.2, 0.21), 1, 1.0)
+    groundtruth = padded([[crowd, thing]], 3)._replace(ignored=np.array([[True, False, False]]))
+    found = assign(anchors, groundtruth)
+    assert found.matches[0].tolist() == [1, UNMATCHED, UNMATCHED, UNMATCHED, UNMATCHED]
+    assert found.label_weights[0].tolist() == [1, 1, 1, 0, 0]  # half of the last one lies inside
 
 
 def overlaps(boxes, anchors):
