@@ -1,0 +1,254 @@
+"""Average precision and recall of boxes as COCO defines them, over arrays (no TF).
+
+The numbers are those of pycocotools to the last digits, several times faster: what overlaps too little to match at any
+threshold is left out before the matching, and all thresholds and size ranges are matched together.
+
+Boxes here are ``[x, y, width, height]`` in pixels of the original image, float64. Symbols: G groundtruth objects,
+D detections, K categories, T IoU thresholds, S size ranges, R recall levels.
+
+Source: https://cocodataset.org/#detection-eval; Lin et al., Microsoft COCO, arXiv:1405.0312.
+Differs from pycocotools: a groundtruth object whose id is 0 can be matched like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+RECALL_LEVELS = np.linspace(0.0, 1.0, 101)
+MAX_DETECTIONS = (1, 10, 100)
+"""How many of an image's detections of a category count, at most; precision is that of the last."""
+SIZES = ("all", "small", "medium", "large")
+AREA_RANGES_PX = np.array([(0, 1e5**2), (0, 32**2), (32**2, 96**2), (96**2, 1e5**2)], np.float64)
+"""Least and largest area of each size; what has the very area of a limit belongs to both sides."""
+METRICS = (
+    "Precision/mAP",
+    "Precision/mAP@.50IOU",
+    "Precision/mAP@.75IOU",
+    "Precision/mAP (small)",
+    "Precision/mAP (medium)",
+    "Precision/mAP (large)",
+    "Recall/AR@1",
+    "Recall/AR@10",
+    "Recall/AR@100",
+    "Recall/AR@100 (small)",
+    "Recall/AR@100 (medium)",
+    "Recall/AR@100 (large)",
+)
+"""Names of the twelve numbers, in the order in which pycocotools gives them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Groundtruth:
+    """The annotated objects of a data set.
+
+    Attributes:
+        image_ids: ``[G]`` int64.
+        category_ids: ``[G]`` int64.
+        boxes_px: ``[G, 4]`` float64.
+        areas_px: ``[G]`` float64, which decides on the size; of the outline where it is known.
+        crowds: ``[G]`` bool: a region with many objects, in which any number of detections is neither right nor wrong.
+    """
+
+    image_ids: np.ndarray
+    category_ids: np.ndarray
+    boxes_px: np.ndarray
+    areas_px: np.ndarray
+    crowds: np.ndarray
+
+    def take(self, rows: np.ndarray) -> Groundtruth:
+        """Some of the objects."""
+        return Groundtruth(**{name: getattr(self, name)[rows] for name in self.__slots__})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """The detections of a data set.
+
+    Attributes:
+        image_ids: ``[D]`` int64.
+        category_ids: ``[D]`` int64.
+        boxes_px: ``[D, 4]`` float64.
+        scores: ``[D]`` float64.
+    """
+
+    image_ids: np.ndarray
+    category_ids: np.ndarray
+    boxes_px: np.ndarray
+    scores: np.ndarray
+
+    def take(self, rows: np.ndarray) -> Results:
+        """Some of the detections."""
+        return Results(**{name: getattr(self, name)[rows] for name in self.__slots__})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """The metrics of a data set, in [0, 1]; -1 where there is no groundtruth to measure by.
+
+    Attributes:
+        metrics: The twelve numbers by the names in ``METRICS``.
+        by_category: Average precision over all thresholds, by category id.
+    """
+
+    metrics: dict[str, float]
+    by_category: dict[int, float]
+
+
+def score_arrays(groundtruth: Groundtruth, results: Results, category_ids: Sequence[int]) -> Summary:
+    """Scores the detections of some categories; objects and detections of others are left out.
+
+    Args:
+        groundtruth: The objects. Of two that a detection overlaps equally, the later one is matched.
+        results: The detections, finite numbers. Of equal scores, the lower image id and then the earlier one counts
+            first.
+        category_ids: What to score; all different.
+    """
+    categories = np.array(sorted(category_ids), np.int64)
+    groundtruth = groundtruth.take(np.isin(groundtruth.category_ids, categories))
+    groundtruth = groundtruth.take(np.lexsort((groundtruth.image_ids, groundtruth.category_ids)))
+    results = results.take(np.isin(results.category_ids, categories))
+    results = results.take(np.lexsort((-results.scores, results.image_ids, results.category_ids)))
+    places = _places(results)
+    counts = places < MAX_DETECTIONS[-1]
+    results, places = results.take(counts), places[counts]
+    right, wrong = _judge(groundtruth, results)
+    objects = ~(_outside(groundtruth.areas_px) | groundtruth.crowds)
+    precision = np.full([len(IOU_THRESHOLDS), len(categories), len(SIZES)], -1.0)
+    recall = np.full([len(IOU_THRESHOLDS), len(categories), len(SIZES), len(MAX_DETECTIONS)], -1.0)
+    for k, category in enumerate(categories):
+        rows = slice(*np.searchsorted(results.category_ids, [category, category + 1]))
+        mine = slice(*np.searchsorted(groundtruth.category_ids, [category, category + 1]))
+        best_first = np.argsort(-results.scores[rows], kind="stable")
+        for size, number in enumerate(objects[:, mine].sum(axis=1)):
+            if number:
+                hits, misses = right[size, :, rows][:, best_first], wrong[size, :, rows][:, best_first]
+                precision[:, k, size] = _average_precision(hits, misses, number)
+                early = places[rows][best_first] < np.array(MAX_DETECTIONS)[:, np.newaxis]
+                recall[:, k, size] = (hits[:, np.newaxis] & early).sum(axis=2) / number
+    by_category = {int(c): _mean(precision[:, k, 0]) for k, c in enumerate(categories)}
+    return Summary(metrics=_twelve(precision, recall), by_category=by_category)
+
+
+def _average_precision(hits: np.ndarray, misses: np.ndarray, objects: int) -> np.ndarray:
+    """Average precision at each threshold, ``[T]``.
+
+    Args:
+        hits: ``[T, d]`` bool, which detections of a category are right, best first.
+        misses: ``[T, d]`` bool, which are wrong; those that are neither do not count.
+        objects: How many there are to be found.
+    """
+    right, wrong = np.cumsum(hits, axis=1, dtype=np.float64), np.cumsum(misses, axis=1, dtype=np.float64)
+    recall, precision = right / objects, right / (wrong + right + np.spacing(1))
+    precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]  # the best at this recall or a higher one
+    precision = np.pad(precision, [(0, 0), (0, 1)])  # a recall that is never reached
+    rows = [values[np.searchsorted(r, RECALL_LEVELS)] for r, values in zip(recall, precision, strict=True)]
+    return np.mean(rows, axis=1)
+
+
+def _twelve(precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:
+    """The numbers of ``METRICS`` from average precision ``[T, K, S]`` and recall ``[T, K, S, M]``."""
+    parts = [
+        precision[:, :, 0],
+        precision[0, :, 0],
+        precision[5, :, 0],
+        *(precision[:, :, size] for size in (1, 2, 3)),
+        *(recall[:, :, 0, most] for most in range(len(MAX_DETECTIONS))),
+        *(recall[:, :, size, -1] for size in (1, 2, 3)),
+    ]
+    return {name: _mean(part) for name, part in zip(METRICS, parts, strict=True)}
+
+
+def _mean(values: np.ndarray) -> float:
+    """Mean of what could be measured."""
+    known = values[values > -1]
+    return float(known.mean()) if known.size else -1.0
+
+
+def _places(results: Results) -> np.ndarray:
+    """The place of each detection among those of its image and category, which lie together, best first."""
+    rows = np.arange(len(results.scores))
+    new = np.ones(len(rows), bool)
+    new[1:] = np.diff(results.category_ids).astype(bool) | np.diff(results.image_ids).astype(bool)
+    return rows - np.maximum.accumulate(np.where(new, rows, 0))
+
+
+def _outside(areas_px: np.ndarray) -> np.ndarray:
+    """Which areas are not of which size, ``[S, n]``."""
+    return (areas_px < AREA_RANGES_PX[:, :1]) | (areas_px > AREA_RANGES_PX[:, 1:])
+
+
+def _judge(groundtruth: Groundtruth, results: Results) -> tuple[np.ndarray, np.ndarray]:
+    """Which detections are right and which are wrong, ``[S, T, D]`` each; some are neither."""
+    right = np.zeros([len(SIZES), len(IOU_THRESHOLDS), len(results.scores)], bool)
+    wrong = np.repeat(~_outside(results.boxes_px[:, 2] * results.boxes_px[:, 3])[:, np.newaxis], right.shape[1], axis=1)
+    not_counted = _outside(groundtruth.areas_px) | groundtruth.crowds
+    for rows, objects in _shared_groups(groundtruth, results):
+        crowds = groundtruth.crowds[objects]
+        overlaps = iou(results.boxes_px[rows], groundtruth.boxes_px[objects], crowds)
+        near = np.flatnonzero(overlaps.max(axis=1) >= IOU_THRESHOLDS[0])
+        if near.size:
+            hits, matched = _match(overlaps[near], not_counted[:, objects], crowds)
+            right[:, :, rows.start + near] = hits
+            wrong[:, :, rows.start + near] &= ~matched
+    return right, wrong
+
+
+def _shared_groups(groundtruth: Groundtruth, results: Results) -> Iterator[tuple[slice, slice]]:
+    """The rows of detections and of objects of each image and category that have both; all are sorted by these."""
+    spans = []
+    for table in (results, groundtruth):
+        keys = np.stack([table.category_ids, table.image_ids], axis=1)
+        firsts = np.flatnonzero(np.any(np.diff(keys, axis=0, prepend=keys[:1] - 1), axis=1))
+        ends = np.append(firsts, len(keys))[1:]
+        spans.append(
+            {tuple(keys[f].tolist()): slice(f, e) for f, e in zip(firsts.tolist(), ends.tolist(), strict=True)}
+        )
+    detections, objects = spans
+    return ((rows, objects[key]) for key, rows in detections.items() if key in objects)
+
+
+def iou(boxes_px: np.ndarray, objects_px: np.ndarray, crowds: np.ndarray) -> np.ndarray:
+    """Intersection over union ``[d, g]`` of boxes ``[x, y, width, height]``; over the box's own area in a crowd."""
+    x, y, width, height = boxes_px.T[:, :, np.newaxis]
+    object_x, object_y, object_width, object_height = objects_px.T[:, np.newaxis]
+    shared_width = np.minimum(x + width, object_x + object_width) - np.maximum(x, object_x)
+    shared_height = np.minimum(y + height, object_y + object_height) - np.maximum(y, object_y)
+    shared = np.maximum(shared_width, 0) * np.maximum(shared_height, 0)
+    area = width * height
+    union = np.where(crowds, area, area + object_width * object_height - shared)
+    return np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
+
+
+def _match(overlaps: np.ndarray, not_counted: np.ndarray, crowds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Gives each detection of a category in an image the object that it overlaps most, the best detection first.
+
+    Objects that count go before those that do not. A crowd can be given any number of times.
+
+    Args:
+        overlaps: ``[d, g]`` intersection over union.
+        not_counted: ``[S, g]`` which objects do not count at which size.
+        crowds: ``[g]``.
+
+    Returns:
+        ``[S, T, d]`` bool twice: which detections got an object that counts, and which got any.
+    """
+    detections, objects = overlaps.shape
+    order = np.argsort(overlaps, axis=1, kind="stable")
+    rank = np.argsort(order, axis=1)  # of equal overlaps, the later object's is higher
+    counted_first = np.where(not_counted, 0, objects)
+    reached = overlaps[:, np.newaxis] >= IOU_THRESHOLDS[:, np.newaxis]
+    preference = np.where(reached[:, np.newaxis], (rank[:, np.newaxis] + counted_first)[:, :, np.newaxis], -1)
+    preference = preference.astype(np.int32).reshape(detections, -1, objects)
+    best = np.empty(preference.shape[:2], np.int32)
+    rows = np.arange(best.shape[1])
+    for d, wanted in enumerate(preference):
+        chosen = wanted.argmax(axis=1)
+        best[d] = wanted[rows, chosen]
+        taken = (best[d] >= 0) & ~crowds[chosen]
+        preference[d + 1 :, rows[taken], chosen[taken]] = -1
+    best = best.T.reshape(len(not_counted), len(IOU_THRESHOLDS), detections)
+    return best >= objects, best >= 0

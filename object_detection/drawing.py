@@ -1,0 +1,175 @@
+"""Pictures with boxes, class names and scores drawn into them (no TF)."""
+
+from __future__ import annotations
+
+import colorsys
+import unicodedata
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+_LINE_SHARE = 0.004  # of the picture's shorter side, as those that follow
+_FONT_SHARE = 0.03
+_SMALLEST_FONT_PX = 10
+_HALO_FROM_PX = 64  # smaller pictures have no room for a second line around each line
+_LABEL_SHARE = 1 / 3  # of the picture's height: labels that are higher are left out
+_LONGEST_NAME = 100
+_GOLDEN = 0.618033988749895  # steps of this around the color circle never come close to an earlier one soon
+_TONES = ((1.0, 1.0), (0.75, 0.75), (0.5, 1.0))  # saturation and value, in turn
+
+Color = tuple[int, int, int]
+Span = tuple[int, int, int, int]
+"""Left, top, right and bottom in pixels; the last two lie inside."""
+
+
+def draw_detections(
+    image: Image.Image,
+    boxes: np.ndarray,
+    names: Sequence[str],
+    scores: Sequence[float] | None = None,
+    *,
+    classes: Sequence[int],
+) -> Image.Image:
+    """A copy of a picture, in RGB, with its objects framed and named.
+
+    Lines and letters grow with the picture. What comes first is drawn on top. Names that do not fit are shortened, what
+    the font lacks is written without its accents or as a question mark, and where the picture is too small for any
+    letters there are frames alone.
+
+    Args:
+        image: Any mode and size.
+        boxes: ``[D, 4]``, ``[ymin, xmin, ymax, xmax]`` in [0, 1]; what lies outside of the picture is cut off.
+        names: ``[D]``, the words at each box.
+        scores: ``[D]``, written after the names; None writes none.
+        classes: ``[D]``, numbers that decide on the colors, see ``class_color``.
+
+    Raises:
+        ValueError: The lengths differ, or a box is not finite.
+    """
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    ends = [""] * len(names) if scores is None else [f" {score:.2f}" for score in scores]
+    if not len(boxes) == len(names) == len(ends) == len(classes):
+        raise ValueError(f"{len(boxes)} boxes, {len(names)} names, {len(ends)} scores, {len(classes)} classes")
+    if not np.isfinite(boxes).all():
+        raise ValueError("a box is not finite")
+    picture = image.convert("RGB")
+    pen = _Pen(picture)
+    rows = [row for row, box in enumerate(boxes) if box[0] < 1 and box[1] < 1 and box[2] > 0 and box[3] > 0]
+    spans = {row: _span(boxes[row], picture.size) for row in rows}
+    labels = {row: pen.label(spans[row], names[row], ends[row]) for row in rows}
+    for row in reversed(rows):
+        pen.frame(spans[row], class_color(classes[row]))
+    for row in reversed(rows):
+        pen.write(labels[row], class_color(classes[row]))
+    return picture
+
+
+def class_color(number: int) -> Color:
+    """The color of a class: always the same, and unlike those of other classes as far as there are colors."""
+    saturation, value = _TONES[number % len(_TONES)]
+    red, green, blue = colorsys.hsv_to_rgb(number * _GOLDEN % 1.0, saturation, value)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+class _Label:
+    """A text and where it stands."""
+
+    def __init__(self, text: str, span: Span) -> None:
+        self.text = text
+        self.span = span
+
+
+class _Pen:
+    """Draws into a picture with lines and letters of its scale."""
+
+    def __init__(self, picture: Image.Image) -> None:
+        self._draw = ImageDraw.Draw(picture)
+        self._size = picture.size
+        side = min(picture.size)
+        self._line = max(1, round(_LINE_SHARE * side))
+        self._halo = max(1, self._line // 3) if side >= _HALO_FROM_PX else 0
+        self._font = ImageFont.load_default(max(_SMALLEST_FONT_PX, round(_FONT_SHARE * side)))
+        self._unknown = bytes(self._font.getmask("\uffff"))  # what the font draws for what it does not have
+        ascent, descent = self._font.getmetrics()
+        self._margin = max(1, ascent // 6)
+        self._height = ascent + descent + 2 * self._margin
+        self._taken: list[Span] = []
+
+    def frame(self, span: Span, color: Color) -> None:
+        """A box's outline, just inside of it, between two thinner ones that stand out from it."""
+        left, top, right, bottom = span
+        if self._halo:
+            h = self._halo
+            around = (left - h, top - h, right + h, bottom + h)
+            self._draw.rectangle(around, outline=_contrast(color), width=self._line + 2 * h)
+        self._draw.rectangle(span, outline=color, width=self._line)
+
+    def label(self, box: Span, name: str, end: str) -> _Label | None:
+        """What can be written at a box, inside the picture and if possible not over an earlier label."""
+        width, height = self._size
+        text = self._fitting(self._readable(name), end, width - 2 * self._margin)
+        if not text or self._height > height * _LABEL_SHARE:
+            return None
+        length = round(self._font.getlength(text)) + 2 * self._margin
+        left = max(0, min(box[0], width - length))
+        inner = self._line + self._halo
+        places = [box[1] - self._height, box[1] + inner, box[3] + 1 + self._halo, box[3] - inner - self._height]
+        spans = [(left, top, left + length - 1, top + self._height - 1) for top in places]
+        inside = [span for span in spans if span[1] >= 0 and span[3] < height]
+        if not inside:
+            top = max(0, min(box[1], height - self._height))
+            inside = [(left, top, left + length - 1, top + self._height - 1)]
+        free = [span for span in inside if not any(_meet(span, other) for other in self._taken)]
+        chosen = (free or inside)[0]
+        self._taken.append(chosen)
+        return _Label(text, chosen)
+
+    def _readable(self, name: str) -> str:
+        """A name on one line in what the font has: letters without their accents if need be, else question marks."""
+        letters = []
+        for letter in " ".join(name[:_LONGEST_NAME].split()):
+            base = unicodedata.normalize("NFKD", letter)[0]
+            letters.append(next((c for c in (letter, base) if self._has(c)), "?"))
+        return "".join(letters)
+
+    def _has(self, letter: str) -> bool:
+        if not letter.isprintable():
+            return False
+        return letter == " " or bytes(self._font.getmask(letter)) != self._unknown
+
+    def _fitting(self, name: str, end: str, width: float) -> str:
+        """As much of a name as there is room for, and the score; the score alone, or nothing."""
+        for length in range(len(name), 0, -1):
+            text = name[:length].rstrip() + ("…" if length < len(name) else "") + end
+            if self._font.getlength(text) <= width:
+                return text
+        end = end.strip()
+        return end if self._font.getlength(end) <= width else ""
+
+    def write(self, label: _Label | None, color: Color) -> None:
+        """A label on a ground of the class's color."""
+        if label is None:
+            return
+        left, top, _, _ = label.span
+        self._draw.rectangle(label.span, fill=color)
+        place = (left + self._margin, top + self._margin)
+        self._draw.text(place, label.text, fill=_contrast(color), font=self._font)
+
+
+def _span(box: np.ndarray, size: tuple[int, int]) -> Span:
+    """The pixels of a box, one at least."""
+    width, height = size
+    ymin, xmin, ymax, xmax = np.clip(box, 0.0, 1.0).tolist()
+    left, top = min(round(xmin * width), width - 1), min(round(ymin * height), height - 1)
+    return left, top, max(left, round(xmax * width) - 1), max(top, round(ymax * height) - 1)
+
+
+def _meet(first: Span, second: Span) -> bool:
+    return first[0] <= second[2] and second[0] <= first[2] and first[1] <= second[3] and second[1] <= first[3]
+
+
+def _contrast(color: Color) -> Color:
+    """Black or white, whichever is easier to read on a color. Source: ITU-R BT.601, luma."""
+    red, green, blue = color
+    return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else (255, 255, 255)

@@ -1,0 +1,210 @@
+"""From the network's boxes and logits to detections: the best of each class that do not overlap, the best of all.
+
+The steps: sigmoid scores above a threshold; greedy non-maximum suppression within each class, on boxes as they are;
+boxes cut to the image, and dropped where nothing is left; the best of all classes, sorted.
+
+Scores are compared as logits, which order them alike, and the sigmoid is taken of what is left at the end. Where logits
+are equal the lower anchor comes first within a class, and the lower class among classes; nothing depends on which other
+images are in the batch. An anchor with a NaN among its logits or in its box detects nothing.
+
+Shape symbols: N batch, A anchors, K classes, k candidates, D detections.
+
+Source: Liu et al., SSD, section 3.1, arXiv:1512.02325; Lin et al., Focal Loss for Dense Object Detection, section 4.1,
+arXiv:1708.02002. Differs from the latter: the best candidates are taken from all levels of the pyramid together.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from object_detection import box_ops
+from utils.detection_config import PostProcessingSpec
+
+_LARGEST_EXACT = 2**24  # whole numbers up to here are told apart in float32
+_VECTOR = 64  # elements: whole vectors of a tensor are computed alike, its rest may differ in the last bit
+
+
+class Detections(NamedTuple):
+    """The objects found in a batch of images, best first; zeros in the rows after an image's last.
+
+    Attributes:
+        boxes: ``[N, D, 4]`` within [0, 1].
+        scores: ``[N, D]``.
+        classes: ``[N, D]`` int32, index among the K classes.
+        count: ``[N]`` int32, objects of each image.
+    """
+
+    boxes: tf.Tensor
+    scores: tf.Tensor
+    classes: tf.Tensor
+    count: tf.Tensor
+
+
+class _Survivors(NamedTuple):
+    """What suppression leaves, class by class and best first, S rows an image.
+
+    Attributes:
+        boxes: ``[N, S, 4]``, not yet cut.
+        logits: ``[N, S]``; -inf in the rows after an image's last.
+        classes: ``[N, S]`` int32.
+    """
+
+    boxes: tf.Tensor
+    logits: tf.Tensor
+    classes: tf.Tensor
+
+
+def postprocess(boxes: tf.Tensor, logits: tf.Tensor, spec: PostProcessingSpec) -> Detections:
+    """Detections of a batch.
+
+    Args:
+        boxes: ``[N, A, 4]`` decoded, not cut; A is known.
+        logits: ``[N, A, K]`` float32 of the real classes; K is known.
+        spec: Thresholds and numbers.
+
+    Raises:
+        ValueError: There are too many pairs of candidate and class to number them in float32.
+    """
+    anchors, classes = logits.shape.as_list()[1:]
+    rows = anchors if spec.candidates is None else min(spec.candidates, anchors * classes)
+    if rows * classes > _LARGEST_EXACT:
+        raise ValueError(f"{rows} candidates of {classes} classes: must be at most {_LARGEST_EXACT} pairs")
+    select = _all_pairs if spec.candidates is None else _best_pairs
+    survivors = select(boxes, logits, spec)
+    return _best_of_image(survivors, spec.max_total_detections)
+
+
+def _best_pairs(boxes: tf.Tensor, logits: tf.Tensor, spec: PostProcessingSpec) -> _Survivors:
+    """Suppression among the k best (anchor, class) pairs of each image."""
+    anchors, classes = logits.shape.as_list()[1:]
+    count = min(spec.candidates, anchors * classes)
+    best, anchor, label = _top_pairs(logits, count)
+    # The candidates of an image are sorted, so that a candidate's number is its place in this order.
+    rank = tf.range(count, 0, -1, dtype=tf.float32)
+    passes = best > _logit(spec.score_threshold)
+    base = tf.cast(classes - 1 - label, tf.float32) * count
+    keys = tf.where(passes, base + rank, 0.0)
+    is_class = tf.equal(label[..., tf.newaxis], tf.range(classes))
+    boxes = tf.gather(boxes, anchor, batch_dims=1)
+    keys = tf.where(is_class, keys[..., tf.newaxis], 0.0)
+    keys = _suppress(boxes, keys, min(count, classes * spec.max_detections_per_class), spec)
+    row = tf.where(keys > 0, count - 1 - (keys - 1) % count, 0)
+    return _Survivors(
+        boxes=tf.gather(boxes, row, batch_dims=1),
+        logits=tf.where(keys > 0, tf.gather(best, row, batch_dims=1), -math.inf),
+        classes=tf.gather(label, row, batch_dims=1),
+    )
+
+
+def _top_pairs(logits: tf.Tensor, count: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Logits, anchors and classes of each image's best pairs, ``[N, k]`` each, best first.
+
+    The k best pairs lie in the k anchors whose best class is best, so that only these need to be searched.
+    """
+    anchors, classes = logits.shape.as_list()[1:]
+    best = tf.reduce_max(logits, axis=2)
+    best = tf.where(tf.math.is_nan(best), -math.inf, best)
+    chosen = tf.math.top_k(best, min(count, anchors), sorted=False).indices
+    chosen = tf.sort(chosen, axis=1)  # ties are decided by the anchor
+    pairs = _without_nan(tf.gather(logits, chosen, batch_dims=1))
+    top = tf.math.top_k(tf.reshape(pairs, [-1, chosen.shape[1] * classes]), count)
+    anchor = tf.gather(chosen, top.indices // classes, batch_dims=1)
+    return top.values, anchor, top.indices % classes
+
+
+def _all_pairs(boxes: tf.Tensor, logits: tf.Tensor, spec: PostProcessingSpec) -> _Survivors:
+    """Suppression among all anchors, class by class: slow, and what the originals of this network did."""
+    anchors, classes = logits.shape.as_list()[1:]
+    by_class = tf.transpose(_without_nan(logits), [0, 2, 1])
+    order = tf.math.top_k(by_class, anchors).indices
+    base = tf.range(classes - 1, -1, -1, dtype=tf.float32)[:, tf.newaxis] * anchors
+    passes = by_class > _logit(spec.score_threshold)
+    keys = tf.where(passes, base + tf.cast(anchors - _inverse(order), tf.float32), 0.0)
+    most = classes * min(anchors, spec.max_detections_per_class)
+    keys = _suppress(boxes, tf.transpose(keys, [0, 2, 1]), most, spec)
+    label = tf.where(keys > 0, classes - 1 - (keys - 1) // anchors, 0)
+    rank = tf.where(keys > 0, anchors - 1 - (keys - 1) % anchors, 0)
+    flat = tf.reshape(order, [-1, classes * anchors])
+    anchor = tf.gather(flat, label * anchors + rank, batch_dims=1)
+    best = tf.gather(tf.reshape(by_class, [-1, classes * anchors]), label * anchors + anchor, batch_dims=1)
+    return _Survivors(
+        boxes=tf.gather(boxes, anchor, batch_dims=1), logits=tf.where(keys > 0, best, -math.inf), classes=label
+    )
+
+
+def _inverse(order: tf.Tensor) -> tf.Tensor:
+    """The place of each element in permutations ``[N, K, A]`` of their last axis."""
+    rows, length = tf.size(order) // order.shape[2], order.shape[2]
+    first = tf.range(rows)[:, tf.newaxis] * length
+    places = tf.math.invert_permutation(tf.reshape(tf.reshape(order, [rows, length]) + first, [-1]))
+    return tf.reshape(tf.reshape(places, [rows, length]) - first, tf.shape(order))
+
+
+def _suppress(boxes: tf.Tensor, keys: tf.Tensor, most: int, spec: PostProcessingSpec) -> tf.Tensor:
+    """What greedy suppression within each class leaves.
+
+    TensorFlow's operation goes by scores. Keys are given as such: no two are equal, so that there are no ties to break,
+    and a key tells which candidate of which class it belongs to.
+
+    Args:
+        boxes: ``[N, k, 4]``.
+        keys: ``[N, k, K]`` float32 whole numbers: ordered as the logits are within a class, and all keys of a class are
+            above those of the next; 0 where the pair is no candidate.
+        most: At most so many remain in an image.
+        spec: Thresholds and numbers.
+
+    Returns:
+        ``[N, most]`` int32, the keys that remain, largest first, 0 after the last.
+    """
+    found = tf.image.combined_non_max_suppression(
+        boxes[:, :, tf.newaxis],
+        keys,
+        max_output_size_per_class=spec.max_detections_per_class,
+        max_total_size=most,
+        iou_threshold=spec.iou_threshold,
+        score_threshold=0.0,
+        clip_boxes=False,
+    )
+    return tf.cast(found.nmsed_scores, tf.int32)
+
+
+def _best_of_image(survivors: _Survivors, most: int) -> Detections:
+    window = tf.constant([0.0, 0.0, 1.0, 1.0])
+    visible = (box_ops.area(survivors.boxes) > 0) & box_ops.touches_inside(survivors.boxes, window)  # not so with a NaN
+    logits = tf.where(visible, survivors.logits, -math.inf)
+    shortage = max(0, most - logits.shape[1])
+    logits = tf.pad(logits, [(0, 0), (0, shortage)], constant_values=-math.inf)
+    best, row = tf.math.top_k(logits, most)
+    real = best > -math.inf
+    row = tf.where(real, row, 0)
+    boxes, classes = (tf.gather(tensor, row, batch_dims=1) for tensor in (survivors.boxes, survivors.classes))
+    return Detections(
+        boxes=tf.where(real[..., tf.newaxis], box_ops.clip(boxes, window), 0.0),
+        scores=tf.where(real, _sigmoid(best), 0.0),
+        classes=tf.where(real, classes, 0),
+        count=tf.reduce_sum(tf.cast(real, tf.int32), axis=1),
+    )
+
+
+def _sigmoid(logits: tf.Tensor) -> tf.Tensor:
+    """Scores ``[N, D]`` that are the same bits in every batch."""
+    width = logits.shape[1]
+    padded = tf.pad(logits, [(0, 0), (0, -width % _VECTOR)])
+    return tf.sigmoid(padded)[:, :width]
+
+
+def _logit(score: float) -> np.float32:
+    """What must be exceeded for the sigmoid to exceed ``score``."""
+    if score <= 0:
+        return np.float32(-math.inf)
+    return np.float32(math.log(score) - math.log1p(-score)) if score < 1 else np.float32(math.inf)
+
+
+def _without_nan(logits: tf.Tensor) -> tf.Tensor:
+    """Logits ``[N, A, K]``, -inf for all classes of an anchor of which one is NaN."""
+    broken = tf.reduce_any(tf.math.is_nan(logits), axis=2, keepdims=True)
+    return tf.where(broken, -math.inf, logits)
