@@ -8,18 +8,11 @@ Run again after an interruption, it completes what is missing.
 from __future__ import annotations
 
 import argparse
-import logging
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils.errors import EXIT_FAILED, EXIT_PREEMPTED, EXIT_USAGE, RunError, UsageError
-
-_EXIT_TEXT = """\
-Exit status: 0 done; 1 failed, complete shards are kept; 2 wrong usage; 3 done, unreadable images left out;
-75 interrupted, complete shards are kept and the same command continues.
-"""
+from utils.conversion.command import EXIT_TEXT, add_output_flags, run_conversion
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -27,7 +20,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m utils.convert_dataset",
         description=__doc__,
-        epilog=_EXIT_TEXT,
+        epilog=EXIT_TEXT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -50,32 +43,23 @@ def make_parser() -> argparse.ArgumentParser:
     output("--train_shards", metavar="N", type=int, help="number of train-* files (default: by the number of images)")
     output("--validation_shards", metavar="N", type=int, help="number of validation-* files (default: likewise)")
     output("--seed", metavar="N", type=int, default=12345, help="of the shuffle (default: %(default)s)")
-    output("--workers", metavar="N", type=int, help="processes (default: one a CPU)")
-    output("--skip_unreadable", action="store_true", help="leave images out that cannot be read, and list them")
-    output("--overwrite", action="store_true", help="replace whatever data set OUT holds; starts from nothing")
+    add_output_flags(output, "OUT")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     values = vars(make_parser().parse_args(arguments))
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    from utils.conversion.plan import ConvertOptions
-    from utils.conversion.run import convert  # after parsing, so that --help need not load NumPy and Pillow
 
-    if values["workers"] is None:
-        values["workers"] = len(os.sched_getaffinity(0))
-    try:
-        return convert(ConvertOptions(**values))
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USAGE
-    except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_FAILED
-    except KeyboardInterrupt:
-        print("interrupted: complete shards are kept, and the same command continues", file=sys.stderr)
-        return EXIT_PREEMPTED
+    def action() -> int:
+        from utils.conversion.plan import ConvertOptions, plan_conversion
+        from utils.conversion.run import convert  # after parsing, so that --help need not load NumPy and Pillow
+
+        options = ConvertOptions(**values)
+        plan = plan_conversion(options)
+        return convert(plan, options.out, workers=options.workers, overwrite=options.overwrite)
+
+    return run_conversion(action)
 
 
 if __name__ == "__main__":

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from utils.atomic_file import write_atomically
 from utils.errors import RunError
-from utils.tfrecord_file import count_records
+from utils.json_values import typed, typed_list
+from utils.record_files import CONVERTERS, check_size, count, count_by_name, files_of_pattern
 
 MANIFEST_NAME = "dataset.json"
+LABEL_MAP_NAME = "label_map.pbtxt"  # beside the manifest of data for detection
 CONVERSION_FOLDER = ".convert"  # what the converter notes of its progress, beside the records
 FORMAT = 1
 TASKS = ("classification", "detection")
@@ -26,8 +26,6 @@ IMAGENET_CLASSES = 1000
 IMAGENET_HEAD = 1001  # one output for each class, and one that no label uses
 
 StrPath = str | os.PathLike[str]
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +53,10 @@ class Split:
 class Manifest:
     """What a data folder holds.
 
-    A record's label minus ``label_offset`` is the index into ``class_names``. ``head_size`` is the number of logits a
-    network for this data has; it exceeds ``class_count`` for ImageNet, whose published networks have 1001.
+    For classification a record's label minus ``label_offset`` is the index into ``class_names``; for detection a label
+    is a category id, and ``category_ids`` has that of each class name, ascending. ``head_size`` is the number of
+    logits a network for this data has; it exceeds ``class_count`` for ImageNet, whose published networks have 1001,
+    and for detection it is the largest id and one more for the background.
     ``source_sha256`` is the sum modulo 2^256 of the SHA-256 of each example's name and content, so it depends neither
     on the order of the examples nor on the number of shards.
     """
@@ -69,6 +69,7 @@ class Manifest:
     task: str = "classification"
     source_sha256: str | None = None
     created_by: str | None = None
+    category_ids: tuple[int, ...] | None = None
 
     def to_json(self) -> str:
         """The text of ``dataset.json``; the same manifest always gives the same text."""
@@ -82,7 +83,7 @@ class Manifest:
             }
             for name, split in self.splits.items()
         }
-        content = {
+        content: dict[str, Any] = {
             "format": FORMAT,
             "task": self.task,
             "class_names": list(self.class_names),
@@ -93,6 +94,8 @@ class Manifest:
             "source_sha256": self.source_sha256,
             "created_by": self.created_by,
         }
+        if self.category_ids is not None:
+            content["category_ids"] = list(self.category_ids)
         return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
@@ -105,19 +108,20 @@ class Manifest:
         content = json.loads(text)
         if not isinstance(content, dict):
             raise ValueError("it is not a JSON object")
-        version = _get(content, "format", int)
+        version = typed(content, "format", int)
         if version != FORMAT:
             raise ValueError(f"its format is {version}, and this version reads format {FORMAT}")
-        splits = _get(content, "splits", dict)
+        splits = typed(content, "splits", dict)
         manifest = cls(
-            class_names=tuple(_list_of(content, "class_names", str)),
-            class_count=_get(content, "class_count", int),
-            head_size=_get(content, "head_size", int),
-            label_offset=_get(content, "label_offset", int),
-            task=_get(content, "task", str),
+            class_names=tuple(typed_list(content, "class_names", str)),
+            class_count=typed(content, "class_count", int, least=0),
+            head_size=typed(content, "head_size", int, least=0),
+            label_offset=typed(content, "label_offset", int, least=0),
+            task=typed(content, "task", str),
             splits={name: _split_from(name, splits[name]) for name in splits},
-            source_sha256=_get(content, "source_sha256", str, optional=True),
-            created_by=_get(content, "created_by", str, optional=True),
+            source_sha256=typed(content, "source_sha256", str, optional=True),
+            created_by=typed(content, "created_by", str, optional=True),
+            category_ids=tuple(typed_list(content, "category_ids", int)) if "category_ids" in content else None,
         )
         manifest._check()
         return manifest
@@ -129,22 +133,20 @@ class Manifest:
             raise ValueError(f'"head_size" is {self.head_size}, below the {self.class_count} classes')
         if self.task not in TASKS:
             raise ValueError(f'"task" is {self.task!r}, and must be one of {", ".join(TASKS)}')
+        if self.task == "detection":
+            self._check_categories(self.category_ids or ())
+        elif self.category_ids is not None:
+            raise ValueError(f'"category_ids" are for the task detection, and the task is {self.task}')
 
-
-def _get(content: Mapping[str, Any], key: str, kind: type, *, optional: bool = False) -> Any:
-    value = content.get(key)
-    if optional and value is None:
-        return None
-    if not isinstance(value, kind) or isinstance(value, bool) or (isinstance(value, int) and value < 0):
-        raise ValueError(f'"{key}" is {value!r}, and must be of the kind {kind.__name__}')
-    return value
-
-
-def _list_of(content: Mapping[str, Any], key: str, kind: type) -> list[Any]:
-    values: list[Any] = _get(content, key, list)
-    if not all(isinstance(value, kind) for value in values):
-        raise ValueError(f'"{key}" must hold values of the kind {kind.__name__} alone')
-    return values
+    def _check_categories(self, ids: tuple[int, ...]) -> None:
+        if len(set(self.class_names)) != self.class_count:
+            raise ValueError('"class_names" has a name twice')
+        if len(ids) != self.class_count:
+            raise ValueError(f'"category_ids" has {len(ids)} ids, and there are {self.class_count} class names')
+        if min(ids) < 1 or list(ids) != sorted(set(ids)):
+            raise ValueError('"category_ids" must be 1 or more, and ascend')
+        if self.head_size <= ids[-1]:
+            raise ValueError(f'"head_size" is {self.head_size}, and must exceed {ids[-1]}, the largest category id')
 
 
 def _split_from(name: str, content: Any) -> Split:
@@ -153,15 +155,15 @@ def _split_from(name: str, content: Any) -> Split:
     split = Split(
         shards=tuple(
             ShardFile(
-                file=_get(shard, "file", str),
-                examples=_get(shard, "examples", int),
-                bytes=_get(shard, "bytes", int, optional=True),
-                sha256=_get(shard, "sha256", str, optional=True),
+                file=typed(shard, "file", str),
+                examples=typed(shard, "examples", int, least=0),
+                bytes=typed(shard, "bytes", int, optional=True, least=0),
+                sha256=typed(shard, "sha256", str, optional=True),
             )
-            for shard in _list_of(content, "shards", dict)
+            for shard in typed_list(content, "shards", dict)
         )
     )
-    if split.examples != _get(content, "examples", int):
+    if split.examples != typed(content, "examples", int, least=0):
         raise ValueError(f'its split "{name}" says {content["examples"]} examples, its shards {split.examples}')
     return split
 
@@ -185,9 +187,7 @@ def read_manifest(data_dir: StrPath) -> Manifest | None:
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are among them
-        raise RunError(
-            f"{path}: is not a sound manifest: {error}; `python -m utils.convert_dataset` writes it anew"
-        ) from error
+        raise RunError(f"{path}: is not a sound manifest: {error}; {CONVERTERS} writes it anew") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,22 +216,11 @@ class SplitFiles:
         return self.paths[file], example_index - offsets[file]
 
 
-@cache
-def _count_once(path: str, size: int, modified_ns: int) -> int:
-    """Counts the records of a file; ``size`` and ``modified_ns`` tell a changed file from the one counted before."""
-    del size, modified_ns
-    return count_records(path)
-
-
-def _count(path: Path) -> int:
-    status = path.stat()
-    return _count_once(str(path), status.st_size, status.st_mtime_ns)
-
-
 def load_split(data_dir: StrPath, split: str) -> SplitFiles:
-    """The files of a split ("train" or "validation"), checked against the manifest where there is one.
+    """The files of a split ("train", "validation" or "testdev"), checked against the manifest where there is one.
 
-    Without a manifest the files are those named ``<split>-*``, and their records are counted, once a process.
+    Without a manifest the files are those named ``<split>-*``, or ``coco_train*``, ``coco_val*`` and
+    ``coco_testdev*``, and their records are counted, once a process.
 
     Raises:
         RunError: the folder is missing, has no such split, or a file is missing or cut off.
@@ -241,51 +230,68 @@ def load_split(data_dir: StrPath, split: str) -> SplitFiles:
         what = "is a file, not a folder" if folder.exists() else "no such folder"
         raise RunError(f"--data_dir {data_dir}: {what}; it must hold the records that training reads")
     manifest = read_manifest(folder)
+    where = f"--data_dir {data_dir}"
     if manifest is None:
-        return _files_by_name(folder, split)
+        _check_complete(folder, where)
+        return SplitFiles(*count_by_name(folder, split, where))
     if split not in manifest.splits or not manifest.splits[split].examples:
         there = ", ".join(f"{name} ({part.examples} examples)" for name, part in manifest.splits.items()) or "nothing"
-        raise RunError(f"--data_dir {data_dir}: its {MANIFEST_NAME} has no {split} examples; it has {there}")
+        raise RunError(f"{where}: its {MANIFEST_NAME} has no {split} examples; it has {there}")
     shards = manifest.splits[split].shards
     for shard in shards:
-        _check_file(folder, shard)
+        check_size(folder / shard.file, shard.bytes, f"{MANIFEST_NAME} of {where}")
     return SplitFiles(
         tuple(str(folder / shard.file) for shard in shards), tuple(shard.examples for shard in shards), manifest
     )
 
 
-def _check_file(folder: Path, shard: ShardFile) -> None:
-    path = folder / shard.file
-    if not path.is_file():
-        raise RunError(f"{path}: is missing; {MANIFEST_NAME} of --data_dir {folder} lists it")
-    size = path.stat().st_size
-    if shard.bytes is not None and size != shard.bytes:
-        what = "was cut off" if size < shard.bytes else "was changed"
-        raise RunError(
-            f"{path}: {what}: it has {size} bytes and {MANIFEST_NAME} of --data_dir {folder} says {shard.bytes}; "
-            "copy it again, or convert the data set again"
-        )
+def load_pattern(patterns: Sequence[str], split: str, flag: str) -> SplitFiles:
+    """The files that patterns name, as the input paths of a pipeline configuration do.
+
+    Files that the manifest beside them lists have its counts; the records of others are counted, once a process.
+
+    Args:
+        patterns: Paths with ``*`` and ``?``, or several of them with commas between.
+        split: What the files are read for.
+        flag: What named the patterns, as messages say it ("--train_input", "train_input_reader.input_path").
+
+    Returns:
+        The files in the order of the patterns, each once; with the manifest if one lists them all.
+
+    Raises:
+        RunError: a pattern matches nothing, or a file is cut off or not made of records.
+    """
+    paths: dict[Path, None] = {}
+    for pattern in (part.strip() for text in patterns for part in text.split(",")):
+        found = files_of_pattern(pattern)
+        if not found:
+            raise RunError(f"{flag} {pattern or 'of nothing'}: no file matches; it must name the {split} records")
+        paths |= dict.fromkeys(found)
+    manifests = {folder: read_manifest(folder) for folder in {path.parent for path in paths}}
+    counts = []
+    listed = 0
+    for path in paths:
+        shard = _listed_shard(path, manifests[path.parent])
+        if shard is not None:
+            check_size(path, shard.bytes, f"the {MANIFEST_NAME} beside it")
+            listed += 1
+        elif manifests[path.parent] is None:
+            _check_complete(path.parent, f"{flag} {path.parent}")
+        counts.append(count(path) if shard is None else shard.examples)
+    if not sum(counts):
+        raise RunError(f"{flag} {','.join(patterns)}: the {len(counts)} files that match hold no record")
+    manifest = next(iter(manifests.values())) if len(manifests) == 1 and listed == len(paths) else None
+    return SplitFiles(tuple(map(str, paths)), tuple(counts), manifest)
 
 
-def _files_by_name(folder: Path, split: str) -> SplitFiles:
+def _listed_shard(path: Path, manifest: Manifest | None) -> ShardFile | None:
+    splits = manifest.splits.values() if manifest else ()
+    return next((shard for split in splits for shard in split.shards if shard.file == path.name), None)
+
+
+def _check_complete(folder: Path, where: str) -> None:
     if (folder / CONVERSION_FOLDER).is_dir():
         raise RunError(
-            f"--data_dir {folder}: its conversion was never completed, so there is no {MANIFEST_NAME}; run the same "
-            "`python -m utils.convert_dataset` command again"
+            f"{where}: its conversion was never completed, so there is no {MANIFEST_NAME}; run the same "
+            f"conversion command again ({CONVERTERS})"
         )
-    paths = sorted(path for path in folder.glob(f"{split}-*") if path.is_file())
-    if not paths:
-        names = sorted(path.name for path in folder.iterdir())
-        there = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") or "nothing"
-        raise RunError(
-            f"--data_dir {folder}: no file is named {split}-* and there is no {MANIFEST_NAME}; "
-            f"the folder holds {there}; `python -m utils.convert_dataset` makes the records from images"
-        )
-    counts = tuple(_count(path) for path in paths)
-    if not sum(counts):
-        raise RunError(f"--data_dir {folder}: its {len(paths)} files named {split}-* hold no record")
-    _log.info(
-        "%s has no %s, so the records were counted: %d in %d %s files; `python -m utils.convert_dataset` writes one",
-        *(folder, MANIFEST_NAME, sum(counts), len(paths), split),
-    )
-    return SplitFiles(tuple(str(path) for path in paths), counts)

@@ -11,6 +11,7 @@ from utils.manifest import (
     ShardFile,
     Split,
     SplitFiles,
+    load_pattern,
     load_split,
     read_manifest,
     write_manifest,
@@ -77,16 +78,16 @@ def test_a_folder_without_manifest_has_none(tmp_path):
         ("{", "Expecting property name"),
         ("[]", "it is not a JSON object"),
         ({"format": 2}, "its format is 2, and this version reads format 1"),
-        ({"format": None}, '"format" is None, and must be of the kind int'),
+        ({"format": None}, '"format" is None, and must be a whole number'),
         ({"class_count": 3}, '"class_count" is 3, and there are 2 class names'),
-        ({"class_count": True}, '"class_count" is True, and must be of the kind int'),
+        ({"class_count": True}, '"class_count" is True, and must be a whole number'),
         ({"head_size": 1}, '"head_size" is 1, below the 2 classes'),
-        ({"label_offset": -1}, '"label_offset" is -1, and must be of the kind int'),
-        ({"class_names": ["cat", 7]}, '"class_names" must hold values of the kind str alone'),
+        ({"label_offset": -1}, '"label_offset" is -1, and must be 0 or more'),
+        ({"class_names": ["cat", 7]}, '"class_names" has 7 in it, and must be a list with text at every place'),
         ({"task": "segmentation"}, "\"task\" is 'segmentation', and must be one of classification, detection"),
         ({"splits": {"train": 3}}, 'its split "train" is not a JSON object'),
         ({"splits": {"train": {"examples": 9, "shards": []}}}, 'its split "train" says 9 examples, its shards 0'),
-        ({"splits": {"train": {"examples": 0, "shards": [{"examples": 0}]}}}, '"file" is None, and must be'),
+        ({"splits": {"train": {"examples": 0, "shards": [{"examples": 0}]}}}, '"file" is missing, and must be text'),
     ],
 )
 def test_an_unsound_manifest_is_a_sentence_that_names_it(folder, change, message):
@@ -166,7 +167,7 @@ def test_without_manifest_the_records_are_counted_once_and_it_is_said(tmp_path, 
     files = load_split(tmp_path, "train")
     assert (files.counts, files.manifest) == ((2, 3), None)
     assert "has no dataset.json, so the records were counted: 5 in 2 train files" in caplog.text
-    monkeypatch.setattr("utils.manifest.count_records", lambda path: pytest.fail("counted a second time"))
+    monkeypatch.setattr("utils.record_files.count_records", lambda path: pytest.fail("counted a second time"))
     assert load_split(tmp_path, "train").counts == (2, 3)
 
 
@@ -202,7 +203,9 @@ def test_a_missing_folder_is_a_sentence(tmp_path):
 
 
 def test_a_folder_where_no_name_matches_tells_what_is_there(tmp_path):
-    with pytest.raises(RunError, match=r"no file is named train-\* and there is no dataset.json; the folder holds not"):
+    with pytest.raises(
+        RunError, match=r"no file is named train-\* or coco_train\* and there is no dataset.json; the folder holds not"
+    ):
         load_split(tmp_path, "train")
     for index in range(7):
         (tmp_path / f"other{index}").write_bytes(b"")
@@ -212,5 +215,103 @@ def test_a_folder_where_no_name_matches_tells_what_is_there(tmp_path):
 
 def test_files_without_any_record_are_a_sentence(tmp_path):
     (tmp_path / "train-00000-of-00001").write_bytes(b"")
-    with pytest.raises(RunError, match=r"its 1 files named train-\* hold no record"):
+    with pytest.raises(RunError, match=r"its 1 train files, train-00000-of-00001 first, hold no record"):
         load_split(tmp_path, "train")
+
+
+def _detection(**changes):
+    fields = {"class_names": ("cat", "dog"), "class_count": 2, "head_size": 4, "label_offset": 0, "task": "detection"}
+    return Manifest(**{**fields, "category_ids": (1, 3), **changes})
+
+
+def test_a_manifest_for_detection_has_category_ids():
+    text = _detection().to_json()
+    assert json.loads(text)["category_ids"] == [1, 3]
+    assert Manifest.from_json(text) == _detection()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"class_names": ("cat", "cat")}, '"class_names" has a name twice'),
+        ({"category_ids": None}, '"category_ids" has 0 ids, and there are 2 class names'),
+        ({"category_ids": (1,)}, '"category_ids" has 1 ids, and there are 2 class names'),
+        ({"category_ids": (0, 3)}, '"category_ids" must be 1 or more, and ascend'),
+        ({"category_ids": (3, 1)}, '"category_ids" must be 1 or more, and ascend'),
+        ({"category_ids": (3, 3)}, '"category_ids" must be 1 or more, and ascend'),
+        ({"category_ids": (1, "3")}, "\"category_ids\" has '3' in it, and must be a list with a whole number at every"),
+        ({"head_size": 3}, '"head_size" is 3, and must exceed 3, the largest category id'),
+        ({"task": "classification"}, '"category_ids" are for the task detection, and the task is classification'),
+    ],
+)
+def test_category_ids_must_fit_the_rest(changes, message):
+    with pytest.raises(ValueError, match=message):
+        Manifest.from_json(_detection(**changes).to_json())
+
+
+def test_classes_may_share_a_name_in_classification():
+    manifest = Manifest(class_names=("crane", "crane"), class_count=2, head_size=2)
+    assert Manifest.from_json(manifest.to_json()) == manifest
+
+
+def test_without_manifest_detections_files_are_found_too(tmp_path):
+    _write_records(tmp_path / "coco_val.record-00000-of-00001", 3)
+    assert load_split(tmp_path, "validation").counts == (3,)
+
+
+def test_patterns_take_counts_and_manifest_from_the_one_beside_the_files(folder, monkeypatch):
+    monkeypatch.setattr("utils.record_files.count_records", lambda path: pytest.fail("the manifest has the counts"))
+    files = load_pattern([f"{folder}/train-0000[02]*", f"{folder}/*-of-00003"], "train", "--input")
+    assert [path.rsplit("/", 1)[1] for path in files.paths] == [f"train-0000{index}-of-00003" for index in (0, 2, 1)]
+    assert (files.counts, files.manifest) == ((3, 2, 0), read_manifest(folder))
+
+
+def test_patterns_may_be_one_text_with_commas(folder):
+    files = load_pattern([f"{folder}/train-00000*, {folder}/train-00002*"], "train", "--input")
+    assert files.counts == (3, 2)
+
+
+def test_files_that_no_manifest_lists_are_counted(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    _write_records(elsewhere / "a.record", 7)
+    _write_records(folder / "extra.record", 2)
+    assert load_pattern([f"{elsewhere}/a*"], "train", "--input").counts == (7,)
+    for patterns, counts in (
+        ([f"{folder}/train*0-of*", f"{elsewhere}/*"], (3, 7)),
+        ([f"{folder}/train*0-of*", f"{folder}/extra*"], (3, 2)),
+    ):
+        files = load_pattern(patterns, "train", "--input")
+        assert (files.counts, files.manifest) == (counts, None)
+
+
+def test_patterns_check_the_sizes_that_the_manifest_has(folder):
+    path = folder / "train-00000-of-00003"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(
+        RunError, match=r"train-00000-of-00003: was cut off: it has 68 bytes and the dataset.json beside"
+    ):
+        load_pattern([f"{folder}/train*"], "train", "--input")
+
+
+@pytest.mark.parametrize("pattern", ["/absent*", "/dataset.json", "/.*"])
+def test_a_pattern_that_matches_nothing_is_named_with_what_named_it(folder, pattern):
+    with pytest.raises(RunError) as error:
+        load_pattern([f"{folder}/train*,{folder}{pattern}"], "train", "train_input_reader.input_path")
+    assert str(error.value) == (
+        f"train_input_reader.input_path {folder}{pattern}: no file matches; it must name the train records"
+    )
+
+
+def test_empty_patterns_and_files_without_records_are_sentences(tmp_path):
+    with pytest.raises(RunError, match="--input of nothing: no file matches"):
+        load_pattern([""], "train", "--input")
+    (tmp_path / "a").write_bytes(b"")
+    with pytest.raises(RunError, match=r"--input .*/a: the 1 files that match hold no record"):
+        load_pattern([f"{tmp_path}/a"], "train", "--input")
+
+
+def test_patterns_do_not_read_a_conversion_that_never_ended(tmp_path):
+    _write_records(tmp_path / "coco_train.record-00000-of-00002", 2)
+    (tmp_path / CONVERSION_FOLDER).mkdir()
+    with pytest.raises(RunError, match=f"--input {tmp_path}: its conversion was never completed"):
+        load_pattern([f"{tmp_path}/coco*"], "train", "--input")

@@ -18,11 +18,12 @@ from utils.conversion.sources import SYNSET, SourceSet, plural
 from utils.errors import RunError, UsageError
 
 Box = tuple[float, float, float, float]
+DECIMALS = 4
 
 
 def clean_box(ymin: float, xmin: float, ymax: float, xmax: float) -> Box | None:
     """The box as records hold it, or None when it has no area or is not a number."""
-    values = [min(max(round(value, 4), 0.0), 1.0) for value in (ymin, xmin, ymax, xmax) if value == value]
+    values = [min(max(round(value, DECIMALS), 0.0), 1.0) for value in (ymin, xmin, ymax, xmax) if value == value]
     if len(values) < 4:
         return None
     top, bottom = sorted((values[0], values[2]))
@@ -36,9 +37,9 @@ def turn_box(box: Box, orientation: int) -> Box:
     if orientation >= 5:  # rows and columns change places
         ymin, xmin, ymax, xmax = xmin, ymin, xmax, ymax
     if orientation in (3, 4, 7, 8):  # upside down
-        ymin, ymax = round(1.0 - ymax, 4), round(1.0 - ymin, 4)
+        ymin, ymax = 1.0 - ymax, 1.0 - ymin
     if orientation in (2, 3, 6, 7):  # left and right change places
-        xmin, xmax = round(1.0 - xmax, 4), round(1.0 - xmin, 4)
+        xmin, xmax = 1.0 - xmax, 1.0 - xmin
     return ymin, xmin, ymax, xmax
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -13,11 +13,14 @@ from utils.atomic_file import write_atomically
 from utils.conversion.sources import plural
 from utils.errors import RunError, UsageError
 from utils.file_lock import locked
-from utils.manifest import CONVERSION_FOLDER, MANIFEST_NAME
+from utils.manifest import CONVERSION_FOLDER, LABEL_MAP_NAME, MANIFEST_NAME
 
-_SHARD_NAME = re.compile(r"(train|validation)-\d{5}-of-\d{5}")
-_OWN_FILE = re.compile(rf"\.?{_SHARD_NAME.pattern}(\.tmp)?|\.{re.escape(MANIFEST_NAME)}\.tmp")
+_SHARD_NAME = re.compile(r"(?:train-|validation-|coco_(?:train|val|testdev)\.record-)\d{5}-of-\d{5}")
+_BESIDE = (LABEL_MAP_NAME, MANIFEST_NAME)
+_TEMPORARY = "|".join(re.escape(f".{name}.tmp") for name in _BESIDE)
+_OWN_FILE = re.compile(rf"\.?{_SHARD_NAME.pattern}(\.tmp)?|{re.escape(LABEL_MAP_NAME)}|{_TEMPORARY}")
 _SOURCE_FILE = "source"
+_BETWEEN = b"\0"  # the one byte that no path has
 
 
 def explain_write_error(error: OSError, out: Path) -> RunError:
@@ -36,8 +39,10 @@ def check_not_read(out: Path, folders_read: Collection[Path]) -> None:
 
 
 @contextmanager
-def output_folder(out: Path, source: Path, *, overwrite: bool) -> Iterator[None]:
+def output_folder(out: Path, sources: Sequence[Path], *, overwrite: bool) -> Iterator[None]:
     """Makes the folder where it is missing, makes sure that it is this conversion's, and locks it for the block.
+
+    A folder that was converted from some of these sources is this conversion's too, as when a split is added.
 
     Raises:
         UsageError: it holds the records of another source, or some of unknown origin, and ``overwrite`` is not set.
@@ -46,33 +51,33 @@ def output_folder(out: Path, source: Path, *, overwrite: bool) -> Iterator[None]
     if out.exists() and not out.is_dir():
         raise RunError(f"{out}: is a file, not a folder to write to")
     state = out / CONVERSION_FOLDER
-    owner = source.resolve()
+    owner = {os.fsencode(source.resolve()) for source in sources}
     with ExitStack() as held:
         try:
-            _refuse_foreign(out, os.fsencode(owner), overwrite)
+            _refuse_foreign(out, owner, overwrite)
             state.mkdir(parents=True, exist_ok=True)
             held.enter_context(
                 locked(state / "lock", f"{out}: another conversion is writing to it; wait for it to end")
             )
             if overwrite:
                 clear(out)
-            write_atomically(state / _SOURCE_FILE, os.fsencode(owner))
+            write_atomically(state / _SOURCE_FILE, _BETWEEN.join(sorted(owner)))
         except OSError as error:
             raise explain_write_error(error, out) from error
         yield
 
 
-def _refuse_foreign(out: Path, owner: bytes, overwrite: bool) -> None:
+def _refuse_foreign(out: Path, owner: Collection[bytes], overwrite: bool) -> None:
     if overwrite or not out.is_dir():
         return
-    present = sorted(path.name for path in out.iterdir() if path.name == MANIFEST_NAME or _is_shard(path.name))
+    present = sorted(path.name for path in out.iterdir() if path.name in _BESIDE or _is_shard(path.name))
     if not present:
         return
     record = out / CONVERSION_FOLDER / _SOURCE_FILE
-    before = record.read_bytes() if record.is_file() else None
-    if before == owner:
+    before = record.read_bytes().split(_BETWEEN) if record.is_file() else []
+    if before and set(before) <= set(owner):
         return
-    whose = "not written by this converter" if before is None else f"converted from {os.fsdecode(before)}"
+    whose = f"converted from {', '.join(map(os.fsdecode, before))}" if before else "not written by this converter"
     raise UsageError(
         f"{out}: already holds a data set {whose} ({plural(len(present), 'file')}, {present[0]} first); "
         "name another folder, or give --overwrite to replace it"
@@ -84,7 +89,7 @@ def _is_shard(name: str) -> bool:
 
 
 def clear(out: Path, keep: Collection[str] = ()) -> int:
-    """Removes the manifest and every shard that is not in ``keep``, with what was noted of them.
+    """Removes the manifest, the label map and every shard that is not in ``keep``, with what was noted of them.
 
     Returns:
         How many shards were removed.

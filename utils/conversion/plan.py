@@ -1,4 +1,4 @@
-"""What a conversion will write: which image goes into which shard, under which label and name (no TF)."""
+"""The plan of labelled images: which image goes into which shard, under which label and name (no TF)."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from utils.class_names import read_class_names
-from utils.config import require
 from utils.conversion.bounding_boxes import BoundingBoxes, check_boxes, read_bounding_boxes
-from utils.conversion.record_writer import RecordPlan, ShardPlan, ShardResult, add_source_hashes
+from utils.conversion.conversion_plan import ConversionPlan, check_shards, divide_evenly, shard_count, shard_name
+from utils.conversion.labelled_record import LabelledRecord
+from utils.conversion.record_writer import ShardPlan
 from utils.conversion.source_layout import order_key, read_sources
 from utils.conversion.sources import Classes, SourceSet
-from utils.errors import UsageError
-from utils.manifest import IMAGENET_CLASSES, IMAGENET_HEAD, LABEL_OFFSET, Manifest, ShardFile, Split
+from utils.errors import UsageError, require
+from utils.manifest import IMAGENET_CLASSES, IMAGENET_HEAD, LABEL_OFFSET, Manifest
 
 _IMAGENET_SHARDS = {"train": 1024, "validation": 128}
-_IMAGES_PER_SHARD = 1250
-_SMALL_SHARD = 250  # up to four files of a small set are read at the same time
 _CREATED_BY = "utils.convert_dataset 1"
 
 
@@ -44,52 +43,10 @@ class ConvertOptions:
             require(value is None or value > 0, flag, value, "a positive integer")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConversionPlan:
-    """The shards of every split in order, and what the manifest says of all."""
-
-    class_names: tuple[str, ...]
-    head_size: int
-    shards: dict[str, tuple[ShardPlan, ...]]
-    folders_read: tuple[Path, ...]
-    notes: tuple[str, ...]
-
-    @property
-    def all_shards(self) -> list[ShardPlan]:
-        return [shard for shards in self.shards.values() for shard in shards]
-
-    def manifest(self, results: dict[str, ShardResult]) -> Manifest:
-        """The manifest, once every shard has its result (by file name)."""
-        splits = {
-            split: Split(
-                shards=tuple(
-                    ShardFile(file=done.file, examples=done.examples, bytes=done.bytes, sha256=done.sha256)
-                    for done in (results[shard.file] for shard in shards)
-                )
-            )
-            for split, shards in self.shards.items()
-        }
-        return Manifest(
-            class_names=self.class_names,
-            class_count=len(self.class_names),
-            head_size=self.head_size,
-            label_offset=LABEL_OFFSET,
-            splits=splits,
-            source_sha256=add_source_hashes([int(done.source_sha256, 16) for done in results.values()]),
-            created_by=_CREATED_BY,
-        )
-
-
 def default_shards(images: int, split: str, class_count: int, is_imagenet: bool) -> int:
-    """How many shards a split gets when no flag says so.
-
-    ImageNet's customary numbers for ImageNet in full; else about 1,250 images a shard, and for small sets up to four
-    shards of 250 images or more.
-    """
-    customary = _IMAGENET_SHARDS.get(split, 1)
-    if is_imagenet and class_count == IMAGENET_CLASSES and images >= _SMALL_SHARD * customary:
-        return customary
-    return max(1, round(images / _IMAGES_PER_SHARD), min(4, images // _SMALL_SHARD))
+    """How many shards a split gets when no flag says so; the customary numbers are those of ImageNet in full."""
+    customary = _IMAGENET_SHARDS.get(split) if is_imagenet and class_count == IMAGENET_CLASSES else None
+    return shard_count(images, customary)
 
 
 def plan_conversion(options: ConvertOptions) -> ConversionPlan:
@@ -122,9 +79,15 @@ def plan_conversion(options: ConvertOptions) -> ConversionPlan:
         if split_records
     }
     return ConversionPlan(
-        class_names=names,
-        head_size=_head_size(sources, options.head_size),
+        description=Manifest(
+            class_names=names,
+            class_count=len(names),
+            head_size=_head_size(sources, options.head_size),
+            label_offset=LABEL_OFFSET,
+            created_by=_CREATED_BY,
+        ),
         shards=shards,
+        sources=(options.source,),
         folders_read=sources.folders_read,
         notes=tuple(notes),
     )
@@ -141,9 +104,9 @@ def _head_size(sources: SourceSet, asked: int | None) -> int:
 
 def _shuffled_records(
     classes: Classes, sources: SourceSet, names: tuple[str, ...], boxes: BoundingBoxes | None, seed: int
-) -> list[RecordPlan]:
+) -> list[LabelledRecord]:
     records = [
-        RecordPlan(
+        LabelledRecord(
             image=image,
             label=index + LABEL_OFFSET,
             synset=folder,
@@ -160,21 +123,17 @@ def _shard_count(split: str, images: int, sources: SourceSet, options: ConvertOp
     asked: int | None = getattr(options, f"{split}_shards")
     if asked is None:
         return default_shards(images, split, len(sources.class_folders), sources.is_imagenet)
-    if asked > images:
-        raise UsageError(f"--{split}_shards {asked}: must be at most {images}, the number of {split} images")
-    return asked
+    return check_shards(f"{split}_shards", asked, images, split)
 
 
-def _divide(split: str, records: list[RecordPlan], count: int, options: ConvertOptions) -> tuple[ShardPlan, ...]:
-    """Consecutive runs of records, whose lengths differ by one at most."""
-    edges = [len(records) * index // count for index in range(count + 1)]
+def _divide(split: str, records: list[LabelledRecord], count: int, options: ConvertOptions) -> tuple[ShardPlan, ...]:
     return tuple(
         ShardPlan(
-            file=f"{split}-{index:05d}-of-{count:05d}",
-            records=tuple(records[edges[index] : edges[index + 1]]),
+            file=shard_name(split, index, count),
+            records=tuple(records[run.start : run.stop]),
             source=options.source,
             out=options.out,
             skip_unreadable=options.skip_unreadable,
         )
-        for index in range(count)
+        for index, run in enumerate(divide_evenly(len(records), count))
     )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from utils.atomic_file import atomic_file, write_atomically
-from utils.conversion.bounding_boxes import Box, turn_box
 from utils.conversion.example_proto import Value, encode_example
+from utils.conversion.remarks import Remark, Remarks
 from utils.conversion.sources import ImageSource
 from utils.image_files import EncodedImage, UnreadableImage, load_rgb
 from utils.manifest import CONVERSION_FOLDER
@@ -21,20 +21,26 @@ from utils.tfrecord_file import FRAME_BYTES, frame
 _RECORD_VERSION = 1  # raise when the same images would give other records, so that old shards are built anew
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordPlan:
-    """What one record is made of. ``label`` counts from the label offset; ``text`` is the human name of the class."""
+class RecordPlan(Protocol):
+    """What one record is made of: an image, and what is known of it. It travels to the process that writes it."""
 
-    image: ImageSource
-    label: int
-    synset: str
-    text: str
-    boxes: tuple[Box, ...] | None = None
+    @property
+    def image(self) -> ImageSource:
+        """The picture."""
+
+    def identity(self) -> tuple[Any, ...]:
+        """Everything but the image that decides the record, as values that JSON knows."""
+
+    def features(self, image: EncodedImage, remarks: Remarks) -> Mapping[str, Value]:
+        """The features of the record; tells ``remarks`` what had to be mended or left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardPlan:
-    """A shard still to be written: its file name, its records in order, and where to read and to write."""
+    """A shard still to be written: its file name, its records in order, and where to read and to write.
+
+    ``source`` is the folder that the names of the images start from.
+    """
 
     file: str
     records: tuple[RecordPlan, ...]
@@ -44,10 +50,7 @@ class ShardPlan:
 
     def fingerprint(self) -> str:
         """A hash of everything that decides the shard's bytes, the images by their names, sizes and times."""
-        records = [
-            (*_identity(record.image), record.label, record.synset, record.text, record.boxes)
-            for record in self.records
-        ]
+        records = [(*_identity(record.image), *record.identity()) for record in self.records]
         return hashlib.sha256(json.dumps([_RECORD_VERSION, records]).encode()).hexdigest()
 
 
@@ -66,6 +69,7 @@ class ShardResult:
     sha256: str
     source_sha256: str
     skipped: tuple[tuple[str, str], ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
 
 class UnreadableImagesError(Exception):
@@ -95,35 +99,12 @@ def read_source(root: Path, image: ImageSource) -> bytes:
     return data
 
 
-def features_of(record: RecordPlan, image: EncodedImage) -> dict[str, Value]:
-    """The features of a record: the keys of ImageNet's own records (facts: Inception's data scripts)."""
-    features: dict[str, Value] = {
-        "image/height": image.height,
-        "image/width": image.width,
-        "image/colorspace": b"RGB",
-        "image/channels": 3,
-        "image/class/label": record.label,
-        "image/class/synset": record.synset.encode(),
-        "image/class/text": record.text.encode(),
-        "image/format": image.format.encode(),
-        "image/filename": os.fsencode(record.image.name.rsplit("/", 1)[-1]),
-        "image/encoded": image.data,
-    }
-    if record.boxes:
-        boxes = [turn_box(box, image.orientation) for box in record.boxes]
-        for column, edge in enumerate(("ymin", "xmin", "ymax", "xmax")):
-            features[f"image/object/bbox/{edge}"] = [box[column] for box in boxes]
-        features["image/object/bbox/label"] = [record.label] * len(boxes)
-    return features
+def source_hash(name: str, content_sha256: bytes) -> int:
+    """What one file adds to the hash of the sources: its name and content in 256 bits."""
+    return int.from_bytes(hashlib.sha256(os.fsencode(name) + b"\0" + content_sha256).digest(), "big")
 
 
-def source_hash(name: str, data: bytes) -> int:
-    """What one image adds to the hash of the sources: its name and content in 256 bits."""
-    content = hashlib.sha256(data).digest()
-    return int.from_bytes(hashlib.sha256(os.fsencode(name) + b"\0" + content).digest(), "big")
-
-
-def add_source_hashes(hashes: Sequence[int]) -> str:
+def add_source_hashes(hashes: Iterable[int]) -> str:
     """The sum modulo 2^256, in hexadecimal: the same in any order and however the images are divided."""
     return f"{sum(hashes) % 2**256:064x}"
 
@@ -138,6 +119,7 @@ def write_shard(plan: ShardPlan) -> ShardResult:
     digest, size, examples = hashlib.sha256(), 0, 0
     hashes: list[int] = []
     skipped: list[tuple[str, str]] = []
+    remarks = Remarks()
     state_path(plan.out, plan.file).unlink(missing_ok=True)
     with atomic_file(plan.out / plan.file) as file:
         for record in plan.records:
@@ -149,8 +131,8 @@ def write_shard(plan: ShardPlan) -> ShardResult:
                 continue
             if skipped and not plan.skip_unreadable:
                 continue  # the shard is lost; the rest is read only to name every bad image at once
-            hashes.append(source_hash(record.image.name, data))
-            payload = encode_example(features_of(record, image))
+            hashes.append(source_hash(record.image.name, hashlib.sha256(data).digest()))
+            payload = encode_example(record.features(image, remarks))
             before, after = frame(payload)
             for part in (before, payload, after):
                 file.write(part)
@@ -167,6 +149,7 @@ def write_shard(plan: ShardPlan) -> ShardResult:
         sha256=digest.hexdigest(),
         source_sha256=add_source_hashes(hashes),
         skipped=tuple(skipped),
+        remarks=remarks.as_tuple(),
     )
     write_atomically(state_path(plan.out, plan.file), json.dumps(asdict(result)).encode())
     return result
@@ -182,6 +165,7 @@ def finished(plan: ShardPlan) -> ShardResult | None:
     try:
         content = json.loads(state_path(plan.out, plan.file).read_bytes())
         content["skipped"] = tuple((name, reason) for name, reason in content["skipped"])
+        content["remarks"] = tuple(Remark(**remark) for remark in content.get("remarks", ()))
         result = ShardResult(**content)
         size = (plan.out / plan.file).stat().st_size
     except (OSError, ValueError, TypeError, KeyError):  # absent, or not written by this version: build it anew

@@ -14,14 +14,17 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import wait
+from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
 from tqdm import tqdm
 
+from utils.atomic_file import write_atomically
+from utils.conversion.conversion_plan import ConversionPlan
 from utils.conversion.output_folder import check_not_read, clear, explain_write_error, output_folder
-from utils.conversion.plan import ConversionPlan, ConvertOptions, plan_conversion
 from utils.conversion.record_writer import ShardPlan, ShardResult, UnreadableImagesError, finished, write_shard
+from utils.conversion.remarks import Remarks
 from utils.conversion.sources import plural, printable
 from utils.errors import EXIT_DONE, EXIT_SOME_SKIPPED, RunError
 from utils.manifest import MANIFEST_NAME, write_manifest
@@ -60,30 +63,35 @@ def _progress(total: int) -> Iterator[Progress]:
         yield bar
 
 
-def convert(options: ConvertOptions) -> int:
-    """Converts a data set, or completes a conversion that was interrupted.
+def convert(plan: ConversionPlan, out: Path, *, workers: int, overwrite: bool) -> int:
+    """Writes what a plan says, or completes what an interrupted run of the same plan has begun.
+
+    Args:
+        plan: What to write.
+        out: The folder to write to; made where it is missing.
+        workers: Processes that write shards side by side.
+        overwrite: Replace whatever data set the folder holds.
 
     Returns:
         ``EXIT_DONE``, or ``EXIT_SOME_SKIPPED`` when images that cannot be read were left out.
 
     Raises:
-        UsageError: a flag does not fit the data, or the output folder holds something else.
-        RunError: the data is not fit to convert, or writing failed. Shards that are complete stay.
+        UsageError: the output folder holds something else, or lies among the images.
+        RunError: the images are not fit to convert, or writing failed. Shards that are complete stay.
         KeyboardInterrupt: the user or SIGTERM stopped it. Shards that are complete stay.
     """
-    plan = plan_conversion(options)
     for note in plan.notes:
         _log.warning("%s", note)
-    check_not_read(options.out, plan.folders_read)
-    with _stop_on_sigterm(), output_folder(options.out, options.source, overwrite=options.overwrite):
+    check_not_read(out, plan.folders_read)
+    with _stop_on_sigterm(), output_folder(out, plan.sources, overwrite=overwrite):
         try:
-            results = _write_missing(plan, options)
-            return _finish(plan, options, results)
+            results = _write_missing(plan, out, workers)
+            return _finish(plan, out, results)
         except OSError as error:
-            raise explain_write_error(error, options.out) from error
+            raise explain_write_error(error, out) from error
 
 
-def _write_missing(plan: ConversionPlan, options: ConvertOptions) -> dict[str, ShardResult]:
+def _write_missing(plan: ConversionPlan, out: Path, workers: int) -> dict[str, ShardResult]:
     """The result of every shard by file name, after writing those that no earlier run completed."""
     shards = plan.all_shards
     results = {shard.file: done for shard in shards if (done := finished(shard)) is not None}
@@ -92,17 +100,17 @@ def _write_missing(plan: ConversionPlan, options: ConvertOptions) -> dict[str, S
         _log.info("%d of %d shards are complete and unchanged since an earlier run", len(results), len(shards))
     names = {shard.file for shard in shards}
     if missing:
-        if removed := clear(options.out, keep=names):
+        if removed := clear(out, keep=names):
             _log.info("removed %s of an earlier plan", plural(removed, "shard"))
         images = sum(len(shard.records) for shard in missing)
-        _log.info("writing %s to %s in %s", plural(images, "image"), plural(len(missing), "shard"), options.out)
-        run = _Run(missing, min(options.workers, len(missing)))
+        _log.info("writing %s to %s in %s", plural(images, "image"), plural(len(missing), "shard"), out)
+        run = _Run(missing, min(workers, len(missing)))
         try:
             with _progress(images) as progress:
                 run.write_all(progress)
         except OSError as error:
             kept = sum(finished(shard) is not None for shard in shards)  # those the workers still ended among them
-            failure = explain_write_error(error, options.out)
+            failure = explain_write_error(error, out)
             raise RunError(f"{failure}; {kept} of {len(shards)} shards are complete and kept") from error
         if run.unreadable:
             raise RunError(_unreadable_sentence(run.unreadable, len(results) + len(run.results), len(shards)))
@@ -125,23 +133,39 @@ def _unreadable_sentence(images: Sequence[tuple[str, str]], kept: int, total: in
     )
 
 
-def _finish(plan: ConversionPlan, options: ConvertOptions, results: dict[str, ShardResult]) -> int:
-    """Writes the manifest and tells what there is."""
+def _finish(plan: ConversionPlan, out: Path, results: dict[str, ShardResult]) -> int:
+    """Writes what stands beside the shards, the manifest last, and tells what there is."""
     manifest = plan.manifest(results)
     for name, split in manifest.splits.items():
         if not split.examples:
-            raise RunError(f"{options.source}: none of its {name} images can be read")
-    path = options.out / MANIFEST_NAME
-    if not path.is_file() or path.read_bytes() != manifest.to_json().encode():
-        clear(options.out, keep=results)
-        write_manifest(options.out, manifest)
-    skipped = [image for done in results.values() for image in done.skipped]
-    if skipped:
-        _log.warning("left out %s that cannot be read:\n%s", plural(len(skipped), "image"), _listing(skipped))
+            raise RunError(f"{plan.source_names}: none of its {name} images can be read")
+    beside = {**plan.companions, MANIFEST_NAME: manifest.to_json().encode()}
+    if any(not (out / name).is_file() or (out / name).read_bytes() != data for name, data in beside.items()):
+        clear(out, keep=results)
+        for name, data in plan.companions.items():
+            write_atomically(out / name, data)
+        write_manifest(out, manifest)
+    _tell(plan, results)
     for name, split in manifest.splits.items():
         _log.info("%s: %s in %s", name, plural(split.examples, "example"), plural(len(split.shards), "shard"))
-    _log.info("%s, head size %d; described in %s", plural(manifest.class_count, "class"), manifest.head_size, path)
-    return EXIT_SOME_SKIPPED if skipped else EXIT_DONE
+    _log.info(
+        *("%s, head size %d; described in %s", plural(manifest.class_count, "class"), manifest.head_size),
+        out / MANIFEST_NAME,
+    )
+    return EXIT_SOME_SKIPPED if any(done.skipped for done in results.values()) else EXIT_DONE
+
+
+def _tell(plan: ConversionPlan, results: dict[str, ShardResult]) -> None:
+    """Names what was mended or left out, in this run or in those before it."""
+    done_shards = [results[shard.file] for shard in plan.all_shards]
+    remarks = Remarks()
+    for done in done_shards:
+        remarks.merge(done.remarks)
+    for remark in remarks.as_tuple():
+        _log.warning("%s", remark.sentence())
+    skipped = [image for done in done_shards for image in done.skipped]
+    if skipped:
+        _log.warning("left out %s that cannot be read:\n%s", plural(len(skipped), "image"), _listing(skipped))
 
 
 class _Run:

@@ -1,0 +1,96 @@
+"""The outline of one object as a mask of the whole picture (no TF)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from utils.errors import RunError
+
+
+def check_pycocotools() -> None:
+    """Raises ``RunError`` where the package that draws outlines is missing."""
+    try:
+        import pycocotools.mask  # noqa: F401
+    except ImportError as error:
+        raise RunError(f"--include_masks: needs the package pycocotools, which cannot be imported ({error})") from error
+
+
+def draw_mask(segmentation: Any, height: int, width: int) -> np.ndarray:
+    """Draws an outline.
+
+    Args:
+        segmentation: As COCO has it: a list of polygons ``[x, y, x, y, ...]`` in pixels, or run lengths
+            ``{"counts": list or text, "size": [height, width]}``.
+        height: Of the picture as stored, in pixels.
+        width: Likewise.
+
+    Returns:
+        ``[height, width]`` uint8, 1 where the object is. Run lengths of another size are cut, or filled with 0.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    try:
+        if isinstance(segmentation, list):
+            segmentation = _fill(segmentation, height, width)
+        drawn = _decode(segmentation["counts"], *segmentation["size"])
+    except Exception as error:  # pycocotools' C code and its checks raise errors of any type
+        raise ValueError(f"is neither polygons nor run lengths ({error or type(error).__name__})") from error
+    canvas = np.zeros((height, width), np.uint8)
+    part = drawn[:height, :width]
+    canvas[: part.shape[0], : part.shape[1]] = part
+    return canvas
+
+
+def _fill(polygons: list[list[float]], height: int, width: int) -> dict[str, Any]:
+    """The run lengths of polygons together."""
+    from pycocotools import mask  # needed for nothing else, and only where masks are asked for
+
+    return mask.merge(mask.frPyObjects(polygons, height, width))
+
+
+def _decode(counts: list[int] | str | bytes, height: int, width: int) -> np.ndarray:
+    """The mask of run lengths, which go down the columns and begin with that of the zeros.
+
+    pycocotools' own ``decode`` (2.0.11) makes NumPy 2 warn.
+    """
+    runs = counts if isinstance(counts, list) else _unpack(counts.encode() if isinstance(counts, str) else counts)
+    if min(runs) < 0 or sum(runs) != height * width:
+        raise ValueError(f"{sum(runs)} pixels in runs, and {height * width} in the mask")
+    values = np.arange(len(runs), dtype=np.uint8) & 1
+    return np.repeat(values, runs).reshape(width, height).T
+
+
+def _unpack(packed: bytes) -> list[int]:
+    """Run lengths from COCO's text form.
+
+    Every number is written in groups of 5 bits, the lowest first, as characters from "0" on; 32 more says that another
+    group follows, and bit 4 of the last group is the sign. From the fourth number on it is the difference to the
+    number two places before.
+    """
+    runs: list[int] = []
+    value = shift = 0
+    for character in packed:
+        group = character - ord("0")
+        value |= (group & 31) << shift
+        shift += 5
+        if group & 32:
+            continue
+        if group & 16:
+            value -= 1 << shift
+        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+        value = shift = 0
+    return runs
+
+
+def turn_mask(mask: np.ndarray, orientation: int) -> np.ndarray:
+    """The mask after its picture with this EXIF orientation (1 to 8) has been brought upright, as ``turn_box``."""
+    if orientation >= 5:
+        mask = mask.T
+    if orientation in (3, 4, 7, 8):
+        mask = mask[::-1]
+    if orientation in (2, 3, 6, 7):
+        mask = mask[:, ::-1]
+    return np.ascontiguousarray(mask)

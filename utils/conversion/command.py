@@ -1,0 +1,43 @@
+"""What the commands that convert share: flags of the output, log, and errors turned into exit statuses (no TF)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+
+from utils.errors import EXIT_FAILED, EXIT_PREEMPTED, EXIT_USAGE, RunError, UsageError
+
+EXIT_TEXT = """\
+Exit status: 0 done; 1 failed, complete shards are kept; 2 wrong usage; 3 done, unreadable images left out;
+75 interrupted, complete shards are kept and the same command continues.
+"""
+
+
+def add_output_flags(add: Callable[..., object], out: str) -> None:
+    """Adds the flags on how to write; ``out`` is what the command line calls the output folder."""
+    cpus = len(os.sched_getaffinity(0))
+    add("--workers", metavar="N", type=int, default=cpus, help="processes (default: one a CPU)")
+    add("--skip_unreadable", action="store_true", help="leave images out that cannot be read, and list them")
+    add("--overwrite", action="store_true", help=f"replace whatever data set {out} holds; starts from nothing")
+
+
+def run_conversion(action: Callable[[], int]) -> int:
+    """Runs a conversion that returns its exit status, with its log on standard error.
+
+    Returns:
+        The exit status; errors are a sentence on standard error and the status that their kind has.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        return action()
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        print("interrupted: complete shards are kept, and the same command continues", file=sys.stderr)
+        return EXIT_PREEMPTED

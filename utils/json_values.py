@@ -1,0 +1,56 @@
+"""Values of a parsed JSON file, checked for being of the kind that they must be (no TF)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_WORDS = {int: "a whole number", float: "a number", str: "text", list: "a list", dict: "an object"}
+
+
+def typed(content: Mapping[str, Any], key: str, kind: type, *, optional: bool = False, least: int | None = None) -> Any:
+    """The value of a key.
+
+    Args:
+        content: A JSON object.
+        key: Its key.
+        kind: ``int``, ``float`` (any number), ``str``, ``list`` or ``dict``. True and false are of none of them.
+        optional: Answer None where the key is missing or null.
+        least: The smallest number that is allowed.
+
+    Raises:
+        ValueError: the value is missing or of another kind; the message says which and what is allowed.
+    """
+    value: Any = content.get(key)
+    if optional and value is None:
+        return None
+    if not is_kind(value, kind):
+        what = f"is {shortened(value)}" if key in content else "is missing"
+        raise ValueError(f'"{key}" {what}, and must be {_WORDS[kind]}')
+    if least is not None and value < least:
+        raise ValueError(f'"{key}" is {shortened(value)}, and must be {least} or more')
+    return value
+
+
+def typed_list(content: Mapping[str, Any], key: str, kind: type) -> list[Any]:
+    """The list of a key, all of whose values are of a kind, as ``typed``."""
+    values: list[Any] = typed(content, key, list)
+    for value in values:
+        if not is_kind(value, kind):
+            raise ValueError(
+                f'"{key}" has {shortened(value)} in it, and must be a list with {_WORDS[kind]} at every place'
+            )
+    return values
+
+
+def is_kind(value: Any, kind: type) -> bool:
+    """Whether a value is of a kind as ``typed`` means it."""
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, int | float) if kind is float else isinstance(value, kind)
+
+
+def shortened(value: Any) -> str:
+    """How a message shows a value that may be of any length."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
