@@ -1,0 +1,145 @@
+"""From the command line of ``object_detection/model_main.py`` to the run that it asks for (no TF)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from object_detection.model_flags import (
+    BENCHMARK,
+    EVAL_ON_TRAIN_EVERY,
+    NUM_ITER,
+    PERCENTILES,
+    REPORT_FILE,
+    WARMUP_STEPS,
+    read_flags,
+)
+from utils.cmdline_helper import Command
+from utils.config import DATA_FORMATS, Duration, PrecisionConfig, RunConfig
+from utils.errors import UsageError, require
+from utils.flags import variables
+
+_SAMPLE, _SAMPLE_ON_TRAIN = "sample_1_of_n_eval_examples", "sample_1_of_n_eval_on_train_examples"
+_POSITIVE = ("num_train_steps", "eval_count", "batch_size", "num_iter", _SAMPLE, _SAMPLE_ON_TRAIN)
+_OF_BENCHMARK = ("num_iter", "warmup_steps", "percentiles")
+_NOT_OF_BENCHMARK = (
+    "num_train_steps",
+    "eval_count",
+    "skip_evaluation",
+    "run_once",
+    "eval_training_data",
+    _SAMPLE,
+    _SAMPLE_ON_TRAIN,
+)
+
+
+def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
+    """Reads a command line and the config that it names.
+
+    Raises:
+        UsageError: What is given cannot be understood, is out of range or contradicts itself.
+        SystemExit: After --help.
+    """
+    given = read_flags(argv)
+    _check(given)
+    ignored = _take_unused(given)
+    asked = variables.combine(
+        amp=given.get("amp", False),
+        xla=given.get("allow_xla", False),
+        no_tf32=False,
+        static_scale=None,
+        environ=environ,
+    )
+    precision = PrecisionConfig(amp=asked.amp, loss_scaling=asked.loss_scaling, xla=asked.xla, tf32=asked.tf32)
+    command = _command(given, precision)
+    notes = (*asked.notes, *ignored, *command.notes)
+    return Command(command.config, tuple(note.replace("--xla", "--allow_xla") for note in notes))
+
+
+def _check(given: Mapping[str, Any]) -> None:
+    """Raises ``UsageError`` for what is missing, out of range or contradicts itself."""
+    benchmark = "mode" in given
+    require(given.get("mode", BENCHMARK) == BENCHMARK, "mode", given.get("mode"), BENCHMARK)
+    for name in ("pipeline_config_path",) if benchmark else ("model_dir", "pipeline_config_path"):
+        if not given.get(name):
+            raise UsageError(f"--{name}: needed; --help lists all flags")
+    for name in _POSITIVE:
+        require(given.get(name, 1) > 0, name, given.get(name), "a positive integer")
+    if given.get("eval_training_data") and not given.get("checkpoint_dir") and not benchmark:
+        raise UsageError("--eval_training_data: needs --checkpoint_dir, whose checkpoints it evaluates")
+    if given.get("skip_evaluation") and given.get("checkpoint_dir") and not benchmark:
+        raise UsageError("--skip_evaluation: contradicts --checkpoint_dir, which asks for evaluation alone")
+    files = {given[name] for name in ("report_file", "raport_file") if given.get(name)}
+    if len(files) > 1:
+        raise UsageError(f"--raport_file {given['raport_file']}: contradicts --report_file; the two are one value")
+    require(given.get("data_format", "NHWC") in DATA_FORMATS, "data_format", given.get("data_format"), "NHWC or NCHW")
+
+
+def _take_unused(given: dict[str, Any]) -> list[str]:
+    """Takes out what has no effect, so that it has none, and says so."""
+    if "mode" in given:
+        unused = dict.fromkeys(_NOT_OF_BENCHMARK, f"with --mode={BENCHMARK}")
+    else:
+        unused = dict.fromkeys(_OF_BENCHMARK, f"without --mode={BENCHMARK}") | _unused(given)
+    present = [name for name in unused if given.pop(name, False) is not False]
+    return [f"--{name} has no effect {unused[name]}" for name in present]
+
+
+def _unused(given: Mapping[str, Any]) -> dict[str, str]:
+    """Flags without effect in training or evaluation, and the reason."""
+    if not given.get("checkpoint_dir"):
+        skips = dict.fromkeys((_SAMPLE, "eval_count"), "with --skip_evaluation") if given.get("skip_evaluation") else {}
+        return {"run_once": "without --checkpoint_dir", _SAMPLE_ON_TRAIN: "without --eval_training_data", **skips}
+    on_train = given.get("eval_training_data")
+    sample = (_SAMPLE, "with --eval_training_data") if on_train else (_SAMPLE_ON_TRAIN, "without --eval_training_data")
+    return {**dict.fromkeys(("eval_count", "num_train_steps"), "with --checkpoint_dir"), sample[0]: sample[1]}
+
+
+def _command(given: Mapping[str, Any], precision: PrecisionConfig) -> Command:
+    from object_detection import pipeline_config  # after the flags are read, so that --help need not load protobuf
+
+    pipeline = pipeline_config.load_pipeline(given["pipeline_config_path"])
+    pipeline = pipeline_config.apply_overrides(pipeline, given.get("hparams_overrides", ""))
+    if "batch_size" in given:
+        size = given["batch_size"]
+        pipeline = pipeline_config.apply_overrides(pipeline, f"batch_size={size},eval_config.batch_size={size}")
+    on_train = bool(given.get("eval_training_data"))
+    config, notes = pipeline_config.to_experiment(
+        pipeline,
+        run=_run(given),
+        precision=precision,
+        data_format=given.get("data_format", "NHWC"),
+        train_steps=given.get("num_train_steps"),
+        eval_split="train" if on_train else "validation",
+        eval_every=given.get(_SAMPLE_ON_TRAIN, EVAL_ON_TRAIN_EVERY) if on_train else given.get(_SAMPLE),
+    )
+    return Command(config, notes)
+
+
+def _run(given: Mapping[str, Any]) -> RunConfig:
+    common = {
+        "results_dir": given.get("model_dir") or ".",
+        "report_file": given.get("report_file") or given.get("raport_file") or REPORT_FILE,
+        "seed": given.get("seed"),
+        "deterministic": given.get("deterministic", False),
+    }
+    checkpoint_dir = given.get("checkpoint_dir") or None
+    if "mode" in given:
+        return RunConfig(mode=BENCHMARK, model_dir=checkpoint_dir, **_measurement(given), **common)
+    if checkpoint_dir:
+        watch = not given.get("run_once", False)
+        return RunConfig(mode="evaluate", model_dir=checkpoint_dir, watch_checkpoints=watch, **common)
+    mode = "train" if given.get("skip_evaluation") else "train_and_evaluate"
+    return RunConfig(mode=mode, eval_count=given.get("eval_count", 1), **common)
+
+
+def _measurement(given: Mapping[str, Any]) -> dict[str, Any]:
+    words = re.split(r"\s*,\s*", given.get("percentiles", PERCENTILES).strip())
+    fit = all(re.fullmatch(r"\d{1,3}", word) and 0 < int(word) <= 100 for word in words)
+    require(fit, "percentiles", given.get("percentiles"), "integers from 1 to 100, with commas between them")
+    return {
+        "duration": Duration(value=given.get("num_iter", NUM_ITER), unit="batch"),
+        "warmup_steps": given.get("warmup_steps", WARMUP_STEPS),
+        "percentiles": tuple(int(word) for word in words),
+    }

@@ -1,0 +1,151 @@
+"""The flags of ``object_detection/model_main.py``, and how they are read (no TF).
+
+Flags are read as the familiar program reads them: one dash or two, ``--flag value`` or ``--flag=value``; a switch is
+``--flag``, ``--noflag`` or ``--flag=false``. Of a flag given twice, the last counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from utils.config import DATA_FORMATS
+from utils.errors import UsageError, require
+
+TEXT, INTEGER, SWITCH, IGNORED = "text", "integer", "switch", "ignored"
+
+REPORT_FILE = "summary.json"
+EVAL_ON_TRAIN_EVERY = 5
+BENCHMARK = "inference_benchmark"
+NUM_ITER, WARMUP_STEPS, PERCENTILES = 400, 100, "90,95,99"
+
+_SWITCH_VALUES = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+_HELP = ("h", "help", "helpshort", "helpfull")
+_EPILOG = """\
+--hparams_overrides takes train_input_path, eval_input_path, label_map_path, fine_tune_checkpoint, load_pretrained,
+batch_size, num_classes, learning_rate and others, and any field by its path, as train_config.batch_size=16 or
+train_config.data_augmentation_options[1].random_crop_image.min_area=0.5. A value with commas goes into quotes, a list
+into brackets.
+
+Exit status: 0 done; 1 failed; 2 wrong usage; 75 interrupted, the state is saved and the same command continues.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One flag: its name, what a value looks like, and what it means."""
+
+    name: str
+    kind: str
+    help: str
+
+
+FLAGS = (
+    Flag("model_dir", TEXT, "Folder for checkpoints and results. Needed, but for --mode."),
+    Flag("pipeline_config_path", TEXT, "Pipeline config, a text file as in object_detection/configs. Needed."),
+    Flag(
+        "num_train_steps", INTEGER, "Length of the run; the schedule keeps its own. (default: the config's num_steps)"
+    ),
+    Flag("eval_count", INTEGER, "How often to evaluate, at equal distances, the last time at the end. (default: 1)"),
+    Flag("skip_evaluation", SWITCH, "Train only. (default: off)"),
+    Flag("checkpoint_dir", TEXT, "Evaluate the checkpoints in this folder, train nothing. (default: train)"),
+    Flag("run_once", SWITCH, "With --checkpoint_dir: the newest checkpoint only, then end. (default: follow new ones)"),
+    Flag("eval_training_data", SWITCH, "With --checkpoint_dir: evaluate on the training data. (default: off)"),
+    Flag("sample_1_of_n_eval_examples", INTEGER, "Evaluate each n-th image. (default: what the config says, or 1)"),
+    Flag(
+        "sample_1_of_n_eval_on_train_examples",
+        INTEGER,
+        f"Evaluate each n-th image, with --eval_training_data. (default: {EVAL_ON_TRAIN_EVERY})",
+    ),
+    Flag("batch_size", INTEGER, "Images a step and process. (default: the config's batch_size)"),
+    Flag("hparams_overrides", TEXT, "Fields in place of the config's, name=value,name=value. (default: none)"),
+    Flag("report_file", TEXT, f"Log file, one JSON record a line. (default: {REPORT_FILE} in the current folder)"),
+    Flag("raport_file", TEXT, "The same, as it used to be spelt."),
+    Flag("mode", TEXT, f"{BENCHMARK}: time the network on the validation images. (default: train or evaluate)"),
+    Flag("num_iter", INTEGER, f"With --mode: batches, those of the warm-up included. (default: {NUM_ITER})"),
+    Flag("warmup_steps", INTEGER, f"With --mode: first batches, which do not count. (default: {WARMUP_STEPS})"),
+    Flag("percentiles", TEXT, f"With --mode: of the latency, with commas. (default: {PERCENTILES})"),
+    Flag("amp", SWITCH, "Mixed precision. (default: off)"),
+    Flag("allow_xla", SWITCH, "Compile with XLA. (default: off)"),
+    Flag("data_format", TEXT, f"Layout of the network's tensors, {' or '.join(DATA_FORMATS)}. (default: NHWC)"),
+    Flag("seed", INTEGER, "Seed of everything random. (default: drawn, and logged)"),
+    Flag("deterministic", SWITCH, "Same seed, same weights, bit for bit. (default: off)"),
+    Flag("alsologtostderr", IGNORED, "Accepted; messages always go to stderr."),
+    Flag("alsologtostder", IGNORED, "Accepted likewise."),
+    Flag("logtostderr", IGNORED, "Accepted likewise."),
+)
+_BY_NAME = {flag.name: flag for flag in FLAGS}
+
+
+def read_flags(argv: Sequence[str]) -> dict[str, Any]:
+    """The flags that are given, by name, with their values.
+
+    Raises:
+        UsageError: A flag is unknown, or its value does not fit.
+        SystemExit: After --help.
+    """
+    given: dict[str, Any] = {}
+    waiting = list(reversed(argv))
+    while waiting:
+        argument = waiting.pop()
+        match = re.fullmatch(r"--?(\w[\w-]*)(?:=(.*))?", argument, re.DOTALL)
+        if match is None:
+            raise UsageError(f"{argument}: belongs to no flag")
+        name, value = match[1], match[2]
+        if name in _HELP:
+            print(_help(), end="")
+            raise SystemExit(0)
+        flag = _flag_called(argument, name)
+        if flag.kind in (SWITCH, IGNORED):
+            given[flag.name] = _switch(argument, flag, name, value)
+            continue
+        if value is None:
+            if not waiting or waiting[-1].startswith("--"):
+                raise UsageError(f"--{name}: needs a value")
+            value = waiting.pop()
+        given[name] = _integer(name, value) if flag.kind == INTEGER else value
+    return given
+
+
+def _flag_called(argument: str, name: str) -> Flag:
+    positive = _BY_NAME.get(name.removeprefix("no"))
+    flag = _BY_NAME.get(name) or (positive if positive and positive.kind in (SWITCH, IGNORED) else None)
+    if flag is None:
+        near = difflib.get_close_matches(name, _BY_NAME, n=1, cutoff=0.6)
+        hint = f"did you mean --{near[0]}?" if near else "--help lists all flags"
+        raise UsageError(f"{argument.partition('=')[0]}: unknown flag; {hint}")
+    return flag
+
+
+def _switch(argument: str, flag: Flag, name: str, value: str | None) -> bool:
+    if value is None:
+        return name == flag.name
+    if name != flag.name:
+        raise UsageError(f"{argument}: --{name} takes no value")
+    require(value.lower() in _SWITCH_VALUES, name, value, "true or false")
+    return _SWITCH_VALUES[value.lower()]
+
+
+def _integer(name: str, value: str) -> int:
+    require(re.fullmatch(r"[+-]?\d{1,18}", value) is not None, name, value or "''", "an integer")
+    return int(value)
+
+
+def _help() -> str:
+    parser = argparse.ArgumentParser(
+        prog="model_main.py",
+        usage="model_main.py --model_dir=FOLDER --pipeline_config_path=FILE [FLAG ...]",
+        description="Train and evaluate SSD320 as a pipeline config says.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for flag in FLAGS:
+        if flag.kind in (SWITCH, IGNORED):
+            parser.add_argument(f"--[no]{flag.name}", action="store_true", help=flag.help)
+        else:
+            parser.add_argument(f"--{flag.name}", metavar="N" if flag.kind == INTEGER else "TEXT", help=flag.help)
+    return parser.format_help()
