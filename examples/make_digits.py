@@ -24,10 +24,10 @@ VALIDATION_PER_CLASS = 34  # about a fifth
 _LARGEST_VALUE = 16  # the images hold 0 to 16: how many pixels of a 4x4 block were inked
 
 
-def enlarge(pixels: np.ndarray) -> Image.Image:
-    """An 8x8 digit of values 0 to 16 as an 8-bit grey image of 32x32."""
+def enlarge(pixels: np.ndarray, size_px: int = SIZE_PX) -> Image.Image:
+    """An 8x8 digit of values 0 to 16 as an 8-bit grey image of ``size_px`` by ``size_px``."""
     grey = np.rint(pixels * (255 / _LARGEST_VALUE)).astype(np.uint8)
-    return Image.fromarray(grey).resize((SIZE_PX, SIZE_PX), Image.Resampling.BICUBIC)
+    return Image.fromarray(grey).resize((size_px, size_px), Image.Resampling.BICUBIC)
 
 
 def _random_key(index: int) -> bytes:

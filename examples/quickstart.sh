@@ -1,16 +1,31 @@
 #!/usr/bin/env bash
-# Trains SE-ResNeXt101-32x4d on real images, evaluates it, and lets it name images that it has not seen.
+# Trains a classifier and a detector on real images, evaluates them, and runs them on images that they have not seen.
 #
-#   bash examples/quickstart.sh [folder for all that it makes; default examples/quickstart_output]
+#   bash examples/quickstart.sh [classification|detection] [folder for all that it makes]
 #
-# The images are the 1,797 handwritten digits that come with scikit-learn. Everything runs on the CPU; run a second time
-# it uses what is there.
+# Without the first word it does both, one after the other; without a folder, in examples/quickstart_output. The images
+# are the 1,797 handwritten digits that come with scikit-learn: SE-ResNeXt101-32x4d names single digits, SSD320 finds
+# them in scenes. Everything runs on the CPU; run a second time it uses what is there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+parts="classification detection"
+case "${1:-}" in
+    classification | detection) parts=$1 && shift ;;
+esac
+usage="usage: bash examples/quickstart.sh [classification|detection] [folder for all that it makes]"
+if [ "${1:-}" = --help ] || [ "${1:-}" = -h ]; then
+    echo "$usage"
+    exit
+fi
+if [ $# -gt 1 ] || [[ ${1:-} == -* ]]; then
+    echo "$usage" >&2
+    exit 2
+fi
+out=${1:-examples/quickstart_output}
+
 source utils/setup_venv.sh
 setup_venv requirements-examples.txt
-
-out=${1:-examples/quickstart_output}
 python=.venv/bin/python
 
 run() {
@@ -18,23 +33,63 @@ run() {
     "$@"
 }
 
-if [ ! -d "$out/digits" ]; then
-    mkdir -p "$out"
-    run $python examples/make_digits.py "$out/digits.part"
-    mv "$out/digits.part" "$out/digits"
-fi
-run $python -m utils.convert_dataset "$out/digits" "$out/records"
-run $python main.py @examples/quickstart.args --data_dir="$out/records" --results_dir="$out/run"
-run $python main.py --mode=predict --model_dir="$out/run" --to_predict="$out/digits/unseen" --top_k=2 \
-    --results_dir="$out/predictions"
+# make_images <script> <folder>: the folder is there when it is complete.
+make_images() {
+    if [ ! -d "$2" ]; then
+        mkdir -p "$out"
+        run $python "$1" "$2.part"
+        mv "$2.part" "$2"
+    fi
+}
 
-echo
-echo "checkpoint:  $(ls "$out"/run/model.ckpt-*.index | sort -V | tail -n 1 | sed 's/\.index$//')"
-echo "log:         $out/run/log.json"
-echo "predictions: $out/predictions/predictions.json and .csv"
-$python - "$out/run/log.json" << 'END'
+newest_checkpoint() {
+    ls "$1"/model.ckpt-*.index | sort -V | tail -n 1 | sed 's/\.index$//'
+}
+
+classification() {
+    make_images examples/make_digits.py "$out/digits"
+    run $python -m utils.convert_dataset "$out/digits" "$out/records"
+    run $python main.py @examples/quickstart.args --data_dir="$out/records" --results_dir="$out/run"
+    run $python main.py --mode=predict --model_dir="$out/run" --to_predict="$out/digits/unseen" --top_k=2 \
+        --results_dir="$out/predictions"
+
+    echo
+    echo "checkpoint:  $(newest_checkpoint "$out/run")"
+    echo "log:         $out/run/log.json"
+    echo "predictions: $out/predictions/predictions.json and .csv"
+    $python - "$out/run/log.json" << 'END'
 import json, sys
 
 summary = json.loads(open(sys.argv[1], encoding="utf-8").readlines()[-1].removeprefix("DLLL "))["data"]
 print(f"validation:  top-1 {summary['top1_accuracy']:.4f} of {summary['images']} images")
 END
+}
+
+detection() {
+    local scenes=$out/scenes
+    make_images examples/make_scenes.py "$scenes"
+    run $python -m object_detection.create_coco_tfrecord --train_image_dir="$scenes/train" \
+        --val_image_dir="$scenes/val" --train_annotations_file="$scenes/annotations/train.json" \
+        --val_annotations_file="$scenes/annotations/val.json" --output_dir="$out/scene_records"
+    run $python main.py @examples/quickstart_detection.args --data_dir="$out/scene_records" \
+        --results_dir="$out/detection_run"
+    run $python main.py --mode=predict --model_dir="$out/detection_run" --to_predict="$scenes/unseen" \
+        --results_dir="$out/detections"
+
+    echo
+    echo "checkpoint:  $(newest_checkpoint "$out/detection_run")"
+    echo "log:         $out/detection_run/log.json"
+    echo "detections:  $out/detections/predictions.json and .csv"
+    echo "picture:     $(find "$out/detections/pictures" -type f | sort | sed -n 1p)"
+    $python - "$out/detection_run/log.json" << 'END'
+import json, sys
+
+summary = json.loads(open(sys.argv[1], encoding="utf-8").readlines()[-1].removeprefix("DLLL "))["data"]
+precision, at_half = summary["Precision/mAP"], summary["Precision/mAP@.50IOU"]
+print(f"validation:  AP {precision:.4f}, at IoU 0.50 {at_half:.4f}, of {summary['images']} images")
+END
+}
+
+for part in $parts; do
+    "$part"
+done

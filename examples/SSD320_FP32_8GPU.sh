@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+# Trains SSD320 on 8 GPUs in single precision: bash examples/SSD320_FP32_8GPU.sh --help
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/ssd320.sh"
+ssd320_train FP32 8 "$@"

@@ -1,0 +1,141 @@
+"""Measures how fast SSD320 detects objects in the validation images: throughput, and latency with its percentiles.
+
+Run as ``python examples/SSD320_inference.py --batch_size 8 --checkpoint_dir DIR``. It is
+``object_detection/model_main.py --mode=inference_benchmark`` with the flags and the words of the original's benchmark.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from object_detection.model_command import parse
+from runtime.environment import environment_for
+from utils.cmdline_helper import Command
+from utils.dllogger_utils import SUMMARY, Logger, read_log
+from utils.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, RunError, UsageError
+from utils.hooks.preemption import PreemptionHook
+
+CONFIG = Path(__file__).resolve().parent.parent / "object_detection" / "configs" / "ssd320_full_1gpus.config"
+THROUGHPUT, AVERAGE = "eval_throughput", "eval_latency_avg"  # what the program's log calls them
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be a positive integer")
+    return int(text)
+
+
+def _not_negative(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text}: must be 0 or a positive integer")
+    return int(text)
+
+
+def _percentiles(text: str) -> tuple[int, ...]:
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and 0 < int(word) <= 100 for word in words):
+        raise argparse.ArgumentTypeError(f"{text}: must be integers from 1 to 100, with commas between them")
+    return tuple(int(word) for word in words)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python examples/SSD320_inference.py", description=__doc__.split("\n\n")[0], allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--pipeline_config_path", metavar="FILE", default=str(CONFIG), help="(default: that of the 1-GPU training)")
+    add("--checkpoint_dir", metavar="DIR", help="folder whose newest checkpoint is taken (default: random weights)")
+    add("--report_file", "--raport_file", metavar="FILE", default="summary.json", help="log, added to (%(default)s)")
+    add("--benchmark_iters", metavar="N", type=_positive, default=300, help="batches measured (%(default)s)")
+    add("--warmup_iters", metavar="N", type=_not_negative, default=100, help="batches before those (%(default)s)")
+    add("--batch_size", metavar="N", type=_positive, default=1, help="images in a batch (%(default)s)")
+    add("--percentiles", metavar="P,...", type=_percentiles, default="90,95,99", help="of the latency (%(default)s)")
+    add("--hparams_overrides", metavar="NAME=VALUE,...", default="", help="fields in place of the config's")
+    add("--amp", action="store_true", help="mixed precision; TF_ENABLE_AUTO_MIXED_PRECISION=1 means it too")
+    return parser
+
+
+def to_model_main_arguments(options: argparse.Namespace, results_dir: str) -> list[str]:
+    """What ``object_detection/model_main.py`` is to be asked for."""
+    arguments = [
+        "--mode=inference_benchmark",
+        f"--pipeline_config_path={options.pipeline_config_path}",
+        f"--model_dir={results_dir}",
+        f"--report_file={options.report_file}",
+        f"--batch_size={options.batch_size}",
+        f"--num_iter={options.warmup_iters + options.benchmark_iters}",
+        f"--warmup_steps={options.warmup_iters}",
+        f"--percentiles={','.join(str(percentile) for percentile in options.percentiles)}",
+        f"--hparams_overrides={options.hparams_overrides}",
+    ]
+    if options.checkpoint_dir is not None:
+        arguments.append(f"--checkpoint_dir={options.checkpoint_dir}")
+    return [*arguments, "--amp"] if options.amp else arguments
+
+
+def to_figures(summary: Mapping[str, Any], percentiles: Sequence[int]) -> dict[str, float]:
+    """The program's figures under the names of the original's benchmark: images/s, and ms."""
+    figures = {"infer_throughput": summary[THROUGHPUT], "eval_avg_latency": summary[AVERAGE]}
+    return figures | {f"eval_{p}%_latency": summary[f"eval_latency_p{p}"] for p in percentiles}
+
+
+def report(path: Path, percentiles: Sequence[int]) -> int:
+    """Prints the figures that the run has left in its log, adds them to it, and returns the exit status."""
+    summaries = [record["data"] for record in read_log(path) if record.get("step") == list(SUMMARY)]
+    if not summaries or THROUGHPUT not in summaries[-1]:
+        print(f"SSD320_inference.py: error: {path}: the run has left no {THROUGHPUT} there", file=sys.stderr)
+        return EXIT_FAILED
+    figures = to_figures(summaries[-1], percentiles)
+    log = Logger(path, None)
+    for name in figures:
+        log.metadata(name, "images/s" if name == "infer_throughput" else "ms")
+    log.log(SUMMARY, figures)
+    log.close()
+    print(f"Benchmark result: {figures['infer_throughput']:.2f} img/s")
+    for name, value in list(figures.items())[1:]:
+        print(f"{name}: {value:.2f} ms")
+    return EXIT_DONE
+
+
+def run_command(command: Command) -> int:
+    """Runs the launch and returns its exit status.
+
+    Raises:
+        RunError: A folder of checkpoints is named that has none.
+    """
+    os.environ.update(environment_for(command.config, os.environ))
+    with PreemptionHook() as preemption:
+        from runtime.launch import launch  # imports TensorFlow, which reads the environment once
+        from utils.checkpoints import find_checkpoint
+
+        folder = command.config.run.model_dir
+        if folder is not None and find_checkpoint(Path(folder)) is None:
+            raise RunError(f"--checkpoint_dir {folder}: holds no checkpoint; leave the flag out for random weights")
+        return launch(command, preemption)
+
+
+def main(arguments: Sequence[str], run: Callable[[Command], int] = run_command) -> int:
+    """Runs the command and returns its exit status."""
+    options = build_parser().parse_args(arguments)
+    try:
+        with tempfile.TemporaryDirectory() as empty:  # a benchmark leaves nothing but its log
+            status = run(parse(to_model_main_arguments(options, empty), os.environ))
+    except (UsageError, RunError) as error:
+        print(f"SSD320_inference.py: error: {error}", file=sys.stderr)
+        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
+    return status or report(Path(options.report_file), options.percentiles)
+
+
+if __name__ == "__main__":
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # names of files that it cannot show
+    sys.exit(main(sys.argv[1:]))

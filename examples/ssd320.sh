@@ -1,0 +1,189 @@
+# What the SSD320 scripts share: their arguments, and the facts that do not stand in their names. Sourced by them.
+source "$(dirname "${BASH_SOURCE[0]}")/../utils/launch.sh"
+
+SSD320_CONFIGS=$LAUNCH_ROOT/object_detection/configs
+
+# What is computed in float32 stays on the ordinary cores of a Volta GPU. NVIDIA's builds of TensorFlow read these.
+ssd320_environment() {
+    export TF_ENABLE_CUBLAS_TENSOR_OP_MATH_FP32=0
+    export TF_ENABLE_CUDNN_TENSOR_OP_MATH_FP32=0
+    export TF_ENABLE_CUDNN_RNN_TENSOR_OP_MATH_FP32=0
+}
+
+ssd320_wants_help() {
+    local argument
+    for argument in "$@"; do
+        if [ "$argument" = --help ] || [ "$argument" = -h ]; then
+            return 0
+        fi
+    done
+    return 1
+}
+
+# Takes the folders from the arguments' beginning, up to the first flag: sets folders, at most $1 long, and flags.
+ssd320_split() {
+    local most=$1
+    shift
+    folders=()
+    while [ $# -gt 0 ] && [ "${#folders[@]}" -lt "$most" ] && [[ $1 != -* ]]; do
+        folders+=("$1")
+        shift
+    done
+    flags=("$@")
+}
+
+# ssd320_precision <FP16|FP32>: sets precision_flags and precision_word.
+ssd320_precision() {
+    case $1 in
+        FP16) precision_flags=(--amp) precision_word=mixed ;;
+        FP32) precision_flags=() precision_word=single ;;
+    esac
+}
+
+ssd320_train_usage() {
+    cat << END
+$1
+
+  bash examples/$(basename "$0") [$2] [CONFIGS] [flags for object_detection/model_main.py...]
+
+  $(printf %-11s "$2")  $3
+  CONFIGS      folder with the pipeline configs; default $SSD320_CONFIGS
+
+The environment variable PYTHON names the interpreter; DRY_RUN=1 prints the command instead of running it. The flags:
+python object_detection/model_main.py --help
+END
+}
+
+# ssd320_train <FP16|FP32> <GPUs> [the script's arguments]
+ssd320_train() {
+    local precision=$1 gpus=$2 name="SSD320_$1_$2GPU" checkpoints configs
+    local -a folders flags precision_flags command
+    local precision_word
+    shift 2
+    ssd320_environment
+    ssd320_precision "$precision"
+    if ssd320_wants_help "$@"; then
+        ssd320_train_usage "Trains SSD320 on $gpus GPU(s) in $precision_word precision." CHECKPOINTS \
+            "folder for checkpoints and logs; default /results/$name"
+        return
+    fi
+    ssd320_split 2 "$@"
+    checkpoints=${folders[0]:-/results/$name}
+    configs=${folders[1]:-$SSD320_CONFIGS}
+    command=("$gpus" object_detection/model_main.py "--pipeline_config_path=$configs/ssd320_full_${gpus}gpus.config"
+        "--model_dir=$checkpoints" "${precision_flags[@]}" "${flags[@]}")
+    if [ "$gpus" -eq 8 ]; then
+        launch_logged "$checkpoints/train_log" "${command[@]}"
+    else
+        launch "${command[@]}"
+    fi
+}
+
+# ssd320_benchmark <FP16|FP32> <GPUs> [the script's arguments]
+ssd320_benchmark() {
+    local precision=$1 gpus=$2 name="SSD320_$1_$2GPU_BENCHMARK" results configs log run status=0 speed
+    local -a folders flags precision_flags
+    local precision_word
+    shift 2
+    ssd320_environment
+    ssd320_precision "$precision"
+    if ssd320_wants_help "$@"; then
+        ssd320_train_usage "Measures how fast SSD320 trains on $gpus GPU(s) in $precision_word precision." RESULTS \
+            "folder for train_log, which begins with the speed, and summary.json; default /results/$name"
+        return
+    fi
+    ssd320_split 2 "$@"
+    results=${folders[0]:-/results/$name}
+    configs=${folders[1]:-$SSD320_CONFIGS}
+    log=$results/train_log
+    run=$results/benchmark_run # its own folder: with the checkpoint of an earlier run there would be nothing to train
+    if [ "${DRY_RUN:-0}" != 1 ]; then
+        rm -rf "$run" "$log.part"
+    fi
+    launch_logged "$log.part" "$gpus" object_detection/model_main.py \
+        "--pipeline_config_path=$configs/ssd320_bench.config" "--model_dir=$run" --num_train_steps=1200 \
+        --skip_evaluation "--report_file=$run/summary.json" "${precision_flags[@]}" "${flags[@]}" || status=$?
+    if [ "${DRY_RUN:-0}" = 1 ]; then
+        return "$status"
+    fi
+    if [ "$status" -eq 0 ]; then
+        speed=$("$(launch_python)" "$LAUNCH_ROOT/examples/benchmark_speed.py" "$run/summary.json" --gpus="$gpus" \
+            --precision="$precision_word") || status=$?
+    fi
+    if [ ! -e "$log.part" ]; then # the folder cannot be written to; the reason was printed
+        return "$status"
+    fi
+    if [ "$status" -ne 0 ]; then
+        mv "$log.part" "$log"
+        echo "$(basename "$0"): no speed was measured (status $status); the log is $log" >&2
+        return "$status"
+    fi
+    { echo "$speed" && cat "$log.part"; } > "$log"
+    mv "$run/summary.json" "$results/summary.json"
+    rm -rf "$run" "$log.part"
+    echo "$speed"
+}
+
+# ssd320_evaluate [the script's arguments]
+ssd320_evaluate() {
+    local checkpoint out
+    local -a folders flags
+    if ssd320_wants_help "$@"; then
+        ssd320_evaluate_usage
+        return
+    fi
+    ssd320_environment
+    ssd320_split 2 "$@"
+    checkpoint=${folders[0]:-}
+    if [ -z "$checkpoint" ]; then
+        ssd320_evaluate_usage >&2
+        return 2
+    fi
+    if [ -d "$checkpoint" ]; then
+        out=${checkpoint%/}/eval
+    else
+        out=$(dirname "$checkpoint")/eval
+    fi
+    launch 1 object_detection/model_main.py "--pipeline_config_path=$SSD320_CONFIGS/ssd320_full_1gpus.config" \
+        "--checkpoint_dir=$checkpoint" "--model_dir=${folders[1]:-$out}" --run_once "${flags[@]}"
+}
+
+ssd320_evaluate_usage() {
+    cat << END
+Evaluates a checkpoint of SSD320 on the validation images and prints COCO's twelve figures.
+
+  bash examples/$(basename "$0") CHECKPOINT [OUT] [flags for object_detection/model_main.py...]
+
+  CHECKPOINT  folder of checkpoints, of which the newest is taken, or one of them: FOLDER/model.ckpt-12500
+  OUT         folder for the results; default: eval, beside the checkpoints
+
+The environment variable PYTHON names the interpreter; DRY_RUN=1 prints the command instead of running it. The flags,
+--amp among them: python object_detection/model_main.py --help
+END
+}
+
+# ssd320_inference <FP16|FP32> [the script's arguments]
+ssd320_inference() {
+    local precision=$1
+    local -a folders flags
+    shift
+    if [ "$precision" = FP16 ]; then
+        export TF_ENABLE_AUTO_MIXED_PRECISION=1
+    fi
+    if ssd320_wants_help "$@"; then
+        cat << END
+Measures how fast SSD320 detects objects on one GPU in $precision.
+
+  bash examples/$(basename "$0") [CONFIGS] --batch_size N --checkpoint_dir DIR [more flags...]
+
+  CONFIGS  folder with the pipeline configs; default $SSD320_CONFIGS
+
+The environment variable PYTHON names the interpreter; DRY_RUN=1 prints the command instead of running it. The flags:
+
+END
+        launch 1 examples/SSD320_inference.py --help
+    fi
+    ssd320_split 1 "$@"
+    launch 1 examples/SSD320_inference.py \
+        "--pipeline_config_path=${folders[0]:-$SSD320_CONFIGS}/ssd320_full_1gpus.config" "${flags[@]}"
+}
