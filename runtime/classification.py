@@ -12,11 +12,14 @@ import tensorflow as tf
 from model.layers.options import LayerOptions
 from model.resnet import resnet
 from model.specs import RESNETS
+from runtime.class_presenter import ClassPresenter
+from runtime.task import WarmStart
 from utils.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Position, Shard
 from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig
 from utils.data_utils import eval_input, synthetic_input, train_input
 from utils.errors import RunError
-from utils.image_processing import MEAN_RGB, STD_RGB, normalize
+from utils.image_processing import MEAN_RGB, STD_RGB, eval_preprocess, normalize
+from utils.labelled_images import LABELLED_IMAGES
 from utils.manifest import SplitFiles
 from utils.optimizers import l2_loss
 from utils.tfrecord_file import read_record
@@ -38,6 +41,7 @@ class Classification:
     """
 
     metric = "top1_accuracy"
+    heads = ()
 
     def __init__(
         self,
@@ -77,10 +81,12 @@ class Classification:
     def input(self, split: str, shard: Shard, start: Position) -> Input:
         files, options = self._splits.get(split), self.input_options()
         if files is None:
-            return synthetic_input(options)
+            seed = tf.constant([options.seed, 1], tf.int64)
+            labels = tf.random.stateless_uniform([options.batch_size], seed, 0, self.num_classes, tf.int32)
+            return synthetic_input(options, {"labels": labels})
         if split == "train":
-            return train_input(files, options, shard, start)
-        return eval_input(files, options, shard)
+            return train_input(files, LABELLED_IMAGES, options, shard, start)
+        return eval_input(files, LABELLED_IMAGES, options, shard)
 
     def describe_bad_example(self, split: str, index: int, status: int) -> str:
         path, number = self._splits[split].locate(index)
@@ -108,7 +114,7 @@ class Classification:
         return images, {"probabilities": labels}
 
     def forward(self, images: Any, *, training: bool) -> TensorMap:
-        layers = dataclasses.replace(self._layers, training=training, batch_norm=self._spec.batch_norm)
+        layers = dataclasses.replace(self._layers, training=training)
         return resnet(images, self._spec, self.num_classes, layers)
 
     def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any) -> TensorMap:
@@ -128,6 +134,15 @@ class Classification:
             "classes": tf.argmax(endpoints["logits"], axis=1, output_type=tf.int32, name="ArgMax"),
             "probabilities": endpoints["probabilities"],
         }
+
+    def preprocess(self, encoded: Any, size: int) -> Any:
+        return eval_preprocess(encoded, size)
+
+    def presenter(self) -> ClassPresenter:
+        return ClassPresenter(self._config.model.class_names, min(self._config.run.top_k, self.num_classes))
+
+    def warm_start_map(self, stored: Mapping[str, Sequence[int]]) -> WarmStart:
+        return WarmStart(sources={name: name for name in stored}, factors={})
 
     def evaluator(self) -> ClassificationEvaluator:
         return ClassificationEvaluator(self._config.run.top_k)
@@ -220,6 +235,12 @@ class ClassificationEvaluator:
             self._hits[k] += other._hits[k]
         self._cross_entropy += other._cross_entropy
         self._images += other._images
+
+    def report(self) -> str:
+        return ""
+
+    def artefacts(self) -> dict[str, bytes]:
+        return {}
 
     def result(self) -> dict[str, float]:
         """Accuracies as fractions, the loss, and the number of images; k beyond the class count counts every image.

@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from runtime.graphs import build_eval_graph
 from runtime.loop import run_loop
-from runtime.task import Evaluator, Setup
+from runtime.task import Evaluator, NetworkAlone, Setup
 from utils.batching import STATUS_OK, Position, Shard
-from utils.checkpoints import match_variables, restore
+from utils.checkpoint_contents import match_variables, restore
 from utils.hooks.hook import Hook, StepRecord
 
 tf1 = tf.compat.v1
@@ -42,7 +42,7 @@ class Evaluation:
         """
         load_weights(self._session, self.graph, prefix)
 
-    def run(self, hooks: Sequence[Hook], batches: int | None = None, *, repeat: bool = False) -> dict[str, float]:
+    def run(self, hooks: Sequence[Hook], batches: int | None = None, *, repeat: bool = False) -> Evaluator | None:
         """Evaluates the split, or ``batches`` of it.
 
         Args:
@@ -51,7 +51,7 @@ class Evaluation:
             repeat: Begin the split again until there were ``batches``.
 
         Returns:
-            The metrics; nothing where a hook wanted to stop, since they would be those of a part.
+            What has seen all examples; None where a hook wanted to stop, since it would have seen a part.
         """
         evaluator = self._setup.task.evaluator()
         watchers = [*hooks, _EvaluatorHook(evaluator)]
@@ -60,11 +60,18 @@ class Evaluation:
             self._session.run(self.graph.input.initializer)
             done = run_loop(self._session, self.graph, watchers, start=step, last=batches)
             if any(hook.wants_stop for hook in hooks):
-                return {}
+                return None
             ended = done in (step, batches)
             step = done
             if ended or not repeat:
-                return evaluator.result()
+                return evaluator
+
+    def run_network(self, hooks: Sequence[Hook], batches: int) -> None:
+        """Runs the network alone on ``batches`` batches, beginning the split again as often as it takes."""
+        step = 0
+        while step < batches and not any(hook.wants_stop for hook in hooks):
+            self._session.run(self.graph.input.initializer)
+            step = run_loop(self._session, NetworkAlone(self.graph), hooks, start=step, last=batches)
 
 
 class _EvaluatorHook(Hook):

@@ -46,7 +46,8 @@ def launch(command: Command, preemption: PreemptionHook) -> int:
 def _launch(command: Command, preemption: PreemptionHook) -> int:
     run = command.config.run
     processes = communicator(os.environ)
-    log_path = Path(run.results_dir) / run.log_filename if processes.rank == 0 else None
+    report = Path(run.report_file) if run.report_file else Path(run.results_dir) / run.log_filename
+    log_path = report if processes.rank == 0 else None
     with contextlib.closing(open_log(log_path, console() if processes.rank == 0 else None)) as logger:
         setup = set_up(command.config, processes)
         facts = {"precision": setup.precision.name, **versions()}

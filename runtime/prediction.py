@@ -1,4 +1,4 @@
-"""Prediction for image files: a table on the console, ``predictions.json`` and ``predictions.csv``."""
+"""Prediction for image files: a table on the console, ``predictions.json``, ``predictions.csv`` and pictures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import json
 import logging
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ import tensorflow as tf
 from runtime.evaluation import load_weights
 from runtime.graphs import build_predict_graph
 from runtime.loop import run_loop
-from runtime.task import Setup
+from runtime.pictures import Pictures
+from runtime.task import Presenter, Setup
 from utils.atomic_file import write_atomically
 from utils.batching import STATUS_OK, STATUS_PADDING
 from utils.data_utils import image_input
@@ -35,11 +36,12 @@ _log = logging.getLogger(__name__)
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm"})
 READERS = 4
 READ_AHEAD = 64
+PICTURES = "pictures"
 UNDECODABLE = "the image does not decode"
 
 
 def predict_files(setup: Setup, stop: Hook) -> int:
-    """Classifies what ``--to_predict`` names and writes the results to ``--results_dir``.
+    """Looks at what ``--to_predict`` names and writes the results to ``--results_dir``.
 
     Args:
         setup: Network, classes, weights, flags.
@@ -53,15 +55,17 @@ def predict_files(setup: Setup, stop: Hook) -> int:
     reader = _Reader(files)
     graph = tf.Graph()
     with graph.as_default():
-        data = image_input(reader, setup.task.input_options())
+        data = image_input(reader, setup.task.preprocess, setup.task.input_options())
     predict = build_predict_graph(setup.task, graph, data.batch.images, data)
-    rows = _RowsHook(files, reader, setup.config.model.class_names, min(run.top_k, setup.task.num_classes))
+    presenter = setup.task.presenter()
+    pictures = Pictures(Path(run.results_dir) / PICTURES, files) if presenter.draws else None
+    rows = _RowsHook(files, reader, presenter, pictures)
     with tf1.Session(graph=graph, config=setup.session_config) as session:
         load_weights(session, predict, setup.required_checkpoint)
         session.run(data.initializer)
         run_loop(session, predict, [rows, ProgressHook("predict"), stop], start=0, last=None)
-    _write(Path(run.results_dir), rows.rows)
-    print(_table(rows.rows))
+    _write(Path(run.results_dir), rows.rows, presenter)
+    print(_table(rows.rows, presenter))
     failed = sum("error" in row for row in rows.rows)
     if failed:
         _log.warning("%d of %d files could not be read; they are listed with their reasons", failed, len(files))
@@ -94,6 +98,8 @@ class _Reader:
     def __init__(self, files: Sequence[Path]) -> None:
         self._files = files
         self.reasons: dict[int, str] = {}
+        self.sizes: dict[int, tuple[int, int]] = {}
+        """Height and width of the images read, in pixels."""
 
     def __iter__(self) -> Iterator[bytes]:
         with ThreadPoolExecutor(READERS) as pool:
@@ -107,49 +113,40 @@ class _Reader:
 
     def _read(self, number: int) -> bytes:
         try:
-            return load_rgb(self._files[number]).data
+            image = load_rgb(self._files[number])
+            self.sizes[number] = (image.height, image.width)
+            return image.data
         except UnreadableImage as error:
             self.reasons[number] = error.reason
             return b""
 
 
 class _RowsHook(Hook):
-    """Turns batches of probabilities into one row a file."""
+    """Turns batches of predictions into one row a file."""
 
-    def __init__(self, files: Sequence[Path], reader: _Reader, names: Sequence[str] | None, top_k: int) -> None:
+    def __init__(self, files: Sequence[Path], reader: _Reader, presenter: Presenter, pictures: Pictures | None) -> None:
         self._files = files
         self._reader = reader
-        self._names = names
-        self._top_k = top_k
+        self._presenter = presenter
+        self._pictures = pictures
         self.rows: list[dict[str, Any]] = []
 
     def after_step(self, record: StepRecord) -> None:
-        for status, index, probabilities in zip(
-            record.values["status"], record.values["index"], record.values["probabilities"], strict=True
-        ):
+        values = dict(record.values)
+        for place, (status, index) in enumerate(zip(values.pop("status"), values.pop("index"), strict=True)):
             if status == STATUS_PADDING:
                 continue
             row: dict[str, Any] = {"file": _name_in_utf8(self._files[index])}
             if status == STATUS_OK:
-                row["predictions"] = self._ranked(probabilities)
+                self._add_predictions(row, int(index), {name: array[place] for name, array in values.items()})
             else:
                 row["error"] = self._reader.reasons.get(int(index), UNDECODABLE)
             self.rows.append(row)
 
-    def _ranked(self, probabilities: np.ndarray) -> list[dict[str, Any]]:
-        if not np.isfinite(probabilities).all():
-            raise RunError("the network's probabilities are not finite: the weights are damaged")
-        order = np.argsort(-probabilities, kind="stable")[: self._top_k]
-        return [
-            {"class": int(k), "name": self._name(int(k)), "probability": round(float(probabilities[k]), 6)}
-            for k in order
-        ]
-
-    def _name(self, class_index: int) -> str:
-        """The class's name; logits beyond the classes, as in a head of 1001 for 1000, have their number."""
-        if self._names is None or class_index >= len(self._names):
-            return str(class_index)
-        return self._names[class_index]
+    def _add_predictions(self, row: dict[str, Any], index: int, arrays: Mapping[str, np.ndarray]) -> None:
+        entries = row["predictions"] = self._presenter.entries(arrays, self._reader.sizes.pop(index))
+        if self._pictures is not None:
+            row["picture"] = self._pictures.draw(index, entries, self._presenter)
 
 
 def _name_in_utf8(path: Path) -> str:
@@ -157,15 +154,13 @@ def _name_in_utf8(path: Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def _write(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
+def _write(folder: Path, rows: Sequence[dict[str, Any]], presenter: Presenter) -> None:
     table = io.StringIO()
-    width = max((len(row.get("predictions", ())) for row in rows), default=0)
     writer = csv.writer(table, lineterminator="\n")
-    columns = [f"{kind}_{rank}" for rank in range(1, width + 1) for kind in ("class", "name", "probability")]
-    writer.writerow(["file", "error", *columns])
+    writer.writerow(["file", "error", *presenter.columns])
     for row in rows:
-        cells = [entry[key] for entry in row.get("predictions", ()) for key in ("class", "name", "probability")]
-        writer.writerow([row["file"], row.get("error", ""), *cells])
+        for cells in presenter.rows(row.get("predictions", ())) or [[]]:
+            writer.writerow([row["file"], row.get("error", ""), *cells])
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "predictions.json", json.dumps(rows, indent=1, ensure_ascii=False).encode())
@@ -174,10 +169,9 @@ def _write(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
         raise RunError(f"--results_dir {folder}: predictions cannot be written: {error.strerror}") from error
 
 
-def _table(rows: Sequence[dict[str, Any]]) -> str:
-    """One line a file: its name, then class and probability by rank, or the reason why there is none."""
-    lines = []
-    for row in rows:
-        cells = [f"{entry['name']} {entry['probability']:.4f}" for entry in row.get("predictions", ())]
-        lines.append("  ".join([row["file"], *(cells or [f"not read: {row.get('error')}"])]))
-    return "\n".join(lines)
+def _table(rows: Sequence[dict[str, Any]], presenter: Presenter) -> str:
+    """One line a file: its name, then what was predicted, or the reason why there is nothing."""
+    return "\n".join(
+        f"{row['file']}  {presenter.line(row['predictions']) if 'predictions' in row else 'not read: ' + row['error']}"
+        for row in rows
+    )

@@ -14,9 +14,10 @@ from runtime.evaluation import Evaluation
 from runtime.export import export_saved_model, prepare_folder
 from runtime.plan import measured_warmup, plan_training
 from runtime.prediction import predict_files
+from runtime.publish import publish
 from runtime.task import Setup
 from runtime.trainer import Trainer
-from utils.checkpoints import CheckpointDir
+from utils.checkpoints import CheckpointDir, next_checkpoint, read_metadata
 from utils.dllogger_utils import SUMMARY, Logger
 from utils.errors import EXIT_DONE, EXIT_PREEMPTED
 from utils.hooks.bad_records import BadRecordHook
@@ -84,7 +85,7 @@ class Runner:
         with self._trainer() as trainer:
             plan = trainer.plan
             last = plan.last_step(self._config, trainer.step)
-            measurement = MeasurementHook(plan.global_batch, measured_warmup(self._config, last - trainer.step))
+            measurement = self._measurement(plan.global_batch, measured_warmup(self._config, last - trainer.step))
             for _ in self._stretches(trainer, last, plan.total_steps, measurement):
                 pass
             exported = {} if self._preemption.wants_stop else self._export(self._checkpoints.prefix(trainer.step))
@@ -99,8 +100,8 @@ class Runner:
             if self._best(trainer).exhausted(run.early_stop_patience):
                 _log.warning("step %d: training was stopped early; --early_stop_patience continues it", trainer.step)
                 last = trainer.step
-            measurement = MeasurementHook(plan.global_batch, measured_warmup(self._config, last - trainer.step))
-            stretch = run.eval_every_epochs * plan.steps_per_epoch or plan.total_steps
+            measurement = self._measurement(plan.global_batch, measured_warmup(self._config, last - trainer.step))
+            stretch = run.eval_every_epochs * plan.steps_per_epoch or -(-plan.total_steps // run.eval_count)
             metrics: dict[str, float] = {}
             for step in self._stretches(trainer, last, stretch, measurement):
                 if self._preemption.wants_stop:
@@ -116,12 +117,14 @@ class Runner:
         return EXIT_DONE
 
     def evaluate(self) -> int:
-        """Evaluates a checkpoint on the whole validation split, or on its first batches."""
-        prefix = self._setup.required_checkpoint
+        """Evaluates a checkpoint on the whole validation split, or on its first batches; or each as it comes."""
+        prefix: Path | None = self._setup.required_checkpoint
         with contextlib.closing(Evaluation(self._setup)) as evaluation:
-            evaluation.load(prefix)
-            result = self._evaluate(evaluation)
-        self._finish_evaluation(prefix, result)
+            while prefix is not None and not self._preemption.wants_stop:
+                evaluation.load(prefix)
+                self._finish_evaluation(prefix, self._evaluate(evaluation))
+                watched = self._config.run.watch_checkpoints
+                prefix = next_checkpoint(prefix, self._preemption) if watched else None
         return EXIT_DONE
 
     def inference_benchmark(self) -> int:
@@ -132,14 +135,15 @@ class Runner:
                 evaluation.load(prefix)
             else:
                 _log.warning("no checkpoint in %s: measuring with random weights", self._folder)
-            result = self._evaluate(evaluation)
-        if prefix is None or not self._setup.splits:  # what was measured is speed; these would be noise
-            result = {key: value for key, value in result.items() if not key.endswith("_accuracy") and key != "loss"}
+            meaningful = prefix is not None and bool(self._setup.splits)  # else metrics would be noise
+            result = self._evaluate(evaluation, score=meaningful)
+            if evaluation.graph.network is not None:
+                result |= self._measure_network(evaluation)
         self._finish_evaluation(prefix, result)
         return EXIT_DONE
 
     def predict(self) -> int:
-        """Classifies image files."""
+        """Predicts for image files."""
         return predict_files(self._setup, self._preemption)
 
     def training_benchmark(self) -> int:
@@ -148,10 +152,11 @@ class Runner:
             plan = trainer.plan
             last = plan.last_step(self._config, trainer.step)
             warmup = measured_warmup(self._config, last - trainer.step)
-            measurement = MeasurementHook(plan.global_batch, warmup)
+            measurement = self._measurement(plan.global_batch, warmup)
+            network = self._measurement(plan.global_batch, warmup, without_input=True)
             logs = self._benchmark_log(plan.global_batch, warmup)
-            trainer.run(last, [NanGuard(), *self._watchers("train", measurement, "total_loss"), logs])
-        self._logger.log(SUMMARY, {**self._facts(), **measurement.result("train")})
+            trainer.run(last, [NanGuard(), *self._watchers("train", measurement, "total_loss"), network, logs])
+        self._logger.log(SUMMARY, {**self._facts(), **network.result("network"), **measurement.result("train")})
         return EXIT_DONE
 
     def _trainer(self, *, save: bool = True) -> Trainer:
@@ -203,26 +208,45 @@ class Runner:
             self._checkpoints.annotate(step, trainer.metadata(step))
         return result
 
-    def _evaluate(self, evaluation: Evaluation) -> dict[str, float]:
+    def _evaluate(self, evaluation: Evaluation, *, score: bool = True) -> dict[str, float]:
         """Metrics and speed over the validation split, or over what the mode asks for."""
         run, batch = self._config.run, self._config.data.batch_size_per_replica
-        whole = -(-self._setup.task.num_examples("validation") // batch)
-        limited = run.mode == "inference_benchmark" or (run.mode == "evaluate" and run.duration.unit == "batch")
-        batches = run.duration.to_steps(whole) if limited else whole
+        batches = self._batches_to_evaluate()
         warmup = measured_warmup(self._config, batches)
-        measurement = MeasurementHook(batch, warmup)
+        measurement = self._measurement(batch, warmup)
         watchers = self._watchers("validation", measurement)
         if run.mode in ("evaluate", "inference_benchmark"):
             watchers.append(self._benchmark_log(batch, warmup))
-        metrics = evaluation.run(watchers, batches if limited else None, repeat=run.is_benchmark)
+        evaluator = evaluation.run(watchers, batches, repeat=run.is_benchmark)
+        if evaluator is None or not score:
+            return measurement.result("eval")
+        metrics = evaluator.result()
+        if not run.is_benchmark and self._communicator.rank == 0:
+            publish(evaluator, Path(run.results_dir))
         return {**metrics, **measurement.result("eval")}
+
+    def _batches_to_evaluate(self) -> int:
+        run = self._config.run
+        whole = -(-self._setup.task.num_examples("validation") // self._config.data.batch_size_per_replica)
+        limited = run.mode == "inference_benchmark" or (run.mode == "evaluate" and run.duration.unit == "batch")
+        return run.duration.to_steps(whole) if limited else whole
+
+    def _measure_network(self, evaluation: Evaluation) -> dict[str, float]:
+        """The speed of the network without input and without what is computed from its heads."""
+        batches, batch = self._batches_to_evaluate(), self._config.data.batch_size_per_replica
+        network = self._measurement(batch, measured_warmup(self._config, batches), without_input=True)
+        evaluation.run_network([network, ProgressHook("network"), self._preemption], batches)
+        return network.result("network")
+
+    def _measurement(self, batch: int, warmup: int, *, without_input: bool = False) -> MeasurementHook:
+        return MeasurementHook(batch, warmup, self._config.run.percentiles, without_input=without_input)
 
     def _finish_evaluation(self, prefix: Path | None, result: Mapping[str, float]) -> None:
         if self._preemption.wants_stop:
             return
         if self._config.run.mode == "evaluate":
             folder = prefix.parent if prefix else self._folder
-            write_event(folder / "eval", int(self._setup.metadata.get("step", 0)), result)
+            write_event(folder / "eval", int((read_metadata(prefix) or {}).get("step", 0)) if prefix else 0, result)
         exported = self._export(prefix) if prefix else {}
         weights = {"weights": str(prefix) if prefix else "random"}
         self._logger.log(SUMMARY, {**exported, **self._facts(), **weights, **result})
@@ -261,6 +285,6 @@ class Runner:
         )  # fmt: skip
         if plan.schedule.warmup_steps >= plan.total_steps:
             _log.warning(
-                "--lr_warmup_epochs %g: is not over when the run ends at step %d, so the learning rate stays below its "
-                "peak", self._config.optimizer.warmup_epochs, plan.total_steps,
+                "--lr_warmup_epochs: the warm-up of %d steps is not over when the run ends at step %d, so the learning "
+                "rate stays below its peak", plan.schedule.warmup_steps, plan.total_steps,
             )  # fmt: skip

@@ -13,15 +13,17 @@ from model.layers.conv2d import probe_grouped_convolution
 from model.layers.options import LayerOptions
 from model.specs import RESNETS
 from runtime.classification import Classification
+from runtime.detection import Detection
+from runtime.detection_setup import resolve_detection
 from runtime.precision import Precision, choose_precision, cpu_features
 from runtime.session import session_config, uses_gpu
 from runtime.task import Setup
 from utils.checkpoints import find_checkpoint, read_metadata
 from utils.class_names import read_names_in_order
-from utils.config import ExperimentConfig
+from utils.config import CLASSIFIERS, DETECTORS, ExperimentConfig
 from utils.errors import RunError, UsageError
 from utils.hvd_utils import Communicator
-from utils.manifest import SplitFiles, load_split
+from utils.manifest import SplitFiles, load_pattern, load_split
 from utils.resolve import resolve_model
 
 SPLITS_READ = {
@@ -45,10 +47,10 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
     checkpoint = _checkpoint(config)
     metadata = (read_metadata(checkpoint) if checkpoint else None) or {}
     splits = _splits(config)
-    manifest = next((files.manifest for files in splits.values()), None)
-    names = read_names_in_order(config.data.class_names_file) if config.data.class_names_file else None
-    model, notes = resolve_model(config.model, manifest, metadata or None, names)
-    config = dataclasses.replace(config, model=model)
+    _check_task(config, splits, metadata)
+    resolve = resolve_detection if config.detection else _resolve_classification
+    config, notes = resolve(config, splits, metadata)
+    model = config.model
     precision = choose_precision(config.precision, gpu=uses_gpu(config), cpu_features=cpu_features())
     for note in (*notes, precision.note):
         if note:
@@ -61,9 +63,10 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
         grouped_convolution=_grouped_convolution(model.architecture, model.data_format, precision, options),
         seed=seed,
     )
+    task = Detection if config.detection else Classification
     return Setup(
         config=config,
-        task=Classification(config, splits, seed, layers, communicator.size),
+        task=task(config, splits, seed, layers, communicator.size),
         precision=precision,
         session_config=options,
         seed=seed,
@@ -71,6 +74,30 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
         checkpoint=checkpoint,
         metadata=metadata,
     )
+
+
+def _check_task(config: ExperimentConfig, splits: Mapping[str, SplitFiles], metadata: Mapping[str, Any]) -> None:
+    """Refuses a detector's weights or data for a classifier, and the other way round."""
+    ours, other = ("detection", CLASSIFIERS) if config.detection else ("classification", DETECTORS)
+    flag = f"--arch {config.model.architecture}" if config.model.architecture else "--arch is not given"
+    stored = metadata.get("task", ours)
+    if stored != ours:
+        raise UsageError(f"{flag}: the checkpoint holds {metadata.get('architecture')}, which is for {stored}")
+    for files in splits.values():
+        if files.manifest and files.manifest.task != ours:
+            raise UsageError(
+                f"{flag}: the records of --data_dir {config.data.data_dir} are for {files.manifest.task}; networks for "
+                f"it: {', '.join(other)}"
+            )
+
+
+def _resolve_classification(
+    config: ExperimentConfig, splits: Mapping[str, SplitFiles], metadata: Mapping[str, Any]
+) -> tuple[ExperimentConfig, tuple[str, ...]]:
+    manifest = next((files.manifest for files in splits.values()), None)
+    names = read_names_in_order(config.data.class_names_file) if config.data.class_names_file else None
+    model, notes = resolve_model(config.model, manifest, metadata or None, names)
+    return dataclasses.replace(config, model=model), notes
 
 
 def _checkpoint(config: ExperimentConfig) -> Path | None:
@@ -92,10 +119,16 @@ def _checkpoint(config: ExperimentConfig) -> Path | None:
 
 
 def _splits(config: ExperimentConfig) -> dict[str, SplitFiles]:
-    data_dir = config.data.data_dir
-    if data_dir is None:
-        return {}
-    return {split: load_split(Path(data_dir), split) for split in SPLITS_READ[config.run.mode]}
+    """The files of each split that the mode reads; evaluation may read another than the validation split."""
+    data, found = config.data, {}
+    for split in SPLITS_READ[config.run.mode]:
+        source = data.eval_split if split == "validation" else split
+        patterns = data.train_files if source == "train" else data.validation_files
+        if patterns:
+            found[split] = load_pattern(patterns, source, "train_input_path" if source == "train" else "eval_input_path")
+        elif data.data_dir is not None:
+            found[split] = load_split(Path(data.data_dir), source)
+    return found
 
 
 def _seed(config: ExperimentConfig, metadata: Mapping[str, Any]) -> int:
@@ -110,7 +143,7 @@ def _seed(config: ExperimentConfig, metadata: Mapping[str, Any]) -> int:
 
 
 def _grouped_convolution(architecture: str | None, data_format: str, precision: Precision, options: Any) -> str:
-    if architecture is None or RESNETS[architecture].cardinality == 1:
+    if architecture not in RESNETS or RESNETS[architecture].cardinality == 1:
         return "native"
     choice = probe_grouped_convolution(data_format, precision.compute_dtype, options)
     if choice != "native":

@@ -32,6 +32,12 @@ class Evaluator(Protocol):
     def result(self) -> dict[str, float]:
         """The metrics under their log keys."""
 
+    def report(self) -> str:
+        """What is to be printed of the result beside the log; may be empty."""
+
+    def artefacts(self) -> dict[str, bytes]:
+        """Files to leave beside the log, by name."""
+
 
 class Task(Protocol):
     """A kind of problem: its data, network, losses and metrics, and nothing of the loop."""
@@ -40,6 +46,8 @@ class Task(Protocol):
     """Log key of the metric that the best checkpoint has the highest value of."""
     num_classes: int
     """Number of logits, K."""
+    heads: Sequence[str]
+    """Endpoints where the network ends, if ``outputs`` computes much from them: benchmarks tell the two apart."""
 
     def num_examples(self, split: str) -> int:
         """Examples of a split, "train" or "validation"."""
@@ -74,11 +82,56 @@ class Task(Protocol):
     def predictions(self, endpoints: TensorMap) -> TensorMap:
         """Per-example tensors that prediction and export give, by their public names."""
 
+    def preprocess(self, encoded: Any, size: int) -> Any:
+        """A raw image [size, size, 3] in 0..255 from the bytes of an image file."""
+
+    def presenter(self) -> Presenter:
+        """What prediction makes of those tensors."""
+
+    def warm_start_map(self, stored: Mapping[str, Sequence[int]]) -> WarmStart:
+        """Which weights a new run takes from another's checkpoint, of which the names and shapes are given."""
+
     def evaluator(self) -> Evaluator:
         """A fresh evaluator."""
 
     def metadata(self) -> dict[str, Any]:
         """What must be known of the weights to use them: architecture, classes, preprocessing."""
+
+
+class Presenter(Protocol):
+    """Turns the predictions for one image into what people read."""
+
+    columns: Sequence[str]
+    """Names of the columns of the table, beside the file's name."""
+    draws: bool
+    """Whether predictions can be drawn into the image."""
+
+    def entries(self, arrays: Mapping[str, np.ndarray], size_px: tuple[int, int]) -> list[dict[str, Any]]:
+        """What was predicted for an image of this height and width, best first, for JSON."""
+
+    def rows(self, entries: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+        """The rows of the table for an image."""
+
+    def line(self, entries: Sequence[Mapping[str, Any]]) -> str:
+        """One line for the console."""
+
+    def picture(self, image: Any, entries: Sequence[Mapping[str, Any]]) -> Any:
+        """A copy of a Pillow image with the predictions drawn in; asked for only where ``draws``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarmStart:
+    """Which stored tensor each variable begins with.
+
+    Attributes:
+        sources: Names in the checkpoint by variable.
+        factors: What to multiply values by, by variable; shapes that NumPy broadcasts.
+        replaceable: Variables that may begin anew where the stored one has another shape.
+    """
+
+    sources: Mapping[str, str]
+    factors: Mapping[str, np.ndarray]
+    replaceable: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,10 +187,14 @@ class TrainGraph:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalGraph:
-    """A graph that compares the network's outputs with targets, batch by batch."""
+    """A graph that compares the network's outputs with targets, batch by batch.
+
+    ``network`` is an operation that ends with the task's heads, or None where it has none.
+    """
 
     graph: Any
     outputs: TensorMap
+    network: Any
     input: Input
     variables: tuple[Any, ...]
     initializer: Any
@@ -146,6 +203,17 @@ class EvalGraph:
     def fetches(self) -> TensorMap:
         """What the loop runs for one batch."""
         return {**_accounting(self.input), **self.outputs}
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkAlone:
+    """An evaluation graph as benchmarks of the network alone run it: nothing is computed from its heads."""
+
+    whole: EvalGraph
+
+    def fetches(self) -> TensorMap:
+        """What the loop runs for one batch."""
+        return {**_accounting(self.whole.input), "network": self.whole.network}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

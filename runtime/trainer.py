@@ -14,8 +14,10 @@ from runtime.graphs import build_train_graph
 from runtime.loop import run_loop
 from runtime.plan import TrainingPlan
 from runtime.task import Setup
+from runtime.warm_start import load_warm_start
 from utils.batching import Position
-from utils.checkpoints import CheckpointDir, find_checkpoint, match_variables, restore
+from utils.checkpoint_contents import match_variables, restore
+from utils.checkpoints import CheckpointDir, find_checkpoint
 from utils.errors import RunError
 from utils.hooks.hook import Hook, StepRecord
 from utils.hvd_utils import Communicator
@@ -134,13 +136,11 @@ class Trainer:
         prefix = find_checkpoint(path)
         if prefix is None:
             raise RunError(f"--finetune_checkpoint {path}: holds no checkpoint")
-        model_variables = [v for v in self.graph.variables if _is_weight(v.op.name)]
-        found = match_variables(prefix, model_variables)
-        found.require(() if found.loaded else found.missing)
-        names = set(found.loaded)
-        with self.graph.graph.as_default():
-            restore(self._session, tf1.train.Saver([v for v in model_variables if v.op.name in names]), prefix)
-        _log.info("--finetune_checkpoint %s: %s", prefix, found.summary())
+        weights = [v for v in self.graph.variables if _is_weight(v.op.name)]
+        table = load_warm_start(
+            self._session, prefix, weights, self._setup.task.warm_start_map, reset=self._setup.config.run.reset_head
+        )
+        _log.info("--finetune_checkpoint %s:\n%s", prefix, table)
 
 
 class _BatchCounter(Hook):

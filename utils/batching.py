@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from utils.config import require
+from utils.errors import require
 from utils.image_processing import CHANNELS
 
 STATUS_OK = 0
@@ -35,11 +35,12 @@ class Batch(NamedTuple):
 
     Attributes:
         images: ``[N, H, W, 3]`` float32, raw RGB in 0..255; the task's graph normalizes, once.
-        targets: for classification ``{"labels": [N] int32}``, the record's label minus the label offset; empty where
-            images come without labels.
+        targets: what the task's decoder gives, N rows each, such as ``{"labels": [N] int32}``; empty where images come
+            without. Tensors whose shapes differ from example to example are padded with zeros to the batch's largest.
         status: ``[N]`` int32. 0: a real example; ``STATUS_PADDING``: fills the last batch; ``STATUS_UNDECODABLE`` and
             ``STATUS_BAD_LABEL``: an example that must not count. The image of all but the first kind is that of
-            another example of the batch (zeros if none is good), so that batch statistics stay sane; its label is 0.
+            another example of the batch (zeros if none is good), so that batch statistics stay sane; its targets are
+            zeros.
         index: ``[N]`` int64, index of the example in its split; -1 for padding.
     """
 
@@ -95,7 +96,11 @@ class Input:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputOptions:
-    """How examples are read; ``batch_size`` is per replica, ``threads`` None means one per CPU of this process."""
+    """How examples are read.
+
+    ``batch_size`` is per replica, ``threads`` None means one per CPU of this process; evaluation reads each
+    ``eval_every``-th example.
+    """
 
     image_size: int
     batch_size: int
@@ -105,6 +110,7 @@ class InputOptions:
     min_crop_area: float = 0.08
     threads: int | None = None
     shuffle_buffer: int = 4096
+    eval_every: int = 1
 
     def __post_init__(self) -> None:
         require(self.image_size > 0, "image_size", self.image_size, "a positive integer")
@@ -118,19 +124,42 @@ class InputOptions:
 
 
 class Example(NamedTuple):
-    """One decoded example: ``[S, S, 3]`` float32 image, scalar int64 label before any check."""
+    """One decoded example: ``[S, S, 3]`` float32 image, the task's targets, and whether these may be trained on."""
 
     image: tf.Tensor
-    label: tf.Tensor
+    targets: dict[str, tf.Tensor]
+    valid: tf.Tensor
 
 
 # Rows of one batch before decoding: a dict with "index" [N] int64 and whatever the decoder needs, N rows each.
 Rows = dict[str, Any]
 Decoder = Callable[[Rows], Example]
+TargetSpecs = dict[str, tf.TensorSpec]
 
 
-def decode_batches(rows: tf.data.Dataset, decode: Decoder, options: InputOptions) -> tf.data.Dataset:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordDecoder:
+    """How records of one kind become examples.
+
+    Attributes:
+        train: From a serialized record and an int64 [2] seed, augmented.
+        evaluate: From a serialized record.
+        train_targets: Types of the targets of one training example.
+        eval_targets: Types of the targets of one evaluation example.
+    """
+
+    train: Callable[[tf.Tensor, tf.Tensor, InputOptions], Example]
+    evaluate: Callable[[tf.Tensor, InputOptions], Example]
+    train_targets: TargetSpecs
+    eval_targets: TargetSpecs
+
+
+def decode_batches(
+    rows: tf.data.Dataset, decode: Decoder, targets: TargetSpecs, options: InputOptions
+) -> tf.data.Dataset:
     """Turns a dataset of batches of undecoded ``Rows`` into one of ``Batch`` tuples, in parallel and in order.
+
+    ``targets`` are the types of one example's targets; a side of None is padded.
 
     The rows of a batch go through an inner dataset that drops those whose decoding fails; who is missing is known from
     the row numbers that come out. One inner dataset per batch costs a few per cent of the time of decoding, one per
@@ -140,7 +169,7 @@ def decode_batches(rows: tf.data.Dataset, decode: Decoder, options: InputOptions
     it does not know. ``get_single_element``, ``from_tensors`` and ``shuffle`` are such; none of them is used here.
     """
     decoded = rows.interleave(
-        lambda batch: _survivors(batch, decode, options),
+        lambda batch: _survivors(batch, decode, targets, options),
         cycle_length=BATCHES_IN_FLIGHT,
         num_parallel_calls=BATCHES_IN_FLIGHT,
         deterministic=True,
@@ -149,7 +178,7 @@ def decode_batches(rows: tf.data.Dataset, decode: Decoder, options: InputOptions
     return batches.prefetch(PREFETCHED_BATCHES)
 
 
-def _survivors(batch: Rows, decode: Decoder, options: InputOptions) -> tf.data.Dataset:
+def _survivors(batch: Rows, decode: Decoder, targets: TargetSpecs, options: InputOptions) -> tf.data.Dataset:
     """One element: the index of all rows, then the row numbers and examples of those that could be decoded.
 
     Behind these comes a row of zeros with the number N, so that there is always one.
@@ -161,8 +190,13 @@ def _survivors(batch: Rows, decode: Decoder, options: InputOptions) -> tf.data.D
     decoded = tf.data.Dataset.from_tensor_slices(numbered).map(
         lambda row, fields: (row, decode(fields)), num_parallel_calls=options.decode_threads, deterministic=True
     )
-    zeros = (tf.constant([count]), Example(tf.zeros([1, size, size, CHANNELS]), tf.constant([0], tf.int64)))
-    survivors = decoded.ignore_errors().concatenate(tf.data.Dataset.from_tensor_slices(zeros)).batch(count + 1)
+    no_targets = {
+        name: tf.zeros([1, *(side or 0 for side in spec.shape)], spec.dtype) for name, spec in targets.items()
+    }
+    zeros = (tf.constant([count]), Example(tf.zeros([1, size, size, CHANNELS]), no_targets, tf.constant([False])))
+    survivors = decoded.ignore_errors().concatenate(tf.data.Dataset.from_tensor_slices(zeros))
+    fixed = all(spec.shape.is_fully_defined() for spec in targets.values())
+    survivors = survivors.batch(count + 1) if fixed else survivors.padded_batch(count + 1)
     return survivors.map(lambda row, example: (batch["index"], row, example))
 
 
@@ -172,21 +206,24 @@ def _accounted_for(index: tf.Tensor, row: tf.Tensor, example: Example, options: 
     # place[r]: where row r went among the survivors; 0 if it is missing, which the status then says.
     place = tf.scatter_nd(row[:, tf.newaxis], tf.range(tf.shape(row)[0]), [count + 1])[:count]
     present = tf.scatter_nd(row[:, tf.newaxis], tf.ones_like(row), [count + 1])[:count] > 0
-    labels = tf.gather(example.label, place) - options.label_offset
-    in_range = (labels >= 0) & (labels < options.num_classes)
-    status = tf.where(present, tf.where(in_range, STATUS_OK, STATUS_BAD_LABEL), STATUS_UNDECODABLE)
+    valid = tf.gather(example.valid, place)
+    status = tf.where(present, tf.where(valid, STATUS_OK, STATUS_BAD_LABEL), STATUS_UNDECODABLE)
     status = tf.where(tf.equal(index, PADDING_INDEX), STATUS_PADDING, status)
     good = tf.equal(status, STATUS_OK)
-    labels = tf.where(good, tf.cast(labels, tf.int32), 0)
+    zeros = tf.shape(row)[0] - 1
 
     images = tf.cond(
         tf.reduce_all(good),
         lambda: example.image[:count],
-        lambda: tf.gather(example.image, _image_sources(good, place, tf.shape(row)[0] - 1)),
+        lambda: tf.gather(example.image, _image_sources(good, place, zeros)),
     )
     images = tf.ensure_shape(images, [count, size, size, CHANNELS])
-    fixed = [tf.ensure_shape(tensor, [count]) for tensor in (labels, status, index)]
-    return Batch(images, {"labels": fixed[0]}, fixed[1], fixed[2])
+    source = tf.where(good, place, zeros)
+    targets = {
+        name: tf.ensure_shape(tf.gather(values, source), [count, *values.shape[1:]])
+        for name, values in example.targets.items()
+    }
+    return Batch(images, targets, tf.ensure_shape(status, [count]), tf.ensure_shape(index, [count]))
 
 
 def _image_sources(good: tf.Tensor, place: tf.Tensor, zeros: tf.Tensor) -> tf.Tensor:

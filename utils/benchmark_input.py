@@ -8,8 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from utils.config import require
-from utils.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, RunError, UsageError
+from utils.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, RunError, UsageError, require
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -1,4 +1,4 @@
-"""Checkpoints: complete or absent on disk, with a JSON beside the weights, and restored with a report.
+"""Checkpoints: complete or absent on disk, with a JSON beside the weights.
 
 A checkpoint of step N is ``model.ckpt-N.{data-00000-of-00001,index,json}``. It is written to a hidden folder, flushed
 to the disk, and moved into place with the index last, which is the file that makes TensorFlow see it; only then does
@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,50 +21,16 @@ import tensorflow as tf
 from utils.atomic_file import flush_to_disk, temporary_name, write_atomically
 from utils.errors import RunError, UsageError, reason
 from utils.file_lock import locked
+from utils.hooks.hook import Hook
 
 tf1 = tf.compat.v1
 
 PREFIX = "model.ckpt"
 BEST = "best"
 STATE = "checkpoint"
+SECONDS_BETWEEN_LOOKS = 2.0
 _SUFFIXES = (".data-00000-of-00001", ".json", ".index")  # in the order they are moved into place
 _STAGING = ".saving-"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VariableMatch:
-    """A checkpoint's variables beside a graph's, by name; ``reshaped`` with the stored and the wanted shape."""
-
-    prefix: Path
-    loaded: tuple[str, ...]
-    missing: tuple[str, ...]
-    unused: tuple[str, ...]
-    reshaped: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
-
-    def summary(self) -> str:
-        """One line for the console."""
-        return (
-            f"{len(self.loaded)} variables loaded, {len(self.missing)} not in the checkpoint, "
-            f"{len(self.unused)} of the checkpoint not used"
-        )
-
-    def require(self, names: Collection[str]) -> None:
-        """Makes sure that these are in the checkpoint, and that what is has the network's shape.
-
-        Raises:
-            RunError: They are not: the weights are another network's.
-        """
-        if self.reshaped:
-            name, stored, wanted = self.reshaped[0]
-            raise RunError(
-                f"{self.prefix}: {name} has shape {list(stored)}, the network that was asked for has {list(wanted)} "
-                "(--num_classes, --arch)"
-            )
-        lacking = [name for name in self.missing if name in names]
-        if lacking:
-            roots = sorted({name.split("/")[0] for name in self.unused if "/" in name})
-            holds = f"it holds variables of {', '.join(roots[:3])}" if roots else "it holds nothing else"
-            raise RunError(f"{self.prefix}: has no variable {lacking[0]}; {holds} (--arch, --model_dir)")
 
 
 class CheckpointDir:
@@ -189,6 +155,19 @@ def find_checkpoint(path: Path) -> Path | None:
     return None
 
 
+def next_checkpoint(prefix: Path, stop: Hook) -> Path | None:
+    """Waits for a newer checkpoint beside ``prefix``; None once that is the last of its run, or ``stop`` wants to."""
+    while not stop.wants_stop:
+        metadata = read_metadata(prefix) or {}
+        if "total_steps" not in metadata or metadata["step"] >= metadata["total_steps"]:
+            return None
+        newest = find_checkpoint(prefix.parent)
+        if newest is not None and newest != prefix:
+            return newest
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    return None
+
+
 def read_metadata(prefix: Path) -> dict[str, Any] | None:
     """The JSON beside a checkpoint; None for one that has none, made by another program.
 
@@ -205,40 +184,6 @@ def read_metadata(prefix: Path) -> dict[str, Any] | None:
     if not isinstance(metadata, dict):
         raise RunError(f"{path}: holds no JSON object; without it the weights' meaning is unknown")
     return metadata
-
-
-def match_variables(prefix: Path, variables: Sequence[Any]) -> VariableMatch:
-    """Compares a checkpoint's names and shapes with a graph's variables, loading nothing.
-
-    Raises:
-        RunError: The checkpoint cannot be read.
-    """
-    try:
-        stored = tf1.train.NewCheckpointReader(str(prefix)).get_variable_to_shape_map()
-    except (tf.errors.OpError, ValueError) as error:
-        raise RunError(f"{prefix}: cannot be read as a checkpoint: {reason(error)} (--model_dir)") from error
-    shapes = {v.op.name: tuple(v.shape.as_list()) for v in variables}
-    found = {name: tuple(stored[name]) for name in shapes if name in stored}
-    return VariableMatch(
-        prefix=prefix,
-        loaded=tuple(name for name in found if found[name] == shapes[name]),
-        missing=tuple(name for name in shapes if name not in stored),
-        unused=tuple(name for name in stored if name not in shapes),
-        reshaped=tuple((name, found[name], shapes[name]) for name in found if found[name] != shapes[name]),
-    )
-
-
-def restore(session: Any, saver: Any, prefix: Path) -> None:
-    """Loads the saver's variables.
-
-    Raises:
-        RunError: The files are damaged.
-    """
-    try:
-        with session.graph.as_default():
-            saver.restore(session, str(prefix))
-    except (tf.errors.OpError, ValueError) as error:
-        raise RunError(f"{prefix}: the checkpoint is damaged: {reason(error)} (--model_dir)") from error
 
 
 def _keep_only(folder: Path, steps: Sequence[int]) -> None:

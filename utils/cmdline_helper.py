@@ -9,6 +9,7 @@ too. ``@file`` reads flags from a recipe (``utils/flags/recipes.py``); some envi
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,10 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from utils.config import (
+    ARCHITECTURES,
     BENCHMARK_MODES,
+    CLASSIFIERS,
+    DETECTORS,
     DataConfig,
     Duration,
     ExperimentConfig,
@@ -24,15 +28,25 @@ from utils.config import (
     OptimizerConfig,
     PrecisionConfig,
     RunConfig,
-    require,
 )
-from utils.errors import UsageError
+from utils.detection_config import DetectionConfig
+from utils.errors import UsageError, require
 from utils.flags import recipes, variables
 from utils.flags.help import HELP
-from utils.flags.table import BY_NAME, FLAGS, GROUPS, NOT_YET, STATIC_LOSS_SCALE, Flag
+from utils.flags.table import (
+    BY_NAME,
+    DETECTOR_DEFAULTS,
+    FLAGS,
+    GROUPS,
+    LONG_TRAINING,
+    NO_DETECTOR,
+    NOT_YET,
+    STATIC_LOSS_SCALE,
+    Flag,
+)
 from utils.flags.words import complete, read_value, with_origin
 
-_DESCRIPTION = "Train, evaluate, run and time residual networks that classify images."
+_DESCRIPTION = "Train, evaluate, run and time networks that classify images or detect objects in them."
 _EPILOG = (
     "@FILE in place of a flag reads flags from a recipe, one a line; what comes later wins. A flag may be shortened as "
     "long as it stays clear which one is meant."
@@ -76,8 +90,9 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
 
 
 def to_flags(config: ExperimentConfig) -> dict[str, Any]:
-    """The config in the words of the command line: each flag that fills a field, with its value."""
-    return {flag.name: flag.read(config) for flag in FLAGS if flag.field}
+    """The config in the words of the command line: each flag that fills a field and means something, with its value."""
+    architecture = config.model.architecture or CLASSIFIERS[0]
+    return {flag.name: flag.read(config) for flag in FLAGS if flag.field and architecture in flag.architectures}
 
 
 class _FlagParser(argparse.ArgumentParser):
@@ -102,18 +117,34 @@ def _add(group: Any, flag: Flag) -> None:
 
 
 def _help(flag: Flag) -> str:
-    sentence, default = HELP[flag.name]
+    sentence, given, *detectors_given = HELP[flag.name]
     if flag.name in NOT_YET:
         return f"{sentence} Not offered yet."
-    if not default:
-        value = flag.read(ExperimentConfig())
-        default = "off" if flag.is_switch else value
+    default = given or _shown(flag, ExperimentConfig())
+    of_detectors = "".join(detectors_given) or given or _shown(flag, _detector())
+    if flag.architectures == DETECTORS:
+        default = of_detectors
+    elif flag.architectures == ARCHITECTURES and of_detectors != default:
+        default = f"{default}; {DETECTORS[0]}: {of_detectors}"
     return f"{sentence} (default: {default})".replace("%", "%%")
+
+
+def _shown(flag: Flag, config: ExperimentConfig) -> str:
+    return "off" if flag.is_switch else str(flag.read(config))
+
+
+@functools.cache
+def _detector() -> ExperimentConfig:
+    """The config of a detector where nothing is given."""
+    return _build({"model.architecture": DETECTORS[0], **DETECTOR_DEFAULTS})
 
 
 def _command(given: dict[str, Any], environ: Mapping[str, str]) -> Command:
     """The meaning of what was given: flags that stand for others, what the mode needs, what it leaves unused."""
+    architecture = given.get("arch")
+    is_detector = architecture in DETECTORS
     _refuse_not_yet(given)
+    _refuse_of_other_task(given, architecture)
     if given.get("data_dir") == "":
         del given["data_dir"]
     mode = given.get("mode", RunConfig().mode)
@@ -130,7 +161,10 @@ def _command(given: dict[str, Any], environ: Mapping[str, str]) -> Command:
         raise UsageError(f"{scaled_by}: only used with --amp, which is not given")
     _check_needs(given, mode)
     notes = (*_drop_unused(given, mode), *asked.notes)
-    values = {BY_NAME[name].field: BY_NAME[name].to_field(value) for name, value in given.items()}
+    values = dict(DETECTOR_DEFAULTS) if is_detector else {}
+    if mode not in LONG_TRAINING:
+        values.pop("run.duration.value", None)
+    values |= {BY_NAME[name].field: BY_NAME[name].to_field(value) for name, value in given.items()}
     values |= {f"precision.{name}": getattr(asked, name) for name in ("amp", "loss_scaling", "xla", "tf32")}
     if mode in BENCHMARK_MODES and "data_dir" not in given:
         values["data.source"] = "synthetic"
@@ -143,6 +177,18 @@ def _refuse_not_yet(given: Mapping[str, Any]) -> None:
             raise UsageError(f"--{name}: this release does not offer {feature} yet; leave the flag out")
     if "data_idx_dir" in given and not given.get("dali"):
         raise UsageError(f"--data_idx_dir {given['data_idx_dir']}: only used with --dali, which is not given")
+
+
+def _refuse_of_other_task(given: Mapping[str, Any], architecture: str | None) -> None:
+    """Refuses flags of detectors for classifiers, and of those of classifiers the ones in ``NO_DETECTOR``."""
+    for name in given:
+        flag = BY_NAME[name]
+        if architecture in flag.architectures or (architecture is None and flag.architectures != DETECTORS):
+            continue
+        if architecture not in DETECTORS:
+            raise UsageError(f"--{name}: only used with --arch {DETECTORS[0]}, which detects objects")
+        if name in NO_DETECTOR:
+            raise UsageError(f"--{name}: not used with --arch {architecture}; leave the flag out")
 
 
 def _settle_image_size(given: dict[str, Any]) -> None:
@@ -182,7 +228,9 @@ def _check_needs(given: Mapping[str, Any], mode: str) -> None:
 
 def _drop_unused(given: dict[str, Any], mode: str) -> list[str]:
     """Takes out what has no effect, so that it has none, and says so."""
+    architecture = given.get("arch", CLASSIFIERS[0])
     unused = {
+        f"with --arch {architecture}": [flag.name for flag in FLAGS if architecture not in flag.architectures],
         f"in --mode {mode}": [flag.name for flag in FLAGS if mode not in flag.modes],
         "on synthetic images": _REAL_DATA_ONLY if mode in BENCHMARK_MODES and "data_dir" not in given else (),
         "in --mode evaluate with --iter_unit epoch, which evaluates every image once": _evaluated_once(given, mode),
@@ -212,14 +260,29 @@ def _build(values: dict[str, Any]) -> ExperimentConfig:
     if limit != -1:
         require(limit > 0, "run_iter", limit, "a positive integer, or -1 for everything that is left")
         values["run.run_limit"] = Duration(value=limit, unit=unit, flag="run_iter")
-    sections: dict[str, dict[str, Any]] = {name: {} for name in ("model", "data", "optimizer", "precision", "run")}
+    sections: dict[str, dict[str, Any]] = {
+        name: {} for name in ("model", "data", "optimizer", "precision", "run", "detection")
+    }
     for path, value in values.items():
         section, name = path.split(".", 1)
         sections[section][name] = value
+    is_detector = values.get("model.architecture") in DETECTORS
     return ExperimentConfig(
         model=ModelConfig(**sections["model"]),
         data=DataConfig(**sections["data"]),
         optimizer=OptimizerConfig(**sections["optimizer"]),
         precision=PrecisionConfig(**sections["precision"]),
         run=RunConfig(**sections["run"]),
+        detection=_build_detection(sections["detection"]) if is_detector else None,
     )
+
+
+def _build_detection(values: Mapping[str, Any]) -> DetectionConfig:
+    """The detection part, its fields named ``field`` or ``part.field``."""
+    config = DetectionConfig()
+    for path, value in values.items():
+        part, _, name = path.rpartition(".")
+        if part:
+            value = dataclasses.replace(getattr(config, part), **{name: value})
+        config = dataclasses.replace(config, **{part or name: value})
+    return config

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
-from utils.errors import UsageError
+from utils.detection_config import DetectionConfig
+from utils.errors import UsageError, require
 
-ARCHITECTURES = ("resnet50", "resnext101-32x4d", "se-resnext101-32x4d")
+CLASSIFIERS = ("resnet50", "resnext101-32x4d", "se-resnext101-32x4d")
+DETECTORS = ("ssd320",)
+ARCHITECTURES = (*CLASSIFIERS, *DETECTORS)
 MODES = ("train", "train_and_evaluate", "evaluate", "predict", "training_benchmark", "inference_benchmark")
 TRAINING_MODES = ("train", "train_and_evaluate", "training_benchmark")
 BENCHMARK_MODES = ("training_benchmark", "inference_benchmark")
@@ -26,12 +28,6 @@ SYNTHETIC_EPOCH_BATCHES = 1000
 MOST_CLASSES = 1_000_000  # the classifier of resnet50 then holds 8 GB of weights
 LARGEST_IMAGE_SIZE = 16_384
 LARGEST_AMOUNT = 1e30  # of what is computed in float32 from here on, whose largest number is 3e38
-
-
-def require(ok: bool, flag: str, value: Any, allowed: str) -> None:
-    """Raises ``UsageError`` in the project's one wording for a value out of range."""
-    if not ok:
-        raise UsageError(f"--{flag} {value}: must be {allowed}")
 
 
 def _require_amount(flag: str, value: float, unit: str = "") -> None:
@@ -68,7 +64,9 @@ class Duration:
 class ModelConfig:
     """The network and its label space.
 
-    ``num_classes`` counts logits; the label in a record minus ``label_offset`` is the index of its logit.
+    ``num_classes`` of a classifier counts logits; the label in a record minus ``label_offset`` is the index of its
+    logit. Of a detector it is the largest category id, and ``category_ids`` are those of ``class_names``.
+    ``backbone`` of a detector is a row of ``model.specs.BACKBONES``.
     """
 
     architecture: str | None = None
@@ -78,6 +76,8 @@ class ModelConfig:
     weight_init: str = "fan_out"
     label_offset: int | None = None
     class_names: tuple[str, ...] | None = None
+    category_ids: tuple[int, ...] | None = None
+    backbone: str | None = None
     data_class_names: tuple[str, ...] | None = None
     """What the training data calls its classes, where --class_names may call them otherwise."""
 
@@ -96,10 +96,19 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
-    """Where examples come from and how they are read."""
+    """Where examples come from and how they are read.
+
+    ``train_files`` and ``validation_files`` are globs that take the place of ``data_dir``. Evaluation reads the split
+    ``eval_split``, each ``eval_every``-th example of it.
+    """
 
     source: str = "tfrecord"
     data_dir: str | None = None
+    train_files: tuple[str, ...] = ()
+    validation_files: tuple[str, ...] = ()
+    label_map_file: str | None = None
+    eval_split: str = "validation"
+    eval_every: int = 1
     batch_size_per_replica: int = 32
     class_names_file: str | None = None
     min_crop_area: float = 0.08
@@ -118,11 +127,24 @@ class DataConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerConfig:
-    """Stochastic gradient descent with momentum, its schedule and its regularization."""
+    """Stochastic gradient descent with momentum, its schedule and its regularization.
+
+    ``learning_rate``, where given, is the peak itself, whatever the batch. The warm-up has ``warmup_steps`` steps where
+    given, else ``warmup_epochs`` epochs where given, else the share ``warmup_share`` of the run; it begins at the share
+    ``warmup_start`` of the peak. A cosine has ``schedule_steps`` steps, or those of the run; ``cosine_from_peak``
+    counts them from the end of the warm-up and of ``hold_steps`` at the peak, else they count from step 0.
+    """
 
     learning_rate_per_256: float = 0.1
-    warmup_epochs: float = 5.0
+    learning_rate: float | None = None
+    warmup_epochs: float | None = 5.0
+    warmup_steps: int | None = None
+    warmup_share: float = 0.0
+    warmup_start: float = 0.0
+    hold_steps: int = 0
     schedule: str = "step"
+    schedule_steps: int | None = None
+    cosine_from_peak: bool = False
     momentum: float = 0.9
     weight_decay: float = 1e-4
     label_smoothing: float = 0.0
@@ -131,7 +153,8 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         rate, warmup, alpha = self.learning_rate_per_256, self.warmup_epochs, self.mixup_alpha
         _require_amount("lr_init", rate)
-        _require_amount("lr_warmup_epochs", warmup, "a number of epochs, ")
+        if warmup is not None:
+            _require_amount("lr_warmup_epochs", warmup, "a number of epochs, ")
         require(self.schedule in SCHEDULES, "cosine_lr", self.schedule, "step or cosine")
         require(_is_fraction(self.momentum) and self.momentum < 1, "momentum", self.momentum, "at least 0 and below 1")
         _require_amount("weight_decay", self.weight_decay)
@@ -169,6 +192,8 @@ class RunConfig:
     results_dir: str = "."
     model_dir: str | None = None
     log_filename: str = "log.json"
+    report_file: str | None = None
+    """Where the log goes instead of ``log_filename`` in ``results_dir``."""
     display_every: int = 10
     log_level: str = "info"
     seed: int | None = None
@@ -176,11 +201,18 @@ class RunConfig:
     export_dir: str | None = None
     to_predict: str | None = None
     finetune_checkpoint: str | None = None
+    reset_head: bool = False
     checkpoint_every: int = 1000
     keep_checkpoints: int = 5
     eval_every_epochs: int = 0
+    eval_count: int = 1
+    """How often a run evaluates where ``eval_every_epochs`` is 0: at so many equal distances, the last at the end."""
+    watch_checkpoints: bool = False
+    """Whether evaluation goes on with each new checkpoint until that of the run's end."""
     early_stop_patience: int = 0
     top_k: int = 5
+    min_score: float = 0.5
+    percentiles: tuple[int, ...] = (50, 90, 95, 99)
     cpu: bool = False
     gpu_id: int | None = None
     gpu_memory_fraction: float | None = None
@@ -189,10 +221,11 @@ class RunConfig:
         require(self.mode in MODES, "mode", self.mode, f"one of {', '.join(MODES)}")
         require(self.log_level in LOG_LEVELS, "log_level", self.log_level, f"one of {', '.join(LOG_LEVELS)}")
         require(self.warmup_steps >= 0, "warmup_steps", self.warmup_steps, "0 or more")
-        for flag in ("display_every", "checkpoint_every", "keep_checkpoints", "top_k"):
+        for flag in ("display_every", "checkpoint_every", "keep_checkpoints", "top_k", "eval_count"):
             require(getattr(self, flag) > 0, flag, getattr(self, flag), "a positive integer")
         for flag in ("eval_every_epochs", "early_stop_patience"):
             require(getattr(self, flag) >= 0, flag, getattr(self, flag), "0 or more")
+        require(_is_fraction(self.min_score), "min_score", self.min_score, "at least 0 and at most 1")
         if self.seed is not None:
             require(0 <= self.seed < 2**31, "seed", self.seed, "at least 0 and below 2^31")
         if self.gpu_id is not None:
@@ -238,14 +271,14 @@ class RunConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExperimentConfig:
-    """Everything that defines a run."""
+    """Everything that defines a run; ``detection`` is there for detectors and None for classifiers."""
 
-    task: str = "classification"
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     precision: PrecisionConfig = field(default_factory=PrecisionConfig)
     run: RunConfig = field(default_factory=RunConfig)
+    detection: DetectionConfig | None = None
 
     def __post_init__(self) -> None:
         mode = self.run.mode

@@ -7,23 +7,19 @@ example in its split) alone, and a resumed run skips what was consumed before an
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
 
 import tensorflow as tf
 
 from utils.batching import (
     PADDING_INDEX,
     PREFETCHED_BATCHES,
-    STATUS_BAD_LABEL,
-    STATUS_OK,
-    STATUS_PADDING,
-    STATUS_UNDECODABLE,
     Batch,
     Example,
     Input,
     InputOptions,
     Position,
+    RecordDecoder,
     Rows,
     Shard,
     decode_batches,
@@ -31,27 +27,8 @@ from utils.batching import (
     rows_of_shard,
 )
 from utils.errors import UsageError
-from utils.image_processing import CHANNELS, eval_preprocess, train_preprocess
+from utils.image_processing import CHANNELS
 from utils.manifest import SplitFiles
-
-__all__ = [
-    "STATUS_BAD_LABEL",
-    "STATUS_OK",
-    "STATUS_PADDING",
-    "STATUS_UNDECODABLE",
-    "Batch",
-    "Input",
-    "InputOptions",
-    "Position",
-    "Shard",
-    "eval_batches",
-    "eval_input",
-    "image_input",
-    "parse_example",
-    "synthetic_input",
-    "train_batches",
-    "train_input",
-]
 
 # Files read at once, and records taken from one before the next: fixed, since they decide the order of the records.
 INTERLEAVED_FILES = 10
@@ -60,35 +37,17 @@ INTERLEAVED_RECORDS = 8
 # Synthetic pixels: truncated normal, roughly as bright and as varied as photographs.
 SYNTHETIC_MEAN, SYNTHETIC_STD = 127.0, 60.0
 
-BOX_KEYS = tuple(f"image/object/bbox/{side}" for side in ("ymin", "xmin", "ymax", "xmax"))
 
-
-class ParsedExample(NamedTuple):
-    """One record: encoded bytes, int64 label as written, ``[G, 4]`` boxes ``[ymin, xmin, ymax, xmax]`` in [0, 1]."""
-
-    encoded: tf.Tensor
-    label: tf.Tensor
-    boxes: tf.Tensor
-
-
-def parse_example(serialized: tf.Tensor) -> ParsedExample:
-    """Reads one serialized ``tf.train.Example``; a missing image is empty bytes, a missing label -1."""
-    features = {
-        "image/encoded": tf.io.FixedLenFeature([], tf.string, ""),
-        "image/class/label": tf.io.FixedLenFeature([], tf.int64, -1),
-        **{key: tf.io.FixedLenSequenceFeature([], tf.float32, allow_missing=True) for key in BOX_KEYS},
-    }
-    parsed = tf.io.parse_single_example(serialized, features)
-    boxes = tf.stack([parsed[key] for key in BOX_KEYS], axis=1)
-    return ParsedExample(parsed["image/encoded"], parsed["image/class/label"], boxes)
-
-
-def train_input(files: SplitFiles, options: InputOptions, shard: Shard, start: Position) -> Input:
+def train_input(
+    files: SplitFiles, decoder: RecordDecoder, options: InputOptions, shard: Shard, start: Position
+) -> Input:
     """The input of training: ``train_batches`` in the current graph."""
-    return make_input(train_batches(files, options, shard, start))
+    return make_input(train_batches(files, decoder, options, shard, start))
 
 
-def train_batches(files: SplitFiles, options: InputOptions, shard: Shard, start: Position) -> tf.data.Dataset:
+def train_batches(
+    files: SplitFiles, decoder: RecordDecoder, options: InputOptions, shard: Shard, start: Position
+) -> tf.data.Dataset:
     """An endless stream of augmented training batches from ``start`` on.
 
     Each epoch yields floor(examples / global batch) global batches, no example twice. Every shard reads all records
@@ -106,9 +65,7 @@ def train_batches(files: SplitFiles, options: InputOptions, shard: Shard, start:
         )
 
     def decode(row: Rows) -> Example:
-        encoded, label, boxes = parse_example(row["serialized"])
-        seed = tf.stack([row["epoch_key"], row["index"]])
-        return Example(train_preprocess(encoded, boxes, seed, options.image_size, options.min_crop_area), label)
+        return decoder.train(row["serialized"], tf.stack([row["epoch_key"], row["index"]]), options)
 
     def epoch_rows(epoch: tf.Tensor) -> tf.data.Dataset:
         key = tf.random.stateless_uniform([], [options.seed, epoch], minval=None, maxval=None, dtype=tf.int64)
@@ -118,7 +75,7 @@ def train_batches(files: SplitFiles, options: InputOptions, shard: Shard, start:
         return rows_of_shard(records, options.batch_size, shard)
 
     epochs = tf.data.Dataset.counter(start.epoch, dtype=tf.int64)
-    return decode_batches(epochs.flat_map(epoch_rows), decode, options)
+    return decode_batches(epochs.flat_map(epoch_rows), decode, decoder.train_targets, options)
 
 
 def _shuffled_records(files: SplitFiles, key: tf.Tensor, shuffle_buffer: int) -> tf.data.Dataset:
@@ -154,42 +111,39 @@ def _shuffle(records: tf.data.Dataset, buffer: int, key: tf.Tensor) -> tf.data.D
     return tf.data.experimental.from_variant(shuffled, spec)
 
 
-def eval_input(files: SplitFiles, options: InputOptions, shard: Shard) -> Input:
+def eval_input(files: SplitFiles, decoder: RecordDecoder, options: InputOptions, shard: Shard) -> Input:
     """The input of evaluation: ``eval_batches`` in the current graph."""
-    return make_input(eval_batches(files, options, shard))
+    return make_input(eval_batches(files, decoder, options, shard))
 
 
-def eval_batches(files: SplitFiles, options: InputOptions, shard: Shard) -> tf.data.Dataset:
-    """One pass over a split, every example exactly once, ended by ``tf.errors.OutOfRangeError``.
+def eval_batches(files: SplitFiles, decoder: RecordDecoder, options: InputOptions, shard: Shard) -> tf.data.Dataset:
+    """One pass over a split, or over each n-th example of it, none twice, ended by ``tf.errors.OutOfRangeError``.
 
     Every shard yields ceil(examples / global batch) batches; what is missing in the last ones is padding.
     """
-
-    def decode(row: Rows) -> Example:
-        encoded, label, _ = parse_example(row["serialized"])
-        return Example(eval_preprocess(encoded, options.image_size), label)
-
     records = tf.data.TFRecordDataset(list(files.paths)).enumerate()
+    if options.eval_every > 1:
+        records = records.shard(options.eval_every, 0)
     records = records.map(lambda index, record: {"index": index, "serialized": record})
     rows = rows_of_shard(_padded(records, options.batch_size * shard.count), options.batch_size, shard)
-    return decode_batches(rows, decode, options)
+    return decode_batches(rows, lambda row: decoder.evaluate(row["serialized"], options), decoder.eval_targets, options)
 
 
-def image_input(images: Iterable[bytes], options: InputOptions) -> Input:
-    """One pass over encoded images without labels, preprocessed as for evaluation; ``batch.targets`` is empty.
+def image_input(
+    images: Iterable[bytes], preprocess: Callable[[tf.Tensor, int], tf.Tensor], options: InputOptions
+) -> Input:
+    """One pass over encoded images, each as ``preprocess(bytes, image_size)`` makes it; ``batch.targets`` is empty.
 
     Empty bytes are an image that could not be read: its row has the status UNDECODABLE. The last batch is padded.
     """
 
     def decode(row: Rows) -> Example:
-        image = eval_preprocess(row["serialized"], options.image_size)
-        return Example(image, tf.constant(options.label_offset, tf.int64))
+        return Example(preprocess(row["serialized"], options.image_size), {}, tf.constant(True))
 
     encoded = tf.data.Dataset.from_generator(lambda: iter(images), output_signature=tf.TensorSpec([], tf.string))
     records = encoded.enumerate().map(lambda index, record: {"index": index, "serialized": record})
     rows = rows_of_shard(_padded(records, options.batch_size), options.batch_size, Shard())
-    batches = decode_batches(rows, decode, options)
-    return make_input(batches.map(lambda batch: batch._replace(targets={})))
+    return make_input(decode_batches(rows, decode, {}, options))
 
 
 def _padded(records: tf.data.Dataset, multiple: int) -> tf.data.Dataset:
@@ -198,11 +152,10 @@ def _padded(records: tf.data.Dataset, multiple: int) -> tf.data.Dataset:
     return records.concatenate(tf.data.Dataset.from_tensor_slices(padding).repeat(multiple - 1))
 
 
-def synthetic_input(options: InputOptions) -> Input:
-    """The same seeded batch for ever: noise with the brightness of photographs, labels uniform over the classes."""
+def synthetic_input(options: InputOptions, targets: dict[str, tf.Tensor]) -> Input:
+    """The same seeded batch for ever: noise with the brightness of photographs, and ``targets`` of N rows each."""
     count, size = options.batch_size, options.image_size
     seed = tf.constant([options.seed, 0], tf.int64)
     images = tf.random.stateless_truncated_normal([count, size, size, CHANNELS], seed, SYNTHETIC_MEAN, SYNTHETIC_STD)
-    labels = tf.random.stateless_uniform([count], tf.add(seed, [0, 1]), 0, options.num_classes, tf.int32)
-    batch = Batch(images, {"labels": labels}, tf.zeros([count], tf.int32), tf.range(count, dtype=tf.int64))
+    batch = Batch(images, targets, tf.zeros([count], tf.int32), tf.range(count, dtype=tf.int64))
     return make_input(tf.data.Dataset.from_tensors(batch).repeat().prefetch(PREFETCHED_BATCHES))

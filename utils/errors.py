@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -15,6 +17,12 @@ class UsageError(Exception):
 
 class RunError(Exception):
     """What was asked for failed on the way: data, checkpoints, disk or numbers. Ends with status 1."""
+
+
+def require(ok: bool, flag: str, value: Any, allowed: str) -> None:
+    """Raises ``UsageError`` in the project's one wording for a value out of range."""
+    if not ok:
+        raise UsageError(f"--{flag} {value}: must be {allowed}")
 
 
 def reason(error: BaseException) -> str:

@@ -13,6 +13,7 @@ import tensorflow as tf
 MEAN_RGB = (123.68, 116.28, 103.53)
 STD_RGB = (58.395, 57.120, 57.385)
 CHANNELS = 3
+DETECTION_MEAN_RGB = (123.68, 116.779, 103.939)  # of slim's residual networks, which divide by nothing
 
 MAX_CROP_AREA = 1.0
 CROP_ASPECT_RANGE = (3 / 4, 4 / 3)  # width over height
@@ -33,9 +34,12 @@ def normalize(images: tf.Tensor) -> tf.Tensor:
     Args:
         images: ``[N, H, W, 3]`` float32, RGB in 0..255.
     """
-    mean = tf.constant(MEAN_RGB, dtype=images.dtype)
-    std = tf.constant(STD_RGB, dtype=images.dtype)
-    return (images - mean) / std
+    return subtract_mean(images, MEAN_RGB) / tf.constant(STD_RGB, dtype=images.dtype)
+
+
+def subtract_mean(images: tf.Tensor, mean_rgb: tuple[float, float, float]) -> tf.Tensor:
+    """Subtracts the mean of each channel, as networks want it whose first kernel was trained on the range of pixels."""
+    return images - tf.constant(mean_rgb, dtype=images.dtype)
 
 
 def resize_bilinear_legacy(image: tf.Tensor, height: Any, width: Any) -> tf.Tensor:

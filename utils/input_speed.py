@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from utils.batching import PREFETCHED_BATCHES, InputOptions, Position, Shard, make_iterator
-from utils.data_utils import eval_batches, parse_example, train_batches
+from utils.data_utils import eval_batches, train_batches
 from utils.image_processing import decode_and_random_crop, decode_full
+from utils.labelled_images import LABELLED_IMAGES, parse_example
 from utils.manifest import SplitFiles
 
 WARMUP_BATCHES = 10
@@ -47,9 +48,9 @@ def _images_per_second(
         if decoding_alone:
             stream = _decoded_alone(files, options, training)
         elif training:
-            stream = train_batches(files, options, Shard(), Position())
+            stream = train_batches(files, LABELLED_IMAGES, options, Shard(), Position())
         else:
-            stream = eval_batches(files, options, Shard()).repeat()
+            stream = eval_batches(files, LABELLED_IMAGES, options, Shard()).repeat()
         iterator = make_iterator(stream)
         fetch = tf.nest.flatten(iterator.get_next())[-1]
         with tf.compat.v1.Session() as session:

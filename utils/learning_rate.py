@@ -1,7 +1,8 @@
 """Learning-rate schedules: one formula, evaluated on Python numbers, NumPy arrays or tensors.
 
-The step counts updates from 0. Two things are the original's on purpose: the ramp starts at 0, so that the first update
-changes nothing, and the cosine's phase counts from step 0, so that the rate drops a little where the ramp ends.
+The step counts updates from 0. Two things of the classifiers are the original's on purpose: the ramp starts at 0, so
+that the first update changes nothing, and the cosine's phase counts from step 0, so that the rate drops a little where
+the ramp ends. Those of detectors begin above 0, and their cosine counts from the end of the ramp.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ class Schedule:
     Attributes:
         kind: "cosine" or "step".
         peak: Rate at the end of the warm-up.
-        warmup_steps: Length U of the linear ramp; step t < U has rate peak * t / U.
-        decay_steps: Length of the cosine, after which the rate is 0.
+        start: Rate at step 0, where there is a warm-up.
+        warmup_steps: Length U of the linear ramp from ``start`` to ``peak``.
+        decay_from: Step at which the cosine begins; until there the rate is the peak.
+        decay_steps: Step at which the cosine ends, after which the rate is 0.
         boundaries: Last steps of the pieces of the step schedule; each next piece is a tenth.
     """
 
@@ -36,6 +39,8 @@ class Schedule:
     peak: float
     warmup_steps: int
     decay_steps: int
+    decay_from: int = 0
+    start: float = 0.0
     boundaries: tuple[int, ...] = ()
 
     def rate(self, step: Any, xp: ModuleType = np) -> Any:
@@ -48,12 +53,13 @@ class Schedule:
         decayed = self._cosine(step, xp) if self.kind == "cosine" else self._pieces(step, xp)
         if not self.warmup_steps:
             return decayed
-        ramp = self.peak * (step / self.warmup_steps)
+        ramp = self.start + (self.peak - self.start) * (step / self.warmup_steps)
         return xp.where(step < self.warmup_steps, ramp, decayed)
 
     def _cosine(self, step: Any, xp: ModuleType) -> Any:
         """Source: Loshchilov and Hutter, SGDR, arXiv:1608.03983, without restarts."""
-        phase = xp.minimum(step / self.decay_steps, 1.0)
+        since = xp.maximum(step - self.decay_from, 0.0 * step)
+        phase = xp.minimum(since / max(self.decay_steps - self.decay_from, 1), 1.0)
         return 0.5 * self.peak * (1.0 + xp.cos(math.pi * phase))
 
     def _pieces(self, step: Any, xp: ModuleType) -> Any:
@@ -64,14 +70,29 @@ class Schedule:
 
 
 def make_schedule(config: OptimizerConfig, *, global_batch: int, steps_per_epoch: int, total_steps: int) -> Schedule:
-    """Turns epochs into steps: the linear scaling of the rate and the run's own length as the length of the decay.
+    """Turns epochs into steps: the linear scaling of the rate, and the run's own length as that of the decay.
 
     Source: Goyal et al., Accurate, Large Minibatch SGD, arXiv:1706.02677, for linear scaling and warm-up.
     """
+    peak = config.learning_rate
+    if peak is None:
+        peak = config.learning_rate_per_256 * global_batch / IMAGES_PER_RATE
+    length = config.schedule_steps or total_steps
+    warmup_steps = _warmup_steps(config, steps_per_epoch, length)
     return Schedule(
         kind=config.schedule,
-        peak=config.learning_rate_per_256 * global_batch / IMAGES_PER_RATE,
-        warmup_steps=int(steps_per_epoch * config.warmup_epochs),
-        decay_steps=total_steps,
+        peak=peak,
+        start=peak * config.warmup_start,
+        warmup_steps=warmup_steps,
+        decay_from=warmup_steps + config.hold_steps if config.cosine_from_peak else 0,
+        decay_steps=length,
         boundaries=tuple(steps_per_epoch * epoch for epoch in BOUNDARY_EPOCHS),
     )
+
+
+def _warmup_steps(config: OptimizerConfig, steps_per_epoch: int, total_steps: int) -> int:
+    if config.warmup_steps is not None:
+        return config.warmup_steps
+    if config.warmup_epochs is not None:
+        return int(steps_per_epoch * config.warmup_epochs)
+    return int(total_steps * config.warmup_share)

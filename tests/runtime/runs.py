@@ -8,14 +8,14 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import tensorflow as tf
 
-from model.specs import RESNETS, ResNetSpec
+from model.specs import BACKBONES, RESNETS, SSDS, ResNetSpec
 from runtime.launch import launch
 from tests.utils.input_records import encode, noise, record
 from utils.cmdline_helper import parse
@@ -31,6 +31,9 @@ TINY = {
     "resnext101-32x4d": ResNetSpec(name="resnext101-32x4d", cardinality=2, **_SIZES),
     "se-resnext101-32x4d": ResNetSpec(name="se-resnext101-32x4d", cardinality=2, se_ratio=4, **_SIZES),
 }
+_TINY_PARTS = {"blocks": (1, 1, 1, 1), "widths": (4, 8, 8, 8), "stem_width": 4}
+TINY_BACKBONES = {name: replace(spec, **_TINY_PARTS) for name, spec in BACKBONES.items()}
+TINY_SSDS = {name: replace(spec, width=8, tower_layers=1) for name, spec in SSDS.items()}
 CLASSES = ("circle", "line", "square")
 
 
@@ -67,7 +70,11 @@ class Run:
 @contextlib.contextmanager
 def tiny_networks() -> Iterator[None]:
     """Gives the known architectures a handful of channels."""
-    with mock.patch.dict(RESNETS, TINY):
+    with (
+        mock.patch.dict(RESNETS, TINY),
+        mock.patch.dict(BACKBONES, TINY_BACKBONES),
+        mock.patch.dict(SSDS, TINY_SSDS),
+    ):
         yield
 
 

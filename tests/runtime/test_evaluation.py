@@ -102,20 +102,20 @@ class Counter(Hook):
 def test_a_split_is_begun_again_for_benchmarks(data, tmp_path):
     counter = Counter()
     with opened(data, tmp_path) as evaluation:
-        assert evaluation.run([counter], 12, repeat=True)["images"] == IMAGES * 2 + 10  # 5 + 5 + 2 batches
+        assert evaluation.run([counter], 12, repeat=True).result()["images"] == IMAGES * 2 + 10  # 5 + 5 + 2 batches
         assert counter.steps == [*range(1, 13)]
-        assert evaluation.run([], 2, repeat=True)["images"] == 10
-        assert evaluation.run([], 5, repeat=True)["images"] == IMAGES
-        assert evaluation.run([])["images"] == IMAGES
+        assert evaluation.run([], 2, repeat=True).result()["images"] == 10
+        assert evaluation.run([], 5, repeat=True).result()["images"] == IMAGES
+        assert evaluation.run([]).result()["images"] == IMAGES
 
 
 @pytest.mark.parametrize("stop_after", [0, 2])
 def test_an_evaluation_that_is_stopped_has_no_result(data, tmp_path, stop_after):
     counter = Counter(stop_after)
     with opened(data, tmp_path) as evaluation:
-        assert evaluation.run([counter]) == {}
+        assert evaluation.run([counter]) is None
         assert len(counter.steps) == stop_after
-        assert evaluation.run([counter], 12, repeat=True) == {}
+        assert evaluation.run([counter], 12, repeat=True) is None
 
 
 @pytest.mark.slow

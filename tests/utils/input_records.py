@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from utils.data_utils import InputOptions
+from utils.batching import InputOptions
 from utils.manifest import SplitFiles
 
 

@@ -21,6 +21,7 @@ from utils.batching import (
 )
 from utils.data_utils import eval_input, train_input
 from utils.errors import UsageError
+from utils.labelled_images import LABELLED_IMAGES
 
 GRAY = np.full([20, 20, 3], 100, np.uint8)
 
@@ -30,7 +31,7 @@ def uniform(value):
     return encode(np.full([20, 20, 3], value, np.uint8))
 
 
-@pytest.mark.parametrize("make", [eval_input, lambda files, given, shard: train_input(files, given, shard, Position())])
+@pytest.mark.parametrize("make", [eval_input, lambda *given: train_input(*given, Position())])
 def test_a_bad_record_keeps_its_place_and_shows_a_good_image(tmp_path, make):
     jpeg = encode(noise(0, 64, 64), "JPEG")
     records = [
@@ -41,7 +42,7 @@ def test_a_bad_record_keeps_its_place_and_shows_a_good_image(tmp_path, make):
         record(uniform(50), 5),
         record(uniform(60), 0),
     ]
-    batches = fetch(lambda: make(write_files(tmp_path, records), options(batch_size=6), Shard()), 1)
+    batches = fetch(lambda: make(write_files(tmp_path, records), LABELLED_IMAGES, options(batch_size=6), Shard()), 1)
     by_index = np.argsort(batches[0].index)
     images, labels, status, index = (part[by_index] for part in batches[0])
     np.testing.assert_array_equal(index, np.arange(6))
@@ -57,7 +58,7 @@ def test_a_bad_record_keeps_its_place_and_shows_a_good_image(tmp_path, make):
 
 def test_a_batch_without_one_good_record_is_black(tmp_path):
     records = [record(b"", 1), record(uniform(9), 11), record(uniform(8), -5)]
-    (batch,) = fetch(lambda: eval_input(write_files(tmp_path, records), options(), Shard()))
+    (batch,) = fetch(lambda: eval_input(write_files(tmp_path, records), LABELLED_IMAGES, options(), Shard()))
     np.testing.assert_array_equal(
         batch.status, [STATUS_UNDECODABLE, STATUS_BAD_LABEL, STATUS_BAD_LABEL, STATUS_PADDING]
     )
@@ -66,14 +67,14 @@ def test_a_batch_without_one_good_record_is_black(tmp_path):
 
 def test_padding_shows_a_good_image(tmp_path):
     records = [record(uniform(9), 1), record(b"", 1)]
-    (batch,) = fetch(lambda: eval_input(write_files(tmp_path, records), options(), Shard()))
+    (batch,) = fetch(lambda: eval_input(write_files(tmp_path, records), LABELLED_IMAGES, options(), Shard()))
     np.testing.assert_array_equal(batch.status, [STATUS_OK, STATUS_UNDECODABLE, STATUS_PADDING, STATUS_PADDING])
     assert (batch.images == 9).all()
 
 
 def test_bad_records_do_not_shift_the_rows_of_later_batches(tmp_path):
     records = [record(uniform(i) if i % 3 else b"", 1) for i in range(12)]
-    batches = fetch(lambda: eval_input(write_files(tmp_path, records), options(), Shard()))
+    batches = fetch(lambda: eval_input(write_files(tmp_path, records), LABELLED_IMAGES, options(), Shard()))
     values = np.concatenate([batch.images[:, 0, 0, 0] for batch in batches])
     status = np.concatenate([batch.status for batch in batches])
     rows = np.arange(12)
@@ -83,7 +84,9 @@ def test_bad_records_do_not_shift_the_rows_of_later_batches(tmp_path):
 
 def test_a_label_beyond_32_bits_is_out_of_range(tmp_path):
     records = [record(uniform(1), 2**32 + 1), record(uniform(2), 1)]
-    (batch,) = fetch(lambda: eval_input(write_files(tmp_path, records), options(batch_size=2), Shard()))
+    (batch,) = fetch(
+        lambda: eval_input(write_files(tmp_path, records), LABELLED_IMAGES, options(batch_size=2), Shard())
+    )
     np.testing.assert_array_equal(batch.status, [STATUS_BAD_LABEL, STATUS_OK])
 
 
@@ -99,7 +102,10 @@ def test_the_mask_is_one_for_real_examples_alone():
 def test_shapes_are_known_while_the_graph_is_built(tmp_path):
     files = write_files(tmp_path, [record(uniform(1))] * 4)
     with tf.Graph().as_default():
-        for stream in (train_input(files, options(), Shard(), Position()), eval_input(files, options(), Shard())):
+        for stream in (
+            train_input(files, LABELLED_IMAGES, options(), Shard(), Position()),
+            eval_input(files, LABELLED_IMAGES, options(), Shard()),
+        ):
             assert stream.batch.images.shape == [4, 8, 8, 3]
             assert stream.batch.images.dtype == tf.float32
             assert stream.batch.targets["labels"].shape == [4]
@@ -143,7 +149,7 @@ def test_wait_seconds_leaves_out_the_time_between_batches(tmp_path):
     files = write_files(tmp_path, [record(encode(GRAY))] * 4)
     waits = []
     with tf.Graph().as_default():
-        stream = train_input(files, options(), Shard(), Position())
+        stream = train_input(files, LABELLED_IMAGES, options(), Shard(), Position())
         with quick_session() as session:
             session.run(stream.initializer)
             for _ in range(4):
@@ -159,7 +165,9 @@ def resident_mb():
 def test_memory_stays_flat_over_200_epochs(tmp_path):
     files = write_files(tmp_path, [record(encode(noise(i))) for i in range(8)], files=2)
     with tf.Graph().as_default():
-        stream = train_input(files, options(image_size=32, batch_size=8), Shard(), Position())  # a batch is an epoch
+        stream = train_input(
+            files, LABELLED_IMAGES, options(image_size=32, batch_size=8), Shard(), Position()
+        )  # a batch is an epoch
         with quick_session() as session:
             session.run(stream.initializer)
             step = session.make_callable(stream.batch.index)
@@ -175,7 +183,7 @@ def test_a_single_inter_op_thread_is_enough(tmp_path):
     files = write_files(tmp_path, [record(encode(noise(i))) for i in range(8)])
     config = tf.compat.v1.ConfigProto(inter_op_parallelism_threads=1, intra_op_parallelism_threads=1)
     with tf.Graph().as_default():
-        stream = train_input(files, options(), Shard(), Position())
+        stream = train_input(files, LABELLED_IMAGES, options(), Shard(), Position())
         with tf.compat.v1.Session(config=config) as session:
             session.run(stream.initializer)
             for _ in range(8):

@@ -13,14 +13,8 @@ import tensorflow as tf
 
 from tests.utils import saving
 from utils import checkpoints
-from utils.checkpoints import (
-    CheckpointDir,
-    find_checkpoint,
-    match_variables,
-    read_metadata,
-    restore,
-    steps_in,
-)
+from utils.checkpoint_contents import match_variables, restore
+from utils.checkpoints import CheckpointDir, find_checkpoint, read_metadata, steps_in
 from utils.errors import RunError, UsageError
 
 tf1 = tf.compat.v1

@@ -30,7 +30,7 @@ def message_of(*arguments):
         ("--mode=predict", "--mode predict: needs --to_predict, an image, a folder or a glob"),
         ("--mode=predict --to_predict=", "--to_predict '': must be a path"),
         ("--mode=test", f"--mode test: must be one of {', '.join(MODES)}"),
-        ("--arch=resnet", "--arch resnet: must be one of resnet50, resnext101-32x4d, se-resnext101-32x4d"),
+        ("--arch=resnet", "--arch resnet: must be one of resnet50, resnext101-32x4d, se-resnext101-32x4d, ssd320"),
         ("--batch_size=0 --data_dir=D", "--batch_size 0: must be a positive integer"),
         ("--batch_size=-3 --data_dir=D", "--batch_size -3: must be a positive integer"),
         ("--batch_size=8.5", "--batch_size 8.5: must be an integer"),

@@ -40,7 +40,7 @@ def test_batches_are_steps_and_epochs_are_whole_numbers_of_them(value, steps_per
         (lambda: Duration(value=1, unit="step"), "--iter_unit step: must be epoch or batch"),
         (
             lambda: ModelConfig(architecture="vgg"),
-            "--arch vgg: must be one of resnet50, resnext101-32x4d, se-resnext101-32x4d",
+            "--arch vgg: must be one of resnet50, resnext101-32x4d, se-resnext101-32x4d, ssd320",
         ),
         (lambda: ModelConfig(num_classes=0), "--num_classes 0: must be 1 to 1000000"),
         (lambda: ModelConfig(image_size=-1), "--image_size -1: must be 1 to 16384 pixels"),

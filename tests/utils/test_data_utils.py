@@ -5,20 +5,18 @@ import pytest
 import tensorflow as tf
 
 from tests.utils.input_records import encode, fetch, noise, options, record, run_graph, write_files
-from utils.data_utils import (
+from utils.batching import (
     STATUS_BAD_LABEL,
     STATUS_OK,
     STATUS_PADDING,
     STATUS_UNDECODABLE,
     Position,
     Shard,
-    eval_input,
-    image_input,
-    synthetic_input,
-    train_input,
 )
+from utils.data_utils import eval_input, image_input, synthetic_input, train_input
 from utils.errors import UsageError
 from utils.image_processing import eval_preprocess
+from utils.labelled_images import LABELLED_IMAGES
 from utils.manifest import SplitFiles
 
 EXAMPLES = 23
@@ -33,7 +31,7 @@ def files(tmp_path_factory):
 
 def train(files, steps, shard=None, start=None, graph_seed=None, **changes):
     shard, start = shard or Shard(), start or Position()
-    return fetch(lambda: train_input(files, options(**changes), shard, start), steps, graph_seed)
+    return fetch(lambda: train_input(files, LABELLED_IMAGES, options(**changes), shard, start), steps, graph_seed)
 
 
 def assert_same(batches, others):
@@ -137,14 +135,14 @@ def test_a_batch_larger_than_the_data_set_is_refused(files):
         pytest.raises(UsageError, match=r"--batch_size 24: .* more than the 23 .* at most 23"),
         tf.Graph().as_default(),
     ):
-        train_input(files, options(batch_size=24), Shard(), Position())
+        train_input(files, LABELLED_IMAGES, options(batch_size=24), Shard(), Position())
     with pytest.raises(UsageError, match=r"--batch_size 6: a step takes 24 .* at most 5"), tf.Graph().as_default():
-        train_input(files, options(batch_size=6), Shard(count=4), Position())
+        train_input(files, LABELLED_IMAGES, options(batch_size=6), Shard(count=4), Position())
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
 def test_evaluation_sees_every_example_exactly_once_whatever_the_batch_size(files, batch_size):
-    batches = fetch(lambda: eval_input(files, options(batch_size=batch_size), Shard()))
+    batches = fetch(lambda: eval_input(files, LABELLED_IMAGES, options(batch_size=batch_size), Shard()))
     assert len(batches) == -(-EXAMPLES // batch_size)
     status, index = (np.concatenate(parts) for parts in list(zip(*batches, strict=True))[2:])
     assert len(status) == len(batches) * batch_size
@@ -157,7 +155,7 @@ def test_evaluation_sees_every_example_exactly_once_whatever_the_batch_size(file
 
 
 def test_evaluation_gives_the_pixels_of_the_evaluation_preprocessing(files):
-    batches = fetch(lambda: eval_input(files, options(), Shard()))
+    batches = fetch(lambda: eval_input(files, LABELLED_IMAGES, options(), Shard()))
     expected = run_graph(lambda: [eval_preprocess(tf.constant(encode(noise(i))), 8) for i in range(0, EXAMPLES, 5)])
     np.testing.assert_array_equal(np.concatenate([batch.images for batch in batches])[:EXAMPLES:5], expected)
 
@@ -165,7 +163,9 @@ def test_evaluation_gives_the_pixels_of_the_evaluation_preprocessing(files):
 @pytest.mark.parametrize(("count", "batch_size"), [(3, 5)])
 def test_the_shards_of_an_evaluation_see_every_example_once_in_equally_many_batches(files, count, batch_size):
     shards = [
-        fetch(lambda i=i: eval_input(files, options(batch_size=batch_size), Shard(index=i, count=count)))
+        fetch(
+            lambda i=i: eval_input(files, LABELLED_IMAGES, options(batch_size=batch_size), Shard(index=i, count=count))
+        )
         for i in range(count)
     ]
     assert {len(batches) for batches in shards} == {-(-EXAMPLES // (count * batch_size))}
@@ -184,12 +184,12 @@ def test_a_file_that_ends_early_or_has_a_flipped_bit_ends_the_input_with_data_lo
     path.write_bytes(data)
     split = SplitFiles((str(path),), files.counts[:1])
     with pytest.raises(tf.errors.DataLossError):
-        _ = train(split, 2) if training else fetch(lambda: eval_input(split, options(), Shard()))
+        _ = train(split, 2) if training else fetch(lambda: eval_input(split, LABELLED_IMAGES, options(), Shard()))
 
 
 def test_images_for_prediction_come_in_order_and_the_unreadable_ones_are_marked():
     encoded = [encode(noise(0)), b"", encode(noise(2), "JPEG"), b"no image", encode(noise(4))]
-    first, last = fetch(lambda: image_input(iter(encoded), options(batch_size=3)))
+    first, last = fetch(lambda: image_input(iter(encoded), eval_preprocess, options(batch_size=3)))
     bad, padding = STATUS_UNDECODABLE, STATUS_PADDING
     np.testing.assert_array_equal(first.status, [0, bad, 0])
     np.testing.assert_array_equal(last.status, [bad, 0, padding])
@@ -200,22 +200,25 @@ def test_images_for_prediction_come_in_order_and_the_unreadable_ones_are_marked(
 
 def test_images_for_prediction_have_no_labels():
     with tf.Graph().as_default():
-        assert image_input([encode(noise(0))], options()).batch.targets == {}
+        assert image_input([encode(noise(0))], eval_preprocess, options()).batch.targets == {}
 
 
 def test_synthetic_data_is_one_seeded_batch_for_ever():
     big = {"image_size": 64, "batch_size": 16}
-    first, second = fetch(lambda: synthetic_input(options(**big)), 2)
+
+    def labels():
+        return {"labels": tf.range(16)}
+
+    first, second = fetch(lambda: synthetic_input(options(**big), labels()), 2)
     assert_same([first], [second])
-    assert_same([first], fetch(lambda: synthetic_input(options(**big)), 1, graph_seed=3))
-    other = fetch(lambda: synthetic_input(options(**big, seed=6)), 1)[0]
+    assert_same([first], fetch(lambda: synthetic_input(options(**big), labels()), 1, graph_seed=3))
+    other = fetch(lambda: synthetic_input(options(**big, seed=6), labels()), 1)[0]
     assert (other.images != first.images).any()
-    assert (other.labels != first.labels).any()
     assert first.images.shape == (16, 64, 64, 3)
     # A normal distribution cut at two standard deviations keeps 0.88 of them: 0.88 * 60 = 52.8.
     assert first.images.mean() == pytest.approx(127, abs=1)
     assert first.images.std() == pytest.approx(52.8, abs=1)
-    assert set(first.labels) <= set(range(10))
+    assert first.labels.tolist() == list(range(16))
     assert (first.status == STATUS_OK).all()
 
 
@@ -226,6 +229,6 @@ def test_records_without_image_label_or_form_keep_their_places(tmp_path):
     del no_image.features.feature["image/encoded"]
     good = record(encode(noise(0)), 3)
     records = [good, no_label.SerializeToString(), no_image.SerializeToString(), b"\xff not a record"]
-    (batch,) = fetch(lambda: eval_input(write_files(tmp_path, records), options(), Shard()))
+    (batch,) = fetch(lambda: eval_input(write_files(tmp_path, records), LABELLED_IMAGES, options(), Shard()))
     np.testing.assert_array_equal(batch.status, [0, STATUS_BAD_LABEL, STATUS_UNDECODABLE, STATUS_UNDECODABLE])
     np.testing.assert_array_equal(batch.labels, [2, 0, 0, 0])

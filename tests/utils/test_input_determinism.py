@@ -10,7 +10,9 @@ import pytest
 import tensorflow as tf
 
 from tests.utils.input_records import encode, noise, options, quick_session, record, write_files
-from utils.data_utils import Position, Shard, train_input
+from utils.batching import Position, Shard
+from utils.data_utils import train_input
+from utils.labelled_images import LABELLED_IMAGES
 from utils.manifest import SplitFiles
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,7 +23,7 @@ def digest_and_shortest_wait(files):
     """A digest of the first five batches, and the shortest wait for one of them after a pause."""
     digest, waits = hashlib.sha256(), []
     with tf.Graph().as_default():
-        stream = train_input(files, options(batch_size=BATCH), Shard(), Position())
+        stream = train_input(files, LABELLED_IMAGES, options(batch_size=BATCH), Shard(), Position())
         with quick_session() as session:
             session.run(stream.initializer)
             for _ in range(5):

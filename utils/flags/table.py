@@ -12,7 +12,9 @@ from typing import Any
 
 from utils.config import (
     ARCHITECTURES,
+    CLASSIFIERS,
     DATA_FORMATS,
+    DETECTORS,
     ITER_UNITS,
     LOG_LEVELS,
     MODES,
@@ -20,15 +22,17 @@ from utils.config import (
     WEIGHT_INITS,
     ExperimentConfig,
 )
+from utils.detection_config import LARGEST_LOG, ColorSpec, DetectionConfig
 
 SWITCH, INTEGER, NUMBER, TEXT, PATH = "switch", "integer", "number", "text", "path"
 
 GENERAL = ""
 DATASET = "Dataset arguments"
 TRAINING = "Training arguments"
+DETECTION = "Detection arguments, for --arch ssd320"
 OPTIMIZATION = "Generic optimization arguments"
 MIXED_PRECISION = "Automatic Mixed Precision arguments"
-GROUPS = (GENERAL, DATASET, TRAINING, OPTIMIZATION, MIXED_PRECISION)
+GROUPS = (GENERAL, DATASET, TRAINING, DETECTION, OPTIMIZATION, MIXED_PRECISION)
 
 WITH_STEPS = tuple(mode for mode in MODES if mode != "predict")
 LONG_TRAINING = ("train", "train_and_evaluate")
@@ -40,6 +44,22 @@ WITH_CHECKPOINTS = tuple(mode for mode in MODES if mode != "training_benchmark")
 
 STATIC_LOSS_SCALE = 128.0
 """What ``--use_static_loss_scaling`` stands for."""
+
+DETECTOR_DEFAULTS: dict[str, Any] = {
+    "run.duration.value": 27,
+    "optimizer.learning_rate_per_256": 0.16,
+    "optimizer.warmup_epochs": None,
+    "optimizer.warmup_share": 0.08,
+    "optimizer.warmup_start": 0.43332,
+    "optimizer.schedule": "cosine",
+    "optimizer.cosine_from_peak": True,
+    "optimizer.momentum": 0.9,
+    "optimizer.weight_decay": 4e-4,
+}
+"""What fields are set to for detectors where no flag says otherwise: the recipe of the published accuracies."""
+
+NO_DETECTOR = ("mixup", "label_smoothing", "use_final_conv")
+"""Flags whose absence is part of what a detector is: they are refused, not left out."""
 
 NOT_YET = {
     "dali": "reading the data with DALI",
@@ -74,6 +94,8 @@ class Flag:
     ours: bool = False
     """Newer than the flags that users of this family of code know: a prefix that meant one of those still does."""
     hidden: bool = False
+    architectures: tuple[str, ...] = ARCHITECTURES
+    """The networks for which the flag has a meaning."""
     to_field: Callable[[Any], Any] = _same
     from_field: Callable[[Any], Any] = _same
 
@@ -91,6 +113,10 @@ class Flag:
         for name in self.field.split("."):
             value = None if value is None else getattr(value, name)
         return self.from_field(value)
+
+
+def _detector_flag(name: str, field: str, kind: Any, modes: tuple[str, ...] = MODES, **ways: Any) -> Flag:
+    return Flag(name, field, kind, DETECTION, modes, ours=True, architectures=DETECTORS, **ways)
 
 
 FLAGS = (
@@ -123,7 +149,7 @@ FLAGS = (
     Flag("quantize", "", SWITCH),
     Flag("use_qdq", "", SWITCH),
     Flag("symmetric", "", SWITCH),
-    Flag("top_k", "run.top_k", INTEGER, GENERAL, WITH_RESULTS, ours=True),
+    Flag("top_k", "run.top_k", INTEGER, GENERAL, WITH_RESULTS, ours=True, architectures=CLASSIFIERS),
     Flag("log_level", "run.log_level", LOG_LEVELS, ours=True),
     Flag("data_dir", "data.data_dir", PATH, DATASET, WITH_STEPS),
     Flag("data_idx_dir", "", PATH, DATASET),
@@ -131,16 +157,32 @@ FLAGS = (
     Flag("synthetic_data_size", "model.image_size", INTEGER, DATASET),
     Flag("image_size", "model.image_size", INTEGER, DATASET, ours=True),
     Flag("num_classes", "model.num_classes", INTEGER, DATASET, ours=True),
-    Flag("class_names", "data.class_names_file", PATH, DATASET, WITH_NAMES, ours=True),
-    Flag("min_crop_area", "data.min_crop_area", NUMBER, DATASET, TRAINING_MODES, ours=True),
+    Flag("class_names", "data.class_names_file", PATH, DATASET, WITH_NAMES, ours=True, architectures=CLASSIFIERS),
+    Flag("label_map", "data.label_map_file", PATH, DATASET, WITH_NAMES, ours=True, architectures=DETECTORS),
+    Flag(
+        "min_crop_area",
+        "data.min_crop_area",
+        NUMBER,
+        DATASET,
+        TRAINING_MODES,
+        ours=True,
+        architectures=CLASSIFIERS,
+    ),
     Flag("max_bad_records", "data.max_bad_records", INTEGER, DATASET, WITH_STEPS, ours=True),
     Flag("lr_init", "optimizer.learning_rate_per_256", NUMBER, TRAINING, TRAINING_MODES),
     Flag("lr_warmup_epochs", "optimizer.warmup_epochs", NUMBER, TRAINING, TRAINING_MODES),
     Flag("weight_decay", "optimizer.weight_decay", NUMBER, TRAINING, TRAINING_MODES),
-    Flag("weight_init", "model.weight_init", WEIGHT_INITS, TRAINING, TRAINING_MODES),
+    Flag("weight_init", "model.weight_init", WEIGHT_INITS, TRAINING, TRAINING_MODES, architectures=CLASSIFIERS),
     Flag("momentum", "optimizer.momentum", NUMBER, TRAINING, TRAINING_MODES),
-    Flag("label_smoothing", "optimizer.label_smoothing", NUMBER, TRAINING, TRAINING_MODES),
-    Flag("mixup", "optimizer.mixup_alpha", NUMBER, TRAINING, TRAINING_MODES),
+    Flag(
+        "label_smoothing",
+        "optimizer.label_smoothing",
+        NUMBER,
+        TRAINING,
+        TRAINING_MODES,
+        architectures=CLASSIFIERS,
+    ),
+    Flag("mixup", "optimizer.mixup_alpha", NUMBER, TRAINING, TRAINING_MODES, architectures=CLASSIFIERS),
     Flag(
         "cosine_lr",
         "optimizer.schedule",
@@ -155,7 +197,30 @@ FLAGS = (
     Flag("checkpoint_every", "run.checkpoint_every", INTEGER, TRAINING, LONG_TRAINING, ours=True),
     Flag("keep_checkpoints", "run.keep_checkpoints", INTEGER, TRAINING, LONG_TRAINING, ours=True),
     Flag("eval_every_epochs", "run.eval_every_epochs", INTEGER, TRAINING, TRAIN_AND_EVALUATE, ours=True),
+    Flag("eval_count", "run.eval_count", INTEGER, TRAINING, TRAIN_AND_EVALUATE, ours=True),
     Flag("early_stop_patience", "run.early_stop_patience", INTEGER, TRAINING, TRAIN_AND_EVALUATE, ours=True),
+    _detector_flag("exact_classes", "detection.exact_classes", SWITCH),
+    _detector_flag("freeze_batch_norm", "detection.freeze_batch_norm", SWITCH, TRAINING_MODES),
+    _detector_flag("centred_p7", "detection.anchors.centred", SWITCH),
+    _detector_flag(
+        "clamp_decode",
+        "detection.coder.largest_log",
+        SWITCH,
+        WITH_RESULTS,
+        to_field=lambda given: LARGEST_LOG if given else None,
+        from_field=lambda largest: largest is not None,
+    ),
+    _detector_flag("train_crowds", "detection.train_crowds", SWITCH, TRAINING_MODES),
+    _detector_flag(
+        "no_color_jitter",
+        "detection.augmentation",
+        SWITCH,
+        TRAINING_MODES,
+        to_field=lambda given: tuple(s for s in DetectionConfig().augmentation if not isinstance(s, ColorSpec)),
+        from_field=lambda steps: not any(isinstance(step, ColorSpec) for step in steps or ()),
+    ),
+    _detector_flag("reset_head", "run.reset_head", SWITCH, TRAINING_MODES),
+    _detector_flag("min_score", "run.min_score", NUMBER, ("predict",)),
     Flag("xla", "precision.xla", SWITCH, OPTIMIZATION, aliases=("use_xla",)),
     Flag("data_format", "model.data_format", DATA_FORMATS, OPTIMIZATION),
     Flag("amp", "precision.amp", SWITCH, OPTIMIZATION, aliases=("use_tf_amp",)),

@@ -8,8 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from utils.config import require
-from utils.errors import UsageError
+from utils.errors import UsageError, require
 from utils.flags import recipes
 from utils.flags.table import BY_NAME, FLAGS, INTEGER, NUMBER, PATH, Flag
 

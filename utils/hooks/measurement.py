@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from utils.hooks.hook import Hook, StepRecord
-
-PERCENTILES = (50, 90, 95, 99)
 
 
 class MeasurementHook(Hook):
     """Collects the times of all batches after a warm-up.
 
     Throughput is images divided by elapsed time, never a mean of rates; latencies are those of single batches.
+
+    Args:
+        batch_size: Images a batch.
+        warmup_batches: How many first batches do not count.
+        percentiles: Which of the latencies are told.
+        without_input: Leave out the time that is spent waiting for input, and all between two batches.
     """
 
-    def __init__(self, batch_size: int, warmup_batches: int) -> None:
+    def __init__(
+        self,
+        batch_size: int,
+        warmup_batches: int,
+        percentiles: Sequence[int] = (50, 90, 95, 99),
+        *,
+        without_input: bool = False,
+    ) -> None:
         self._batch_size = batch_size
         self._warmup = warmup_batches
+        self._percentiles = percentiles
+        self._without_input = without_input
         self._seen = 0
         self._elapsed: list[float] = []
         self._latencies: list[float] = []
@@ -25,20 +40,22 @@ class MeasurementHook(Hook):
 
     def after_step(self, record: StepRecord) -> None:
         self._seen += 1
-        if self._seen > self._warmup:
-            self._elapsed.append(record.seconds)
-            self._latencies.append(record.run_seconds)
-            self._waits.append(record.wait_seconds)
+        if self._seen <= self._warmup:
+            return
+        computing = record.run_seconds - record.wait_seconds
+        self._elapsed.append(computing if self._without_input else record.seconds)
+        self._latencies.append(computing if self._without_input else record.run_seconds)
+        self._waits.append(record.wait_seconds)
 
     def result(self, kind: str) -> dict[str, float]:
         """The figures under their log keys.
 
         Args:
-            kind: "train" or "eval", the first word of the keys.
+            kind: The first word of the keys, such as "train" or "eval".
 
         Returns:
-            ``<kind>_throughput`` in images/s, ``<kind>_latency_{avg,p50,p90,p95,p99}`` in ms, ``input_wait_share`` in
-            [0, 1]; empty where no batch came after the warm-up.
+            ``<kind>_throughput`` in images/s, ``<kind>_latency_{avg,p50,...}`` in ms and, with the input,
+            ``input_wait_share`` in [0, 1]; empty where no batch came after the warm-up.
         """
         if not self._elapsed:
             return {}
@@ -46,9 +63,10 @@ class MeasurementHook(Hook):
         latencies_ms = 1000.0 * np.asarray(self._latencies)
         figures = {f"{kind}_throughput": self._batch_size * len(self._elapsed) / elapsed}
         figures[f"{kind}_latency_avg"] = float(latencies_ms.mean())
-        for percentile in PERCENTILES:
+        for percentile in self._percentiles:
             figures[f"{kind}_latency_p{percentile}"] = float(np.percentile(latencies_ms, percentile))
-        figures["input_wait_share"] = sum(self._waits) / elapsed
+        if not self._without_input:
+            figures["input_wait_share"] = sum(self._waits) / elapsed
         return figures
 
 

@@ -1,0 +1,184 @@
+"""Records of images with objects, as detection reads them.
+
+Record keys are those of TensorFlow's detection records: ``image/encoded``, ``image/source_id``,
+``image/object/bbox/{ymin,xmin,ymax,xmax}``, ``image/object/class/{text,label}`` and
+``image/object/{is_crowd,area,weight}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from object_detection.class_table import ClassTable
+from object_detection.preprocessing import Objects, augment, to_square
+from utils.batching import Example, InputOptions, RecordDecoder
+from utils.detection_config import AugmentationStep
+from utils.image_processing import decode_full
+
+BOX_KEYS = tuple(f"image/object/bbox/{side}" for side in ("ymin", "xmin", "ymax", "xmax"))
+TEXT_KEY, LABEL_KEY = "image/object/class/text", "image/object/class/label"
+UNKNOWN = -1
+
+_TRAIN_TARGETS = {
+    "groundtruth_boxes": tf.TensorSpec([None, 4], tf.float32),
+    "groundtruth_slots": tf.TensorSpec([None], tf.int32),
+    "groundtruth_weights": tf.TensorSpec([None], tf.float32),
+    "groundtruth_ignored": tf.TensorSpec([None], tf.bool),
+}
+_EVAL_TARGETS = {
+    "groundtruth_boxes": tf.TensorSpec([None, 4], tf.float32),
+    "groundtruth_classes": tf.TensorSpec([None], tf.int32),
+    "groundtruth_area": tf.TensorSpec([None], tf.float32),
+    "groundtruth_is_crowd": tf.TensorSpec([None], tf.bool),
+    "num_groundtruth": tf.TensorSpec([], tf.int32),
+    "image_size": tf.TensorSpec([2], tf.int32),
+    "source_id": tf.TensorSpec([], tf.string),
+}
+
+
+class ParsedRecord(NamedTuple):
+    """One record, its objects in G rows; a list of a length other than G is as good as none.
+
+    Attributes:
+        encoded: Bytes of the image.
+        source_id: Bytes, the decimal id of the original image.
+        boxes: ``[G, 4]`` float32.
+        texts: ``[G]`` bytes, class names; empty where the record has none.
+        labels: ``[G]`` int64, category ids; 0 where the record has none.
+        crowds: ``[G]`` boolean.
+        areas: ``[G]`` float32, px² of the original image; -1 where the record has none.
+        weights: ``[G]`` float32; 1 where the record has none.
+    """
+
+    encoded: tf.Tensor
+    source_id: tf.Tensor
+    boxes: tf.Tensor
+    texts: tf.Tensor
+    labels: tf.Tensor
+    crowds: tf.Tensor
+    areas: tf.Tensor
+    weights: tf.Tensor
+
+
+def parse_record(serialized: tf.Tensor) -> ParsedRecord:
+    """Reads one serialized ``tf.train.Example``.
+
+    Raises:
+        tf.errors.InvalidArgumentError: at run time, when the four lists of box sides differ in length.
+    """
+
+    def many(kind: tf.DType) -> tf.io.FixedLenSequenceFeature:
+        return tf.io.FixedLenSequenceFeature([], kind, allow_missing=True)
+
+    parsed = tf.io.parse_single_example(
+        serialized,
+        {
+            "image/encoded": tf.io.FixedLenFeature([], tf.string, ""),
+            "image/source_id": tf.io.FixedLenFeature([], tf.string, ""),
+            **{key: many(tf.float32) for key in BOX_KEYS},
+            TEXT_KEY: many(tf.string),
+            LABEL_KEY: many(tf.int64),
+            "image/object/is_crowd": many(tf.int64),
+            "image/object/area": many(tf.float32),
+            "image/object/weight": many(tf.float32),
+        },
+    )
+    boxes = tf.stack([parsed[key] for key in BOX_KEYS], axis=1)
+    count = tf.shape(boxes)[0]
+
+    def or_default(key: str, default: object) -> tf.Tensor:
+        values = parsed[key]
+        return tf.cond(tf.equal(tf.size(values), count), lambda: values, lambda: tf.fill([count], default))
+
+    return ParsedRecord(
+        encoded=parsed["image/encoded"],
+        source_id=parsed["image/source_id"],
+        boxes=boxes,
+        texts=or_default(TEXT_KEY, ""),
+        labels=or_default(LABEL_KEY, tf.constant(0, tf.int64)),
+        crowds=tf.not_equal(or_default("image/object/is_crowd", tf.constant(0, tf.int64)), 0),
+        areas=or_default("image/object/area", -1.0),
+        weights=or_default("image/object/weight", 1.0),
+    )
+
+
+def category_ids(record: ParsedRecord, table: ClassTable) -> tf.Tensor:
+    """The category of each object, ``[G]`` int32; ``UNKNOWN`` where its name and label disagree or neither is known.
+
+    A label counts where there is one; a name, where there is one, must be that of the same category.
+    """
+    labels = tf.cast(tf.minimum(record.labels, tf.int32.max), tf.int32)
+    by_text = _look_up(record.texts, [*table.texts, ""], list(table.texts.values()))
+    named = tf.not_equal(record.texts, "")
+    ids = tf.where(labels > 0, labels, by_text)
+    agree = ~named | tf.equal(by_text, ids)
+    known = tf.reduce_any(tf.equal(ids[:, tf.newaxis], tf.constant(table.ids, tf.int32)), axis=1)
+    return tf.where(agree & known, ids, UNKNOWN)
+
+
+def is_sound(record: ParsedRecord, ids: tf.Tensor) -> tf.Tensor:
+    """Whether every object of a record has a known category and a box with an area inside the image."""
+    ymin, xmin, ymax, xmax = tf.unstack(tf.clip_by_value(record.boxes, 0.0, 1.0), axis=1)
+    placed = (ymax > ymin) & (xmax > xmin) & tf.reduce_all(tf.math.is_finite(record.boxes), axis=1)
+    return tf.reduce_all(placed & tf.not_equal(ids, UNKNOWN))
+
+
+def _look_up(keys: tf.Tensor, known: Sequence[object], values: Sequence[int]) -> tf.Tensor:
+    """The value of each key, ``[G]`` int32; ``UNKNOWN`` for the last of ``known`` and for what is not among them."""
+    equal = tf.equal(keys[:, tf.newaxis], tf.constant(known, keys.dtype)[tf.newaxis])
+    found = tf.argmax(tf.cast(equal, tf.int8), axis=1)
+    return tf.where(tf.reduce_any(equal, axis=1), tf.gather(tf.constant([*values, UNKNOWN], tf.int32), found), UNKNOWN)
+
+
+def detection_decoder(
+    table: ClassTable, augmentation: tuple[AugmentationStep, ...], *, train_crowds: bool
+) -> RecordDecoder:
+    """How records become examples of detection.
+
+    For training, targets are what ``target_assigner.Groundtruth`` holds, for evaluation what
+    ``coco_evaluation.CocoEvaluator`` takes. A record with an object of unknown category, or with a box that is not
+    finite or has no area inside the image, is not valid.
+    """
+
+    def for_training(serialized: tf.Tensor, seed: tf.Tensor, options: InputOptions) -> Example:
+        record = parse_record(serialized)
+        ids = category_ids(record, table)
+        sound = is_sound(record, ids)
+        ignored = tf.zeros_like(record.crowds) if train_crowds else record.crowds
+        slots = _look_up(ids, [*table.ids, UNKNOWN], table.slots)
+        objects = Objects(
+            boxes=tf.clip_by_value(record.boxes, 0.0, 1.0),
+            slots=slots,
+            weights=tf.where(ignored, 0.0, record.weights),
+            ignored=ignored,
+        )
+        objects = Objects(*(tf.boolean_mask(values, tf.fill(tf.shape(slots), sound)) for values in objects))
+        image, objects = augment(record.encoded, objects, seed, augmentation, options.image_size)
+        return Example(image, dict(zip(_TRAIN_TARGETS, objects, strict=True)), sound)
+
+    def for_evaluation(serialized: tf.Tensor, options: InputOptions) -> Example:
+        record = parse_record(serialized)
+        ids = category_ids(record, table)
+        image = decode_full(record.encoded)
+        size = tf.shape(image)[:2]
+        height, width = tf.unstack(tf.cast(size, tf.float32))
+        ymin, xmin, ymax, xmax = tf.unstack(record.boxes, axis=1)
+        box_areas = (ymax - ymin) * height * (xmax - xmin) * width
+        targets = (
+            record.boxes,
+            ids,
+            tf.where(record.areas < 0, box_areas, record.areas),
+            record.crowds,
+            tf.shape(ids)[0],
+            size,
+            record.source_id,
+        )
+        square = to_square(image, options.image_size)
+        return Example(square, dict(zip(_EVAL_TARGETS, targets, strict=True)), is_sound(record, ids))
+
+    return RecordDecoder(
+        train=for_training, evaluate=for_evaluation, train_targets=_TRAIN_TARGETS, eval_targets=_EVAL_TARGETS
+    )

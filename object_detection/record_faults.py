@@ -1,0 +1,53 @@
+"""What is wrong with a detection record, in words, for the message that names it."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from object_detection.class_table import ClassTable
+from object_detection.input_pipeline import BOX_KEYS, LABEL_KEY, TEXT_KEY
+
+
+def fault_in(serialized: bytes, table: ClassTable) -> str:
+    """The first object whose box or category makes the record unfit, and why.
+
+    The rules are those of ``input_pipeline.category_ids`` and ``input_pipeline.is_sound``.
+    """
+    features = tf.train.Example.FromString(serialized).features.feature
+    boxes = np.array([features[key].float_list.value for key in BOX_KEYS], np.float32).T
+    source = features["image/source_id"].bytes_list.value
+    image = f"image {source[0].decode(errors='replace')}, " if source and source[0] else ""
+    texts = [text.decode(errors="replace") for text in features[TEXT_KEY].bytes_list.value]
+    labels = list(features[LABEL_KEY].int64_list.value)
+    for number, box in enumerate(boxes):
+        text = texts[number] if len(texts) == len(boxes) else ""
+        label = labels[number] if len(labels) == len(boxes) else 0
+        fault = _fault_of_category(text, label, table) or _fault_of_box(box)
+        if fault:
+            return f"{image}object {number}: {fault}"
+    return f"{image}its objects do not fit the label map"
+
+
+def _fault_of_category(text: str, label: int, table: ClassTable) -> str:
+    by_text = table.texts.get(text)
+    known = f"the {len(table.ids)} known categories have ids {table.ids[0]} to {table.ids[-1]}"
+    if not text and label <= 0:
+        return f"has neither a class name ({TEXT_KEY}) nor a category id ({LABEL_KEY})"
+    if label > 0 and label not in table.ids:
+        return f"has the category id {label}, which the label map does not; {known}"
+    if text and by_text is None:
+        return f"is of the class {text!r}, which the label map does not have; {known}"
+    if text and label > 0 and by_text != label:
+        return f"is of the class {text!r} with the category id {label}; in the label map that name has {by_text}"
+    return ""
+
+
+def _fault_of_box(box: np.ndarray) -> str:
+    ymin, xmin, ymax, xmax = np.clip(box, 0.0, 1.0)
+    shown = "[" + ", ".join(f"{value:g}" for value in box) + "]"
+    if not np.isfinite(box).all():
+        return f"its box [ymin, xmin, ymax, xmax] {shown} is not finite"
+    if ymax <= ymin or xmax <= xmin:
+        return f"its box [ymin, xmin, ymax, xmax] {shown} has no area inside the image"
+    return ""

@@ -1,0 +1,60 @@
+"""Probabilities of classes as people read them: the best guesses with their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from utils.errors import RunError
+
+_COLUMNS = ("class", "name", "probability")
+
+
+class ClassPresenter:
+    """Lists the most probable classes of an image.
+
+    Args:
+        names: Names by class, or None.
+        top_k: How many.
+    """
+
+    draws = False
+
+    def __init__(self, names: Sequence[str] | None, top_k: int) -> None:
+        self._names = names
+        self._top_k = top_k
+        self.columns = tuple(f"{kind}_{rank}" for rank in range(1, top_k + 1) for kind in _COLUMNS)
+
+    def entries(self, arrays: Mapping[str, np.ndarray], size_px: tuple[int, int]) -> list[dict[str, Any]]:
+        """Class, name and probability, the most probable first.
+
+        Raises:
+            RunError: A probability is not finite.
+        """
+        del size_px
+        probabilities = arrays["probabilities"]
+        if not np.isfinite(probabilities).all():
+            raise RunError("the network's probabilities are not finite: the weights are damaged")
+        order = np.argsort(-probabilities, kind="stable")[: self._top_k]
+        return [
+            {"class": int(k), "name": self._name(int(k)), "probability": round(float(probabilities[k]), 6)}
+            for k in order
+        ]
+
+    def rows(self, entries: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+        """One row with all guesses."""
+        return [[entry[key] for entry in entries for key in _COLUMNS]]
+
+    def line(self, entries: Sequence[Mapping[str, Any]]) -> str:
+        return "  ".join(f"{entry['name']} {entry['probability']:.4f}" for entry in entries)
+
+    def picture(self, image: Any, entries: Sequence[Mapping[str, Any]]) -> Any:
+        raise NotImplementedError("classes are not drawn")
+
+    def _name(self, class_index: int) -> str:
+        """The class's name; logits beyond the classes, as in a head of 1001 for 1000, have their number."""
+        if self._names is None or class_index >= len(self._names):
+            return str(class_index)
+        return self._names[class_index]

@@ -1,0 +1,261 @@
+"""Object detection: the only place that knows network, boxes, data and loss of this task together."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from model.layers.options import LayerOptions
+from model.specs import BACKBONES, SSDS, SSDSpec
+from model.ssd import ssd
+from model.warm_start import CLASS_HEAD, OWN_CLASSIFIER, STEM_KERNEL, detector_sources, is_own_classifier
+from object_detection.anchors import pyramid_anchors
+from object_detection.box_coder import decode
+from object_detection.class_table import class_table
+from object_detection.coco_evaluation import CocoEvaluator
+from object_detection.input_pipeline import detection_decoder
+from object_detection.losses import focal_loss_of_slots, huber_loss
+from object_detection.postprocessing import Detections, postprocess
+from object_detection.preprocessing import preprocess_image
+from object_detection.presenter import BoxPresenter
+from object_detection.record_faults import fault_in
+from object_detection.target_assigner import Groundtruth, assign_targets
+from runtime.task import WarmStart
+from utils.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Position, Shard
+from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig
+from utils.data_utils import eval_input, synthetic_input, train_input
+from utils.image_processing import DETECTION_MEAN_RGB, MEAN_RGB, STD_RGB, subtract_mean
+from utils.manifest import SplitFiles
+from utils.optimizers import l2_loss
+from utils.tfrecord_file import read_record
+
+SYNTHETIC_OBJECTS = 7  # about as many as a COCO image has
+TensorMap = dict[str, Any]
+
+
+class Detection:
+    """The detection task of a resolved configuration.
+
+    Args:
+        config: Architecture, classes with their ids, backbone, image size and the detection part are set.
+        splits: Files by split; a split without any is synthetic.
+        seed: Seed of everything random.
+        layers: How the network's layers are built; ``training`` is set here.
+        replicas: Number of processes, which synthetic epochs scale with.
+    """
+
+    metric = "Precision/mAP"
+    heads = ("box_codes", "class_logits")
+
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        splits: Mapping[str, SplitFiles],
+        seed: int,
+        layers: LayerOptions,
+        replicas: int = 1,
+    ) -> None:
+        self._config = config
+        self._model = config.model
+        self._detection = _set(config.detection)
+        self._splits = splits
+        self._seed = seed
+        self._layers = dataclasses.replace(layers, freeze_batch_norm=self._detection.freeze_batch_norm)
+        self._replicas = replicas
+        self._table = class_table(
+            _set(self._model.category_ids),
+            _set(self._model.class_names),
+            self._model.data_class_names or (),
+            _set(self._model.num_classes),
+            exact=self._detection.exact_classes,
+        )
+        self.num_classes: int = self._table.slot_count
+        self._spec: SSDSpec = dataclasses.replace(
+            SSDS[_set(self._model.architecture)], backbone=BACKBONES[_set(self._model.backbone)]
+        )
+        size = _set(self._model.image_size)
+        self._anchors = pyramid_anchors(size, size, self._detection.anchors)
+        self._mean_rgb = MEAN_RGB if self._model.backbone == OWN_CLASSIFIER else DETECTION_MEAN_RGB
+
+    def num_examples(self, split: str) -> int:
+        if split in self._splits:
+            examples = self._splits[split].examples
+            return examples if split == "train" else -(-examples // self._config.data.eval_every)
+        return SYNTHETIC_EPOCH_BATCHES * self._config.data.batch_size_per_replica * self._replicas
+
+    def input_options(self) -> InputOptions:
+        """How the examples of this task are read."""
+        data = self._config.data
+        return InputOptions(
+            image_size=_set(self._model.image_size),
+            batch_size=data.batch_size_per_replica,
+            num_classes=self.num_classes,
+            label_offset=0,
+            seed=self._seed,
+            threads=data.threads,
+            shuffle_buffer=data.shuffle_buffer,
+            eval_every=data.eval_every,
+        )
+
+    def input(self, split: str, shard: Shard, start: Position) -> Input:
+        files, options = self._splits.get(split), self.input_options()
+        if files is None:
+            return synthetic_input(options, self._synthetic_targets(split))
+        decoder = detection_decoder(
+            self._table, self._detection.augmentation, train_crowds=self._detection.train_crowds
+        )
+        if split == "train":
+            return train_input(files, decoder, options, shard, start)
+        return eval_input(files, decoder, options, shard)
+
+    def _synthetic_targets(self, split: str) -> TensorMap:
+        count, seed = self._config.data.batch_size_per_replica, tf.constant([self._seed, 1], tf.int64)
+        corner = tf.random.stateless_uniform([count, SYNTHETIC_OBJECTS, 2], seed, 0.0, 0.6)
+        size = tf.random.stateless_uniform([count, SYNTHETIC_OBJECTS, 2], seed + 1, 0.1, 0.4)
+        chosen = tf.random.stateless_uniform([count, SYNTHETIC_OBJECTS], seed + 2, 0, len(self._table.ids), tf.int32)
+        boxes = tf.concat([corner, corner + size], axis=2)
+        if split == "train":
+            return {
+                "groundtruth_boxes": boxes,
+                "groundtruth_slots": tf.gather(tf.constant(self._table.slots), chosen),
+                "groundtruth_weights": tf.ones_like(chosen, tf.float32),
+                "groundtruth_ignored": tf.zeros_like(chosen, tf.bool),
+            }
+        side = _set(self._model.image_size)
+        return {
+            "groundtruth_boxes": boxes,
+            "groundtruth_classes": tf.gather(tf.constant(self._table.ids), chosen),
+            "groundtruth_area": tf.reduce_prod(size * side, axis=2),
+            "groundtruth_is_crowd": tf.zeros_like(chosen, tf.bool),
+            "num_groundtruth": tf.fill([count], SYNTHETIC_OBJECTS),
+            "image_size": tf.fill([count, 2], side),
+            "source_id": tf.strings.as_string(tf.range(1, count + 1)),
+        }
+
+    def describe_bad_example(self, split: str, index: int, status: int) -> str:
+        path, number = self._splits[split].locate(index)
+        where = f"{path}, record {number}"
+        if status != STATUS_BAD_LABEL:
+            return f"{where}: the image does not decode"
+        return f"{where}: {fault_in(read_record(path, number), self._table)}"
+
+    def preprocess(self, encoded: Any, size: int) -> Any:
+        return preprocess_image(encoded, size)
+
+    def normalize(self, images: Any) -> Any:
+        return subtract_mean(images, self._mean_rgb)
+
+    def prepare(self, batch: Batch, step: Any) -> tuple[Any, TensorMap]:
+        given = batch.targets
+        groundtruth = Groundtruth(
+            boxes=given["groundtruth_boxes"],
+            labels=given["groundtruth_slots"],
+            weights=given["groundtruth_weights"],
+            ignored=given["groundtruth_ignored"],
+        )
+        anchors = tf.constant(self._anchors)
+        targets = assign_targets(anchors, groundtruth, self._detection.matcher, self._detection.coder)
+        return self.normalize(batch.images), targets._asdict()
+
+    def forward(self, images: Any, *, training: bool) -> TensorMap:
+        layers = dataclasses.replace(self._layers, training=training)
+        used = None if training else self._table.slots  # what no category has is trained towards 0, and never detected
+        per_cell = self._detection.anchors.per_cell
+        return ssd(images, self._spec, per_cell, self.num_classes, layers, used_slots=used)
+
+    def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any) -> TensorMap:
+        """Sums over the anchors of all images, divided by the number of matched ones, as weighted.
+
+        Source: Lin et al., Focal Loss, section 4.1, arXiv:1708.02002.
+        """
+        spec = self._detection.losses
+        weights = targets["code_weights"] * mask[:, tf.newaxis]
+        matched = tf.maximum(tf.reduce_sum(weights), 1.0)
+        classification = focal_loss_of_slots(
+            endpoints["class_logits"],
+            targets["labels"],
+            targets["label_weights"] * mask[:, tf.newaxis],
+            alpha=spec.focal_alpha,
+            gamma=spec.focal_gamma,
+        )
+        localization = huber_loss(endpoints["box_codes"], targets["codes"], delta=spec.huber_delta)
+        code_size = targets["codes"].shape[2]
+        return {
+            "classification_loss": spec.classification_weight * classification / matched,
+            "localization_loss": spec.localization_weight
+            * tf.reduce_sum(localization * weights)
+            / (matched * code_size),
+        }
+
+    def weight_decay(self, variables: Sequence[Any]) -> Any:
+        """Of convolution kernels alone: biases and batch normalization do not decay."""
+        kernels = [v for v in variables if v.op.name.endswith("/weights")]
+        return l2_loss(kernels, self._config.optimizer.weight_decay)
+
+    def outputs(self, endpoints: TensorMap, targets: TensorMap) -> TensorMap:
+        found = self._detections(endpoints)
+        return {
+            "detection_boxes": found.boxes,
+            "detection_scores": found.scores,
+            "detection_classes": self._category_ids(found),
+            "num_detections": found.count,
+            **targets,
+        }
+
+    def predictions(self, endpoints: TensorMap) -> TensorMap:
+        """The names and types of TensorFlow's detection exports: classes and numbers are floats, classes from 1 on."""
+        found = self._detections(endpoints)
+        return {
+            "detection_boxes": found.boxes,
+            "detection_scores": found.scores,
+            "detection_classes": tf.cast(self._category_ids(found), tf.float32),
+            "num_detections": tf.cast(found.count, tf.float32),
+        }
+
+    def _detections(self, endpoints: TensorMap) -> Detections:
+        boxes = decode(endpoints["box_codes"], tf.constant(self._anchors), self._detection.coder)
+        return postprocess(boxes, endpoints["class_logits"], self._detection.post_processing)
+
+    def _category_ids(self, found: Detections) -> Any:
+        """The id of each detection's category; 0 in the rows after the last."""
+        ids = tf.gather(tf.constant(self._table.ids, tf.int32), found.classes)
+        there = tf.range(tf.shape(ids)[1]) < found.count[:, tf.newaxis]
+        return tf.where(there, ids, 0)
+
+    def evaluator(self) -> CocoEvaluator:
+        return CocoEvaluator(list(zip(self._table.ids, self._table.names, strict=True)))
+
+    def presenter(self) -> BoxPresenter:
+        return BoxPresenter(dict(zip(self._table.ids, self._table.names, strict=True)), self._config.run.min_score)
+
+    def warm_start_map(self, stored: Mapping[str, Sequence[int]]) -> WarmStart:
+        names = detector_sources(stored)
+        per_channel = 1.0 / np.asarray(STD_RGB, np.float32)[:, np.newaxis]
+        factors = {STEM_KERNEL: per_channel} if is_own_classifier(stored) else {}
+        return WarmStart(sources=names, factors=factors, replaceable=frozenset(CLASS_HEAD))
+
+    def metadata(self) -> dict[str, Any]:
+        return {
+            "task": "detection",
+            "architecture": self._model.architecture,
+            "num_classes": self._model.num_classes,
+            "class_names": list(self._table.names),
+            "data_class_names": list(self._table.aliases) or None,
+            "category_ids": list(self._table.ids),
+            "exact_classes": self._detection.exact_classes,
+            "centred_p7": self._detection.anchors.centred,
+            "backbone": self._model.backbone,
+            "image_size": self._model.image_size,
+            "preprocessing": {"mean_rgb": list(self._mean_rgb), "std_rgb": [1.0, 1.0, 1.0], "range": [0, 255]},
+        }
+
+
+def _set(value: Any) -> Any:
+    """A field that resolving has filled."""
+    if value is None:
+        raise ValueError("the configuration is not resolved")
+    return value

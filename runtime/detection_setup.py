@@ -1,0 +1,86 @@
+"""From what was asked of a detector to what will run: its categories, its backbone, and the task."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from model.warm_start import OWN_CLASSIFIER, is_own_classifier
+from object_detection.label_map import read_label_map
+from utils.checkpoints import find_checkpoint, read_metadata
+from utils.config import ExperimentConfig
+from utils.manifest import LABEL_MAP_NAME, SplitFiles
+from utils.resolve_detection import Categories, numbered_categories, resolve_detector, stored_categories
+
+COCO_LABEL_MAP = Path(__file__).resolve().parent.parent / "object_detection" / "data" / "mscoco_label_map.pbtxt"
+COCO_LARGEST_ID = 90
+
+
+def resolve_detection(
+    config: ExperimentConfig, splits: Mapping[str, SplitFiles], metadata: Mapping[str, Any]
+) -> tuple[ExperimentConfig, tuple[str, ...]]:
+    """The configuration with everything about categories, backbone and size known, and sentences for the log.
+
+    Raises:
+        UsageError: Flags, data and checkpoint contradict each other.
+        RunError: A label map or checkpoint cannot be read.
+    """
+    if config.detection is None:
+        raise ValueError("the configuration is not a detector's")
+    warm_start = config.run.finetune_checkpoint
+    backbone, origin = (None, None) if metadata or not warm_start else _backbone_of(Path(warm_start))
+    first = stored_categories(metadata) or (None if config.run.reset_head or origin is None else origin)
+    sources = [found for found in (first, *_known_categories(config, splits)) if found is not None]
+    model, detection, notes = resolve_detector(
+        config.model,
+        config.detection,
+        metadata,
+        sources or [_default_categories(config.model.num_classes)],
+        backbone,
+    )
+    return dataclasses.replace(config, model=model, detection=detection), notes
+
+
+def _known_categories(config: ExperimentConfig, splits: Mapping[str, SplitFiles]) -> list[Categories]:
+    """Those of the label map that was given, then those of the data."""
+    found = []
+    if config.data.label_map_file:
+        found.append(_read(Path(config.data.label_map_file)))
+    manifests = [files.manifest for files in splits.values() if files.manifest]
+    for manifest in manifests[:1]:
+        ids = manifest.category_ids or ()
+        found.append(Categories(ids, manifest.class_names, (), "the data's dataset.json"))
+    beside = Path(config.data.data_dir or ".") / LABEL_MAP_NAME
+    if not found and config.data.data_dir and beside.is_file():
+        found.append(_read(beside))
+    return found
+
+
+def _default_categories(num_classes: int | None) -> Categories:
+    return _read(COCO_LABEL_MAP) if num_classes in (None, COCO_LARGEST_ID) else numbered_categories(int(num_classes))
+
+
+def _read(path: Path) -> Categories:
+    items = [item for item in read_label_map(path) if item.id > 0]
+    return Categories(
+        tuple(item.id for item in items),
+        tuple(item.title for item in items),
+        tuple(item.name for item in items),
+        str(path),
+    )
+
+
+def _backbone_of(path: Path) -> tuple[str | None, Categories | None]:
+    """What the weights of a warm start were trained as, a row of ``BACKBONES``, and the categories of a detector."""
+    prefix = find_checkpoint(path)
+    if prefix is None:  # said where the weights are loaded
+        return None, None
+    metadata = read_metadata(prefix) or {}
+    if metadata.get("task") == "detection":
+        return metadata.get("backbone"), stored_categories(metadata)
+    names = tf.compat.v1.train.NewCheckpointReader(str(prefix)).get_variable_to_shape_map()
+    return (OWN_CLASSIFIER if is_own_classifier(names) else None), None

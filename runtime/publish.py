@@ -1,0 +1,26 @@
+"""What an evaluation leaves beside the log: lines on the console, and files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from runtime.task import Evaluator
+from utils.atomic_file import write_atomically
+from utils.errors import RunError
+
+
+def publish(evaluator: Evaluator, folder: Path) -> None:
+    """Prints the evaluator's report and writes its files to a folder.
+
+    Raises:
+        RunError: A file cannot be written.
+    """
+    report = evaluator.report()
+    if report:
+        print(report)
+    for name, content in evaluator.artefacts().items():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(folder / name, content)
+        except OSError as error:
+            raise RunError(f"--results_dir {folder}: {name} cannot be written: {error.strerror}") from error

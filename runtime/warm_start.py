@@ -1,0 +1,94 @@
+"""A new run that begins with weights of another: what is loaded, under which name, and what is not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from runtime.task import WarmStart
+from utils.checkpoint_contents import stored_shapes
+from utils.errors import RunError
+
+tf1 = tf.compat.v1
+
+LOADED, NEW, RESET, UNUSED = "loaded", "new, not in the checkpoint", "new, other classes", "not used"
+_TABLE_DEPTH = 2  # parts of a variable's name that a line of the table stands for
+
+
+def load_warm_start(
+    session: Any,
+    prefix: Path,
+    variables: Sequence[Any],
+    plan: Callable[[Mapping[str, Sequence[int]]], WarmStart],
+    *,
+    reset: bool,
+) -> str:
+    """Loads what a checkpoint has of a graph's weights.
+
+    Args:
+        session: Where the variables are initialized.
+        prefix: The checkpoint.
+        variables: The weights of the graph.
+        plan: Says which stored tensor each variable begins with.
+        reset: Leave replaceable variables as they are where the stored ones have another shape.
+
+    Returns:
+        A table for people: what was loaded, what begins anew, and what of the checkpoint was not used, and why.
+
+    Raises:
+        RunError: The checkpoint has none of the weights, or one of another shape, or is damaged.
+    """
+    stored = stored_shapes(prefix)
+    warm_start = plan(stored)
+    by_name = {v.op.name: v for v in variables}
+    sources = {name: source for name, source in warm_start.sources.items() if name in by_name and source in stored}
+    if not sources:
+        roots = sorted({name.split("/")[0] for name in stored})
+        raise RunError(
+            f"{prefix}: has none of the network's variables; it holds variables of {', '.join(roots[:3])} "
+            "(--finetune_checkpoint, --arch)"
+        )
+    fates = {name: LOADED if name in sources else NEW for name in by_name}
+    for name, source in sources.items():
+        wanted, there = tuple(by_name[name].shape.as_list()), tuple(stored[source])
+        if wanted != there:
+            what = f"{prefix}: {source} has shape {list(there)}, the network's {list(wanted)}"
+            _require_reset(what, reset=reset, replaceable=name in warm_start.replaceable)
+            fates[name] = RESET
+    reader = tf1.train.NewCheckpointReader(str(prefix))
+    values = {
+        by_name[name].initializer: _value(reader, prefix, sources[name], warm_start.factors.get(name))
+        for name, fate in fates.items()
+        if fate == LOADED
+    }
+    # All in one run: in a large graph each run of its own takes 50 ms.
+    session.run(list(values), {initializer.inputs[1]: value for initializer, value in values.items()})
+    used = {sources[name] for name, fate in fates.items() if fate == LOADED}
+    return _table([*fates.items(), *((name, UNUSED) for name in stored if name not in used)])
+
+
+def _require_reset(what: str, *, reset: bool, replaceable: bool) -> None:
+    if not replaceable:
+        raise RunError(f"{what} (--finetune_checkpoint, --arch, --num_classes)")
+    if not reset:
+        raise RunError(f"{what}: it was trained on other classes; --reset_head begins with new weights for these alone")
+
+
+def _value(reader: Any, prefix: Path, source: str, factor: np.ndarray | None) -> np.ndarray:
+    try:
+        value: np.ndarray = reader.get_tensor(source)
+    except (tf.errors.OpError, ValueError) as error:
+        raise RunError(f"{prefix}: {source} cannot be read: {error}; the checkpoint is damaged") from error
+    return value if factor is None else value * factor
+
+
+def _table(fates: Sequence[tuple[str, str]]) -> str:
+    """One line for each kind of fate and part of the network."""
+    parts = Counter(("/".join(name.split("/")[:_TABLE_DEPTH]), fate) for name, fate in fates)
+    width = max(len(part) for part, _ in parts)
+    return "\n".join(f"  {part:<{width}}  {count:>4}  {fate}" for (part, fate), count in sorted(parts.items()))

@@ -1,0 +1,59 @@
+"""What is wrong with a record is said in words, and is what the input goes by."""
+
+import itertools
+
+import pytest
+import tensorflow as tf
+
+from object_detection.input_pipeline import category_ids, is_sound, parse_record
+from object_detection.record_faults import fault_in
+from tests.object_detection.detection_records import FAULTS, GOOD, NAN, SOUND, TABLE, detection_record
+from tests.utils.input_records import quick_session
+
+NOTHING_FOUND = "its objects do not fit the label map"
+
+
+@pytest.fixture(scope="module")
+def sound():
+    """Whether the input takes a record."""
+    with tf.Graph().as_default(), quick_session() as session:
+        serialized = tf.compat.v1.placeholder(tf.string, [])
+        record = parse_record(serialized)
+        yield session.make_callable(is_sound(record, category_ids(record, TABLE)), [serialized])
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_fault_is_named_and_the_record_is_not_trained(name, sound):
+    record, expected = FAULTS[name]
+    fault = fault_in(record, TABLE)
+    assert fault.startswith("image 42, object ")
+    assert expected in fault
+    assert not sound(record)
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_a_sound_record_is_trained(name, sound):
+    assert sound(SOUND[name])
+    assert fault_in(SOUND[name], TABLE).endswith(NOTHING_FOUND)
+
+
+def test_words_and_input_agree_on_every_combination(sound):
+    texts, labels = ("", "cat", "/m/dog", "lion"), (-1, 0, 1, 2, 3, 2**32 + 3)
+    boxes = (GOOD, (-0.5, 0.0, 0.25, 2.0), (0.5, 0.5, 0.5, 1.0), (0.9, 1.0, 1.0, 1.5), (NAN, 0.0, 1.0, 1.0))
+    verdicts = set()
+    for text, label, box in itertools.product(texts, labels, boxes):
+        record = detection_record([GOOD, box], text=["dog", text], label=[3, label], encoded=b"")
+        fault = fault_in(record, TABLE)
+        assert sound(record) == fault.endswith(NOTHING_FOUND), (text, label, box, fault)
+        verdicts.add(fault.endswith(NOTHING_FOUND))
+        assert fault.endswith(NOTHING_FOUND) or "object 1: " in fault
+    assert verdicts == {True, False}
+
+
+def test_the_message_says_what_is_allowed():
+    assert "the 3 known categories have ids 1 to 7" in fault_in(FAULTS["an unknown label"][0], TABLE)
+    assert "the 3 known categories have ids 1 to 7" in fault_in(FAULTS["an unknown name"][0], TABLE)
+
+
+def test_an_image_without_an_id_is_not_named():
+    assert fault_in(detection_record([GOOD], source_id=""), TABLE).startswith("object 0: has neither")

@@ -1,0 +1,226 @@
+"""A detector that begins with weights of another network: what is loaded, what is new, what is refused."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from model.layers.options import LayerOptions
+from model.resnet import resnet, resnet_features
+from model.specs import BACKBONES, RESNETS
+from runtime.warm_start import load_warm_start
+from tests.model.tiny_ssd import BACKBONE, PREDICTOR, load_by_name, variables_of_ssd320, weights_by_name
+from tests.runtime.tiny_detector import SIZE, task, tiny_detectors
+from utils.errors import RunError
+from utils.image_processing import normalize
+
+tf1 = tf.compat.v1
+
+
+def save(path, variables, version=None):
+    """A checkpoint of arrays by name."""
+    with tf.Graph().as_default(), tf1.Session() as session:
+        made = {name: tf1.get_variable(name, initializer=value, use_resource=True) for name, value in variables.items()}
+        session.run(tf1.global_variables_initializer())
+        kinds = {} if version is None else {"write_version": version}
+        return tf1.train.Saver(made, **kinds).save(session, str(path), write_meta_graph=False, write_state=False)
+
+
+def lines(table):
+    """The table: for each part of the network and fate, how many."""
+    found = {}
+    for line in table.splitlines():
+        part, count, fate = line.split(maxsplit=2)
+        found[part, fate] = int(count)
+    return found
+
+
+# Slim's network, by the names of the whole detector, all variables being small
+
+
+@pytest.mark.filterwarnings("ignore:.*V1.*")
+def test_slims_network_gives_the_265_variables_of_the_backbone(tmp_path):
+    backbone = [name for name in variables_of_ssd320() if name.startswith(BACKBONE) and "/fpn/" not in name]
+    stored = {name.removeprefix("FeatureExtractor/"): weights_by_name(name, [2]) for name in backbone}
+    others = {
+        f"resnet_v1_50/{name}": np.ones(2, np.float32) for name in ("logits/weights", "logits/biases", "mean_rgb")
+    }
+    others["global_step"] = np.int64(7)
+    path = save(tmp_path / "resnet_v1_50.ckpt", stored | others, tf1.train.SaverDef.V1)
+    assert (tmp_path / "resnet_v1_50.ckpt").is_file()  # one file, as the old format has it
+    with tf.Graph().as_default(), tf1.Session() as session:
+        variables = [tf1.get_variable(n, [2], use_resource=True) for n in variables_of_ssd320()]
+        session.run(tf1.global_variables_initializer())
+        before = session.run({v.op.name: v for v in variables})
+        table = load_warm_start(session, path, variables, task().warm_start_map, reset=False)
+        after = session.run({v.op.name: v for v in variables})
+    changed = [name for name in before if (before[name] != after[name]).any()]
+    assert changed == backbone
+    assert len(changed) == 265
+    for name in backbone:
+        np.testing.assert_array_equal(after[name], stored[name.removeprefix("FeatureExtractor/")])
+    assert lines(table) == {
+        ("FeatureExtractor/resnet_v1_50", "loaded"): 265,
+        ("FeatureExtractor/resnet_v1_50", "new, not in the checkpoint"): 26,
+        (f"{PREDICTOR}/BoxPredictionTower", "new, not in the checkpoint"): 84,
+        (f"{PREDICTOR}/BoxPredictor", "new, not in the checkpoint"): 2,
+        (f"{PREDICTOR}/ClassPredictionTower", "new, not in the checkpoint"): 84,
+        (f"{PREDICTOR}/ClassPredictor", "new, not in the checkpoint"): 2,
+        ("resnet_v1_50/logits", "not used"): 2,
+        ("resnet_v1_50/mean_rgb", "not used"): 1,
+        ("global_step", "not used"): 1,
+    }
+
+
+# This project's classifier
+
+IMAGES = np.random.default_rng(0).uniform(0, 255, (1, SIZE, SIZE, 3)).astype(np.float32)
+
+
+def classifier(folder, images):
+    """The last map of a trained classifier, and its checkpoint."""
+    with tf.Graph().as_default(), tf1.Session() as session:
+        endpoints = resnet(normalize(tf.constant(images)), RESNETS["resnet50"], 5, LayerOptions())
+        load_by_name(tf1.global_variables(), session)
+        path = tf1.train.Saver().save(session, str(folder / "model.ckpt-1"), write_meta_graph=False)
+        return session.run(endpoints["stage_3"]), path
+
+
+def backbone_of(path, images, name="resnet50"):
+    """The last map of a detector's backbone that began with a checkpoint."""
+    with tf.Graph().as_default(), tf1.Session() as session:
+        detector = task(backbone=name)
+        with tf1.variable_scope("FeatureExtractor"), tf1.variable_scope("resnet_v1_50"):
+            endpoints = resnet_features(detector.normalize(tf.constant(images)), BACKBONES[name], LayerOptions())
+        session.run(tf1.global_variables_initializer())
+        table = load_warm_start(session, path, tf1.global_variables(), detector.warm_start_map, reset=False)
+        return session.run(endpoints["stage_3"]), lines(table)
+
+
+def compare(folder):
+    features, path = classifier(folder, IMAGES)
+    found, table = backbone_of(path, IMAGES)
+    assert features.max() > 0.1
+    np.testing.assert_allclose(found, features, atol=1e-4 * features.max())
+    assert not [fate for _, fate in table if fate.startswith("new")]
+    assert table["resnet50/output", "not used"] == 2
+    return path, features, table
+
+
+def test_a_classifier_of_this_project_becomes_a_backbone_that_computes_the_same(tmp_path):
+    with tiny_detectors():
+        path, features, _ = compare(tmp_path)
+        # Slim's variant of the same network would not do: its strides and activations differ.
+        other, _ = backbone_of(path, IMAGES, "resnet_v1_50")
+        assert np.abs(other - features).max() > 0.01 * features.max()
+
+
+@pytest.mark.slow
+def test_the_whole_classifier_becomes_the_whole_backbone(tmp_path):
+    *_, table = compare(tmp_path)
+    assert table["FeatureExtractor/resnet_v1_50", "loaded"] == 265
+
+
+# Another detector
+
+
+@pytest.fixture
+def detector(tmp_path):
+    """A checkpoint of a detector with slots up to 7, and a function that starts another from it."""
+
+    def network(**changes):
+        made = task(**changes)
+        with tiny_detectors():
+            made.forward(tf.zeros([1, SIZE, SIZE, 3]), training=True)
+        return made
+
+    with tf.Graph().as_default(), tf1.Session() as session:
+        network()
+        load_by_name(tf1.global_variables(), session)
+        path = tf1.train.Saver().save(session, str(tmp_path / "model.ckpt-9"), write_meta_graph=False)
+
+    def start(reset, **changes):
+        with tf.Graph().as_default(), tf1.Session() as session:
+            made = network(**changes)
+            variables = tf1.global_variables()
+            session.run(tf1.global_variables_initializer())
+            before = session.run({v.op.name: v for v in variables})
+            table = load_warm_start(session, path, variables, made.warm_start_map, reset=reset)
+            after = session.run({v.op.name: v for v in variables})
+        loaded = {name for name, value in after.items() if (value == weights_by_name(name, value.shape)).all()}
+        return lines(table), loaded, {name for name in after if (before[name] == after[name]).all()}, set(after)
+
+    return start
+
+
+HEAD = {f"{PREDICTOR}/ClassPredictor/weights", f"{PREDICTOR}/ClassPredictor/biases"}
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_detector_of_the_same_classes_gives_all_its_variables(detector, reset):
+    table, loaded, kept, names = detector(reset)
+    assert loaded == names
+    assert not kept
+    assert {fate for _, fate in table} == {"loaded"}
+
+
+def test_other_classes_are_refused_with_a_sentence(detector):
+    with pytest.raises(RunError) as error:
+        detector(False, num_classes=9)
+    assert "ClassPredictor/" in str(error.value)
+    assert "it was trained on other classes; --reset_head begins with new weights for these alone" in str(error.value)
+
+
+def test_where_that_is_asked_for_other_classes_begin_anew_and_they_alone(detector):
+    table, loaded, kept, names = detector(True, num_classes=9)
+    assert kept == HEAD
+    assert loaded == names - HEAD
+    assert table[f"{PREDICTOR}/ClassPredictor", "new, other classes"] == 2
+    assert table[f"{PREDICTOR}/ClassPredictor", "not used"] == 2
+    assert table[f"{PREDICTOR}/BoxPredictor", "loaded"] == 2
+
+
+def start_with(path, variables, reset=False):
+    with tf.Graph().as_default(), tf1.Session() as session:
+        made = [tf1.get_variable(name, shape, use_resource=True) for name, shape in variables.items()]
+        session.run(tf1.global_variables_initializer())
+        return load_warm_start(session, path, made, task().warm_start_map, reset=reset)
+
+
+CONV1 = f"{BACKBONE}/conv1/weights"
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_another_shape_of_anything_else_is_refused_whatever_is_asked_for(tmp_path, reset):
+    path = save(tmp_path / "other", {"resnet_v1_50/conv1/weights": np.zeros((7, 7, 3, 32), np.float32)})
+    message = r"conv1/weights has shape \[7, 7, 3, 32\], the network's \[7, 7, 3, 64\] \(--finetune_checkpoint"
+    with pytest.raises(RunError, match=message):
+        start_with(path, {CONV1: [7, 7, 3, 64]}, reset)
+
+
+def test_a_checkpoint_with_nothing_in_common_is_refused(tmp_path):
+    stored = {f"{root}/weights": np.zeros(2, np.float32) for root in ("vgg_16", "alexnet", "squeezenet", "xception")}
+    path = save(tmp_path / "other", stored)
+    message = "has none of the network's variables; it holds variables of alexnet, squeezenet, vgg_16 "
+    with pytest.raises(RunError, match=message):
+        start_with(path, {CONV1: [2]})
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path):
+    path = save(tmp_path / "other", {"resnet_v1_50/conv1/weights": np.ones(4096, np.float32)})
+    data = next(tmp_path.glob("other.data*"))
+    data.write_bytes(data.read_bytes()[:-4000])
+    with pytest.raises(RunError, match=r"resnet_v1_50/conv1/weights cannot be read: .*; the checkpoint is damaged"):
+        start_with(path, {CONV1: [4096]})
+    next(tmp_path.glob("other.index")).write_bytes(b"no index")
+    with pytest.raises(RunError, match="cannot be read as a checkpoint"):
+        start_with(path, {CONV1: [4096]})
+
+
+def test_a_stem_in_other_units_is_divided_by_each_channels_deviation(tmp_path):
+    kernel = np.ones((7, 7, 3, 2), np.float32)
+    path = save(tmp_path / "own", {"resnet50/conv2d/conv2d/kernel": kernel})
+    with tf.Graph().as_default(), tf1.Session() as session:
+        variable = tf1.get_variable(CONV1, [7, 7, 3, 2], use_resource=True)
+        load_warm_start(session, path, [variable], task().warm_start_map, reset=False)
+        found = session.run(variable)
+    np.testing.assert_allclose(found[3, 3], [[1 / 58.395] * 2, [1 / 57.12] * 2, [1 / 57.385] * 2], rtol=1e-6)

@@ -1,0 +1,53 @@
+"""The detection task on a network of a handful of channels, shared by the tests of the runtime."""
+
+import contextlib
+from dataclasses import replace
+from unittest import mock
+
+from model.layers.options import LayerOptions
+from model.specs import BACKBONES, RESNETS, SSDS
+from runtime.detection import Detection
+from tests.model.tiny_ssd import SMALL, TINY_SSD
+from utils.config import DataConfig, ExperimentConfig, ModelConfig, OptimizerConfig, RunConfig
+from utils.detection_config import DetectionConfig
+
+IDS, NAMES = (1, 3, 7), ("cat", "dog", "bird")
+SIZE = 64
+ANCHORS = 6 * (8 * 8 + 4 * 4 + 2 * 2 + 1 + 1)
+
+
+@contextlib.contextmanager
+def tiny_detectors():
+    """Gives the detector, its backbones and the classifier whose weights fit one of them a handful of channels."""
+    backbones = {name: replace(spec, **SMALL) for name, spec in BACKBONES.items()}
+    with (
+        mock.patch.dict(SSDS, {"ssd320": TINY_SSD}),
+        mock.patch.dict(BACKBONES, backbones),
+        mock.patch.dict(RESNETS, {"resnet50": replace(RESNETS["resnet50"], **SMALL)}),
+    ):
+        yield
+
+
+def config(*, data=None, detection=None, run=None, weight_decay=4e-4, **model):
+    """A resolved configuration: three categories whose ids have gaps, at 64 pixels."""
+    given = {
+        "architecture": "ssd320",
+        "num_classes": 7,
+        "image_size": SIZE,
+        "label_offset": 0,
+        "category_ids": IDS,
+        "class_names": NAMES,
+        "backbone": "resnet_v1_50",
+    }
+    return ExperimentConfig(
+        model=ModelConfig(**given | model),
+        data=DataConfig(**{"batch_size_per_replica": 2} | (data or {})),
+        optimizer=OptimizerConfig(weight_decay=weight_decay),
+        run=RunConfig(**{"mode": "train"} | (run or {})),
+        detection=detection or DetectionConfig(),
+    )
+
+
+def task(splits=None, *, seed=5, replicas=1, layers=None, **changes):
+    with tiny_detectors():
+        return Detection(config(**changes), splits or {}, seed, layers or LayerOptions(), replicas)

@@ -1,0 +1,139 @@
+"""What was not given of a detector: from the checkpoint, the label map, the data or the defaults (no TF)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from utils.config import ModelConfig
+from utils.detection_config import DetectionConfig
+from utils.errors import UsageError
+
+DEFAULT_IMAGE_SIZE = 320
+DEFAULT_BACKBONE = "resnet_v1_50"
+SIZE_MULTIPLE, SMALLEST_SIZE = 32, 64
+
+
+class Categories(NamedTuple):
+    """Categories in the order of their ids, and where they were read, in words for messages.
+
+    Attributes:
+        ids: Category ids, ascending.
+        names: What people call each.
+        aliases: What records may call each instead; empty where there is nothing else.
+        origin: Where they come from.
+    """
+
+    ids: tuple[int, ...]
+    names: tuple[str, ...]
+    aliases: tuple[str, ...]
+    origin: str
+
+
+def stored_categories(metadata: Mapping[str, Any]) -> Categories | None:
+    """The categories of a checkpoint, by the JSON beside it."""
+    if "category_ids" not in metadata:
+        return None
+    names = tuple(metadata["class_names"])
+    aliases = tuple(metadata.get("data_class_names") or ())
+    return Categories(tuple(metadata["category_ids"]), names, aliases, "the checkpoint")
+
+
+def numbered_categories(count: int) -> Categories:
+    """Categories of which only the largest id is known."""
+    ids = tuple(range(1, count + 1))
+    return Categories(ids, tuple(str(number) for number in ids), (), f"--num_classes {count}")
+
+
+def resolve_detector(
+    model: ModelConfig,
+    detection: DetectionConfig,
+    metadata: Mapping[str, Any],
+    sources: Sequence[Categories],
+    backbone: str | None,
+) -> tuple[ModelConfig, DetectionConfig, tuple[str, ...]]:
+    """Fills what is None, and takes from the checkpoint what its weights were trained with.
+
+    Args:
+        model: What was given.
+        detection: What was given.
+        metadata: What is stored beside the checkpoint that the run begins with; empty without one.
+        sources: Categories from all that know some, the most important first; at least one.
+        backbone: The backbone that the weights of a warm start need, or None.
+
+    Returns:
+        Both complete, and sentences for the log.
+
+    Raises:
+        UsageError: Flags, data and checkpoint contradict each other.
+    """
+    categories = sources[0]
+    for other in sources[1:]:
+        _check_agreement(categories, other)
+    stored = metadata.get("image_size")
+    image_size = model.image_size or stored or DEFAULT_IMAGE_SIZE
+    notes = []
+    if stored and stored != image_size:
+        notes.append(f"--image_size {image_size} is used; the checkpoint was trained at {stored}")
+    if image_size % SIZE_MULTIPLE or image_size < SMALLEST_SIZE:
+        raise UsageError(
+            f"--image_size {image_size}: must be a multiple of {SIZE_MULTIPLE} and at least {SMALLEST_SIZE} for a "
+            "detector, so that each level of its pyramid is half of the one below"
+        )
+    resolved = replace(
+        model,
+        num_classes=_num_classes(model.num_classes, metadata.get("num_classes"), categories),
+        image_size=image_size,
+        label_offset=0,
+        category_ids=categories.ids,
+        class_names=categories.names,
+        data_class_names=categories.aliases or None,
+        backbone=metadata.get("backbone") or backbone or DEFAULT_BACKBONE,
+    )
+    return resolved, _resolve_options(detection, metadata), tuple(notes)
+
+
+def _check_agreement(categories: Categories, other: Categories) -> None:
+    """Data may lack categories; what it has must be known under the same name."""
+    names = dict(zip(categories.ids, categories.names, strict=True))
+    aliases = dict(zip(categories.ids, categories.aliases, strict=False))
+    for category, name in zip(other.ids, other.names, strict=True):
+        if category not in names:
+            raise UsageError(
+                f"{other.origin}: has category {category}, {name!r}; {categories.origin} has no such category "
+                f"({len(names)} from {categories.ids[0]} to {categories.ids[-1]}; --label_map, --model_dir)"
+            )
+        if name not in (names[category], aliases.get(category)):
+            raise UsageError(
+                f"{other.origin}: category {category} is {name!r}; in {categories.origin} it is "
+                f"{names[category]!r}, so the same id would mean another class (--label_map, --model_dir)"
+            )
+
+
+def _num_classes(given: int | None, stored: int | None, categories: Categories) -> int:
+    largest = categories.ids[-1]
+    if given is not None and stored is not None and given != stored:
+        raise UsageError(
+            f"--num_classes {given}: the checkpoint has {stored}; leave --num_classes out or name another --model_dir"
+        )
+    count = given or stored or largest
+    if count < largest:
+        raise UsageError(
+            f"--num_classes {count}: the largest category id of {categories.origin} is {largest}, and a detector has a "
+            "class slot for each id up to --num_classes"
+        )
+    return int(count)
+
+
+def _resolve_options(detection: DetectionConfig, metadata: Mapping[str, Any]) -> DetectionConfig:
+    """The switches that the weights were trained under hold again; others cannot be turned on for them."""
+    exact = bool(metadata.get("exact_classes", detection.exact_classes))
+    centred = bool(metadata.get("centred_p7", detection.anchors.centred))
+    for flag, given, holds in (
+        ("exact_classes", detection.exact_classes, exact),
+        ("centred_p7", detection.anchors.centred, centred),
+    ):
+        if given and not holds:
+            raise UsageError(f"--{flag}: the checkpoint was trained without it; leave it out or name another folder")
+    return replace(detection, exact_classes=exact, anchors=replace(detection.anchors, centred=centred))
