@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,19 +50,6 @@ class Category:
     def title(self) -> str:
         """What people call it."""
         return self.display_name or self.name
-
-
-def by_text(categories: Iterable[Category]) -> dict[str, int]:
-    """The id of each text that a record may call a class by, its name as well as its display name.
-
-    Where the name of one class is the display name of another, the larger id counts, as it always has.
-    """
-    ids: dict[str, int] = {}
-    for category in categories:
-        for text in (category.name, category.display_name):
-            if text:
-                ids[text] = max(category.id, ids.get(text, category.id))
-    return ids
 
 
 def read_label_map(path: StrPath) -> tuple[Category, ...]:

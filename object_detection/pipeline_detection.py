@@ -66,7 +66,14 @@ def detection_of(fields: Fields) -> DetectionConfig:
         post_processing=_post_processing(fields),
         augmentation=_augmentation(fields),
         freeze_batch_norm=not _trains_batch_norm(fields),
+        batch_norm_decay=_batch_norm_decay(fields),
     )
+
+
+def _batch_norm_decay(fields: Fields) -> float:
+    paths = (f"{HYPERPARAMS[0]}.batch_norm.decay", f"{HYPERPARAMS[1]}.batch_norm.decay")
+    fields.number(paths[0], 0, 1 - 1e-9)
+    return float(fields.same(paths))
 
 
 def _trains_batch_norm(fields: Fields) -> bool:

@@ -29,7 +29,6 @@ FIXED: dict[str, Any] = {
     f"{_PREDICTOR}conv_hyperparams.initializer.random_normal_initializer.mean": 0.0,
     f"{_PREDICTOR}conv_hyperparams.initializer.random_normal_initializer.stddev": 0.01,
     f"{_PREDICTOR}conv_hyperparams.batch_norm.scale": True,
-    f"{_PREDICTOR}conv_hyperparams.batch_norm.decay": 0.997,
     f"{_PREDICTOR}conv_hyperparams.batch_norm.epsilon": 0.001,
     f"{_EXTRACTOR}fpn.min_level": 3,
     f"{_EXTRACTOR}fpn.max_level": 7,
@@ -38,7 +37,6 @@ FIXED: dict[str, Any] = {
     f"{_EXTRACTOR}conv_hyperparams.initializer.truncated_normal_initializer.mean": 0.0,
     f"{_EXTRACTOR}conv_hyperparams.initializer.truncated_normal_initializer.stddev": 0.03,
     f"{_EXTRACTOR}conv_hyperparams.batch_norm.scale": True,
-    f"{_EXTRACTOR}conv_hyperparams.batch_norm.decay": 0.997,
     f"{_EXTRACTOR}conv_hyperparams.batch_norm.epsilon": 0.001,
     "train_config.optimizer.use_moving_average": False,
 }

@@ -29,6 +29,16 @@ def fault_in(serialized: bytes, table: ClassTable) -> str:
     return f"{image}its objects do not fit the label map"
 
 
+def uneven_lists(serialized: bytes) -> str:
+    """What is wrong where the lists of box sides differ in length, so that the record cannot be read; else nothing."""
+    features = tf.train.Example.FromString(serialized).features.feature
+    lengths = [len(features[key].float_list.value) for key in BOX_KEYS]
+    if len(set(lengths)) == 1:
+        return ""
+    counts = ", ".join(f"{key} has {length}" for key, length in zip(BOX_KEYS, lengths, strict=True))
+    return f"its lists of box sides differ in length: {counts}"
+
+
 def _fault_of_category(text: str, label: int, table: ClassTable) -> str:
     by_text = table.texts.get(text)
     known = f"the {len(table.ids)} known categories have ids {table.ids[0]} to {table.ids[-1]}"

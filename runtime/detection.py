@@ -22,11 +22,11 @@ from object_detection.losses import focal_loss_of_slots, huber_loss
 from object_detection.postprocessing import Detections, postprocess
 from object_detection.preprocessing import preprocess_image
 from object_detection.presenter import BoxPresenter
-from object_detection.record_faults import fault_in
+from object_detection.record_faults import fault_in, uneven_lists
 from object_detection.target_assigner import Groundtruth, assign_targets
 from runtime.task import WarmStart
 from utils.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Position, Shard
-from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig
+from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig, ModelConfig
 from utils.data_utils import eval_input, synthetic_input, train_input
 from utils.image_processing import DETECTION_MEAN_RGB, MEAN_RGB, STD_RGB, subtract_mean
 from utils.manifest import SplitFiles
@@ -74,9 +74,7 @@ class Detection:
             exact=self._detection.exact_classes,
         )
         self.num_classes: int = self._table.slot_count
-        self._spec: SSDSpec = dataclasses.replace(
-            SSDS[_set(self._model.architecture)], backbone=BACKBONES[_set(self._model.backbone)]
-        )
+        self._spec = _network(self._model, self._detection.batch_norm_decay)
         size = _set(self._model.image_size)
         self._anchors = pyramid_anchors(size, size, self._detection.anchors)
         self._mean_rgb = MEAN_RGB if self._model.backbone == OWN_CLASSIFIER else DETECTION_MEAN_RGB
@@ -139,9 +137,10 @@ class Detection:
     def describe_bad_example(self, split: str, index: int, status: int) -> str:
         path, number = self._splits[split].locate(index)
         where = f"{path}, record {number}"
-        if status != STATUS_BAD_LABEL:
-            return f"{where}: the image does not decode"
-        return f"{where}: {fault_in(read_record(path, number), self._table)}"
+        serialized = read_record(path, number)
+        if status == STATUS_BAD_LABEL:
+            return f"{where}: {fault_in(serialized, self._table)}"
+        return f"{where}: {uneven_lists(serialized) or 'the image does not decode'}"
 
     def preprocess(self, encoded: Any, size: int) -> Any:
         return preprocess_image(encoded, size)
@@ -217,8 +216,16 @@ class Detection:
         }
 
     def _detections(self, endpoints: TensorMap) -> Detections:
-        boxes = decode(endpoints["box_codes"], tf.constant(self._anchors), self._detection.coder)
-        return postprocess(boxes, endpoints["class_logits"], self._detection.post_processing)
+        """What post-processing finds; NaN scores in all rows of an image for which the network gave no numbers."""
+        codes, logits = endpoints["box_codes"], endpoints["class_logits"]
+        boxes = decode(codes, tf.constant(self._anchors), self._detection.coder)
+        found = postprocess(boxes, logits, self._detection.post_processing)
+        sums = tf.reduce_sum(codes, axis=[1, 2]) + tf.reduce_sum(logits, axis=[1, 2])  # not finite if any term is not
+        sound = tf.math.is_finite(sums)
+        return found._replace(
+            scores=tf.where(sound[:, tf.newaxis], found.scores, float("nan")),
+            count=tf.where(sound, found.count, tf.shape(found.scores)[1]),
+        )
 
     def _category_ids(self, found: Detections) -> Any:
         """The id of each detection's category; 0 in the rows after the last."""
@@ -252,6 +259,13 @@ class Detection:
             "image_size": self._model.image_size,
             "preprocessing": {"mean_rgb": list(self._mean_rgb), "std_rgb": [1.0, 1.0, 1.0], "range": [0, 255]},
         }
+
+
+def _network(model: ModelConfig, batch_norm_decay: float) -> SSDSpec:
+    """The row of the table, with the backbone and the decay of statistics that were asked for."""
+    spec, backbone = SSDS[_set(model.architecture)], BACKBONES[_set(model.backbone)]
+    norms = [dataclasses.replace(part.batch_norm, decay=batch_norm_decay) for part in (spec, backbone)]
+    return dataclasses.replace(spec, batch_norm=norms[0], backbone=dataclasses.replace(backbone, batch_norm=norms[1]))
 
 
 def _set(value: Any) -> Any:

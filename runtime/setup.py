@@ -125,7 +125,7 @@ def _splits(config: ExperimentConfig) -> dict[str, SplitFiles]:
         source = data.eval_split if split == "validation" else split
         patterns = data.train_files if source == "train" else data.validation_files
         if patterns:
-            found[split] = load_pattern(patterns, source, "train_input_path" if source == "train" else "eval_input_path")
+            found[split] = load_pattern(patterns, source, f"{'train' if source == 'train' else 'eval'}_input_path")
         elif data.data_dir is not None:
             found[split] = load_split(Path(data.data_dir), source)
     return found

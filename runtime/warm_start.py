@@ -82,7 +82,7 @@ def _require_reset(what: str, *, reset: bool, replaceable: bool) -> None:
 def _value(reader: Any, prefix: Path, source: str, factor: np.ndarray | None) -> np.ndarray:
     try:
         value: np.ndarray = reader.get_tensor(source)
-    except (tf.errors.OpError, ValueError) as error:
+    except (tf.errors.OpError, ValueError, IndexError) as error:  # the last where the file ends early
         raise RunError(f"{prefix}: {source} cannot be read: {error}; the checkpoint is damaged") from error
     return value if factor is None else value * factor
 

@@ -92,9 +92,12 @@ def test_the_log_holds_the_units_then_the_parameters_then_steps_and_at_last_the_
     assert set(types[:first]) == {"METADATA"}
     assert set(types[first:]) == {"LOG"}
     units = {record["metric"]: record["metadata"]["unit"] for record in log[:first]}
-    assert {m for m, unit in units.items() if unit == "images/s"} == {"train_throughput", "eval_throughput"}
+    speeds = {f"{kind}_throughput" for kind in ("train", "eval", "network")}
+    assert {m for m, unit in units.items() if unit == "images/s"} == speeds
     assert {m for m, unit in units.items() if unit is None} == QUALITY | {"input_wait_share"}
-    assert {m for m, unit in units.items() if unit == "ms"} == {m for m in EVAL_SPEED | TRAIN_SPEED if "latency" in m}
+    assert {m for m, unit in units.items() if unit == "ms"} == {
+        m for m in EVAL_SPEED | TRAIN_SPEED | NETWORK_SPEED if "latency" in m
+    }
     assert log[first]["step"] == "PARAMETER"
     assert log[first]["data"]["mode"] == mode
     assert log[first]["data"]["num_classes"] == 3

@@ -148,10 +148,10 @@ def find_checkpoint(path: Path) -> Path | None:
         return Path(foreign) if foreign else None
     prefix = path.with_suffix("") if path.suffix in (".index", ".json") else path  # one of its files was named
     for candidate in (prefix, path):
-        if tf1.train.checkpoint_exists(str(candidate)):
+        if Path(f"{candidate}.index").is_file() or candidate.is_file():  # the latter in TensorFlow's first format
             return candidate
     if path.parent.is_dir() and path.parent != path and path.name.startswith(PREFIX):
-        raise UsageError(f"--model_dir {path}: no such checkpoint")
+        raise UsageError(f"{path}: no such checkpoint (--model_dir, --finetune_checkpoint)")
     return None
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from utils.errors import require
+
 LARGEST_LOG = math.log(1000 / 16)  # of a box's side over its anchor's: what --clamp_decode allows
 
 
@@ -202,6 +204,11 @@ class DetectionConfig:
             for the background.
         freeze_batch_norm: Train on the stored batch-norm statistics and leave them as they are.
         train_crowds: Train boxes around crowds as if they were objects.
+        batch_norm_decay: Share of a moving statistic that an update keeps: runs of less than some hundred steps need
+            less of it, or the statistics are still their initial ones at the end.
+
+    Raises:
+        UsageError: A value is out of range.
     """
 
     anchors: AnchorSpec = field(default_factory=AnchorSpec)
@@ -213,3 +220,8 @@ class DetectionConfig:
     exact_classes: bool = False
     freeze_batch_norm: bool = False
     train_crowds: bool = False
+    batch_norm_decay: float = 0.997
+
+    def __post_init__(self) -> None:
+        decay = self.batch_norm_decay
+        require(0.0 <= decay < 1.0, "batch_norm_decay", decay, "at least 0 and below 1")

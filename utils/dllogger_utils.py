@@ -24,24 +24,11 @@ PARAMETER = "PARAMETER"
 SUMMARY: tuple[int, ...] = ()
 Step = tuple[int, ...] | str
 
+_LATENCIES = ("avg", "p50", "p90", "p95", "p99")
 METRICS: dict[str, str | None] = {
-    "train_throughput": "images/s",
-    "eval_throughput": "images/s",
-    "eval_latency_avg": "ms",
-    "eval_latency_p50": "ms",
-    "eval_latency_p90": "ms",
-    "eval_latency_p95": "ms",
-    "eval_latency_p99": "ms",
-    "train_latency_avg": "ms",
-    "train_latency_p50": "ms",
-    "train_latency_p90": "ms",
-    "train_latency_p95": "ms",
-    "train_latency_p99": "ms",
-    "top1_accuracy": None,
-    "top5_accuracy": None,
-    "images": None,
-    "loss": None,
-    "input_wait_share": None,
+    **{f"{kind}_throughput": "images/s" for kind in ("train", "eval", "network")},
+    **{f"{kind}_latency_{which}": "ms" for kind in ("train", "eval", "network") for which in _LATENCIES},
+    **dict.fromkeys(("top1_accuracy", "top5_accuracy", "images", "loss", "input_wait_share")),
 }
 
 

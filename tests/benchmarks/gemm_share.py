@@ -26,15 +26,15 @@ def main():
     options = arguments.parse_args()
     load = load_at_start()
     setup = set_up_as_main_does("inference_benchmark", options)
-    classify, flops = network(setup)
+    infer, flops = network(setup)
     multiply = product(setup.precision.compute_dtype)
     for _ in range(3):
-        classify()
+        infer()
         multiply()
     speeds, peaks = [], []
     for _ in range(options.rounds):
         peaks.append(2 * SIDE**3 / seconds(multiply, PRODUCTS))
-        speeds.append(options.batch_size / seconds(classify, options.steps))
+        speeds.append(options.batch_size / seconds(infer, options.steps))
     images = flops / options.batch_size
     shares = [speed * images / peak for speed, peak in zip(speeds, peaks, strict=True)]
     name = f"{options.arch}, {setup.precision.name}{', XLA' if options.xla else ''}, batch {options.batch_size}"
@@ -64,7 +64,7 @@ def seconds(run, count):
 
 
 def network(setup):
-    """A function that classifies one batch, and the floating-point operations of its graph."""
+    """A function that runs one batch, and the floating-point operations of its graph."""
     import tensorflow as tf
 
     from runtime.graphs import build_eval_graph

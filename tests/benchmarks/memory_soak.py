@@ -1,6 +1,6 @@
 """Whether the memory of a training run grows.
 
-    .venv/bin/python -m tests.benchmarks.memory_soak --steps 500 [--arch resnet50]
+    .venv/bin/python -m tests.benchmarks.memory_soak --steps 500 [--arch resnet50] [--data_dir RECORDS]
 
 Starts ``main.py --mode=train`` in a process of its own on small images that it makes and converts first: epochs of 16
 steps, a checkpoint each 100 steps, TensorBoard scalars and log records each 50. Reads the process's resident memory at
@@ -31,14 +31,17 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--arch", default="resnet50")
     arguments.add_argument("--steps", type=int, default=500)
+    arguments.add_argument("--data_dir", help="records to train on instead, at --image_size")
+    arguments.add_argument("--image_size", type=int, default=32)
     options = arguments.parse_args()
     if options.steps < WARMUP + 2 * EVERY:
         raise SystemExit(f"--steps {options.steps}: must be at least {WARMUP + 2 * EVERY}, {WARMUP} of them a warm-up")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        make_images(folder / "images")
-        convert = [sys.executable, "-m", "utils.convert_dataset", folder / "images", folder / "records"]
-        subprocess.run(convert, check=True, stdout=subprocess.DEVNULL)
+        if not options.data_dir:
+            make_images(folder / "images")
+            convert = [sys.executable, "-m", "utils.convert_dataset", folder / "images", folder / "records"]
+            subprocess.run(convert, check=True, stdout=subprocess.DEVNULL)
         samples = train(folder, options)
     settled = {step: resident for step, resident in samples.items() if step >= WARMUP}
     first, last = min(settled), max(settled)
@@ -70,9 +73,10 @@ def make_images(folder):
 
 def train(folder, options):
     """Runs main.py; returns its resident memory in MB by step."""
-    flags = ["--batch_size=4", "--image_size=32", "--iter_unit=batch", f"--num_iter={options.steps}"]
+    flags = ["--batch_size=4", f"--image_size={options.image_size}"]
+    flags += ["--iter_unit=batch", f"--num_iter={options.steps}"]
     flags += [f"--display_every={EVERY}", "--checkpoint_every=100", f"--arch={options.arch}", "--mode=train"]
-    where = [f"--data_dir={folder / 'records'}", f"--results_dir={folder / 'run'}"]
+    where = [f"--data_dir={options.data_dir or folder / 'records'}", f"--results_dir={folder / 'run'}"]
     process = subprocess.Popen([sys.executable, "main.py", *flags, *where], stdout=subprocess.DEVNULL)
     try:
         samples = watch(process, folder / "run" / "log.json")

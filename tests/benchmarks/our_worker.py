@@ -1,14 +1,26 @@
-"""Our side of ``against_timm``: trains through the trainer and the loop of the program."""
+"""Our side of ``against_timm`` and ``against_torchvision``: the program's own trainer, evaluation and loop."""
+
+import contextlib
 
 from tests.benchmarks.common import parser, serve, set_up_as_main_does
 
 
 def main():
-    options = parser(__doc__).parse_args()
-    setup = set_up_as_main_does("training_benchmark", options)
-    import os
-
+    arguments = parser(__doc__)
+    arguments.add_argument("--inference", action="store_true")
+    options = arguments.parse_args()
+    mode = "inference_benchmark" if options.inference else "training_benchmark"
+    setup = set_up_as_main_does(mode, options)
     import tensorflow as tf
+
+    with inference(setup) if options.inference else training(setup) as work:
+        serve(work, precision=setup.precision.name, version=f"tensorflow {tf.__version__}")
+
+
+@contextlib.contextmanager
+def training(setup):
+    """A function that trains so many steps."""
+    import os
 
     from runtime.plan import plan_training
     from runtime.trainer import Trainer
@@ -17,11 +29,19 @@ def main():
     processes = communicator(os.environ)
     plan = plan_training(setup.config, setup.task.num_examples("train"), processes.size)
     with Trainer(setup, plan, processes, None) as trainer:
-        serve(
-            lambda steps: trainer.run(trainer.step + steps, []),
-            precision=setup.precision.name,
-            version=f"tensorflow {tf.__version__}",
-        )
+        yield lambda steps: trainer.run(trainer.step + steps, [])
+
+
+@contextlib.contextmanager
+def inference(setup):
+    """A function that evaluates so many batches, metrics aside."""
+    from runtime.evaluation import Evaluation
+    from runtime.loop import run_loop
+
+    with contextlib.closing(Evaluation(setup)) as evaluation:
+        session = evaluation._session
+        session.run(evaluation.graph.input.initializer)
+        yield lambda steps: run_loop(session, evaluation.graph, [], start=0, last=steps)
 
 
 if __name__ == "__main__":

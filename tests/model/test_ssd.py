@@ -1,6 +1,7 @@
 """SSD320's network against golden names, golden counts and a golden forward pass."""
 
 from collections import Counter
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import tensorflow as tf
 from model.layers.options import LayerOptions
 from model.specs import SSDS
 from model.ssd import ssd
-from tests.model.tiny_ssd import BACKBONE, PREDICTOR, TINY_SSD, load, load_by_name, variables_of_ssd320
+from tests.model.tiny_ssd import BACKBONE, PREDICTOR, STATISTICS, TINY_SSD, load, load_by_name, variables_of_ssd320
 
 tf1 = tf.compat.v1
 
@@ -195,23 +196,30 @@ def test_the_codes_and_logits_of_the_golden_image(golden):
 # The small network
 
 
-def build(options, *, used=None, images=IMAGES, new=False):
-    """Endpoints, the network's variables, and its gradients, by name."""
+class Built(NamedTuple):
+    """Values of the small network, by name."""
+
+    endpoints: dict
+    variables: dict
+    gradients: dict
+    updates: list
+
+
+def build(options, *, used=None, differentiated=True, load=load_by_name):
     with tf.Graph().as_default() as graph, tf1.Session() as session:
-        endpoints = ssd(tf.constant(images), TINY_SSD, 6, SLOTS, options, used_slots=used)
+        endpoints = ssd(tf.constant(IMAGES), TINY_SSD, 6, SLOTS, options, used_slots=used)
         weights = tf.random.stateless_normal(tf.shape(endpoints["box_codes"]), [1, 2])
         loss = tf.reduce_sum(endpoints["box_codes"] * weights) + tf.reduce_sum(tf.square(endpoints["class_logits"]))
-        trainable = tf1.trainable_variables()
-        gradients = tf.gradients(loss, trainable)
-        missing = [v.op.name for v, g in zip(trainable, gradients, strict=True) if g is None]
-        assert not missing, "variables without a gradient"
-        if new:
-            session.run(tf1.global_variables_initializer())
-        else:
-            load_by_name(tf1.global_variables(), session)
-        found, values, variables = session.run([endpoints, gradients, {v.op.name: v for v in tf1.global_variables()}])
-        updates = graph.get_collection(tf1.GraphKeys.UPDATE_OPS)
-    return found, variables, {v.op.name: g for v, g in zip(trainable, values, strict=True)}, updates
+        trainable = tf1.trainable_variables() if differentiated else []
+        gradients = {v.op.name: g for v, g in zip(trainable, tf.gradients(loss, trainable), strict=True)}
+        assert not [name for name, gradient in gradients.items() if gradient is None]
+        load(tf1.global_variables(), session)
+        variables = {v.op.name: v for v in tf1.global_variables()}
+        return Built(*session.run([endpoints, variables, gradients]), graph.get_collection(tf1.GraphKeys.UPDATE_OPS))
+
+
+def initialize(variables, session):
+    session.run([v.initializer for v in variables])
 
 
 @pytest.fixture(scope="module")
@@ -231,46 +239,46 @@ def assert_alike(found, expected, share):
         np.testing.assert_allclose(found[name], value, atol=share * np.abs(value).max() + 1e-6, err_msg=name)
 
 
-def heads(endpoints):
-    return {name: endpoints[name] for name in ("box_codes", "class_logits")}
+def heads(built):
+    return {name: built.endpoints[name] for name in ("box_codes", "class_logits")}
 
 
 @pytest.mark.parametrize("training", [True, False])
 def test_layout_changes_no_number(request, training):
-    endpoints, _, gradients, _ = request.getfixturevalue("trained" if training else "inferred")
-    other, _, other_gradients, _ = build(LayerOptions(training=training, data_format="NCHW"))
-    assert other["level_4"].shape == (3, 8, 4, 4)
-    assert_alike(heads(other), heads(endpoints), 1e-4)
+    ours = request.getfixturevalue("trained" if training else "inferred")
+    other = build(LayerOptions(training=training, data_format="NCHW"))
+    assert other.endpoints["level_4"].shape == (3, 8, 4, 4)
+    assert_alike(heads(other), heads(ours), 1e-4)
     # A batch's few pixels on the last levels make gradients through their normalization sensitive to rounding.
-    assert_alike(other_gradients, gradients, 1e-2 if training else 1e-3)
+    assert_alike(other.gradients, ours.gradients, 1e-2 if training else 1e-3)
 
 
 def test_every_variable_gets_a_gradient_that_is_not_zero(trained):
-    zero = [name for name, gradient in trained[2].items() if not np.abs(gradient).max() > 0]
+    zero = [name for name, gradient in trained.gradients.items() if not np.abs(gradient).max() > 0]
     assert not zero
 
 
 def test_logits_of_used_slots_are_those_of_all_slots(inferred):
     used = (1, 3, 6)
-    endpoints, variables, _, _ = build(LayerOptions(), used=used)
-    assert variables.keys() == inferred[1].keys()
-    np.testing.assert_allclose(endpoints["class_logits"], inferred[0]["class_logits"][..., used], atol=1e-4)
-    np.testing.assert_array_equal(endpoints["box_codes"], inferred[0]["box_codes"])
+    found = build(LayerOptions(), used=used, differentiated=False)
+    assert found.variables.keys() == inferred.variables.keys()
+    expected = inferred.endpoints["class_logits"][..., used]
+    np.testing.assert_allclose(found.endpoints["class_logits"], expected, atol=1e-4)
+    np.testing.assert_allclose(found.endpoints["box_codes"], inferred.endpoints["box_codes"], atol=1e-4)
 
 
 def test_frozen_statistics_are_used_and_left_alone_and_all_else_is_trained(inferred, trained):
-    endpoints, _, gradients, updates = build(LayerOptions(training=True, freeze_batch_norm=True))
-    assert not updates
-    assert len(trained[3]) == 2 * sum(name.endswith("/gamma") for name in gradients)
-    assert_alike(heads(endpoints), heads(inferred[0]), 1e-4)
-    assert np.abs(endpoints["box_codes"] - trained[0]["box_codes"]).max() > 0.1
-    dead = [name for name, gradient in gradients.items() if not np.abs(gradient).max() > 0]
-    assert not dead
-    assert gradients.keys() == trained[2].keys()
+    frozen = build(LayerOptions(training=True, freeze_batch_norm=True))
+    assert not frozen.updates
+    assert len(trained.updates) == 2 * sum(name.endswith("/gamma") for name in frozen.gradients)
+    assert_alike(heads(frozen), heads(inferred), 1e-4)
+    assert np.abs(frozen.endpoints["box_codes"] - trained.endpoints["box_codes"]).max() > 0.1
+    assert frozen.gradients.keys() == trained.gradients.keys()
+    assert not [name for name, gradient in frozen.gradients.items() if not np.abs(gradient).max() > 0]
 
 
 def test_the_fifth_level_is_its_projection_and_nothing_else(inferred):
-    endpoints, variables, _, _ = inferred
+    endpoints, variables = inferred.endpoints, inferred.variables
     scope = f"{BACKBONE}/fpn/projection_3"
     expected = endpoints["stage_3"] @ variables[f"{scope}/weights"][0, 0] + variables[f"{scope}/biases"]
     np.testing.assert_allclose(endpoints["level_5"], expected, atol=1e-4 * np.abs(expected).max())
@@ -278,37 +286,35 @@ def test_the_fifth_level_is_its_projection_and_nothing_else(inferred):
     assert min(endpoints[f"level_{level}"].min() for level in (3, 4, 6, 7)) == 0
 
 
-def test_anchors_of_a_cell_stand_together_and_levels_follow_each_other(inferred):
-    """The last convolution put out [h, w, anchors of the cell x slots]; the smallest level is one cell."""
-    endpoints = inferred[0]
-    cells = [8 * 8, 4 * 4, 2 * 2, 1, 1]
-    assert endpoints["box_codes"].shape == (3, 6 * sum(cells), 4)
-    assert endpoints["class_logits"].shape == (3, 6 * sum(cells), SLOTS)
-    kernel = inferred[1][f"{PREDICTOR}/ClassPredictor/weights"]
-    features = {"weights": inferred[1][f"{PREDICTOR}/ClassPredictionTower/conv2d_0/weights"]}
-    norm = {k: inferred[1][f"{PREDICTOR}/ClassPredictionTower/conv2d_0/BatchNorm/feature_4/{k}"] for k in
-            ("gamma", "beta", "moving_mean", "moving_variance")}  # fmt: skip
-    tower = endpoints["level_7"][:, 0, 0] @ features["weights"][1, 1]  # of a single pixel only the center is seen
-    tower = (tower - norm["moving_mean"]) / np.sqrt(norm["moving_variance"] + 1e-3) * norm["gamma"] + norm["beta"]
-    logits = np.clip(tower, 0, 6) @ kernel[1, 1] + inferred[1][f"{PREDICTOR}/ClassPredictor/biases"]
-    np.testing.assert_allclose(endpoints["class_logits"][:, -6:].reshape(3, -1), logits, rtol=1e-3, atol=1e-3)
+def test_anchors_of_a_cell_stand_together_and_the_smallest_level_comes_last(inferred):
+    endpoints, variables = inferred.endpoints, inferred.variables
+    count = 6 * (8 * 8 + 4 * 4 + 2 * 2 + 1 + 1)
+    assert endpoints["box_codes"].shape == (3, count, 4)
+    assert endpoints["class_logits"].shape == (3, count, SLOTS)
+    tower = f"{PREDICTOR}/ClassPredictionTower/conv2d_0"
+    outputs = endpoints["level_7"][:, 0, 0] @ variables[f"{tower}/weights"][1, 1]  # one pixel is seen by the center
+    gamma, beta, mean, variance = (variables[f"{tower}/BatchNorm/feature_4/{kind}"] for kind in STATISTICS)
+    outputs = np.clip((outputs - mean) / np.sqrt(variance + 1e-3) * gamma + beta, 0, 6)
+    head = f"{PREDICTOR}/ClassPredictor"
+    logits = outputs @ variables[f"{head}/weights"][1, 1] + variables[f"{head}/biases"]
+    np.testing.assert_allclose(endpoints["class_logits"][:, -6:], logits.reshape(3, 6, SLOTS), rtol=1e-3, atol=1e-3)
 
 
 def test_a_new_network_takes_everything_for_background():
-    endpoints, variables, _, _ = build(LayerOptions(), new=True)
-    scores = 1 / (1 + np.exp(-endpoints["class_logits"].astype(np.float64)))
+    new = build(LayerOptions(), differentiated=False, load=initialize)
+    scores = 1 / (1 + np.exp(-new.endpoints["class_logits"].astype(np.float64)))
     assert scores.mean() == pytest.approx(1 / (1 + np.exp(4.6)), rel=0.05)
-    kernel = variables[f"{PREDICTOR}/ClassPredictor/weights"]
+    kernel = new.variables[f"{PREDICTOR}/ClassPredictor/weights"]
     assert kernel.std() == pytest.approx(0.01, rel=0.1)
     assert np.abs(kernel).max() > 0.025  # not truncated
-    assert np.abs(variables[f"{BACKBONE}/block4/unit_1/bottleneck_v1/conv3/weights"]).max() <= 0.06
+    assert np.abs(new.variables[f"{BACKBONE}/block4/unit_1/bottleneck_v1/conv3/weights"]).max() <= 0.06
 
 
 def test_bfloat16_computes_near_float32_and_returns_float32(inferred):
-    endpoints, *_ = build(LayerOptions(compute_dtype=tf.bfloat16))
-    for name, exact in heads(inferred[0]).items():
-        assert endpoints[name].dtype == np.float32
-        assert 0 < np.abs(endpoints[name] - exact).max() < 0.1 * np.abs(exact).max()
+    rounded = heads(build(LayerOptions(compute_dtype=tf.bfloat16), differentiated=False))
+    for name, exact in heads(inferred).items():
+        assert rounded[name].dtype == np.float32
+        assert 0 < np.abs(rounded[name] - exact).max() < 0.1 * np.abs(exact).max()
 
 
 @pytest.mark.parametrize(("height", "width"), [(320, 310), (72, 64)])

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from object_detection.label_map import (
     Category,
-    by_text,
     label_map_text,
     parse_label_map,
     read_label_map,
@@ -129,12 +128,3 @@ def test_files_that_cannot_be_read_are_a_sentence(tmp_path):
     (tmp_path / "binary").write_bytes(b"item { \xff }")
     with pytest.raises(RunError, match="binary: is not a label map: it is not UTF-8 text"):
         read_label_map(tmp_path / "binary")
-
-
-def test_both_names_lead_to_the_id_and_the_larger_id_counts():
-    categories = [
-        Category(id=2, name="/m/01", display_name="cat"),
-        Category(id=1, name="cat", display_name="dog"),
-        Category(id=3, name="", display_name="ape"),
-    ]
-    assert by_text(categories) == {"/m/01": 2, "cat": 2, "dog": 1, "ape": 3}

@@ -48,7 +48,9 @@ def test_slims_network_gives_the_265_variables_of_the_backbone(tmp_path):
     path = save(tmp_path / "resnet_v1_50.ckpt", stored | others, tf1.train.SaverDef.V1)
     assert (tmp_path / "resnet_v1_50.ckpt").is_file()  # one file, as the old format has it
     with tf.Graph().as_default(), tf1.Session() as session:
-        variables = [tf1.get_variable(n, [2], use_resource=True) for n in variables_of_ssd320()]
+        variables = [
+            tf1.get_variable(name, initializer=[0.0, 0.0], use_resource=True) for name in variables_of_ssd320()
+        ]
         session.run(tf1.global_variables_initializer())
         before = session.run({v.op.name: v for v in variables})
         table = load_warm_start(session, path, variables, task().warm_start_map, reset=False)
@@ -123,8 +125,8 @@ def test_the_whole_classifier_becomes_the_whole_backbone(tmp_path):
 # Another detector
 
 
-@pytest.fixture
-def detector(tmp_path):
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory):
     """A checkpoint of a detector with slots up to 7, and a function that starts another from it."""
 
     def network(**changes):
@@ -136,7 +138,9 @@ def detector(tmp_path):
     with tf.Graph().as_default(), tf1.Session() as session:
         network()
         load_by_name(tf1.global_variables(), session)
-        path = tf1.train.Saver().save(session, str(tmp_path / "model.ckpt-9"), write_meta_graph=False)
+        path = tf1.train.Saver().save(
+            session, str(tmp_path_factory.mktemp("detector") / "model.ckpt-9"), write_meta_graph=False
+        )
 
     def start(reset, **changes):
         with tf.Graph().as_default(), tf1.Session() as session:

@@ -90,6 +90,7 @@ HELP: dict[str, tuple[str, ...]] = {
     "eval_count": ("Without --eval_every_epochs: evaluate so often, at equal distances and at the end.", ""),
     "exact_classes": ("Give each category a class slot, instead of each id up to the largest and the background.", ""),
     "freeze_batch_norm": ("Train on the stored batch-norm statistics and leave them as they are.", ""),
+    "batch_norm_decay": ("Share of a batch-norm statistic that a step keeps; short runs need a smaller one.", ""),
     "centred_p7": ("Put the largest anchors in the middle of their cells too, instead of on their corners.", ""),
     "clamp_decode": ("Let no box be more than 62.5 times as high or wide as its anchor.", ""),
     "train_crowds": ("Train boxes around crowds as if each were one object, as the original did.", "off: left out"),

@@ -201,6 +201,7 @@ FLAGS = (
     Flag("early_stop_patience", "run.early_stop_patience", INTEGER, TRAINING, TRAIN_AND_EVALUATE, ours=True),
     _detector_flag("exact_classes", "detection.exact_classes", SWITCH),
     _detector_flag("freeze_batch_norm", "detection.freeze_batch_norm", SWITCH, TRAINING_MODES),
+    _detector_flag("batch_norm_decay", "detection.batch_norm_decay", NUMBER, TRAINING_MODES),
     _detector_flag("centred_p7", "detection.anchors.centred", SWITCH),
     _detector_flag(
         "clamp_decode",
