@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from object_detection.create_coco_tfrecord import make_parser as coco_parser
+from object_detection.model_command import parse as parse_model_main
+from object_detection.model_flags import FLAGS as MODEL_MAIN_FLAGS
 from utils.cmdline_helper import build_parser, parse
 from utils.convert_dataset import make_parser as converter_parser
 
@@ -40,6 +43,16 @@ def test_every_conversion_is_one_that_the_converter_takes(words):
     converter_parser().parse_args(words[words.index("utils.convert_dataset") + 1 :])
 
 
+@pytest.mark.parametrize("words", [w for w in COMMANDS if "object_detection.create_coco_tfrecord" in w], ids=" ".join)
+def test_every_conversion_of_annotations_is_one_that_the_converter_takes(words):
+    coco_parser().parse_args(words[words.index("object_detection.create_coco_tfrecord") + 1 :])
+
+
+@pytest.mark.parametrize("words", [w for w in COMMANDS if "object_detection/model_main.py" in w], ids=" ".join)
+def test_every_model_main_command_is_one_that_it_takes(words):
+    parse_model_main(words[words.index("object_detection/model_main.py") + 1 :], {})
+
+
 @pytest.mark.parametrize("words", [w for w in COMMANDS if w[0] == "bash"], ids=" ".join)
 def test_every_script_exists_and_is_one(words):
     subprocess.run(["bash", "-n", ROOT / words[1]], check=True)
@@ -48,7 +61,9 @@ def test_every_script_exists_and_is_one(words):
 def test_every_flag_in_the_readme_is_one():
     known = {option for action in build_parser()._actions for option in action.option_strings}
     known |= {option for action in converter_parser()._actions for option in action.option_strings}
-    elsewhere = {"--fast", "--no-deps", "--steps", "--tf_xla_auto_jit", "--tf_xla_cpu_global_jit"}
+    known |= {option for action in coco_parser()._actions for option in action.option_strings}
+    known |= {f"--{flag.name}" for flag in MODEL_MAIN_FLAGS}
+    elsewhere = {"--fast", "--inference", "--no-deps", "--steps", "--tf_xla_auto_jit", "--tf_xla_cpu_global_jit"}
     tables = re.findall(r"`([^`\n]*--[^`]*)`", README)
     used = {word for text in tables for word in re.findall(r"--[a-zA-Z_][\w-]*", text)}
     assert used - known - elsewhere == set()
