@@ -1,31 +1,18 @@
-"""Trains, evaluates, predicts with and benchmarks image classifiers: ``python main.py --help``."""
+"""Trains, evaluates, predicts with and benchmarks image classifiers and SSD320: ``python main.py --help``."""
 
 from __future__ import annotations
 
-import os
 import sys
 
-from runtime.environment import environment_for
+from runtime.front_door import run, show_any_name
 from utils.cmdline_helper import parse
-from utils.errors import EXIT_USAGE, UsageError
-from utils.hooks.preemption import PreemptionHook
 
 
 def main(arguments: list[str]) -> int:
     """Runs one launch and returns its exit status."""
-    try:
-        command = parse(arguments, os.environ)
-    except UsageError as error:
-        print(f"main.py: error: {error}", file=sys.stderr)
-        return EXIT_USAGE
-    os.environ.update(environment_for(command.config, os.environ))
-    with PreemptionHook() as preemption:
-        from runtime.launch import launch  # imports TensorFlow, which reads the environment once
-
-        return launch(command, preemption)
+    return run("main.py", parse, arguments)
 
 
 if __name__ == "__main__":
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # names of files that it cannot show
+    show_any_name()
     sys.exit(main(sys.argv[1:]))

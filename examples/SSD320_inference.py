@@ -17,11 +17,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from object_detection.model_command import parse
-from runtime.environment import environment_for
+from runtime.front_door import start
 from utils.cmdline_helper import Command
 from utils.dllogger_utils import SUMMARY, Logger, read_log
 from utils.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, RunError, UsageError
-from utils.hooks.preemption import PreemptionHook
 
 CONFIG = Path(__file__).resolve().parent.parent / "object_detection" / "configs" / "ssd320_full_1gpus.config"
 THROUGHPUT, AVERAGE = "eval_throughput", "eval_latency_avg"  # what the program's log calls them
@@ -112,15 +111,10 @@ def run_command(command: Command) -> int:
     Raises:
         RunError: A folder of checkpoints is named that has none.
     """
-    os.environ.update(environment_for(command.config, os.environ))
-    with PreemptionHook() as preemption:
-        from runtime.launch import launch  # imports TensorFlow, which reads the environment once
-        from utils.checkpoints import find_checkpoint
-
-        folder = command.config.run.model_dir
-        if folder is not None and find_checkpoint(Path(folder)) is None:
-            raise RunError(f"--checkpoint_dir {folder}: holds no checkpoint; leave the flag out for random weights")
-        return launch(command, preemption)
+    folder = command.config.run.model_dir
+    if folder is not None and not any(Path(folder).glob("*.index")) and not Path(f"{folder}.index").is_file():
+        raise RunError(f"--checkpoint_dir {folder}: holds no checkpoint; leave the flag out for random weights")
+    return start(command)
 
 
 def main(arguments: Sequence[str], run: Callable[[Command], int] = run_command) -> int:

@@ -1,0 +1,40 @@
+"""What every program does that launches runs: command line, environment, signals, then TensorFlow (no TF)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from runtime.environment import environment_for
+from utils.errors import EXIT_USAGE, UsageError
+from utils.hooks.preemption import PreemptionHook
+
+if TYPE_CHECKING:
+    from utils.cmdline_helper import Command
+
+
+def run(name: str, parse: Callable[[Sequence[str], Mapping[str, str]], Command], arguments: Sequence[str]) -> int:
+    """Runs one launch and returns its exit status; a command line that cannot be read is a sentence after ``name``."""
+    try:
+        command = parse(arguments, os.environ)
+    except UsageError as error:
+        print(f"{name}: error: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    return start(command)
+
+
+def start(command: Command) -> int:
+    """Runs a launch that was read already and returns its exit status."""
+    os.environ.update(environment_for(command.config, os.environ))
+    with PreemptionHook() as preemption:
+        from runtime.launch import launch  # imports TensorFlow, which reads the environment once
+
+        return launch(command, preemption)
+
+
+def show_any_name() -> None:
+    """Lets the console show file names in encodings that it does not have, as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # both are text files in a program
