@@ -21,6 +21,7 @@ from runtime.task import Setup
 from utils.checkpoints import find_checkpoint, read_metadata
 from utils.class_names import read_names_in_order
 from utils.config import CLASSIFIERS, DETECTORS, ExperimentConfig
+from utils.detection_config import DetectionConfig
 from utils.errors import RunError, UsageError
 from utils.hvd_utils import Communicator
 from utils.manifest import SplitFiles, load_pattern, load_split
@@ -47,6 +48,7 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
     checkpoint = _checkpoint(config)
     metadata = (read_metadata(checkpoint) if checkpoint else None) or {}
     splits = _splits(config)
+    config = _as_stored(config, metadata)
     _check_task(config, splits, metadata)
     resolve = resolve_detection if config.detection else _resolve_classification
     config, notes = resolve(config, splits, metadata)
@@ -74,6 +76,14 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
         checkpoint=checkpoint,
         metadata=metadata,
     )
+
+
+def _as_stored(config: ExperimentConfig, metadata: Mapping[str, Any]) -> ExperimentConfig:
+    """A detector's configuration where the weights are one's and no --arch was given; training needs it given."""
+    if config.model.architecture or metadata.get("task") != "detection" or config.run.is_training:
+        return config
+    model = dataclasses.replace(config.model, architecture=metadata["architecture"])
+    return dataclasses.replace(config, model=model, detection=DetectionConfig())
 
 
 def _check_task(config: ExperimentConfig, splits: Mapping[str, SplitFiles], metadata: Mapping[str, Any]) -> None:
