@@ -18,7 +18,7 @@ import tensorflow as tf
 from model.specs import BACKBONES, RESNETS, SSDS, ResNetSpec
 from runtime.launch import launch
 from tests.utils.input_records import encode, noise, record
-from utils.cmdline_helper import parse
+from utils.cmdline_helper import Command, parse
 from utils.dllogger_utils import read_log
 from utils.hooks.hook import StepRecord
 from utils.hooks.nan_guard import NanGuard
@@ -78,10 +78,12 @@ def tiny_networks() -> Iterator[None]:
         yield
 
 
-def run(*arguments: str | Path) -> Run:
+def run(*arguments: str | Path, read: Callable[..., Command] = parse) -> Run:
     """Launches tiny networks with a command line, as main.py does after it has set the environment."""
-    command = parse([str(argument) for argument in arguments], {})
-    path = Path(command.config.run.results_dir) / command.config.run.log_filename
+    command = read([str(argument) for argument in arguments], {})
+    path = Path(
+        command.config.run.report_file or Path(command.config.run.results_dir) / command.config.run.log_filename
+    )
     before = len(read_log(path)) if path.is_file() else 0
     output, error = io.StringIO(), io.StringIO()
     with (
