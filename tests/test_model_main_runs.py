@@ -1,4 +1,4 @@
-"""Runs of tiny detectors under the flags of model_main.py and a pipeline config: trained, evaluated, sampled, watched."""
+"""Runs of tiny detectors under the flags of model_main.py and a pipeline config."""
 
 import json
 
