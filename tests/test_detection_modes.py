@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from tests.conftest import ROOT
@@ -169,6 +170,25 @@ def test_prediction_draws_lists_and_names_what_it_found(runs, folder, tmp_path):
         table = list(csv.DictReader(file))
     assert len(table) == sum(len(row["predictions"]) for row in rows[:2]) + 1
     assert set(table[0]) == {"file", "error", "category_id", "name", "score", "ymin", "xmin", "ymax", "xmax"}
+
+
+def test_an_exported_model_detects_the_same(runs, folder, tmp_path):
+    model = f"--model_dir={folder / 'train_and_evaluate'}"
+    result = run(*flags(folder, "evaluate", model, f"--export_dir={tmp_path}"), f"--results_dir={tmp_path / 'eval'}")
+    assert result.status == runs["evaluate"].status == 0, result.error
+    (exported,) = (path for path in tmp_path.iterdir() if path.name.isdigit())
+    image = np.asarray(Image.open(io.BytesIO(picture_of(scene(1000), 1000))).resize((64, 64)), np.float32)
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        loaded = tf.compat.v1.saved_model.load(session, ["serve"], str(exported))
+        signature = loaded.signature_def["serving_default"]
+        outputs = {name: info.name for name, info in signature.outputs.items()}
+        found = session.run(outputs, {signature.inputs["input"].name: np.stack([image] * 3)})
+    assert set(found) == {"detection_boxes", "detection_scores", "detection_classes", "num_detections"}
+    assert found["detection_boxes"].shape == (3, 100, 4)
+    assert found["num_detections"].dtype == np.float32
+    assert set(np.unique(found["detection_classes"])) <= {0.0, *map(float, IDS)}
+    metadata = json.loads((exported / "assets.extra" / "metadata.json").read_text())
+    assert (metadata["class_names"], metadata["category_ids"]) == (list(NAMES), list(IDS))
 
 
 def test_a_run_that_is_resumed_ends_with_the_same_weights(folder, tmp_path):
