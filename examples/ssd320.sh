@@ -144,8 +144,9 @@ ssd320_evaluate() {
     else
         out=$(dirname "$checkpoint")/eval
     fi
+    out=${folders[1]:-$out}
     launch 1 object_detection/model_main.py "--pipeline_config_path=$SSD320_CONFIGS/ssd320_full_1gpus.config" \
-        "--checkpoint_dir=$checkpoint" "--model_dir=${folders[1]:-$out}" --run_once "${flags[@]}"
+        "--checkpoint_dir=$checkpoint" "--model_dir=$out" "--report_file=$out/summary.json" --run_once "${flags[@]}"
 }
 
 ssd320_evaluate_usage() {

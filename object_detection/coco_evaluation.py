@@ -37,7 +37,7 @@ _COLUMNS = (
     "source_id",
     "index",
 )
-_NUMBER = re.compile(rb"[0-9]{1,18}")  # more digits may not fit 64 bits
+_NUMBER = re.compile(rb"-?[0-9]{1,18}|-?[0-8][0-9]{18}")  # more may not fit 64 bits
 
 
 def score(groundtruth: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> Summary:

@@ -57,23 +57,28 @@ def override(pipeline: Pipeline, text: str) -> Pipeline:
     message = type(pipeline.message)()
     message.CopyFrom(pipeline.message)
     changed = dataclasses.replace(pipeline, message=message, origins=dict(pipeline.origins))
-    for name, value in sorted(_pairs(text).items(), key=lambda pair: pair[0] == "load_pretrained"):
+    for name, value in sorted(pairs(text).items(), key=lambda pair: pair[0] == "load_pretrained"):
         _apply(Edit(changed, name, value))
     return changed
 
 
-def _pairs(text: str) -> dict[str, str]:
-    pairs: dict[str, str] = {}
+def pairs(text: str) -> dict[str, str]:
+    """The names that are overridden, with their values as written.
+
+    Raises:
+        UsageError: A part has no name, no value, or a name that another part has.
+    """
+    found: dict[str, str] = {}
     for part in filter(None, split(text)):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not name:
             raise UsageError(
                 f"{FLAG}: {part}: must be name=value; a value that has commas goes into quotes, a list into brackets"
             )
-        if name in pairs:
+        if name in found:
             raise UsageError(f"{FLAG}: {name} is given twice")
-        pairs[name] = value
-    return pairs
+        found[name] = value
+    return found
 
 
 def split(text: str) -> list[str]:

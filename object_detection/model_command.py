@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from object_detection.model_flags import (
@@ -16,10 +18,14 @@ from object_detection.model_flags import (
     read_flags,
 )
 from utils.cmdline_helper import Command
-from utils.config import DATA_FORMATS, Duration, PrecisionConfig, RunConfig
+from utils.config import DATA_FORMATS, Duration, ExperimentConfig, PrecisionConfig, RunConfig
 from utils.errors import UsageError, require
 from utils.flags import variables
 
+Notes = tuple[str, ...]
+
+EVAL_PATHS = {"eval_input_path", "eval_input_reader.tf_record_input_reader.input_path"}
+CLASS_PATHS = {"num_classes", "model.ssd.num_classes", "label_map_path"}
 _SAMPLE, _SAMPLE_ON_TRAIN = "sample_1_of_n_eval_examples", "sample_1_of_n_eval_on_train_examples"
 _POSITIVE = ("num_train_steps", "eval_count", "batch_size", "num_iter", _SAMPLE, _SAMPLE_ON_TRAIN)
 _OF_BENCHMARK = ("num_iter", "warmup_steps", "percentiles")
@@ -97,7 +103,8 @@ def _unused(given: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _command(given: Mapping[str, Any], precision: PrecisionConfig) -> Command:
-    from object_detection import pipeline_config  # after the flags are read, so that --help need not load protobuf
+    from object_detection import hparams, pipeline_config  # after the flags are read: --help need not load protobuf
+    from utils.record_files import files_of_pattern  # it loads NumPy, which --help need not either
 
     pipeline = pipeline_config.load_pipeline(given["pipeline_config_path"])
     pipeline = pipeline_config.apply_overrides(pipeline, given.get("hparams_overrides", ""))
@@ -114,7 +121,25 @@ def _command(given: Mapping[str, Any], precision: PrecisionConfig) -> Command:
         eval_split="train" if on_train else "validation",
         eval_every=given.get(_SAMPLE_ON_TRAIN, EVAL_ON_TRAIN_EVERY) if on_train else given.get(_SAMPLE),
     )
+    config = replace(config, data=replace(config.data, max_bad_records=given.get("max_bad_records", 0)))
+    overridden = set(hparams.pairs(given.get("hparams_overrides", "")))
+    if given.get("checkpoint_dir"):
+        config, more = _with_stored_classes(config, given["checkpoint_dir"], overridden)
+        notes += more
+    if "mode" in given and not overridden & EVAL_PATHS and not any(map(files_of_pattern, config.data.validation_files)):
+        notes += (f"{', '.join(config.data.validation_files)}: no file matches; measuring on synthetic images",)
+        config = replace(config, data=replace(config.data, source="synthetic", validation_files=()))
     return Command(config, notes)
+
+
+def _with_stored_classes(config: ExperimentConfig, place: str, overridden: set[str]) -> tuple[ExperimentConfig, Notes]:
+    """Lets the classes of a checkpoint count where it knows them and no override speaks of classes."""
+    files = [Path(f"{place}.json"), *sorted(Path(place).glob("model.ckpt-*.json"))]
+    if overridden & CLASS_PATHS or not any(file.is_file() for file in files):
+        return config, ()
+    model, data = replace(config.model, num_classes=None), replace(config.data, label_map_file=None)
+    note = f"--checkpoint_dir {place}: its own classes count, not num_classes {config.model.num_classes} of the config"
+    return replace(config, model=model, data=data), (note,)
 
 
 def _run(given: Mapping[str, Any]) -> RunConfig:

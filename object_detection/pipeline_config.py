@@ -27,6 +27,7 @@ from utils.config import (
 ROOT = Path(__file__).resolve().parent.parent
 METRICS = "coco_detection_metrics"
 CHECKPOINT_TYPES = ("classification", "detection")
+FEATURES = "FeatureExtractor"  # what a detector's checkpoint gives unless the config asks for everything
 
 _COSINE = "train_config.optimizer.momentum_optimizer.learning_rate.cosine_decay_learning_rate"
 _TRAINING = ("train", "train_and_evaluate")
@@ -146,7 +147,7 @@ def _run(
 ) -> tuple[RunConfig, list[str]]:
     """The run with the length and the start that the config gives it."""
     configured = fields.number("train_config.num_steps", 0)
-    start_from, reset_head = _start_from(fields)
+    start_from, scope = _start_from(fields)
     if run.mode not in _TRAINING:
         return run, []
     steps = configured if train_steps is None else train_steps
@@ -159,11 +160,11 @@ def _run(
             f"training ends at step {last}, not {steps}: the learning rate is 0 from there on ({_COSINE}.total_steps)"
         )
     duration = Duration(value=min(steps, last), unit="batch")
-    return replace(run, duration=duration, finetune_checkpoint=start_from, reset_head=reset_head), notes
+    return replace(run, duration=duration, finetune_checkpoint=start_from, finetune_scope=scope), notes
 
 
-def _start_from(fields: Fields) -> tuple[str | None, bool]:
-    """The checkpoint that a new run starts from, and whether the heads begin with new weights all the same."""
+def _start_from(fields: Fields) -> tuple[str | None, str]:
+    """The checkpoint that a new run starts from, and the scope of the variables that are taken from it."""
     path = fields.value("train_config.fine_tune_checkpoint")
     kind = fields.value("train_config.fine_tune_checkpoint_type")
     of_detector = fields.value("train_config.from_detection_checkpoint")
@@ -173,7 +174,7 @@ def _start_from(fields: Fields) -> tuple[str | None, bool]:
         raise fields.error("train_config.fine_tune_checkpoint_type", f" {kind}: must be {allowed}")
     if kind:
         of_detector = kind == "detection"
-    return path or None, bool(path and of_detector and not everything)
+    return path or None, FEATURES if path and of_detector and not everything else ""
 
 
 def _data(fields: Fields, run: RunConfig, eval_split: str, eval_every: int | None) -> tuple[DataConfig, list[str]]:

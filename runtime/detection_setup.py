@@ -33,15 +33,18 @@ def resolve_detection(
         raise ValueError("the configuration is not a detector's")
     warm_start = config.run.finetune_checkpoint
     backbone, origin = (None, None) if metadata or not warm_start else _backbone_of(Path(warm_start))
-    first = stored_categories(metadata) or (None if config.run.reset_head or origin is None else origin)
+    new_classes = config.run.reset_head or config.run.finetune_scope
+    first = stored_categories(metadata) or (None if new_classes else origin)
     sources = [found for found in (first, *_known_categories(config, splits)) if found is not None]
+    assumed = () if sources else (_default_categories(config.model.num_classes),)
     model, detection, notes = resolve_detector(
-        config.model,
-        config.detection,
-        metadata,
-        sources or [_default_categories(config.model.num_classes)],
-        backbone,
+        config.model, config.detection, metadata, sources or list(assumed), backbone
     )
+    if splits:
+        notes += tuple(
+            f"neither checkpoint nor data name their categories; those of {categories.origin} are assumed (--label_map)"
+            for categories in assumed
+        )
     return dataclasses.replace(config, model=model, detection=detection), notes
 
 
@@ -55,7 +58,7 @@ def _known_categories(config: ExperimentConfig, splits: Mapping[str, SplitFiles]
         ids = manifest.category_ids or ()
         found.append(Categories(ids, manifest.class_names, (), "the data's dataset.json"))
     beside = Path(config.data.data_dir or ".") / LABEL_MAP_NAME
-    if not found and config.data.data_dir and beside.is_file():
+    if config.data.data_dir and beside.is_file():
         found.append(_read(beside))
     return found
 

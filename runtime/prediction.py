@@ -51,7 +51,8 @@ def predict_files(setup: Setup, stop: Hook) -> int:
         The exit status: 3 where a file could not be read.
     """
     run = setup.config.run
-    files = list_images(str(run.to_predict))
+    drawn = (Path(run.results_dir) / PICTURES).resolve()
+    files = [path for path in list_images(str(run.to_predict)) if drawn not in path.resolve().parents]
     reader = _Reader(files)
     graph = tf.Graph()
     with graph.as_default():

@@ -126,7 +126,7 @@ class WarmStart:
     Attributes:
         sources: Names in the checkpoint by variable.
         factors: What to multiply values by, by variable; shapes that NumPy broadcasts.
-        replaceable: Variables that may begin anew where the stored one has another shape.
+        replaceable: Variables that begin anew where that is asked for.
     """
 
     sources: Mapping[str, str]

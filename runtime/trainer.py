@@ -137,9 +137,9 @@ class Trainer:
         if prefix is None:
             raise RunError(f"--finetune_checkpoint {path}: holds no checkpoint")
         weights = [v for v in self.graph.variables if _is_weight(v.op.name)]
-        table = load_warm_start(
-            self._session, prefix, weights, self._setup.task.warm_start_map, reset=self._setup.config.run.reset_head
-        )
+        run = self._setup.config.run
+        weights = [v for v in weights if v.op.name.startswith(run.finetune_scope)]
+        table = load_warm_start(self._session, prefix, weights, self._setup.task.warm_start_map, reset=run.reset_head)
         _log.info("--finetune_checkpoint %s:\n%s", prefix, table)
 
 

@@ -16,7 +16,7 @@ from utils.errors import RunError
 
 tf1 = tf.compat.v1
 
-LOADED, NEW, RESET, UNUSED = "loaded", "new, not in the checkpoint", "new, other classes", "not used"
+LOADED, NEW, RESET, UNUSED = "loaded", "new, not in the checkpoint", "new, as was asked", "not used"
 _TABLE_DEPTH = 2  # parts of a variable's name that a line of the table stands for
 
 
@@ -35,7 +35,7 @@ def load_warm_start(
         prefix: The checkpoint.
         variables: The weights of the graph.
         plan: Says which stored tensor each variable begins with.
-        reset: Leave replaceable variables as they are where the stored ones have another shape.
+        reset: Leave replaceable variables as they are.
 
     Returns:
         A table for people: what was loaded, what begins anew, and what of the checkpoint was not used, and why.
@@ -46,37 +46,45 @@ def load_warm_start(
     stored = stored_shapes(prefix)
     warm_start = plan(stored)
     by_name = {v.op.name: v for v in variables}
-    sources = {name: source for name, source in warm_start.sources.items() if name in by_name and source in stored}
-    if not sources:
+    left_out = warm_start.replaceable if reset else frozenset()
+    sources = {
+        name: source
+        for name, source in warm_start.sources.items()
+        if name in by_name and source in stored and name not in left_out
+    }
+    _require_fit(prefix, stored, {source: by_name[name] for name, source in sources.items()}, warm_start)
+    reader = tf1.train.NewCheckpointReader(str(prefix))
+    values = {
+        by_name[name].initializer: _value(reader, prefix, source, warm_start.factors.get(name))
+        for name, source in sources.items()
+    }
+    # All in one run: in a large graph each run of its own takes 50 ms.
+    session.run(list(values), {initializer.inputs[1]: value for initializer, value in values.items()})
+    fates = [(name, LOADED if name in sources else RESET if name in left_out else NEW) for name in by_name]
+    return _table([*fates, *((name, UNUSED) for name in stored if name not in sources.values())])
+
+
+def _require_fit(
+    prefix: Path, stored: Mapping[str, Sequence[int]], by_source: Mapping[str, Any], warm_start: WarmStart
+) -> None:
+    """Makes sure that there is something to load, and that it has the shapes of its variables."""
+    if not by_source:
         roots = sorted({name.split("/")[0] for name in stored})
         raise RunError(
             f"{prefix}: has none of the network's variables; it holds variables of {', '.join(roots[:3])} "
             "(--finetune_checkpoint, --arch)"
         )
-    fates = {name: LOADED if name in sources else NEW for name in by_name}
-    for name, source in sources.items():
-        wanted, there = tuple(by_name[name].shape.as_list()), tuple(stored[source])
+    for source, variable in by_source.items():
+        wanted, there = tuple(variable.shape.as_list()), tuple(stored[source])
         if wanted != there:
             what = f"{prefix}: {source} has shape {list(there)}, the network's {list(wanted)}"
-            _require_reset(what, reset=reset, replaceable=name in warm_start.replaceable)
-            fates[name] = RESET
-    reader = tf1.train.NewCheckpointReader(str(prefix))
-    values = {
-        by_name[name].initializer: _value(reader, prefix, sources[name], warm_start.factors.get(name))
-        for name, fate in fates.items()
-        if fate == LOADED
-    }
-    # All in one run: in a large graph each run of its own takes 50 ms.
-    session.run(list(values), {initializer.inputs[1]: value for initializer, value in values.items()})
-    used = {sources[name] for name, fate in fates.items() if fate == LOADED}
-    return _table([*fates.items(), *((name, UNUSED) for name in stored if name not in used)])
+            raise RunError(f"{what} ({_advice(variable.op.name in warm_start.replaceable)})")
 
 
-def _require_reset(what: str, *, reset: bool, replaceable: bool) -> None:
-    if not replaceable:
-        raise RunError(f"{what} (--finetune_checkpoint, --arch, --num_classes)")
-    if not reset:
-        raise RunError(f"{what}: it was trained on other classes; --reset_head begins with new weights for these alone")
+def _advice(replaceable: bool) -> str:
+    if replaceable:
+        return "it was trained on other classes; --reset_head begins with new weights for these alone"
+    return "--finetune_checkpoint, --arch, --num_classes"
 
 
 def _value(reader: Any, prefix: Path, source: str, factor: np.ndarray | None) -> np.ndarray:

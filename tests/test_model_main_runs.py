@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from object_detection.model_command import parse
@@ -80,6 +81,53 @@ def test_evaluation_alone_reads_what_it_is_asked_to(trained, folder, tmp_path, f
     assert result.status == 0, result.error
     assert result.summary["images"] == images
     assert len({row["image_id"] for row in json.loads((tmp_path / "detections.json").read_text())}) <= images
+
+
+def test_the_classes_and_anchors_of_the_weights_count_whatever_the_config_says(folder, tmp_path):
+    smaller = "model.ssd.anchor_generator.multiscale_anchor_generator.anchor_scale=2.0"
+    plain = (f"--pipeline_config_path={CONFIG}", f"--raport_file={tmp_path / 'summary.json'}", "--seed=3")
+    paths = f"train_input_path={folder / 'data' / 'coco_train*'},eval_input_path={folder / 'data' / 'coco_val*'}"
+    sizes = f"{RESIZER}.height=64,{RESIZER}.width=64"
+    classes = f"num_classes=4,label_map_path={folder / 'data' / 'label_map.pbtxt'},load_pretrained=false,batch_size=2"
+    model = tmp_path / "model"
+    trained = run(
+        *(*plain, f"--hparams_overrides={paths},{sizes},{classes},{smaller}", f"--model_dir={model}"),
+        *("--num_train_steps=2", "--skip_evaluation"),
+        read=parse,
+    )
+    assert trained.status == 0, trained.error
+    again = run(
+        *(*plain, f"--hparams_overrides={paths},{sizes}", f"--checkpoint_dir={model}", "--run_once"),
+        f"--model_dir={tmp_path / 'one'}",
+        read=parse,
+    )
+    assert again.status == 0, again.error
+    assert "its own classes count" in again.error
+    given = ("--arch=ssd320", "--mode=evaluate", f"--data_dir={folder / 'data'}", "--batch_size=3")
+    other = run(*given, f"--model_dir={model}", f"--results_dir={tmp_path / 'two'}")
+    assert other.status == 0, other.error
+    ours, theirs = (json.loads((tmp_path / name / "detections.json").read_text()) for name in ("one", "two"))
+    np.testing.assert_allclose([d["bbox"] for d in ours], [d["bbox"] for d in theirs], atol=2e-3)
+    refused = run(
+        *(*given, "--mode=train", "--num_iter=9", f"--results_dir={tmp_path / 'model'}", "--image_size=64"),
+        "--centred_p7",
+    )
+    assert refused.status == 2
+    assert "--centred_p7: the checkpoint was trained without it" in refused.error
+
+
+def test_a_benchmark_without_records_measures_synthetic_images(trained, folder, tmp_path):
+    assert trained.status == 0
+    result = run(
+        *("--mode=inference_benchmark", f"--pipeline_config_path={CONFIG}", f"--checkpoint_dir={folder / 'model'}"),
+        *("--batch_size=2", "--num_iter=4", "--warmup_steps=1", "--percentiles=50,80"),
+        *(f"--raport_file={tmp_path / 'summary.json'}", f"--hparams_overrides={RESIZER}.height=64,{RESIZER}.width=64"),
+        read=parse,
+    )
+    assert result.status == 0, result.error
+    assert "no file matches; measuring on synthetic images" in result.error
+    assert result.summary["eval_throughput"] > 0
+    assert {"eval_latency_p80", "network_latency_p80"} <= set(result.summary)
 
 
 def test_a_label_map_that_the_records_contradict_is_refused(folder):

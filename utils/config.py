@@ -201,6 +201,7 @@ class RunConfig:
     export_dir: str | None = None
     to_predict: str | None = None
     finetune_checkpoint: str | None = None
+    finetune_scope: str = ""  # only what lies under this scope is taken from finetune_checkpoint
     reset_head: bool = False
     checkpoint_every: int = 1000
     keep_checkpoints: int = 5

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from utils.config import ModelConfig
-from utils.detection_config import DetectionConfig
+from utils.detection_config import AnchorSpec, BoxCoderSpec, DetectionConfig
 from utils.errors import UsageError
 
 DEFAULT_IMAGE_SIZE = 320
 DEFAULT_BACKBONE = "resnet_v1_50"
 SIZE_MULTIPLE, SMALLEST_SIZE = 32, 64
+Spec = TypeVar("Spec", AnchorSpec, BoxCoderSpec)
 
 
 class Categories(NamedTuple):
@@ -127,13 +128,35 @@ def _num_classes(given: int | None, stored: int | None, categories: Categories) 
 
 
 def _resolve_options(detection: DetectionConfig, metadata: Mapping[str, Any]) -> DetectionConfig:
-    """The switches that the weights were trained under hold again; others cannot be turned on for them."""
+    """What the weights were trained under holds again; what contradicts it is refused."""
     exact = bool(metadata.get("exact_classes", detection.exact_classes))
-    centred = bool(metadata.get("centred_p7", detection.anchors.centred))
-    for flag, given, holds in (
-        ("exact_classes", detection.exact_classes, exact),
-        ("centred_p7", detection.anchors.centred, centred),
-    ):
-        if given and not holds:
-            raise UsageError(f"--{flag}: the checkpoint was trained without it; leave it out or name another folder")
-    return replace(detection, exact_classes=exact, anchors=replace(detection.anchors, centred=centred))
+    if detection.exact_classes and not exact:
+        raise UsageError("--exact_classes: the checkpoint was trained without it; leave it out or name another folder")
+    anchors = _stored("anchors", AnchorSpec, detection.anchors, metadata)
+    if detection.anchors.centred and not anchors.centred:
+        raise UsageError("--centred_p7: the checkpoint was trained without it; leave it out or name another folder")
+    unclamped = replace(detection.coder, largest_log=None)
+    coder = _stored("coder", BoxCoderSpec, unclamped, metadata)
+    coder = replace(coder, largest_log=detection.coder.largest_log)
+    return replace(detection, exact_classes=exact, anchors=anchors, coder=coder)
+
+
+def _stored(name: str, kind: type[Spec], given: Spec, metadata: Mapping[str, Any]) -> Spec:
+    """The checkpoint's constants, which those that were given must equal unless they are the usual ones.
+
+    Raises:
+        UsageError: They differ: the same numbers of the network would mean other boxes.
+    """
+    if name not in metadata:
+        return given
+    stored_fields: Mapping[str, Any] = metadata[name]
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored_fields.items()}
+    stored = kind(**fields)
+    usual = {key for key in fields if getattr(given, key) == getattr(kind(), key) or key == "centred"}
+    for key in fields.keys() - usual:
+        if getattr(given, key) != fields[key]:
+            raise UsageError(
+                f"{name}.{key} {getattr(given, key)}: the checkpoint was trained with {fields[key]}; the same codes "
+                "would mean other boxes"
+            )
+    return stored

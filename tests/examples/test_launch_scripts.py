@@ -192,7 +192,8 @@ def test_evaluation_writes_beside_the_checkpoints_or_where_it_is_told_to(tmp_pat
     ):
         launcher, program, flags = dry_run("SSD320_evaluate.sh", *given, "--amp", cwd=cwd)
         assert (launcher, program) == ([], Path("object_detection/model_main.py"))
-        assert flags == [config, f"--checkpoint_dir={given[0]}", f"--model_dir={out}", "--run_once", "--amp"]
+        where = [f"--checkpoint_dir={given[0]}", f"--model_dir={out}", f"--report_file={out}/summary.json"]
+        assert flags == [config, *where, "--run_once", "--amp"]
         run = parse(flags, {}).config.run
         assert (run.mode, run.model_dir, run.results_dir) == ("evaluate", given[0], out)
         assert not run.watch_checkpoints

@@ -182,7 +182,7 @@ def test_a_shipped_config_becomes_the_recipe_of_ssd320(name):
     assert (optimizer.momentum, optimizer.weight_decay) == (0.9, 0.0004)
     assert config.run.duration == Duration(value=steps, unit="batch")
     assert config.run.finetune_checkpoint == "/checkpoints/resnet_v1_50/model.ckpt"
-    assert config.run.reset_head is False
+    assert config.run.finetune_scope == ""
     assert config.data.train_files == ("/data/coco2017_tfrecords/*train*",)
     assert config.data.validation_files == ("/data/coco2017_tfrecords/*val*",)
     assert (config.data.batch_size_per_replica, config.data.eval_every, config.data.eval_split) == (32, 1, "validation")
@@ -319,18 +319,18 @@ def test_only_training_starts_from_another_checkpoint():
 
 
 @pytest.mark.parametrize(
-    ("overrides", "reset_head"),
+    ("overrides", "scope"),
     [
-        ("fine_tune_checkpoint_type=classification", False),
-        ("fine_tune_checkpoint_type=classification,train_config.from_detection_checkpoint=true", False),
-        ("fine_tune_checkpoint_type=detection", True),
-        ("fine_tune_checkpoint_type=detection,train_config.load_all_detection_checkpoint_vars=true", False),
-        ("fine_tune_checkpoint_type=,train_config.from_detection_checkpoint=true", True),
-        ("fine_tune_checkpoint_type=", False),
+        ("fine_tune_checkpoint_type=classification", ""),
+        ("fine_tune_checkpoint_type=classification,train_config.from_detection_checkpoint=true", ""),
+        ("fine_tune_checkpoint_type=detection", "FeatureExtractor"),
+        ("fine_tune_checkpoint_type=detection,train_config.load_all_detection_checkpoint_vars=true", ""),
+        ("fine_tune_checkpoint_type=,train_config.from_detection_checkpoint=true", "FeatureExtractor"),
+        ("fine_tune_checkpoint_type=", ""),
     ],
 )
-def test_a_detector_to_start_from_gives_its_heads_only_when_everything_is_asked_for(overrides, reset_head):
-    assert experiment(f"train_config.{overrides}")[0].run.reset_head is reset_head
+def test_a_detector_to_start_from_gives_its_heads_only_when_everything_is_asked_for(overrides, scope):
+    assert experiment(f"train_config.{overrides}")[0].run.finetune_scope == scope
 
 
 def test_input_files_may_be_lists_and_have_commas():

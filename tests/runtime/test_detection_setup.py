@@ -98,12 +98,13 @@ def test_a_label_map_beside_data_without_a_manifest_is_found(tmp_path):
     assert (model.category_ids, model.num_classes) == ((2, 5), 5)
 
 
-def test_beside_a_manifest_or_a_label_map_that_is_given_it_does_not_count(tmp_path):
+def test_beside_a_manifest_or_a_label_map_that_is_given_it_must_agree(tmp_path):
     label_map(tmp_path / LABEL_MAP_NAME, c2="cow")
-    assert resolved(manifest=MANIFEST, data={"data_dir": str(tmp_path)})[0].category_ids == (1, 3)
-    given = label_map(tmp_path / "other.pbtxt", c9="fox")
+    with pytest.raises(UsageError, match="has category 2, 'cow'"):
+        resolved(manifest=MANIFEST, data={"data_dir": str(tmp_path)})
+    given = label_map(tmp_path / "other.pbtxt", c2="cow", c9="fox")
     found, _ = resolved(data={"data_dir": str(tmp_path), "label_map_file": given})
-    assert found.category_ids == (9,)
+    assert found.category_ids == (2, 9)
 
 
 def test_a_label_map_that_cannot_be_read_is_an_error(tmp_path):

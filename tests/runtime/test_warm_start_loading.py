@@ -159,9 +159,8 @@ def detector(tmp_path_factory):
 HEAD = {f"{PREDICTOR}/ClassPredictor/weights", f"{PREDICTOR}/ClassPredictor/biases"}
 
 
-@pytest.mark.parametrize("reset", [False, True])
-def test_a_detector_of_the_same_classes_gives_all_its_variables(detector, reset):
-    table, loaded, kept, names = detector(reset)
+def test_a_detector_of_the_same_classes_gives_all_its_variables(detector):
+    table, loaded, kept, names = detector(False)
     assert loaded == names
     assert not kept
     assert {fate for _, fate in table} == {"loaded"}
@@ -174,11 +173,12 @@ def test_other_classes_are_refused_with_a_sentence(detector):
     assert "it was trained on other classes; --reset_head begins with new weights for these alone" in str(error.value)
 
 
-def test_where_that_is_asked_for_other_classes_begin_anew_and_they_alone(detector):
-    table, loaded, kept, names = detector(True, num_classes=9)
+@pytest.mark.parametrize("other", [{}, {"num_classes": 9}], ids=["as many classes", "other classes"])
+def test_where_that_is_asked_for_the_classes_begin_anew_and_they_alone(detector, other):
+    table, loaded, kept, names = detector(True, **other)
     assert kept == HEAD
     assert loaded == names - HEAD
-    assert table[f"{PREDICTOR}/ClassPredictor", "new, other classes"] == 2
+    assert table[f"{PREDICTOR}/ClassPredictor", "new, as was asked"] == 2
     assert table[f"{PREDICTOR}/ClassPredictor", "not used"] == 2
     assert table[f"{PREDICTOR}/BoxPredictor", "loaded"] == 2
 

@@ -1,12 +1,13 @@
 """What was not given of a detector comes from the checkpoint, else the label map or the data, else the defaults."""
 
+import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
 from utils.config import ModelConfig
-from utils.detection_config import AnchorSpec, DetectionConfig
+from utils.detection_config import AnchorSpec, BoxCoderSpec, DetectionConfig
 from utils.errors import UsageError
 from utils.resolve_detection import Categories, numbered_categories, resolve_detector, stored_categories
 
@@ -19,7 +20,8 @@ METADATA = {
     "data_class_names": ["/m/cat", "/m/dog", ""],
     "category_ids": [1, 3, 7],
     "exact_classes": False,
-    "centred_p7": False,
+    "anchors": asdict(AnchorSpec()),
+    "coder": asdict(BoxCoderSpec()),
     "backbone": "resnet_v1_50",
     "image_size": 256,
 }
@@ -166,9 +168,11 @@ def test_without_a_checkpoint_switches_are_as_given():
 
 
 def test_the_checkpoints_switches_hold_again():
-    _, detection, _ = resolved(metadata=METADATA | {"exact_classes": True, "centred_p7": True})
+    _, detection, _ = resolved(metadata=METADATA | {"exact_classes": True, "anchors": asdict(CENTRED.anchors)})
     assert detection == replace(CENTRED, exact_classes=True)
-    again = resolved(metadata=METADATA | {"exact_classes": True, "centred_p7": True}, detection=detection)
+    again = resolved(
+        metadata=METADATA | {"exact_classes": True, "anchors": asdict(CENTRED.anchors)}, detection=detection
+    )
     assert again[1] == detection
 
 
@@ -181,6 +185,28 @@ def test_a_switch_that_the_checkpoint_was_trained_without_is_refused(flag, detec
         metadata=METADATA,
         detection=detection,
     )
+
+
+def test_the_checkpoints_anchors_and_codes_hold_again_as_json_has_them():
+    anchors = AnchorSpec(scale=2.0, aspect_ratios=(1.0, 3.0))
+    coder = BoxCoderSpec(y_scale=5.0)
+    stored = json.loads(json.dumps(METADATA | {"anchors": asdict(anchors), "coder": asdict(coder)}))
+    assert resolved(metadata=stored)[1] == DetectionConfig(anchors=anchors, coder=coder)
+    clamped = DetectionConfig(coder=BoxCoderSpec(largest_log=3.0))
+    assert resolved(metadata=stored, detection=clamped)[1].coder == replace(coder, largest_log=3.0)
+    same = DetectionConfig(anchors=anchors, coder=coder)
+    assert resolved(metadata=stored, detection=same)[1] == same
+
+
+@pytest.mark.parametrize(
+    ("detection", "message"),
+    [
+        (DetectionConfig(anchors=AnchorSpec(scale=2.0)), "anchors.scale 2.0: the checkpoint was trained with 4.0"),
+        (DetectionConfig(coder=BoxCoderSpec(x_scale=1.0)), "coder.x_scale 1.0: the checkpoint was trained with 10.0"),
+    ],
+)
+def test_other_anchors_or_codes_than_the_checkpoints_are_refused(detection, message):
+    refused(message, metadata=METADATA, detection=detection)
 
 
 def test_what_is_not_stored_is_kept():

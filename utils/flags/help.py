@@ -95,7 +95,7 @@ HELP: dict[str, tuple[str, ...]] = {
     "clamp_decode": ("Let no box be more than 62.5 times as high or wide as its anchor.", ""),
     "train_crowds": ("Train boxes around crowds as if each were one object, as the original did.", "off: left out"),
     "no_color_jitter": ("Leave the colors of training images as they are.", ""),
-    "reset_head": ("Let --finetune_checkpoint have other classes, and begin with new weights for them.", ""),
+    "reset_head": ("Begin with new weights for the classes: --finetune_checkpoint may then have others.", ""),
     "min_score": ("Least score of a detection that a prediction lists and draws.", ""),
     "early_stop_patience": ("Stop after this many evaluations in a row without a better result.", "0, never"),
     "xla": ("Compile the graph with XLA.", ""),
