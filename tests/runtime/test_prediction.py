@@ -172,7 +172,7 @@ def test_only_unreadable_files_are_rows_too(trained, folder, tmp_path):
     assert result.status == 3
     (row,) = rows(tmp_path)
     assert set(row) == {"file", "error"}
-    assert (tmp_path / "predictions.csv").read_text().startswith("file,error\n")
+    assert (tmp_path / "predictions.csv").read_text().startswith("file,error,class_1,")
 
 
 @pytest.mark.slow

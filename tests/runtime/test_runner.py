@@ -222,7 +222,7 @@ def test_a_folder_that_another_launch_trains_in_is_left_alone(data_dir, tmp_path
 def test_a_warm_up_that_outlasts_the_run_is_said(data_dir, tmp_path, epochs, warned):
     result = train(data_dir, tmp_path, "--num_iter=1", f"--lr_warmup_epochs={epochs}")
     assert result.status == 0
-    assert (f"--lr_warmup_epochs {epochs}: is not over when the run ends at step 5" in result.error) == warned
+    assert ("the warm-up of 5 steps is not over when the run ends at step 5" in result.error) == warned
 
 
 @pytest.mark.slow
