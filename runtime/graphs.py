@@ -70,7 +70,7 @@ def build_eval_graph(task: Task, data: Input, graph: Any) -> EvalGraph:
         return EvalGraph(
             graph=graph,
             outputs=task.outputs(endpoints, data.batch.targets),
-            network=tf.group(*(endpoints[name] for name in task.heads)) if task.heads else None,
+            network=tf.add_n([tf.reduce_sum(endpoints[name]) for name in task.heads]) if task.heads else None,
             input=data,
             variables=variables,
             initializer=tf1.variables_initializer(variables),

@@ -189,7 +189,8 @@ class TrainGraph:
 class EvalGraph:
     """A graph that compares the network's outputs with targets, batch by batch.
 
-    ``network`` is an operation that ends with the task's heads, or None where it has none.
+    ``network`` is the sum of the task's heads, for which all of the network is computed, or None where it has none. A
+    sum, since what no value depends on is left out of a graph before it runs.
     """
 
     graph: Any

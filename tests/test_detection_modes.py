@@ -72,6 +72,11 @@ def test_each_mode_ends_with_its_summary(runs, mode):
     assert set(runs[mode].summary) == SUMMARIES[mode]
 
 
+def test_the_network_by_itself_is_computed(runs):
+    summary = runs["inference_benchmark"].summary
+    assert summary["network_latency_p50"] > 0.05 * summary["eval_latency_p50"]  # pruned, it would take no time
+
+
 @pytest.mark.parametrize("mode", FILES)
 def test_each_mode_leaves_its_files(runs, folder, mode):
     names = {path.name for path in (folder / mode).iterdir() if "tfevents" not in path.name and path.name != "eval"}
