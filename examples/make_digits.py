@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -68,21 +68,39 @@ def make_digits(out: Path) -> int:
     return count
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit status."""
-    parser = argparse.ArgumentParser(prog="python examples/make_digits.py", description=__doc__.split("\n\n")[0])
+def run(script: str, description: str, make: Callable[[Path], str], arguments: Sequence[str] | None) -> int:
+    """Runs a script that fills a folder.
+
+    Args:
+        script: Its name.
+        description: Its docstring, of which --help shows the beginning.
+        make: Fills the folder, and says what with.
+        arguments: The command line, or None for that of this process.
+
+    Returns:
+        The exit status.
+    """
+    parser = argparse.ArgumentParser(prog=f"python examples/{script}", description=description.split("\n\n")[0])
     parser.add_argument("out", metavar="OUT", type=Path, help="folder to write to; made if it is missing")
     out: Path = parser.parse_args(arguments).out
     try:
-        count = make_digits(out)
+        print(make(out))
     except ImportError as error:
         print(f"error: needs scikit-learn, which is not installed ({error})", file=sys.stderr)
         return 1
     except OSError as error:
         print(f"error: {out}: cannot be written ({error.strerror})", file=sys.stderr)
         return 1
-    print(f"{count:,} images of 10 digits in {out}: train, validation, unseen")
     return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+
+    def make(out: Path) -> str:
+        return f"{make_digits(out):,} images of 10 digits in {out}: train, validation, unseen"
+
+    return run("make_digits.py", __doc__, make, arguments)
 
 
 if __name__ == "__main__":

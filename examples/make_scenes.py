@@ -11,7 +11,6 @@ Source: the digits are those of ``examples/make_digits.py``.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import sys
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from make_digits import divide, enlarge  # the script beside this one
+from make_digits import divide, enlarge, run  # the script beside this one
 from PIL import Image
 
 CLASSES = {0: "zero", 3: "three", 4: "four"}
@@ -177,20 +176,13 @@ def _random(name: str) -> np.random.RandomState:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
-    parser = argparse.ArgumentParser(prog="python examples/make_scenes.py", description=__doc__.split("\n\n")[0])
-    parser.add_argument("out", metavar="OUT", type=Path, help="folder to write to; made if it is missing")
-    out: Path = parser.parse_args(arguments).out
-    try:
+
+    def make(out: Path) -> str:
         counts = make_scenes(out)
-    except ImportError as error:
-        print(f"error: needs scikit-learn, which is not installed ({error})", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"error: {out}: cannot be written ({error.strerror})", file=sys.stderr)
-        return 1
-    parts = ", ".join(f"{part} {SCENES[part]} ({counts[part]:,} digits)" for part in SCENES)
-    print(f"scenes of {len(CLASSES)} digits in {out}: {parts}")
-    return 0
+        parts = ", ".join(f"{part} {SCENES[part]} ({counts[part]:,} digits)" for part in SCENES)
+        return f"scenes of {len(CLASSES)} digits in {out}: {parts}"
+
+    return run("make_scenes.py", __doc__, make, arguments)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from object_detection import box_ops
 from object_detection.class_table import ClassTable
 from object_detection.preprocessing import Objects, augment, to_square
 from utils.batching import Example, InputOptions, RecordDecoder
@@ -165,8 +166,7 @@ def detection_decoder(
         image = decode_full(record.encoded)
         size = tf.shape(image)[:2]
         height, width = tf.unstack(tf.cast(size, tf.float32))
-        ymin, xmin, ymax, xmax = tf.unstack(record.boxes, axis=1)
-        box_areas = (ymax - ymin) * height * (xmax - xmin) * width
+        box_areas = box_ops.area(record.boxes) * height * width
         targets = (
             record.boxes,
             ids,

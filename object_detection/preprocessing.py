@@ -11,9 +11,7 @@ import tensorflow as tf
 
 from object_detection import box_ops
 from utils.detection_config import AugmentationStep, ColorSpec, CropSpec, FlipSpec
-from utils.image_processing import CHANNELS, decode_full, resize_bilinear_legacy
-
-CROP_ATTEMPTS = 100
+from utils.image_processing import CHANNELS, CROP_ATTEMPTS, decode_full, resize_bilinear_legacy
 
 
 class Objects(NamedTuple):

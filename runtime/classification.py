@@ -13,7 +13,7 @@ from model.layers.options import LayerOptions
 from model.resnet import resnet
 from model.specs import RESNETS
 from runtime.class_presenter import ClassPresenter
-from runtime.task import WarmStart
+from runtime.task import WarmStart, resolved
 from utils.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Position, Shard
 from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig
 from utils.data_utils import eval_input, synthetic_input, train_input
@@ -56,8 +56,8 @@ class Classification:
         self._seed = seed
         self._layers = layers
         self._replicas = replicas
-        self._spec = RESNETS[_set(config.model.architecture)]
-        self.num_classes: int = _set(config.model.num_classes)
+        self._spec = RESNETS[resolved(config.model.architecture)]
+        self.num_classes: int = resolved(config.model.num_classes)
 
     def num_examples(self, split: str) -> int:
         if split in self._splits:
@@ -68,10 +68,10 @@ class Classification:
         """How the examples of this task are read."""
         model, data = self._config.model, self._config.data
         return InputOptions(
-            image_size=_set(model.image_size),
+            image_size=resolved(model.image_size),
             batch_size=data.batch_size_per_replica,
             num_classes=self.num_classes,
-            label_offset=_set(model.label_offset),
+            label_offset=resolved(model.label_offset),
             seed=self._seed,
             min_crop_area=data.min_crop_area,
             threads=data.threads,
@@ -92,7 +92,7 @@ class Classification:
         path, number = self._splits[split].locate(index)
         where = f"{path}, record {number}"
         if status == STATUS_BAD_LABEL:
-            first, label = _set(self._config.model.label_offset), _label_in(path, number)
+            first, label = resolved(self._config.model.label_offset), _label_in(path, number)
             if label is None:
                 return f"{where}: has no label ({LABEL_KEY})"
             return (
@@ -259,10 +259,3 @@ def _label_in(path: str, record_number: int) -> int | None:
     features = tf.train.Example.FromString(read_record(path, record_number)).features.feature
     values = features[LABEL_KEY].int64_list.value
     return int(values[0]) if values else None
-
-
-def _set(value: Any) -> Any:
-    """A field that resolving has filled."""
-    if value is None:
-        raise ValueError("the configuration is not resolved")
-    return value

@@ -24,7 +24,7 @@ from object_detection.preprocessing import preprocess_image
 from object_detection.presenter import BoxPresenter
 from object_detection.record_faults import fault_in, uneven_lists
 from object_detection.target_assigner import Groundtruth, assign_targets
-from runtime.task import WarmStart
+from runtime.task import WarmStart, resolved
 from utils.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Position, Shard
 from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig, ModelConfig
 from utils.data_utils import eval_input, synthetic_input, train_input
@@ -61,21 +61,21 @@ class Detection:
     ) -> None:
         self._config = config
         self._model = config.model
-        self._detection = _set(config.detection)
+        self._detection = resolved(config.detection)
         self._splits = splits
         self._seed = seed
         self._layers = dataclasses.replace(layers, freeze_batch_norm=self._detection.freeze_batch_norm)
         self._replicas = replicas
         self._table = class_table(
-            _set(self._model.category_ids),
-            _set(self._model.class_names),
+            resolved(self._model.category_ids),
+            resolved(self._model.class_names),
             self._model.data_class_names or (),
-            _set(self._model.num_classes),
+            resolved(self._model.num_classes),
             exact=self._detection.exact_classes,
         )
         self.num_classes: int = self._table.slot_count
         self._spec = _network(self._model, self._detection.batch_norm_decay)
-        size = _set(self._model.image_size)
+        size = resolved(self._model.image_size)
         self._anchors = pyramid_anchors(size, size, self._detection.anchors)
         self._mean_rgb = MEAN_RGB if self._model.backbone == OWN_CLASSIFIER else DETECTION_MEAN_RGB
 
@@ -89,7 +89,7 @@ class Detection:
         """How the examples of this task are read."""
         data = self._config.data
         return InputOptions(
-            image_size=_set(self._model.image_size),
+            image_size=resolved(self._model.image_size),
             batch_size=data.batch_size_per_replica,
             num_classes=self.num_classes,
             label_offset=0,
@@ -123,7 +123,7 @@ class Detection:
                 "groundtruth_weights": tf.ones_like(chosen, tf.float32),
                 "groundtruth_ignored": tf.zeros_like(chosen, tf.bool),
             }
-        side = _set(self._model.image_size)
+        side = resolved(self._model.image_size)
         return {
             "groundtruth_boxes": boxes,
             "groundtruth_classes": tf.gather(tf.constant(self._table.ids), chosen),
@@ -264,13 +264,6 @@ class Detection:
 
 def _network(model: ModelConfig, batch_norm_decay: float) -> SSDSpec:
     """The row of the table, with the backbone and the decay of statistics that were asked for."""
-    spec, backbone = SSDS[_set(model.architecture)], BACKBONES[_set(model.backbone)]
+    spec, backbone = SSDS[resolved(model.architecture)], BACKBONES[resolved(model.backbone)]
     norms = [dataclasses.replace(part.batch_norm, decay=batch_norm_decay) for part in (spec, backbone)]
     return dataclasses.replace(spec, batch_norm=norms[0], backbone=dataclasses.replace(backbone, batch_norm=norms[1]))
-
-
-def _set(value: Any) -> Any:
-    """A field that resolving has filled."""
-    if value is None:
-        raise ValueError("the configuration is not resolved")
-    return value

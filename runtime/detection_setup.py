@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
 from model.warm_start import OWN_CLASSIFIER, is_own_classifier
 from object_detection.label_map import read_label_map
+from utils.checkpoint_contents import stored_shapes
 from utils.checkpoints import find_checkpoint, read_metadata
 from utils.config import ExperimentConfig
 from utils.manifest import LABEL_MAP_NAME, SplitFiles
@@ -85,5 +84,4 @@ def _backbone_of(path: Path) -> tuple[str | None, Categories | None]:
     metadata = read_metadata(prefix) or {}
     if metadata.get("task") == "detection":
         return metadata.get("backbone"), stored_categories(metadata)
-    names = tf.compat.v1.train.NewCheckpointReader(str(prefix)).get_variable_to_shape_map()
-    return (OWN_CLASSIFIER if is_own_classifier(names) else None), None
+    return (OWN_CLASSIFIER if is_own_classifier(stored_shapes(prefix)) else None), None

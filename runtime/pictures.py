@@ -58,4 +58,9 @@ class Pictures:
             write_atomically(target, buffer.getvalue())
         except OSError as error:
             raise RunError(f"--results_dir: {target} cannot be written: {error.strerror}") from error
-        return os.fsencode(target).decode("utf-8", "backslashreplace")
+        return name_in_utf8(target)
+
+
+def name_in_utf8(path: Path) -> str:
+    """A file's name as it is on the disk, whatever the locale; bytes that are not UTF-8 as escapes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

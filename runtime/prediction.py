@@ -7,7 +7,6 @@ import glob
 import io
 import json
 import logging
-import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +19,7 @@ import tensorflow as tf
 from runtime.evaluation import load_weights
 from runtime.graphs import build_predict_graph
 from runtime.loop import run_loop
-from runtime.pictures import Pictures
+from runtime.pictures import Pictures, name_in_utf8
 from runtime.task import Presenter, Setup
 from utils.atomic_file import write_atomically
 from utils.batching import STATUS_OK, STATUS_PADDING
@@ -137,7 +136,7 @@ class _RowsHook(Hook):
         for place, (status, index) in enumerate(zip(values.pop("status"), values.pop("index"), strict=True)):
             if status == STATUS_PADDING:
                 continue
-            row: dict[str, Any] = {"file": _name_in_utf8(self._files[index])}
+            row: dict[str, Any] = {"file": name_in_utf8(self._files[index])}
             if status == STATUS_OK:
                 self._add_predictions(row, int(index), {name: array[place] for name, array in values.items()})
             else:
@@ -148,11 +147,6 @@ class _RowsHook(Hook):
         entries = row["predictions"] = self._presenter.entries(arrays, self._reader.sizes.pop(index))
         if self._pictures is not None:
             row["picture"] = self._pictures.draw(index, entries, self._presenter)
-
-
-def _name_in_utf8(path: Path) -> str:
-    """A file's name as it is on the disk, whatever the locale; bytes that are not UTF-8 as escapes."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _write(folder: Path, rows: Sequence[dict[str, Any]], presenter: Presenter) -> None:
