@@ -13,6 +13,8 @@ FILES = [
     *sorted(p for d in ("model", "object_detection", "runtime", "utils") for p in (ROOT / d).rglob("*.py")),
     ROOT / "main.py",
 ]
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+MAX_LINES = 300  # of a file
 COMMANDS = {  # they may import anything, nothing imports them
     "main",
     "object_detection.create_coco_tfrecord",
@@ -176,7 +178,7 @@ def nesting(node, depth=0):
 @pytest.mark.parametrize("path", FILES, ids=module_of)
 def test_files_functions_and_signatures_stay_small(path):
     text = path.read_text(encoding="utf-8")
-    assert text.count("\n") <= 300
+    assert text.count("\n") <= MAX_LINES
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno - node.lineno + 1 <= 50, node.name
@@ -184,6 +186,11 @@ def test_files_functions_and_signatures_stay_small(path):
             assert len([a for a in arguments if a not in ("self", "cls")]) <= 7, node.name
             assert nesting(node) <= 3, node.name
         assert not (isinstance(node, ast.ExceptHandler) and node.type is None), f"bare except at line {node.lineno}"
+
+
+def test_files_of_tests_stay_small():
+    lines = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8").count("\n") for path in TESTS}
+    assert {path: count for path, count in lines.items() if count > MAX_LINES} == {}
 
 
 def test_main_is_one_screen():

@@ -1,6 +1,6 @@
 """Damaged data ends a run with a sentence that names file and record, or is skipped and counted.
 
-What ends a run before it begins is in ``tests/test_bad_input.py``.
+What ends a run before it begins is in ``tests/bad_input/``.
 """
 
 import pytest

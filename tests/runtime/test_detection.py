@@ -1,4 +1,4 @@
-"""The detection task: losses of a whole problem, what it predicts, and what it says of its weights."""
+"""The detection task: what it trains, what it predicts, and what it says of its weights."""
 
 import json
 
@@ -6,99 +6,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from runtime.detection import SYNTHETIC_OBJECTS
 from tests.model.tiny_ssd import load
-from tests.object_detection.detection_records import FAULTS, GOOD, detection_record
-from tests.object_detection.test_target_assigner import IMAGES, padded
 from tests.runtime.tiny_detector import ANCHORS, IDS, NAMES, SIZE, task, tiny_detectors
-from tests.utils.input_records import encode, noise, run_graph, write_files
-from utils.batching import STATUS_BAD_LABEL, STATUS_OK, STATUS_PADDING, STATUS_UNDECODABLE, Batch, Position, Shard
-from utils.config import SYNTHETIC_EPOCH_BATCHES, ModelConfig
-from utils.detection_config import AnchorSpec, DetectionConfig, LossSpec
-from utils.manifest import SplitFiles
+from tests.utils.input_records import run_graph
+from utils.batching import Position, Shard
+from utils.config import ModelConfig
+from utils.detection_config import AnchorSpec, DetectionConfig
 from utils.resolve_detection import Categories, resolve_detector, stored_categories
 
 tf1 = tf.compat.v1
-
-# Losses of a whole problem: 320 pixels, the ids of COCO up to 90
-
-COCO = {"image_size": 320, "num_classes": 90, "category_ids": (1, 3, 17, 62, 90), "class_names": tuple("abcde")}
-ALL_ANCHORS = 12804
-
-
-def batch_of(images, status=None):
-    """A batch of the size that the whole problem has, in which only the objects are of interest."""
-    groundtruth = padded(images)
-    targets = dict(zip(("boxes", "slots", "weights", "ignored"), map(tf.constant, groundtruth), strict=True))
-    count = len(images)
-    return Batch(
-        tf.zeros([count, 320, 320, 3]),
-        {f"groundtruth_{name}": values for name, values in targets.items()},
-        tf.constant([STATUS_OK] * count if status is None else status, tf.int32),
-        tf.range(count, dtype=tf.int64),
-    )
-
-
-def losses_of(images, codes, logits, status=None, detection=None):
-    """Localization and classification loss of network outputs, by the task's own way to them."""
-
-    def build():
-        detector = task(detection=detection, **COCO)
-        batch = batch_of(images, status)
-        _, targets = detector.prepare(batch, tf.constant(0, tf.int64))
-        endpoints = {"box_codes": tf.constant(codes, tf.float32), "class_logits": tf.constant(logits, tf.float32)}
-        return detector.losses(endpoints, targets, batch.mask)
-
-    found = run_graph(build)
-    assert set(found) == {"localization_loss", "classification_loss"}
-    return found["localization_loss"], found["classification_loss"]
-
-
-def constant_outputs(count):
-    return np.zeros((count, ALL_ANCHORS, 4)), np.full((count, ALL_ANCHORS, 91), -4.6)
-
-
-def waving_outputs():
-    i = np.arange(ALL_ANCHORS)[:, np.newaxis]
-    codes = 0.3 * np.sin(0.37 * i + np.arange(4))
-    logits = -4.6 + 1.5 * np.sin(0.11 * i + 0.53 * np.arange(91))
-    return np.stack([codes, codes / 2]), np.stack([logits, logits - 0.25])
-
-
-def test_the_losses_of_a_whole_problem():
-    np.testing.assert_allclose(losses_of(IMAGES, *constant_outputs(2)), (0.7543801, 1.1642940), rtol=5e-6)
-    np.testing.assert_allclose(losses_of(IMAGES, *waving_outputs()), (0.7577582, 1.6383316), rtol=5e-6)
-
-
-def test_rows_that_do_not_count_have_no_loss():
-    codes, logits = waving_outputs()
-    alone = losses_of(IMAGES[:1], codes[:1], logits[:1])
-    for status in (STATUS_PADDING, STATUS_BAD_LABEL, STATUS_UNDECODABLE):
-        np.testing.assert_allclose(losses_of(IMAGES, codes, logits, [STATUS_OK, status]), alone, rtol=1e-6)
-    assert losses_of(IMAGES, codes, logits, [STATUS_PADDING] * 2) == (0, 0)
-
-
-def test_without_objects_all_is_background_and_divided_by_one():
-    codes, logits = constant_outputs(1)
-    localization, classification = losses_of([[]], codes, logits)
-    assert localization == 0
-    assert classification == pytest.approx(ALL_ANCHORS * 91 * 7.429147e-7, rel=1e-4)
-
-
-def test_weights_and_constants_of_the_losses_are_those_of_the_configuration():
-    codes, logits = constant_outputs(2)
-    spec = LossSpec(classification_weight=2.0, localization_weight=0.5)
-    found = losses_of(IMAGES, codes, logits, detection=DetectionConfig(losses=spec))
-    np.testing.assert_allclose(found, (0.5 * 0.7543801, 2 * 1.1642940), rtol=5e-6)
-    other = losses_of(IMAGES, codes, logits, detection=DetectionConfig(losses=LossSpec(huber_delta=0.5)))
-    assert other[0] < 0.7
-    plain = losses_of(
-        IMAGES, codes, logits, detection=DetectionConfig(losses=LossSpec(focal_alpha=None, focal_gamma=0.0))
-    )
-    # 54 anchors are on, 7 of them with half of the weight: -4.6 costs 4.61 where on, 0.01 where off.
-    off, on = np.log1p(np.exp(-4.6)), np.log1p(np.exp(4.6))
-    elements = 1_165_164 + 1_164_800
-    assert plain[1] == pytest.approx((elements * off + 50 * (on - off)) / 50, rel=1e-3)
 
 
 # The small network
@@ -153,6 +69,7 @@ def test_images_lose_the_mean_that_the_backbone_was_trained_with(backbone, mean)
 
 
 # Predictions
+
 
 FOUND = {(0, 5): (2, 3.0), (0, 300): (0, 1.0), (1, 100): (1, 0.0)}  # image, anchor: place among the categories, logit
 
@@ -215,102 +132,6 @@ def test_predictions_can_be_presented():
     second = {name: values[1] for name, values in found.items()}
     assert [entry["name"] for entry in presenter.entries(first, (10, 20))] == ["bird", "cat"]
     assert [entry["name"] for entry in presenter.entries(second, (10, 20))] == ["dog"]
-
-
-# Data
-
-
-def synthetic(split):
-    """The targets of two batches, which are one and the same."""
-    with tf.Graph().as_default(), tf1.Session() as session:
-        data = task(data={"batch_size_per_replica": 3}).input(split, Shard(), Position())
-        session.run(data.initializer)
-        found = [session.run(data.batch) for _ in range(2)]
-    np.testing.assert_array_equal(found[0].images, found[1].images)
-    for name, values in found[0].targets.items():
-        np.testing.assert_array_equal(values, found[1].targets[name])
-    assert found[0].images.shape == (3, SIZE, SIZE, 3)
-    assert (found[0].status == STATUS_OK).all()
-    return found[0].targets
-
-
-def assert_boxes_are_inside(boxes):
-    assert boxes.shape == (3, SYNTHETIC_OBJECTS, 4)
-    assert boxes.min() >= 0
-    assert boxes.max() <= 1
-    assert (boxes[..., 2:] - boxes[..., :2]).min() >= 0.0999
-
-
-def test_synthetic_training_data_hold_objects_of_all_kinds():
-    targets = synthetic("train")
-    assert_boxes_are_inside(targets["groundtruth_boxes"])
-    assert set(targets["groundtruth_slots"].ravel().tolist()) == set(IDS)
-    assert (targets["groundtruth_weights"] == 1).all()
-    assert not targets["groundtruth_ignored"].any()
-
-
-def test_synthetic_evaluation_data_can_be_evaluated():
-    targets = synthetic("validation")
-    assert_boxes_are_inside(targets["groundtruth_boxes"])
-    evaluator = task().evaluator()
-    count = len(targets["source_id"])
-    evaluator.update(
-        targets
-        | {
-            "detection_boxes": targets["groundtruth_boxes"],
-            "detection_scores": np.full((count, SYNTHETIC_OBJECTS), 0.9, np.float32),
-            "detection_classes": targets["groundtruth_classes"],
-            "num_detections": targets["num_groundtruth"],
-            "index": np.arange(count),
-        }
-    )
-    assert evaluator.result()[task().metric] == pytest.approx(1.0)
-
-
-def test_synthetic_epochs_grow_with_batches_and_replicas():
-    assert task(replicas=4).num_examples("train") == SYNTHETIC_EPOCH_BATCHES * 2 * 4
-
-
-def test_evaluation_may_take_each_nth_example():
-    splits = {name: SplitFiles(("file",), (10,)) for name in ("train", "validation")}
-    detector = task(splits, data={"eval_every": 3})
-    assert (detector.num_examples("train"), detector.num_examples("validation")) == (10, 4)
-    options = detector.input_options()
-    assert (options.eval_every, options.label_offset, options.image_size, options.seed) == (3, 0, SIZE, 5)
-
-
-def test_records_are_read_as_the_configuration_says(tmp_path):
-    record = detection_record([GOOD, GOOD], text=["bird", "dog"], is_crowd=[0, 1])
-    files = write_files(tmp_path, [record] * 2)
-
-    def weights(detection):
-        with tf.Graph().as_default(), tf1.Session() as session:
-            data = task({"train": files}, detection=detection).input("train", Shard(), Position())
-            session.run(data.initializer)
-            return session.run(data.batch.targets)
-
-    whole = weights(DetectionConfig(augmentation=()))
-    assert whole["groundtruth_slots"].tolist() == [[7, 3]] * 2
-    assert whole["groundtruth_weights"].tolist() == [[1, 0]] * 2
-    exact = weights(DetectionConfig(augmentation=(), train_crowds=True, exact_classes=True))
-    assert exact["groundtruth_slots"].tolist() == [[2, 1]] * 2
-    assert exact["groundtruth_weights"].tolist() == [[1, 1]] * 2
-
-
-def test_a_bad_example_is_described_by_its_place_and_its_fault(tmp_path):
-    files = write_files(tmp_path, [detection_record([GOOD], label=[1]), FAULTS["an unknown name"][0]])
-    detector = task({"train": files})
-    described = detector.describe_bad_example("train", 1, STATUS_BAD_LABEL)
-    assert described.startswith(f"{files.paths[0]}, record 1: image 42, object 1: is of the class 'lion'")
-    assert detector.describe_bad_example("train", 0, STATUS_UNDECODABLE) == (
-        f"{files.paths[0]}, record 0: the image does not decode"
-    )
-
-
-def test_images_for_prediction_are_seen_whole():
-    pixels = noise(4, 30, 40)
-    found = run_graph(lambda: task().preprocess(tf.constant(encode(pixels)), 10))
-    np.testing.assert_allclose(found, pixels[::3, ::4], atol=1e-3)
 
 
 # Metadata

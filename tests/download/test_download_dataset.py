@@ -1,104 +1,14 @@
-"""The download scripts, against a server of this process with a data set laid out as COCO's."""
+"""COCO's files are downloaded, continued, checked, unpacked and converted."""
 
-import io
-import json
 import os
 import signal
-import subprocess
-import tarfile
-import zipfile
 from pathlib import Path
 
 import pytest
 
-from tests.object_detection.tiny_coco import annotation, content, image
-from tests.range_server import RangeServer
+from tests.download.coco_server import requested, write_zip
 from tests.utils.tiny_images import jpeg
 from utils.manifest import read_manifest
-
-ROOT = Path(__file__).resolve().parent.parent
-COUNTS = {"train2017": 3, "val2017": 2, "test2017": 2}
-ARCHIVE = "resnet_v1_50_2016_08_28.tar.gz"
-
-
-def write_zip(path, files):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-
-
-@pytest.fixture
-def server(tmp_path):
-    """Serves the zip files of a tiny COCO and the archive of weights."""
-    root = tmp_path / "server"
-    annotations = {}
-    for split, count in COUNTS.items():
-        write_zip(
-            root / "zips" / f"{split}.zip",
-            {f"{split}/": b"", **{f"{split}/{index}.jpg": jpeg(index + len(split)) for index in range(count)}},
-        )
-        images = [image(index, f"{index}.jpg") for index in range(count)]
-        annotations[split] = content(images, [annotation(1, 0, [1, 2, 3, 4])])
-    del annotations["test2017"]["annotations"]
-    folder = root / "annotations"
-    write_zip(
-        folder / "annotations_trainval2017.zip",
-        {
-            "annotations/instances_train2017.json": json.dumps(annotations["train2017"]),
-            "annotations/instances_val2017.json": json.dumps(annotations["val2017"]),
-            "annotations/captions_val2017.json": "{}",
-        },
-    )
-    write_zip(
-        folder / "image_info_test2017.zip",
-        {"annotations/image_info_test-dev2017.json": json.dumps(annotations["test2017"])},
-    )
-    with tarfile.open(root / ARCHIVE, "w:gz") as archive:
-        member = tarfile.TarInfo("resnet_v1_50.ckpt")
-        member.size = 7
-        archive.addfile(member, io.BytesIO(b"weights"))
-    with RangeServer(root).running() as running:
-        yield running
-
-
-@pytest.fixture
-def start(server, tmp_path):
-    """Starts a script with the server's addresses and answers the process."""
-
-    def do(script, *arguments, **environment):
-        variables = {
-            **os.environ,
-            "COCO_URL": server.url,
-            "RESNET_URL": f"{server.url}/{ARCHIVE}",
-            "COCO_COUNTS": " ".join(map(str, COUNTS.values())),
-            **environment,
-        }
-        command = ["bash", str(ROOT / script), *map(str, arguments)]
-        return subprocess.Popen(
-            command, cwd=tmp_path, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            start_new_session=True,
-        )  # fmt: skip
-
-    return do
-
-
-@pytest.fixture
-def run(start):
-    """Runs a script and answers (exit status, what it printed)."""
-
-    def do(script, *arguments, **environment):
-        with start(script, *arguments, **environment) as process:
-            out, error = process.communicate(timeout=100)
-        return process.returncode, out + error
-
-    return do
-
-
-def requested(server):
-    paths = [path.rsplit("/", 1)[1] for path, _ in server.requests]
-    server.requests.clear()
-    return paths
 
 
 def test_everything_is_downloaded_checked_unpacked_and_converted(server, run, tmp_path):
@@ -254,68 +164,6 @@ def test_help_says_what_a_script_does_and_unknown_options_are_refused(run, scrip
     assert "set -euo" not in output
     status, output = run(script, "--overwite", "data")
     assert (status, output) == (2, f"{script}: --overwite: no such option; see --help\n")
-
-
-def test_download_all_needs_an_image_and_takes_three_places(run):
-    for places in ((), ("image", "data", "checkpoints", "more")):
-        status, output = run("download_all.sh", *places)
-        assert status == 2
-        assert "bash download_all.sh [options] IMAGE" in output
-
-
-def fake_docker(tmp_path, answers):
-    """A PATH on which docker notes how it is called; its daemon answers or not."""
-    folder = tmp_path / "docker"
-    folder.mkdir()
-    program = folder / "docker"
-    program.write_text(
-        f'#!/bin/sh\n[ "$1" = info ] && exit {0 if answers else 1}\n'
-        f'printf "%s\\n" "$@" > {tmp_path}/docker.txt\nexit 3\n'
-    )
-    program.chmod(0o755)
-    return {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
-
-
-def test_download_all_fetches_the_weights_and_converts_in_the_image(run, server, tmp_path):
-    docker = fake_docker(tmp_path, answers=True)
-    status, output = run(
-        "download_all.sh", "--without_testdev", "an_image", "data", "ckpt", "--", "--workers=1", **docker
-    )
-    assert status == 3, f"docker's own: {output}"
-    assert (tmp_path / "ckpt" / "resnet_v1_50" / "model.ckpt").read_bytes() == b"weights"
-    called = (tmp_path / "docker.txt").read_text().splitlines()
-    data = tmp_path / "data"
-    assert called == [
-        *("run", "--rm", "--user", f"{os.getuid()}:{os.getgid()}", "--volume", f"{data}:{data}", "an_image"),
-        *("bash", "download_dataset.sh", "--without_testdev", str(data), "--", "--workers=1"),
-    ]
-    assert (data / "raw-data" / "train2017").is_dir()
-    requested(server)
-    assert run("download_all.sh", "--without_testdev", "an_image", "data", "ckpt", **docker)[0] == 3
-    assert requested(server) == []
-
-
-@pytest.mark.slow
-def test_download_all_converts_with_the_clone_where_no_docker_answers(run, tmp_path):
-    docker = fake_docker(tmp_path, answers=False)
-    status, output = run("download_all.sh", "an_image", "data", "ckpt", "--", "--workers=1", **docker)
-    assert status == 0, output
-    assert "no Docker answers: converting with this clone instead of the image an_image" in output
-    assert read_manifest(tmp_path / "data").splits["train"].examples == 3
-
-
-def test_damaged_weights_are_told_and_removed(run, server, tmp_path):
-    path = server.root / ARCHIVE
-    path.write_bytes(path.read_bytes()[:-9])
-    status, output = run("download_all.sh", "an_image", "data", "ckpt")
-    assert status == 1
-    assert f"{ARCHIVE}: what came is damaged" in output
-    assert not (tmp_path / "ckpt" / "resnet_v1_50").exists()
-    with tarfile.open(path, "w:gz"):
-        pass
-    status, output = run("download_all.sh", "an_image", "data", "ckpt")
-    assert status == 1
-    assert f"{ARCHIVE}: has no resnet_v1_50.ckpt in it" in output
 
 
 def test_missing_python_packages_are_told_before_anything_is_downloaded(run, server, tmp_path):

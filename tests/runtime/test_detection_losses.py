@@ -1,0 +1,89 @@
+"""The losses of a whole problem: 320 pixels, the ids of COCO up to 90."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.object_detection.test_target_assigner import IMAGES, padded
+from tests.runtime.tiny_detector import task
+from tests.utils.input_records import run_graph
+from utils.batching import STATUS_BAD_LABEL, STATUS_OK, STATUS_PADDING, STATUS_UNDECODABLE, Batch
+from utils.detection_config import DetectionConfig, LossSpec
+
+COCO = {"image_size": 320, "num_classes": 90, "category_ids": (1, 3, 17, 62, 90), "class_names": tuple("abcde")}
+ALL_ANCHORS = 12804
+
+
+def batch_of(images, status=None):
+    """A batch of the size that the whole problem has, in which only the objects are of interest."""
+    groundtruth = padded(images)
+    targets = dict(zip(("boxes", "slots", "weights", "ignored"), map(tf.constant, groundtruth), strict=True))
+    count = len(images)
+    return Batch(
+        tf.zeros([count, 320, 320, 3]),
+        {f"groundtruth_{name}": values for name, values in targets.items()},
+        tf.constant([STATUS_OK] * count if status is None else status, tf.int32),
+        tf.range(count, dtype=tf.int64),
+    )
+
+
+def losses_of(images, codes, logits, status=None, detection=None):
+    """Localization and classification loss of network outputs, by the task's own way to them."""
+
+    def build():
+        detector = task(detection=detection, **COCO)
+        batch = batch_of(images, status)
+        _, targets = detector.prepare(batch, tf.constant(0, tf.int64))
+        endpoints = {"box_codes": tf.constant(codes, tf.float32), "class_logits": tf.constant(logits, tf.float32)}
+        return detector.losses(endpoints, targets, batch.mask)
+
+    found = run_graph(build)
+    assert set(found) == {"localization_loss", "classification_loss"}
+    return found["localization_loss"], found["classification_loss"]
+
+
+def constant_outputs(count):
+    return np.zeros((count, ALL_ANCHORS, 4)), np.full((count, ALL_ANCHORS, 91), -4.6)
+
+
+def waving_outputs():
+    i = np.arange(ALL_ANCHORS)[:, np.newaxis]
+    codes = 0.3 * np.sin(0.37 * i + np.arange(4))
+    logits = -4.6 + 1.5 * np.sin(0.11 * i + 0.53 * np.arange(91))
+    return np.stack([codes, codes / 2]), np.stack([logits, logits - 0.25])
+
+
+def test_the_losses_of_a_whole_problem():
+    np.testing.assert_allclose(losses_of(IMAGES, *constant_outputs(2)), (0.7543801, 1.1642940), rtol=5e-6)
+    np.testing.assert_allclose(losses_of(IMAGES, *waving_outputs()), (0.7577582, 1.6383316), rtol=5e-6)
+
+
+def test_rows_that_do_not_count_have_no_loss():
+    codes, logits = waving_outputs()
+    alone = losses_of(IMAGES[:1], codes[:1], logits[:1])
+    for status in (STATUS_PADDING, STATUS_BAD_LABEL, STATUS_UNDECODABLE):
+        np.testing.assert_allclose(losses_of(IMAGES, codes, logits, [STATUS_OK, status]), alone, rtol=1e-6)
+    assert losses_of(IMAGES, codes, logits, [STATUS_PADDING] * 2) == (0, 0)
+
+
+def test_without_objects_all_is_background_and_divided_by_one():
+    codes, logits = constant_outputs(1)
+    localization, classification = losses_of([[]], codes, logits)
+    assert localization == 0
+    assert classification == pytest.approx(ALL_ANCHORS * 91 * 7.429147e-7, rel=1e-4)
+
+
+def test_weights_and_constants_of_the_losses_are_those_of_the_configuration():
+    codes, logits = constant_outputs(2)
+    spec = LossSpec(classification_weight=2.0, localization_weight=0.5)
+    found = losses_of(IMAGES, codes, logits, detection=DetectionConfig(losses=spec))
+    np.testing.assert_allclose(found, (0.5 * 0.7543801, 2 * 1.1642940), rtol=5e-6)
+    other = losses_of(IMAGES, codes, logits, detection=DetectionConfig(losses=LossSpec(huber_delta=0.5)))
+    assert other[0] < 0.7
+    plain = losses_of(
+        IMAGES, codes, logits, detection=DetectionConfig(losses=LossSpec(focal_alpha=None, focal_gamma=0.0))
+    )
+    # 54 anchors are on, 7 of them with half of the weight: -4.6 costs 4.61 where on, 0.01 where off.
+    off, on = np.log1p(np.exp(-4.6)), np.log1p(np.exp(4.6))
+    elements = 1_165_164 + 1_164_800
+    assert plain[1] == pytest.approx((elements * off + 50 * (on - off)) / 50, rel=1e-3)

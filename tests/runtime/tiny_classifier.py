@@ -1,0 +1,48 @@
+"""The classification task on a network of a handful of channels, shared by the tests of the runtime."""
+
+import numpy as np
+import tensorflow as tf
+
+from model.layers.options import LayerOptions
+from runtime.classification import Classification
+from tests.runtime.runs import tiny_networks
+from utils.batching import STATUS_OK, Batch
+from utils.config import DataConfig, ExperimentConfig, ModelConfig, OptimizerConfig, RunConfig
+
+SIZE = 8
+
+
+def config(*, num_classes=3, batch_size=4, data_dir="data", source="tfrecord", top_k=5, mode="train", **optimizer):
+    """A resolved configuration of images of eight pixels."""
+    return ExperimentConfig(
+        model=ModelConfig(
+            architecture="resnet50",
+            num_classes=num_classes,
+            image_size=SIZE,
+            label_offset=1,
+            class_names=tuple(f"class {i}" for i in range(num_classes)),
+        ),
+        data=DataConfig(data_dir=data_dir, source=source, batch_size_per_replica=batch_size),
+        optimizer=OptimizerConfig(**optimizer),
+        run=RunConfig(mode=mode, top_k=top_k),
+    )
+
+
+def task(splits=None, seed=5, replicas=1, **changes):
+    with tiny_networks():
+        return Classification(config(**changes), splits or {}, seed, LayerOptions(), replicas)
+
+
+def batch(labels, status=None):
+    """Noise with these labels, one after another."""
+    count = len(labels)
+    images = tf.constant(np.random.default_rng(0).uniform(0, 255, (count, SIZE, SIZE, 3)), tf.float32)
+    status = tf.constant([STATUS_OK] * count if status is None else status, tf.int32)
+    return Batch(images, {"labels": tf.constant(labels, tf.int32)}, status, tf.range(count, dtype=tf.int64))
+
+
+def softmax_cross_entropy(logits, targets):
+    """A second implementation: ``[N]`` losses in float64."""
+    logits = np.asarray(logits, np.float64)
+    log_softmax = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    return -(targets * log_softmax).sum(axis=1)
