@@ -193,8 +193,8 @@ def _category(entry: Mapping[str, Any]) -> Category:
         name.encode()
     except UnicodeEncodeError as error:
         raise ValueError(f'"name" is {shortened(name)}, which is not valid Unicode') from error
-    if not 1 <= entry["id"] <= LARGEST_CATEGORY_ID:
-        raise ValueError(f"the class {name!r} needs an id of 1 or more, for 0 is the background's")
+    if not 0 <= entry["id"] <= LARGEST_CATEGORY_ID:
+        raise ValueError(f"the class {name!r} needs an id from 0 to {LARGEST_CATEGORY_ID}")
     return Category(id=entry["id"], name=name, display_name=name)
 
 

@@ -21,6 +21,7 @@ from utils.image_processing import decode_full
 
 BOX_KEYS = tuple(f"image/object/bbox/{side}" for side in ("ymin", "xmin", "ymax", "xmax"))
 TEXT_KEY, LABEL_KEY = "image/object/class/text", "image/object/class/label"
+CROWD_KEY, AREA_KEY, WEIGHT_KEY = (f"image/object/{name}" for name in ("is_crowd", "area", "weight"))
 UNKNOWN = -1
 
 _TRAIN_TARGETS = {
@@ -41,7 +42,7 @@ _EVAL_TARGETS = {
 
 
 class ParsedRecord(NamedTuple):
-    """One record, its objects in G rows; a list of a length other than G is as good as none.
+    """One record, its objects in G rows; an empty list is as good as none.
 
     Attributes:
         encoded: Bytes of the image.
@@ -68,7 +69,7 @@ def parse_record(serialized: tf.Tensor) -> ParsedRecord:
     """Reads one serialized ``tf.train.Example``.
 
     Raises:
-        tf.errors.InvalidArgumentError: at run time, when the four lists of box sides differ in length.
+        tf.errors.InvalidArgumentError: at run time, when lists differ in length.
     """
 
     def many(kind: tf.DType) -> tf.io.FixedLenSequenceFeature:
@@ -82,9 +83,9 @@ def parse_record(serialized: tf.Tensor) -> ParsedRecord:
             **{key: many(tf.float32) for key in BOX_KEYS},
             TEXT_KEY: many(tf.string),
             LABEL_KEY: many(tf.int64),
-            "image/object/is_crowd": many(tf.int64),
-            "image/object/area": many(tf.float32),
-            "image/object/weight": many(tf.float32),
+            CROWD_KEY: many(tf.int64),
+            AREA_KEY: many(tf.float32),
+            WEIGHT_KEY: many(tf.float32),
         },
     )
     boxes = tf.stack([parsed[key] for key in BOX_KEYS], axis=1)
@@ -92,7 +93,11 @@ def parse_record(serialized: tf.Tensor) -> ParsedRecord:
 
     def or_default(key: str, default: object) -> tf.Tensor:
         values = parsed[key]
-        return tf.cond(tf.equal(tf.size(values), count), lambda: values, lambda: tf.fill([count], default))
+        return tf.cond(
+            tf.equal(tf.size(values), 0),
+            lambda: tf.fill([count], default),
+            lambda: tf.ensure_shape(tf.reshape(values, [count]), [None]),  # fails where there are more or fewer
+        )
 
     return ParsedRecord(
         encoded=parsed["image/encoded"],
@@ -100,9 +105,9 @@ def parse_record(serialized: tf.Tensor) -> ParsedRecord:
         boxes=boxes,
         texts=or_default(TEXT_KEY, ""),
         labels=or_default(LABEL_KEY, tf.constant(0, tf.int64)),
-        crowds=tf.not_equal(or_default("image/object/is_crowd", tf.constant(0, tf.int64)), 0),
-        areas=or_default("image/object/area", -1.0),
-        weights=or_default("image/object/weight", 1.0),
+        crowds=tf.not_equal(or_default(CROWD_KEY, tf.constant(0, tf.int64)), 0),
+        areas=or_default(AREA_KEY, -1.0),
+        weights=or_default(WEIGHT_KEY, 1.0),
     )
 
 

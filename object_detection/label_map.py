@@ -51,6 +51,11 @@ class Category:
         """What people call it."""
         return self.display_name or self.name
 
+    @property
+    def is_background(self) -> bool:
+        """Whether this is no class of objects: some maps list what is around them under id 0."""
+        return self.id == 0 and BACKGROUND in (self.name, self.display_name)
+
 
 def read_label_map(path: StrPath) -> tuple[Category, ...]:
     """Reads a label map.
@@ -234,9 +239,7 @@ def _category(fields: Mapping[str, str], line: int) -> Category:
     if not category.title:
         raise _FaultError(line, f"the item with id {category.id} has neither name nor display_name")
     if category.id < 0:
-        raise _FaultError(line, f"id {category.id} of {category.title!r}: must be 1 or more")
-    if category.id == 0 and category.title != BACKGROUND and category.name != BACKGROUND:
-        raise _FaultError(line, f"id 0 is that of the {BACKGROUND}, and {category.title!r} has it; must be 1 or more")
+        raise _FaultError(line, f"id {category.id} of {category.title!r}: must be 0 or more")
     return category
 
 

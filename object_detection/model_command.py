@@ -24,6 +24,21 @@ from utils.flags import variables
 
 Notes = tuple[str, ...]
 
+_OTHER_NAMES = (
+    ("--model_dir or --results_dir", "--model_dir"),
+    ("--results_dir", "--model_dir"),
+    ("--xla", "--allow_xla"),
+    ("--arch", "the architecture"),
+    ("--data_dir", "the input path"),
+    ("--num_classes", "model.ssd.num_classes"),
+    ("--image_size", "model.ssd.image_resizer"),
+    ("--label_map", "label_map_path"),
+    ("--finetune_checkpoint", "train_config.fine_tune_checkpoint"),
+    ("--lr_warmup_epochs", "warmup_steps"),
+    ("--lr_init", "learning_rate_base"),
+    ("--exact_classes", "main.py's --exact_classes"),
+)
+
 EVAL_PATHS = {"eval_input_path", "eval_input_reader.tf_record_input_reader.input_path"}
 CLASS_PATHS = {"num_classes", "model.ssd.num_classes", "label_map_path"}
 _SAMPLE, _SAMPLE_ON_TRAIN = "sample_1_of_n_eval_examples", "sample_1_of_n_eval_on_train_examples"
@@ -33,6 +48,7 @@ _NOT_OF_BENCHMARK = (
     "num_train_steps",
     "eval_count",
     "skip_evaluation",
+    "reset_head",
     "run_once",
     "eval_training_data",
     _SAMPLE,
@@ -60,7 +76,13 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
     precision = PrecisionConfig(amp=asked.amp, loss_scaling=asked.loss_scaling, xla=asked.xla, tf32=asked.tf32)
     command = _command(given, precision)
     notes = (*asked.notes, *ignored, *command.notes)
-    return Command(command.config, tuple(note.replace("--xla", "--allow_xla") for note in notes))
+    return Command(command.config, notes, _spelling(evaluating=bool(given.get("checkpoint_dir"))))
+
+
+def _spelling(*, evaluating: bool) -> tuple[tuple[str, str], ...]:
+    """What messages are to call the flags of ``main.py``: the flag or field here that does the same."""
+    folder = (("--model_dir", "--checkpoint_dir"),) if evaluating else ()
+    return (*folder, *_OTHER_NAMES)
 
 
 def _check(given: Mapping[str, Any]) -> None:
@@ -99,7 +121,8 @@ def _unused(given: Mapping[str, Any]) -> dict[str, str]:
         return {"run_once": "without --checkpoint_dir", _SAMPLE_ON_TRAIN: "without --eval_training_data", **skips}
     on_train = given.get("eval_training_data")
     sample = (_SAMPLE, "with --eval_training_data") if on_train else (_SAMPLE_ON_TRAIN, "without --eval_training_data")
-    return {**dict.fromkeys(("eval_count", "num_train_steps"), "with --checkpoint_dir"), sample[0]: sample[1]}
+    training = ("eval_count", "num_train_steps", "reset_head")
+    return {**dict.fromkeys(training, "with --checkpoint_dir"), sample[0]: sample[1]}
 
 
 def _command(given: Mapping[str, Any], precision: PrecisionConfig) -> Command:
@@ -121,7 +144,8 @@ def _command(given: Mapping[str, Any], precision: PrecisionConfig) -> Command:
         eval_split="train" if on_train else "validation",
         eval_every=given.get(_SAMPLE_ON_TRAIN, EVAL_ON_TRAIN_EVERY) if on_train else given.get(_SAMPLE),
     )
-    config = replace(config, data=replace(config.data, max_bad_records=given.get("max_bad_records", 0)))
+    run = replace(config.run, reset_head=given.get("reset_head", False))
+    config = replace(config, run=run, data=replace(config.data, max_bad_records=given.get("max_bad_records", 0)))
     overridden = set(hparams.pairs(given.get("hparams_overrides", "")))
     if given.get("checkpoint_dir"):
         config, more = _with_stored_classes(config, given["checkpoint_dir"], overridden)

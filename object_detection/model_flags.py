@@ -69,6 +69,7 @@ FLAGS = (
     Flag("num_iter", INTEGER, f"With --mode: batches, those of the warm-up included. (default: {NUM_ITER})"),
     Flag("warmup_steps", INTEGER, f"With --mode: first batches, which do not count. (default: {WARMUP_STEPS})"),
     Flag("percentiles", TEXT, f"With --mode: of the latency, with commas. (default: {PERCENTILES})"),
+    Flag("reset_head", SWITCH, "Begin with new weights for the classes; the others come from fine_tune_checkpoint."),
     Flag("max_bad_records", INTEGER, "How many records a run skips that cannot be used before it fails. (default: 0)"),
     Flag("amp", SWITCH, "Mixed precision. (default: off)"),
     Flag("allow_xla", SWITCH, "Compile with XLA. (default: off)"),

@@ -6,7 +6,9 @@ import numpy as np
 import tensorflow as tf
 
 from object_detection.class_table import ClassTable
-from object_detection.input_pipeline import BOX_KEYS, LABEL_KEY, TEXT_KEY
+from object_detection.input_pipeline import AREA_KEY, BOX_KEYS, CROWD_KEY, LABEL_KEY, TEXT_KEY, WEIGHT_KEY
+
+_OPTIONAL_KEYS = (TEXT_KEY, LABEL_KEY, CROWD_KEY, AREA_KEY, WEIGHT_KEY)
 
 
 def fault_in(serialized: bytes, table: ClassTable) -> str:
@@ -30,13 +32,18 @@ def fault_in(serialized: bytes, table: ClassTable) -> str:
 
 
 def uneven_lists(serialized: bytes) -> str:
-    """What is wrong where the lists of box sides differ in length, so that the record cannot be read; else nothing."""
+    """What is wrong where the lists of objects differ in length, so that the record cannot be read; else nothing."""
     features = tf.train.Example.FromString(serialized).features.feature
-    lengths = [len(features[key].float_list.value) for key in BOX_KEYS]
-    if len(set(lengths)) == 1:
+    lengths = {key: _length(features[key]) for key in (*BOX_KEYS, *_OPTIONAL_KEYS)}
+    lengths = {key: length for key, length in lengths.items() if length or key in BOX_KEYS}
+    if len(set(lengths.values())) == 1:
         return ""
-    counts = ", ".join(f"{key} has {length}" for key, length in zip(BOX_KEYS, lengths, strict=True))
-    return f"its lists of box sides differ in length: {counts}"
+    return f"its lists differ in length: {', '.join(f'{key} has {length}' for key, length in lengths.items())}"
+
+
+def _length(feature: tf.train.Feature) -> int:
+    kind = feature.WhichOneof("kind")
+    return len(getattr(feature, kind).value) if kind else 0
 
 
 def _fault_of_category(text: str, label: int, table: ClassTable) -> str:

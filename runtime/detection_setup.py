@@ -67,7 +67,7 @@ def _default_categories(num_classes: int | None) -> Categories:
 
 
 def _read(path: Path) -> Categories:
-    items = [item for item in read_label_map(path) if item.id > 0]
+    items = [item for item in read_label_map(path) if not item.is_background]
     return Categories(
         tuple(item.id for item in items),
         tuple(item.title for item in items),

@@ -244,9 +244,9 @@ class Runner:
     def _finish_evaluation(self, prefix: Path | None, result: Mapping[str, float]) -> None:
         if self._preemption.wants_stop:
             return
-        if self._config.run.mode == "evaluate":
-            folder = prefix.parent if prefix else self._folder
-            write_event(folder / "eval", int((read_metadata(prefix) or {}).get("step", 0)) if prefix else 0, result)
+        if self._config.run.mode == "evaluate" and prefix:
+            step = int((read_metadata(prefix) or {}).get("step", 0))
+            write_event(Path(self._config.run.results_dir) / "eval", step, result)
         exported = self._export(prefix) if prefix else {}
         weights = {"weights": str(prefix) if prefix else "random"}
         self._logger.log(SUMMARY, {**exported, **self._facts(), **weights, **result})

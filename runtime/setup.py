@@ -96,8 +96,8 @@ def _check_task(config: ExperimentConfig, splits: Mapping[str, SplitFiles], meta
     for files in splits.values():
         if files.manifest and files.manifest.task != ours:
             raise UsageError(
-                f"{flag}: the records of --data_dir {config.data.data_dir} are for {files.manifest.task}; networks for "
-                f"it: {', '.join(other)}"
+                f"{flag}: the records in {Path(files.paths[0]).parent} are for {files.manifest.task}; networks for it: "
+                f"{', '.join(other)}"
             )
 
 

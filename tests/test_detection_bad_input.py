@@ -74,7 +74,7 @@ def changed(things, **lists):
         (changed([WHOLE], class__text=[b"red"]), ["'red'", "category id 3", "has 1"]),
         (changed([WHOLE], bbox__ymin=[float("nan")]), ["nan", "is not finite"]),
         (changed([WHOLE], bbox__ymin=[0.7], bbox__ymax=[0.6]), ["has no area inside the image"]),
-        (changed([WHOLE], bbox__ymin=[0.1, 0.2]), ["its lists of box sides differ in length"]),
+        (changed([WHOLE], bbox__ymin=[0.1, 0.2]), ["its lists differ in length"]),
         (scene_record(77, [WHOLE], b"no image"), ["the image does not decode"]),
     ],
     ids=["unknown category", "name and id disagree", "nan", "inverted", "uneven lists", "no image"],

@@ -1,6 +1,9 @@
 """Runs of tiny detectors under the flags of model_main.py and a pipeline config."""
 
 import json
+import os
+import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from object_detection.model_command import parse
 from tests.conftest import ROOT
 from tests.runtime.runs import run
 from tests.runtime.scenes import write_scenes
+from utils import checkpoints
 
 CONFIG = ROOT / "object_detection" / "configs" / "ssd320_full_1gpus.config"
 RESIZER = "model.ssd.image_resizer.fixed_shape_resizer"
@@ -22,7 +26,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-def launch(folder, *more):
+def launch(folder, *more, **further):
     data = folder / "data"
     overrides = {
         "train_input_path": data / "coco_train*",
@@ -33,7 +37,7 @@ def launch(folder, *more):
         f"{RESIZER}.height": 64,
         f"{RESIZER}.width": 64,
         "label_map_path": data / "label_map.pbtxt",
-    }
+    } | further
     names = ((1, "red"), (3, "green"), (4, "blue"))
     (data / "label_map.pbtxt").write_text("".join(f"item {{ id: {i} name: '{name}' }}" for i, name in names))
     text = ",".join(f"{name}={value}" for name, value in overrides.items())
@@ -81,6 +85,49 @@ def test_evaluation_alone_reads_what_it_is_asked_to(trained, folder, tmp_path, f
     assert result.status == 0, result.error
     assert result.summary["images"] == images
     assert len({row["image_id"] for row in json.loads((tmp_path / "detections.json").read_text())}) <= images
+
+
+def test_evaluation_waits_for_the_first_checkpoint_of_a_run(trained, folder, tmp_path, monkeypatch):
+    assert trained.status == 0
+    model = tmp_path / "model"
+    monkeypatch.setattr(checkpoints.time, "sleep", lambda seconds: shutil.copytree(folder / "model", model))
+    result = launch(folder, f"--model_dir={tmp_path / 'results'}", f"--checkpoint_dir={model}")
+    assert result.status == 0, result.error
+    assert f"waiting for the first checkpoint in {model}" in result.error
+    assert result.summary["images"] == 6
+    assert list((tmp_path / "results" / "eval").glob("events.out.tfevents.*"))
+
+
+def test_a_signal_ends_the_wait_for_the_first_checkpoint(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints.time, "sleep", lambda seconds: os.kill(os.getpid(), signal.SIGTERM))
+    result = launch(folder, f"--model_dir={tmp_path / 'results'}", f"--checkpoint_dir={tmp_path / 'model'}")
+    assert result.status == 75
+
+
+def test_messages_use_the_words_of_this_command_line_and_of_the_config(trained, folder, tmp_path):
+    assert trained.status == 0
+    empty = launch(folder, f"--model_dir={tmp_path}", f"--checkpoint_dir={tmp_path}", "--run_once")
+    assert f"--checkpoint_dir {tmp_path}: holds no checkpoint" in empty.error
+    few = launch(folder, f"--model_dir={folder / 'model'}", "--num_train_steps=4", num_classes=5)
+    assert "model.ssd.num_classes 5: the checkpoint has 4; leave model.ssd.num_classes out" in few.error
+    assert (empty.status, few.status) == (1, 2)
+
+
+def test_a_checkpoint_of_other_classes_gives_its_body_where_that_is_asked_for(trained, folder, tmp_path):
+    assert trained.status == 0
+    start = {
+        "load_pretrained": "true",
+        "fine_tune_checkpoint": folder / "model",
+        "train_config.fine_tune_checkpoint_type": "detection",
+        "train_config.load_all_detection_checkpoint_vars": "true",
+        "num_classes": 5,
+    }
+    given = (f"--model_dir={tmp_path / 'new'}", "--num_train_steps=1", "--skip_evaluation")
+    refused = launch(folder, *given, **start)
+    assert refused.status != 0
+    assert "--reset_head begins with new weights for these alone" in refused.error
+    result = launch(folder, *given, "--reset_head", **start)
+    assert result.status == 0, result.error
 
 
 def test_the_classes_and_anchors_of_the_weights_count_whatever_the_config_says(folder, tmp_path):

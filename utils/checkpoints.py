@@ -8,6 +8,7 @@ the ``checkpoint`` state file name it. A kill at any moment leaves the older one
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shutil
 import time
@@ -24,6 +25,7 @@ from utils.file_lock import locked
 from utils.hooks.hook import Hook
 
 tf1 = tf.compat.v1
+_log = logging.getLogger(__name__)
 
 PREFIX = "model.ckpt"
 BEST = "best"
@@ -155,15 +157,35 @@ def find_checkpoint(path: Path) -> Path | None:
     return None
 
 
-def next_checkpoint(prefix: Path, stop: Hook) -> Path | None:
-    """Waits for a newer checkpoint beside ``prefix``; None once that is the last of its run, or ``stop`` wants to."""
+def wait_for_checkpoint(folder: Path, stop: Hook) -> bool:
+    """Waits until a folder, which need not be there yet, holds a checkpoint; false once ``stop`` wants to.
+
+    Raises:
+        UsageError: ``folder`` is the prefix of a checkpoint that is not there.
+    """
+    said = False
     while not stop.wants_stop:
-        metadata = read_metadata(prefix) or {}
-        if "total_steps" not in metadata or metadata["step"] >= metadata["total_steps"]:
-            return None
+        if find_checkpoint(folder) is not None:
+            return True
+        if not said:
+            _log.info("waiting for the first checkpoint in %s", folder)
+            said = True
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    return False
+
+
+def next_checkpoint(prefix: Path, stop: Hook) -> Path | None:
+    """Waits for a newer checkpoint beside ``prefix``; None once that is the last of its run, or ``stop`` wants to.
+
+    Its run may have removed ``prefix`` meanwhile.
+    """
+    while not stop.wants_stop:
         newest = find_checkpoint(prefix.parent)
         if newest is not None and newest != prefix:
             return newest
+        metadata = read_metadata(prefix) or {}
+        if newest == prefix and metadata.get("step", 0) >= metadata.get("total_steps", 0):
+            return None
         time.sleep(SECONDS_BETWEEN_LOOKS)
     return None
 

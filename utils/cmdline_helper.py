@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -56,10 +57,17 @@ _REAL_DATA_ONLY = ("min_crop_area", "max_bad_records", "top_k")
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What was asked for, and sentences about it for the log."""
+    """What was asked for, sentences about it for the log, and what to call flags where they have other names."""
 
     config: ExperimentConfig
     notes: tuple[str, ...]
+    spelling: tuple[tuple[str, str], ...] = ()
+
+    def spelled(self, message: str) -> str:
+        """A message in the words of the command line that was typed; flags in it are those of ``main.py``."""
+        for ours, theirs in self.spelling:
+            message = re.sub(rf"(?<![\w-]){re.escape(ours)}(?!\w)", theirs, message)
+        return message
 
 
 def build_parser() -> argparse.ArgumentParser:

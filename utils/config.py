@@ -65,7 +65,8 @@ class ModelConfig:
     """The network and its label space.
 
     ``num_classes`` of a classifier counts logits; the label in a record minus ``label_offset`` is the index of its
-    logit. Of a detector it is the largest category id, and ``category_ids`` are those of ``class_names``.
+    logit. Of a detector it is the largest category id, or with exact classes the number of categories, and
+    ``category_ids`` are those of ``class_names``.
     ``backbone`` of a detector is a row of ``model.specs.BACKBONES``.
     """
 

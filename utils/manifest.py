@@ -56,7 +56,7 @@ class Manifest:
     For classification a record's label minus ``label_offset`` is the index into ``class_names``; for detection a label
     is a category id, and ``category_ids`` has that of each class name, ascending. ``head_size`` is the number of
     logits a network for this data has; it exceeds ``class_count`` for ImageNet, whose published networks have 1001,
-    and for detection it is the largest id and one more for the background.
+    and for detection it is the largest id and one more, so that each id can be the number of its logit.
     ``source_sha256`` is the sum modulo 2^256 of the SHA-256 of each example's name and content, so it depends neither
     on the order of the examples nor on the number of shards.
     """
@@ -143,8 +143,8 @@ class Manifest:
             raise ValueError('"class_names" has a name twice')
         if len(ids) != self.class_count:
             raise ValueError(f'"category_ids" has {len(ids)} ids, and there are {self.class_count} class names')
-        if min(ids) < 1 or list(ids) != sorted(set(ids)):
-            raise ValueError('"category_ids" must be 1 or more, and ascend')
+        if min(ids) < 0 or list(ids) != sorted(set(ids)):
+            raise ValueError('"category_ids" must be 0 or more, and ascend')
         if self.head_size <= ids[-1]:
             raise ValueError(f'"head_size" is {self.head_size}, and must exceed {ids[-1]}, the largest category id')
 
@@ -251,7 +251,7 @@ def load_pattern(patterns: Sequence[str], split: str, flag: str) -> SplitFiles:
     Files that the manifest beside them lists have its counts; the records of others are counted, once a process.
 
     Args:
-        patterns: Paths with ``*`` and ``?``, or several of them with commas between.
+        patterns: Paths with ``*`` and ``?``, or several of them with commas between; a comma may be part of a path.
         split: What the files are read for.
         flag: What named the patterns, as messages say it ("--train_input", "train_input_reader.input_path").
 
@@ -262,7 +262,8 @@ def load_pattern(patterns: Sequence[str], split: str, flag: str) -> SplitFiles:
         RunError: a pattern matches nothing, or a file is cut off or not made of records.
     """
     paths: dict[Path, None] = {}
-    for pattern in (part.strip() for text in patterns for part in text.split(",")):
+    several = ([text] if files_of_pattern(text) else text.split(",") for text in patterns)
+    for pattern in (part.strip() for parts in several for part in parts):
         found = files_of_pattern(pattern)
         if not found:
             raise RunError(f"{flag} {pattern or 'of nothing'}: no file matches; it must name the {split} records")

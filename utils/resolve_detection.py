@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
-from utils.config import ModelConfig
+from utils.config import MOST_CLASSES, ModelConfig
 from utils.detection_config import AnchorSpec, BoxCoderSpec, DetectionConfig
 from utils.errors import UsageError
 
@@ -82,9 +82,11 @@ def resolve_detector(
             f"--image_size {image_size}: must be a multiple of {SIZE_MULTIPLE} and at least {SMALLEST_SIZE} for a "
             "detector, so that each level of its pyramid is half of the one below"
         )
+    detection = _resolve_options(detection, metadata)
+    count = _count_categories if detection.exact_classes else _largest_id
     resolved = replace(
         model,
-        num_classes=_num_classes(model.num_classes, metadata.get("num_classes"), categories),
+        num_classes=count(model.num_classes, metadata.get("num_classes"), categories),
         image_size=image_size,
         label_offset=0,
         category_ids=categories.ids,
@@ -92,7 +94,7 @@ def resolve_detector(
         data_class_names=categories.aliases or None,
         backbone=metadata.get("backbone") or backbone or DEFAULT_BACKBONE,
     )
-    return resolved, _resolve_options(detection, metadata), tuple(notes)
+    return resolved, detection, tuple(notes)
 
 
 def _check_agreement(categories: Categories, other: Categories) -> None:
@@ -112,8 +114,26 @@ def _check_agreement(categories: Categories, other: Categories) -> None:
             )
 
 
-def _num_classes(given: int | None, stored: int | None, categories: Categories) -> int:
-    largest = categories.ids[-1]
+def _count_categories(given: int | None, stored: int | None, categories: Categories) -> int:
+    """The number of class slots where each category has one."""
+    count = len(categories.ids)
+    for number, origin in ((given, "--num_classes"), (stored, "the checkpoint's num_classes")):
+        if number not in (None, count):
+            raise UsageError(
+                f"{origin} {number}: {categories.origin} has {count} categories, and with --exact_classes a detector "
+                "has a class slot for each of them; leave --num_classes out"
+            )
+    return count
+
+
+def _largest_id(given: int | None, stored: int | None, categories: Categories) -> int:
+    """The largest id that a class slot is there for: more than that of the data where more was asked for."""
+    largest = max(1, categories.ids[-1])
+    if largest > MOST_CLASSES:
+        raise UsageError(
+            f"{categories.origin}: its largest category id is {largest}, and a detector has a class slot for each id "
+            f"up to that, of which there may be {MOST_CLASSES}; --exact_classes has one for each category instead"
+        )
     if given is not None and stored is not None and given != stored:
         raise UsageError(
             f"--num_classes {given}: the checkpoint has {stored}; leave --num_classes out or name another --model_dir"

@@ -224,8 +224,8 @@ def _count_of_shards(kind: SplitKind, images: int, classes: int, asked: int | No
 
 
 def _image_source(image_dir: Path, entry: CocoImage) -> ImageSource:
-    """The file of a picture, called by the image folder's name and its own."""
-    name = f"{image_dir.name}/{entry.file_name}"
+    """The file of a picture, called by the image folder's name and its own; a path from the root stays what it is."""
+    name = entry.file_name if Path(entry.file_name).is_absolute() else f"{image_dir.name}/{entry.file_name}"
     try:
         status = (image_dir / entry.file_name).stat()
     except OSError:  # told with all other images that cannot be read

@@ -53,7 +53,6 @@ SOUND = {
     "by alias and label": detection_record([GOOD], text=["/m/cat"], label=[1]),
     "by label beside an empty name": detection_record([GOOD], text=[""], label=[3]),
     "by name beside an empty label": detection_record([GOOD], text=["dog"], label=[0]),
-    "names of another length": detection_record([GOOD, GOOD], text=["lion"], label=[3, 7]),
     "no objects": detection_record(),
     "partly outside": detection_record([(-0.5, -0.5, 0.1, 1.5)], label=[3]),
     "the whole image": detection_record([(0.0, 0.0, 1.0, 1.0)], label=[3]),
@@ -61,7 +60,6 @@ SOUND = {
 # What the message says of the fault
 FAULTS = {
     "no category": (detection_record([GOOD]), "object 0: has neither a class name"),
-    "labels of another length": (detection_record([GOOD, GOOD], label=[3]), "object 0: has neither a class name"),
     "an empty name": (detection_record([GOOD], text=[""]), "object 0: has neither a class name"),
     "an unknown name": (detection_record([GOOD, GOOD], text=["cat", "lion"]), "object 1: is of the class 'lion'"),
     "an unknown label": (detection_record([GOOD], label=[2]), "object 0: has the category id 2, which the label map"),
@@ -93,4 +91,14 @@ FAULTS = {
         detection_record([GOOD], label=[2], is_crowd=[1]),
         "object 0: has the category id 2",
     ),
+}
+# Records whose lists differ in length, and what the message counts of them
+UNEVEN = {
+    "a side of boxes": (detection_record([GOOD], label=[1], **{"bbox/ymin": [0.1, 0.2]}), "bbox/ymin has 2"),
+    "names": (detection_record([GOOD, GOOD], text=["lion"], label=[3, 7]), "class/text has 1"),
+    "labels": (detection_record([GOOD, GOOD], label=[3]), "class/label has 1"),
+    "crowds": (detection_record([GOOD, GOOD], label=[1, 3], is_crowd=[1]), "is_crowd has 1"),
+    "areas": (detection_record([GOOD], label=[1], area=[3.0, 4.0]), "area has 2"),
+    "weights": (detection_record([GOOD, GOOD], label=[1, 3], weight=[0.5]), "weight has 1"),
+    "objects without boxes": (detection_record([], label=[1]), "class/label has 1"),
 }

@@ -133,8 +133,8 @@ def changed(*path, value=None, **changes):
         (changed("categories", 0, "name", value=" "), 'id 3 of "categories": "name" is blank'),
         (changed("categories", 0, "name", value="\ud800"), "which is not valid Unicode"),
         (
-            changed("categories", 0, "id", value=0),
-            "the class 'dog' needs an id of 1 or more, for 0 is the background's",
+            changed("categories", 0, "id", value=-1),
+            "the class 'dog' needs an id from 0 to 2147483647",
         ),
         (changed("images", 0, "file_name", value=""), 'id 7 of "images": "file_name" is \'\', and must be the name of'),
         (changed("images", 0, "file_name", value="a\0b"), "and must be the name of a file"),

@@ -74,11 +74,18 @@ def test_coco_has_80_classes_with_ids_up_to_90():
     assert all(category.name == category.display_name for category in categories)
 
 
-def test_id_0_is_for_the_background_alone():
-    background = parse_label_map("item { id: 0 name: 'background' } item { id: 1 name: 'cat' }", "here")
-    assert [category.id for category in background] == [0, 1]
-    with pytest.raises(RunError, match="here: line 1: id 0 is that of the background, and 'cat' has it; must be 1"):
-        parse_label_map("item { id: 0 name: 'cat' }", "here")
+@pytest.mark.parametrize(
+    ("item", "is_background"),
+    [
+        ("id: 0 name: 'background'", True),
+        ("id: 0 name: '/m/0' display_name: 'background'", True),
+        ("id: 0 name: 'cat'", False),
+        ("id: 1 name: 'background'", False),
+    ],
+)
+def test_id_0_is_the_backgrounds_or_a_class_as_any_other(item, is_background):
+    (category,) = parse_label_map(f"item {{ {item} }}", "here")
+    assert category.is_background == is_background
 
 
 @pytest.mark.parametrize(
@@ -86,7 +93,7 @@ def test_id_0_is_for_the_background_alone():
     [
         ("item {\n name: 'cat' }", "line 1: the item has no id"),
         ("\n\nitem { id: 1 }", "line 3: the item with id 1 has neither name nor display_name"),
-        ("item { id: -1 name: 'cat' }", "line 1: id -1 of 'cat': must be 1 or more"),
+        ("item { id: -1 name: 'cat' }", "line 1: id -1 of 'cat': must be 0 or more"),
         ("item { id: 1.5 name: 'cat' }", "line 1: id is 1.5, and must be a whole number"),
         ("item { id: '1' name: 'cat' }", "line 1: id is '1', and must be a whole number"),
         ("item { id: 1 id: 2 name: 'cat' }", "line 1: the item has id twice"),

@@ -126,7 +126,7 @@ def test_precision_comes_from_flags_and_from_the_environment():
     assert config_of(*TRAIN, environ=variables).precision == PrecisionConfig(amp=True, xla=True)
     assert notes_of(*TRAIN, environ=variables) == [
         "TF_ENABLE_AUTO_MIXED_PRECISION=1 means --amp",
-        "--tf_xla_auto_jit=2 in TF_XLA_FLAGS means --allow_xla",
+        "--tf_xla_auto_jit=2 in TF_XLA_FLAGS means --xla",  # said as --allow_xla
     ]
     assert config_of(*TRAIN, environ={"NVIDIA_TF32_OVERRIDE": "0"}).precision.tf32 is False
 

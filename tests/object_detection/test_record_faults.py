@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from object_detection.input_pipeline import category_ids, is_sound, parse_record
-from object_detection.record_faults import fault_in
-from tests.object_detection.detection_records import FAULTS, GOOD, NAN, SOUND, TABLE, detection_record
+from object_detection.record_faults import fault_in, uneven_lists
+from tests.object_detection.detection_records import FAULTS, GOOD, NAN, SOUND, TABLE, UNEVEN, detection_record
 from tests.utils.input_records import quick_session
 
 NOTHING_FOUND = "its objects do not fit the label map"
@@ -48,6 +48,19 @@ def test_words_and_input_agree_on_every_combination(sound):
         verdicts.add(fault.endswith(NOTHING_FOUND))
         assert fault.endswith(NOTHING_FOUND) or "object 1: " in fault
     assert verdicts == {True, False}
+
+
+@pytest.mark.parametrize("name", UNEVEN)
+def test_lists_of_different_lengths_are_counted(name):
+    record, counted = UNEVEN[name]
+    message = uneven_lists(record)
+    assert message.startswith("its lists differ in length: image/object/bbox/ymin has ")
+    assert f"image/object/{counted}" in message
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_lists_of_sound_records_are_even(name):
+    assert uneven_lists(SOUND[name]) == ""
 
 
 def test_the_message_says_what_is_allowed():

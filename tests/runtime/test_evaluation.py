@@ -71,9 +71,10 @@ def test_evaluation_leaves_the_checkpoint_as_it_was(data, weights, tmp_path):
     before = values(weights / "model.ckpt-8"), read_metadata(weights / "model.ckpt-8")
     evaluate(data, weights, tmp_path, "--batch_size=4")
     after = values(weights / "model.ckpt-8"), read_metadata(weights / "model.ckpt-8")
+    assert not (weights / "eval").exists()
     assert after[1] == before[1]
     assert all(np.array_equal(after[0][name], value) for name, value in before[0].items())
-    assert list((weights / "eval").glob("events.out.tfevents.*"))
+    assert list((tmp_path / "eval").glob("events.out.tfevents.*"))
 
 
 @contextlib.contextmanager

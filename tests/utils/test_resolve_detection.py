@@ -168,12 +168,36 @@ def test_without_a_checkpoint_switches_are_as_given():
 
 
 def test_the_checkpoints_switches_hold_again():
-    _, detection, _ = resolved(metadata=METADATA | {"exact_classes": True, "anchors": asdict(CENTRED.anchors)})
+    metadata = METADATA | {"exact_classes": True, "num_classes": 3, "anchors": asdict(CENTRED.anchors)}
+    _, detection, _ = resolved(metadata=metadata)
     assert detection == replace(CENTRED, exact_classes=True)
-    again = resolved(
-        metadata=METADATA | {"exact_classes": True, "anchors": asdict(CENTRED.anchors)}, detection=detection
-    )
-    assert again[1] == detection
+    assert resolved(metadata=metadata, detection=detection)[1] == detection
+
+
+def test_exact_classes_count_categories_and_not_ids():
+    huge = Categories((0, 3_000_000_000), ("cat", "dog"), (), "huge.json")
+    assert resolved(huge, detection=DetectionConfig(exact_classes=True))[0].num_classes == 2
+    refused("huge.json: its largest category id is 3000000000, and a detector has a class slot for each id", huge)
+    refused("--exact_classes has one for each category instead", huge)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"num_classes": 7}, "--num_classes 7: pets.pbtxt has 3 categories, and with --exact_classes a detector has"),
+        (
+            {"metadata": METADATA | {"exact_classes": True}},
+            "the checkpoint's num_classes 7: pets.pbtxt has 3 categories",
+        ),
+    ],
+)
+def test_another_number_than_that_of_exact_classes_is_refused(given, message):
+    refused(message, detection=DetectionConfig(exact_classes=True), **given)
+
+
+def test_the_only_category_may_have_the_id_0():
+    model, _, _ = resolved(Categories((0,), ("cell",), (), "cells.json"))
+    assert (model.num_classes, model.category_ids) == (1, (0,))
 
 
 @pytest.mark.parametrize(

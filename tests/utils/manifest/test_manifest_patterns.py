@@ -1,5 +1,7 @@
 """Files that patterns name: found, counted, and described by the manifest beside them."""
 
+import shutil
+
 import pytest
 
 from tests.utils.manifest.records import write_records
@@ -17,6 +19,14 @@ def test_patterns_take_counts_and_manifest_from_the_one_beside_the_files(folder,
 def test_patterns_may_be_one_text_with_commas(folder):
     files = load_pattern([f"{folder}/train-00000*, {folder}/train-00002*"], "train", "--input")
     assert files.counts == (3, 2)
+
+
+def test_a_comma_may_be_part_of_a_path(folder, tmp_path):
+    odd = tmp_path / "a, b"
+    shutil.copytree(folder, odd)
+    assert load_pattern([f"{odd}/train-*"], "train", "--train_input").paths == tuple(
+        str(path) for path in sorted(odd.glob("train-*"))
+    )
 
 
 def test_files_that_no_manifest_lists_are_counted(folder, tmp_path_factory):

@@ -1,0 +1,45 @@
+"""What COCO's own files do not have and other people's do: a category with the id 0, paths from the root."""
+
+import json
+
+from object_detection.label_map import read_label_map
+from tests.object_detection.coco_conversion import convert, examples
+from tests.object_detection.tiny_coco import annotation, content, image, write_split
+from tests.runtime.runs import run
+from tests.utils.conversion.converting import values
+from tests.utils.tiny_images import jpeg
+from utils.manifest import read_manifest
+
+FROM_ZERO = [{"id": 0, "name": "cell"}, {"id": 1, "name": "platelet"}]
+
+
+def test_a_category_with_the_id_0_is_trained_and_scored_as_any_other(tmp_path):
+    data, results = tmp_path / "data", tmp_path / "run"
+    flags = []
+    for split, first in (("train", 1), ("val", 11)):
+        images = [image(first + number, f"{number}.jpg") for number in range(4)]
+        objects = [annotation(first + n, first + n, [4, 4, 20, 16], 0) for n in range(4)]
+        pictures = {f"{number}.jpg": jpeg(first + number) for number in range(4)}
+        flags += write_split(tmp_path, split, content(images, objects, FROM_ZERO), pictures)
+    assert convert(data, *flags) == 0
+    manifest = read_manifest(data)
+    assert (manifest.category_ids, manifest.head_size) == ((0, 1), 2)
+    assert [(one.id, one.name) for one in read_label_map(data / "label_map.pbtxt")] == [(0, "cell"), (1, "platelet")]
+    given = ("--arch=ssd320", f"--data_dir={data}", "--batch_size=2", "--image_size=64", f"--results_dir={results}")
+    trained = run(*given, "--mode=train_and_evaluate", "--num_iter=20", "--iter_unit=batch", "--seed=3")
+    assert trained.status == 0, trained.error
+    assert {"PerformanceByCategory/mAP/cell", "PerformanceByCategory/mAP/platelet"} <= set(trained.summary)
+    assert trained.summary["PerformanceByCategory/mAP/cell"] >= 0  # -1 would say that it has no groundtruth
+    found = json.loads((results / "detections.json").read_text())
+    assert max(found, key=lambda row: row["score"])["category_id"] == 0  # all objects are cells
+
+
+def test_a_path_from_the_root_is_taken_as_it_is(tmp_path):
+    elsewhere = tmp_path / "elsewhere" / "a.jpg"
+    elsewhere.parent.mkdir()
+    elsewhere.write_bytes(jpeg())
+    coco = content([image(1, str(elsewhere))], [annotation(1, 1, [4, 4, 8, 8])])
+    assert convert(tmp_path / "out", *write_split(tmp_path, "train", coco, {})) == 0
+    (example,) = examples(tmp_path / "out", "train")
+    assert values(example, "image/filename") == [str(elsewhere).encode()]
+    assert values(example, "image/encoded") == [jpeg()]
