@@ -18,6 +18,7 @@ from utils.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Positio
 from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig
 from utils.data_utils import eval_input, synthetic_input, train_input
 from utils.errors import RunError
+from utils.hvd_utils import Communicator, SerialCommunicator
 from utils.image_processing import MEAN_RGB, STD_RGB, eval_preprocess, normalize
 from utils.labelled_images import LABELLED_IMAGES
 from utils.manifest import SplitFiles
@@ -26,6 +27,7 @@ from utils.tfrecord_file import read_record
 
 MIXUP_PURPOSE = 1
 LABEL_KEY = "image/class/label"
+CROSS_ENTROPY_UNITS = 2.0**40
 TensorMap = dict[str, Any]
 
 
@@ -37,7 +39,7 @@ class Classification:
         splits: Files by split; a split without any is synthetic.
         seed: Seed of everything random.
         layers: How the network's layers are built; ``training`` is set here.
-        replicas: Number of processes, which synthetic epochs scale with.
+        communicator: The processes that train together.
     """
 
     metric = "top1_accuracy"
@@ -49,20 +51,20 @@ class Classification:
         splits: Mapping[str, SplitFiles],
         seed: int,
         layers: LayerOptions,
-        replicas: int = 1,
+        communicator: Communicator | None = None,
     ) -> None:
         self._config = config
         self._splits = splits
         self._seed = seed
         self._layers = layers
-        self._replicas = replicas
+        self._communicator = communicator or SerialCommunicator()
         self._spec = RESNETS[resolved(config.model.architecture)]
         self.num_classes: int = resolved(config.model.num_classes)
 
     def num_examples(self, split: str) -> int:
         if split in self._splits:
             return self._splits[split].examples
-        return SYNTHETIC_EPOCH_BATCHES * self._config.data.batch_size_per_replica * self._replicas
+        return SYNTHETIC_EPOCH_BATCHES * self._config.data.batch_size_per_replica * self._communicator.size
 
     def input_options(self) -> InputOptions:
         """How the examples of this task are read."""
@@ -109,7 +111,8 @@ class Classification:
         images = normalize(batch.images)
         labels = smoothed_one_hot(batch.targets["labels"], self.num_classes, optimizer.label_smoothing)
         if optimizer.mixup_alpha > 0:
-            seed = tf.stack([tf.constant(self._seed * 2 + MIXUP_PURPOSE, tf.int64), step])
+            own = self._seed * 2 + MIXUP_PURPOSE + self._communicator.rank * 2**33  # a seed has 31 bits
+            seed = tf.stack([tf.constant(own, tf.int64), step])
             images, labels = mixup(images, labels, batch.mask, optimizer.mixup_alpha, seed)
         return images, {"probabilities": labels}
 
@@ -121,7 +124,8 @@ class Classification:
         per_example = tf.nn.softmax_cross_entropy_with_logits(
             labels=tf.stop_gradient(targets["probabilities"]), logits=endpoints["logits"]
         )
-        return {"cross_entropy": tf.reduce_sum(per_example * mask) / tf.maximum(tf.reduce_sum(mask), 1.0)}
+        count = tf.maximum(self._communicator.average(tf.reduce_sum(mask)), 1.0 / self._communicator.size)
+        return {"cross_entropy": tf.reduce_sum(per_example * mask) / count}
 
     def weight_decay(self, variables: Sequence[Any]) -> Any:
         return l2_loss(variables, self._config.optimizer.weight_decay)
@@ -204,7 +208,7 @@ class ClassificationEvaluator:
         self._ks = sorted({1, 5, top_k})
         self._hits = dict.fromkeys(self._ks, 0)
         self._images = 0
-        self._cross_entropy = 0.0
+        self._cross_entropy = 0  # in units of 2^-40, so that the sum depends neither on order nor on batches
 
     def update(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Adds a batch.
@@ -227,7 +231,7 @@ class ClassificationEvaluator:
             self._hits[k] += int((rank < k).sum())
         peak = logits.max(axis=1)
         log_sum = np.log(np.exp(logits - peak[:, None]).sum(axis=1)) + peak
-        self._cross_entropy += float((log_sum - truth[:, 0]).sum())
+        self._cross_entropy += sum(map(int, np.rint((log_sum - truth[:, 0]) * CROSS_ENTROPY_UNITS)))
         self._images += len(labels)
 
     def merge(self, other: ClassificationEvaluator) -> None:

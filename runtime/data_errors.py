@@ -21,6 +21,10 @@ def readable_data_errors(splits: Mapping[str, SplitFiles]) -> Iterator[None]:
         raise RunError(_damaged_record(splits)) from error
     except tf.errors.ResourceExhaustedError as error:
         raise RunError(f"out of memory: a smaller --batch_size or --image_size needs less ({reason(error)})") from error
+    except tf.errors.OpError as error:
+        if "horovod" not in error.message.lower():
+            raise
+        raise RunError(f"another process of the run has ended, and this one with it ({reason(error)})") from error
 
 
 def _damaged_record(splits: Mapping[str, SplitFiles]) -> str:

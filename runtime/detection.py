@@ -28,6 +28,7 @@ from runtime.task import WarmStart, resolved
 from utils.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Position, Shard
 from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig, ModelConfig
 from utils.data_utils import eval_input, synthetic_input, train_input
+from utils.hvd_utils import Communicator, SerialCommunicator
 from utils.image_processing import DETECTION_MEAN_RGB, MEAN_RGB, STD_RGB, subtract_mean
 from utils.manifest import SplitFiles
 from utils.optimizers import l2_loss
@@ -45,7 +46,7 @@ class Detection:
         splits: Files by split; a split without any is synthetic.
         seed: Seed of everything random.
         layers: How the network's layers are built; ``training`` is set here.
-        replicas: Number of processes, which synthetic epochs scale with.
+        communicator: The processes that train together.
     """
 
     metric = "Precision/mAP"
@@ -57,7 +58,7 @@ class Detection:
         splits: Mapping[str, SplitFiles],
         seed: int,
         layers: LayerOptions,
-        replicas: int = 1,
+        communicator: Communicator | None = None,
     ) -> None:
         self._config = config
         self._model = config.model
@@ -65,7 +66,7 @@ class Detection:
         self._splits = splits
         self._seed = seed
         self._layers = dataclasses.replace(layers, freeze_batch_norm=self._detection.freeze_batch_norm)
-        self._replicas = replicas
+        self._communicator = communicator or SerialCommunicator()
         self._table = class_table(
             resolved(self._model.category_ids),
             resolved(self._model.class_names),
@@ -83,7 +84,7 @@ class Detection:
         if split in self._splits:
             examples = self._splits[split].examples
             return examples if split == "train" else -(-examples // self._config.data.eval_every)
-        return SYNTHETIC_EPOCH_BATCHES * self._config.data.batch_size_per_replica * self._replicas
+        return SYNTHETIC_EPOCH_BATCHES * self._config.data.batch_size_per_replica * self._communicator.size
 
     def input_options(self) -> InputOptions:
         """How the examples of this task are read."""
@@ -167,13 +168,13 @@ class Detection:
         return ssd(images, self._spec, per_cell, self.num_classes, layers, used_slots=used)
 
     def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any) -> TensorMap:
-        """Sums over the anchors of all images, divided by the number of matched ones, as weighted.
+        """Sums over the anchors of all images, divided by the number of matched ones of all processes, as weighted.
 
         Source: Lin et al., Focal Loss, section 4.1, arXiv:1708.02002.
         """
         spec = self._detection.losses
         weights = targets["code_weights"] * mask[:, tf.newaxis]
-        matched = tf.maximum(tf.reduce_sum(weights), 1.0)
+        matched = tf.maximum(self._communicator.average(tf.reduce_sum(weights)), 1.0 / self._communicator.size)
         classification = focal_loss_of_slots(
             endpoints["class_logits"],
             targets["labels"],

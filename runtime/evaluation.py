@@ -9,25 +9,32 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from runtime.graphs import build_eval_graph
+from runtime.graphs import build_eval_graph, shard_of
 from runtime.loop import run_loop
 from runtime.task import Evaluator, NetworkAlone, Setup
-from utils.batching import STATUS_OK, Position, Shard
+from utils.batching import STATUS_OK, Position
 from utils.checkpoint_contents import match_variables, restore
 from utils.hooks.hook import Hook, StepRecord
+from utils.hvd_utils import Communicator
 
 tf1 = tf.compat.v1
 
 
 class Evaluation:
-    """The evaluation graph and session of a process, used for as many checkpoints as come along."""
+    """The evaluation graph and session of a process, used for as many checkpoints as come along.
 
-    def __init__(self, setup: Setup, shard: Shard | None = None) -> None:
+    Args:
+        setup: What is evaluated.
+        communicator: The processes that share the split, of which rank 0 reads the weights.
+    """
+
+    def __init__(self, setup: Setup, communicator: Communicator) -> None:
         self._setup = setup
+        self._communicator = communicator
         graph = tf.Graph()
         with graph.as_default():
-            data = setup.task.input("validation", shard or Shard(), Position())
-        self.graph = build_eval_graph(setup.task, data, graph)
+            data = setup.task.input("validation", shard_of(communicator), Position())
+        self.graph = build_eval_graph(setup.task, data, graph, communicator)
         self._session = tf1.Session(graph=graph, config=setup.session_config)
         self._session.run(self.graph.initializer)
 
@@ -40,10 +47,12 @@ class Evaluation:
         Raises:
             RunError: It is damaged, or of another network.
         """
-        load_weights(self._session, self.graph, prefix)
+        if self._communicator.rank == 0:
+            load_weights(self._session, self.graph, prefix)
+        self._session.run(self.graph.take_over)
 
     def run(self, hooks: Sequence[Hook], batches: int | None = None, *, repeat: bool = False) -> Evaluator | None:
-        """Evaluates the split, or ``batches`` of it.
+        """Evaluates this process's part of the split, or ``batches`` of it.
 
         Args:
             hooks: Observers.
@@ -51,8 +60,16 @@ class Evaluation:
             repeat: Begin the split again until there were ``batches``.
 
         Returns:
-            What has seen all examples; None where a hook wanted to stop, since it would have seen a part.
+            What has seen the examples of all processes; None where a hook of any of them wanted to stop.
         """
+        first, *others = self._communicator.gather(self._run(hooks, batches, repeat=repeat))
+        if first is None or None in others:
+            return None
+        for other in others:
+            first.merge(other)
+        return first
+
+    def _run(self, hooks: Sequence[Hook], batches: int | None, *, repeat: bool) -> Evaluator | None:
         evaluator = self._setup.task.evaluator()
         watchers = [*hooks, _EvaluatorHook(evaluator)]
         step = 0

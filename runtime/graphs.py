@@ -8,9 +8,11 @@ import tensorflow as tf
 
 from runtime.plan import TrainingPlan
 from runtime.precision import Precision
-from runtime.task import EvalGraph, PredictGraph, Task, TrainGraph
-from utils.batching import Input, Position, Shard
+from runtime.stopping import VOTE, Stopping
+from runtime.task import EvalGraph, PredictGraph, Task, TensorMap, TrainGraph
+from utils.batching import STATUS_OK, STATUS_PADDING, Input, Position, Shard
 from utils.config import ExperimentConfig
+from utils.hooks.bad_records import BAD_SOMEWHERE
 from utils.hvd_utils import Communicator
 from utils.optimizers import LossScale, momentum_update
 
@@ -23,11 +25,12 @@ def build_train_graph(
     plan: TrainingPlan,
     precision: Precision,
     communicator: Communicator,
+    stopping: Stopping,
     start: Position,
 ) -> TrainGraph:
     """Composes input, network, losses, schedule and update."""
     with tf.Graph().as_default() as graph:
-        data = task.input("train", _shard(communicator), start)
+        data = task.input("train", shard_of(communicator), start)
         step = _global_step()
         before = tf.identity(step.read_value())
         images, targets = task.prepare(data.batch, before)
@@ -41,11 +44,13 @@ def build_train_graph(
             learning_rate,
             momentum=config.optimizer.momentum,
             loss_scale=LossScale(precision.static_loss_scale, dynamic=precision.dynamic_loss_scale),
-            average=communicator.average,
+            average=communicator.average_gradients,
         )
         with tf.control_dependencies([update.operation]):
             after = step.read_value()
-        scalars = {**losses, "l2_loss": l2_loss, "total_loss": total, "learning_rate": learning_rate}
+        means, votes = _of_all_processes(losses, data.batch.status, communicator, stopping)
+        total = tf.add_n([*means.values(), l2_loss])
+        scalars = {**means, "l2_loss": l2_loss, "total_loss": total, "learning_rate": learning_rate}
         if precision.dynamic_loss_scale or precision.static_loss_scale is not None:
             scalars["loss_scale"] = update.loss_scale
         variables = tuple(tf1.global_variables())
@@ -54,15 +59,30 @@ def build_train_graph(
             step=after,
             global_step=step,
             scalars=scalars,
+            votes=votes,
             input=data,
             initializer=tf1.variables_initializer(variables),
+            take_over=communicator.take_over(variables),
             finite={v.op.name: tf.reduce_all(tf.math.is_finite(v)) for v in variables if v.dtype.is_floating},
             variables=variables,
             saver=_saver(variables),
         )
 
 
-def build_eval_graph(task: Task, data: Input, graph: Any) -> EvalGraph:
+def _of_all_processes(
+    losses: TensorMap, status: Any, communicator: Communicator, stopping: Stopping
+) -> tuple[TensorMap, TensorMap]:
+    """The losses of the global batch, and by name what several processes have to know of each other after a step."""
+    if communicator.size == 1:
+        return losses, {}
+    bad = tf.reduce_any((status != STATUS_OK) & (status != STATUS_PADDING))
+    shared = communicator.average(tf.stack([*losses.values(), stopping.vote(), tf.cast(bad, tf.float32)]))
+    *means, stop, bad_somewhere = tf.unstack(shared)
+    votes = {VOTE: stop[tf.newaxis], BAD_SOMEWHERE: bad_somewhere[tf.newaxis]}  # vectors: scalars are logged
+    return dict(zip(losses, means, strict=True)), votes
+
+
+def build_eval_graph(task: Task, data: Input, graph: Any, communicator: Communicator) -> EvalGraph:
     """Composes an input that was built in ``graph`` with the network's outputs."""
     with graph.as_default():
         endpoints = task.forward(task.normalize(data.batch.images), training=False)
@@ -74,6 +94,7 @@ def build_eval_graph(task: Task, data: Input, graph: Any) -> EvalGraph:
             input=data,
             variables=variables,
             initializer=tf1.variables_initializer(variables),
+            take_over=communicator.take_over(variables),
             saver=_saver(variables),
         )
 
@@ -89,11 +110,13 @@ def build_predict_graph(task: Task, graph: Any, images: Any, data: Input | None 
             predictions=task.predictions(endpoints),
             input=data,
             variables=variables,
+            initializer=tf1.variables_initializer(variables),
             saver=_saver(variables),
         )
 
 
-def _shard(communicator: Communicator) -> Shard:
+def shard_of(communicator: Communicator) -> Shard:
+    """This process's part of the data."""
     return Shard(index=communicator.rank, count=communicator.size)
 
 

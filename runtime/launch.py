@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runtime.runner import Runner
 from runtime.setup import set_up
+from runtime.stopping import Stopping
 from utils.checkpoints import wait_for_checkpoint
 from utils.cmdline_helper import Command, to_flags
 from utils.dllogger_utils import PARAMETER, open_log
@@ -18,6 +19,7 @@ from utils.hooks.preemption import PreemptionHook
 from utils.hooks.progress import console
 from utils.hvd_utils import communicator
 from utils.versions import versions
+from utils.watchdog import Pulse, Watchdog
 
 _log = logging.getLogger("main")
 
@@ -54,13 +56,26 @@ def _spell(record: logging.LogRecord, command: Command) -> bool:
 
 def _launch(command: Command, preemption: PreemptionHook) -> int:
     run = command.config.run
-    processes = communicator(os.environ)
-    if run.watch_checkpoints and not wait_for_checkpoint(Path(run.checkpoint_dir), preemption):
-        return EXIT_PREEMPTED
+    processes = communicator(os.environ, fp16_compression=command.config.distributed.fp16_compression)
+    leads = processes.rank == 0
+    if not leads:
+        for handler in logging.getLogger().handlers:  # what several would say, rank 0 says
+            handler.setLevel(logging.CRITICAL)
+            handler.setFormatter(logging.Formatter(f"%(levelname)s: rank {processes.rank}: %(message)s"))
+    stopping = Stopping(preemption, processes)
+    if run.watch_checkpoints:
+        found = wait_for_checkpoint(Path(run.checkpoint_dir), preemption) if leads else None
+        if not processes.broadcast(found):
+            return EXIT_PREEMPTED
     report = Path(run.report_file) if run.report_file else Path(run.results_dir) / run.log_filename
-    log_path = report if processes.rank == 0 else None
-    with contextlib.closing(open_log(log_path, console() if processes.rank == 0 else None)) as logger:
+    watchdog = Watchdog(
+        processes,
+        command.config.distributed.stall_timeout_s,
+        lambda: Pulse(step=stopping.step, stop=preemption.received and preemption.received.name),
+        preemption.pass_on,
+    )
+    with watchdog, contextlib.closing(open_log(report if leads else None, console() if leads else None)) as logger:
         setup = set_up(command.config, processes)
-        facts = {"precision": setup.precision.name, **versions()}
+        facts = {"precision": setup.precision.name, "processes": processes.size, **versions()}
         logger.log(PARAMETER, {**to_flags(setup.config), **facts, "seed": setup.seed})
-        return Runner(setup, processes, logger, preemption).run()
+        return Runner(setup, processes, logger, stopping).run()

@@ -27,6 +27,7 @@ from utils.data_utils import image_input
 from utils.errors import EXIT_DONE, EXIT_SOME_SKIPPED, RunError
 from utils.hooks.hook import Hook, StepRecord
 from utils.hooks.progress import ProgressHook
+from utils.hvd_utils import Communicator
 from utils.image_files import UnreadableImage, load_rgb
 
 tf1 = tf.compat.v1
@@ -39,11 +40,12 @@ PICTURES = "pictures"
 UNDECODABLE = "the image does not decode"
 
 
-def predict_files(setup: Setup, stop: Hook) -> int:
+def predict_files(setup: Setup, communicator: Communicator, stop: Hook) -> int:
     """Looks at what ``--to_predict`` names and writes the results to ``--results_dir``.
 
     Args:
         setup: Network, classes, weights, flags.
+        communicator: The processes that share the files, of which rank 0 reads the weights and writes the tables.
         stop: Ends the loop early where it wants to.
 
     Returns:
@@ -52,21 +54,29 @@ def predict_files(setup: Setup, stop: Hook) -> int:
     run = setup.config.run
     drawn = (Path(run.results_dir) / PICTURES).resolve()
     files = [path for path in list_images(str(run.to_predict)) if drawn not in path.resolve().parents]
-    reader = _Reader(files)
+    numbers = range(communicator.rank, len(files), communicator.size)
+    reader = _Reader([files[number] for number in numbers])
     graph = tf.Graph()
     with graph.as_default():
         data = image_input(reader, setup.task.preprocess, setup.task.input_options())
     predict = build_predict_graph(setup.task, graph, data.batch.images, data)
     presenter = setup.task.presenter()
     pictures = Pictures(Path(run.results_dir) / PICTURES, files) if presenter.draws else None
-    rows = _RowsHook(files, reader, presenter, pictures)
+    rows = _RowsHook(files, numbers, reader, presenter, pictures)
+    with graph.as_default():
+        take_over = communicator.take_over(predict.variables)
     with tf1.Session(graph=graph, config=setup.session_config) as session:
-        load_weights(session, predict, setup.required_checkpoint)
-        session.run(data.initializer)
+        session.run(predict.initializer)
+        if communicator.rank == 0:
+            load_weights(session, predict, setup.required_checkpoint)
+        session.run([take_over, data.initializer])
         run_loop(session, predict, [rows, ProgressHook("predict"), stop], start=0, last=None)
-    _write(Path(run.results_dir), rows.rows, presenter)
-    print(_table(rows.rows, presenter))
-    failed = sum("error" in row for row in rows.rows)
+    by_number = {number: row for part in communicator.gather(rows.rows) for number, row in part.items()}
+    found = [by_number[number] for number in sorted(by_number)]
+    if communicator.rank == 0:
+        _write(Path(run.results_dir), found, presenter)
+        print(_table(found, presenter))
+    failed = sum("error" in row for row in found)
     if failed:
         _log.warning("%d of %d files could not be read; they are listed with their reasons", failed, len(files))
     return EXIT_SOME_SKIPPED if failed else EXIT_DONE
@@ -122,31 +132,48 @@ class _Reader:
 
 
 class _RowsHook(Hook):
-    """Turns batches of predictions into one row a file."""
+    """Turns batches of predictions into one row a file, by the file's number.
 
-    def __init__(self, files: Sequence[Path], reader: _Reader, presenter: Presenter, pictures: Pictures | None) -> None:
+    Args:
+        files: All that are predicted.
+        numbers: Those among them that the reader reads.
+        reader: Reads them.
+        presenter: Makes text of predictions.
+        pictures: Draws them, or None.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        numbers: Sequence[int],
+        reader: _Reader,
+        presenter: Presenter,
+        pictures: Pictures | None,
+    ) -> None:
         self._files = files
+        self._numbers = numbers
         self._reader = reader
         self._presenter = presenter
         self._pictures = pictures
-        self.rows: list[dict[str, Any]] = []
+        self.rows: dict[int, dict[str, Any]] = {}
 
     def after_step(self, record: StepRecord) -> None:
         values = dict(record.values)
         for place, (status, index) in enumerate(zip(values.pop("status"), values.pop("index"), strict=True)):
             if status == STATUS_PADDING:
                 continue
-            row: dict[str, Any] = {"file": name_in_utf8(self._files[index])}
+            number = self._numbers[int(index)]
+            row: dict[str, Any] = {"file": name_in_utf8(self._files[number])}
             if status == STATUS_OK:
                 self._add_predictions(row, int(index), {name: array[place] for name, array in values.items()})
             else:
                 row["error"] = self._reader.reasons.get(int(index), UNDECODABLE)
-            self.rows.append(row)
+            self.rows[number] = row
 
     def _add_predictions(self, row: dict[str, Any], index: int, arrays: Mapping[str, np.ndarray]) -> None:
         entries = row["predictions"] = self._presenter.entries(arrays, self._reader.sizes.pop(index))
         if self._pictures is not None:
-            row["picture"] = self._pictures.draw(index, entries, self._presenter)
+            row["picture"] = self._pictures.draw(self._numbers[index], entries, self._presenter)
 
 
 def _write(folder: Path, rows: Sequence[dict[str, Any]], presenter: Presenter) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +12,18 @@ from runtime.best import Best
 from runtime.data_errors import readable_data_errors
 from runtime.evaluation import Evaluation
 from runtime.export import export_saved_model, prepare_folder
+from runtime.observers import Observers
 from runtime.plan import measured_warmup, plan_training
 from runtime.prediction import predict_files
 from runtime.publish import publish
+from runtime.stopping import Stopping
 from runtime.task import Setup
 from runtime.trainer import Trainer
 from utils.checkpoints import CheckpointDir, next_checkpoint, read_metadata
 from utils.dllogger_utils import SUMMARY, Logger
 from utils.errors import EXIT_DONE, EXIT_PREEMPTED
-from utils.hooks.bad_records import BadRecordHook
-from utils.hooks.checkpoint import CheckpointHook
-from utils.hooks.hook import Hook
-from utils.hooks.logs import BenchmarkLogHook, SummaryHook, TrainingLogHook, write_event
+from utils.hooks.logs import write_event
 from utils.hooks.measurement import MeasurementHook
-from utils.hooks.nan_guard import NanGuard
-from utils.hooks.preemption import PreemptionHook
-from utils.hooks.progress import ProgressHook
 from utils.hvd_utils import Communicator
 
 _log = logging.getLogger(__name__)
@@ -39,19 +35,21 @@ class Runner:
 
     Args:
         setup: What is run.
-        communicator: The processes that share the run.
+        communicator: The processes that share the run; rank 0 writes what it leaves behind.
         logger: The log.
-        preemption: Knows whether a signal asked the launch to stop.
+        stopping: Knows when the processes stop because of a signal.
     """
 
-    def __init__(self, setup: Setup, communicator: Communicator, logger: Logger, preemption: PreemptionHook) -> None:
+    def __init__(self, setup: Setup, communicator: Communicator, logger: Logger, stopping: Stopping) -> None:
         self._setup = setup
         self._config = setup.config
         self._communicator = communicator
         self._logger = logger
         self._folder = Path(self._config.run.checkpoint_dir)
         self._checkpoints = CheckpointDir(self._folder, self._config.run.keep_checkpoints)
-        self._preemption = preemption
+        self._stopping = stopping
+        self._observers = Observers(setup, communicator, logger, stopping)
+        self._writes = communicator.rank == 0
 
     def run(self) -> int:
         """Runs the configured mode and returns the exit status.
@@ -63,17 +61,18 @@ class Runner:
         with self._folders(), readable_data_errors(self._setup.splits):
             mode = getattr(self, self._config.run.mode)
             status: int = mode()
-        if self._preemption.received:
-            _log.warning("stopped by %s: rerun the same command to continue", self._preemption.received.name)
+        if self._stopping.agree():
+            name = self._stopping.signal_name
+            _log.warning("stopped by %s: rerun the same command to continue", name)
             return EXIT_PREEMPTED
         return status
 
     @contextlib.contextmanager
     def _folders(self) -> Iterator[None]:
         """Makes the folders that the mode writes to, before any work; trains alone in the one of the checkpoints."""
-        if self._config.run.export_dir:
+        if self._config.run.export_dir and self._writes:
             prepare_folder(Path(self._config.run.export_dir))
-        if self._config.run.is_training and not self._config.run.is_benchmark:
+        if self._config.run.is_training and not self._config.run.is_benchmark and self._writes:
             with self._checkpoints.reserved():
                 self._checkpoints.prepare()
                 yield
@@ -85,52 +84,56 @@ class Runner:
         with self._trainer() as trainer:
             plan = trainer.plan
             last = plan.last_step(self._config, trainer.step)
-            measurement = self._measurement(plan.global_batch, measured_warmup(self._config, last - trainer.step))
+            measurement = self._observers.measurement(plan.global_batch, last - trainer.step)
             for _ in self._stretches(trainer, last, plan.total_steps, measurement):
                 pass
-            exported = {} if self._preemption.wants_stop else self._export(self._checkpoints.prefix(trainer.step))
+            exported = {} if self._stopping.wants_stop else self._export(self._checkpoints.prefix(trainer.step))
         self._logger.log(SUMMARY, {**exported, **self._facts(), **measurement.result("train")})
         return EXIT_DONE
 
     def train_and_evaluate(self) -> int:
         """Trains, evaluates each n-th epoch and at the end, and keeps the best checkpoint."""
-        with contextlib.closing(Evaluation(self._setup)) as evaluation, self._trainer() as trainer:
+        with contextlib.closing(self._evaluation()) as evaluation, self._trainer() as trainer:
             plan, run = trainer.plan, self._config.run
             last = plan.last_step(self._config, trainer.step)
             if self._best(trainer).exhausted(run.early_stop_patience):
                 _log.warning("step %d: training was stopped early; --early_stop_patience continues it", trainer.step)
                 last = trainer.step
-            measurement = self._measurement(plan.global_batch, measured_warmup(self._config, last - trainer.step))
+            measurement = self._observers.measurement(plan.global_batch, last - trainer.step)
             stretch = run.eval_every_epochs * plan.steps_per_epoch or -(-plan.total_steps // run.eval_count)
             metrics: dict[str, float] = {}
             for step in self._stretches(trainer, last, stretch, measurement):
-                if self._preemption.wants_stop:
+                if self._stopping.agree():
                     break
                 metrics = self._evaluate_and_rank(trainer, evaluation)
                 if self._best(trainer).exhausted(run.early_stop_patience):
                     _log.warning("step %d: stopped early, %d evaluations were no better", step, run.early_stop_patience)
                     break
-            if not metrics and not self._preemption.wants_stop:
+            if not metrics and not self._stopping.wants_stop:
                 metrics = self._evaluate_and_rank(trainer, evaluation)
-            exported = {} if self._preemption.wants_stop else self._export(self._checkpoints.prefix(trainer.step))
+            exported = {} if self._stopping.wants_stop else self._export(self._checkpoints.prefix(trainer.step))
         self._logger.log(SUMMARY, {**exported, **self._facts(), **metrics, **measurement.result("train")})
         return EXIT_DONE
 
     def evaluate(self) -> int:
         """Evaluates a checkpoint on the whole validation split, or on its first batches; or each as it comes."""
         prefix: Path | None = self._setup.required_checkpoint
-        with contextlib.closing(Evaluation(self._setup)) as evaluation:
-            while prefix is not None and not self._preemption.wants_stop:
+        with contextlib.closing(self._evaluation()) as evaluation:
+            while prefix is not None and not self._stopping.agree():
                 evaluation.load(prefix)
                 self._finish_evaluation(prefix, self._evaluate(evaluation))
-                watched = self._config.run.watch_checkpoints
-                prefix = next_checkpoint(prefix, self._preemption) if watched else None
+                prefix = self._next(prefix) if self._config.run.watch_checkpoints else None
         return EXIT_DONE
+
+    def _next(self, prefix: Path) -> Path | None:
+        found = next_checkpoint(prefix, self._stopping.asked_here) if self._communicator.rank == 0 else None
+        following: Path | None = self._communicator.broadcast(found)
+        return following
 
     def inference_benchmark(self) -> int:
         """Measures the forward pass, with a checkpoint's weights or, saying so, with random ones."""
         prefix = self._setup.checkpoint
-        with contextlib.closing(Evaluation(self._setup)) as evaluation:
+        with contextlib.closing(self._evaluation()) as evaluation:
             if prefix is not None:
                 evaluation.load(prefix)
             else:
@@ -144,105 +147,93 @@ class Runner:
 
     def predict(self) -> int:
         """Predicts for image files."""
-        return predict_files(self._setup, self._preemption)
+        return predict_files(self._setup, self._communicator, self._stopping.asked_here)
 
     def training_benchmark(self) -> int:
         """Measures training, on the data or on synthetic batches; saves nothing."""
         with self._trainer(save=False) as trainer:
             plan = trainer.plan
             last = plan.last_step(self._config, trainer.step)
-            warmup = measured_warmup(self._config, last - trainer.step)
-            measurement = self._measurement(plan.global_batch, warmup)
-            network = self._measurement(plan.global_batch, warmup, without_input=True)
-            logs = self._benchmark_log(plan.global_batch, warmup)
-            trainer.run(last, [NanGuard(), *self._watchers("train", measurement, "total_loss"), network, logs])
+            batches = last - trainer.step
+            measurement = self._observers.measurement(plan.global_batch, batches)
+            network = self._observers.measurement(plan.global_batch, batches, without_input=True)
+            warmup = measured_warmup(self._config, batches)
+            trainer.run(last, self._observers.training_benchmark(plan, measurement, network, warmup))
         self._logger.log(SUMMARY, {**self._facts(), **network.result("network"), **measurement.result("train")})
         return EXIT_DONE
 
     def _trainer(self, *, save: bool = True) -> Trainer:
         plan = plan_training(self._config, self._setup.task.num_examples("train"), self._communicator.size)
-        return Trainer(self._setup, plan, self._communicator, self._checkpoints if save else None)
+        return Trainer(self._setup, plan, self._communicator, self._stopping, self._checkpoints if save else None)
+
+    def _evaluation(self) -> Evaluation:
+        return Evaluation(self._setup, self._communicator)
 
     def _stretches(self, trainer: Trainer, last: int, stretch: int, measurement: MeasurementHook) -> Iterator[int]:
         """Trains to each multiple of ``stretch`` and to ``last``, saves there, and yields the step."""
         self._say_plan(trainer, last)
         if trainer.step > 0 and trainer.step % stretch == 0 and "evaluation" not in trainer.state:
             yield trainer.step  # a launch was ended between saving this step and evaluating it
-        with contextlib.closing(SummaryHook(self._folder, self._config.run.display_every)) as summaries:
-            hooks = self._training_hooks(trainer, measurement, summaries)
-            while trainer.step < last and not self._preemption.wants_stop:
+        with self._observers.training(trainer.plan, measurement, trainer.save, self._folder) as hooks:
+            while trainer.step < last and not self._stopping.agree():
                 trainer.run(min(last, (trainer.step // stretch + 1) * stretch), hooks)
                 trainer.save(trainer.step)
                 yield trainer.step
-
-    def _training_hooks(self, trainer: Trainer, measurement: MeasurementHook, summaries: Hook) -> Sequence[Hook]:
-        """The guards come first, so that nothing is saved that they would refuse."""
-        run, plan = self._config.run, trainer.plan
-        logs = TrainingLogHook(
-            self._logger, every=run.display_every, steps_per_epoch=plan.steps_per_epoch, global_batch=plan.global_batch
-        )
-        saving = CheckpointHook(run.checkpoint_every, trainer.save)
-        return [NanGuard(), *self._watchers("train", measurement, "total_loss"), saving, logs, summaries]
-
-    def _watchers(self, split: str, measurement: MeasurementHook, scalar: str | None = None) -> list[Hook]:
-        """What every loop is observed by."""
-        allowed, task = self._config.data.max_bad_records, self._setup.task
-        bad = BadRecordHook(allowed, lambda index, status: task.describe_bad_example(split, index, status))
-        return [bad, measurement, ProgressHook(split, scalar), self._preemption]
 
     def _evaluate_and_rank(self, trainer: Trainer, evaluation: Evaluation) -> dict[str, float]:
         """Evaluates the checkpoint of the step just saved, remembers the result, and keeps the best."""
         step = trainer.step
         evaluation.load(self._checkpoints.prefix(step))
         result = self._evaluate(evaluation)
-        if self._preemption.wants_stop:
+        if self._stopping.agree():
             return {}
         epoch = step // trainer.plan.steps_per_epoch
         self._logger.log((epoch, step), result)
-        write_event(self._folder / "eval", step, result)
+        if self._writes:
+            write_event(self._folder / "eval", step, result)
         if trainer.state.get("evaluation") is None:
             best = self._best(trainer).after(step, result[self._setup.task.metric])
             trainer.state |= {"best": best.to_json(), "evaluation": result}
-            if best.step == step:  # before it is noted, so that a kill in between has it evaluated and kept again
+            if best.step == step and self._writes:  # before it is noted, so that a kill in between repeats both
                 self._checkpoints.keep_best(step)
-            self._checkpoints.annotate(step, trainer.metadata(step))
+            if self._writes:
+                self._checkpoints.annotate(step, trainer.metadata(step))
         return result
 
     def _evaluate(self, evaluation: Evaluation, *, score: bool = True) -> dict[str, float]:
         """Metrics and speed over the validation split, or over what the mode asks for."""
-        run, batch = self._config.run, self._config.data.batch_size_per_replica
+        run, batch = self._config.run, self._global_batch
         batches = self._batches_to_evaluate()
-        warmup = measured_warmup(self._config, batches)
-        measurement = self._measurement(batch, warmup)
-        watchers = self._watchers("validation", measurement)
-        if run.mode in ("evaluate", "inference_benchmark"):
-            watchers.append(self._benchmark_log(batch, warmup))
-        evaluator = evaluation.run(watchers, batches, repeat=run.is_benchmark)
+        measurement, bad = self._observers.measurement(batch, batches), self._observers.bad_records("validation")
+        hooks = self._observers.evaluation(measurement, bad, batch, measured_warmup(self._config, batches))
+        evaluator = evaluation.run(hooks, batches, repeat=run.is_benchmark)
+        bad.share()
         if evaluator is None or not score:
             return measurement.result("eval")
         metrics = evaluator.result()
-        if not run.is_benchmark and self._communicator.rank == 0:
+        if not run.is_benchmark and self._writes:
             publish(evaluator, Path(run.results_dir))
         return {**metrics, **measurement.result("eval")}
 
     def _batches_to_evaluate(self) -> int:
         run = self._config.run
-        whole = -(-self._setup.task.num_examples("validation") // self._config.data.batch_size_per_replica)
+        whole = -(-self._setup.task.num_examples("validation") // self._global_batch)
         limited = run.mode == "inference_benchmark" or (run.mode == "evaluate" and run.duration.unit == "batch")
         return run.duration.to_steps(whole) if limited else whole
 
     def _measure_network(self, evaluation: Evaluation) -> dict[str, float]:
         """The speed of the network without input and without what is computed from its heads."""
-        batches, batch = self._batches_to_evaluate(), self._config.data.batch_size_per_replica
-        network = self._measurement(batch, measured_warmup(self._config, batches), without_input=True)
-        evaluation.run_network([network, ProgressHook("network"), self._preemption], batches)
+        batches = self._batches_to_evaluate()
+        network = self._observers.measurement(self._global_batch, batches, without_input=True)
+        evaluation.run_network(self._observers.network(network), batches)
         return network.result("network")
 
-    def _measurement(self, batch: int, warmup: int, *, without_input: bool = False) -> MeasurementHook:
-        return MeasurementHook(batch, warmup, self._config.run.percentiles, without_input=without_input)
+    @property
+    def _global_batch(self) -> int:
+        return self._config.data.batch_size_per_replica * self._communicator.size
 
     def _finish_evaluation(self, prefix: Path | None, result: Mapping[str, float]) -> None:
-        if self._preemption.wants_stop:
+        if self._stopping.agree() or not self._writes:
             return
         if self._config.run.mode == "evaluate" and prefix:
             step = int((read_metadata(prefix) or {}).get("step", 0))
@@ -250,11 +241,10 @@ class Runner:
         exported = self._export(prefix) if prefix else {}
         weights = {"weights": str(prefix) if prefix else "random"}
         self._logger.log(SUMMARY, {**exported, **self._facts(), **weights, **result})
-        if self._communicator.rank == 0:
-            print(END_OF_EVALUATION)
+        print(END_OF_EVALUATION)
 
     def _export(self, prefix: Path) -> dict[str, str]:
-        if not self._config.run.export_dir:
+        if not self._config.run.export_dir or not self._writes:
             return {}
         folder = export_saved_model(self._setup, prefix, Path(self._config.run.export_dir))
         _log.info("SavedModel written to %s", folder)
@@ -263,11 +253,6 @@ class Runner:
     def _facts(self) -> dict[str, Any]:
         """What a result must be read with."""
         return {"precision": self._setup.precision.name}
-
-    def _benchmark_log(self, batch: int, warmup: int) -> BenchmarkLogHook:
-        return BenchmarkLogHook(
-            self._logger, every=self._config.run.display_every, batch_size=batch, warmup_batches=warmup
-        )
 
     @staticmethod
     def _best(trainer: Trainer) -> Best:

@@ -8,12 +8,15 @@ import tensorflow as tf
 
 from utils.config import ExperimentConfig
 from utils.errors import UsageError
+from utils.hvd_utils import Communicator
 
 tf1 = tf.compat.v1
 
 
-def session_config(config: ExperimentConfig, local_rank: int = 0) -> Any:
+def session_config(config: ExperimentConfig, communicator: Communicator) -> Any:
     """The ``ConfigProto`` that every session of a run uses.
+
+    Each process of several on a host has a GPU and a part of the CPUs for itself.
 
     Raises:
         UsageError: ``--gpu_id`` names a GPU that the machine does not have.
@@ -23,8 +26,19 @@ def session_config(config: ExperimentConfig, local_rank: int = 0) -> Any:
     if config.run.gpu_id is not None and config.run.gpu_id >= len(gpus):
         found = f"GPUs 0 to {len(gpus) - 1}" if gpus else "no GPU that TensorFlow can use"
         raise UsageError(f"--gpu_id {config.run.gpu_id}: does not exist; this machine has {found}")
+    if communicator.size > 1:
+        options.intra_op_parallelism_threads = options.inter_op_parallelism_threads = communicator.threads
+        if gpus and config.run.gpu_id is not None:
+            raise UsageError(
+                f"--gpu_id {config.run.gpu_id}: each of {communicator.size} processes takes one of its own"
+            )
+        if gpus and communicator.local_rank >= len(gpus):
+            raise UsageError(
+                f"rank {communicator.rank} is process {communicator.local_rank + 1} of its host, which has {len(gpus)} "
+                "GPUs that TensorFlow can use; launch fewer processes there, or give --cpu"
+            )
     if gpus:
-        chosen = local_rank if config.run.gpu_id is None else config.run.gpu_id
+        chosen = communicator.local_rank if config.run.gpu_id is None else config.run.gpu_id
         options.gpu_options.visible_device_list = str(chosen)
         options.gpu_options.force_gpu_compatible = True
         if config.run.gpu_memory_fraction is None:

@@ -44,31 +44,34 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
         UsageError: Flags contradict the checkpoint, the data or the machine.
         RunError: Checkpoint or data are missing or damaged.
     """
-    options = session_config(config, communicator.local_rank)
-    checkpoint = _checkpoint(config)
-    metadata = (read_metadata(checkpoint) if checkpoint else None) or {}
+    options = session_config(config, communicator)
+    checkpoint, metadata = communicator.broadcast(_stored(config) if communicator.rank == 0 else None)
     splits = _splits(config)
     config = _as_stored(config, metadata)
     _check_task(config, splits, metadata)
     resolve = resolve_detection if config.detection else _resolve_classification
     config, notes = resolve(config, splits, metadata)
+    if config.data.threads is None:
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, threads=communicator.threads))
     model = config.model
     precision = choose_precision(config.precision, gpu=uses_gpu(config), cpu_features=cpu_features())
     for note in (*notes, precision.note):
         if note:
             logging.getLogger(__name__).warning("%s", note)
-    seed = _seed(config, metadata)
+    seed = communicator.broadcast(_seed(config, metadata))
     layers = LayerOptions(
         data_format=model.data_format,
         weight_init=model.weight_init,
         compute_dtype=precision.compute_dtype,
+        average=communicator.average if config.distributed.sync_batch_norm and communicator.size > 1 else None,
+        replicas=communicator.size,
         grouped_convolution=_grouped_convolution(model.architecture, model.data_format, precision, options),
         seed=seed,
     )
     task = Detection if config.detection else Classification
     return Setup(
         config=config,
-        task=task(config, splits, seed, layers, communicator.size),
+        task=task(config, splits, seed, layers, communicator),
         precision=precision,
         session_config=options,
         seed=seed,
@@ -76,6 +79,12 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
         checkpoint=checkpoint,
         metadata=metadata,
     )
+
+
+def _stored(config: ExperimentConfig) -> tuple[Path | None, dict[str, Any]]:
+    """The checkpoint to start from and what is written beside it."""
+    checkpoint = _checkpoint(config)
+    return checkpoint, (read_metadata(checkpoint) if checkpoint else None) or {}
 
 
 def _as_stored(config: ExperimentConfig, metadata: Mapping[str, Any]) -> ExperimentConfig:

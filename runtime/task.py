@@ -168,27 +168,33 @@ class Setup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainGraph:
-    """A training graph. Fetching ``step`` performs one update and reads the step after it."""
+    """A training graph. Fetching ``step`` performs one update and reads the step after it.
+
+    ``take_over`` gives all processes rank 0's variables; ``votes`` are what they tell each other in a step.
+    """
 
     graph: Any
     step: Any
     global_step: Any
     scalars: TensorMap
+    votes: TensorMap
     input: Input
     initializer: Any
+    take_over: Any
     finite: TensorMap
     variables: tuple[Any, ...]
     saver: Any
 
     def fetches(self) -> TensorMap:
         """What the loop runs for one batch."""
-        return {"step": self.step, **_accounting(self.input), **self.scalars}
+        return {"step": self.step, **_accounting(self.input), **self.votes, **self.scalars}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalGraph:
     """A graph that compares the network's outputs with targets, batch by batch.
 
+    ``take_over`` gives all processes rank 0's variables.
     ``network`` is the sum of the task's heads, for which all of the network is computed, or None where it has none. A
     sum, since what no value depends on is left out of a graph before it runs.
     """
@@ -199,6 +205,7 @@ class EvalGraph:
     input: Input
     variables: tuple[Any, ...]
     initializer: Any
+    take_over: Any
     saver: Any
 
     def fetches(self) -> TensorMap:
@@ -226,6 +233,7 @@ class PredictGraph:
     predictions: TensorMap
     input: Input | None
     variables: tuple[Any, ...]
+    initializer: Any
     saver: Any
 
     def fetches(self) -> TensorMap:

@@ -13,6 +13,7 @@ import tensorflow as tf
 from runtime.graphs import build_train_graph
 from runtime.loop import run_loop
 from runtime.plan import TrainingPlan
+from runtime.stopping import Stopping
 from runtime.task import Setup
 from runtime.warm_start import load_warm_start
 from utils.batching import Position
@@ -32,12 +33,18 @@ class Trainer:
     Args:
         setup: What is trained; its checkpoint is continued where there is one.
         plan: The run in steps.
-        communicator: The processes that train together.
+        communicator: The processes that train together, of which rank 0 reads and writes checkpoints.
+        stopping: Knows when they stop.
         checkpoints: Where to save, or None for runs that save nothing.
     """
 
     def __init__(
-        self, setup: Setup, plan: TrainingPlan, communicator: Communicator, checkpoints: CheckpointDir | None
+        self,
+        setup: Setup,
+        plan: TrainingPlan,
+        communicator: Communicator,
+        stopping: Stopping,
+        checkpoints: CheckpointDir | None,
     ) -> None:
         self.plan = plan
         self.state: dict[str, Any] = {
@@ -45,9 +52,12 @@ class Trainer:
         }
         self._setup = setup
         self._checkpoints = checkpoints
+        self._communicator = communicator
         self._start = _start_position(setup, plan)
         self._consumed = _BatchCounter()
-        self.graph = build_train_graph(setup.task, setup.config, plan, setup.precision, communicator, self._start)
+        self.graph = build_train_graph(
+            setup.task, setup.config, plan, setup.precision, communicator, stopping, self._start
+        )
         self._session = tf1.Session(graph=self.graph.graph, config=setup.session_config)
         self.step = 0
         self._saved_step: int | None = None
@@ -55,6 +65,15 @@ class Trainer:
     def __enter__(self) -> Trainer:
         """Initializes the variables, then loads the checkpoint to continue or to start warm from."""
         self._session.run([self.graph.initializer, self.graph.input.initializer])
+        if self._communicator.rank == 0:
+            self._load()
+        self._session.run(self.graph.take_over)
+        self.step = int(self._session.run(self.graph.global_step))
+        if self._setup.checkpoint is not None:
+            self._saved_step = self._setup.metadata.get("step")
+        return self
+
+    def _load(self) -> None:
         checkpoint, warm_start = self._setup.checkpoint, self._setup.config.run.finetune_checkpoint
         if checkpoint is not None:
             if warm_start:
@@ -62,8 +81,6 @@ class Trainer:
             self._resume(checkpoint)
         elif warm_start:
             self._warm_start(Path(warm_start))
-        self.step = int(self._session.run(self.graph.global_step))
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -76,7 +93,7 @@ class Trainer:
         return self.step
 
     def save(self, step: int) -> Path:
-        """Writes the checkpoint of the step just done, unless it is there.
+        """Writes the checkpoint of the step just done, on rank 0, unless it is there.
 
         Raises:
             RunError: A weight is not finite, or the disk refused; earlier checkpoints are whole.
@@ -85,16 +102,17 @@ class Trainer:
             raise ValueError("this run saves nothing")
         if step == self._saved_step:
             return self._checkpoints.prefix(step)
+        self.state.pop("evaluation", None)
+        self._saved_step = step
+        if self._communicator.rank > 0:
+            return self._checkpoints.prefix(step)
         broken = [name for name, finite in self._session.run(self.graph.finite).items() if not finite]
         if broken:
             raise RunError(
                 f"step {step}: {broken[0]} and {len(broken) - 1} more variables are not finite; not saved, earlier "
                 "checkpoints are whole; a lower --lr_init or a longer --lr_warmup_epochs often helps"
             )
-        self.state.pop("evaluation", None)
-        prefix = self._checkpoints.save(self._session, self.graph.saver, step, self.metadata(step))
-        self._saved_step = step
-        return prefix
+        return self._checkpoints.save(self._session, self.graph.saver, step, self.metadata(step))
 
     def metadata(self, step: int) -> dict[str, Any]:
         """What is written beside the weights of ``step``."""
@@ -117,7 +135,6 @@ class Trainer:
         with self.graph.graph.as_default():
             restore(self._session, tf1.train.Saver(wanted), prefix)
         _log.info("%s: %s", prefix, found.summary())
-        self._saved_step = self._setup.metadata.get("step")
         self._say_extension()
 
     def _say_extension(self) -> None:

@@ -50,6 +50,7 @@ LIBRARIES = {
 OPTIONAL = {  # where one file needs them
     "utils.conversion.imagenet_archives": {"scipy"},
     "object_detection.conversion.instance_masks": {"pycocotools"},
+    "utils.hvd_utils": {"horovod"},
 }
 PROMISE = re.compile(r"\(no TF\)|[Ii]mports no TensorFlow|no TensorFlow\.")  # in a module's docstring
 

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, field
 
 from utils.detection_config import DetectionConfig
+from utils.distributed_config import DistributedConfig
 from utils.errors import UsageError, require
 
 CLASSIFIERS = ("resnet50", "resnext101-32x4d", "se-resnext101-32x4d")
@@ -281,6 +282,7 @@ class ExperimentConfig:
     precision: PrecisionConfig = field(default_factory=PrecisionConfig)
     run: RunConfig = field(default_factory=RunConfig)
     detection: DetectionConfig | None = None
+    distributed: DistributedConfig = field(default_factory=DistributedConfig)
 
     def __post_init__(self) -> None:
         mode = self.run.mode

@@ -1,30 +1,59 @@
-"""The processes of a run, and the only place that will know of Horovod.
+"""The processes of a run, and the only place that knows of Horovod.
 
-A communicator answers sensibly in one process: rank 0 of 1 is the default, not a special case.
+A communicator answers sensibly in one process: rank 0 of 1 is the default, not a special case. What it does to tensors
+becomes part of the current graph; what it does to Python values happens at once, in every process at the same place of
+the program, or all of them wait for ever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import pickle
+import socket
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from utils.errors import UsageError
 
 LAUNCHER_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "HOROVOD_SIZE", "SLURM_STEP_NUM_TASKS")
+_INSTALL = "`bash utils/install_horovod.sh` builds and installs it, with MPI and Gloo"
 
 
 class Communicator(Protocol):
-    """What a run asks of the processes that share it."""
+    """What a run asks of the processes that share it.
+
+    Attributes:
+        rank: This process among all, from 0.
+        local_rank: This process among those of its host.
+        size: Number of processes.
+        threads: How many threads this process may keep busy: its part of the CPUs that it shares with others.
+    """
 
     rank: int
     local_rank: int
     size: int
+    threads: int
 
-    def average(self, pairs: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    def average(self, tensor: Any) -> Any:
+        """The mean of a tensor over all processes, differentiable."""
+
+    def average_gradients(self, pairs: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
         """Averages gradients over all processes; takes and returns (gradient, variable) pairs."""
+
+    def take_over(self, variables: Sequence[Any]) -> Any:
+        """An operation that gives all processes rank 0's values of the variables."""
+
+    def gather(self, value: Any) -> list[Any]:
+        """The values of all processes in the order of their ranks; each must be picklable."""
+
+    def broadcast(self, value: Any) -> Any:
+        """Rank 0's value."""
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set in any process."""
+
+    def barrier(self) -> None:
+        """Waits until all processes are here."""
 
 
 class SerialCommunicator:
@@ -34,24 +63,144 @@ class SerialCommunicator:
     local_rank = 0
     size = 1
 
-    def average(self, pairs: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    def __init__(self) -> None:
+        self.threads = len(os.sched_getaffinity(0))
+
+    def average(self, tensor: Any) -> Any:
+        return tensor
+
+    def average_gradients(self, pairs: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
         return pairs
+
+    def take_over(self, variables: Sequence[Any]) -> Any:
+        import tensorflow as tf  # not at the top: the command line is read before TensorFlow is loaded
+
+        return tf.no_op()
+
+    def gather(self, value: Any) -> list[Any]:
+        return [value]
+
+    def broadcast(self, value: Any) -> Any:
+        return value
 
     def any(self, flag: bool) -> bool:
         return flag
 
+    def barrier(self) -> None:
+        return
 
-def communicator(environ: Mapping[str, str]) -> Communicator:
-    """The communicator for how this process was launched.
+
+class HorovodCommunicator:
+    """The communicator of processes that Horovod connects.
+
+    Args:
+        launched: Number of processes, by the launcher.
+        witness: What tells of them, for the message.
+        fp16_compression: Send gradients as float16.
 
     Raises:
-        UsageError: A launcher started several processes: each would train on its own.
+        UsageError: Horovod is not installed, or connects another number of processes.
     """
+
+    def __init__(self, launched: int, witness: str, *, fp16_compression: bool = False) -> None:
+        try:
+            import horovod.tensorflow as hvd
+        except ImportError as error:
+            raise UsageError(
+                f"{witness}: {launched} processes were launched, and Horovod, which connects them, cannot be loaded "
+                f"({error}); {_INSTALL}"
+            ) from error
+        hvd.init()
+        if hvd.size() != launched:
+            raise UsageError(
+                f"{witness}: {launched} processes were launched, and Horovod connects {hvd.size()}: it lacks support "
+                f"for this launcher (`horovodrun --check-build` lists what it has); {_INSTALL}"
+            )
+        self._hvd = hvd
+        self._compression = hvd.Compression.fp16 if fp16_compression else hvd.Compression.none
+        self.rank: int = hvd.rank()
+        self.local_rank: int = hvd.local_rank()
+        self.size: int = hvd.size()
+        self._exchange = _Exchange(hvd)
+        self.threads = fair_share(self.gather((socket.gethostname(), sorted(os.sched_getaffinity(0)))), self.rank)
+
+    def average(self, tensor: Any) -> Any:
+        return self._hvd.allreduce(tensor, op=self._hvd.Average)
+
+    def average_gradients(self, pairs: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+        reduce, average = self._hvd.allreduce, self._hvd.Average
+        return [(reduce(g, op=average, compression=self._compression), v) for g, v in pairs]
+
+    def take_over(self, variables: Sequence[Any]) -> Any:
+        return self._hvd.broadcast_variables(variables, root_rank=0)
+
+    def gather(self, value: Any) -> list[Any]:
+        return self._exchange.gather(value)
+
+    def broadcast(self, value: Any) -> Any:
+        return self._exchange.gather(value if self.rank == 0 else None)[0]
+
+    def any(self, flag: bool) -> bool:
+        return any(self.gather(flag))
+
+    def barrier(self) -> None:
+        self.gather(None)
+
+
+class _Exchange:
+    """Python values between processes, through a graph of its own. Only processes of this run write what it reads."""
+
+    def __init__(self, hvd: Any) -> None:
+        import tensorflow as tf
+
+        tf1 = tf.compat.v1
+        with tf.Graph().as_default() as graph, tf.device("/CPU:0"):
+            self._payload = tf1.placeholder(tf.uint8, [None])
+            self._lengths = hvd.allgather(tf.shape(self._payload), name="exchange_lengths")
+            self._payloads = hvd.allgather(self._payload, name="exchange_payloads")
+        options = tf1.ConfigProto(device_count={"GPU": 0}, inter_op_parallelism_threads=2, use_per_session_threads=True)
+        self._session = tf1.Session(graph=graph, config=options)
+
+    def gather(self, value: Any) -> list[Any]:
+        import numpy as np
+
+        payload = np.frombuffer(pickle.dumps(value), np.uint8)
+        lengths, payloads = self._session.run([self._lengths, self._payloads], {self._payload: payload})
+        parts = np.split(payloads, np.cumsum(lengths)[:-1])
+        return [pickle.loads(part.tobytes()) for part in parts]
+
+
+def fair_share(allowed: Sequence[tuple[str, Sequence[int]]], rank: int) -> int:
+    """How many threads a process may keep busy.
+
+    Args:
+        allowed: Host and usable CPUs of every process, by rank.
+        rank: The process.
+
+    Returns:
+        The sum over its CPUs of one divided by the number of processes that may use each; at least 1.
+    """
+    host, cpus = allowed[rank]
+    neighbours = [set(theirs) for name, theirs in allowed if name == host]
+    return max(1, int(sum(1 / sum(cpu in theirs for theirs in neighbours) for cpu in cpus) + 1e-6))
+
+
+def launched_processes(environ: Mapping[str, str]) -> tuple[int, str]:
+    """How many processes a launcher started, and the variable that tells; 1 and nothing without one."""
     for name in LAUNCHER_SIZES:
         size = environ.get(name, "1")
         if size.isdigit() and int(size) > 1:
-            raise UsageError(
-                f"{name}={size}: {size} processes were launched, and this release trains in one; start it without "
-                "mpiexec, horovodrun or srun"
-            )
-    return SerialCommunicator()
+            return int(size), f"{name}={size}"
+    return 1, ""
+
+
+def communicator(environ: Mapping[str, str], *, fp16_compression: bool = False) -> Communicator:
+    """The communicator for how this process was launched.
+
+    Raises:
+        UsageError: A launcher started several processes that cannot be connected: each would train on its own.
+    """
+    launched, witness = launched_processes(environ)
+    if launched == 1:
+        return SerialCommunicator()
+    return HorovodCommunicator(launched, witness, fp16_compression=fp16_compression)

@@ -64,8 +64,8 @@ def momentum_update(
         learning_rate: Scalar tensor.
         momentum: Coefficient in [0, 1).
         loss_scale: How the loss is scaled before differentiation.
-        average: Averages gradients over replicas; called on unscaled gradients, before they are judged finite, so that
-            all replicas skip together.
+        average: Averages gradients over replicas; called on scaled gradients, which survive a narrower type on their
+            way, and before they are judged finite, so that all replicas skip together.
 
     Returns:
         The update; under UPDATE_OPS of the graph, batch statistics included.
@@ -75,9 +75,9 @@ def momentum_update(
     scaled = loss if scale is None else loss * scale
     pairs = optimizer.compute_gradients(scaled, gate_gradients=tf1.train.Optimizer.GATE_OP)
     pairs = [(g, v) for g, v in pairs if g is not None]
+    pairs = average(pairs)
     if scale is not None:
         pairs = [(g * (1.0 / scale), v) for g, v in pairs]
-    pairs = average(pairs)
     with tf.control_dependencies(tf1.get_collection(tf1.GraphKeys.UPDATE_OPS)):
         if not loss_scale.dynamic:
             operation = optimizer.apply_gradients(pairs, global_step=step)

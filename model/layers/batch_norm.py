@@ -11,6 +11,8 @@ import tensorflow as tf
 
 from model.layers.options import LayerOptions, tf1, variable
 
+_Normalized = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # with mean and Bessel-corrected variance of each channel
+
 
 class _Variables(NamedTuple):
     gamma: tf.Variable
@@ -26,6 +28,15 @@ def batch_norm(inputs: tf.Tensor, options: LayerOptions) -> tf.Tensor:
     Statistics are float32 for any type of input.
     """
     variables = _variables(inputs.shape[options.channel_axis], options.norm_name)
+    normalize = _fused if options.average is None else _synchronized
+    normalized, mean, variance = normalize(inputs, variables, options)
+    for moving, value in ((variables.moving_mean, mean), (variables.moving_variance, variance)):
+        step = (moving - value) * (1.0 - options.batch_norm.decay)
+        tf1.add_to_collection(tf1.GraphKeys.UPDATE_OPS, tf1.assign_sub(moving, step, use_locking=True))
+    return normalized
+
+
+def _fused(inputs: tf.Tensor, variables: _Variables, options: LayerOptions) -> _Normalized:
     normalized, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
         x=inputs,
         scale=variables.gamma,
@@ -36,10 +47,23 @@ def batch_norm(inputs: tf.Tensor, options: LayerOptions) -> tf.Tensor:
         data_format=options.data_format,
         is_training=True,
     )
-    for moving, value in ((variables.moving_mean, mean), (variables.moving_variance, variance)):
-        step = (moving - value) * (1.0 - options.batch_norm.decay)
-        tf1.add_to_collection(tf1.GraphKeys.UPDATE_OPS, tf1.assign_sub(moving, step, use_locking=True))
-    return normalized
+    return normalized, mean, variance
+
+
+def _synchronized(inputs: tf.Tensor, variables: _Variables, options: LayerOptions) -> _Normalized:
+    """By the statistics of all replicas' batches, of one size each, together."""
+    axes = [axis for axis in range(4) if axis != options.channel_axis]
+    wide = [-1 if axis == options.channel_axis else 1 for axis in range(4)]
+    values = tf.cast(inputs, tf.float32)
+    mean, variance = tf.nn.moments(values, axes)
+    mean, square = tf.unstack(options.average(tf.stack([mean, variance + tf.square(mean)])))
+    variance = tf.maximum(square - tf.square(mean), 0.0)
+    scale = variables.gamma * tf.math.rsqrt(variance + options.batch_norm.epsilon)
+    offset = variables.beta - mean * scale
+    normalized = values * tf.reshape(scale, wide) + tf.reshape(offset, wide)
+    own = tf.size(inputs) // tf.shape(inputs)[options.channel_axis]
+    count = tf.cast(own, tf.float32) * options.replicas
+    return tf.cast(normalized, inputs.dtype), mean, variance * count / tf.maximum(count - 1.0, 1.0)
 
 
 def moving_affine(channels: int, options: LayerOptions) -> tuple[tf.Tensor, tf.Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,8 @@ class LayerOptions:
     Attributes:
         data_format: "NHWC" or "NCHW", the layout that the network computes in.
         training: Whether batch normalization uses and collects the batch's statistics.
+        average: Averages a tensor over the replicas, where batch normalization is to use the statistics of them all.
+        replicas: How many they are.
         freeze_batch_norm: Train on the moving statistics instead, and leave them as they are.
         batch_norm: Constants of batch normalization.
         norm_name: Scope of the variables of batch normalization, within that of its convolution.
@@ -35,6 +38,8 @@ class LayerOptions:
 
     data_format: str = "NHWC"
     training: bool = False
+    average: Callable[[Any], Any] | None = None
+    replicas: int = 1
     freeze_batch_norm: bool = False
     batch_norm: BatchNormSpec = field(default_factory=BatchNormSpec)
     norm_name: str = "BatchNorm"

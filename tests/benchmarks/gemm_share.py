@@ -69,11 +69,12 @@ def network(setup):
 
     from runtime.graphs import build_eval_graph
     from utils.batching import Position, Shard
+    from utils.hvd_utils import SerialCommunicator
 
     graph = tf.Graph()
     with graph.as_default():
         data = setup.task.input("validation", Shard(), Position())
-    built = build_eval_graph(setup.task, data, graph)
+    built = build_eval_graph(setup.task, data, graph, SerialCommunicator())
     session = tf.compat.v1.Session(graph=graph, config=setup.session_config)
     session.run([built.initializer, data.initializer])
     fetches = built.fetches()

@@ -20,15 +20,15 @@ def main():
 @contextlib.contextmanager
 def training(setup):
     """A function that trains so many steps."""
-    import os
-
     from runtime.plan import plan_training
+    from runtime.stopping import Stopping
     from runtime.trainer import Trainer
-    from utils.hvd_utils import communicator
+    from utils.hooks.preemption import PreemptionHook
+    from utils.hvd_utils import SerialCommunicator
 
-    processes = communicator(os.environ)
-    plan = plan_training(setup.config, setup.task.num_examples("train"), processes.size)
-    with Trainer(setup, plan, processes, None) as trainer:
+    alone = SerialCommunicator()
+    plan = plan_training(setup.config, setup.task.num_examples("train"), alone.size)
+    with Trainer(setup, plan, alone, Stopping(PreemptionHook(), alone), None) as trainer:
         yield lambda steps: trainer.run(trainer.step + steps, [])
 
 
@@ -37,8 +37,9 @@ def inference(setup):
     """A function that evaluates so many batches, metrics aside."""
     from runtime.evaluation import Evaluation
     from runtime.loop import run_loop
+    from utils.hvd_utils import SerialCommunicator
 
-    with contextlib.closing(Evaluation(setup)) as evaluation:
+    with contextlib.closing(Evaluation(setup, SerialCommunicator())) as evaluation:
         session = evaluation._session
         session.run(evaluation.graph.input.initializer)
         yield lambda steps: run_loop(session, evaluation.graph, [], start=0, last=steps)

@@ -3,6 +3,7 @@
 import pytest
 import tensorflow as tf
 
+from tests.runtime.processes import Pretended
 from tests.runtime.tiny_classifier import task
 from tests.utils.input_records import encode, noise, record, write_files
 from utils.batching import STATUS_BAD_LABEL, STATUS_UNDECODABLE, Position, Shard
@@ -11,7 +12,8 @@ from utils.tfrecord_file import read_record
 
 def test_a_split_without_files_is_a_thousand_batches_of_all_replicas():
     assert task(data_dir=None, source="synthetic", mode="training_benchmark").num_examples("train") == 4000
-    assert task(data_dir=None, source="synthetic", mode="training_benchmark", replicas=8).num_examples("train") == 32000
+    eight = task(data_dir=None, source="synthetic", mode="training_benchmark", communicator=Pretended(8))
+    assert eight.num_examples("train") == 32000
 
 
 def test_a_split_has_as_many_examples_as_its_files(tmp_path):

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from runtime.detection import SYNTHETIC_OBJECTS
 from tests.object_detection.detection_records import FAULTS, GOOD, detection_record
+from tests.runtime.processes import Pretended
 from tests.runtime.tiny_detector import IDS, SIZE, task
 from tests.utils.input_records import encode, noise, run_graph, write_files
 from utils.batching import STATUS_BAD_LABEL, STATUS_OK, STATUS_UNDECODABLE, Position, Shard
@@ -64,7 +65,7 @@ def test_synthetic_evaluation_data_can_be_evaluated():
 
 
 def test_synthetic_epochs_grow_with_batches_and_replicas():
-    assert task(replicas=4).num_examples("train") == SYNTHETIC_EPOCH_BATCHES * 2 * 4
+    assert task(communicator=Pretended(4)).num_examples("train") == SYNTHETIC_EPOCH_BATCHES * 2 * 4
 
 
 def test_evaluation_may_take_each_nth_example():

@@ -82,7 +82,7 @@ def opened(data, results, *more, arch="resnet50", mode="inference_benchmark"):
     """An evaluation of the tiny network with random weights."""
     flags = [*network(data, results, mode, arch), "--batch_size=5", "--num_iter=60", "--iter_unit=batch", "--seed=2"]
     with tiny_networks():
-        evaluation = Evaluation(set_up(parse([*flags, *more], {}).config, SerialCommunicator()))
+        evaluation = Evaluation(set_up(parse([*flags, *more], {}).config, SerialCommunicator()), SerialCommunicator())
     with contextlib.closing(evaluation):
         yield evaluation
 

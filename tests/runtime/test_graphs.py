@@ -11,11 +11,11 @@ from runtime.classification import Classification
 from runtime.graphs import build_eval_graph, build_predict_graph, build_train_graph
 from runtime.plan import plan_training
 from runtime.precision import Precision
+from tests.runtime.processes import ALONE, Pretended, never_stopping
 from tests.runtime.runs import picture, tiny_networks
 from tests.utils.input_records import record, write_files
 from utils.batching import Position, Shard
 from utils.config import DataConfig, ExperimentConfig, ModelConfig, OptimizerConfig, RunConfig
-from utils.hvd_utils import SerialCommunicator
 
 tf1 = tf.compat.v1
 SIZE, BATCH, CLASSES = 16, 4, 3
@@ -59,7 +59,7 @@ def train(settings, files, steps=1, precision=FLOAT32, communicator=None):
     plan = plan_training(settings, files.examples, 1)
     with tiny_networks():
         graph = build_train_graph(
-            task(settings, files), settings, plan, precision, communicator or SerialCommunicator(), Position()
+            task(settings, files), settings, plan, precision, communicator or ALONE, never_stopping(), Position()
         )
     done = []
     with tf1.Session(graph=graph.graph) as session:
@@ -151,25 +151,22 @@ def test_a_dynamic_loss_scale_is_part_of_the_variables_that_are_saved(files):
 
 
 @pytest.mark.slow
-def test_processes_average_gradients_that_are_no_longer_scaled(files, plain):
-    class Halving(SerialCommunicator):
-        def average(self, pairs):
+def test_processes_average_gradients_whatever_the_loss_is_scaled_by(files, plain):
+    class Halving(Pretended):
+        def average_gradients(self, pairs):
             return [(gradient / 2, variable) for gradient, variable in pairs]
 
     scaled = Precision(compute_dtype=tf.float32, static_loss_scale=128.0)
     _, (whole, _) = plain
-    _, (halved,) = train(config(), files, 1, scaled, Halving())
+    _, (halved,) = train(config(), files, 1, scaled, Halving(1))
     name = "resnet50/output/dense/kernel/Momentum"
     np.testing.assert_allclose(2 * halved.after[name], whole.after[name], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.slow
 def test_each_process_reads_its_own_shard(files, plain):
-    class Second(SerialCommunicator):
-        rank, size = 1, 2
-
     _, (first, _) = plain
-    _, (second,) = train(config(), files, 1, FLOAT32, Second())
+    _, (second,) = train(config(), files, 1, FLOAT32, Pretended(2, rank=1))
     assert len({*first.fetched["index"], *second.fetched["index"]}) == 2 * BATCH
 
 
@@ -196,7 +193,7 @@ def evaluate(files, build):
 
 
 def eval_graph(classification, graph):
-    return build_eval_graph(classification, classification.input("validation", Shard(), Position()), graph)
+    return build_eval_graph(classification, classification.input("validation", Shard(), Position()), graph, ALONE)
 
 
 def test_evaluation_has_the_networks_variables_and_moves_none(files, plain):

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from runtime.session import session_config, uses_gpu
+from tests.runtime.processes import ALONE, Pretended
 from utils.config import ExperimentConfig, PrecisionConfig, RunConfig
 from utils.errors import UsageError
 
@@ -27,7 +28,7 @@ def gpus(monkeypatch):
 
 def test_without_a_gpu_nothing_is_asked_of_one(gpus):
     gpus(0)
-    options = session_config(config())
+    options = session_config(config(), ALONE)
     assert options.gpu_options == tf.compat.v1.GPUOptions()
     assert options.allow_soft_placement
     assert not uses_gpu(config())
@@ -35,7 +36,7 @@ def test_without_a_gpu_nothing_is_asked_of_one(gpus):
 
 def test_one_process_takes_the_first_gpu_and_grows(gpus):
     gpus(4)
-    options = session_config(config())
+    options = session_config(config(), ALONE)
     assert options.gpu_options.visible_device_list == "0"
     assert options.gpu_options.allow_growth
     assert options.gpu_options.force_gpu_compatible
@@ -44,9 +45,24 @@ def test_one_process_takes_the_first_gpu_and_grows(gpus):
 
 def test_the_gpu_is_that_of_the_flag_else_of_the_rank(gpus):
     gpus(4)
-    assert session_config(config(gpu_id=3)).gpu_options.visible_device_list == "3"
-    assert session_config(config(), local_rank=2).gpu_options.visible_device_list == "2"
-    assert session_config(config(gpu_id=1), local_rank=2).gpu_options.visible_device_list == "1"
+    assert session_config(config(gpu_id=3), ALONE).gpu_options.visible_device_list == "3"
+    assert session_config(config(), Pretended(8, rank=6, local_rank=2)).gpu_options.visible_device_list == "2"
+
+
+def test_several_processes_take_neither_one_gpu_nor_more_than_there_are(gpus):
+    gpus(4)
+    with pytest.raises(UsageError, match="--gpu_id 1: each of 8 processes takes one of its own"):
+        session_config(config(gpu_id=1), Pretended(8, rank=6, local_rank=2))
+    with pytest.raises(UsageError, match=r"rank 5 is process 6 of its host, which has 4 GPUs .* or give --cpu"):
+        session_config(config(), Pretended(8, rank=5))
+    assert session_config(config(cpu=True), Pretended(8, rank=5)).gpu_options == tf.compat.v1.GPUOptions()
+
+
+def test_several_processes_of_a_host_share_its_cpus(gpus):
+    gpus(0)
+    shared = session_config(config(), Pretended(2, rank=1, threads=5))
+    assert (shared.intra_op_parallelism_threads, shared.inter_op_parallelism_threads) == (5, 5)
+    assert session_config(config(), ALONE).intra_op_parallelism_threads == 0  # TensorFlow takes what there is
 
 
 @pytest.mark.parametrize(
@@ -56,23 +72,25 @@ def test_the_gpu_is_that_of_the_flag_else_of_the_rank(gpus):
 def test_a_gpu_that_does_not_exist_is_refused(gpus, count, gpu_id, found):
     gpus(count)
     with pytest.raises(UsageError, match=rf"--gpu_id {gpu_id}: does not exist; this machine has {found}$"):
-        session_config(config(gpu_id=gpu_id))
+        session_config(config(gpu_id=gpu_id), ALONE)
 
 
 def test_a_share_of_the_memory_replaces_growth(gpus):
     gpus(1)
-    options = session_config(config(gpu_memory_fraction=0.5)).gpu_options
+    options = session_config(config(gpu_memory_fraction=0.5), ALONE).gpu_options
     assert options.per_process_gpu_memory_fraction == 0.5
     assert not options.allow_growth
 
 
 def test_cpu_leaves_gpus_alone(gpus):
     gpus(2)
-    assert session_config(config(cpu=True)).gpu_options == tf.compat.v1.GPUOptions()
+    assert session_config(config(cpu=True), ALONE).gpu_options == tf.compat.v1.GPUOptions()
     assert not uses_gpu(config(cpu=True))
 
 
 def test_compilation_is_asked_of_the_session(gpus):
     gpus(0)
-    levels = [session_config(config(xla=xla)).graph_options.optimizer_options.global_jit_level for xla in (False, True)]
+    levels = [
+        session_config(config(xla=xla), ALONE).graph_options.optimizer_options.global_jit_level for xla in (False, True)
+    ]
     assert levels == [tf.compat.v1.OptimizerOptions.DEFAULT, tf.compat.v1.OptimizerOptions.ON_2]

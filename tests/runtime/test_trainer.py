@@ -12,6 +12,7 @@ from runtime.plan import plan_training
 from runtime.precision import Precision
 from runtime.setup import set_up
 from runtime.trainer import Trainer, advance
+from tests.runtime.processes import ALONE, never_stopping
 from tests.runtime.runs import (
     assert_same_checkpoint,
     at_step,
@@ -26,7 +27,6 @@ from utils.checkpoints import CheckpointDir, read_metadata, steps_in
 from utils.cmdline_helper import parse
 from utils.config import DataConfig, Duration, ExperimentConfig, RunConfig
 from utils.errors import RunError
-from utils.hvd_utils import SerialCommunicator
 
 ALL_RANDOM = ("--mixup=0.2", "--label_smoothing=0.1", "--cosine_lr", "--lr_init=2", "--deterministic")
 EIGHT_STEPS = ("--num_iter=8", "--iter_unit=batch", "--display_every=1")
@@ -141,9 +141,9 @@ def trainer(data, results, *more, save=True):
     """A trainer of the tiny network that has not begun yet."""
     command = parse([*network(data, results, "train"), "--batch_size=4", "--num_iter=1", "--seed=3", *more], {})
     with tiny_networks():
-        setup = set_up(command.config, SerialCommunicator())
+        setup = set_up(command.config, ALONE)
         plan = plan_training(setup.config, setup.task.num_examples("train"), 1)
-        return Trainer(setup, plan, SerialCommunicator(), CheckpointDir(results, 5) if save else None)
+        return Trainer(setup, plan, ALONE, never_stopping(), CheckpointDir(results, 5) if save else None)
 
 
 def begin(*arguments):

@@ -28,9 +28,9 @@ def config(*, num_classes=3, batch_size=4, data_dir="data", source="tfrecord", t
     )
 
 
-def task(splits=None, seed=5, replicas=1, **changes):
+def task(splits=None, seed=5, communicator=None, **changes):
     with tiny_networks():
-        return Classification(config(**changes), splits or {}, seed, LayerOptions(), replicas)
+        return Classification(config(**changes), splits or {}, seed, LayerOptions(), communicator)
 
 
 def batch(labels, status=None):

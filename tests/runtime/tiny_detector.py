@@ -48,6 +48,6 @@ def config(*, data=None, detection=None, run=None, weight_decay=4e-4, **model):
     )
 
 
-def task(splits=None, *, seed=5, replicas=1, layers=None, **changes):
+def task(splits=None, *, seed=5, communicator=None, layers=None, **changes):
     with tiny_detectors():
-        return Detection(config(**changes), splits or {}, seed, layers or LayerOptions(), replicas)
+        return Detection(config(**changes), splits or {}, seed, layers or LayerOptions(), communicator)

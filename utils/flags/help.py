@@ -103,6 +103,9 @@ HELP: dict[str, tuple[str, ...]] = {
     "amp": ("Compute in mixed precision: float16 on GPUs, bfloat16 on CPUs that have it.", ""),
     "cpu": ("Use no GPU.", ""),
     "deterministic": ("Let a run with the same --seed repeat bit for bit.", ""),
+    "fp16_compression": ("Send gradients between processes as float16.", ""),
+    "sync_batch_norm": ("Normalize by the statistics of the global batch, not of each process's own.", ""),
+    "stall_timeout_s": ("A process that gives no sign of life for so many seconds ends the run.", ""),
     "no_tf32": ("Do not round float32 products to TensorFloat-32 on GPUs that would.", ""),
     "static_loss_scale": (
         "Fixed factor on the loss with --amp, so that small gradients survive float16.",

@@ -31,8 +31,9 @@ DATASET = "Dataset arguments"
 TRAINING = "Training arguments"
 DETECTION = "Detection arguments, for --arch ssd320"
 OPTIMIZATION = "Generic optimization arguments"
+DISTRIBUTION = "Arguments for several processes"
 MIXED_PRECISION = "Automatic Mixed Precision arguments"
-GROUPS = (GENERAL, DATASET, TRAINING, DETECTION, OPTIMIZATION, MIXED_PRECISION)
+GROUPS = (GENERAL, DATASET, TRAINING, DETECTION, OPTIMIZATION, DISTRIBUTION, MIXED_PRECISION)
 
 WITH_STEPS = tuple(mode for mode in MODES if mode != "predict")
 LONG_TRAINING = ("train", "train_and_evaluate")
@@ -227,6 +228,9 @@ FLAGS = (
     Flag("amp", "precision.amp", SWITCH, OPTIMIZATION, aliases=("use_tf_amp",)),
     Flag("cpu", "run.cpu", SWITCH, OPTIMIZATION),
     Flag("deterministic", "run.deterministic", SWITCH, OPTIMIZATION, ours=True),
+    Flag("fp16_compression", "distributed.fp16_compression", SWITCH, DISTRIBUTION, TRAINING_MODES, ours=True),
+    Flag("sync_batch_norm", "distributed.sync_batch_norm", SWITCH, DISTRIBUTION, TRAINING_MODES, ours=True),
+    Flag("stall_timeout_s", "distributed.stall_timeout_s", NUMBER, DISTRIBUTION, ours=True),
     Flag(
         "no_tf32",
         "precision.tf32",

@@ -39,6 +39,11 @@ class PreemptionHook(Hook):
     def wants_stop(self) -> bool:
         return self.received is not None
 
+    def pass_on(self, name: str) -> None:
+        """Takes over a signal that another process of the run got, by its name."""
+        if self.received is None:
+            self.received = signal.Signals[name]
+
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
         logging.getLogger(__name__).warning("%s received: stopping after this step", self.received.name)

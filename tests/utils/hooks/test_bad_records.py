@@ -5,6 +5,7 @@ import logging
 import numpy as np
 import pytest
 
+from tests.runtime.processes import ALONE
 from tests.utils.hooks.steps import step
 from utils.batching import STATUS_BAD_LABEL, STATUS_OK, STATUS_PADDING, STATUS_UNDECODABLE
 from utils.errors import RunError
@@ -12,7 +13,7 @@ from utils.hooks.bad_records import BadRecordHook
 
 
 def hook(allowed):
-    return BadRecordHook(allowed, lambda index, status: f"file, record {index}: fault {status}")
+    return BadRecordHook(allowed, lambda index, status: f"file, record {index}: fault {status}", ALONE)
 
 
 def batch(*rows):

@@ -1,0 +1,93 @@
+"""The hooks that observe the loops of a run."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from runtime.plan import TrainingPlan, measured_warmup
+from runtime.stopping import Stopping
+from runtime.task import Setup
+from utils.dllogger_utils import Logger
+from utils.hooks.bad_records import BadRecordHook
+from utils.hooks.checkpoint import CheckpointHook
+from utils.hooks.hook import Hook
+from utils.hooks.logs import BenchmarkLogHook, SummaryHook, TrainingLogHook
+from utils.hooks.measurement import MeasurementHook
+from utils.hooks.nan_guard import NanGuard
+from utils.hooks.progress import ProgressHook
+from utils.hvd_utils import Communicator
+
+
+class Observers:
+    """Makes the hooks of each loop: guards first, so that nothing is saved or logged that they would refuse.
+
+    Args:
+        setup: What is run.
+        communicator: The processes that share the run, of which rank 0 shows progress and writes events.
+        logger: The log.
+        stopping: Knows when the processes stop because of a signal.
+    """
+
+    def __init__(self, setup: Setup, communicator: Communicator, logger: Logger, stopping: Stopping) -> None:
+        self._config = setup.config
+        self._task = setup.task
+        self._communicator = communicator
+        self._logger = logger
+        self._stopping = stopping
+
+    @contextlib.contextmanager
+    def training(
+        self, plan: TrainingPlan, measurement: MeasurementHook, save: Callable[[int], object], events: Path
+    ) -> Iterator[list[Hook]]:
+        """Observers of training that is kept; TensorBoard's events go to the folder ``events``."""
+        run = self._config.run
+        logs = TrainingLogHook(
+            self._logger, every=run.display_every, steps_per_epoch=plan.steps_per_epoch, global_batch=plan.global_batch
+        )
+        hooks = [*self._of_training(measurement), CheckpointHook(run.checkpoint_every, save), logs]
+        if self._communicator.rank > 0:
+            yield hooks
+            return
+        with contextlib.closing(SummaryHook(events, run.display_every)) as summaries:
+            yield [*hooks, summaries]
+
+    def training_benchmark(
+        self, plan: TrainingPlan, measurement: MeasurementHook, network: MeasurementHook, warmup: int
+    ) -> list[Hook]:
+        """Observers of training that is only measured."""
+        return [*self._of_training(measurement), network, self._speed(plan.global_batch, warmup)]
+
+    def evaluation(self, measurement: MeasurementHook, bad: BadRecordHook, batch: int, warmup: int) -> list[Hook]:
+        """Observers of a loop over the validation split."""
+        hooks = [bad, measurement, *self._progress("validation"), self._stopping.asked_here]
+        logged = self._config.run.mode in ("evaluate", "inference_benchmark")
+        return [*hooks, self._speed(batch, warmup)] if logged else hooks
+
+    def network(self, measurement: MeasurementHook) -> list[Hook]:
+        """Observers of the network that runs alone."""
+        return [measurement, *self._progress("network"), self._stopping.asked_here]
+
+    def bad_records(self, split: str) -> BadRecordHook:
+        """The guard that counts what could not be read of a split."""
+        allowed = self._config.data.max_bad_records
+        return BadRecordHook(
+            allowed, lambda index, status: self._task.describe_bad_example(split, index, status), self._communicator
+        )
+
+    def measurement(self, batch: int, batches: int, *, without_input: bool = False) -> MeasurementHook:
+        """Measures ``batches`` batches of ``batch`` images, all processes' together, without those of the warm-up."""
+        warmup = measured_warmup(self._config, batches)
+        return MeasurementHook(batch, warmup, self._config.run.percentiles, without_input=without_input)
+
+    def _of_training(self, measurement: MeasurementHook) -> list[Hook]:
+        progress = self._progress("train", "total_loss")
+        return [NanGuard(), self.bad_records("train"), measurement, *progress, self._stopping]
+
+    def _progress(self, what: str, scalar: str | None = None) -> list[Hook]:
+        return [ProgressHook(what, scalar)] if self._communicator.rank == 0 else []
+
+    def _speed(self, batch: int, warmup: int) -> BenchmarkLogHook:
+        every = self._config.run.display_every
+        return BenchmarkLogHook(self._logger, every=every, batch_size=batch, warmup_batches=warmup)
