@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import re
 import sys
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -31,6 +32,7 @@ from utils.config import (
     RunConfig,
 )
 from utils.detection_config import DetectionConfig
+from utils.distributed_config import DistributedConfig
 from utils.errors import UsageError, require
 from utils.flags import recipes, variables
 from utils.flags.help import HELP
@@ -268,9 +270,7 @@ def _build(values: dict[str, Any]) -> ExperimentConfig:
     if limit != -1:
         require(limit > 0, "run_iter", limit, "a positive integer, or -1 for everything that is left")
         values["run.run_limit"] = Duration(value=limit, unit=unit, flag="run_iter")
-    sections: dict[str, dict[str, Any]] = {
-        name: {} for name in ("model", "data", "optimizer", "precision", "run", "detection")
-    }
+    sections: defaultdict[str, dict[str, Any]] = defaultdict(dict)
     for path, value in values.items():
         section, name = path.split(".", 1)
         sections[section][name] = value
@@ -281,6 +281,7 @@ def _build(values: dict[str, Any]) -> ExperimentConfig:
         optimizer=OptimizerConfig(**sections["optimizer"]),
         precision=PrecisionConfig(**sections["precision"]),
         run=RunConfig(**sections["run"]),
+        distributed=DistributedConfig(**sections["distributed"]),
         detection=_build_detection(sections["detection"]) if is_detector else None,
     )
 

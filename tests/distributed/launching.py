@@ -1,0 +1,119 @@
+"""Several processes of tiny networks under mpiexec, and what becomes of them."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import ROOT
+from utils.dllogger_utils import read_log
+
+TIME_OUT_S = 600
+MPIEXEC = Path(sys.executable).parent / "mpiexec"
+PROGRAM = ("-m", "tests.runtime.tiny_main")
+
+
+def need_horovod() -> None:
+    """Skips where processes cannot be connected."""
+    if importlib.util.find_spec("horovod") is None or not MPIEXEC.exists():
+        pytest.skip("Horovod and mpiexec are not installed here; bash utils/install_horovod.sh")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a launch of several processes ended."""
+
+    status: int
+    text: str
+    """Standard output and error of all processes."""
+    seconds: float
+
+
+class Job:
+    """A launch that is under way."""
+
+    def __init__(self, process: subprocess.Popen[str], output: Path) -> None:
+        self.process = process
+        self._output = output
+        self._began = time.monotonic()
+
+    @property
+    def text(self) -> str:
+        return self._output.read_text(errors="replace")
+
+    def rank(self, number: int) -> psutil.Process:
+        """The process of a rank."""
+        for child in psutil.Process(self.process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if child.environ().get("OMPI_COMM_WORLD_RANK") == str(number) and "python" in child.name():
+                    return child
+        raise LookupError(f"there is no rank {number}: {self.text}")
+
+    def wait_for(self, done: Callable[[], object]) -> None:
+        """Waits until something is true, as long as the launch lives."""
+        deadline = time.monotonic() + TIME_OUT_S
+        while not done():
+            assert self.process.poll() is None, self.text
+            assert time.monotonic() < deadline, self.text
+            time.sleep(0.1)
+
+    def end(self) -> Ended:
+        """Waits for the end."""
+        status = self.process.wait(TIME_OUT_S)
+        return Ended(status, self.text, time.monotonic() - self._began)
+
+
+@contextlib.contextmanager
+def started(size: int, tmp_path: Path, *flags: str | Path, program: tuple[str, ...] = PROGRAM) -> Iterator[Job]:
+    """Starts so many processes; none of them outlives the block."""
+    command = [str(MPIEXEC), "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-np", str(size)]
+    command += [sys.executable, *program, *map(str, flags)]
+    output = tmp_path / "output.txt"
+    with output.open("w") as file:
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+        try:
+            yield Job(process, output)
+        finally:
+            family = [process.pid, *(child.pid for child in _descendants(process.pid))]
+            for pid in family:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            process.wait()
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def launched(size: int, tmp_path: Path, *flags: str | Path, program: tuple[str, ...] = PROGRAM) -> Ended:
+    """Runs so many processes to their end."""
+    with started(size, tmp_path, *flags, program=program) as job:
+        return job.end()
+
+
+def losses(log: Path) -> list[float]:
+    """The total loss of every logged step."""
+    records = [record for record in read_log(log) if record["type"] == "LOG" and len(record["step"]) == 2]
+    return [record["data"]["total_loss"] for record in records if "total_loss" in record["data"]]
+
+
+def summary(log: Path) -> dict[str, float]:
+    """The last record of a log."""
+    data: dict[str, float] = read_log(log)[-1]["data"]
+    return data

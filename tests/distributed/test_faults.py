@@ -1,0 +1,111 @@
+"""A process that dies, hangs, is asked to stop or meets bad data ends the job on all of them, and nothing is lost."""
+
+import os
+import re
+import signal
+import time
+
+import pytest
+import tensorflow as tf
+
+from tests.distributed.launching import Job, launched, started
+from tests.runtime.runs import network, picture, run, write_data
+from tests.utils.input_records import record
+from utils.checkpoints import steps_in
+from utils.dllogger_utils import read_log
+
+pytestmark = pytest.mark.slow
+LONG = ("--batch_size=4", "--num_iter=100000", "--iter_unit=batch", "--checkpoint_every=5", "--display_every=1")
+LONG += ("--seed=3", "--lr_warmup_epochs=0", "--lr_init=0.1")
+
+
+def long_training(pictures, folder, *more):
+    return (*network(pictures, folder, "train"), *LONG, *more)
+
+
+def under_way(job: Job, folder):
+    """Waits until a checkpoint is there."""
+    job.wait_for(lambda: steps_in(folder))
+
+
+def assert_continues_alone(pictures, folder):
+    before = steps_in(folder)[-1]
+    result = run(*long_training(pictures, folder, "--run_iter=2"), "--batch_size=8")
+    assert result.status == 0, result.error
+    assert steps_in(folder)[-1] == before + 2
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_process_ends_all_and_one_continues(rank, pictures, tmp_path):
+    folder = tmp_path / "run"
+    with started(2, tmp_path, *long_training(pictures, folder)) as job:
+        under_way(job, folder)
+        job.rank(rank).kill()
+        began = time.monotonic()
+        ended = job.end()
+        assert time.monotonic() - began < 30
+    assert ended.status != 0
+    assert re.search(rf"CRITICAL: .*rank {rank}: its process has ended, after step \d+", ended.text)
+    assert_continues_alone(pictures, folder)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_frozen_process_ends_all_within_the_time_out(rank, pictures, tmp_path):
+    folder = tmp_path / "run"
+    with started(2, tmp_path, *long_training(pictures, folder, "--stall_timeout_s=4")) as job:
+        under_way(job, folder)
+        job.rank(rank).suspend()
+        began = time.monotonic()
+        ended = job.end()
+        assert time.monotonic() - began < 4 + 30
+    assert ended.status != 0
+    assert re.search(rf"CRITICAL: .*rank {rank}: no sign of life for 4 s \(--stall_timeout_s\), after step", ended.text)
+    assert steps_in(folder)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_signal_to_one_process_stops_all_after_the_same_step(number, rank, pictures, tmp_path):
+    folder = tmp_path / "run"
+    with started(2, tmp_path, *long_training(pictures, folder)) as job:
+        under_way(job, folder)
+        os.kill(job.rank(rank).pid, number)
+        ended = job.end()
+    assert ended.status == 75, ended.text
+    assert f"stopped by {number.name}: rerun the same command to continue" in ended.text
+    logged = [record["step"][1] for record in read_log(folder / "log.json") if len(record["step"]) == 2]
+    assert steps_in(folder)[-1] == max(step for step in logged if isinstance(step, int))
+    assert_continues_alone(pictures, folder)
+
+
+def test_a_signal_to_the_launcher_reaches_all(pictures, tmp_path):
+    folder = tmp_path / "run"
+    with started(2, tmp_path, *long_training(pictures, folder)) as job:
+        under_way(job, folder)
+        job.process.send_signal(signal.SIGUSR1)
+        ended = job.end()
+    assert ended.status == 75, ended.text
+
+
+def test_bad_data_of_one_process_ends_all_with_its_name(pictures, tmp_path):
+    data = write_data(tmp_path / "data", train=40, validation=4, manifest=False)
+    with tf.io.TFRecordWriter(str(data / "train-00001-of-00002")) as writer:
+        for content in (b"no image", *map(picture, range(19))):
+            writer.write(record(content, label=1))
+    ended = launched(2, tmp_path, *long_training(data, tmp_path / "run", "--num_iter=10"))
+    assert ended.status == 1, ended.text
+    assert re.search(r"CRITICAL: .*train-00001-of-00002, record 0: .*; 1 bad record, 0 allowed", ended.text)
+    allowed = (*long_training(data, tmp_path / "again", "--num_iter=10"), "--max_bad_records=1")
+    tolerant = launched(2, tmp_path, *allowed)
+    assert tolerant.status == 0, tolerant.text
+    assert tolerant.text.count("train-00001-of-00002, record 0") == 1
+
+
+def test_a_second_launch_does_not_train_in_the_same_folder(pictures, tmp_path):
+    folder = tmp_path / "run"
+    with started(2, tmp_path, *long_training(pictures, folder)) as job:
+        under_way(job, folder)
+        refused = run(*long_training(pictures, folder))
+        assert refused.status == 1
+        assert "another launch is training in it" in refused.error
+        assert job.process.poll() is None
