@@ -107,8 +107,10 @@ install_parts() {
 proof() {
     local library=$1 seconds=${PROOF_SECONDS:-300} status=0 said
     shift
-    logged env "${unset_launchers[@]}" CUDA_VISIBLE_DEVICES="" TF_CPP_MIN_LOG_LEVEL=2 PYTHONUNBUFFERED=1 timeout \
-        --kill-after=10 "$seconds" "$@" "$python" -P -c "$PROOF" "$library" < /dev/null || status=$?
+    # On a busy machine one process may begin more than Horovod's own half a minute after the other.
+    logged env "${unset_launchers[@]}" CUDA_VISIBLE_DEVICES="" TF_CPP_MIN_LOG_LEVEL=2 PYTHONUNBUFFERED=1 \
+        HOROVOD_START_TIMEOUT="$seconds" HOROVOD_GLOO_TIMEOUT_SECONDS="$seconds" \
+        timeout --kill-after=10 "$seconds" "$@" "$python" -P -c "$PROOF" "$library" < /dev/null || status=$?
     if [ "$status" = 124 ]; then # a busy machine is no reason to compile anew
         fail "two processes under $failed_proof did not end within $seconds s; PROOF_SECONDS gives them more; all that was\
  said is in $log"
