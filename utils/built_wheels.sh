@@ -208,7 +208,7 @@ build_with_pip() {
     building=$!
     set +m
     while kill -0 "$building" 2> /dev/null; do
-        sleep 1
+        sleep 0.5
         percent=$(tail -c 20000 "$log" | grep -aoE '^ *\[ *[0-9]+%\]' | tail -n 1 | tr -dc 0-9 || true)
         if [ -n "$percent" ] && [ $((percent / 20)) -gt "$shown" ]; then
             shown=$((percent / 20))

@@ -1,0 +1,72 @@
+"""tests/run.sh and .ci/run: what they do where an optional part cannot be installed."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAM = '#!/bin/sh\necho "$(basename "$0") $*" >> "$CALLS"\n'
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs one of the scripts in a clone whose programs only note that they were called: (status, output, calls)."""
+    clone = tmp_path / "a clone"
+    for script in ("tests/run.sh", ".ci/run"):
+        (clone / script).parent.mkdir(parents=True)
+        shutil.copy(ROOT / script, clone / script)
+    (clone / "utils").mkdir()
+    (clone / "utils" / "setup_venv.sh").write_text('setup_venv() { echo "setup_venv $*" >> "$CALLS"; }\n')
+    (clone / ".venv" / "bin").mkdir(parents=True)
+    for tool in ("ruff", "mypy", "python"):
+        (clone / ".venv" / "bin" / tool).write_text(PROGRAM)
+        (clone / ".venv" / "bin" / tool).chmod(0o755)
+
+    def do(script, *arguments, broken="", **environment):
+        for part in ("horovod", "dali"):
+            last = "exit 1\n" if part == broken else ""
+            (clone / "utils" / f"install_{part}.sh").write_text(PROGRAM + last)
+        calls = tmp_path / "calls"
+        calls.write_text("")
+        done = subprocess.run(
+            ["bash", clone / script, *arguments],
+            env={"PATH": "/usr/bin:/bin", "CALLS": str(calls), **environment},
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        return done.returncode, done.stderr, calls.read_text().splitlines()
+
+    return do
+
+
+def test_everything_is_installed_then_checked_then_tested(run):
+    status, said, calls = run("tests/run.sh", "-k", "x")
+    assert (status, said) == (0, "")
+    assert calls == [
+        *("setup_venv requirements-dev.txt", "install_horovod.sh .venv/bin/python", "install_dali.sh .venv/bin/python"),
+        *("ruff check .", "ruff format --check .", "mypy ", "python -m pytest -k x"),
+    ]
+
+
+def test_a_fast_run_installs_no_optional_part(run):
+    status, _, calls = run("tests/run.sh", "--fast")
+    assert status == 0
+    assert not [call for call in calls if call.startswith("install")]
+    assert calls[-1] == "python -m pytest -m not slow"
+
+
+@pytest.mark.parametrize(("broken", "name"), [("horovod", "Horovod"), ("dali", "DALI")])
+def test_a_part_that_cannot_be_had_is_a_notice_outside_continuous_integration(run, broken, name):
+    status, said, calls = run("tests/run.sh", broken=broken)
+    assert (status, said) == (0, f"{name} could not be installed: what needs it is skipped\n")
+    assert calls[-1].startswith("python -m pytest")
+
+
+@pytest.mark.parametrize(("broken", "name"), [("horovod", "Horovod"), ("dali", "DALI")])
+@pytest.mark.parametrize("start", [("tests/run.sh", {"CI": "true"}), (".ci/run", {})], ids=["CI=true", ".ci/run"])
+def test_a_part_that_cannot_be_had_ends_continuous_integration(run, start, broken, name):
+    status, said, calls = run(start[0], broken=broken, **start[1])
+    assert status == 1
+    assert said == f"{name} could not be installed, and in continuous integration its tests must run: CI=true\n"
+    assert not [call for call in calls if "pytest" in call]
