@@ -66,11 +66,11 @@ benchmark_end() {
 }
 
 # Sets single to FP32 or TF32, which SINGLE says, and single_flags to what makes single precision that.
+# shellcheck disable=SC2034 # the latter is for the caller
 benchmark_single() {
     single=${SINGLE:-FP32}
     case $single in
         FP32) single_flags=(--no_tf32) ;;
-        # shellcheck disable=SC2034 # for the caller
         TF32) single_flags=() ;;
         *) echo "SINGLE=$single: must be FP32 or TF32" >&2 && exit 2 ;;
     esac
