@@ -36,7 +36,7 @@ ENV PIP_NO_CACHE_DIR=1
 # What follows is what tests/run.sh does, by the same scripts.
 COPY requirements*.txt constraints.txt ./
 COPY utils/*.sh utils/
-RUN source utils/setup_venv.sh && setup_venv "$REQUIREMENTS"
+RUN . utils/setup_venv.sh && setup_venv "$REQUIREMENTS"
 
 # Horovod with NCCL for Volta to Hopper, and DALI: unless the base image brings them along.
 ARG HOROVOD_BUILD_CUDA_CC_LIST=70,75,80,86,89,90
