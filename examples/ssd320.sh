@@ -1,5 +1,6 @@
 # What the SSD320 scripts share: their arguments, and the facts that do not stand in their names. Sourced by them.
 source "$(dirname "${BASH_SOURCE[0]}")/../utils/launch.sh"
+source "$LAUNCH_ROOT/utils/arguments.sh"
 
 SSD320_CONFIGS=$LAUNCH_ROOT/object_detection/configs
 
@@ -8,28 +9,6 @@ ssd320_environment() {
     export TF_ENABLE_CUBLAS_TENSOR_OP_MATH_FP32=0
     export TF_ENABLE_CUDNN_TENSOR_OP_MATH_FP32=0
     export TF_ENABLE_CUDNN_RNN_TENSOR_OP_MATH_FP32=0
-}
-
-ssd320_wants_help() {
-    local argument
-    for argument in "$@"; do
-        if [ "$argument" = --help ] || [ "$argument" = -h ]; then
-            return 0
-        fi
-    done
-    return 1
-}
-
-# Takes the folders from the arguments' beginning, up to the first flag: sets folders, at most $1 long, and flags.
-ssd320_split() {
-    local most=$1
-    shift
-    folders=()
-    while [ $# -gt 0 ] && [ "${#folders[@]}" -lt "$most" ] && [[ $1 != -* ]]; do
-        folders+=("$1")
-        shift
-    done
-    flags=("$@")
 }
 
 # ssd320_precision <FP16|FP32>: sets precision_flags and precision_word.
@@ -62,12 +41,12 @@ ssd320_train() {
     shift 2
     ssd320_environment
     ssd320_precision "$precision"
-    if ssd320_wants_help "$@"; then
+    if wants_help "$@"; then
         ssd320_train_usage "Trains SSD320 on $gpus GPU(s) in $precision_word precision." CHECKPOINTS \
             "folder for checkpoints and logs; default /results/$name"
         return
     fi
-    ssd320_split 2 "$@"
+    split_folders 2 "$@"
     checkpoints=${folders[0]:-/results/$name}
     configs=${folders[1]:-$SSD320_CONFIGS}
     command=("$gpus" object_detection/model_main.py "--pipeline_config_path=$configs/ssd320_full_${gpus}gpus.config"
@@ -87,12 +66,12 @@ ssd320_benchmark() {
     shift 2
     ssd320_environment
     ssd320_precision "$precision"
-    if ssd320_wants_help "$@"; then
+    if wants_help "$@"; then
         ssd320_train_usage "Measures how fast SSD320 trains on $gpus GPU(s) in $precision_word precision." RESULTS \
             "folder for train_log, which begins with the speed, and summary.json; default /results/$name"
         return
     fi
-    ssd320_split 2 "$@"
+    split_folders 2 "$@"
     results=${folders[0]:-/results/$name}
     configs=${folders[1]:-$SSD320_CONFIGS}
     log=$results/train_log
@@ -128,12 +107,12 @@ ssd320_benchmark() {
 ssd320_evaluate() {
     local checkpoint out
     local -a folders flags
-    if ssd320_wants_help "$@"; then
+    if wants_help "$@"; then
         ssd320_evaluate_usage
         return
     fi
     ssd320_environment
-    ssd320_split 2 "$@"
+    split_folders 2 "$@"
     checkpoint=${folders[0]:-}
     if [ -z "$checkpoint" ]; then
         ssd320_evaluate_usage >&2
@@ -171,7 +150,7 @@ ssd320_inference() {
     if [ "$precision" = FP16 ]; then
         export TF_ENABLE_AUTO_MIXED_PRECISION=1
     fi
-    if ssd320_wants_help "$@"; then
+    if wants_help "$@"; then
         cat << END
 Measures how fast SSD320 detects objects on one GPU in $precision.
 
@@ -184,7 +163,7 @@ The environment variable PYTHON names the interpreter; DRY_RUN=1 prints the comm
 END
         launch 1 examples/SSD320_inference.py --help
     fi
-    ssd320_split 1 "$@"
+    split_folders 1 "$@"
     launch 1 examples/SSD320_inference.py \
         "--pipeline_config_path=${folders[0]:-$SSD320_CONFIGS}/ssd320_full_1gpus.config" "${flags[@]}"
 }

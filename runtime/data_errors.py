@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import tensorflow as tf
 
-from utils.errors import RunError, reason
+from utils.errors import OUT_OF_MEMORY, RunError, reason
 from utils.manifest import SplitFiles
 from utils.tfrecord_file import find_bad_record
 
@@ -20,7 +20,8 @@ def readable_data_errors(splits: Mapping[str, SplitFiles]) -> Iterator[None]:
     except tf.errors.DataLossError as error:
         raise RunError(_damaged_record(splits)) from error
     except tf.errors.ResourceExhaustedError as error:
-        raise RunError(f"out of memory: a smaller --batch_size or --image_size needs less ({reason(error)})") from error
+        why = f"a smaller --batch_size or --image_size needs less ({reason(error)})"
+        raise RunError(f"{OUT_OF_MEMORY}: {why}") from error
     except tf.errors.OpError as error:
         if "horovod" not in error.message.lower():
             raise

@@ -12,6 +12,8 @@ from object_detection.model_command import parse as parse_model_main
 from object_detection.model_flags import FLAGS as MODEL_MAIN_FLAGS
 from utils.cmdline_helper import build_parser, parse
 from utils.convert_dataset import make_parser as converter_parser
+from utils.scaling_model import main as scaling_model
+from utils.scaling_model import make_parser as scaling_parser
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -53,6 +55,28 @@ def test_every_model_main_command_is_one_that_it_takes(words):
     parse_model_main(words[words.index("object_detection/model_main.py") + 1 :], {})
 
 
+def test_the_predictions_are_those_of_the_model(capsys):
+    (words,) = [w for w in COMMANDS if "utils.scaling_model" in w]
+    given = [word for word in words[words.index("utils.scaling_model") + 1 :] if "network_gb_s" not in word]
+    columns = []
+    for network in (["--network_gb_s=160"], ["--network_gb_s=12.5", "--overlap=0"], ["--network_gb_s=1.25"]):
+        assert scaling_model([*given, *network]) == 0
+        rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+        columns.append([f"{averaging}, {step}, {efficiency}" for _, averaging, step, _, efficiency in rows])
+    for gpus, *cells in zip((8, 64, 512), *columns, strict=True):
+        assert f"| {gpus} | {' | '.join(cells)} |" in README
+
+
+@pytest.mark.parametrize("words", [w for w in COMMANDS if "docker" in w], ids=" ".join)
+def test_every_docker_command_names_what_there_is(words):
+    names = [word for word in words if word.endswith((".sh", ".txt"))]
+    assert all((ROOT / name.removeprefix("REQUIREMENTS=")).is_file() for name in names)
+    if words[1] == "run":
+        assert {"--gpus", "--ipc=host", "--user"} <= set(words)
+    for argument in (word for word in words if "=" in word and words[words.index(word) - 1] == "--build-arg"):
+        assert f"ARG {argument.split('=')[0]}" in (ROOT / "Dockerfile").read_text()
+
+
 @pytest.mark.parametrize("words", [w for w in COMMANDS if w[0] == "bash"], ids=" ".join)
 def test_every_script_exists_and_is_one(words):
     subprocess.run(["bash", "-n", ROOT / words[1]], check=True)
@@ -62,8 +86,10 @@ def test_every_flag_in_the_readme_is_one():
     known = {option for action in build_parser()._actions for option in action.option_strings}
     known |= {option for action in converter_parser()._actions for option in action.option_strings}
     known |= {option for action in coco_parser()._actions for option in action.option_strings}
+    known |= {option for action in scaling_parser()._actions for option in action.option_strings}
     known |= {f"--{flag.name}" for flag in MODEL_MAIN_FLAGS}
     elsewhere = {"--fast", "--inference", "--no-deps", "--steps", "--tf_xla_auto_jit", "--tf_xla_cpu_global_jit"}
+    elsewhere |= {"--mca", "--user", "--ipc", "--cap-add"}  # of Open MPI and Docker
     tables = re.findall(r"`([^`\n]*--[^`]*)`", README)
     used = {word for text in tables for word in re.findall(r"--[a-zA-Z_][\w-]*", text)}
     assert used - known - elsewhere == set()

@@ -10,6 +10,9 @@ EXIT_USAGE = 2
 EXIT_SOME_SKIPPED = 3
 EXIT_PREEMPTED = 75
 
+OUT_OF_MEMORY = "out of memory"
+"""How the sentence begins that says so, for the tables of benchmarks: what does not fit is no failure there."""
+
 
 class UsageError(Exception):
     """What was asked for cannot be done: flags out of range or in contradiction. Ends with status 2."""

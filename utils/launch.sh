@@ -1,16 +1,26 @@
-# Starts a Python program in one process, or in several through MPI or Horovod's launcher. Sourced by scripts.
+# Starts a Python program in one process or in several, on this machine or on several. Sourced by scripts.
 #
 #   source utils/launch.sh
 #   launch <processes> <program> [arguments...]                # takes the shell's place: nothing after it runs
 #   launch_logged <log> <processes> <program> [arguments...]   # adds its output to a file too; returns its status
 #
 # The program is named from the repository's root; the current folder stays what it is, so that relative paths among
-# the arguments mean what the caller meant. The exit status is the program's, and SIGTERM, SIGINT, SIGUSR1 and SIGHUP
-# sent to the script reach the program. Of several processes it is mpiexec that gets them: Open MPI passes SIGUSR1 on to
-# its processes, and ends them at SIGTERM.
+# the arguments mean what the caller meant. One process is the interpreter itself. Several are started by mpiexec (Open
+# MPI), horovodrun or srun, and <processes> is how many of them a machine gets. The environment says the rest:
 #
-#   DRY_RUN=1   prints the command, quoted for a shell, and does nothing
-#   PYTHON      the interpreter; without it the clone's .venv, else python3 or python on the PATH
+#   DRY_RUN=1      prints the command, quoted for a shell, and does nothing
+#   PYTHON         the interpreter; without it the clone's .venv, else python3 or python on the PATH
+#   HOSTS=a,b:4    the machines to run on; b gets 4 processes, a gets <processes>. The clone, the interpreter and the data
+#                  must have the same paths on all of them. Under srun without HOSTS: all machines of the allocation
+#   LAUNCHER       mpiexec, horovodrun or srun; without it srun inside a SLURM allocation, else mpiexec where there is
+#                  one on the PATH or beside the interpreter, else horovodrun
+#   LAUNCHER_ARGS  words for the launcher, split at spaces: "--mca btl_tcp_if_include eth0"
+#   BIND           what each process is bound to: none (default), socket, core or numa, by mpiexec or srun; or dgx_a100,
+#                  by utils/bind_dgx_a100.sh. BIND_TO_SOCKET=1 is BIND=socket
+#
+# The exit status is the program's (horovodrun's own: 1 for whatever is not 0). SIGTERM, SIGINT, SIGUSR1 and SIGHUP sent
+# to the script reach the program. Open MPI kills its processes a moment after it gets SIGTERM or SIGINT, so mpiexec is
+# sent SIGUSR1 in their place, which it passes on and waits; the second signal is passed on as it is.
 set -euo pipefail
 LAUNCH_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -34,31 +44,134 @@ launch_find() {
     command -v "$1" || command -v "$(dirname "$2")/$1" || true
 }
 
-# Sets launch_command to what starts $2 processes of the interpreter $1.
-launch_prefix() {
-    local python=$1 processes=$2 mpiexec horovodrun
-    mpiexec=$(launch_find mpiexec "$python")
-    horovodrun=$(launch_find horovodrun "$python")
-    launch_command=()
-    if [ "$processes" -eq 1 ]; then
-        return
+launch_fail() {
+    echo "$1" >&2
+    return 2
+}
+
+# Sets places to each machine with its processes, a:8,b:4; machines and total to how many there are of either.
+# $1 processes go to a machine that is named without a number.
+launch_places() {
+    local processes=$1 place
+    local -a named
+    IFS=, read -ra named <<< "${HOSTS:-localhost}"
+    places="" machines=${#named[@]} total=0
+    for place in "${named[@]}"; do
+        if ! [[ $place =~ ^[^:[:space:]]+(:[1-9][0-9]*)?$ ]]; then
+            launch_fail "HOSTS=$HOSTS: must be names of machines, or name:processes, separated by commas" || return
+        fi
+        [[ $place == *:* ]] || place=$place:$processes
+        places+=${places:+,}$place
+        total=$((total + ${place##*:}))
+    done
+}
+
+# Sets launcher to the kind of launcher, and launcher_path to where it is: for $1 processes of the interpreter $2.
+launch_choose() {
+    local processes=$1 python=$2 mpiexec
+    case ${LAUNCHER:-} in
+        mpiexec | horovodrun | srun) launcher=$LAUNCHER ;;
+        "")
+            mpiexec=$(launch_find mpiexec "$python")
+            if [ -n "${SLURM_JOB_ID:-}" ] && [ -n "$(launch_find srun "$python")" ]; then
+                launcher=srun
+            elif [ -z "$mpiexec" ] && [ -n "$(launch_find horovodrun "$python")" ]; then
+                launcher=horovodrun
+            else
+                launcher=mpiexec
+            fi
+            ;;
+        *) launch_fail "LAUNCHER=$LAUNCHER: must be mpiexec, horovodrun or srun" || return ;;
+    esac
+    launcher_path=$(launch_find "$launcher" "$python")
+    if [ -n "$launcher_path" ] || [ "${DRY_RUN:-0}" = 1 ]; then
+        launcher_path=${launcher_path:-$launcher}
+    elif [ -n "${LAUNCHER:-}" ]; then
+        launch_fail "LAUNCHER=$LAUNCHER: there is no $LAUNCHER on the PATH or beside $python"
+    else
+        launch_fail "$processes processes need mpiexec (Open MPI) or horovodrun; neither is on the PATH or beside $python"
     fi
-    if [ -z "$mpiexec" ] && [ -n "$horovodrun" ]; then
-        launch_command=("$horovodrun" -np "$processes" -H "localhost:$processes")
-        return
+}
+
+# Sets binding to none, socket, core or numa, and wrapper to the command that binds a process by itself.
+launch_binding() {
+    binding=${BIND:-${BIND_TO_SOCKET:+socket}}
+    wrapper=()
+    case ${binding:=none} in
+        none) ;;
+        dgx_a100) wrapper=(bash "$LAUNCH_ROOT/utils/bind_dgx_a100.sh") binding=none ;;
+        socket | core | numa)
+            [ "$launcher" != horovodrun ] ||
+                launch_fail "BIND=$binding: horovodrun does not bind processes; LAUNCHER=mpiexec does"
+            ;;
+        *) launch_fail "BIND=$binding: must be none, socket, core, numa or dgx_a100" ;;
+    esac
+}
+
+# Sets launch_command to Open MPI's: what a program may ask of its environment goes along to other machines.
+launch_mpiexec() {
+    local name
+    launch_command=("$launcher_path" --allow-run-as-root -np "$total" -H "$places" --bind-to "$binding" --map-by slot
+        -x "NCCL_DEBUG=${NCCL_DEBUG:-INFO}" -x LD_LIBRARY_PATH -x PATH)
+    if [ -n "${HOSTS:-}" ]; then
+        for name in $(compgen -e); do
+            case $name in
+                NCCL_DEBUG) ;;
+                CUDA_* | HOROVOD_* | NCCL_* | NVIDIA_* | OMP_* | TF_* | XLA_*) launch_command+=(-x "$name") ;;
+            esac
+        done
     fi
-    if [ -z "$mpiexec" ] && [ "${DRY_RUN:-0}" != 1 ]; then
-        echo "$processes processes need mpiexec (Open MPI) or horovodrun; neither is on the PATH or beside $python" >&2
-        return 2
-    fi
-    launch_command=("${mpiexec:-mpiexec}" --allow-run-as-root -np "$processes" -H "localhost:$processes"
-        --bind-to none --map-by slot -x "NCCL_DEBUG=${NCCL_DEBUG:-INFO}" -x LD_LIBRARY_PATH -x PATH
-        --mca pml ob1 --mca btl ^openib)
+    launch_command+=(--mca pml ob1 --mca btl ^openib)
     export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:-} # mpiexec complains of a variable to pass on that is not set
 }
 
+# Sets launch_command to SLURM's: $1 processes on each machine, all ended when one fails.
+launch_srun() {
+    local processes=$1 place
+    local -A cpu_bind=([none]=none [socket]=sockets [core]=cores [numa]=ldoms)
+    for place in ${places//,/ }; do
+        [ "${place##*:}" = "${places##*:}" ] ||
+            launch_fail "HOSTS=$HOSTS: srun starts equally many processes on each machine; LAUNCHER=mpiexec need not" ||
+            return
+    done
+    if [ -n "${HOSTS:-}" ]; then
+        processes=${places##*:}
+    else
+        machines=${SLURM_JOB_NUM_NODES:-1}
+    fi
+    launch_command=("$launcher_path" "--nodes=$machines" "--ntasks=$((machines * processes))"
+        "--ntasks-per-node=$processes" --kill-on-bad-exit=1 "--cpu-bind=${cpu_bind[$binding]}")
+    if [ -n "${HOSTS:-}" ]; then
+        launch_command+=("--nodelist=${places//:$processes/}")
+    fi
+    if [ -z "${SLURM_MPI_TYPE:-}" ]; then
+        launch_command+=(--mpi=pmix) # what Open MPI 5 speaks; the variable names another, as srun reads it
+    fi
+}
+
+# Sets launch_command to what starts $2 processes of the interpreter $1 on each machine.
+launch_prefix() {
+    local python=$1 processes=$2 places machines total launcher_path binding
+    local -a wrapper
+    launcher=""
+    launch_command=()
+    launch_places "$processes" || return
+    if [ "$processes" -eq 1 ] && [ -z "${HOSTS:-}${LAUNCHER:-}" ]; then
+        return
+    fi
+    launch_choose "$processes" "$python" || return
+    launch_binding || return
+    case $launcher in
+        mpiexec) launch_mpiexec ;;
+        horovodrun) launch_command=("$launcher_path" -np "$total" -H "$places") ;;
+        srun) launch_srun "$processes" || return ;;
+    esac
+    # shellcheck disable=SC2206 # the words are meant to be split
+    launch_command+=(${LAUNCHER_ARGS:-} "${wrapper[@]}")
+}
+
 launch() {
-    local processes=${1:?launch: how many processes?} program=${2:?launch: which program?} python
+    local processes=${1:?launch: how many processes?} program=${2:?launch: which program?} python launcher
     local -a launch_command
     shift 2
     if ! [[ $processes =~ ^[1-9][0-9]*$ ]]; then
@@ -73,37 +186,36 @@ launch() {
         echo
         exit
     fi
+    if [ "$launcher" = mpiexec ]; then
+        launch_guarded USR1 "${launch_command[@]}"
+        exit
+    fi
     exec "${launch_command[@]}"
 }
 
-# Passes a signal on to launch_logged's program, or keeps it until that is there.
+# Passes a signal on to the child, the first one as $gentle where that is set; keeps it until there is a child.
 launch_forward() {
-    if [ -n "$child" ]; then
-        kill "-$1" "$child" 2> /dev/null || true
-    else
+    if [ -z "$child" ]; then
         pending=$1
-    fi
-}
-
-launch_logged() {
-    local log=$1 writer child="" pending="" signal status=0
-    shift
-    if [ "${DRY_RUN:-0}" = 1 ]; then
-        (launch "$@")
         return
     fi
-    mkdir -p "$(dirname "$log")" || return
-    exec 3> >(trap '' TERM INT USR1 HUP && exec tee -a -- "$log") # it ends when the program does
-    writer=$!
+    local passed_on=${gentle:-$1}
+    gentle="" # before the kill: the next signal may come right after it
+    kill "-$passed_on" "$child" 2> /dev/null || true
+}
+
+# launch_guarded <signal or ""> <command...>: runs a command that gets this script's signals, and returns its status.
+launch_guarded() {
+    local gentle=$1 child="" pending="" signal status=0
+    shift
     for signal in TERM INT USR1 HUP; do
         # shellcheck disable=SC2064 # the signal's name is meant to be filled in now
         trap "launch_forward $signal" "$signal"
     done
     set -m # a process group of its own: Ctrl-C must reach the program once, from here, and not the rest of the script
-    (launch "$@") < /dev/null >&3 2>&1 3>&- &
+    "$@" < /dev/null &
     child=$!
     set +m
-    exec 3>&-
     if [ -n "$pending" ]; then
         launch_forward "$pending"
     fi
@@ -112,6 +224,21 @@ launch_logged() {
     done
     wait "$child" || status=$?
     trap - TERM INT USR1 HUP
+    return "$status"
+}
+
+launch_logged() {
+    local log=$1 writer status=0
+    shift
+    if [ "${DRY_RUN:-0}" = 1 ]; then
+        (launch "$@")
+        return
+    fi
+    mkdir -p "$(dirname "$log")" || return
+    exec 3> >(trap '' TERM INT USR1 HUP && exec tee -a -- "$log") # it ends when the program does
+    writer=$!
+    launch_guarded "" launch "$@" >&3 2>&1 3>&- || status=$?
+    exec 3>&-
     wait "$writer" || true # the last lines are in the log
     return "$status"
 }

@@ -3,7 +3,8 @@
 #   source utils/setup_venv.sh
 #   setup_venv requirements.txt      # needs the repository's root as the current folder
 #
-# PYTHON names the interpreter to make it with; without it the first of 3.11 to 3.13 on the PATH serves.
+# PYTHON names the interpreter to make it with; without it the first of 3.11 to 3.13 on the PATH serves. VENV_OPTIONS are
+# words for `python -m venv`, such as --system-site-packages where TensorFlow is there already.
 
 venv_supported() {
     "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2> /dev/null
@@ -30,7 +31,8 @@ setup_venv() {
     if ! venv_supported .venv/bin/python; then
         python=$(venv_find_python) || return 2
         rm -rf .venv
-        if ! "$python" -m venv .venv; then
+        # shellcheck disable=SC2086 # the options are meant to be split
+        if ! "$python" -m venv ${VENV_OPTIONS:-} .venv; then
             rm -rf .venv
             echo "$python cannot make a virtual environment; on Debian and Ubuntu the package python3-venv is missing." >&2
             return 2

@@ -3,17 +3,16 @@
 import json
 import os
 import re
-import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from object_detection.model_command import parse
+from tests import launching
+from tests.launching import ROOT
 from utils.errors import UsageError
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 EXAMPLES = ROOT / "examples"
 CONFIGS = ROOT / "object_detection" / "configs"
 SCRIPTS = sorted(path.name for path in EXAMPLES.glob("SSD320_*.sh"))
@@ -59,27 +58,11 @@ exec "$@"
 
 
 def run(name, *arguments, cwd, **environment):
-    return subprocess.run(
-        ["bash", EXAMPLES / name, *arguments],
-        cwd=cwd,
-        env={"PATH": os.environ["PATH"], "HOME": str(cwd), **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return launching.run(f"examples/{name}", *arguments, cwd=cwd, **environment)
 
 
 def dry_run(name, *arguments, cwd):
-    """The launcher's words, the program, and its words, as a dry run prints them."""
-    done = run(name, *arguments, cwd=cwd, DRY_RUN="1", PYTHON=sys.executable)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.count("\n") == 1
-    words = shlex.split(done.stdout)
-    interpreter = words.index(sys.executable)
-    assert words[interpreter + 1] == "-u"
-    assert list(cwd.iterdir()) == []
-    return words[:interpreter], Path(words[interpreter + 2]).relative_to(ROOT), words[interpreter + 3 :]
+    return launching.dry_run(f"examples/{name}", *arguments, cwd=cwd)
 
 
 @pytest.fixture

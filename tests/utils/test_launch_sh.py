@@ -1,56 +1,16 @@
 import os
 import shlex
-import shutil
 import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-TOOLS = ("bash", "dirname", "sed", "mkdir", "tee")
+from tests.utils.programs import program
+
 OPEN_MPI = (
     "-H localhost:{0} --bind-to none --map-by slot -x NCCL_DEBUG=INFO -x LD_LIBRARY_PATH -x PATH"
     " --mca pml ob1 --mca btl ^openib"
 )
-
-
-def program(path, text):
-    """An executable shell script."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!/bin/bash\n{text}\n")
-    path.chmod(0o755)
-    return path
-
-
-@pytest.fixture
-def clone(tmp_path):
-    """A clone that holds nothing but the launcher, and a PATH that holds nothing but what the launcher itself needs."""
-    (tmp_path / "clone" / "utils").mkdir(parents=True)
-    shutil.copy(ROOT / "utils" / "launch.sh", tmp_path / "clone" / "utils")
-    (tmp_path / "path").mkdir()
-    for tool in TOOLS:
-        (tmp_path / "path" / tool).symlink_to(shutil.which(tool))
-    (tmp_path / "elsewhere").mkdir()
-    return tmp_path
-
-
-@pytest.fixture
-def shell(clone):
-    """Runs shell code that has sourced the launcher, from another folder than the clone."""
-
-    def run(code, **environment):
-        return subprocess.run(
-            ["bash", "-c", f"source ../clone/utils/launch.sh\n{code}"],
-            cwd=clone / "elsewhere",
-            env={"PATH": str(clone / "path"), **environment},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    return run
 
 
 def test_one_process_is_the_interpreter_itself(shell, clone):

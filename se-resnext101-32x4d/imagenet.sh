@@ -1,0 +1,47 @@
+# What the training scripts share: their arguments, and the layout of their folders. Sourced by them.
+source "$(dirname "${BASH_SOURCE[0]}")/../utils/launch.sh"
+source "$LAUNCH_ROOT/utils/arguments.sh"
+
+IMAGENET_RECIPES=$LAUNCH_ROOT/se-resnext101-32x4d/recipes
+
+imagenet_usage() {
+    sed -n '2s/^# \(.*\): bash .*/\1./p' "$0"
+    cat << END
+
+  bash se-resnext101-32x4d/training/$(basename "$0") [RESULT] [DATA] [flags for main.py...]
+
+  RESULT  checkpoints and logs go to RESULT/results; default /results/$(basename "$0" .sh)
+  DATA    records are read from DATA/tfrecords, and with --dali their index from DATA/dali_idx where there is one;
+          default /data
+
+What it runs: $1 processes on each machine, with the flags of $2
+${3:+and }${3:-}
+Flags that follow win. DRY_RUN=1 prints the command; PYTHON, HOSTS, LAUNCHER, LAUNCHER_ARGS and BIND are described at
+the top of utils/launch.sh, the flags by python main.py --help
+END
+}
+
+# train_imagenet <processes> <recipe> [flags of this machine...] -- [the script's arguments]
+train_imagenet() {
+    local processes=$1 recipe=$IMAGENET_RECIPES/$2.args result data
+    local -a machine=() folders flags index=()
+    shift 2
+    while [ "$1" != -- ]; do
+        machine+=("$1")
+        shift
+    done
+    shift
+    if wants_help "$@"; then
+        imagenet_usage "$processes" "$recipe" "${machine[*]}"
+        return
+    fi
+    split_folders 2 "$@"
+    result=${folders[0]:-/results/$(basename "$0" .sh)}
+    data=${folders[1]:-/data}
+    data=${data%/}
+    if [[ " ${flags[*]} " == *" --dali "* ]] && [ -d "$data/dali_idx" ]; then
+        index=("--data_idx_dir=$data/dali_idx")
+    fi
+    launch "$processes" main.py "@$recipe" "${machine[@]}" "--data_dir=$data/tfrecords" \
+        "--results_dir=${result%/}/results" "${index[@]}" "${flags[@]}"
+}

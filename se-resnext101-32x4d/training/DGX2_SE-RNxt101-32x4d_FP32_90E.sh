@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+# Trains SE-ResNeXt101-32x4d on a DGX-2, 16 GPUs, in single precision, 90 epochs: bash se-resnext101-32x4d/training/DGX2_SE-RNxt101-32x4d_FP32_90E.sh --help
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/../imagenet.sh"
+train_imagenet 16 se-resnext101-32x4d_FP32_90E -- "$@"

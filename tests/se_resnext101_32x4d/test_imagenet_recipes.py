@@ -1,0 +1,86 @@
+import re
+
+import pytest
+
+from tests.launching import ROOT
+from utils.cmdline_helper import build_parser, parse
+from utils.errors import UsageError
+from utils.flags import recipes
+from utils.flags.table import NOT_YET
+from utils.flags.words import complete
+
+FOLDER = ROOT / "se-resnext101-32x4d" / "recipes"
+ALL = sorted(path.name for path in FOLDER.iterdir())
+NAME = re.compile(r"(?P<arch>.+)_(?P<precision>AMP|FP32|TF32)_(?P<epochs>90|250)E\.args")
+IMAGENET = [name for name in ALL if NAME.fullmatch(name)]
+ARCHITECTURES = ("resnet50", "resnext101-32x4d", "se-resnext101-32x4d")
+BATCH_SIZES = {
+    "resnet50": {"AMP": 256, "FP32": 128, "TF32": 256},
+    "resnext101-32x4d": {"AMP": 128, "FP32": 64, "TF32": 128},
+    "se-resnext101-32x4d": {"AMP": 96, "FP32": 64, "TF32": 128},
+}
+DATA = ["--data_dir=/data", "--results_dir=/out"]
+QUANTIZED = "resnet50_QAT_10E.args"
+
+
+def test_there_is_a_recipe_for_each_network_precision_and_length():
+    lengths = [("AMP", 90), ("AMP", 250), ("FP32", 90), ("FP32", 250), ("TF32", 90)]
+    expected = {f"{arch}_{precision}_{epochs}E.args" for arch in ARCHITECTURES for precision, epochs in lengths}
+    assert set(ALL) == expected | {"imagenet.args", QUANTIZED}
+
+
+@pytest.mark.parametrize("name", IMAGENET)
+def test_a_recipe_is_what_its_name_says(name):
+    facts = NAME.fullmatch(name)
+    command = parse([f"@{FOLDER / name}", *DATA], {})
+    settings = command.config
+    assert command.notes == ()
+    assert settings.model.architecture == facts["arch"]
+    assert settings.run.duration.value == int(facts["epochs"])
+    assert settings.precision.amp == (facts["precision"] == "AMP")
+    assert settings.precision.tf32 == (facts["precision"] != "FP32")
+    assert settings.precision.static_loss_scale == (128.0 if facts["precision"] == "AMP" else None)
+    assert settings.optimizer.mixup_alpha == (0.2 if facts["epochs"] == "250" else 0.0)
+    assert settings.optimizer.weight_decay == (1 / 32768 if facts["arch"] == "resnet50" else 1 / 16384)
+    assert settings.data.batch_size_per_replica == BATCH_SIZES[facts["arch"]][facts["precision"]]
+
+
+@pytest.mark.parametrize("name", IMAGENET)
+def test_what_follows_a_recipe_wins(name):
+    settings = parse([f"@{FOLDER / name}", *DATA, "--batch_size=3", "--num_iter=2"], {}).config
+    assert (settings.data.batch_size_per_replica, settings.run.duration.value) == (3, 2)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_flag_of_a_recipe_is_one_and_help_can_be_had_with_it(name, capsys):
+    given = vars(build_parser().parse_args(complete(recipes.expand([f"@{FOLDER / name}"]))))
+    assert len(given) >= 5
+    with pytest.raises(SystemExit) as ended:
+        parse([f"@{FOLDER / name}", "--help"], {})
+    assert ended.value.code == 0
+    assert "--batch_size" in capsys.readouterr().out
+
+
+def test_the_quantized_recipe_is_the_published_one():
+    given = vars(build_parser().parse_args(complete(recipes.expand([f"@{FOLDER / QUANTIZED}"]))))
+    expected = {
+        **{"arch": "resnet50", "mode": "train_and_evaluate", "iter_unit": "epoch", "num_iter": 10, "batch_size": 32},
+        **{"lr_init": 5e-5, "lr_warmup_epochs": 1.0, "momentum": 0.875, "weight_decay": 1 / 32768},
+        **{"label_smoothing": 0.1, "quantize": True, "symmetric": True, "use_qdq": True},
+    }
+    assert given == expected
+
+
+def test_the_quantized_recipe_runs_or_is_refused_with_its_line():
+    words = [f"@{FOLDER / QUANTIZED}", *DATA, "--finetune_checkpoint=/checkpoint"]
+    if "quantize" not in NOT_YET:
+        assert parse(words, {}).config.run.finetune_checkpoint == "/checkpoint"
+        return
+    with pytest.raises(UsageError, match=rf"this release does not offer .* \(.*{QUANTIZED}, line \d+\)"):
+        parse(words, {})
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_recipe_says_in_its_first_line_what_it_is(name):
+    first = (FOLDER / name).read_text().splitlines()[0]
+    assert re.fullmatch(r"# .{40,118}", first)

@@ -1,0 +1,114 @@
+"""The Dockerfile without Docker: what it downloads is pinned, what it runs are the scripts that tests/run.sh runs."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TEXT = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+LINES = re.sub(r"^#.*\n", "", TEXT, flags=re.MULTILINE).replace("\\\n", " ").splitlines()
+STEPS = [tuple(line.split(maxsplit=1)) for line in LINES if line.strip()]
+
+
+def of(instruction):
+    return [words for name, words in STEPS if name == instruction]
+
+
+def tool(name):
+    path = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
+    if path is None:
+        pytest.skip(f"{name} is not installed (requirements-dev.txt)")
+    return path
+
+
+def tracked(*patterns):
+    command = ["git", "ls-files", *patterns]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_a_linter_finds_nothing_in_it():
+    done = subprocess.run([tool("hadolint"), "Dockerfile"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_a_linter_finds_nothing_to_warn_of_in_any_shell_script():
+    command = [tool("shellcheck"), "-x", "-s", "bash", "-P", "SCRIPTDIR", "--severity=warning"]
+    done = subprocess.run(
+        [*command, *tracked("*.sh"), ".ci/run"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_base_image_and_packages_are_pinned():
+    (base,) = [words for words in of("ARG") if words.startswith("BASE_IMAGE=")]
+    assert re.fullmatch(r"BASE_IMAGE=[\w./-]+:[\w.-]*\d[\w.-]*(@sha256:[0-9a-f]{64})?", base)
+    assert of("FROM") == ["${BASE_IMAGE}"]
+    for step in of("RUN"):
+        for call in re.findall(r"apt-get .*?(?=&&|$)", step):
+            assert '-o APT::Snapshot="$UBUNTU_SNAPSHOT"' in call
+    assert re.search(r"^ARG UBUNTU_SNAPSHOT=\d{8}T\d{6}Z$", TEXT, flags=re.MULTILINE)
+
+
+def test_nothing_else_is_downloaded_but_by_the_scripts():
+    assert of("ADD") == []
+    for step in of("RUN"):
+        commands = re.findall(r"(?:^|&&|\|\||;|\{)\s*([\w./-]+)", step)
+        assert not {"curl", "wget", "pip", "pip3", "git clone"} & set(commands)
+        assert "pip install" not in step
+        assert "://" not in step
+
+
+def test_what_it_runs_exists_and_is_what_the_test_command_runs():
+    scripts = set(re.findall(r"utils/\w+\.sh", " ".join(of("RUN"))))
+    assert scripts == {"utils/setup_venv.sh", "utils/install_horovod.sh", "utils/install_dali.sh"}
+    command = (ROOT / "tests" / "run.sh").read_text(encoding="utf-8")
+    for script in scripts:
+        assert (ROOT / script).is_file()
+        assert script in command
+
+
+@pytest.mark.parametrize("name", ["requirements-gpu.txt", "requirements-image.txt"])
+def test_requirements_are_pinned_and_what_they_share_has_one_version(name):
+    assert name in TEXT
+    pins = dict(re.findall(r"^([\w-]+)(?:\[[\w-]+\])?==(\S+)$", (ROOT / name).read_text(), flags=re.MULTILINE))
+    base = dict(re.findall(r"^([\w-]+)==(\S+)$", (ROOT / "requirements.txt").read_text(), flags=re.MULTILINE))
+    shared = pins.keys() & base.keys()
+    assert {"pillow", "pycocotools", "tqdm"} <= shared
+    assert {key: pins[key] for key in shared} == {key: base[key] for key in shared}
+
+
+def test_an_image_with_its_own_tensorflow_keeps_it():
+    lines = (ROOT / "requirements-image.txt").read_text().splitlines()
+    assert not [line for line in lines if re.match(r"(tensorflow|numpy)", line)]
+    assert "--build-arg VENV_OPTIONS=--system-site-packages" in TEXT
+    assert "VENV_OPTIONS" in (ROOT / "utils" / "setup_venv.sh").read_text()
+
+
+def test_it_runs_as_any_user():
+    assert STEPS[-2:] == [("USER", "1000:1000"), ("CMD", '["bash"]')]
+    assert "mkdir -m 1777 /home/anyone" in of("RUN")
+    assert any(shlex.split(words)[0] == "HOME=/home/anyone" for words in of("ENV"))
+    assert "git config --system --add safe.directory '*'" in " ".join(of("RUN"))
+    assert of("WORKDIR") == ["/workspace"]
+
+
+def test_docker_leaves_out_what_git_leaves_out():
+    def entries(name):
+        lines = (ROOT / name).read_text().splitlines()
+        return {line.strip("/") for line in lines if line and not line.startswith("#")}
+
+    docker = {entry.removeprefix("**/") for entry in entries(".dockerignore")}
+    assert docker == {entry.removeprefix("**/") for entry in entries(".gitignore")}
+
+
+def test_nothing_that_git_knows_is_left_out():
+    done = subprocess.run(
+        ["git", "ls-files", "--cached", "--ignored", "--exclude-from=.gitignore"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == ""
