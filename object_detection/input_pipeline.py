@@ -14,10 +14,10 @@ import tensorflow as tf
 
 from object_detection import box_ops
 from object_detection.class_table import ClassTable
-from object_detection.preprocessing import Objects, augment, to_square
-from utils.batching import Example, InputOptions, RecordDecoder
-from utils.detection_config import AugmentationStep
-from utils.image_processing import decode_full
+from object_detection.preprocessing import Objects, augmented_view, recolor
+from utils.batching import InputOptions, RecordDecoder, Sight
+from utils.detection_config import AugmentationStep, ColorSpec
+from utils.image_processing import whole_view
 
 BOX_KEYS = tuple(f"image/object/bbox/{side}" for side in ("ymin", "xmin", "ymax", "xmax"))
 TEXT_KEY, LABEL_KEY = "image/object/class/text", "image/object/class/label"
@@ -144,7 +144,7 @@ def detection_decoder(
     finite or has no area inside the image, is not valid.
     """
 
-    def for_training(serialized: tf.Tensor, seed: tf.Tensor, options: InputOptions) -> Example:
+    def for_training(serialized: tf.Tensor, seed: tf.Tensor, options: InputOptions) -> Sight:
         record = parse_record(serialized)
         ids = category_ids(record, table)
         sound = is_sound(record, ids)
@@ -157,14 +157,14 @@ def detection_decoder(
             ignored=ignored,
         )
         objects = Objects(*(tf.boolean_mask(values, tf.fill(tf.shape(slots), sound)) for values in objects))
-        image, objects = augment(record.encoded, objects, seed, augmentation, options.image_size)
-        return Example(image, dict(zip(_TRAIN_TARGETS, objects, strict=True)), sound)
+        view, objects = augmented_view(record.encoded, objects, seed, augmentation, options.image_size)
+        return Sight(view, dict(zip(_TRAIN_TARGETS, objects, strict=True)), sound)
 
-    def for_evaluation(serialized: tf.Tensor, options: InputOptions) -> Example:
+    def for_evaluation(serialized: tf.Tensor, options: InputOptions) -> Sight:
         record = parse_record(serialized)
         ids = category_ids(record, table)
-        image = decode_full(record.encoded)
-        size = tf.shape(image)[:2]
+        view = whole_view(record.encoded, options.image_size)
+        size = view.window[2:]
         height, width = tf.unstack(tf.cast(size, tf.float32))
         box_areas = box_ops.area(record.boxes) * height * width
         targets = (
@@ -176,9 +176,13 @@ def detection_decoder(
             size,
             record.source_id,
         )
-        square = to_square(image, options.image_size)
-        return Example(square, dict(zip(_EVAL_TARGETS, targets, strict=True)), is_sound(record, ids))
+        return Sight(view, dict(zip(_EVAL_TARGETS, targets, strict=True)), is_sound(record, ids))
 
+    changes_colors = any(isinstance(step, ColorSpec) for step in augmentation)
     return RecordDecoder(
-        train=for_training, evaluate=for_evaluation, train_targets=_TRAIN_TARGETS, eval_targets=_EVAL_TARGETS
+        see_for_training=for_training,
+        see_for_evaluation=for_evaluation,
+        train_targets=_TRAIN_TARGETS,
+        eval_targets=_EVAL_TARGETS,
+        recolor=(lambda image, seed: recolor(image, seed, augmentation)) if changes_colors else None,
     )

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from utils.errors import require
-from utils.image_processing import CHANNELS
+from utils.image_processing import CHANNELS, View, render
 
 STATUS_OK = 0
 STATUS_PADDING = 1
@@ -131,9 +131,17 @@ class Example(NamedTuple):
     valid: tf.Tensor
 
 
+class Sight(NamedTuple):
+    """An example before its image is decoded: what is to be seen of it, the task's targets, and as in ``Example``."""
+
+    view: View
+    targets: dict[str, tf.Tensor]
+    valid: tf.Tensor
+
+
 # Rows of one batch before decoding: a dict with "index" [N] int64 and whatever the decoder needs, N rows each.
 Rows = dict[str, Any]
-Decoder = Callable[[Rows], Example]
+Decoder = Callable[[Rows], Any]
 TargetSpecs = dict[str, tf.TensorSpec]
 
 
@@ -142,16 +150,29 @@ class RecordDecoder:
     """How records of one kind become examples.
 
     Attributes:
-        train: From a serialized record and an int64 [2] seed, augmented.
-        evaluate: From a serialized record.
+        see_for_training: From a serialized record and an int64 [2] seed, augmented.
+        see_for_evaluation: From a serialized record.
         train_targets: Types of the targets of one training example.
         eval_targets: Types of the targets of one evaluation example.
+        recolor: From the square of a training example and its seed, with other colors; None where they stay.
     """
 
-    train: Callable[[tf.Tensor, tf.Tensor, InputOptions], Example]
-    evaluate: Callable[[tf.Tensor, InputOptions], Example]
+    see_for_training: Callable[[tf.Tensor, tf.Tensor, InputOptions], Sight]
+    see_for_evaluation: Callable[[tf.Tensor, InputOptions], Sight]
     train_targets: TargetSpecs
     eval_targets: TargetSpecs
+    recolor: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None
+
+    def train(self, serialized: tf.Tensor, seed: tf.Tensor, options: InputOptions) -> Example:
+        """A training example, its image decoded by TensorFlow."""
+        view, targets, valid = self.see_for_training(serialized, seed, options)
+        image = render(view, options.image_size)
+        return Example(image if self.recolor is None else self.recolor(image, seed), targets, valid)
+
+    def evaluate(self, serialized: tf.Tensor, options: InputOptions) -> Example:
+        """An evaluation example, its image decoded by TensorFlow."""
+        view, targets, valid = self.see_for_evaluation(serialized, options)
+        return Example(render(view, options.image_size), targets, valid)
 
 
 def decode_batches(
