@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import tensorflow as tf
 
+from utils.dali_utils import FAILURE
 from utils.errors import RunError, reason
 from utils.manifest import SplitFiles
 from utils.tfrecord_file import find_bad_record
@@ -19,6 +21,11 @@ def readable_data_errors(splits: Mapping[str, SplitFiles]) -> Iterator[None]:
         yield
     except tf.errors.DataLossError as error:
         raise RunError(_damaged_record(splits)) from error
+    except tf.errors.UnknownError as error:
+        found = re.search(rf"{FAILURE}: .*", str(error))
+        if found is None:
+            raise
+        raise RunError(f"--dali: {found.group()}; without the flag TensorFlow reads the data") from error
     except tf.errors.ResourceExhaustedError as error:
         raise RunError(f"out of memory: a smaller --batch_size or --image_size needs less ({reason(error)})") from error
 
@@ -30,4 +37,7 @@ def _damaged_record(splits: Mapping[str, SplitFiles]) -> str:
             if found is not None:
                 number, fault = found
                 return f"{path}, record {number}: {fault}; write the file again (--data_dir)"
-    return "a record was damaged when it was read, and is whole now: check the disk or network of --data_dir"
+    return (
+        "a record was damaged when it was read, and is whole now: check the disk or network of --data_dir, and with "
+        "--dali the index files"
+    )

@@ -23,7 +23,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 DATA_FORMATS = ("NHWC", "NCHW")
 WEIGHT_INITS = ("fan_in", "fan_out")
 SCHEDULES = ("step", "cosine")
-SOURCES = ("tfrecord", "synthetic")
+SOURCES = ("tfrecord", "dali", "synthetic")
 SYNTHETIC_EPOCH_BATCHES = 1000
 MOST_CLASSES = 1_000_000  # the classifier of resnet50 then holds 8 GB of weights
 LARGEST_IMAGE_SIZE = 16_384
@@ -96,7 +96,7 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
-    """Where examples come from and how they are read.
+    """Where examples come from and how they are read; ``index_dir`` has the index files that DALI goes by.
 
     ``train_files`` and ``validation_files`` are globs that take the place of ``data_dir``. Evaluation reads the split
     ``eval_split``, each ``eval_every``-th example of it.
@@ -104,6 +104,7 @@ class DataConfig:
 
     source: str = "tfrecord"
     data_dir: str | None = None
+    index_dir: str | None = None
     train_files: tuple[str, ...] = ()
     validation_files: tuple[str, ...] = ()
     label_map_file: str | None = None

@@ -128,8 +128,8 @@ def _import(name: str) -> Any:
         return importlib.import_module(name)
     except (ImportError, OSError) as error:
         raise UsageError(
-            f"--dali: NVIDIA DALI cannot be imported ({error}); `pip install -r requirements-dali.txt` installs it, and "
-            "without the flag TensorFlow reads the data"
+            f"--dali: NVIDIA DALI cannot be imported ({error}); `pip install -r requirements-dali.txt` installs it, "
+            "and without the flag TensorFlow reads the data"
         ) from error
 
 

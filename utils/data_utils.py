@@ -8,6 +8,7 @@ example in its split) alone, and a resumed run skips what was consumed before an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import tensorflow as tf
 
@@ -36,6 +37,34 @@ INTERLEAVED_RECORDS = 8
 
 # Synthetic pixels: truncated normal, roughly as bright and as varied as photographs.
 SYNTHETIC_MEAN, SYNTHETIC_STD = 127.0, 60.0
+
+
+class Reader(Protocol):
+    """What reads the records of a split, as the functions of the same names here do."""
+
+    def train_batches(
+        self, files: SplitFiles, decoder: RecordDecoder, options: InputOptions, shard: Shard, start: Position
+    ) -> tf.data.Dataset:
+        """An endless stream of augmented training batches from ``start`` on."""
+
+    def eval_batches(
+        self, files: SplitFiles, decoder: RecordDecoder, options: InputOptions, shard: Shard
+    ) -> tf.data.Dataset:
+        """One pass over a split, or over each n-th example of it."""
+
+
+class TensorFlowReader:
+    """Reads records with tf.data alone."""
+
+    def train_batches(
+        self, files: SplitFiles, decoder: RecordDecoder, options: InputOptions, shard: Shard, start: Position
+    ) -> tf.data.Dataset:
+        return train_batches(files, decoder, options, shard, start)
+
+    def eval_batches(
+        self, files: SplitFiles, decoder: RecordDecoder, options: InputOptions, shard: Shard
+    ) -> tf.data.Dataset:
+        return eval_batches(files, decoder, options, shard)
 
 
 def train_input(

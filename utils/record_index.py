@@ -50,7 +50,7 @@ def to_text(index: Index) -> bytes:
 def fault_of(index: Index, size: int, records: int) -> str | None:
     """What shows that an index is not one of a file of ``size`` bytes and ``records`` records, or None."""
     if len(index) != records:
-        return f"it lists {len(index)} records, and the file has {records}"
+        return f"it lists {len(index)} records, and there must be {records}"
     ends = index[:, 0] + index[:, 1]
     expected = np.concatenate([[0], ends[:-1]])[: len(index)]
     gaps = np.flatnonzero(index[:, 0] != expected)
@@ -127,12 +127,12 @@ def split_index(files: SplitFiles, index_dir: str | None) -> Index:
     parts = []
     for name, count in zip(files.paths, files.counts, strict=True):
         records = Path(name)
+        path = _made(records) if index_dir is None else _given(records, Path(index_dir))
         try:
-            path = _made(records) if index_dir is None else _given(records, Path(index_dir))
             parts.append(read_index(path, records, count))
         except RunError as error:
-            remedy = f"--data_idx_dir; {HOW_TO_MAKE}" if index_dir is not None else "delete it and start again"
-            raise RunError(f"{error} ({remedy})") from error
+            remedy = "" if index_dir is None else f" (--data_idx_dir); {HOW_TO_MAKE}"
+            raise RunError(f"{error}{remedy}") from error
     return np.concatenate(parts) if parts else np.zeros([0, 2], np.int64)
 
 
@@ -140,7 +140,7 @@ def _given(records: Path, folder: Path) -> Path:
     path = folder / records.name
     if not path.is_file():
         what = f"has no index of {records.name}" if folder.is_dir() else "no such folder"
-        raise RunError(f"--data_idx_dir {folder}: {what}; it needs a file named as each record file")
+        raise RunError(f"--data_idx_dir {folder}: {what}; {HOW_TO_MAKE}")
     return path
 
 
