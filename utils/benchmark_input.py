@@ -1,13 +1,15 @@
 """Measures the input pipeline alone, from the record to the batch, and says what limits a network: it or its input.
 
-Of each split it prints the images per second of tf.data, of TensorFlow's reading and decoding without the rest, and with
---dali of DALI. With --arch the network's own speed stands beside them: a short run of main.py on synthetic images, or
-what --network_speed says.
+Of each split it prints the images per second of tf.data, of TensorFlow's reading and decoding without the rest, and
+with --dali of DALI. With --arch the network's own speed stands beside them: a short run of main.py on synthetic images,
+or what --network_speed says.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import os
 import subprocess
 import sys
 import tempfile
@@ -17,6 +19,8 @@ from typing import Any
 from utils.config import ARCHITECTURES, CLASSIFIERS, DETECTORS
 from utils.dllogger_utils import read_log
 from utils.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, RunError, UsageError, require
+from utils.resolve import DEFAULT_IMAGE_SIZE as CLASSIFIER_SIZE
+from utils.resolve_detection import DEFAULT_IMAGE_SIZE as DETECTOR_SIZE
 
 ROOT = Path(__file__).resolve().parent.parent
 MODES = {"train": "training_benchmark", "validation": "inference_benchmark"}
@@ -29,9 +33,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m utils.benchmark_input", description=__doc__)
     parser.add_argument("--data_dir", required=True, help="folder with TFRecords of images or of detection")
     parser.add_argument("--split", choices=(*MODES, "both"), default="both", help="default: %(default)s")
-    parser.add_argument("--image_size", type=int, default=224, help="side in pixels (default: %(default)s)")
+    parser.add_argument("--image_size", type=int, help="side in pixels (default: 224; with --arch ssd320 320)")
     parser.add_argument("--batch_size", type=int, default=32, help="images in a batch (default: %(default)s)")
     parser.add_argument("--batches", type=int, default=50, help="batches to measure (default: %(default)s)")
+    parser.add_argument("--threads", type=int, help="decoding threads (default: one per CPU)")
     parser.add_argument("--dali", action="store_true", help="measure DALI too")
     parser.add_argument("--data_idx_dir", help="folder of DALI's index files (default: made where they are missing)")
     parser.add_argument("--arch", choices=ARCHITECTURES, help="network to compare with; ssd320 reads objects too")
@@ -48,7 +53,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         UsageError: Numbers are out of range, or flags lack others.
     """
     flags = make_parser().parse_args(arguments)
+    if flags.image_size is None:
+        flags.image_size = DETECTOR_SIZE if flags.arch in DETECTORS else CLASSIFIER_SIZE
     require(flags.batches > 0, "batches", flags.batches, "a positive integer")
+    require(flags.threads is None or flags.threads > 0, "threads", flags.threads, "a positive integer")
     speed = flags.network_speed
     if speed is not None:
         require(speed > 0, "network_speed", speed, "a positive number of images/s")
@@ -76,7 +84,8 @@ def run(flags: argparse.Namespace) -> None:
 def verdict(architecture: str, network: float, data: float) -> str:
     """What limits a network of a speed in images/s whose input has another."""
     limit = "the input is the limit" if data < network else "the network is the limit"
-    return f"{architecture} by itself {network:.1f} images/s, its input {data:.1f}, {data / network:.2f} times as many: {limit}"
+    share = f"{data / network:.2f} times as many"
+    return f"{architecture} by itself {network:.1f} images/s, its input {data:.1f}, {share}: {limit}"
 
 
 def _measure_input(flags: argparse.Namespace, split: str) -> float:
@@ -104,15 +113,15 @@ def _measure_input(flags: argparse.Namespace, split: str) -> float:
 
 def _setup(flags: argparse.Namespace, split: str, *more: str) -> Any:
     """What main.py would run on this data, in a folder without checkpoints."""
-    import os
-
     from runtime.setup import set_up
     from utils.cmdline_helper import parse
     from utils.hvd_utils import communicator
 
     with tempfile.TemporaryDirectory() as empty:
         given = [*_network_flags(flags, split, empty), f"--data_dir={flags.data_dir}", "--seed=0", *more]
-        return set_up(parse(given, os.environ).config, communicator(os.environ))
+        config = parse(given, os.environ).config
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, threads=flags.threads))
+        return set_up(config, communicator(os.environ))
 
 
 def _network_flags(flags: argparse.Namespace, split: str, folder: str) -> list[str]:

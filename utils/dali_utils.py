@@ -230,7 +230,7 @@ class _Engine:
             self._batch_size,
             self._threads,
             self._device_id,
-            prefetch_queue_depth=1,
+            prefetch_queue_depth=1,  # tf.data has the batches made ahead
             exec_async=False,
             exec_pipelined=False,
         )
@@ -249,17 +249,16 @@ class _Engine:
                 jpeg_fancy_upsampling=False,
                 use_fast_idct=True,  # with the line above what TensorFlow's decoder is set to
             )
-            pipeline.set_outputs(
-                fn.resize(
-                    window,
-                    size=[self.size, self.size],
-                    roi_start=begin,
-                    roi_end=end,
-                    interp_type=types.INTERP_LINEAR,
-                    antialias=False,
-                    dtype=types.FLOAT,
-                )
+            square = fn.resize(
+                window,
+                size=[self.size, self.size],
+                roi_start=begin,
+                roi_end=end,
+                interp_type=types.INTERP_LINEAR,
+                antialias=False,
+                dtype=types.FLOAT,
             )
+            pipeline.set_outputs(square)
         pipeline.build()
         return pipeline
 
@@ -270,10 +269,9 @@ def _regions(size: int, window: Array, mirrored: Array, resized: Array, corner: 
     DALI's output pixel i lies at ``begin + (i + 1/2) (end - begin) / size - 1/2``, counted in pixel centers, ours at
     ``(corner + i) scale`` with ``scale = window / resized``. A region that ends before it begins is mirrored.
     """
-    scale = window[:, 2:].astype(np.float32) / resized.astype(np.float32)
-    begin = corner * scale + np.float32(0.5) - np.float32(0.5) * scale
+    width = window[:, 2:].astype(np.float32)
+    scale = width / resized.astype(np.float32)
+    begin = (corner.astype(np.float32) - np.float32(0.5)) * scale + np.float32(0.5)
     end = begin + np.float32(size) * scale
     turned = mirrored[:, np.newaxis] & np.array([False, True])
-    width = window[:, 2:].astype(np.float32)
-    begin, end = (np.where(turned, width - edge, edge).astype(np.float32) for edge in (begin, end))
-    return begin, end
+    return np.where(turned, width - begin, begin), np.where(turned, width - end, end)
