@@ -325,7 +325,6 @@ def test_a_loss_that_is_no_number_stops_the_run_and_leaves_the_last_good_checkpo
         (["--mode=train_and_evaluate", "--early_stop_patience=2"], ["--early_stop_patience 2", "--eval_every_epochs"]),
         (["--to_predict=x.png"], ["--to_predict x.png", "--mode predict"]),
         (["--cpu", "--gpu_id=0"], ["--cpu", "--gpu_id"]),
-        (["--dali"], ["--dali"]),
         (["--quantize"], ["--quantize"]),
         (["--arch=vgg"], ["vgg", "resnet50"]),
         (["--batch_sice=4"], ["--batch_sice"]),

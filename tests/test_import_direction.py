@@ -19,6 +19,7 @@ COMMANDS = {  # they may import anything, nothing imports them
     "object_detection.model_main",
     "utils.convert_dataset",
     "utils.benchmark_input",
+    "utils.dali_index",
 }
 COMPOSITION = {f"runtime.{name}" for name in ("front_door", "launch", "setup", "detection_setup")}  # of a launch
 TASKS = {"runtime.classification", "runtime.detection"}
@@ -30,6 +31,8 @@ ALSO_WITHOUT_TENSORFLOW = {
     "utils.resolve",
     "utils.dllogger_utils",
     "utils.manifest",
+    "utils.record_index",
+    "utils.dali_index",
     "utils.image_files",
     "utils.convert_dataset",
     "runtime.environment",
@@ -47,6 +50,7 @@ LIBRARIES = {
 }
 OPTIONAL = {  # where one file needs them
     "utils.conversion.imagenet_archives": {"scipy"},
+    "utils.dali_utils": {"nvidia"},
     "object_detection.conversion.instance_masks": {"pycocotools"},
 }
 PROMISE = re.compile(r"\(no TF\)|[Ii]mports no TensorFlow|no TensorFlow\.")  # in a module's docstring

@@ -56,7 +56,7 @@ def resize_bilinear_legacy(image: tf.Tensor, height: Any, width: Any) -> tf.Tens
 
 
 def decode_full(encoded: tf.Tensor) -> tf.Tensor:
-    """Decodes a whole JPEG, PNG, BMP or single-frame GIF to ``[H, W, 3]`` uint8.
+    """Decodes a whole JPEG, PNG or single-frame GIF to ``[H, W, 3]`` uint8.
 
     Raises:
         tf.errors.InvalidArgumentError: at run time, when the bytes are none of these or end early.
