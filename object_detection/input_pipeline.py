@@ -7,7 +7,7 @@ Record keys are those of TensorFlow's detection records: ``image/encoded``, ``im
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -139,9 +139,8 @@ def detection_decoder(
 ) -> RecordDecoder:
     """How records become examples of detection.
 
-    For training, targets are what ``target_assigner.Groundtruth`` holds, for evaluation what
-    ``coco_evaluation.CocoEvaluator`` takes. A record with an object of unknown category, or with a box that is not
-    finite or has no area inside the image, is not valid.
+    Targets are what ``target_assigner.Groundtruth`` holds and what ``coco_evaluation.CocoEvaluator`` takes. Not valid is
+    a record with an object of unknown category, or with a box that is not finite or has no area inside the image.
     """
 
     def for_training(serialized: tf.Tensor, seed: tf.Tensor, options: InputOptions) -> Sight:
@@ -178,11 +177,17 @@ def detection_decoder(
         )
         return Sight(view, dict(zip(_EVAL_TARGETS, targets, strict=True)), is_sound(record, ids))
 
-    changes_colors = any(isinstance(step, ColorSpec) for step in augmentation)
     return RecordDecoder(
         see_for_training=for_training,
         see_for_evaluation=for_evaluation,
         train_targets=_TRAIN_TARGETS,
         eval_targets=_EVAL_TARGETS,
-        recolor=(lambda image, seed: recolor(image, seed, augmentation)) if changes_colors else None,
+        recolor=_recolor_of(augmentation),
     )
+
+
+def _recolor_of(augmentation: tuple[AugmentationStep, ...]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None:
+    """What changes the colors of an image by its seed, or None where no step does."""
+    if not any(isinstance(step, ColorSpec) for step in augmentation):
+        return None
+    return lambda image, seed: recolor(image, seed, augmentation)
