@@ -139,8 +139,8 @@ def detection_decoder(
 ) -> RecordDecoder:
     """How records become examples of detection.
 
-    Targets are what ``target_assigner.Groundtruth`` holds and what ``coco_evaluation.CocoEvaluator`` takes. Not valid is
-    a record with an object of unknown category, or with a box that is not finite or has no area inside the image.
+    Targets are what ``target_assigner.Groundtruth`` holds and what ``coco_evaluation.CocoEvaluator`` takes. A record
+    with an object of unknown category, or a box that is not finite or has no area inside the image, is not valid.
     """
 
     def for_training(serialized: tf.Tensor, seed: tf.Tensor, options: InputOptions) -> Sight:
