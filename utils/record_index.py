@@ -89,7 +89,7 @@ def read_index(path: Path, records: Path, count: int) -> Index:
     return index
 
 
-def write_index(records: Path, path: Path, *, again: bool = False) -> bool:
+def write_index(records: Path, path: Path) -> bool:
     """Writes the index file of a record file, unless there is a sound one; returns whether it wrote.
 
     Of several processes that want the same one, one writes and the others wait for it.
@@ -100,7 +100,7 @@ def write_index(records: Path, path: Path, *, again: bool = False) -> bool:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path.parent):
-        if not again and path.is_file() and _is_sound(path, records):
+        if path.is_file() and _is_sound(path, records):
             return False
         write_atomically(path, to_text(scan(records)))
     return True

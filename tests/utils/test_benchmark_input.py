@@ -52,7 +52,7 @@ def test_the_speed_of_the_network_is_measured_and_compared(folder, capsys):
     assert main(["--data_dir", str(folder), "--split", "train", *SMALL, "--arch", "resnet50"]) == 0
     *_, last = capsys.readouterr().out.splitlines()
     found = re.fullmatch(
-        r"train: resnet50 by itself ([\d.]+) images/s, its input ([\d.]+), ([\d.]+) times as many: the (\w+) is the limit",
+        r"train: resnet50 by itself (\S+) images/s, its input (\S+), (\S+) times as many: the (\w+) is the limit",
         last,
     )
     network, data, ratio = map(float, found.groups()[:3])
