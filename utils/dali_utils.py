@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,7 @@ _DECODER = "decoders.image"  # DALI's messages about images name the operator
 _MESSAGE_LETTERS = 300
 
 Array = NDArray[Any]
+Recolor = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 class DaliReader:
@@ -78,7 +80,7 @@ class DaliReader:
         def see(row: Rows) -> tuple[Sight, tf.Tensor]:
             return decoder.see_for_training(row["serialized"], row["seed"], options), row["seed"]
 
-        return self._batches(rows, see, decoder, decoder.train_targets, options)
+        return self._batches(rows, see, decoder.recolor, decoder.train_targets, options)
 
     def eval_batches(
         self, files: SplitFiles, decoder: RecordDecoder, options: InputOptions, shard: Shard
@@ -99,12 +101,12 @@ class DaliReader:
     def _batches(
         self,
         rows: tf.data.Dataset,
-        see: Any,
-        decoder: RecordDecoder | None,
+        see: Callable[[Rows], tuple[Sight, tf.Tensor]],
+        recolor: Recolor | None,
         targets: TargetSpecs,
         options: InputOptions,
     ) -> tf.data.Dataset:
-        """Batches of what ``see`` sees of each row; ``decoder`` may change the colors of the images."""
+        """Batches of what ``see`` sees of each row, in the colors that ``recolor`` gives the images."""
 
         def see_readable(row: Rows) -> tuple[Sight, tf.Tensor]:
             sight, seed = see(row)
@@ -117,8 +119,8 @@ class DaliReader:
         seen = readable_rows(rows, see_readable, blank, targets, options)
         engine = _Engine(options, self._device_id)
         examples = seen.map(lambda index, row, sights: (index, *_develop(engine, row, *sights)))
-        if decoder is not None and decoder.recolor is not None:
-            examples = _recolored(examples, decoder.recolor, options)
+        if recolor is not None:
+            examples = _recolored(examples, recolor, options)
         batches = examples.map(lambda index, row, example, seed: accounted_for(index, row, example, options))
         return batches.prefetch(PREFETCHED_BATCHES)
 
@@ -152,7 +154,7 @@ def _develop(engine: _Engine, row: tf.Tensor, sight: Sight, seed: tf.Tensor) -> 
     return tf.cond(tf.reduce_all(readable), lambda: whole, without_the_bad)
 
 
-def _recolored(examples: tf.data.Dataset, recolor: Any, options: InputOptions) -> tf.data.Dataset:
+def _recolored(examples: tf.data.Dataset, recolor: Recolor, options: InputOptions) -> tf.data.Dataset:
     """The same examples, their images in the colors that ``recolor`` gives them by their seeds."""
 
     def of_batch(index: tf.Tensor, row: tf.Tensor, example: Example, seed: tf.Tensor) -> tf.data.Dataset:
