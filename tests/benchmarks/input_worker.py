@@ -39,12 +39,13 @@ def ours(options):
         min_crop_area=CROP_AREA[0], threads=THREADS,
     )  # fmt: skip
     files = load_split(options.data_dir, "train")
-    stream = make_input(reader.train_batches(files, LABELLED_IMAGES, how, Shard(), Position()))
-    # Where a training step does it. A group is computed without being copied to Python, and is not optimized away.
-    batch = tf.group(normalize(stream.batch.images), stream.batch.index)
-    session = tf.compat.v1.Session(
-        config=tf.compat.v1.ConfigProto(intra_op_parallelism_threads=THREADS, inter_op_parallelism_threads=THREADS)
-    )
+    graph = tf.Graph()
+    with graph.as_default():
+        stream = make_input(reader.train_batches(files, LABELLED_IMAGES, how, Shard(), Position()))
+        # Where a training step does it. A group is computed without being copied to Python, and is not optimized away.
+        batch = tf.group(normalize(stream.batch.images), stream.batch.index)
+    threads = {"intra_op_parallelism_threads": THREADS, "inter_op_parallelism_threads": THREADS}
+    session = tf.compat.v1.Session(graph=graph, config=tf.compat.v1.ConfigProto(**threads))
     session.run(stream.initializer)
     step = session.make_callable(batch)
 

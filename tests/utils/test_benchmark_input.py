@@ -89,7 +89,7 @@ def test_detection_is_measured_with_its_objects(tmp_path, capsys):
     assert main([*flags, "--arch", "ssd320", "--network_speed", "1", "--split", "validation"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("validation: ssd320 by itself 1.0 images/s")
     assert main(flags) == 2
-    assert "--arch is not given: the records of --data_dir" in capsys.readouterr().err
+    assert "are for detection; networks for it: ssd320" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
