@@ -7,17 +7,17 @@ Record keys are those of TensorFlow's detection records: ``image/encoded``, ``im
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from object_detection import box_ops
 from object_detection.class_table import ClassTable
-from object_detection.preprocessing import Objects, augment, to_square
-from utils.batching import Example, InputOptions, RecordDecoder
-from utils.detection_config import AugmentationStep
-from utils.image_processing import decode_full
+from object_detection.preprocessing import Objects, augmented_view, recolor
+from utils.batching import InputOptions, RecordDecoder, Sight
+from utils.detection_config import AugmentationStep, ColorSpec
+from utils.image_processing import whole_view
 
 BOX_KEYS = tuple(f"image/object/bbox/{side}" for side in ("ymin", "xmin", "ymax", "xmax"))
 TEXT_KEY, LABEL_KEY = "image/object/class/text", "image/object/class/label"
@@ -144,12 +144,11 @@ def detection_decoder(
 ) -> RecordDecoder:
     """How records become examples of detection.
 
-    For training, targets are what ``target_assigner.Groundtruth`` holds, for evaluation what
-    ``coco_evaluation.CocoEvaluator`` takes. A record with an object of unknown category, or with a box that is not
-    finite or has no area inside the image, is not valid.
+    Targets are what ``target_assigner.Groundtruth`` holds and what ``coco_evaluation.CocoEvaluator`` takes. A record
+    with an object of unknown category, or a box that is not finite or has no area inside the image, is not valid.
     """
 
-    def for_training(serialized: tf.Tensor, seed: tf.Tensor, options: InputOptions) -> Example:
+    def for_training(serialized: tf.Tensor, seed: tf.Tensor, options: InputOptions) -> Sight:
         record = parse_record(serialized)
         ids = category_ids(record, table)
         sound = is_sound(record, ids)
@@ -162,14 +161,14 @@ def detection_decoder(
             ignored=ignored,
         )
         objects = Objects(*(tf.boolean_mask(values, tf.fill(tf.shape(slots), sound)) for values in objects))
-        image, objects = augment(record.encoded, objects, seed, augmentation, options.image_size)
-        return Example(image, dict(zip(_TRAIN_TARGETS, objects, strict=True)), sound)
+        view, objects = augmented_view(record.encoded, objects, seed, augmentation, options.image_size)
+        return Sight(view, dict(zip(_TRAIN_TARGETS, objects, strict=True)), sound)
 
-    def for_evaluation(serialized: tf.Tensor, options: InputOptions) -> Example:
+    def for_evaluation(serialized: tf.Tensor, options: InputOptions) -> Sight:
         record = parse_record(serialized)
         ids = category_ids(record, table)
-        image = decode_full(record.encoded)
-        size = tf.shape(image)[:2]
+        view = whole_view(record.encoded, options.image_size)
+        size = view.window[2:]
         height, width = tf.unstack(tf.cast(size, tf.float32))
         box_areas = box_ops.area(record.boxes) * height * width
         targets = (
@@ -181,9 +180,19 @@ def detection_decoder(
             size,
             record.source_id,
         )
-        square = to_square(image, options.image_size)
-        return Example(square, dict(zip(_EVAL_TARGETS, targets, strict=True)), is_sound(record, ids))
+        return Sight(view, dict(zip(_EVAL_TARGETS, targets, strict=True)), is_sound(record, ids))
 
     return RecordDecoder(
-        train=for_training, evaluate=for_evaluation, train_targets=_TRAIN_TARGETS, eval_targets=_EVAL_TARGETS
+        see_for_training=for_training,
+        see_for_evaluation=for_evaluation,
+        train_targets=_TRAIN_TARGETS,
+        eval_targets=_EVAL_TARGETS,
+        recolor=_recolor_of(augmentation),
     )
+
+
+def _recolor_of(augmentation: tuple[AugmentationStep, ...]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None:
+    """What changes the colors of an image by its seed, or None where no step does."""
+    if not any(isinstance(step, ColorSpec) for step in augmentation):
+        return None
+    return lambda image, seed: recolor(image, seed, augmentation)

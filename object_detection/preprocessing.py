@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from object_detection import box_ops
 from utils.detection_config import AugmentationStep, ColorSpec, CropSpec, FlipSpec
-from utils.image_processing import CHANNELS, CROP_ATTEMPTS, decode_full, resize_bilinear_legacy
+from utils.image_processing import CHANNELS, CROP_ATTEMPTS, View, render, resize_bilinear_legacy, whole_view
 
 
 class Objects(NamedTuple):
@@ -32,7 +32,7 @@ class Objects(NamedTuple):
 
 def preprocess_image(encoded: tf.Tensor, size: int) -> tf.Tensor:
     """The whole image, whatever its shape, as ``[size, size, 3]`` float32."""
-    return to_square(decode_full(encoded), size)
+    return render(whole_view(encoded, size), size)
 
 
 def augment(
@@ -52,18 +52,34 @@ def augment(
     Returns:
         ``[size, size, 3]`` float32, and the objects that are still to be seen.
     """
-    image = decode_full(encoded)
-    seeds = tf.unstack(tf.random.split(seed, max(len(steps), 1)))
-    for step, step_seed in zip(steps, seeds, strict=False):
+    view, objects = augmented_view(encoded, objects, seed, steps, size)
+    return recolor(render(view, size), seed, steps), objects
+
+
+def augmented_view(
+    encoded: tf.Tensor, objects: Objects, seed: tf.Tensor, steps: tuple[AugmentationStep, ...], size: int
+) -> tuple[View, Objects]:
+    """What ``augment`` shows of an image, colors aside, and the objects that are still to be seen."""
+    view = whole_view(encoded, size)
+    for step, step_seed in _seeded(steps, seed):
         if isinstance(step, FlipSpec):
-            image, objects = _random_flip(image, objects, step_seed)
+            view, objects = _random_flip(view, objects, step_seed)
         elif isinstance(step, CropSpec):
-            image, objects = _random_crop(image, objects, step_seed, step)
-    image = to_square(image, size)
-    for step, step_seed in zip(steps, seeds, strict=False):
+            view, objects = _random_crop(view, objects, step_seed, step)
+    return view, objects
+
+
+def recolor(image: tf.Tensor, seed: tf.Tensor, steps: tuple[AugmentationStep, ...]) -> tf.Tensor:
+    """Applies those of ``steps`` that change colors; the seed is that of ``augmented_view``."""
+    for step, step_seed in _seeded(steps, seed):
         if isinstance(step, ColorSpec):
             image = _distort_colors(image, step_seed, step)
-    return image, objects
+    return image
+
+
+def _seeded(steps: tuple[AugmentationStep, ...], seed: tf.Tensor) -> list[tuple[AugmentationStep, tf.Tensor]]:
+    """Each step with a seed of its own."""
+    return list(zip(steps, tf.unstack(tf.random.split(seed, len(steps))), strict=True)) if steps else []
 
 
 def to_square(image: tf.Tensor, size: int) -> tf.Tensor:
@@ -71,17 +87,18 @@ def to_square(image: tf.Tensor, size: int) -> tf.Tensor:
     return tf.ensure_shape(resize_bilinear_legacy(image, size, size), [size, size, CHANNELS])
 
 
-def _random_flip(image: tf.Tensor, objects: Objects, seed: tf.Tensor) -> tuple[tf.Tensor, Objects]:
+def _random_flip(view: View, objects: Objects, seed: tf.Tensor) -> tuple[View, Objects]:
     """Mirrored left to right half of the time."""
     flip = tf.random.stateless_uniform([], seed) > 0.5
     boxes = tf.where(flip, box_ops.flip_left_right(objects.boxes), objects.boxes)
-    return tf.cond(flip, lambda: tf.reverse(image, [1]), lambda: image), objects._replace(boxes=boxes)
+    return view._replace(mirrored=tf.not_equal(view.mirrored, flip)), objects._replace(boxes=boxes)
 
 
-def _random_crop(image: tf.Tensor, objects: Objects, seed: tf.Tensor, spec: CropSpec) -> tuple[tf.Tensor, Objects]:
-    """A random part of the image, and the objects of which enough lies inside."""
+def _random_crop(view: View, objects: Objects, seed: tf.Tensor, spec: CropSpec) -> tuple[View, Objects]:
+    """A random part of what is seen, and the objects of which enough lies inside."""
+    _, _, height, width = tf.unstack(view.window)
     begin, extent, window = tf.image.stateless_sample_distorted_bounding_box(
-        tf.shape(image),
+        tf.stack([height, width, CHANNELS]),
         tf.clip_by_value(objects.boxes, 0.0, 1.0)[tf.newaxis],
         seed=seed,
         min_object_covered=spec.min_object_covered,
@@ -90,14 +107,15 @@ def _random_crop(image: tf.Tensor, objects: Objects, seed: tf.Tensor, spec: Crop
         max_attempts=CROP_ATTEMPTS,
         use_image_if_no_bounding_boxes=True,
     )
-    window = window[0, 0]
+    begin, extent, window = begin[:2], extent[:2], window[0, 0]
     if spec.skip_probability > 0:
         skip = tf.random.stateless_uniform([], seed + 1) < spec.skip_probability
         begin = tf.where(skip, tf.zeros_like(begin), begin)
-        extent = tf.where(skip, tf.concat([tf.shape(image)[:2], [-1]], axis=0), extent)
+        extent = tf.where(skip, view.window[2:], extent)
         window = tf.where(skip, tf.constant([0.0, 0.0, 1.0, 1.0]), window)
-    part = tf.ensure_shape(tf.slice(image, begin, extent), [None, None, CHANNELS])
-    return part, crop_objects(objects, window, spec.overlap, clip=spec.clip_boxes)
+    left = tf.where(view.mirrored, width - begin[1] - extent[1], begin[1])
+    part = tf.concat([view.window[:2] + tf.stack([begin[0], left]), extent], axis=0)
+    return view._replace(window=part), crop_objects(objects, window, spec.overlap, clip=spec.clip_boxes)
 
 
 def crop_objects(objects: Objects, window: tf.Tensor, overlap: float, *, clip: bool) -> Objects:

@@ -14,9 +14,9 @@ from model.resnet import resnet
 from model.specs import RESNETS
 from runtime.class_presenter import ClassPresenter
 from runtime.task import WarmStart, resolved
-from utils.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Position, Shard
+from utils.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Position, Shard, make_input
 from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig
-from utils.data_utils import eval_input, synthetic_input, train_input
+from utils.data_utils import Reader, TensorFlowReader, synthetic_input
 from utils.errors import RunError
 from utils.hvd_utils import Communicator, SerialCommunicator
 from utils.image_processing import MEAN_RGB, STD_RGB, eval_preprocess, normalize
@@ -40,6 +40,7 @@ class Classification:
         seed: Seed of everything random.
         layers: How the network's layers are built; ``training`` is set here.
         communicator: The processes that train together.
+        reader: What reads the records.
     """
 
     metric = "top1_accuracy"
@@ -52,12 +53,14 @@ class Classification:
         seed: int,
         layers: LayerOptions,
         communicator: Communicator | None = None,
+        reader: Reader | None = None,
     ) -> None:
         self._config = config
         self._splits = splits
         self._seed = seed
         self._layers = layers
         self._communicator = communicator or SerialCommunicator()
+        self._reader = reader or TensorFlowReader()
         self._spec = RESNETS[resolved(config.model.architecture)]
         self.num_classes: int = resolved(config.model.num_classes)
 
@@ -87,8 +90,8 @@ class Classification:
             labels = tf.random.stateless_uniform([options.batch_size], seed, 0, self.num_classes, tf.int32)
             return synthetic_input(options, {"labels": labels})
         if split == "train":
-            return train_input(files, LABELLED_IMAGES, options, shard, start)
-        return eval_input(files, LABELLED_IMAGES, options, shard)
+            return make_input(self._reader.train_batches(files, LABELLED_IMAGES, options, shard, start))
+        return make_input(self._reader.eval_batches(files, LABELLED_IMAGES, options, shard))
 
     def describe_bad_example(self, split: str, index: int, status: int) -> str:
         path, number = self._splits[split].locate(index)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import NoReturn
 
 import tensorflow as tf
 
+from utils.dali_utils import FAILURE
 from utils.errors import OUT_OF_MEMORY, RunError, reason
 from utils.manifest import SplitFiles
 from utils.tfrecord_file import find_bad_record
@@ -19,13 +22,22 @@ def readable_data_errors(splits: Mapping[str, SplitFiles]) -> Iterator[None]:
         yield
     except tf.errors.DataLossError as error:
         raise RunError(_damaged_record(splits)) from error
+    except tf.errors.UnknownError as error:
+        found = re.search(rf"{FAILURE}: .*", str(error))
+        if found is not None:
+            raise RunError(f"--dali: {found.group()}; without the flag TensorFlow reads the data") from error
+        _raise_of_horovod(error)
     except tf.errors.ResourceExhaustedError as error:
         why = f"a smaller --batch_size or --image_size needs less ({reason(error)})"
         raise RunError(f"{OUT_OF_MEMORY}: {why}") from error
     except tf.errors.OpError as error:
-        if "horovod" not in error.message.lower():
-            raise
-        raise RunError(f"another process of the run has ended, and this one with it ({reason(error)})") from error
+        _raise_of_horovod(error)
+
+
+def _raise_of_horovod(error: tf.errors.OpError) -> NoReturn:
+    if "horovod" not in error.message.lower():
+        raise error
+    raise RunError(f"another process of the run has ended, and this one with it ({reason(error)})") from error
 
 
 def _damaged_record(splits: Mapping[str, SplitFiles]) -> str:
@@ -35,4 +47,7 @@ def _damaged_record(splits: Mapping[str, SplitFiles]) -> str:
             if found is not None:
                 number, fault = found
                 return f"{path}, record {number}: {fault}; write the file again (--data_dir)"
-    return "a record was damaged when it was read, and is whole now: check the disk or network of --data_dir"
+    return (
+        "a record was damaged when it was read, and is whole now: check the disk or network of --data_dir, and with "
+        "--dali the index files"
+    )

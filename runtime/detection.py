@@ -25,9 +25,9 @@ from object_detection.presenter import BoxPresenter
 from object_detection.record_faults import fault_in, uneven_lists
 from object_detection.target_assigner import Groundtruth, assign_targets
 from runtime.task import WarmStart, resolved
-from utils.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Position, Shard
+from utils.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Position, Shard, make_input
 from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig, ModelConfig
-from utils.data_utils import eval_input, synthetic_input, train_input
+from utils.data_utils import Reader, TensorFlowReader, synthetic_input
 from utils.hvd_utils import Communicator, SerialCommunicator
 from utils.image_processing import DETECTION_MEAN_RGB, MEAN_RGB, STD_RGB, subtract_mean
 from utils.manifest import SplitFiles
@@ -47,6 +47,7 @@ class Detection:
         seed: Seed of everything random.
         layers: How the network's layers are built; ``training`` is set here.
         communicator: The processes that train together.
+        reader: What reads the records.
     """
 
     metric = "Precision/mAP"
@@ -59,6 +60,7 @@ class Detection:
         seed: int,
         layers: LayerOptions,
         communicator: Communicator | None = None,
+        reader: Reader | None = None,
     ) -> None:
         self._config = config
         self._model = config.model
@@ -67,6 +69,7 @@ class Detection:
         self._seed = seed
         self._layers = dataclasses.replace(layers, freeze_batch_norm=self._detection.freeze_batch_norm)
         self._communicator = communicator or SerialCommunicator()
+        self._reader = reader or TensorFlowReader()
         self._table = class_table(
             resolved(self._model.category_ids),
             resolved(self._model.class_names),
@@ -108,8 +111,8 @@ class Detection:
             self._table, self._detection.augmentation, train_crowds=self._detection.train_crowds
         )
         if split == "train":
-            return train_input(files, decoder, options, shard, start)
-        return eval_input(files, decoder, options, shard)
+            return make_input(self._reader.train_batches(files, decoder, options, shard, start))
+        return make_input(self._reader.eval_batches(files, decoder, options, shard))
 
     def _synthetic_targets(self, split: str) -> TensorMap:
         count, seed = self._config.data.batch_size_per_replica, tf.constant([self._seed, 1], tf.int64)

@@ -21,6 +21,8 @@ from runtime.task import Setup
 from utils.checkpoints import find_checkpoint, read_metadata
 from utils.class_names import read_names_in_order
 from utils.config import CLASSIFIERS, DETECTORS, ExperimentConfig
+from utils.dali_utils import DaliReader
+from utils.data_utils import Reader, TensorFlowReader
 from utils.detection_config import DetectionConfig
 from utils.errors import RunError, UsageError
 from utils.hvd_utils import Communicator
@@ -46,6 +48,7 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
     """
     options = session_config(config, communicator)
     checkpoint, metadata = communicator.broadcast(_stored(config) if communicator.rank == 0 else None)
+    reader = _reader(config, options)
     splits = _splits(config)
     config = _as_stored(config, metadata)
     _check_task(config, splits, metadata)
@@ -71,7 +74,7 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
     task = Detection if config.detection else Classification
     return Setup(
         config=config,
-        task=task(config, splits, seed, layers, communicator),
+        task=task(config, splits, seed, layers, communicator, reader),
         precision=precision,
         session_config=options,
         seed=seed,
@@ -135,6 +138,14 @@ def _checkpoint(config: ExperimentConfig) -> Path | None:
     if found is None and run.mode == "inference_benchmark" and run.export_dir:
         raise RunError(f"--export_dir {run.export_dir}: random weights are not exported; {folder} holds no checkpoint")
     return found
+
+
+def _reader(config: ExperimentConfig, options: Any) -> Reader:
+    """What reads the records: DALI on the GPU that the sessions use or, without one, on the CPU, or tf.data."""
+    if config.data.source != "dali":
+        return TensorFlowReader()
+    device = int(options.gpu_options.visible_device_list) if uses_gpu(config) else None
+    return DaliReader(config.data.index_dir, device)
 
 
 def _splits(config: ExperimentConfig) -> dict[str, SplitFiles]:

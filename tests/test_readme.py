@@ -10,6 +10,7 @@ import pytest
 from object_detection.create_coco_tfrecord import make_parser as coco_parser
 from object_detection.model_command import parse as parse_model_main
 from object_detection.model_flags import FLAGS as MODEL_MAIN_FLAGS
+from utils.benchmark_input import parse_arguments as parse_benchmark_input
 from utils.cmdline_helper import build_parser, parse
 from utils.convert_dataset import make_parser as converter_parser
 from utils.scaling_model import main as scaling_model
@@ -43,6 +44,11 @@ def test_every_main_py_command_is_one_that_main_py_takes(words):
 @pytest.mark.parametrize("words", [w for w in COMMANDS if "utils.convert_dataset" in w], ids=" ".join)
 def test_every_conversion_is_one_that_the_converter_takes(words):
     converter_parser().parse_args(words[words.index("utils.convert_dataset") + 1 :])
+
+
+@pytest.mark.parametrize("words", [w for w in COMMANDS if "utils.benchmark_input" in w], ids=" ".join)
+def test_every_measurement_of_input_is_one_that_the_command_takes(words):
+    parse_benchmark_input(words[words.index("utils.benchmark_input") + 1 :])
 
 
 @pytest.mark.parametrize("words", [w for w in COMMANDS if "object_detection.create_coco_tfrecord" in w], ids=" ".join)

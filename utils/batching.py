@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from utils.errors import require
-from utils.image_processing import CHANNELS
+from utils.image_processing import CHANNELS, View, render
 
 STATUS_OK = 0
 STATUS_PADDING = 1
@@ -131,9 +131,17 @@ class Example(NamedTuple):
     valid: tf.Tensor
 
 
+class Sight(NamedTuple):
+    """An example before its image is decoded: what is to be seen of it, the task's targets, and as in ``Example``."""
+
+    view: View
+    targets: dict[str, tf.Tensor]
+    valid: tf.Tensor
+
+
 # Rows of one batch before decoding: a dict with "index" [N] int64 and whatever the decoder needs, N rows each.
 Rows = dict[str, Any]
-Decoder = Callable[[Rows], Example]
+Decoder = Callable[[Rows], Any]
 TargetSpecs = dict[str, tf.TensorSpec]
 
 
@@ -142,16 +150,29 @@ class RecordDecoder:
     """How records of one kind become examples.
 
     Attributes:
-        train: From a serialized record and an int64 [2] seed, augmented.
-        evaluate: From a serialized record.
+        see_for_training: From a serialized record and an int64 [2] seed, augmented.
+        see_for_evaluation: From a serialized record.
         train_targets: Types of the targets of one training example.
         eval_targets: Types of the targets of one evaluation example.
+        recolor: From the square of a training example and its seed, with other colors; None where they stay.
     """
 
-    train: Callable[[tf.Tensor, tf.Tensor, InputOptions], Example]
-    evaluate: Callable[[tf.Tensor, InputOptions], Example]
+    see_for_training: Callable[[tf.Tensor, tf.Tensor, InputOptions], Sight]
+    see_for_evaluation: Callable[[tf.Tensor, InputOptions], Sight]
     train_targets: TargetSpecs
     eval_targets: TargetSpecs
+    recolor: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None
+
+    def train(self, serialized: tf.Tensor, seed: tf.Tensor, options: InputOptions) -> Example:
+        """A training example, its image decoded by TensorFlow."""
+        view, targets, valid = self.see_for_training(serialized, seed, options)
+        image = render(view, options.image_size)
+        return Example(image if self.recolor is None else self.recolor(image, seed), targets, valid)
+
+    def evaluate(self, serialized: tf.Tensor, options: InputOptions) -> Example:
+        """An evaluation example, its image decoded by TensorFlow."""
+        view, targets, valid = self.see_for_evaluation(serialized, options)
+        return Example(render(view, options.image_size), targets, valid)
 
 
 def decode_batches(
@@ -159,7 +180,26 @@ def decode_batches(
 ) -> tf.data.Dataset:
     """Turns a dataset of batches of undecoded ``Rows`` into one of ``Batch`` tuples, in parallel and in order.
 
-    ``targets`` are the types of one example's targets; a side of None is padded.
+    ``targets`` are the types of one example's targets; a side of None is padded. ``decode`` makes an ``Example``.
+    """
+    size = options.image_size
+    blank = Example(tf.zeros([size, size, CHANNELS]), blank_targets(targets), tf.constant(False))
+    decoded = readable_rows(rows, decode, blank, targets, options)
+    batches = decoded.map(lambda index, row, example: accounted_for(index, row, example, options))
+    return batches.prefetch(PREFETCHED_BATCHES)
+
+
+def blank_targets(targets: TargetSpecs) -> dict[str, tf.Tensor]:
+    """The targets of a row that could not be read: zeros."""
+    return {name: tf.zeros([side or 0 for side in spec.shape], spec.dtype) for name, spec in targets.items()}
+
+
+def readable_rows(
+    rows: tf.data.Dataset, decode: Decoder, blank: Any, targets: TargetSpecs, options: InputOptions
+) -> tf.data.Dataset:
+    """For each batch of rows: the index of all, then the row numbers and what ``decode`` makes of those it can decode.
+
+    Behind these comes ``blank`` with the row number N, so that there is always one.
 
     The rows of a batch go through an inner dataset that drops those whose decoding fails; who is missing is known from
     the row numbers that come out. One inner dataset per batch costs a few per cent of the time of decoding, one per
@@ -168,40 +208,28 @@ def decode_batches(
     Under ``TF_DETERMINISTIC_OPS`` TensorFlow takes parallelism and prefetching out of a pipeline that has a stateful op
     it does not know. ``get_single_element``, ``from_tensors`` and ``shuffle`` are such; none of them is used here.
     """
-    decoded = rows.interleave(
-        lambda batch: _survivors(batch, decode, targets, options),
-        cycle_length=BATCHES_IN_FLIGHT,
-        num_parallel_calls=BATCHES_IN_FLIGHT,
-        deterministic=True,
-    )
-    batches = decoded.map(lambda index, row, example: _accounted_for(index, row, example, options))
-    return batches.prefetch(PREFETCHED_BATCHES)
-
-
-def _survivors(batch: Rows, decode: Decoder, targets: TargetSpecs, options: InputOptions) -> tf.data.Dataset:
-    """One element: the index of all rows, then the row numbers and examples of those that could be decoded.
-
-    Behind these comes a row of zeros with the number N, so that there is always one.
-    """
-    size, count = options.image_size, options.batch_size
-    real = tf.reduce_sum(tf.cast(tf.not_equal(batch["index"], PADDING_INDEX), tf.int32))
-    # Padding comes last; it is not worth an error each.
-    numbered = (tf.range(real), {name: values[:real] for name, values in batch.items()})
-    decoded = tf.data.Dataset.from_tensor_slices(numbered).map(
-        lambda row, fields: (row, decode(fields)), num_parallel_calls=options.decode_threads, deterministic=True
-    )
-    no_targets = {
-        name: tf.zeros([1, *(side or 0 for side in spec.shape)], spec.dtype) for name, spec in targets.items()
-    }
-    zeros = (tf.constant([count]), Example(tf.zeros([1, size, size, CHANNELS]), no_targets, tf.constant([False])))
-    survivors = decoded.ignore_errors().concatenate(tf.data.Dataset.from_tensor_slices(zeros))
+    count = options.batch_size
     fixed = all(spec.shape.is_fully_defined() for spec in targets.values())
-    survivors = survivors.batch(count + 1) if fixed else survivors.padded_batch(count + 1)
-    return survivors.map(lambda row, example: (batch["index"], row, example))
+    last = tf.nest.map_structure(lambda value: value[tf.newaxis], (tf.constant(count), blank))
+
+    def survivors(batch: Rows) -> tf.data.Dataset:
+        real = tf.reduce_sum(tf.cast(tf.not_equal(batch["index"], PADDING_INDEX), tf.int32))
+        # Padding comes last; it is not worth an error each.
+        numbered = (tf.range(real), {name: values[:real] for name, values in batch.items()})
+        decoded = tf.data.Dataset.from_tensor_slices(numbered).map(
+            lambda row, fields: (row, decode(fields)), num_parallel_calls=options.decode_threads, deterministic=True
+        )
+        found = decoded.ignore_errors().concatenate(tf.data.Dataset.from_tensor_slices(last))
+        found = found.batch(count + 1) if fixed else found.padded_batch(count + 1)
+        return found.map(lambda row, example: (batch["index"], row, example))
+
+    return rows.interleave(
+        survivors, cycle_length=BATCHES_IN_FLIGHT, num_parallel_calls=BATCHES_IN_FLIGHT, deterministic=True
+    )
 
 
-def _accounted_for(index: tf.Tensor, row: tf.Tensor, example: Example, options: InputOptions) -> Batch:
-    """The batch of N rows, from what ``_survivors`` yields."""
+def accounted_for(index: tf.Tensor, row: tf.Tensor, example: Example, options: InputOptions) -> Batch:
+    """The batch of N rows, from what ``readable_rows`` yields."""
     size, count = options.image_size, options.batch_size
     # place[r]: where row r went among the survivors; 0 if it is missing, which the status then says.
     place = tf.scatter_nd(row[:, tf.newaxis], tf.range(tf.shape(row)[0]), [count + 1])[:count]
@@ -241,7 +269,7 @@ def rows_of_shard(records: tf.data.Dataset, batch_size: int, shard: Shard) -> tf
     if shard.count == 1:
         return batches
     first = shard.index * batch_size
-    return batches.map(lambda rows: {name: values[first : first + batch_size] for name, values in rows.items()})
+    return batches.map(lambda rows: tf.nest.map_structure(lambda values: values[first : first + batch_size], rows))
 
 
 def make_input(batches: tf.data.Dataset) -> Input:

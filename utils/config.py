@@ -24,7 +24,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 DATA_FORMATS = ("NHWC", "NCHW")
 WEIGHT_INITS = ("fan_in", "fan_out")
 SCHEDULES = ("step", "cosine")
-SOURCES = ("tfrecord", "synthetic")
+SOURCES = ("tfrecord", "dali", "synthetic")
 SYNTHETIC_EPOCH_BATCHES = 1000
 MOST_CLASSES = 1_000_000  # the classifier of resnet50 then holds 8 GB of weights
 LARGEST_IMAGE_SIZE = 16_384
@@ -32,12 +32,8 @@ LARGEST_AMOUNT = 1e30  # of what is computed in float32 from here on, whose larg
 
 
 def _require_amount(flag: str, value: float, unit: str = "") -> None:
-    require(
-        math.isfinite(value) and 0 <= value <= LARGEST_AMOUNT,
-        flag,
-        value,
-        f"{unit}at least 0 and at most {LARGEST_AMOUNT:g}",
-    )
+    allowed = f"{unit}at least 0 and at most {LARGEST_AMOUNT:g}"
+    require(math.isfinite(value) and 0 <= value <= LARGEST_AMOUNT, flag, value, allowed)
 
 
 def _is_fraction(value: float) -> bool:
@@ -98,7 +94,7 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
-    """Where examples come from and how they are read.
+    """Where examples come from and how they are read; ``index_dir`` has the index files that DALI goes by.
 
     ``train_files`` and ``validation_files`` are globs that take the place of ``data_dir``. Evaluation reads the split
     ``eval_split``, each ``eval_every``-th example of it.
@@ -106,6 +102,7 @@ class DataConfig:
 
     source: str = "tfrecord"
     data_dir: str | None = None
+    index_dir: str | None = None
     train_files: tuple[str, ...] = ()
     validation_files: tuple[str, ...] = ()
     label_map_file: str | None = None

@@ -8,6 +8,7 @@ example in its split) alone, and a resumed run skips what was consumed before an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import tensorflow as tf
 
@@ -38,6 +39,34 @@ INTERLEAVED_RECORDS = 8
 SYNTHETIC_MEAN, SYNTHETIC_STD = 127.0, 60.0
 
 
+class Reader(Protocol):
+    """What reads the records of a split, as the functions of the same names here do."""
+
+    def train_batches(
+        self, files: SplitFiles, decoder: RecordDecoder, options: InputOptions, shard: Shard, start: Position
+    ) -> tf.data.Dataset:
+        """An endless stream of augmented training batches from ``start`` on."""
+
+    def eval_batches(
+        self, files: SplitFiles, decoder: RecordDecoder, options: InputOptions, shard: Shard
+    ) -> tf.data.Dataset:
+        """One pass over a split, or over each n-th example of it."""
+
+
+class TensorFlowReader:
+    """Reads records with tf.data alone."""
+
+    def train_batches(
+        self, files: SplitFiles, decoder: RecordDecoder, options: InputOptions, shard: Shard, start: Position
+    ) -> tf.data.Dataset:
+        return train_batches(files, decoder, options, shard, start)
+
+    def eval_batches(
+        self, files: SplitFiles, decoder: RecordDecoder, options: InputOptions, shard: Shard
+    ) -> tf.data.Dataset:
+        return eval_batches(files, decoder, options, shard)
+
+
 def train_input(
     files: SplitFiles, decoder: RecordDecoder, options: InputOptions, shard: Shard, start: Position
 ) -> Input:
@@ -57,6 +86,32 @@ def train_batches(
     Raises:
         UsageError: the global batch is larger than the data set.
     """
+
+    def decode(row: Rows) -> Example:
+        return decoder.train(row["serialized"], row["seed"], options)
+
+    def read(path: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.data.Dataset:
+        return tf.data.TFRecordDataset(path).enumerate(start=first)
+
+    rows = train_rows(files, read, options, shard, start)
+    rows = rows.map(lambda row: {"index": row["element"][0], "serialized": row["element"][1], "seed": row["seed"]})
+    return decode_batches(rows, decode, decoder.train_targets, options)
+
+
+# From the path of a file, the index of its first example and the number of its examples, (index, ...) for each.
+ReadFile = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.data.Dataset]
+
+
+def train_rows(
+    files: SplitFiles, read: ReadFile, options: InputOptions, shard: Shard, start: Position
+) -> tf.data.Dataset:
+    """The batches of ``train_batches`` as ``{"element": what read gives, "seed": [2] int64}``, N rows each.
+
+    The order follows from the indices alone, so that it is the same whatever else ``read`` gives.
+
+    Raises:
+        UsageError: the global batch is larger than the data set.
+    """
     global_batch = options.batch_size * shard.count
     if global_batch > files.examples:
         raise UsageError(
@@ -64,32 +119,28 @@ def train_batches(
             f"more than the {files.examples} of the training split; must be at most {files.examples // shard.count}"
         )
 
-    def decode(row: Rows) -> Example:
-        return decoder.train(row["serialized"], tf.stack([row["epoch_key"], row["index"]]), options)
-
     def epoch_rows(epoch: tf.Tensor) -> tf.data.Dataset:
         key = tf.random.stateless_uniform([], [options.seed, epoch], minval=None, maxval=None, dtype=tf.int64)
-        records = _shuffled_records(files, key, options.shuffle_buffer)
-        records = records.skip(tf.where(tf.equal(epoch, start.epoch), tf.constant(start.example, tf.int64), 0))
-        records = records.map(lambda index, record: {"index": index, "serialized": record, "epoch_key": key})
-        return rows_of_shard(records, options.batch_size, shard)
+        elements = _shuffled(files, read, key, options.shuffle_buffer)
+        elements = elements.skip(tf.where(tf.equal(epoch, start.epoch), tf.constant(start.example, tf.int64), 0))
+        rows = elements.map(lambda *element: {"element": element, "seed": tf.stack([key, element[0]])})
+        return rows_of_shard(rows, options.batch_size, shard)
 
-    epochs = tf.data.Dataset.counter(start.epoch, dtype=tf.int64)
-    return decode_batches(epochs.flat_map(epoch_rows), decode, decoder.train_targets, options)
+    return tf.data.Dataset.counter(start.epoch, dtype=tf.int64).flat_map(epoch_rows)
 
 
-def _shuffled_records(files: SplitFiles, key: tf.Tensor, shuffle_buffer: int) -> tf.data.Dataset:
-    """The ``(index in the split, record)`` pairs of a split in an order that depends on the int64 ``key`` alone."""
+def _shuffled(files: SplitFiles, read: ReadFile, key: tf.Tensor, shuffle_buffer: int) -> tf.data.Dataset:
+    """What ``read`` gives of the files of a split, in an order that depends on the int64 ``key`` alone."""
     order = tf.argsort(tf.random.stateless_uniform([len(files.paths)], tf.stack([key, -1])))  # no example's seed
-    paths, offsets = tf.constant(files.paths), tf.constant(files.offsets, tf.int64)
-    records = tf.data.Dataset.from_tensor_slices((tf.gather(paths, order), tf.gather(offsets, order))).interleave(
-        lambda path, offset: tf.data.TFRecordDataset(path).enumerate(start=offset),
+    parts = (tf.constant(files.paths), tf.constant(files.offsets, tf.int64), tf.constant(files.counts, tf.int64))
+    elements = tf.data.Dataset.from_tensor_slices(tuple(tf.gather(part, order) for part in parts)).interleave(
+        read,
         cycle_length=INTERLEAVED_FILES,
         block_length=INTERLEAVED_RECORDS,
         num_parallel_calls=INTERLEAVED_FILES,
         deterministic=True,
     )
-    return _shuffle(records, min(shuffle_buffer, files.examples), key)
+    return _shuffle(elements, min(shuffle_buffer, files.examples), key)
 
 
 def _shuffle(records: tf.data.Dataset, buffer: int, key: tf.Tensor) -> tf.data.Dataset:

@@ -12,8 +12,10 @@ from utils.errors import RunError
 
 
 @contextmanager
-def locked(path: Path, refusal: str) -> Iterator[None]:
+def locked(path: Path, refusal: str | None = None) -> Iterator[None]:
     """Holds the lock on a folder, or on a file that is made where it is missing, for the block.
+
+    Waits while another process holds it, unless there is a ``refusal``.
 
     Raises:
         RunError: Another process holds it; says ``refusal``.
@@ -23,7 +25,7 @@ def locked(path: Path, refusal: str) -> Iterator[None]:
     descriptor = os.open(path, mode | os.O_CLOEXEC, 0o666)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (fcntl.LOCK_NB if refusal else 0))
         except BlockingIOError as error:
             raise RunError(refusal) from error
         except OSError:  # some network file systems have no locks; the user must then keep to one process

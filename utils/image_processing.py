@@ -6,7 +6,7 @@ height and width of the encoded image in pixels. All randomness is stateless: th
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -25,6 +25,7 @@ EVAL_RESIZE, EVAL_CROP = 256, 224
 MAX_EVAL_ASPECT = 32
 
 JPEG_END = b"\xff\xd9"
+PNG_BEGIN = b"\x89PNG\r\n\x1a\n"
 JPEG_OPTIONS = {"channels": CHANNELS, "dct_method": "INTEGER_FAST", "fancy_upscaling": False}
 
 
@@ -55,7 +56,7 @@ def resize_bilinear_legacy(image: tf.Tensor, height: Any, width: Any) -> tf.Tens
 
 
 def decode_full(encoded: tf.Tensor) -> tf.Tensor:
-    """Decodes a whole JPEG, PNG, BMP or single-frame GIF to ``[H, W, 3]`` uint8.
+    """Decodes a whole JPEG, PNG or single-frame GIF to ``[H, W, 3]`` uint8.
 
     Raises:
         tf.errors.InvalidArgumentError: at run time, when the bytes are none of these or end early.
@@ -69,46 +70,77 @@ def decode_full(encoded: tf.Tensor) -> tf.Tensor:
     return image
 
 
+def image_shape(encoded: tf.Tensor) -> tf.Tensor:
+    """Height and width in pixels, ``[2]`` int32, of what ``decode_full`` makes of the bytes.
+
+    Those of a JPEG or PNG stand in its header; a JPEG that ends early, or goes on after its end, is decoded for them.
+
+    Raises:
+        tf.errors.InvalidArgumentError: at run time, when there is no such header or the image does not decode.
+    """
+
+    def of_png() -> tf.Tensor:
+        return tf.reverse(tf.io.decode_raw(tf.strings.substr(encoded, 16, 8), tf.int32, little_endian=False), [0])
+
+    def of_other() -> tf.Tensor:
+        is_png = tf.equal(tf.strings.substr(encoded, 0, 8), PNG_BEGIN)
+        return tf.cond(is_png, of_png, lambda: tf.shape(decode_full(encoded))[:2])
+
+    return tf.ensure_shape(
+        tf.cond(_is_whole_jpeg(encoded), lambda: tf.io.extract_jpeg_shape(encoded)[:2], of_other), [2]
+    )
+
+
+def _is_whole_jpeg(encoded: tf.Tensor) -> tf.Tensor:
+    """Whether a JPEG has its end.
+
+    One without is decoded as a whole: else its upper parts would pass, and it be bad in some epochs only.
+    """
+    return tf.io.is_jpeg(encoded) & tf.equal(tf.strings.substr(encoded, -2, 2), JPEG_END)
+
+
+def decode_window(encoded: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
+    """Decodes a part of an image, ``[h, w, 3]`` uint8; ``window`` as in ``View``. Of a JPEG no more is decoded."""
+
+    def part_of_other() -> tf.Tensor:
+        begin, extent = tf.split(window, 2)
+        return tf.slice(decode_full(encoded), tf.pad(begin, [[0, 1]]), tf.pad(extent, [[0, 1]], constant_values=-1))
+
+    part = tf.cond(
+        _is_whole_jpeg(encoded),
+        lambda: tf.io.decode_and_crop_jpeg(encoded, window, **JPEG_OPTIONS),
+        part_of_other,
+    )
+    part.set_shape([None, None, CHANNELS])
+    return part
+
+
 def decode_and_random_crop(encoded: tf.Tensor, boxes: tf.Tensor, seed: tf.Tensor, min_area: float) -> tf.Tensor:
-    """Decodes a random part of an image: ``[h, w, 3]`` uint8.
+    """Decodes a random part of an image, ``[h, w, 3]`` uint8; arguments as in ``random_window``."""
+    return decode_window(encoded, random_window(image_shape(encoded), boxes, seed, min_area))
+
+
+def random_window(shape: tf.Tensor, boxes: tf.Tensor, seed: tf.Tensor, min_area: float) -> tf.Tensor:
+    """A random part of an image: ``[y, x, height, width]`` int32, in pixels.
 
     The part covers ``min_area`` to all of the area, has an aspect ratio of 3/4 to 4/3 and, if there are boxes, covers
-    at least a tenth of one; where 100 attempts find none, it is the whole image. Of a JPEG only that part is decoded.
+    at least a tenth of one; where 100 attempts find none, it is the whole image.
 
     Differs from the original, which took the whole image for the box of an image without boxes and so never cut out
     less than a tenth of it, whatever the smallest area.
 
     Args:
-        encoded: scalar bytes.
+        shape: ``[2]`` int32, height and width in pixels.
         boxes: ``[G, 4]`` float32, ``[ymin, xmin, ymax, xmax]`` in [0, 1]; G may be 0.
         seed: ``[2]`` integers.
         min_area: smallest share of the area, above 0 and at most 1.
     """
-
-    def part_of_jpeg() -> tf.Tensor:
-        begin, extent = _random_window(tf.io.extract_jpeg_shape(encoded), boxes, seed, min_area)
-        return tf.io.decode_and_crop_jpeg(encoded, tf.concat([begin[:2], extent[:2]], axis=0), **JPEG_OPTIONS)
-
-    def part_of_other() -> tf.Tensor:
-        image = decode_full(encoded)
-        begin, extent = _random_window(tf.shape(image), boxes, seed, min_area)
-        return tf.slice(image, begin, extent)
-
-    # A JPEG that ends early is decoded as a whole: else its upper parts would pass, and it be bad in some epochs only.
-    is_whole_jpeg = tf.io.is_jpeg(encoded) & tf.equal(tf.strings.substr(encoded, -2, 2), JPEG_END)
-    part = tf.cond(is_whole_jpeg, part_of_jpeg, part_of_other)
-    part.set_shape([None, None, CHANNELS])
-    return part
-
-
-def _random_window(shape: tf.Tensor, boxes: tf.Tensor, seed: tf.Tensor, min_area: float) -> tuple[tf.Tensor, tf.Tensor]:
-    """A random window as ``(begin, extent)``: ``[y, x, 0]`` and ``[height, width, -1]`` in pixels."""
     boxes = tf.clip_by_value(boxes, 0.0, 1.0)
     ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=1)
     # The sampling op refuses a whole image for one degenerate box, and records in the wild have such boxes.
     boxes = tf.boolean_mask(boxes, (ymin < ymax) & (xmin < xmax))
     begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
-        shape,
+        tf.concat([shape, [CHANNELS]], axis=0),
         boxes[tf.newaxis],
         seed=seed,
         min_object_covered=tf.where(tf.size(boxes) > 0, MIN_OBJECT_COVERED, 0.0),
@@ -117,21 +149,64 @@ def _random_window(shape: tf.Tensor, boxes: tf.Tensor, seed: tf.Tensor, min_area
         max_attempts=CROP_ATTEMPTS,
         use_image_if_no_bounding_boxes=True,
     )
-    return begin, extent
+    return tf.concat([begin[:2], extent[:2]], axis=0)
+
+
+class View(NamedTuple):
+    """What a network gets to see of an encoded image: a window of it, resized, and a square cut out of that.
+
+    Attributes:
+        encoded: Scalar bytes.
+        window: ``[4]`` int32, ``[y, x, height, width]`` in pixels of the image.
+        mirrored: Scalar boolean, whether the window is mirrored left to right. That comes before resizing, as in the
+            original: the grid is not symmetric, so the order changes pixels.
+        resized: ``[2]`` int32, height and width in pixels of the resized window.
+        corner: ``[2]`` int32, top and left of the square in the resized window.
+    """
+
+    encoded: tf.Tensor
+    window: tf.Tensor
+    mirrored: tf.Tensor
+    resized: tf.Tensor
+    corner: tf.Tensor
+
+
+def render(view: View, size: int) -> tf.Tensor:
+    """The square of ``size`` pixels that a view shows: ``[size, size, 3]`` float32 in 0..255."""
+    part = decode_window(view.encoded, view.window)
+    part = tf.cond(view.mirrored, lambda: tf.reverse(part, [1]), lambda: part)
+    resized = resize_bilinear_legacy(part, view.resized[0], view.resized[1])
+    square = tf.slice(resized, tf.pad(view.corner, [[0, 1]]), [size, size, CHANNELS])
+    return tf.ensure_shape(square, [size, size, CHANNELS])
+
+
+def whole_view(encoded: tf.Tensor, size: int) -> View:
+    """The whole image, whatever its shape, resized to the square of ``size``."""
+    window = tf.pad(image_shape(encoded), [[2, 0]])
+    return View(encoded, window, tf.constant(False), tf.constant([size, size]), tf.constant([0, 0]))
+
+
+def train_view(encoded: tf.Tensor, boxes: tf.Tensor, seed: tf.Tensor, size: int, min_area: float) -> View:
+    """A random part, mirrored half of the time; arguments as in ``train_preprocess``."""
+    crop_seed, flip_seed = tf.unstack(tf.random.split(seed, 2))
+    window = random_window(image_shape(encoded), boxes, crop_seed, min_area)
+    mirrored = tf.random.stateless_uniform([], flip_seed) < 0.5
+    return View(encoded, window, mirrored, tf.constant([size, size]), tf.constant([0, 0]))
 
 
 def train_preprocess(encoded: tf.Tensor, boxes: tf.Tensor, seed: tf.Tensor, size: int, min_area: float) -> tf.Tensor:
     """A random crop, mirrored left to right half of the time, then resized: ``[size, size, 3]`` float32 in 0..255.
 
-    Mirroring comes before resizing, as in the original: the grid is not symmetric, so the order changes pixels.
-    Arguments as in ``decode_and_random_crop``; ``size`` is the side of the result in pixels.
+    Arguments as in ``random_window``; ``size`` is the side of the result in pixels.
     """
-    crop_seed, flip_seed = tf.unstack(tf.random.split(seed, 2))
-    part = decode_and_random_crop(encoded, boxes, crop_seed, min_area)
-    part = tf.image.stateless_random_flip_left_right(part, flip_seed)
-    image = resize_bilinear_legacy(part, size, size)
-    image.set_shape([size, size, CHANNELS])
-    return image
+    return render(train_view(encoded, boxes, seed, size, min_area), size)
+
+
+def eval_view(encoded: tf.Tensor, size: int) -> View:
+    """The center, as ``eval_preprocess`` shows it."""
+    window = _without_far_ends(image_shape(encoded))
+    resized = tf.stack(eval_resized_shape(window[2], window[3], size))
+    return View(encoded, window, tf.constant(False), resized, (resized - size) // 2)
 
 
 def eval_preprocess(encoded: tf.Tensor, size: int) -> tf.Tensor:
@@ -139,24 +214,16 @@ def eval_preprocess(encoded: tf.Tensor, size: int) -> tf.Tensor:
 
     Returns ``[size, size, 3]`` float32, RGB in 0..255.
     """
-    image = _without_far_ends(decode_full(encoded))
-    shape = tf.shape(image)
-    height, width = eval_resized_shape(shape[0], shape[1], size)
-    image = resize_bilinear_legacy(image, height, width)
-    image = tf.slice(image, [(height - size) // 2, (width - size) // 2, 0], [size, size, CHANNELS])
-    image.set_shape([size, size, CHANNELS])
-    return image
+    return render(eval_view(encoded, size), size)
 
 
-def _without_far_ends(image: tf.Tensor) -> tf.Tensor:
-    """Cuts an image longer than 32 times its width (or wider) down to that: only its center will be seen.
+def _without_far_ends(shape: tf.Tensor) -> tf.Tensor:
+    """The window that cuts an image longer than 32 times its width (or wider) down to that: only its center is seen.
 
     Resized as a whole, an image of 1 x 10,000 pixels would take 8 GB. No other image is touched.
     """
-    shape = tf.shape(image)[:2]
     kept = tf.minimum(shape, MAX_EVAL_ASPECT * tf.reduce_min(shape))
-    begin = (shape - kept) // 2
-    return tf.slice(image, [begin[0], begin[1], 0], [kept[0], kept[1], CHANNELS])
+    return tf.concat([(shape - kept) // 2, kept], axis=0)
 
 
 def eval_resized_shape(height: tf.Tensor, width: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:

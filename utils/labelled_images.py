@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from utils.batching import Example, InputOptions, RecordDecoder
-from utils.image_processing import eval_preprocess, train_preprocess
+from utils.batching import InputOptions, RecordDecoder, Sight
+from utils.image_processing import View, eval_view, train_view
 
 BOX_KEYS = tuple(f"image/object/bbox/{side}" for side in ("ymin", "xmin", "ymax", "xmax"))
 
@@ -32,25 +32,28 @@ def parse_example(serialized: tf.Tensor) -> ParsedExample:
     return ParsedExample(parsed["image/encoded"], parsed["image/class/label"], boxes)
 
 
-def decode_for_training(serialized: tf.Tensor, seed: tf.Tensor, options: InputOptions) -> Example:
+def see_for_training(serialized: tf.Tensor, seed: tf.Tensor, options: InputOptions) -> Sight:
     """A random part of the image, and its label."""
     encoded, label, boxes = parse_example(serialized)
-    return _example(train_preprocess(encoded, boxes, seed, options.image_size, options.min_crop_area), label, options)
+    return _sight(train_view(encoded, boxes, seed, options.image_size, options.min_crop_area), label, options)
 
 
-def decode_for_evaluation(serialized: tf.Tensor, options: InputOptions) -> Example:
+def see_for_evaluation(serialized: tf.Tensor, options: InputOptions) -> Sight:
     """The center of the image, and its label."""
     encoded, label, _ = parse_example(serialized)
-    return _example(eval_preprocess(encoded, options.image_size), label, options)
+    return _sight(eval_view(encoded, options.image_size), label, options)
 
 
-def _example(image: tf.Tensor, label: tf.Tensor, options: InputOptions) -> Example:
+def _sight(view: View, label: tf.Tensor, options: InputOptions) -> Sight:
     index = label - options.label_offset
-    return Example(image, {"labels": tf.cast(index, tf.int32)}, (index >= 0) & (index < options.num_classes))
+    return Sight(view, {"labels": tf.cast(index, tf.int32)}, (index >= 0) & (index < options.num_classes))
 
 
 _TARGETS = {"labels": tf.TensorSpec([], tf.int32)}
 LABELLED_IMAGES = RecordDecoder(
-    train=decode_for_training, evaluate=decode_for_evaluation, train_targets=_TARGETS, eval_targets=_TARGETS
+    see_for_training=see_for_training,
+    see_for_evaluation=see_for_evaluation,
+    train_targets=_TARGETS,
+    eval_targets=_TARGETS,
 )
 """Targets "labels": the record's label minus the label offset."""

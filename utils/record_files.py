@@ -54,6 +54,12 @@ def count_by_name(folder: Path, split: str, where: str) -> tuple[tuple[str, ...]
     return tuple(map(str, paths)), counts
 
 
+def files_by_name(folder: Path) -> list[Path]:
+    """The record files of all splits in a folder, by their names, training first."""
+    found = [_files_from(folder, prefix) for prefixes in _PREFIXES.values() for prefix in prefixes]
+    return [path for paths in found for path in paths]
+
+
 def _files_from(folder: Path, prefix: str) -> list[Path]:
     return sorted(path for path in folder.glob(f"{prefix}*") if _may_hold_records(path))
 

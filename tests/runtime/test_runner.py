@@ -25,7 +25,7 @@ def test_a_run_leaves_its_last_checkpoints_its_log_and_its_curves(data_dir, tmp_
     assert not list(tmp_path.glob(".*"))
     assert [tuple(entry["step"]) for entry in result.logged] == [(0, 4), (0,), (1, 8), (1,), ()]
     assert set(result.logged[0]["data"]) == {
-        *("imgs_per_sec", "cross_entropy", "l2_loss", "total_loss", "learning_rate")
+        *("imgs_per_sec", "input_wait_share", "cross_entropy", "l2_loss", "total_loss", "learning_rate")
     }
     assert set(result.logged[1]["data"]) == {"cross_entropy", "l2_loss", "total_loss", "learning_rate"}
 

@@ -21,7 +21,7 @@ def test_evaluation_logs_its_speed_and_ends_with_its_result(data_dir, tmp_path, 
     result = run(*network(data_dir, tmp_path, "evaluate"), *flags)
     assert result.status == 0
     assert [entry["step"] for entry in result.logged] == [[0, 2], [0, 4], []]
-    assert set(result.logged[0]["data"]) == {"total_ips"}
+    assert set(result.logged[0]["data"]) == {"total_ips", "input_wait_share"}
     assert result.summary["weights"] == str(trained / "best" / "model.ckpt-5")
     assert result.summary["top1_accuracy"] == read_metadata(trained / "model.ckpt-5")["best"]["value"]
     assert {"top5_accuracy", "images", "loss", "precision", "eval_throughput"} <= set(result.summary)
@@ -53,7 +53,7 @@ def test_a_benchmark_of_training_measures_and_saves_nothing(data_dir, tmp_path, 
     result = run(*flags, *BENCHMARK)
     assert result.status == 0, result.error
     assert [entry["step"] for entry in result.logged] == [[0, 3], [0, 6], []]
-    assert set(result.logged[0]["data"]) == {"total_ips"}
+    assert set(result.logged[0]["data"]) == {"total_ips", "input_wait_share"}
     assert set(result.summary) == {
         *("precision", "train_throughput", "input_wait_share"),
         *(f"train_latency_{name}" for name in ("avg", "p50", "p90", "p95", "p99")),

@@ -6,10 +6,13 @@ import io
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from PIL import Image
 
 from utils.batching import InputOptions
+from utils.dali_utils import DaliReader
+from utils.data_utils import TensorFlowReader
 from utils.manifest import SplitFiles
 
 
@@ -115,3 +118,11 @@ def run_graph(build):
         tensors = build()
         with quick_session() as session:
             return session.run(tensors)
+
+
+def reader(name):
+    """What reads records: "tf.data", or "dali", which skips the test where it is not installed."""
+    if name == "tf.data":
+        return TensorFlowReader()
+    pytest.importorskip("nvidia.dali", reason="NVIDIA DALI is not installed (requirements-dali.txt)")
+    return DaliReader(None, None)

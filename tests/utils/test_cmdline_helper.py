@@ -33,6 +33,8 @@ FAMILIAR_DEFAULTS = {
     "to_predict": None,
     "finetune_checkpoint": None,
     "synthetic_data_size": None,
+    "dali": False,
+    "data_idx_dir": None,
     "lr_init": 0.1,
     "lr_warmup_epochs": 5.0,
     "weight_decay": 1e-4,
@@ -63,7 +65,7 @@ OUR_DEFAULTS = {
     "early_stop_patience": 0,
     "no_tf32": False,
 }
-REFUSED = {"dali", "data_idx_dir", "use_final_conv", "quantize", "symmetric", "use_qdq", "quant_delay"}
+REFUSED = {"use_final_conv", "quantize", "symmetric", "use_qdq", "quant_delay"}
 
 
 def config_of(*arguments, environ=None):
@@ -87,12 +89,13 @@ def test_every_flag_changes_its_own_field():
         *("--lr_warmup_epochs=0.5", "--weight_decay=3e-5", "--weight_init=fan_in", "--momentum=0.875"),
         *("--label_smoothing=0.1", "--mixup=0.2", "--cosine_lr", "--checkpoint_every=11", "--keep_checkpoints=2"),
         *("--eval_every_epochs=1", "--early_stop_patience=8", "--xla", "--data_format=NCHW", "--amp"),
-        *("--deterministic", "--no_tf32", "--static_loss_scale=1024"),
+        *("--deterministic", "--no_tf32", "--static_loss_scale=1024", "--dali", "--data_idx_dir=I"),
     )
     assert (config.model.architecture, config.model.num_classes, config.model.image_size) == ("resnet50", 10, 64)
     assert (config.model.data_format, config.model.weight_init) == ("NCHW", "fan_in")
     data = config.data
-    assert (data.source, data.data_dir, data.batch_size_per_replica, data.class_names_file) == ("tfrecord", "D", 7, "C")
+    assert (data.source, data.data_dir, data.batch_size_per_replica, data.class_names_file) == ("dali", "D", 7, "C")
+    assert data.index_dir == "I"
     assert (data.min_crop_area, data.max_bad_records) == (0.05, 6)
     optimizer = config.optimizer
     assert (optimizer.learning_rate_per_256, optimizer.warmup_epochs, optimizer.schedule) == (0.256, 0.5, "cosine")

@@ -49,8 +49,11 @@ HELP: dict[str, tuple[str, ...]] = {
         "Folder with TFRecords, as utils.convert_dataset or object_detection.create_coco_tfrecord writes them.",
         "none; the benchmarks then make synthetic images, train and evaluate need it",
     ),
-    "data_idx_dir": ("Folder with DALI's index files, named as the TFRecords; goes with --dali.", "none"),
-    "dali": ("Read the data with DALI.", ""),
+    "data_idx_dir": (
+        "Folder with DALI's index files, named as the TFRecords; goes with --dali.",
+        "made where they are missing, beside the TFRecords or in the user's cache",
+    ),
+    "dali": ("Let NVIDIA DALI decode and crop the images, on the GPU where there is one.", ""),
     "synthetic_data_size": ("Another name of --image_size, kept for synthetic images.", "as --image_size"),
     "image_size": (
         "Height and width of the images that the network sees.",

@@ -63,7 +63,6 @@ NO_DETECTOR = ("mixup", "label_smoothing", "use_final_conv")
 """Flags whose absence is part of what a detector is: they are refused, not left out."""
 
 NOT_YET = {
-    "dali": "reading the data with DALI",
     "use_final_conv": "a classifier written as a 1x1 convolution",
     "quantize": "quantization-aware training",
     "symmetric": "quantization-aware training with symmetric ranges",
@@ -153,8 +152,16 @@ FLAGS = (
     Flag("top_k", "run.top_k", INTEGER, GENERAL, WITH_RESULTS, ours=True, architectures=CLASSIFIERS),
     Flag("log_level", "run.log_level", LOG_LEVELS, ours=True),
     Flag("data_dir", "data.data_dir", PATH, DATASET, WITH_STEPS),
-    Flag("data_idx_dir", "", PATH, DATASET),
-    Flag("dali", "", SWITCH, DATASET),
+    Flag("data_idx_dir", "data.index_dir", PATH, DATASET, WITH_STEPS),
+    Flag(
+        "dali",
+        "data.source",
+        SWITCH,
+        DATASET,
+        WITH_STEPS,
+        to_field=lambda given: "dali" if given else "tfrecord",
+        from_field=lambda source: source == "dali",
+    ),
     Flag("synthetic_data_size", "model.image_size", INTEGER, DATASET),
     Flag("image_size", "model.image_size", INTEGER, DATASET, ours=True),
     Flag("num_classes", "model.num_classes", INTEGER, DATASET, ours=True),

@@ -38,7 +38,7 @@ class TrainingLogHook(Hook):
         epoch = (record.step - 1) // self._steps_per_epoch
         scalars = scalars_of(record)
         if record.step % self._every == 0:
-            self._logger.log((epoch, record.step), {"imgs_per_sec": self._rate.take(), **scalars})
+            self._logger.log((epoch, record.step), {**self._rate.take("imgs_per_sec"), **scalars})
         if record.step % self._steps_per_epoch == 0:
             self._logger.log((epoch,), scalars)
 
@@ -57,9 +57,9 @@ class BenchmarkLogHook(Hook):
         self._rate.after_step(record)
         self._batches += 1
         if self._batches == self._warmup:
-            self._rate.take()
+            self._rate.take("total_ips")
         elif self._batches > self._warmup and self._batches % self._every == 0:
-            self._logger.log((0, self._batches), {"total_ips": self._rate.take()})
+            self._logger.log((0, self._batches), self._rate.take("total_ips"))
 
 
 class SummaryHook(Hook):

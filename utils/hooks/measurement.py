@@ -71,19 +71,22 @@ class MeasurementHook(Hook):
 
 
 class RateHook(Hook):
-    """The images per second since it was last asked."""
+    """The images per second, and the share of the time that was spent waiting for input, since it was last asked."""
 
     def __init__(self, batch_size: int) -> None:
         self._batch_size = batch_size
         self._batches = 0
         self._seconds = 0.0
+        self._waits = 0.0
 
     def after_step(self, record: StepRecord) -> None:
         self._batches += 1
         self._seconds += record.seconds
+        self._waits += record.wait_seconds
 
-    def take(self) -> float:
-        """Images per second, and a fresh start."""
+    def take(self, name: str) -> dict[str, float]:
+        """Images per second under a name and ``input_wait_share`` in [0, 1], and a fresh start."""
         rate = self._batch_size * self._batches / self._seconds
-        self._batches, self._seconds = 0, 0.0
-        return rate
+        figures = {name: float(rate), "input_wait_share": float(self._waits / self._seconds)}
+        self._batches, self._seconds, self._waits = 0, 0.0, 0.0
+        return figures

@@ -23,7 +23,7 @@ def training(log, numbers, *, every=1, steps_per_epoch=4, start=0):
     hook = TrainingLogHook(log, every=every, steps_per_epoch=steps_per_epoch, global_batch=8)
     hook.begin(start, None)
     for number in numbers:
-        hook.after_step(step(number, seconds=2.0, total_loss=np.float32(number), status=np.zeros(8)))
+        hook.after_step(step(number, seconds=2.0, wait_seconds=0.5, total_loss=np.float32(number), status=np.zeros(8)))
     return log.records()
 
 
@@ -41,8 +41,8 @@ def test_each_nth_step_and_each_end_of_an_epoch_is_logged(log):
 def test_an_epochs_record_holds_its_last_step_without_the_speed(log):
     records = training(log, range(1, 5), every=2)
     assert records == [
-        ((0, 2), {"imgs_per_sec": 4.0, "total_loss": 2.0}),
-        ((0, 4), {"imgs_per_sec": 4.0, "total_loss": 4.0}),
+        ((0, 2), {"imgs_per_sec": 4.0, "input_wait_share": 0.25, "total_loss": 2.0}),
+        ((0, 4), {"imgs_per_sec": 4.0, "input_wait_share": 0.25, "total_loss": 4.0}),
         ((0,), {"total_loss": 4.0}),
     ]
 
@@ -67,14 +67,17 @@ def test_the_step_of_a_checkpoint_is_not_logged_by_the_launch_that_resumes_it(lo
 def test_benchmarks_log_batches_after_the_warmup(log):
     hook = BenchmarkLogHook(log, every=2, batch_size=8, warmup_batches=3)
     for number, seconds in enumerate((50.0, 50.0, 50.0, 4.0, 1.0, 3.0, 2.0), start=1):
-        hook.after_step(step(number, seconds=seconds))
-    assert log.records() == [((0, 4), {"total_ips": 2.0}), ((0, 6), {"total_ips": 4.0})]
+        hook.after_step(step(number, seconds=seconds, wait_seconds=1.0))
+    assert log.records() == [
+        ((0, 4), {"total_ips": 2.0, "input_wait_share": 0.25}),
+        ((0, 6), {"total_ips": 4.0, "input_wait_share": 0.5}),
+    ]
 
 
 def test_benchmarks_without_warmup_log_from_the_first_batch(log):
     hook = BenchmarkLogHook(log, every=1, batch_size=8, warmup_batches=0)
     hook.after_step(step(1, seconds=4.0))
-    assert log.records() == [((0, 1), {"total_ips": 2.0})]
+    assert log.records() == [((0, 1), {"total_ips": 2.0, "input_wait_share": 0.0})]
 
 
 def events(folder):

@@ -59,8 +59,8 @@ def test_the_kind_names_the_keys():
 
 def test_a_rate_counts_since_it_was_last_asked():
     rate = RateHook(10)
-    rate.after_step(step(1, seconds=1.0))
-    rate.after_step(step(2, seconds=4.0))
-    assert rate.take() == 4.0
-    rate.after_step(step(3, seconds=np.float64(0.5)))
-    assert rate.take() == 20.0
+    rate.after_step(step(1, seconds=1.0, wait_seconds=0.5))
+    rate.after_step(step(2, seconds=4.0, wait_seconds=1.5))
+    assert rate.take("ips") == {"ips": 4.0, "input_wait_share": 0.4}
+    rate.after_step(step(3, seconds=np.float64(0.5), wait_seconds=0.0))
+    assert rate.take("ips") == {"ips": 20.0, "input_wait_share": 0.0}

@@ -1,0 +1,283 @@
+"""DALI's images against TensorFlow's, and what happens where DALI cannot go on."""
+
+import itertools
+import os
+import subprocess
+import sys
+from unittest import mock
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from object_detection.input_pipeline import detection_decoder
+from runtime.data_errors import readable_data_errors
+from tests.object_detection.detection_records import GOOD, TABLE, detection_record
+from tests.utils.input_records import (
+    coordinates,
+    encode,
+    fetch,
+    noise,
+    options,
+    quick_session,
+    reader,
+    record,
+    write_files,
+)
+from utils import dali_utils
+from utils.batching import Position, Shard, make_input
+from utils.dali_utils import DaliReader
+from utils.data_utils import TensorFlowReader
+from utils.detection_config import ColorSpec, CropSpec, FlipSpec
+from utils.errors import RunError, UsageError
+from utils.labelled_images import LABELLED_IMAGES
+from utils.manifest import load_split
+
+GREY_LEVELS = 2  # how far evaluation images may be apart in the mean
+
+
+@pytest.fixture
+def dali():
+    return reader("dali")
+
+
+def smooth(height, width):
+    """A picture without edges, of which all decoders make the same."""
+    return np.stack([*np.mgrid[:height, :width], np.full((height, width), 60)], axis=-1).astype(np.uint8)
+
+
+def evaluate(given, files, **changes):
+    return fetch(lambda: make_input(given.eval_batches(files, LABELLED_IMAGES, options(**changes), Shard())))
+
+
+def of_format(kind):
+    pixels = smooth(40, 60)
+    if kind == "grey JPEG":
+        return encode(pixels[:, :, 0], "JPEG", quality=95)
+    if kind == "CMYK JPEG":
+        return encode(np.concatenate([pixels, pixels[:, :, :1]], axis=2), "JPEG", quality=95)
+    name, _, how = kind.partition(" ")
+    more = {"progressive": {"progressive": True}, "4:4:4": {"subsampling": 0}, "": {}}[how]
+    return encode(pixels, name, **({"quality": 95} | more if name == "JPEG" else {}))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "JPEG progressive", "JPEG 4:4:4", "grey JPEG", "CMYK JPEG", "PNG", "GIF"])
+def test_all_that_tensorflow_decodes_dali_shows_alike(dali, tmp_path, kind):
+    files = write_files(tmp_path, [record(of_format(kind))] * 2)
+    (ours,), (theirs,) = (evaluate(given, files, batch_size=2, image_size=32) for given in (dali, TensorFlowReader()))
+    np.testing.assert_array_equal(ours.status, theirs.status)
+    assert (ours.status == 0).all()
+    assert np.abs(ours.images - theirs.images).mean() < GREY_LEVELS
+
+
+def test_a_jpeg_that_says_it_lies_on_its_side_stays_as_tensorflow_sees_it(dali, tmp_path):
+    from PIL import Image
+
+    orientation = Image.Exif()
+    orientation[0x0112] = 6
+    files = write_files(tmp_path, [record(encode(smooth(40, 60), "JPEG", quality=95, exif=orientation))])
+    (ours,), (theirs,) = (evaluate(given, files, batch_size=1, image_size=32) for given in (dali, TensorFlowReader()))
+    assert np.abs(ours.images - theirs.images).mean() < GREY_LEVELS
+
+
+def test_evaluation_images_of_photographs_are_within_two_grey_levels(dali, sample_data, tmp_path):
+    jpegs = sorted((sample_data / "clothing" / "validation").rglob("*.jpg"))[::6]
+    assert len(jpegs) >= 40
+    files = write_files(tmp_path, [record(path.read_bytes()) for path in jpegs])
+    pairs = (evaluate(given, files, batch_size=16, image_size=224) for given in (dali, TensorFlowReader()))
+    apart = [np.abs(a.images - b.images).mean(axis=(1, 2, 3)) for a, b in zip(*pairs, strict=True)]
+    assert np.concatenate(apart).max() < GREY_LEVELS
+    assert np.mean(apart) < 0.5
+
+
+def test_random_crops_are_the_same_windows_mirrored_alike(dali, tmp_path):
+    pixels = coordinates(90, 120)
+    boxes = [(0.1, 0.1, 0.4, 0.5)]
+    files = write_files(tmp_path, [record(encode(pixels), 1, boxes if i % 2 else ()) for i in range(24)])
+
+    def corners(given):
+        batches = fetch(
+            lambda: make_input(
+                given.train_batches(files, LABELLED_IMAGES, options(image_size=16), Shard(), Position())
+            ),
+            24,
+        )
+        images = np.concatenate([batch.images for batch in batches])
+        return images[:, [0, 0, -1, -1], [0, -1, 0, -1], :2]
+
+    ours, theirs = corners(dali), corners(TensorFlowReader())
+    np.testing.assert_allclose(ours, theirs, atol=0.02)
+    mirrored = (ours[:, 0, 1] > ours[:, 1, 1]).mean()
+    assert 0.3 < mirrored < 0.7
+    heights = np.ptp(ours[:, :, 0], axis=1)
+    assert heights.min() < 45
+    assert heights.max() > 75
+
+
+# Detection
+
+AUGMENTATIONS = {
+    "as it is": (),
+    "flips and crops": (FlipSpec(), CropSpec(area=(0.3, 0.9)), FlipSpec(), CropSpec(skip_probability=0.5)),
+    "colors": (FlipSpec(), CropSpec(), ColorSpec()),
+}
+
+
+def objects(given, files, steps, make, count):
+    """All values of ``count`` batches of detection, the images first."""
+    decoder = detection_decoder(TABLE, steps, train_crowds=False)
+    with tf.Graph().as_default():
+        stream = make_input(make(given, files, decoder))
+        parts = {"images": stream.batch.images, "status": stream.batch.status, "index": stream.batch.index}
+        with quick_session() as session:
+            session.run(stream.initializer)
+            return [session.run(parts | stream.batch.targets) for _ in range(count)]
+
+
+def assert_alike(ours, theirs, grey_levels):
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.keys() == other.keys()
+        np.testing.assert_allclose(one.pop("images"), other.pop("images"), atol=grey_levels)
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    """Records of detection, PNGs of which one is broken in the middle and one has an object without a class."""
+    broken = bytearray(encode(smooth(40, 60)))
+    broken[len(broken) // 2] ^= 255
+    boxes = [GOOD, (0.3, 0.2, 0.9, 0.8), (0.0, 0.0, 1.0, 1.0)]
+    records = [
+        detection_record(boxes[: 1 + i % 3], encoded=encode(smooth(30 + i, 50 - i)), label=[3, 7, 1][: 1 + i % 3])
+        for i in range(8)
+    ]
+    records += [detection_record([GOOD], encoded=bytes(broken), label=[3]), detection_record([GOOD], label=[2])]
+    return write_files(tmp_path_factory.mktemp("scenes"), records, files=2)
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_training_of_detection_sees_the_same_images_and_objects(dali, scenes, name):
+    def make(given, files, decoder):
+        return given.train_batches(files, decoder, options(image_size=16), Shard(), Position())
+
+    ours, theirs = (objects(given, scenes, AUGMENTATIONS[name], make, 6) for given in (dali, TensorFlowReader()))
+    assert {status for batch in ours for status in batch["status"]} == {0, 2, 3}
+    assert_alike(ours, theirs, 0.1)
+
+
+def test_evaluation_of_detection_sees_the_same_images_and_objects(dali, scenes):
+    def make(given, files, decoder):
+        return given.eval_batches(files, decoder, options(image_size=16), Shard())
+
+    ours, theirs = (objects(given, scenes, (), make, 3) for given in (dali, TensorFlowReader()))
+    assert_alike(ours, theirs, 0.1)
+
+
+# Where it cannot go on
+
+
+def test_without_dali_the_flag_says_how_to_install_it():
+    with (
+        mock.patch.dict(sys.modules, {"nvidia": None, "nvidia.dali": None}),
+        pytest.raises(UsageError, match=r"NVIDIA DALI cannot be imported .*pip install -r requirements-dali.txt"),
+    ):
+        DaliReader(None, None)
+
+
+class Stub:
+    """Stands for DALI: fails as it is told to, and notes what it was asked for."""
+
+    def __init__(self, error=None):
+        self.error = error
+        self.calls = mock.MagicMock()
+        self.calls.Pipeline.return_value.run = self.run
+
+    def run(self, **inputs):
+        if self.error is not None:
+            raise self.error
+        batch = mock.MagicMock()
+        batch.as_cpu.return_value.as_tensor.return_value = np.full([len(inputs["encoded"]), 8, 8, 3], 7.0)
+        return (batch,)
+
+
+@pytest.fixture
+def stub(monkeypatch):
+    stub = Stub()
+    parts = {"nvidia.dali": stub.calls, "nvidia.dali.fn": stub.calls.fn, "nvidia.dali.types": stub.calls.types}
+    monkeypatch.setattr(dali_utils, "_import", parts.__getitem__)
+    return stub
+
+
+def test_a_failure_that_is_no_images_ends_the_run_with_a_sentence(stub, tmp_path):
+    stub.error = RuntimeError("CUDA driver is too old\n for this")
+    files = write_files(tmp_path, [record(encode(noise(0)))] * 4)
+    with (
+        pytest.raises(RunError, match=r"^--dali: DALI failed: CUDA driver is too old for this; without the flag"),
+        readable_data_errors({}),
+    ):
+        evaluate(DaliReader(None, None), files)
+
+
+def test_on_a_gpu_it_decodes_there_and_hands_the_batch_to_the_host(stub, tmp_path):
+    files = write_files(tmp_path, [record(encode(noise(0)))] * 4)
+    (batch,) = evaluate(DaliReader(None, 3), files)
+    assert (batch.images == 7).all()
+    assert stub.calls.Pipeline.call_args.args[2] == 3
+    assert stub.calls.fn.decoders.image_slice.call_args.kwargs["device"] == "mixed"
+
+
+def test_without_a_gpu_it_decodes_on_the_cpu(stub):
+    dali_utils._Engine(options(), None)._build()
+    assert stub.calls.Pipeline.call_args.args[2] is None
+    assert stub.calls.fn.decoders.image_slice.call_args.kwargs["device"] == "cpu"
+
+
+def test_a_wrong_index_of_the_right_length_ends_the_input_with_data_loss(dali, tmp_path):
+    """Such as one of other records, with the same bytes in all: what it points at is not the beginning of a record."""
+    files = write_files(tmp_path, [record(encode(noise(i))) for i in range(4)])
+    folder = tmp_path / "idx"
+    folder.mkdir()
+    size = (tmp_path / "train-00000-of-00001").stat().st_size
+    cuts = [0, 100, 200, 300, size]
+    lines = [f"{begin} {end - begin}\n" for begin, end in itertools.pairwise(cuts)]
+    (folder / "train-00000-of-00001").write_text("".join(lines))
+    with pytest.raises(tf.errors.DataLossError):
+        evaluate(DaliReader(str(folder), None), files)
+
+
+# All of it, in processes of their own
+
+
+@pytest.mark.slow
+def test_batches_are_made_ahead_under_deterministic_ops(dali, tmp_path):
+    """TensorFlow answers a stateful op it does not know by making the whole pipeline sequential."""
+    from tests.utils.test_input_determinism import ROOT
+
+    big = encode(np.kron(noise(1), np.ones((24, 24, 1), np.uint8)), "JPEG")
+    write_files(tmp_path, [record(big)] * 24)
+    environment = os.environ | {"TF_DETERMINISTIC_OPS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "tests.utils.test_dali_utils", str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=400)
+    assert float(done.stdout.split()[-1]) < 0.01  # making a batch takes more than 0.05 s
+
+
+def shortest_wait(folder):
+    """The shortest wait for a batch after a pause."""
+    import time
+
+    waits = []
+    with tf.Graph().as_default():
+        files = load_split(folder, "train")
+        made = DaliReader(None, None).train_batches(files, LABELLED_IMAGES, options(batch_size=24), Shard(), Position())
+        stream = make_input(made)
+        with quick_session() as session:
+            session.run(stream.initializer)
+            for _ in range(6):
+                waits.append(session.run((stream.wait_seconds, stream.batch.index))[0])
+                time.sleep(0.5)  # a training step
+    return min(waits)
+
+
+if __name__ == "__main__":
+    print(shortest_wait(sys.argv[1]))

@@ -1,0 +1,279 @@
+"""Training and evaluation input whose images NVIDIA DALI decodes, crops, mirrors and resizes; its only importer.
+
+Which examples make a batch, what part of each is seen and whether it is mirrored is what ``utils/data_utils.py`` has
+too, from the same code and the same random numbers. DALI gets the encoded images and those parts, so that its batches
+differ from the other input's by the rounding of its decoder alone; resuming and shards need nothing of their own.
+
+On a GPU DALI decodes with nvJPEG and resizes there. The batch comes back to the host, since it goes on through tf.data,
+which knows what became of every row.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from utils.batching import (
+    BATCHES_IN_FLIGHT,
+    PREFETCHED_BATCHES,
+    Example,
+    InputOptions,
+    Position,
+    RecordDecoder,
+    Rows,
+    Shard,
+    Sight,
+    TargetSpecs,
+    accounted_for,
+    blank_targets,
+    readable_rows,
+)
+from utils.errors import UsageError
+from utils.image_processing import CHANNELS, PNG_BEGIN, View, decode_full
+from utils.indexed_records import indexed_eval_rows, indexed_train_rows
+from utils.manifest import SplitFiles
+from utils.record_index import split_index
+
+FAILURE = "DALI failed"
+"""How the error begins that is none of a single image's."""
+
+_DECODER = "decoders.image"  # DALI's messages about images name the operator
+_MESSAGE_LETTERS = 300
+
+Array = NDArray[Any]
+Recolor = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+class DaliReader:
+    """Reads splits with DALI, as ``utils.data_utils.Reader`` says.
+
+    Args:
+        index_dir: Folder of index files, or None: they are made where they are missing.
+        device_id: The GPU to decode on, as this process counts them, or None for the CPU.
+
+    Raises:
+        UsageError: DALI is not installed, or does not run here.
+    """
+
+    def __init__(self, index_dir: str | None, device_id: int | None) -> None:
+        self._index_dir = index_dir
+        self._device_id = device_id
+        _import("nvidia.dali")
+
+    def train_batches(
+        self, files: SplitFiles, decoder: RecordDecoder, options: InputOptions, shard: Shard, start: Position
+    ) -> tf.data.Dataset:
+        """The batches of ``data_utils.train_batches``, each process reading its own records only.
+
+        Raises:
+            UsageError: The global batch is larger than the data set.
+            RunError: The index is not that of the files.
+        """
+        rows = indexed_train_rows(files, split_index(files, self._index_dir), options, shard, start)
+
+        def see(row: Rows) -> tuple[Sight, tf.Tensor]:
+            return decoder.see_for_training(row["serialized"], row["seed"], options), row["seed"]
+
+        return self._batches(rows, see, decoder.recolor, decoder.train_targets, options)
+
+    def eval_batches(
+        self, files: SplitFiles, decoder: RecordDecoder, options: InputOptions, shard: Shard
+    ) -> tf.data.Dataset:
+        """The batches of ``data_utils.eval_batches``.
+
+        Raises:
+            RunError: The index is not that of the files.
+        """
+        rows = indexed_eval_rows(files, split_index(files, self._index_dir), options, shard)
+        no_seed = tf.zeros([2], tf.int64)
+
+        def see(row: Rows) -> tuple[Sight, tf.Tensor]:
+            return decoder.see_for_evaluation(row["serialized"], options), no_seed
+
+        return self._batches(rows, see, None, decoder.eval_targets, options)
+
+    def _batches(
+        self,
+        rows: tf.data.Dataset,
+        see: Callable[[Rows], tuple[Sight, tf.Tensor]],
+        recolor: Recolor | None,
+        targets: TargetSpecs,
+        options: InputOptions,
+    ) -> tf.data.Dataset:
+        """Batches of what ``see`` sees of each row, in the colors that ``recolor`` gives the images."""
+
+        def see_readable(row: Rows) -> tuple[Sight, tf.Tensor]:
+            sight, seed = see(row)
+            return sight._replace(view=sight.view._replace(encoded=_in_a_known_format(sight.view.encoded))), seed
+
+        view = View(
+            tf.constant(""), tf.constant([0, 0, 1, 1]), tf.constant(False), tf.constant([1, 1]), tf.zeros([2], tf.int32)
+        )
+        blank = (Sight(view, blank_targets(targets), tf.constant(False)), tf.zeros([2], tf.int64))
+        seen = readable_rows(rows, see_readable, blank, targets, options)
+        engine = _Engine(options, self._device_id)
+        examples = seen.map(lambda index, row, sights: (index, *_develop(engine, row, *sights)))
+        if recolor is not None:
+            examples = _recolored(examples, recolor, options)
+        batches = examples.map(lambda index, row, example, seed: accounted_for(index, row, example, options))
+        return batches.prefetch(PREFETCHED_BATCHES)
+
+
+def _import(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except (ImportError, OSError) as error:
+        raise UsageError(
+            f"--dali: NVIDIA DALI cannot be imported ({error}); `pip install -r requirements-dali.txt` installs it, "
+            "and without the flag TensorFlow reads the data"
+        ) from error
+
+
+def _in_a_known_format(encoded: tf.Tensor) -> tf.Tensor:
+    """JPEG and PNG as they are; what else TensorFlow decodes, and DALI perhaps not, as a PNG."""
+    known = tf.io.is_jpeg(encoded) | tf.equal(tf.strings.substr(encoded, 0, len(PNG_BEGIN)), PNG_BEGIN)
+    return tf.cond(known, lambda: encoded, lambda: tf.io.encode_png(decode_full(encoded), compression=0))
+
+
+def _develop(engine: _Engine, row: tf.Tensor, sight: Sight, seed: tf.Tensor) -> tuple[tf.Tensor, Example, tf.Tensor]:
+    """The rows that DALI could decode, as examples; arguments and results have N + 1 rows at most."""
+    images, readable = tf.numpy_function(engine, [*sight.view], [tf.float32, tf.bool], stateful=False)
+    images = tf.ensure_shape(images, [None, engine.size, engine.size, CHANNELS])
+    readable = tf.ensure_shape(readable, [None])
+    whole = (row, Example(images, sight.targets, sight.valid), seed)
+
+    def without_the_bad() -> Any:
+        return tf.nest.map_structure(lambda values: tf.boolean_mask(values, readable), whole)
+
+    return tf.cond(tf.reduce_all(readable), lambda: whole, without_the_bad)
+
+
+def _recolored(examples: tf.data.Dataset, recolor: Recolor, options: InputOptions) -> tf.data.Dataset:
+    """The same examples, their images in the colors that ``recolor`` gives them by their seeds."""
+
+    def of_batch(index: tf.Tensor, row: tf.Tensor, example: Example, seed: tf.Tensor) -> tf.data.Dataset:
+        images = tf.data.Dataset.from_tensor_slices((example.image, seed)).map(
+            recolor, num_parallel_calls=options.decode_threads, deterministic=True
+        )
+        images = images.batch(options.batch_size + 1)
+        return images.map(lambda image: (index, row, example._replace(image=image), seed))
+
+    return examples.interleave(
+        of_batch, cycle_length=BATCHES_IN_FLIGHT, num_parallel_calls=BATCHES_IN_FLIGHT, deterministic=True
+    )
+
+
+class _Engine:
+    """A DALI pipeline from encoded images and the parts of them that are seen to squares of one size.
+
+    DALI gives up a whole batch for one image that it cannot decode; then the images go through it one by one.
+    """
+
+    def __init__(self, options: InputOptions, device_id: int | None) -> None:
+        self.size = options.image_size
+        self._batch_size = options.batch_size
+        self._threads = options.decode_threads
+        self._device_id = device_id
+        self._pipeline: Any = None
+        self._lock = threading.Lock()
+
+    def __call__(
+        self, encoded: Array, window: Array, mirrored: Array, resized: Array, corner: Array
+    ) -> tuple[Array, Array]:
+        """Images and whether each could be decoded; arguments as in ``View``, M rows of which the last is blank.
+
+        Returns:
+            ``[M, S, S, 3]`` float32, zeros where there is no image, and ``[M]`` boolean, true for the blank row.
+
+        Raises:
+            RuntimeError: DALI failed, and not over an image.
+        """
+        count = len(encoded) - 1
+        images = np.zeros([count + 1, self.size, self.size, CHANNELS], np.float32)
+        readable = np.ones([count + 1], np.bool_)
+        if count == 0:
+            return images, readable
+        begin, end = _regions(self.size, window, mirrored, resized, corner)
+        inputs = (encoded, np.ascontiguousarray(window[:, :2]), np.ascontiguousarray(window[:, 2:]), begin, end)
+        with self._lock:
+            if not self._fill(images[:count], [values[:count] for values in inputs]):
+                for i in range(count):
+                    readable[i] = self._fill(images[i : i + 1], [values[i : i + 1] for values in inputs])
+        return images, readable
+
+    def _fill(self, images: Array, inputs: list[Array]) -> bool:
+        """Writes the images that DALI makes of its inputs; returns whether all of them could be decoded."""
+        encoded, *geometry = inputs
+        try:
+            if self._pipeline is None:
+                self._pipeline = self._build()
+            names = ("start", "shape", "begin", "end")
+            (batch,) = self._pipeline.run(
+                encoded=[np.frombuffer(data, np.uint8) for data in encoded], **dict(zip(names, geometry, strict=True))
+            )
+            images[:] = np.asarray((batch if self._device_id is None else batch.as_cpu()).as_tensor())
+        except RuntimeError as error:
+            self._pipeline = None  # DALI calls it no longer valid
+            if _DECODER not in str(error):
+                raise RuntimeError(f"{FAILURE}: {' '.join(str(error).split())[-_MESSAGE_LETTERS:]}") from error
+            images[:] = 0
+            return False
+        return True
+
+    def _build(self) -> Any:
+        dali, fn, types = (_import(f"nvidia.dali{part}") for part in ("", ".fn", ".types"))
+        pipeline = dali.Pipeline(
+            self._batch_size,
+            self._threads,
+            self._device_id,
+            prefetch_queue_depth=1,  # tf.data has the batches made ahead
+            exec_async=False,
+            exec_pipelined=False,
+        )
+        with pipeline:
+            encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1)
+            start, shape = (fn.external_source(name=name, dtype=types.INT32, ndim=1) for name in ("start", "shape"))
+            begin, end = (fn.external_source(name=name, dtype=types.FLOAT, ndim=1) for name in ("begin", "end"))
+            window = fn.decoders.image_slice(
+                encoded,
+                start=start,
+                shape=shape,
+                axes=[0, 1],
+                device="cpu" if self._device_id is None else "mixed",
+                output_type=types.RGB,
+                adjust_orientation=False,
+                jpeg_fancy_upsampling=False,
+                use_fast_idct=True,  # with the line above what TensorFlow's decoder is set to
+            )
+            square = fn.resize(
+                window,
+                size=[self.size, self.size],
+                roi_start=begin,
+                roi_end=end,
+                interp_type=types.INTERP_LINEAR,
+                antialias=False,
+                dtype=types.FLOAT,
+            )
+            pipeline.set_outputs(square)
+        pipeline.build()
+        return pipeline
+
+
+def _regions(size: int, window: Array, mirrored: Array, resized: Array, corner: Array) -> tuple[Array, Array]:
+    """Where the square begins and ends in each window, ``[M, 2]`` float32 ``[y, x]``, so that DALI's grid is ours.
+
+    DALI's output pixel i lies at ``begin + (i + 1/2) (end - begin) / size - 1/2``, counted in pixel centers, ours at
+    ``(corner + i) scale`` with ``scale = window / resized``. A region that ends before it begins is mirrored.
+    """
+    width = window[:, 2:].astype(np.float32)
+    scale = width / resized.astype(np.float32)
+    begin = (corner.astype(np.float32) - np.float32(0.5)) * scale + np.float32(0.5)
+    end = begin + np.float32(size) * scale
+    turned = mirrored[:, np.newaxis] & np.array([False, True])
+    return np.where(turned, width - begin, begin), np.where(turned, width - end, end)
