@@ -5,7 +5,7 @@
 #
 # PYTHON is the interpreter of the environment; without it the variable PYTHON names it, else it is the clone's .venv,
 # else python3 on the PATH. The versions are those of requirements-dali.txt. The plugin is compiled for the TensorFlow
-# that is there already, in one minute, once: the wheel is kept in ${XDG_CACHE_HOME:-~/.cache}/tensorflow-built-wheels.
+# that is there already, once: the wheel is kept in ${XDG_CACHE_HOME:-~/.cache}/tensorflow-built-wheels.
 # What is in place already stays; --prove runs the pipeline all the same. No GPU is needed.
 #
 # Exit status: 0 installed and proved · 1 failed · 2 wrong usage
@@ -31,7 +31,7 @@ with tf.Graph().as_default(), tf.compat.v1.Session() as session:
 # shellcheck disable=SC2329 # obtain_wheel calls it
 build_plugin() {
     check_compilers "DALI's TensorFlow plugin"
-    say "compiling DALI's TensorFlow plugin for $tensorflow, which takes a minute, once; log: $log"
+    say "compiling DALI's TensorFlow plugin for $tensorflow, which takes some minutes, once; log: $log"
     prepare_tools
     build_with_pip "DALI's TensorFlow plugin" --no-binary "$plugin" "$plugin_pin"
 }
