@@ -180,9 +180,9 @@ def test_open_mpi_is_asked_to_end_by_usr1_first_for_it_kills_its_processes_at_an
 
 
 RANK = """
-import signal, sys, time
-signal.signal(signal.SIGUSR1, lambda *_: (print("saved", flush=True), sys.exit(75)))
-print("ready", flush=True)
+import os, signal, sys, time
+signal.signal(signal.SIGUSR1, lambda *_: (os.write(1, b"saved\\n"), sys.exit(75)))
+os.write(1, b"ready\\n")
 time.sleep(60)
 """
 HOROVODRUN = """
