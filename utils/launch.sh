@@ -18,9 +18,10 @@
 #   BIND           what each process is bound to: none (default), socket, core or numa, by mpiexec or srun; or dgx_a100,
 #                  by utils/bind_dgx_a100.sh. BIND_TO_SOCKET=1 is BIND=socket
 #
-# The exit status is the program's (horovodrun's own: 1 for whatever is not 0). SIGTERM, SIGINT, SIGUSR1 and SIGHUP sent
+# The exit status is the program's (horovodrun's over Gloo: 1 for whatever is not 0). SIGTERM, SIGINT, SIGUSR1 and SIGHUP sent
 # to the script reach the program. Open MPI kills its processes a moment after it gets SIGTERM or SIGINT, so mpiexec is
-# sent SIGUSR1 in their place, which it passes on and waits; the second signal is passed on as it is.
+# sent SIGUSR1 in their place, which it passes on and waits. horovodrun would end and leave its processes behind: those
+# on this machine are sent SIGUSR1 themselves. The second signal is passed on as it is.
 set -euo pipefail
 LAUNCH_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -186,11 +187,15 @@ launch() {
         echo
         exit
     fi
-    if [ "$launcher" = mpiexec ]; then
-        launch_guarded USR1 "${launch_command[@]}"
-        exit
-    fi
-    exec "${launch_command[@]}"
+    case $launcher in
+        mpiexec) launch_guarded USR1 "${launch_command[@]}" ;;
+        horovodrun)
+            launch_ranks="$python -u $LAUNCH_ROOT/$program "
+            launch_guarded USR1 "${launch_command[@]}"
+            ;;
+        *) exec "${launch_command[@]}" ;;
+    esac
+    exit
 }
 
 # Passes a signal on to the child, the first one as $gentle where that is set; keeps it until there is a child.
@@ -201,7 +206,39 @@ launch_forward() {
     fi
     local passed_on=${gentle:-$1}
     gentle="" # before the kill: the next signal may come right after it
-    kill "-$passed_on" "$child" 2> /dev/null || true
+    if [ -n "${launch_ranks:-}" ]; then
+        launch_tell_ranks "$passed_on"
+    else
+        kill "-$passed_on" "$child" 2> /dev/null || true
+    fi
+}
+
+# Sends a signal to the processes below $child whose command begins with $launch_ranks; to all where none is there yet.
+launch_tell_ranks() {
+    local status pid parent command
+    local -a below=() ranks=()
+    local -A parents=()
+    for status in /proc/[0-9]*/status; do
+        parent=$(sed -n 's/^PPid:\t//p' "$status" 2> /dev/null) || continue
+        pid=${status#/proc/}
+        parents[${pid%/status}]=$parent
+    done
+    for pid in "${!parents[@]}"; do
+        parent=$pid
+        while [ "${parent:-0}" -gt 1 ] && [ "$parent" != "$child" ]; do
+            parent=${parents[$parent]:-0}
+        done
+        if [ "$parent" = "$child" ]; then
+            below+=("$pid")
+            command=$(tr '\0' ' ' 2> /dev/null < "/proc/$pid/cmdline") || continue
+            [[ $command != "$launch_ranks"* ]] || ranks+=("$pid")
+        fi
+    done
+    if [ "${#ranks[@]}" != 0 ]; then
+        kill "-$1" "${ranks[@]}" 2> /dev/null || true
+    else
+        kill -TERM "${below[@]}" 2> /dev/null || true
+    fi
 }
 
 # launch_guarded <signal or ""> <command...>: runs a command that gets this script's signals, and returns its status.

@@ -10,7 +10,7 @@ import pytest
 from tests.utils.tiny_images import two_classes
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-TOOLS = ("bash", "dirname", "sed", "mkdir", "tee")
+TOOLS = ("bash", "dirname", "sed", "mkdir", "tee", "tr")
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 
 import pytest
 
@@ -176,3 +177,34 @@ def test_open_mpi_is_asked_to_end_by_usr1_first_for_it_kills_its_processes_at_an
         os.kill(process.pid, signal.SIGTERM)
         assert process.stdout.read() == "ended\n"
     assert process.returncode == 15
+
+
+RANK = """
+import os, signal, sys, time
+signal.signal(signal.SIGUSR1, lambda *_: (os.write(1, b"saved\\n"), sys.exit(75)))
+os.write(1, b"ready\\n")
+time.sleep(60)
+"""
+HOROVODRUN = """
+while [ "$1" != "$PYTHON" ]; do shift; done
+bash -c '"$0" "$@" & "$0" "$@" & wait' "$@" # not the processes themselves, as with Open MPI in between
+"""
+
+
+@pytest.mark.parametrize("call", ["launch", "launch_logged log"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_horovodruns_processes_are_asked_to_end_themselves_for_it_would_leave_them_behind(clone, call, number):
+    (clone / "clone" / "main.py").write_text(RANK)
+    program(clone / "path" / "horovodrun", HOROVODRUN)
+    process = subprocess.Popen(
+        ["bash", "-c", f"source ../clone/utils/launch.sh; {call} 2 main.py --seed 1"],
+        cwd=clone / "elsewhere",
+        env={"PATH": str(clone / "path"), "PYTHON": sys.executable, "LAUNCHER": "horovodrun"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert [process.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
+        os.kill(process.pid, number)
+        assert process.stdout.read() == "saved\n" * 2
+    assert process.returncode == 0
