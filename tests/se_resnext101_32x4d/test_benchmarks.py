@@ -61,9 +61,7 @@ def outcomes(fakes, name):
 
 
 def config(words):
-    return parse(
-        [word for word in words if word.split("=")[0].removeprefix("--") not in (*NOT_YET, "data_idx_dir")], {}
-    )
+    return parse([word for word in words if word.split("=")[0].removeprefix("--") not in NOT_YET], {})
 
 
 def label(words):

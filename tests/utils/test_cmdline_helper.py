@@ -50,6 +50,9 @@ FAMILIAR_DEFAULTS = {
     "static_loss_scale": -1.0,
 }
 OUR_DEFAULTS = {
+    "fp16_compression": False,
+    "stall_timeout_s": 60.0,
+    "sync_batch_norm": False,
     "num_classes": None,
     "image_size": None,
     "top_k": 5,

@@ -1,0 +1,59 @@
+"""What every communicator keeps, run by each process of a launch: python -m tests.distributed.communicator_contract."""
+
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from utils.hvd_utils import communicator
+
+tf1 = tf.compat.v1
+
+
+def check(processes):
+    """Raises ``AssertionError`` where the communicator of this process does not keep the contract."""
+    ranks = list(range(processes.size))
+    assert processes.rank in ranks
+    assert 0 <= processes.local_rank < processes.size
+    assert 1 <= processes.threads <= os.cpu_count()
+    _check_values(processes, ranks)
+    _check_tensors(processes, np.mean(ranks))
+
+
+def _check_values(processes, ranks):
+    mine = {"rank": processes.rank, "weights": np.full(processes.rank * 1000, processes.rank)}
+    found = processes.gather(mine)
+    assert [value["rank"] for value in found] == ranks
+    assert [value["weights"].tolist() for value in found] == [[rank] * rank * 1000 for rank in ranks]
+    assert processes.broadcast(f"from {processes.rank}") == "from 0"
+    assert processes.broadcast(None) is None
+    assert processes.any(processes.rank == ranks[-1]) is True
+    assert processes.any(False) is False
+    processes.barrier()
+
+
+def _check_tensors(processes, mean):
+    with tf.Graph().as_default():
+        own = tf1.get_variable(
+            "own", initializer=tf.constant([1.0, 2.0]) * float(processes.rank + 1), use_resource=True
+        )
+        average = processes.average(own)
+        (slope,) = tf1.gradients(tf.reduce_sum(average) * float(processes.rank + 1), own)
+        ((gradient, variable),) = processes.average_gradients([(own * 2.0, own)])
+        take_over = processes.take_over([own])
+        with tf1.Session() as session:
+            session.run(own.initializer)
+            np.testing.assert_allclose(session.run(average), [mean + 1, 2 * (mean + 1)], rtol=1e-6)
+            # of the sum of all processes' losses, each a multiple of the average
+            np.testing.assert_allclose(session.run(slope), [mean + 1] * 2, rtol=1e-6)
+            np.testing.assert_allclose(session.run(gradient), [2 * (mean + 1), 4 * (mean + 1)], rtol=1e-3)
+            assert variable is own
+            session.run(take_over)
+            np.testing.assert_array_equal(session.run(own), [1.0, 2.0])
+
+
+if __name__ == "__main__":
+    this = communicator(os.environ)
+    check(this)
+    print(f"rank {this.rank} of {this.size} keeps the contract", flush=True)
+    this.barrier()
