@@ -50,9 +50,6 @@ FAMILIAR_DEFAULTS = {
     "static_loss_scale": -1.0,
 }
 OUR_DEFAULTS = {
-    "fp16_compression": False,
-    "stall_timeout_s": 60.0,
-    "sync_batch_norm": False,
     "num_classes": None,
     "image_size": None,
     "top_k": 5,
@@ -68,6 +65,7 @@ OUR_DEFAULTS = {
     "early_stop_patience": 0,
     "no_tf32": False,
 }
+OUR_DEFAULTS |= {"fp16_compression": False, "stall_timeout_s": 60.0, "sync_batch_norm": False}
 REFUSED = {"use_final_conv", "quantize", "symmetric", "use_qdq", "quant_delay"}
 
 
