@@ -42,7 +42,7 @@ RUN . utils/setup_venv.sh && setup_venv "$REQUIREMENTS"
 ARG HOROVOD_BUILD_CUDA_CC_LIST=70,75,80,86,89,90
 RUN export XDG_CACHE_HOME=/tmp/cache HOROVOD_GPU_OPERATIONS=NCCL \
     && { .venv/bin/python -c 'import horovod.tensorflow' 2> /dev/null || bash utils/install_horovod.sh; } \
-    && { .venv/bin/python -c 'import nvidia.dali.plugin.tf' 2> /dev/null || bash utils/install_dali.sh; } \
+    && { .venv/bin/python -c 'import nvidia.dali' 2> /dev/null || { . utils/setup_venv.sh && setup_venv requirements-dali.txt; }; } \
     && rm -rf /tmp/cache
 
 COPY . .

@@ -8,16 +8,18 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source utils/setup_venv.sh
 setup_venv requirements-dev.txt
 
-# A part of the environment that not every machine can have: optional_part NAME SCRIPT
+# A part of the environment that not every machine can have: optional_part NAME COMMAND...
 optional_part() {
-    if bash "$2" .venv/bin/python; then
+    local name=$1
+    shift
+    if "$@"; then
         return
     fi
     if [ "${CI:-false}" != false ]; then
-        echo "$1 could not be installed, and in continuous integration its tests must run: CI=$CI" >&2
+        echo "$name could not be installed, and in continuous integration its tests must run: CI=$CI" >&2
         exit 1
     fi
-    echo "$1 could not be installed: what needs it is skipped" >&2
+    echo "$name could not be installed: what needs it is skipped" >&2
 }
 
 select=()
@@ -25,8 +27,8 @@ if [ "${1:-}" = --fast ]; then
     shift
     select=(-m "not slow")
 else
-    optional_part Horovod utils/install_horovod.sh
-    optional_part DALI utils/install_dali.sh
+    optional_part Horovod bash utils/install_horovod.sh .venv/bin/python
+    optional_part DALI setup_venv requirements-dali.txt
 fi
 export SAMPLE_DATA=${SAMPLE_DATA:-$PWD/../shared/data}
 .venv/bin/ruff check .

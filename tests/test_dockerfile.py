@@ -65,7 +65,7 @@ def test_nothing_else_is_downloaded_but_by_the_scripts():
 
 def test_what_it_runs_exists_and_is_what_the_test_command_runs():
     scripts = set(re.findall(r"utils/\w+\.sh", " ".join(of("RUN"))))
-    assert scripts == {"utils/setup_venv.sh", "utils/install_horovod.sh", "utils/install_dali.sh"}
+    assert scripts == {"utils/setup_venv.sh", "utils/install_horovod.sh"}
     command = (ROOT / "tests" / "run.sh").read_text(encoding="utf-8")
     for script in scripts:
         assert (ROOT / script).is_file()

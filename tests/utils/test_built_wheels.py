@@ -147,9 +147,8 @@ def test_the_environment_is_the_one_named_else_that_of_the_variable(environment)
     assert (status, output) == (2, f"{SCRIPT}: {environment.home}/old is not a Python 3.11 or newer that runs\n")
 
 
-@pytest.mark.parametrize("script", [SCRIPT, "install_dali.sh"])
-def test_help_tells_what_it_does_and_wrong_usage_is_refused(environment, script):
-    status, output = environment.run(script, "--help")
+def test_help_tells_what_it_does_and_wrong_usage_is_refused(environment):
+    status, output = environment.run(SCRIPT, "--help")
     assert (status, "Exit status" in output, "#" in output, "source" in output) == (0, True, False, False)
-    assert environment.run(script, "--prov") == (2, f"{script}: --prov: no such option; see --help\n")
-    assert environment.run(script, "a", "b") == (2, f"{script}: one environment at a time; see --help\n")
+    assert environment.run(SCRIPT, "--prov") == (2, f"{SCRIPT}: --prov: no such option; see --help\n")
+    assert environment.run(SCRIPT, "a", "b") == (2, f"{SCRIPT}: one environment at a time; see --help\n")
