@@ -83,6 +83,7 @@ class Watchdog:
         self._peers: dict[int, _Peer] = {}
         self._stop_heard: str | None = None
         self._closers: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Watchdog:
         if self._size == 1:
@@ -157,14 +158,20 @@ class Watchdog:
             connection.settimeout(None)
         for peer in self._peers.values():
             peer.heard = time.monotonic()
-            threading.Thread(target=self._read, args=(peer,), name=f"watch-{peer.rank}", daemon=True).start()
-        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+            self._threads.append(threading.Thread(target=self._read, args=(peer,), name=f"of-{peer.rank}", daemon=True))
+        self._threads.append(threading.Thread(target=self._watch, name="watchdog", daemon=True))
+        for thread in self._threads:
+            thread.start()
 
     def _close(self) -> None:
         for connection in self._closers:
             with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-            connection.close()
+                connection.shutdown(socket.SHUT_RDWR)  # which ends the reading threads
+        for thread in self._threads:
+            thread.join(CONNECT_TIMEOUT_S)
+        for stream in (*(peer.stream for peer in self._peers.values()), *self._closers):
+            with contextlib.suppress(OSError):
+                stream.close()
 
     def _read(self, peer: _Peer) -> None:
         """Takes in what a peer says, until it is gone."""
