@@ -258,7 +258,8 @@ class ClassificationEvaluator:
         if not self._images:
             raise RunError("no image could be evaluated")
         accuracies = {f"top{k}_accuracy": self._hits[k] / self._images for k in self._ks}
-        return {**accuracies, "loss": self._cross_entropy / self._images, "images": self._images}
+        loss = self._cross_entropy / CROSS_ENTROPY_UNITS / self._images
+        return {**accuracies, "loss": loss, "images": self._images}
 
 
 def _label_in(path: str, record_number: int) -> int | None:

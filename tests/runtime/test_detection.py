@@ -139,7 +139,7 @@ def test_predictions_can_be_presented():
 
 def test_metadata_give_back_the_configuration():
     detection = DetectionConfig(exact_classes=True, anchors=AnchorSpec(centred=True))
-    original = task(num_classes=9, data_class_names=("/m/1", "", "/m/7"), backbone="resnet50", detection=detection)
+    original = task(num_classes=3, data_class_names=("/m/1", "", "/m/7"), backbone="resnet50", detection=detection)
     metadata = json.loads(json.dumps(original.metadata()))
     assert metadata["task"] == "detection"
     categories = stored_categories(metadata)
