@@ -12,7 +12,7 @@ from object_detection.coco_tables import Comparison
 
 _SUSPICIOUS = 0.01
 """Below this average precision, the usual mistakes are looked for."""
-_MUCH_BETTER = 0.05
+_MUCH_BETTER = 0.25
 """A mistake is named when undoing it brings the average precision at an overlap of half to at least this."""
 _IMAGES_TRIED = 500
 """Mistakes show in so many images as well as in all."""

@@ -22,6 +22,7 @@ from utils.image_processing import whole_view
 BOX_KEYS = tuple(f"image/object/bbox/{side}" for side in ("ymin", "xmin", "ymax", "xmax"))
 TEXT_KEY, LABEL_KEY = "image/object/class/text", "image/object/class/label"
 CROWD_KEY, AREA_KEY, WEIGHT_KEY = (f"image/object/{name}" for name in ("is_crowd", "area", "weight"))
+OPTIONAL_KEYS = (TEXT_KEY, LABEL_KEY, CROWD_KEY, AREA_KEY, WEIGHT_KEY)
 UNKNOWN = -1
 
 _TRAIN_TARGETS = {
@@ -42,7 +43,7 @@ _EVAL_TARGETS = {
 
 
 class ParsedRecord(NamedTuple):
-    """One record, its objects in G rows; an empty list is as good as none.
+    """One record, its objects in G rows; a list of a length other than G is as good as none.
 
     Attributes:
         encoded: Bytes of the image.
@@ -53,6 +54,7 @@ class ParsedRecord(NamedTuple):
         crowds: ``[G]`` boolean.
         areas: ``[G]`` float32, px² of the original image; -1 where the record has none.
         weights: ``[G]`` float32; 1 where the record has none.
+        even: Boolean scalar, whether each list has G values or none.
     """
 
     encoded: tf.Tensor
@@ -63,13 +65,14 @@ class ParsedRecord(NamedTuple):
     crowds: tf.Tensor
     areas: tf.Tensor
     weights: tf.Tensor
+    even: tf.Tensor
 
 
 def parse_record(serialized: tf.Tensor) -> ParsedRecord:
     """Reads one serialized ``tf.train.Example``.
 
     Raises:
-        tf.errors.InvalidArgumentError: at run time, when lists differ in length.
+        tf.errors.InvalidArgumentError: at run time, when the four lists of box sides differ in length.
     """
 
     def many(kind: tf.DType) -> tf.io.FixedLenSequenceFeature:
@@ -93,11 +96,9 @@ def parse_record(serialized: tf.Tensor) -> ParsedRecord:
 
     def or_default(key: str, default: object) -> tf.Tensor:
         values = parsed[key]
-        return tf.cond(
-            tf.equal(tf.size(values), 0),
-            lambda: tf.fill([count], default),
-            lambda: tf.ensure_shape(tf.reshape(values, [count]), [None]),  # fails where there are more or fewer
-        )
+        return tf.cond(tf.equal(tf.size(values), count), lambda: values, lambda: tf.fill([count], default))
+
+    lengths = tf.stack([tf.size(parsed[key]) for key in OPTIONAL_KEYS])
 
     return ParsedRecord(
         encoded=parsed["image/encoded"],
@@ -108,6 +109,7 @@ def parse_record(serialized: tf.Tensor) -> ParsedRecord:
         crowds=tf.not_equal(or_default(CROWD_KEY, tf.constant(0, tf.int64)), 0),
         areas=or_default(AREA_KEY, -1.0),
         weights=or_default(WEIGHT_KEY, 1.0),
+        even=tf.reduce_all(tf.equal(lengths, count) | tf.equal(lengths, 0)),
     )
 
 
@@ -126,10 +128,10 @@ def category_ids(record: ParsedRecord, table: ClassTable) -> tf.Tensor:
 
 
 def is_sound(record: ParsedRecord, ids: tf.Tensor) -> tf.Tensor:
-    """Whether every object of a record has a known category and a box with an area inside the image."""
+    """Whether a record's lists are even, and every object has a known category and a box with an area in the image."""
     ymin, xmin, ymax, xmax = tf.unstack(tf.clip_by_value(record.boxes, 0.0, 1.0), axis=1)
     placed = (ymax > ymin) & (xmax > xmin) & tf.reduce_all(tf.math.is_finite(record.boxes), axis=1)
-    return tf.reduce_all(placed & tf.not_equal(ids, UNKNOWN))
+    return record.even & tf.reduce_all(placed & tf.not_equal(ids, UNKNOWN))
 
 
 def _look_up(keys: tf.Tensor, known: Sequence[object], values: Sequence[int]) -> tf.Tensor:

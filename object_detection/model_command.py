@@ -127,7 +127,7 @@ def _unused(given: Mapping[str, Any]) -> dict[str, str]:
 
 def _command(given: Mapping[str, Any], precision: PrecisionConfig) -> Command:
     from object_detection import hparams, pipeline_config  # after the flags are read: --help need not load protobuf
-    from utils.record_files import files_of_pattern  # it loads NumPy, which --help need not either
+    from utils.record_files import files_of_pattern, patterns_in  # they load NumPy, which --help need not either
 
     pipeline = pipeline_config.load_pipeline(given["pipeline_config_path"])
     pipeline = pipeline_config.apply_overrides(pipeline, given.get("hparams_overrides", ""))
@@ -150,7 +150,8 @@ def _command(given: Mapping[str, Any], precision: PrecisionConfig) -> Command:
     if given.get("checkpoint_dir"):
         config, more = _with_stored_classes(config, given["checkpoint_dir"], overridden)
         notes += more
-    if "mode" in given and not overridden & EVAL_PATHS and not any(map(files_of_pattern, config.data.validation_files)):
+    patterns = [pattern for text in config.data.validation_files for pattern in patterns_in(text)]
+    if "mode" in given and not overridden & EVAL_PATHS and not any(map(files_of_pattern, patterns)):
         notes += (f"{', '.join(config.data.validation_files)}: no file matches; measuring on synthetic images",)
         config = replace(config, data=replace(config.data, source="synthetic", validation_files=()))
     return Command(config, notes)
@@ -159,7 +160,8 @@ def _command(given: Mapping[str, Any], precision: PrecisionConfig) -> Command:
 def _with_stored_classes(config: ExperimentConfig, place: str, overridden: set[str]) -> tuple[ExperimentConfig, Notes]:
     """Lets the classes of a checkpoint count where it knows them and no override speaks of classes."""
     files = [Path(f"{place}.json"), *sorted(Path(place).glob("model.ckpt-*.json"))]
-    if overridden & CLASS_PATHS or not any(file.is_file() for file in files):
+    awaited = config.run.watch_checkpoints and not any(Path(place).glob("*.index"))
+    if overridden & CLASS_PATHS or not (awaited or any(file.is_file() for file in files)):
         return config, ()
     model, data = replace(config.model, num_classes=None), replace(config.data, label_map_file=None)
     note = f"--checkpoint_dir {place}: its own classes count, not num_classes {config.model.num_classes} of the config"

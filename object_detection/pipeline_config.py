@@ -217,7 +217,7 @@ def _readers(fields: Fields) -> dict[str, str]:
 def _input_files(fields: Fields, reader: str) -> tuple[str, ...]:
     fields.need(f"{reader}.tf_record_input_reader")
     texts = fields.value(f"{reader}.tf_record_input_reader.input_path")
-    return tuple(part.strip() for text in texts for part in text.split(",") if part.strip())
+    return tuple(text.strip() for text in texts if text.strip())
 
 
 def _every(fields: Fields, readers: dict[str, str]) -> int:

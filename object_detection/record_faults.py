@@ -6,17 +6,18 @@ import numpy as np
 import tensorflow as tf
 
 from object_detection.class_table import ClassTable
-from object_detection.input_pipeline import AREA_KEY, BOX_KEYS, CROWD_KEY, LABEL_KEY, TEXT_KEY, WEIGHT_KEY
-
-_OPTIONAL_KEYS = (TEXT_KEY, LABEL_KEY, CROWD_KEY, AREA_KEY, WEIGHT_KEY)
+from object_detection.input_pipeline import BOX_KEYS, LABEL_KEY, OPTIONAL_KEYS, TEXT_KEY
 
 
 def fault_in(serialized: bytes, table: ClassTable) -> str:
-    """The first object whose box or category makes the record unfit, and why.
+    """Why a record is unfit: lists that differ in length, or the first object with an unfit box or category.
 
     The rules are those of ``input_pipeline.category_ids`` and ``input_pipeline.is_sound``.
     """
     features = tf.train.Example.FromString(serialized).features.feature
+    uneven = uneven_lists(serialized)
+    if uneven:
+        return uneven
     boxes = np.array([features[key].float_list.value for key in BOX_KEYS], np.float32).T
     source = features["image/source_id"].bytes_list.value
     image = f"image {source[0].decode(errors='replace')}, " if source and source[0] else ""
@@ -34,7 +35,7 @@ def fault_in(serialized: bytes, table: ClassTable) -> str:
 def uneven_lists(serialized: bytes) -> str:
     """What is wrong where the lists of objects differ in length, so that the record cannot be read; else nothing."""
     features = tf.train.Example.FromString(serialized).features.feature
-    lengths = {key: _length(features[key]) for key in (*BOX_KEYS, *_OPTIONAL_KEYS)}
+    lengths = {key: _length(features[key]) for key in (*BOX_KEYS, *OPTIONAL_KEYS)}
     lengths = {key: length for key, length in lengths.items() if length or key in BOX_KEYS}
     if len(set(lengths.values())) == 1:
         return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from utils.errors import RunError
 
 tf1 = tf.compat.v1
 
-LOADED, NEW, RESET, UNUSED = "loaded", "new, not in the checkpoint", "new, as was asked", "not used"
+LOADED, NEW, RESET = "loaded", "new, not in the checkpoint", "new, as was asked"
 _TABLE_DEPTH = 2  # parts of a variable's name that a line of the table stands for
 
 
@@ -61,7 +61,17 @@ def load_warm_start(
     # All in one run: in a large graph each run of its own takes 50 ms.
     session.run(list(values), {initializer.inputs[1]: value for initializer, value in values.items()})
     fates = [(name, LOADED if name in sources else RESET if name in left_out else NEW) for name in by_name]
-    return _table([*fates, *((name, UNUSED) for name in stored if name not in sources.values())])
+    replaced = {warm_start.sources[name] for name in left_out if name in warm_start.sources}
+    unused = [name for name in stored if name not in sources.values()]
+    return _table([*fates, *((name, _why_unused(name, replaced)) for name in unused)])
+
+
+def _why_unused(name: str, replaced: Set[str]) -> str:
+    if name in replaced:
+        return "not used, new weights were asked for"
+    if "Momentum" in name.split("/")[-1] or name.startswith(("global_step", "loss_scale")):
+        return "not used, the state of the optimizer that trained it"
+    return "not used, nothing here begins with it"
 
 
 def _require_fit(

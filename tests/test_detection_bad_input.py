@@ -75,9 +75,14 @@ def changed(things, **lists):
         (changed([WHOLE], bbox__ymin=[float("nan")]), ["nan", "is not finite"]),
         (changed([WHOLE], bbox__ymin=[0.7], bbox__ymax=[0.6]), ["has no area inside the image"]),
         (changed([WHOLE], bbox__ymin=[0.1, 0.2]), ["its lists differ in length"]),
+        (changed([WHOLE], area=[1.0, 2.0, 3.0]), ["its lists differ in length", "image/object/area has 3"]),
+        (
+            changed([WHOLE], class__text=[b"red", b"red"]),
+            ["its lists differ in length", "image/object/class/text has 2"],
+        ),
         (scene_record(77, [WHOLE], b"no image"), ["the image does not decode"]),
     ],
-    ids=["unknown category", "name and id disagree", "nan", "inverted", "uneven lists", "no image"],
+    ids=["unknown category", "name and id disagree", "nan", "inverted", "uneven lists", "areas", "names", "no image"],
 )
 def test_a_bad_record_is_named_and_ends_the_run_unless_some_are_allowed(data, tmp_path, record, texts):
     records = with_record(data, tmp_path / "data", record)

@@ -91,9 +91,15 @@ def test_evaluation_waits_for_the_first_checkpoint_of_a_run(trained, folder, tmp
     assert trained.status == 0
     model = tmp_path / "model"
     monkeypatch.setattr(checkpoints.time, "sleep", lambda seconds: shutil.copytree(folder / "model", model))
-    result = launch(folder, f"--model_dir={tmp_path / 'results'}", f"--checkpoint_dir={model}")
+    odd = tmp_path / "a, b"
+    shutil.copytree(folder / "data", odd)
+    sizes = f"{RESIZER}.height=64,{RESIZER}.width=64"
+    given = (f"--pipeline_config_path={CONFIG}", f"--hparams_overrides=eval_input_path='{odd}/coco_val*',{sizes}")
+    given += (f"--model_dir={tmp_path / 'results'}", f"--checkpoint_dir={model}")
+    result = run(*given, f"--raport_file={folder / 'summary.json'}", read=parse)
     assert result.status == 0, result.error
     assert f"waiting for the first checkpoint in {model}" in result.error
+    assert "its own classes count" in result.error
     assert result.summary["images"] == 6
     assert list((tmp_path / "results" / "eval").glob("events.out.tfevents.*"))
 

@@ -14,7 +14,7 @@ from typing import Any
 from utils.atomic_file import write_atomically
 from utils.errors import RunError
 from utils.json_values import typed, typed_list
-from utils.record_files import CONVERTERS, check_size, count, count_by_name, files_of_pattern
+from utils.record_files import CONVERTERS, check_size, count, count_by_name, files_of_pattern, patterns_in
 
 MANIFEST_NAME = "dataset.json"
 LABEL_MAP_NAME = "label_map.pbtxt"  # beside the manifest of data for detection
@@ -262,8 +262,7 @@ def load_pattern(patterns: Sequence[str], split: str, flag: str) -> SplitFiles:
         RunError: a pattern matches nothing, or a file is cut off or not made of records.
     """
     paths: dict[Path, None] = {}
-    several = ([text] if files_of_pattern(text) else text.split(",") for text in patterns)
-    for pattern in (part.strip() for parts in several for part in parts):
+    for pattern in (part for text in patterns for part in patterns_in(text)):
         found = files_of_pattern(pattern)
         if not found:
             raise RunError(f"{flag} {pattern or 'of nothing'}: no file matches; it must name the {split} records")

@@ -69,6 +69,11 @@ def files_of_pattern(pattern: str) -> list[Path]:
     return sorted(path for path in map(Path, glob.glob(pattern)) if _may_hold_records(path))  # noqa: PTH207
 
 
+def patterns_in(text: str) -> list[str]:
+    """The patterns that a text lists with commas between; the text itself where a file has such a name."""
+    return [text] if files_of_pattern(text) else [part.strip() for part in text.split(",")]
+
+
 def _may_hold_records(path: Path) -> bool:
     return path.is_file() and not path.name.startswith(".") and path.suffix not in _NO_RECORDS
 

@@ -11,7 +11,7 @@ from typing import Any
 from object_detection.coco_annotations import CocoFile, CocoImage, read_coco
 from object_detection.conversion.coco_record import CocoRecord
 from object_detection.conversion.instance_masks import check_pycocotools
-from object_detection.label_map import Category, label_map_text
+from object_detection.label_map import BACKGROUND, Category, label_map_text
 from utils.conversion.conversion_plan import ConversionPlan, check_shards, shard_count, shard_name
 from utils.conversion.record_writer import ShardPlan, source_hash
 from utils.conversion.sources import ImageSource
@@ -170,7 +170,7 @@ def _read(kind: SplitKind, options: CocoOptions) -> CocoFile:
 
 
 def _common_categories(files: Mapping[SplitKind, CocoFile]) -> tuple[Category, ...]:
-    """The classes, which must be the same in every file."""
+    """The classes, which must be the same in every file; without category 0 where that is the background."""
     (first_kind, first), *others = files.items()
     for kind, other in others:
         different = [
@@ -184,7 +184,18 @@ def _common_categories(files: Mapping[SplitKind, CocoFile]) -> tuple[Category, .
         if different:
             flags = f"--{first_kind.annotations_flag} and --{kind.annotations_flag}"
             raise RunError(f"{flags}: their categories differ, and must be the same: {'; '.join(different)}")
-    return first.categories
+    background = {category.id for category in first.categories if category.is_background}
+    for kind, file in files.items():
+        for annotation in file.annotations:
+            if annotation.category_id in background:
+                raise RunError(
+                    f"--{kind.annotations_flag} {file.path}: annotation {annotation.id} is of category 0, "
+                    f"{BACKGROUND!r}, which is no class of objects; call it something else if it is one"
+                )
+    classes = tuple(category for category in first.categories if category.id not in background)
+    if not classes:
+        raise RunError(f"--{first_kind.annotations_flag} {first.path}: its only category is {BACKGROUND!r}")
+    return classes
 
 
 def _shards(kind: SplitKind, file: CocoFile, options: CocoOptions) -> tuple[ShardPlan, ...]:

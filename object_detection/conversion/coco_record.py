@@ -140,7 +140,7 @@ class _Frame:
 def _fault_of(box_px: Sequence[float]) -> str | None:
     """Why a box is of no use in any picture, as the end of a remark, or None."""
     if not all(map(math.isfinite, box_px)):
-        return "that are not finite numbers, left out"
+        return "with a number that is not finite, left out"
     return "without width or height, left out" if min(box_px[2:]) <= 0 else None
 
 

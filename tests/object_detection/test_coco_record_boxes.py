@@ -74,7 +74,7 @@ def test_useless_boxes_are_left_out_counted_and_named_and_others_cut(tmp_path, c
     place = "train/a.jpg annotation"
     assert sentences == [
         f"2 boxes without width or height, left out: {place} 0, {place} 1",
-        f"2 boxes that are not finite numbers, left out: {place} 2, {place} 3",
+        f"2 boxes with a number that is not finite, left out: {place} 2, {place} 3",
         f"2 boxes outside the image, left out: {place} 4, {place} 5",
         f"2 boxes past the edge of the image, cut to it: {place} 6, {place} 7",
     ]

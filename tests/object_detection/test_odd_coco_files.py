@@ -34,6 +34,21 @@ def test_a_category_with_the_id_0_is_trained_and_scored_as_any_other(tmp_path):
     assert max(found, key=lambda row: row["score"])["category_id"] == 0  # all objects are cells
 
 
+def test_category_0_is_left_out_where_it_is_the_background(tmp_path, capsys):
+    categories = [{"id": 0, "name": "background"}, {"id": 1, "name": "cell"}]
+    images, pictures = [image(1, "a.jpg")], {"a.jpg": jpeg()}
+    coco = content(images, [annotation(1, 1, [4, 4, 8, 8], 1)], categories)
+    assert convert(tmp_path / "out", *write_split(tmp_path, "train", coco, pictures)) == 0
+    assert read_manifest(tmp_path / "out").category_ids == (1,)
+    assert [category.id for category in read_label_map(tmp_path / "out" / "label_map.pbtxt")] == [1]
+    used = content(images, [annotation(7, 1, [4, 4, 8, 8], 0)], categories)
+    assert convert(tmp_path / "again", *write_split(tmp_path / "b", "train", used, pictures)) == 1
+    assert "annotation 7 is of category 0, 'background', which is no class of objects" in capsys.readouterr().err
+    alone = content(images, [], categories[:1])
+    assert convert(tmp_path / "third", *write_split(tmp_path / "c", "train", alone, pictures)) == 1
+    assert "its only category is 'background'" in capsys.readouterr().err
+
+
 def test_a_path_from_the_root_is_taken_as_it_is(tmp_path):
     elsewhere = tmp_path / "elsewhere" / "a.jpg"
     elsewhere.parent.mkdir()

@@ -10,8 +10,8 @@ from utils.errors import UsageError
 
 def test_input_files_may_be_lists_and_have_commas():
     config, _ = experiment('train_input_path=[a*,"b*, c*"],eval_input_path="d*,e*"')
-    assert config.data.train_files == ("a*", "b*", "c*")
-    assert config.data.validation_files == ("d*", "e*")
+    assert config.data.train_files == ("a*", "b*, c*")  # parts or a name: what is there tells, when it is read
+    assert config.data.validation_files == ("d*,e*",)
 
 
 def test_a_label_map_is_looked_for_here_and_then_in_the_repository(tmp_path, monkeypatch):

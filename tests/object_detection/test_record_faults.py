@@ -58,6 +58,13 @@ def test_lists_of_different_lengths_are_counted(name):
     assert f"image/object/{counted}" in message
 
 
+@pytest.mark.parametrize("name", [name for name in UNEVEN if name != "a side of boxes"])
+def test_a_record_with_lists_of_different_lengths_is_not_trained(name, sound):
+    record, counted = UNEVEN[name]
+    assert not sound(record)
+    assert f"image/object/{counted}" in fault_in(record, TABLE)
+
+
 @pytest.mark.parametrize("name", SOUND)
 def test_lists_of_sound_records_are_even(name):
     assert uneven_lists(SOUND[name]) == ""
