@@ -84,7 +84,7 @@ def test_gradients_that_only_the_scale_makes_overflow_are_caught():
     assert (step, finite) == (0, False)
 
 
-def test_an_average_over_replicas_sees_unscaled_gradients():
+def test_an_average_over_replicas_sees_scaled_gradients_and_the_weights_unscaled_ones():
     seen = []
 
     def average(pairs):
@@ -95,9 +95,12 @@ def test_an_average_over_replicas_sees_unscaled_gradients():
         step = tf1.get_variable("global_step", initializer=np.int64(0), trainable=False)
         weight = tf1.get_variable("w", initializer=1.0)
         loss_scale = LossScale(64.0)
-        momentum_update(3.0 * weight, step, tf.constant(0.1), momentum=0.9, loss_scale=loss_scale, average=average)
+        rate = tf.constant(0.1)
+        update = momentum_update(3.0 * weight, step, rate, momentum=0.9, loss_scale=loss_scale, average=average)
         session.run(tf1.global_variables_initializer())
-        assert session.run(seen) == [3.0]
+        assert session.run(seen) == [3.0 * 64.0]
+        session.run(update.operation)
+        assert session.run(weight) == pytest.approx(1.0 - 0.1 * 3.0)
 
 
 def test_all_but_batch_norm_decays_biases_included():
