@@ -66,9 +66,10 @@ def predict_files(setup: Setup, communicator: Communicator, stop: Hook) -> int:
     with graph.as_default():
         take_over = communicator.take_over(predict.variables)
     with tf1.Session(graph=graph, config=setup.session_config) as session:
-        session.run(predict.initializer)
         if communicator.rank == 0:
             load_weights(session, predict, setup.required_checkpoint)
+        else:
+            session.run(predict.initializer)
         session.run([take_over, data.initializer])
         run_loop(session, predict, [rows, ProgressHook("predict"), stop], start=0, last=None)
     by_number = {number: row for part in communicator.gather(rows.rows) for number, row in part.items()}
