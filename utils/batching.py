@@ -281,6 +281,8 @@ def make_input(batches: tf.data.Dataset) -> Input:
             batch = iterator.get_next()
         with tf.control_dependencies(tf.nest.flatten(batch)):
             wait_seconds = tf.subtract(_clock(), asked, name="wait_seconds")
+        with tf.control_dependencies([wait_seconds]):  # else one thread may compute first and read the clock then
+            batch = tf.nest.map_structure(tf.identity, batch)
     return Input(batch=batch, initializer=iterator.initializer, wait_seconds=wait_seconds)
 
 

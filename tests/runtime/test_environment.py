@@ -13,7 +13,7 @@ GPU = {
     "TF_ENABLE_WINOGRAD_NONFUSED": "1",
     "TF_SYNC_ON_FINISH": "0",
 }
-QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3"}
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "OMPI_MCA_mpi_yield_when_idle": "1"}
 
 
 def config(*, amp=False, xla=False, tf32=True, **run):
