@@ -11,7 +11,7 @@ from typing import Any
 
 from model.layers.conv2d import probe_grouped_convolution
 from model.layers.options import LayerOptions
-from model.specs import RESNETS
+from model.specs import RESNETS, QuantizationSpec
 from runtime.classification import Classification
 from runtime.detection import Detection
 from runtime.detection_setup import resolve_detection
@@ -68,6 +68,7 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
         compute_dtype=precision.compute_dtype,
         average=communicator.average if config.distributed.sync_batch_norm and communicator.size > 1 else None,
         replicas=communicator.size,
+        quantization=QuantizationSpec(**dataclasses.asdict(model.quantization)) if model.quantization else None,
         grouped_convolution=_grouped_convolution(model.architecture, model.data_format, precision, options),
         seed=seed,
     )

@@ -2,6 +2,8 @@
 
 Ranges are variables under the names of TensorFlow 1's quantization-aware training. Weights have the range of their last
 values, in 255 levels; activations the range of an exponential moving average of batches, in 256. All ranges hold 0.
+Those of weights always have it in the middle, where the original had that for symmetric quantization only: 8-bit
+convolutions, TensorFlow Lite's among them, know no other weights.
 
 Source: Jacob et al., Quantization and Training of Neural Networks, arXiv:1712.05877; Wu et al., Integer Quantization,
 arXiv:2004.09602 (symmetric ranges).
@@ -10,6 +12,7 @@ arXiv:2004.09602 (symmetric ranges).
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -20,6 +23,7 @@ from model.specs import QuantizationSpec
 BITS = 8
 DECAY = 0.999
 START = 6.0
+SYMMETRIC = -(2.0**BITS - 2) / 2.0**BITS  # the high end by the low one: 127 levels beside 128
 STEP_NAME = "fake_quantization_step"
 _SIGMOID = (0.0, 255.0 / 256.0)  # the range that 8-bit sigmoids have everywhere
 _SMALLEST = 1e-12  # of a range for the operations that divide by it
@@ -56,22 +60,21 @@ class FakeQuantizer:
         self._active = self._after_delay() if training and spec.delay else None
 
     def weights(self, kernel: tf.Tensor, branch: str = "") -> tf.Tensor:
-        """Quantizes a float32 kernel, its output channels last; the scope ``weights_quant`` in the current one has its range.
+        """Quantizes a float32 kernel, output channels last; the scope ``weights_quant`` in the current has its range.
 
         Args:
             kernel: As it is used, normalization folded in.
             branch: Scope in ``weights_quant`` of one of several uses of the kernel.
         """
-        axes = list(range(kernel.shape.rank - 1)) if self._spec.per_channel else None
-        shape = (kernel.shape[-1],) if self._spec.per_channel else ()
+        by_channel = self._spec.per_channel and kernel.shape.rank == 4  # no matrix: TensorFlow Lite has them per tensor
+        shape, axes = ((kernel.shape[3],), [0, 1, 2]) if by_channel else ((), None)
         with tf1.variable_scope(_path("weights_quant", branch)):
             scope, low, high = _range_variables(shape, -START)
         if self._training:
-            values = tf.stop_gradient(tf.convert_to_tensor(kernel))
-            lowest, highest = tf.reduce_min(values, axes), tf.reduce_max(values, axes)
-            new_low, new_high = self._widen(lowest, highest, -1.0)
-            self._updates[scope] = [(low, new_low), (high, new_high)]
-            low, high = new_low, new_high
+            high_now = tf.reduce_max(tf.abs(tf.stop_gradient(tf.convert_to_tensor(kernel))), axes)
+            low_now = -high_now
+            self._updates[scope] = [(low, low_now), (high, high_now)]
+            low, high = low_now, high_now
         return self._quantize(kernel, _Range(scope, low, high), narrow=True)
 
     def activation(self, inputs: tf.Tensor, name: str = "act_quant", *, positive: bool = False) -> tf.Tensor:
@@ -104,7 +107,7 @@ class FakeQuantizer:
 
     def fixed(self, inputs: tf.Tensor, low: float, high: float) -> tf.Tensor:
         """Quantizes into a range that is known beforehand."""
-        ends = self._widen(tf.constant(low), tf.constant(high), _ratio())
+        ends = self._widen(tf.constant(low), tf.constant(high))
         return self._quantize(inputs, _Range("", *ends))
 
     def sigmoid(self, inputs: tf.Tensor) -> tf.Tensor:
@@ -127,17 +130,17 @@ class FakeQuantizer:
         if not self._training:
             return self._quantize(inputs, known)
         values = tf.stop_gradient(tf.cast(inputs, tf.float32))
-        low, high = self._widen(tf.reduce_min(values), tf.reduce_max(values), _ratio())
+        low, high = self._widen(tf.reduce_min(values), tf.reduce_max(values))
         if known.seen is not None:
             low, high = tf.minimum(low, known.seen[0]), tf.maximum(high, known.seen[1])
         average = self._averages[known.scope] = self._averages[known.scope]._replace(seen=(low, high))
         ends, self._updates[known.scope] = average.after(low, high)
         return self._quantize(inputs, _Range(known.scope, *ends))
 
-    def _widen(self, low: tf.Tensor, high: tf.Tensor, ratio: float) -> tuple[tf.Tensor, tf.Tensor]:
-        """The range with 0 in it, or around it: then the low end is ``ratio`` times the high one."""
+    def _widen(self, low: tf.Tensor, high: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The range with 0 in it, or between its middle levels."""
         if self._spec.symmetric:
-            return tf.minimum(low, high / ratio), tf.maximum(high, low * ratio)
+            return tf.minimum(low, high / SYMMETRIC), tf.maximum(high, low * SYMMETRIC)
         return tf.minimum(low, 0.0), tf.maximum(high, 0.0)
 
     def _quantize(self, inputs: tf.Tensor, ends: _Range, *, narrow: bool = False) -> tf.Tensor:
@@ -194,14 +197,14 @@ class _Average(NamedTuple):
 
     def after(self, low: tf.Tensor, high: tf.Tensor) -> tuple[list[tf.Tensor], list[tuple[tf.Variable, tf.Tensor]]]:
         """The ends after a batch with these, and new values of the variables."""
-        ends, updates = [], []
-        for end, biased, step, value in ((self.low, *self.state[:2], low), (self.high, *self.state[2:], high)):
-            former, done = biased.read_value(), step.read_value() + 1.0
-            sums = former - (former - value) * (1.0 - DECAY)
-            average = sums / -tf.math.expm1(done * tf.math.log(DECAY))
-            ends.append(average)
-            updates += [(biased, sums), (step, done), (end, average)]
-        return ends, updates
+        biased, steps = self.state[0::2], self.state[1::2]
+        former = tf.stack([v.read_value() for v in biased])
+        done = tf.stack([v.read_value() for v in steps]) + 1.0
+        sums = former - (former - tf.stack([low, high])) * (1.0 - DECAY)
+        averages = sums / -tf.math.expm1(done * math.log(DECAY))
+        ends = tf.unstack(averages)
+        values = (*tf.unstack(sums), *tf.unstack(done), *ends)
+        return ends, list(zip((*biased, *steps, self.low, self.high), values, strict=True))
 
 
 def with_quantizer(options: LayerOptions) -> LayerOptions:
@@ -224,11 +227,6 @@ def _nudged(values: tf.Tensor, low: tf.Tensor, high: tf.Tensor, *, narrow: bool)
     if low.shape.rank:
         return tf.quantization.fake_quant_with_min_max_vars_per_channel(values, low, high, BITS, narrow)
     return tf.quantization.fake_quant_with_min_max_vars(values, low, high, BITS, narrow)
-
-
-def _ratio() -> float:
-    """The low end of an activation's symmetric range for a high end of 1: -128 levels beside 127."""
-    return -(2.0**BITS - 2) / 2.0**BITS
 
 
 def _path(name: str, branch: str) -> str:
