@@ -26,7 +26,7 @@ START = 6.0
 SYMMETRIC = -(2.0**BITS - 2) / 2.0**BITS  # the high end by the low one: 127 levels beside 128
 STEP_NAME = "fake_quantization_step"
 _SIGMOID = (0.0, 255.0 / 256.0)  # the range that 8-bit sigmoids have everywhere
-_SMALLEST = 1e-12  # of a range for the operations that divide by it
+_SMALLEST = 1e-12
 
 
 class _Range(NamedTuple):
@@ -158,16 +158,28 @@ class FakeQuantizer:
     @staticmethod
     def _scaled(values: tf.Tensor, low: tf.Tensor, high: tf.Tensor, *, narrow: bool) -> tf.Tensor:
         """By a scale alone: zero is zero, and the range reaches as far down as up."""
+        ratio = -1.0 if narrow else SYMMETRIC
+        end = tf.maximum(tf.maximum(high, low * ratio), _SMALLEST)  # the operation divides by it
+        if low.shape.rank:  # the only version of the operation that takes vectors (TensorFlow 2.21); nothing is outside
+            return tf.raw_ops.QuantizeAndDequantizeV3(
+                input=values,
+                input_min=end / ratio,
+                input_max=end,
+                num_bits=BITS,
+                signed_input=True,
+                range_given=True,
+                narrow_range=narrow,
+                axis=values.shape.rank - 1,
+            )
         return tf.quantization.quantize_and_dequantize_v2(
             values,
-            tf.minimum(low, -_SMALLEST),
-            tf.maximum(high, _SMALLEST),
+            end / ratio,
+            end,
             signed_input=True,
             num_bits=BITS,
             range_given=True,
             round_mode="HALF_TO_EVEN",
             narrow_range=narrow,
-            axis=values.shape.rank - 1 if low.shape.rank else None,
         )
 
     def _after_delay(self) -> tf.Tensor:

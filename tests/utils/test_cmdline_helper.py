@@ -71,7 +71,7 @@ OUR_DEFAULTS |= {
     "sync_batch_norm": False,
     "per_channel_weights": False,
 }
-FAMILIAR_DEFAULTS |= {"quantize": False, "symmetric": False, "use_qdq": False, "quant_delay": 0}
+FAMILIAR_DEFAULTS |= {"quantize": False, "symmetric": False, "use_qdq": False, "quant_delay": None}
 
 
 def config_of(*arguments, environ=None):

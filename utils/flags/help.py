@@ -39,7 +39,7 @@ HELP: dict[str, tuple[str, ...]] = {
     "gpu_id": ("Index of the GPU to use, with one process.", "the first GPU"),
     "finetune_checkpoint": ("Checkpoint whose weights, batch-norm statistics included, a new run starts from.", "none"),
     "use_final_conv": ("Write the classifier as a 1x1 convolution.", ""),
-    "quant_delay": ("Steps to train before quantization sets in, with --quantize.", ""),
+    "quant_delay": ("Steps to train before quantization sets in, with --quantize.", "0"),
     "quantize": (
         "Train with weights and activations that are rounded to 8 bits; other modes do as the checkpoint was trained.",
         "off, or as the checkpoint was trained",
