@@ -1,12 +1,18 @@
 """Quantization through whole runs: what a checkpoint says, what other modes make of it, and what is refused."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.runtime.runs import assert_same_checkpoint, network, run, train, values
+from model.layers.options import LayerOptions
+from model.specs import QuantizationSpec
+from runtime.classification import Classification
+from tests.runtime.runs import assert_same_checkpoint, network, run, tiny_networks, train, values
+from tests.runtime.scenes import write_scenes
+from tests.runtime.tiny_classifier import config
 from utils.errors import EXIT_USAGE
 
 QUANTIZED = ("--quantize", "--symmetric", "--use_qdq", "--per_channel_weights", "--deterministic")
@@ -125,12 +131,47 @@ def test_the_other_classifiers_train_and_evaluate_quantized_in_mixed_precision(a
     assert np.isfinite(finished.summary["loss"])
 
 
-def test_both_benchmarks_quantize(tmp_path):
+@pytest.mark.parametrize("arch", ["resnet50", "ssd320"])
+def test_both_benchmarks_quantize(arch, tmp_path):
     for mode in ("training_benchmark", "inference_benchmark"):
         finished = run(
             f"--mode={mode}",
-            *("--batch_size=2", "--num_iter=3", "--warmup_steps=1", "--iter_unit=batch", "--image_size=16"),
+            f"--arch={arch}",
+            *("--batch_size=2", "--num_iter=3", "--warmup_steps=1", "--iter_unit=batch", "--image_size=64"),
             *("--num_classes=3", "--quantize", f"--results_dir={tmp_path}"),
         )
         assert finished.status == 0, finished.error
         assert finished.parameters["quantize"]
+
+
+def test_a_detector_trains_quantized_and_is_evaluated_and_used_as_it_was_trained(tmp_path):
+    data = write_scenes(tmp_path / "data")
+    finished = run(
+        *network(data, tmp_path / "run", "train_and_evaluate", "ssd320"),
+        *("--image_size=64", "--batch_size=2", "--num_iter=1", "--quantize", "--seed=1"),
+    )
+    assert finished.status == 0, finished.error
+    stored = values(tmp_path / "run" / "model.ckpt-5")
+    assert stored["WeightSharedConvolutionalBoxPredictor/ClassPredictor/act_quant/max"] != 6.0
+    again = evaluate(data, tmp_path / "run", tmp_path / "e", f"--export_dir={tmp_path / 'export'}")
+    assert again.status == 0, again.error
+    assert again.parameters["quantize"]
+    assert again.summary["Precision/mAP"] == pytest.approx(finished.summary["Precision/mAP"], abs=1e-6)
+
+
+@pytest.mark.parametrize("arch", ["resnet50", "se-resnext101-32x4d"])
+def test_a_task_quantizes_by_zero_points_where_a_scale_alone_cannot_be_converted(arch):
+    quantization = QuantizationSpec(qdq=True, symmetric=True)
+    tiny = config(num_classes=3)
+    tiny = dataclasses.replace(tiny, model=dataclasses.replace(tiny.model, architecture=arch))
+    with tiny_networks():
+        task = Classification(tiny, {}, 5, LayerOptions(quantization=quantization))
+    names, kinds = [], []
+    for same in (task, task.with_fake_quant()):
+        with tf.Graph().as_default() as graph:
+            same.forward(tf.zeros([1, 16, 16, 3]), training=False)
+            names.append([v.op.name for v in tf.compat.v1.global_variables()])
+            kinds.append({op.type for op in graph.get_operations() if "Quant" in op.type})
+    assert names[0] == names[1]
+    assert kinds == [{"QuantizeAndDequantizeV4"}, {"FakeQuantWithMinMaxVars"}]
+    assert Classification(tiny, {}, 5, LayerOptions()).with_fake_quant()._layers.quantization is None
