@@ -39,7 +39,7 @@ CHECKS = (
     Check(name="onnx", probe=f"{_MACHINE}:onnx"),
     Check(name="onnxruntime", probe=f"{_MACHINE}:onnxruntime"),
     Check(name="dali", probe=f"{_COMPUTE}:dali", needs="tensorflow"),
-    Check(name="horovod", probe="utils.health.processes:horovod", seconds=120, needs="tensorflow"),
+    Check(name="horovod", probe="utils.health.processes:horovod", seconds=200, needs="tensorflow"),
 )
 _COLORS = {"ok": "32", "missing": "33", "broken": "31"}
 
