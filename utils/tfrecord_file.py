@@ -112,7 +112,7 @@ def survey(path: StrPath) -> tuple[list[tuple[int, int]], str | None]:
     Raises:
         RunError: the file cannot be opened.
     """
-    sound = []
+    sound: list[tuple[int, int]] = []
     with _descriptor(path) as descriptor:
         for offset, length, fault in _walk(descriptor):
             if fault:

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.front_door import show_any_name
 from utils.errors import EXIT_DONE, EXIT_FAILED, EXIT_PREEMPTED, EXIT_USAGE, RunError, UsageError, require
 
 if TYPE_CHECKING:
@@ -93,9 +94,9 @@ def open_sources(flags: argparse.Namespace) -> list[Source]:
     from utils.record_files import split_files_by_name
     from utils.validation.folder_source import FolderSource
     from utils.validation.label_rules import make_label_rules
-    from utils.validation.record_source import RecordSource
+    from utils.validation.record_source import MakeRules, RecordSource
 
-    tasks = {
+    tasks: dict[str, MakeRules] = {
         "classification": make_label_rules,
         "detection": functools.partial(make_rules, label_map=flags.label_map),
     }
@@ -161,8 +162,7 @@ def _write_json(path: Path, content: object) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # both are text files in a program
+    show_any_name()
     try:
         return run(parse_arguments(arguments))
     except UsageError as error:

@@ -117,7 +117,7 @@ def gray_image(kind: str, side: int = 16) -> bytes:
 
 
 def pycocotools() -> Found:
-    """COCOeval on two detections, and a mask drawn and coded."""
+    """COCOeval on two detections, and the area of a mask."""
     version = version_of("pycocotools", how=_REQUIREMENTS)
     import numpy as np
     from pycocotools import mask
@@ -134,8 +134,8 @@ def pycocotools() -> Found:
         evaluation.summarize()
     check_ap(float(evaluation.stats[0]))
     drawn = np.asfortranarray(np.eye(4, dtype=np.uint8))
-    if not np.array_equal(mask.decode(mask.encode(drawn)), drawn):
-        raise RunError("a mask that is coded and decoded is another one")
+    if int(mask.area(mask.encode(drawn))) != 4:
+        raise RunError("a mask of 4 pixels has another area")
     return Found(f"{version}, AP and masks as they must be", {"version": version})
 
 

@@ -32,7 +32,7 @@ class FolderSource:
         found = read_sources(path, validation_labels=validation_labels)
         self.classes: Mapping[int, str] = dict(enumerate(found.class_folders))
         here = Place(str(path), "", path.name)
-        self.findings: Sequence[Finding] = [Finding("layout", here, note) for note in found.notes]
+        self.findings = [Finding("layout", here, note) for note in found.notes]
         labels = {name: label for label, name in self.classes.items()}
         self._images: dict[tuple[str, str], ImageSource] = {}
         self._units: list[Unit] = []

@@ -12,6 +12,7 @@ from utils.image_files import FORMATS, orientation_of, reaches_end_of_jpeg, veri
 
 THUMB_SIDE = 16
 DIGEST_BYTES = 16
+_DRAFT_SIDE = 4 * THUMB_SIDE  # a JPEG is decoded to no less
 _IN_RECORDS = ("JPEG", "MPO", "PNG", "GIF")  # what ``utils.image_processing.decode_full`` decodes
 
 
@@ -42,7 +43,7 @@ class Look(NamedTuple):
 def look_at(data: bytes, *, as_record: bool) -> Look:
     """Decodes an image and says what is wrong with it.
 
-    A JPEG is decoded as far as its coefficients, at an eighth of its size, where damage shows just as well.
+    A JPEG is decoded at a fraction of its size: its coefficients are all read, where damage shows just as well.
 
     Args:
         data: Its bytes.
@@ -69,10 +70,10 @@ def _decoded(data: bytes, digest: bytes, as_record: bool) -> Look:
             return Look(digest, notes=(("image_unreadable", f"is a {kind}, which records must not hold"),))
         if as_record and kind in ("JPEG", "MPO") and not reaches_end_of_jpeg(data):
             return Look(digest, notes=(("image_unreadable", "ends early: its end marker is missing"),))
-        if mode in ("RGB", "L"):
-            image.draft("L", (2 * THUMB_SIDE, 2 * THUMB_SIDE))
+        drafted = image.draft("L", (_DRAFT_SIDE, _DRAFT_SIDE)) if mode in ("RGB", "L") else None
+        box = (0, 0, width, height) if drafted is None else drafted[1]  # without what fills the last blocks
         image.load()
-        thumb = image.convert("L").resize((THUMB_SIDE, THUMB_SIDE), Image.Resampling.BOX).tobytes()
+        thumb = image.convert("L").resize((THUMB_SIDE, THUMB_SIDE), Image.Resampling.BOX, box=box).tobytes()
         orientation = orientation_of(image)
     notes = _notes(orientation, mode) if as_record else []
     return Look(digest, thumb, height, width, orientation, tuple(notes))

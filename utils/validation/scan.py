@@ -51,7 +51,7 @@ class Seen:
     Attributes:
         place: Where it is.
         name: What it was called before it became a record, where that is known; its path otherwise.
-        bytes: Of the image file.
+        size: Of the image file, in bytes.
         digest: Of its bytes; nothing where there is no image at all.
         thumb: As in ``Look``.
         labels: As in ``Judgement``.
@@ -61,7 +61,7 @@ class Seen:
 
     place: Place
     name: str
-    bytes: int = 0
+    size: int = 0
     digest: bytes = b""
     thumb: bytes = b""
     height: int = 0

@@ -68,7 +68,7 @@ def to_json(found: Survey) -> dict[str, Any]:
 
 def _of_split(found: Survey, source: Source, split: str) -> str:
     images = found.of(source, split)
-    size = f"{sum(one.bytes for one in images) / 1e6:,.1f} MB"
+    size = f"{sum(one.size for one in images) / 1e6:,.1f} MB"
     text = f"{plural(len(images), 'image')} in {plural(len({one.place.file for one in images}), 'file')}, {size}"
     if source.task == "detection":
         boxes, empty = sum(len(one.labels) for one in images), sum(not one.labels for one in images)

@@ -32,7 +32,7 @@ class Source(Protocol):
     what: str
     task: str
     classes: Mapping[int, str]
-    findings: Sequence[Finding]
+    findings: list[Finding]
 
     def units(self) -> Sequence[Unit]:
         """The work of looking at its images."""
