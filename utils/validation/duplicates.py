@@ -31,7 +31,7 @@ def duplicates(images: Sequence[Seen]) -> list[Finding]:
     first: dict[bytes, dict[str, Place]] = {}
     found = []
     for image in images:
-        if not image.digest:
+        if not image.thumb:
             continue
         places = first.setdefault(image.digest, {})
         split = image.place.split

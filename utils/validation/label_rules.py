@@ -62,7 +62,7 @@ def conflicts(images: Sequence[Seen]) -> list[Finding]:
     """Identical images of one split that have different labels; there is no telling which label is right."""
     by_digest: dict[tuple[str, bytes], list[Seen]] = {}
     for image in images:
-        if image.digest and image.labels:
+        if image.thumb and image.labels:
             by_digest.setdefault((image.place.split, image.digest), []).append(image)
     found = []
     for group in by_digest.values():

@@ -5,7 +5,7 @@ import json
 from object_detection.create_coco_tfrecord import main as convert_coco
 from tests.object_detection.tiny_coco import tiny_split
 from tests.utils.conversion.converting import convert
-from tests.utils.tiny_images import two_classes
+from tests.utils.tiny_images import jpeg, two_classes, write_files
 from utils.conversion.example_proto import decode_example, encode_example
 from utils.manifest import read_manifest
 from utils.tfrecord_file import frame, iterate_payloads, survey
@@ -34,9 +34,16 @@ def labelled(root):
 
 def with_objects(root):
     """Records of six pictures for training and six for validation with up to two objects each."""
-    flags = [*tiny_split(root, "train"), *tiny_split(root, "val")]
+    flags = [*tiny_split(root, "train"), *other_split(root)]
     assert convert_coco([*flags, f"--output_dir={root / 'records'}", "--workers=1"]) == 0
     return root / "records"
+
+
+def other_split(root):
+    """A split for validation whose pictures training has not; the flags of the converter that name it."""
+    flags = tiny_split(root, "val")
+    write_files(root / "val", {f"{index}.jpg": jpeg(100 + index) for index in range(6)})
+    return flags
 
 
 def payloads(file):
