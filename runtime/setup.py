@@ -15,7 +15,7 @@ from model.specs import RESNETS, QuantizationSpec
 from runtime.classification import Classification
 from runtime.detection import Detection
 from runtime.detection_setup import resolve_detection
-from runtime.precision import Precision, choose_precision, cpu_features
+from runtime.precision import Precision, choose_precision
 from runtime.session import session_config, uses_gpu
 from runtime.task import Setup
 from utils.checkpoints import find_checkpoint, read_metadata
@@ -26,6 +26,7 @@ from utils.data_utils import Reader, TensorFlowReader
 from utils.detection_config import DetectionConfig
 from utils.errors import RunError, UsageError
 from utils.hvd_utils import Communicator
+from utils.machine import cpu_features
 from utils.manifest import SplitFiles, load_pattern, load_split
 from utils.resolve import resolve_model
 
