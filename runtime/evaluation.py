@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ from runtime.graphs import build_eval_graph, shard_of
 from runtime.loop import run_loop
 from runtime.task import Evaluator, NetworkAlone, Setup
 from utils.batching import STATUS_OK, Position
-from utils.checkpoint_contents import match_variables, restore
+from utils.checkpoint_contents import load_matched, match_variables
 from utils.hooks.hook import Hook, StepRecord
 from utils.hvd_utils import Communicator
 
 tf1 = tf.compat.v1
+_log = logging.getLogger(__name__)
 
 
 class Evaluation:
@@ -104,10 +106,12 @@ class _EvaluatorHook(Hook):
 
 
 def load_weights(session: Any, graph: Any, prefix: Path) -> None:
-    """Restores all of a graph's variables.
+    """Gives all of a graph's variables the values of a checkpoint.
 
     Raises:
         RunError: The checkpoint is damaged, or lacks one of them, or has another shape.
     """
-    match_variables(prefix, graph.variables).require({v.op.name for v in graph.variables})
-    restore(session, graph.saver, prefix)
+    found = match_variables(prefix, graph.variables, graph.stored_names)
+    found.require({v.op.name for v in graph.variables})
+    load_matched(session, graph.saver, graph.variables, found)
+    _log.log(logging.DEBUG if found.is_plain else logging.INFO, "%s:\n%s", prefix, found.table())
