@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from model.foreign_names import OWN_CLASSIFIER
+from model.foreign_names import OWN_CLASSIFIER, is_own_classifier
 from object_detection.label_map import read_label_map
 from runtime.foreign import described
+from utils.checkpoint_contents import stored_shapes
 from utils.checkpoints import find_checkpoint
 from utils.config import ExperimentConfig
 from utils.manifest import LABEL_MAP_NAME, SplitFiles
@@ -84,5 +85,4 @@ def _backbone_of(path: Path) -> tuple[str | None, Categories | None]:
     metadata = described(prefix)
     if metadata.get("task") == "detection":
         return metadata.get("backbone"), stored_categories(metadata)
-    trained_here = metadata.get("architecture") == OWN_CLASSIFIER and metadata.get("origin") != "slim"
-    return (OWN_CLASSIFIER if trained_here else None), None
+    return (OWN_CLASSIFIER if is_own_classifier(stored_shapes(prefix)) else None), None

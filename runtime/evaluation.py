@@ -39,19 +39,22 @@ class Evaluation:
         self.graph = build_eval_graph(setup.task, data, graph, communicator)
         self._session = tf1.Session(graph=graph, config=setup.session_config)
         self._session.run(self.graph.initializer)
+        self._has_weights = False
 
     def close(self) -> None:
         self._session.close()
 
     def load(self, prefix: Path) -> None:
-        """Takes the weights of a checkpoint.
+        """Takes the weights of a checkpoint, and shows what became of each variable the first time.
 
         Raises:
             RunError: It is damaged, or of another network.
         """
         if self._communicator.rank == 0:
-            load_weights(self._session, self.graph, prefix)
+            table = load_weights(self._session, self.graph, prefix)
+            _log.log(logging.DEBUG if self._has_weights else logging.INFO, "%s:\n%s", prefix, table)
         self._session.run(self.graph.take_over)
+        self._has_weights = True
 
     def run(self, hooks: Sequence[Hook], batches: int | None = None, *, repeat: bool = False) -> Evaluator | None:
         """Evaluates this process's part of the split, or ``batches`` of it.
@@ -105,8 +108,8 @@ class _EvaluatorHook(Hook):
         self._evaluator.update(rows)
 
 
-def load_weights(session: Any, graph: Any, prefix: Path) -> None:
-    """Gives all of a graph's variables the values of a checkpoint.
+def load_weights(session: Any, graph: Any, prefix: Path) -> str:
+    """Gives all of a graph's variables the values of a checkpoint; returns a table of what became of each.
 
     Raises:
         RunError: The checkpoint is damaged, or lacks one of them, or has another shape.
@@ -114,4 +117,4 @@ def load_weights(session: Any, graph: Any, prefix: Path) -> None:
     found = match_variables(prefix, graph.variables, graph.stored_names)
     found.require({v.op.name for v in graph.variables})
     load_matched(session, graph.saver, graph.variables, found)
-    _log.log(logging.DEBUG if found.is_plain else logging.INFO, "%s:\n%s", prefix, found.table())
+    return found.table()

@@ -137,7 +137,9 @@ def _convention(known: Mapping[str, Any], colors: Mapping[str, tuple[float, floa
 
     from utils.convention import stored_convention
 
-    return dataclasses.replace(stored_convention(known), **{flag: rgb for flag, rgb in colors.items() if rgb})
+    usual = stored_convention(known)
+    mean, std = colors["mean_rgb"] or usual.mean_rgb, colors["std_rgb"] or usual.std_rgb
+    return dataclasses.replace(usual, mean_rgb=mean, std_rgb=std)
 
 
 def _description(
@@ -210,7 +212,7 @@ def _for_nvidia(
     state = [name for name in file.shapes if name.endswith("/Momentum") and name.removesuffix("/Momentum") in found]
     found |= {name: file.read(name) for name in state}
     step = file.read("global_step") if "global_step" in file.shapes else 0
-    return {**found, "global_step": np.int64(step)}
+    return {**found, "global_step": np.asarray(step, np.int64)}
 
 
 def _say(

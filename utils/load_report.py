@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 LOADED = "loaded"
@@ -11,19 +12,19 @@ MISSING = "new, not in the checkpoint"
 _ORDER = (LOADED, RENAMED, RESHAPED)  # the others follow in the order in which they come
 _NAMES_SHOWN = 3
 _OPTIMIZER = "not used, the state of the optimizer that trained it"
-_UNUSED = (  # how stored names begin or end, and why they are not used
-    (lambda name: "Momentum" in name.split("/")[-1] or name.startswith(("global_step", "loss_scale")), _OPTIMIZER),
-    (lambda name: "_quant/" in name or name == "fake_quantization_step", "not used, ranges of quantization"),
-    (lambda name: name.endswith("/ExponentialMovingAverage"), "not used, averages of the weights"),
-    (lambda name: name.endswith("num_batches_tracked"), "not used, counters of batch normalization"),
-    (lambda name: name.startswith("signal_handler_var"), "not used, the state of the program that trained it"),
+_UNUSED = (  # what stored names match, and why those are not used
+    (re.compile(r"Momentum[^/]*$|^global_step|^loss_scale"), _OPTIMIZER),
+    (re.compile(r"_quant/|^fake_quantization_step$"), "not used, ranges of quantization"),
+    (re.compile(r"/ExponentialMovingAverage$"), "not used, averages of the weights"),
+    (re.compile(r"num_batches_tracked$"), "not used, counters of batch normalization"),
+    (re.compile(r"^signal_handler_var"), "not used, the state of the program that trained it"),
 )
 _UNKNOWN = "not used, nothing here begins with it"
 
 
 def why_unused(name: str) -> str:
     """Why a stored tensor is not loaded, by its name."""
-    return next((reason for fits, reason in _UNUSED if fits(name)), _UNKNOWN)
+    return next((reason for pattern, reason in _UNUSED if pattern.search(name)), _UNKNOWN)
 
 
 def is_unknown(name: str) -> bool:

@@ -10,6 +10,7 @@ from model.specs import BACKBONES, RESNETS
 from runtime.warm_start import load_warm_start
 from tests.model.tiny_ssd import BACKBONE, PREDICTOR, load_by_name, variables_of_ssd320, weights_by_name
 from tests.runtime.tiny_detector import SIZE, task, tiny_detectors
+from utils.convention import CONVENTIONS, Convention
 from utils.errors import RunError
 from utils.image_processing import normalize
 
@@ -83,29 +84,35 @@ def test_slims_network_gives_the_265_variables_of_the_backbone(tmp_path):
 IMAGES = np.random.default_rng(0).uniform(0, 255, (1, SIZE, SIZE, 3)).astype(np.float32)
 
 
-def classifier(folder, images):
+USUAL = Convention()
+
+
+def classifier(folder, images, convention):
     """The last map of a trained classifier, and its checkpoint."""
+    spec = RESNETS["resnet50"].as_trained(**convention.network)
+    colors = {"mean_rgb": convention.mean_rgb, "std_rgb": convention.std_rgb} if convention.mean_rgb else {}
     with tf.Graph().as_default(), tf1.Session() as session:
-        endpoints = resnet(normalize(tf.constant(images)), RESNETS["resnet50"], 5, LayerOptions())
+        endpoints = resnet(normalize(tf.constant(images), **colors), spec, 5, LayerOptions())
         load_by_name(tf1.global_variables(), session)
         path = tf1.train.Saver().save(session, str(folder / "model.ckpt-1"), write_meta_graph=False)
         return session.run(endpoints["stage_3"]), path
 
 
-def backbone_of(path, images, name="resnet50"):
+def backbone_of(path, images, convention, name="resnet50"):
     """The last map of a detector's backbone that began with a checkpoint."""
     with tf.Graph().as_default(), tf1.Session() as session:
-        detector = task(backbone=name)
+        detector = task(backbone=name, convention=convention)
+        spec = BACKBONES[name].as_trained(**convention.network)
         with tf1.variable_scope("FeatureExtractor"), tf1.variable_scope("resnet_v1_50"):
-            endpoints = resnet_features(detector.normalize(tf.constant(images)), BACKBONES[name], LayerOptions())
+            endpoints = resnet_features(detector.normalize(tf.constant(images)), spec, LayerOptions())
         session.run(tf1.global_variables_initializer())
         table = load_warm_start(session, path, tf1.global_variables(), detector.warm_start_map, reset=False)
         return session.run(endpoints["stage_3"]), lines(table)
 
 
-def compare(folder):
-    features, path = classifier(folder, IMAGES)
-    found, table = backbone_of(path, IMAGES)
+def compare(folder, convention=USUAL):
+    features, path = classifier(folder, IMAGES, convention)
+    found, table = backbone_of(path, IMAGES, convention)
     assert features.max() > 0.1
     np.testing.assert_allclose(found, features, atol=1e-4 * features.max())
     assert not [fate for fate in table if fate.startswith("new")]
@@ -119,7 +126,14 @@ def test_a_classifier_of_this_project_becomes_a_backbone_that_computes_the_same(
     with tiny_detectors():
         path, features, _ = compare(tmp_path)
         # Slim's variant of the same network would not do: its strides and activations differ.
-        other, _ = backbone_of(path, IMAGES, "resnet_v1_50")
+        other, _ = backbone_of(path, IMAGES, USUAL, "resnet_v1_50")
+        assert np.abs(other - features).max() > 0.01 * features.max()
+
+
+def test_a_classifier_of_timms_that_was_imported_becomes_a_backbone_that_computes_the_same(tmp_path):
+    with tiny_detectors():
+        path, features, _ = compare(tmp_path, CONVENTIONS["torch"])
+        other, _ = backbone_of(path, IMAGES, USUAL)
         assert np.abs(other - features).max() > 0.01 * features.max()
 
 

@@ -33,7 +33,7 @@ def write_described(folder: Path, values: Mapping[str, np.ndarray], metadata: Ma
     Raises:
         RunError: The disk refused.
     """
-    with _variables({**values, "global_step": np.int64(0)}) as (session, saver):
+    with _variables({**values, "global_step": np.zeros((), np.int64)}) as (session, saver):
         target = CheckpointDir(folder, keep=1)
         target.prepare()
         return target.save(session, saver, 0, metadata)

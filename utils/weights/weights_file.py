@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -82,7 +83,7 @@ def _safetensors(path: Path) -> WeightsFile:
     from safetensors import SafetensorError, safe_open
 
     try:
-        file = safe_open(path, framework="np")
+        file: Any = safe_open(path, framework="np")
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
         raise RunError(f"{path}: cannot be read as safetensors: {error}") from error

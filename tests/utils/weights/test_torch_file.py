@@ -90,7 +90,9 @@ class Runs:
 @pytest.mark.parametrize("protocol", [0, 2, 4, 5])
 def test_a_file_that_tries_to_run_code_is_refused_and_nothing_runs(tmp_path, function, name, protocol):
     touched = tmp_path / "touched"
-    argument = f"touch {touched}" if function in (os.system, subprocess.check_output) else f"open({str(touched)!r}, 'w')"
+    argument = (
+        f"touch {touched}" if function in (os.system, subprocess.check_output) else f"open({str(touched)!r}, 'w')"
+    )
     content = {"a": 1, "b": Runs(function, argument)}
     path = write_archive(tmp_path / "model.pth", {"data.pkl": pickle.dumps(content, protocol=protocol)})
     with pytest.raises(RunError, match=rf"asks for {name}, .*; nothing of it was executed"):

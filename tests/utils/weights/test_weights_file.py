@@ -84,7 +84,7 @@ def test_a_state_of_a_file_that_has_but_one_is_refused(tmp_path):
     path = save(tmp_path / "model.pth", {"a": Tensor(KERNEL)})
     save_file({"a": KERNEL}, tmp_path / "model.safetensors")
     for name in (path, tmp_path / "model.safetensors"):
-        with pytest.raises(UsageError, match="--state ema: .* holds one state only"):
+        with pytest.raises(UsageError, match=r"--state ema: .* holds one state only"):
             open_weights(name, "ema")
 
 
