@@ -77,7 +77,7 @@ def _run(options: argparse.Namespace) -> None:
     colors = {flag: _color(flag, getattr(options, flag)) for flag in ("mean_rgb", "std_rgb")}
     file = open_weights(options.source, options.state)
     known = {"origin": "torch"} if file.is_torch else described(file.path)
-    candidates = _candidates(file, known)
+    candidates = _candidates(file)
     architecture = options.arch or known.get("architecture") or likeliest(file, list(candidates.values()))
     if architecture not in candidates:
         raise UsageError(_unknown(file, architecture, list(candidates)))
@@ -100,9 +100,10 @@ def _unknown(file: WeightsFile, architecture: str | None, there: Sequence[str]) 
     return f"{file.path}: holds none of {', '.join(there)}, as names and shapes go; --arch says what differs first"
 
 
-def _candidates(file: WeightsFile, known: Mapping[str, Any]) -> dict[str, Candidate]:
+def _candidates(file: WeightsFile) -> dict[str, Candidate]:
     """The networks that a file of its kind may hold, with as many classes as it has."""
-    from model.foreign_names import classifier_sources, torch_sources, variables_of
+    from model.foreign_names import ANCHORS_PER_CELL, classifier_sources, torch_sources, variables_of
+    from model.warm_start import CLASS_HEAD
     from utils.weights.conversion import Candidate, our_shape
 
     found = {}
@@ -114,7 +115,8 @@ def _candidates(file: WeightsFile, known: Mapping[str, Any]) -> dict[str, Candid
             stored = file.shapes.get(sources.get(f"{name}/output/dense/bias", ""))
             classes = our_shape(stored, torch=file.is_torch)[-1] if stored else 1
         else:
-            classes = int(known.get("num_classes", 1)) if known.get("task") == "detection" else 1
+            stored = file.shapes.get(CLASS_HEAD[1])
+            classes = int(stored[-1]) // ANCHORS_PER_CELL - 1 if stored else 1
         wanted = variables_of(name, classes)
         found[name] = Candidate(architecture=name, wanted=wanted, sources=sources, head=head)
     return found
