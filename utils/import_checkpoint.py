@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from utils.command import run_command
 from utils.config import ARCHITECTURES, CLASSIFIERS
-from utils.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, RunError, UsageError
+from utils.errors import EXIT_DONE, UsageError
 
 if TYPE_CHECKING:
     from utils.convention import Convention
@@ -53,21 +54,10 @@ def make_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     options = make_parser().parse_args(arguments)
-    try:
-        _run(options)
-    except UsageError as error:
-        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
-        return EXIT_USAGE
-    except RunError as error:
-        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
-        return EXIT_FAILED
-    except OSError as error:
-        print(f"{PROGRAM}: error: {error.filename or options.source}: {error.strerror}", file=sys.stderr)
-        return EXIT_FAILED
-    return EXIT_DONE
+    return run_command(lambda: _run(options))
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> int:
     from runtime.foreign import described
     from utils.weights.checkpoint_writing import require_free, write_described, write_plain
     from utils.weights.conversion import convert, likeliest
@@ -92,6 +82,7 @@ def _run(options: argparse.Namespace) -> None:
     print(f"{file.path}: {architecture}\n{table}")
     _say(file, options, known, convention, candidates[architecture])
     print(f"written: {prefix}")
+    return EXIT_DONE
 
 
 def _unknown(file: WeightsFile, architecture: str | None, there: Sequence[str]) -> str:
