@@ -69,7 +69,7 @@ def resnet_features(images: tf.Tensor, spec: ResNetSpec, options: LayerOptions) 
         outputs = tf.transpose(outputs, [0, 3, 1, 2])
     stem = conv2d_block(outputs, spec.stem_width, 7, options, stride=2, name=spec.names.stem)
     stem = quantized_output(ACTIVATIONS[spec.activation](stem), options, name=spec.names.stem, positive=True)
-    outputs = endpoints["stem"] = max_pool(stem, 3, 2, options)
+    outputs = endpoints["stem"] = max_pool(stem, 3, 2, options, symmetric=spec.symmetric_pooling)
     if options.quantizer is not None:
         options.quantizer.same(outputs, stem)
     for stage, (blocks, width) in enumerate(zip(spec.blocks, spec.widths, strict=True)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ from runtime.graphs import build_eval_graph, shard_of
 from runtime.loop import run_loop
 from runtime.task import Evaluator, NetworkAlone, Setup
 from utils.batching import STATUS_OK, Position
-from utils.checkpoint_contents import match_variables, restore
+from utils.checkpoint_contents import load_matched, match_variables
 from utils.hooks.hook import Hook, StepRecord
 from utils.hvd_utils import Communicator
 
 tf1 = tf.compat.v1
+_log = logging.getLogger(__name__)
 
 
 class Evaluation:
@@ -37,19 +39,22 @@ class Evaluation:
         self.graph = build_eval_graph(setup.task, data, graph, communicator)
         self._session = tf1.Session(graph=graph, config=setup.session_config)
         self._session.run(self.graph.initializer)
+        self._has_weights = False
 
     def close(self) -> None:
         self._session.close()
 
     def load(self, prefix: Path) -> None:
-        """Takes the weights of a checkpoint.
+        """Takes the weights of a checkpoint, and shows what became of each variable the first time.
 
         Raises:
             RunError: It is damaged, or of another network.
         """
         if self._communicator.rank == 0:
-            load_weights(self._session, self.graph, prefix)
+            table = load_weights(self._session, self.graph, prefix)
+            _log.log(logging.DEBUG if self._has_weights else logging.INFO, "%s:\n%s", prefix, table)
         self._session.run(self.graph.take_over)
+        self._has_weights = True
 
     def run(self, hooks: Sequence[Hook], batches: int | None = None, *, repeat: bool = False) -> Evaluator | None:
         """Evaluates this process's part of the split, or ``batches`` of it.
@@ -103,11 +108,13 @@ class _EvaluatorHook(Hook):
         self._evaluator.update(rows)
 
 
-def load_weights(session: Any, graph: Any, prefix: Path) -> None:
-    """Restores all of a graph's variables.
+def load_weights(session: Any, graph: Any, prefix: Path) -> str:
+    """Gives all of a graph's variables the values of a checkpoint; returns a table of what became of each.
 
     Raises:
         RunError: The checkpoint is damaged, or lacks one of them, or has another shape.
     """
-    match_variables(prefix, graph.variables).require({v.op.name for v in graph.variables})
-    restore(session, graph.saver, prefix)
+    found = match_variables(prefix, graph.variables, graph.stored_names)
+    found.require({v.op.name for v in graph.variables})
+    load_matched(session, graph.saver, graph.variables, found)
+    return found.table()

@@ -17,7 +17,7 @@ from runtime.stopping import Stopping
 from runtime.task import Setup
 from runtime.warm_start import load_warm_start
 from utils.batching import Position
-from utils.checkpoint_contents import match_variables, restore
+from utils.checkpoint_contents import load_matched, match_variables
 from utils.checkpoints import CheckpointDir, find_checkpoint
 from utils.errors import RunError
 from utils.hooks.hook import Hook, StepRecord
@@ -129,12 +129,12 @@ class Trainer:
         }
 
     def _resume(self, prefix: Path) -> None:
-        found = match_variables(prefix, self.graph.variables)
-        found.require({v.op.name for v in self.graph.variables if _is_weight(v.op.name)} | {"global_step"})
-        wanted = [v for v in self.graph.variables if v.op.name in set(found.loaded)]
+        found = match_variables(prefix, self.graph.variables, self._setup.task.stored_names)
+        found.require({v.op.name for v in self.graph.variables if _is_weight(v.op.name)} | _needed_state(self._setup))
+        wanted = [v for v in self.graph.variables if v.op.name in found.sources]
         with self.graph.graph.as_default():
-            restore(self._session, tf1.train.Saver(wanted), prefix)
-        _log.info("%s: %s", prefix, found.summary())
+            load_matched(self._session, tf1.train.Saver(wanted), wanted, found)
+        _log.info("%s:\n%s", prefix, found.table())
         self._say_extension()
 
     def _say_extension(self) -> None:
@@ -184,6 +184,11 @@ def _start_position(setup: Setup, plan: TrainingPlan) -> Position:
     if setup.checkpoint is None or stored is None:
         return Position()
     return advance(Position(epoch=int(stored["epoch"]), example=int(stored["example"])), 0, plan)
+
+
+def _needed_state(setup: Setup) -> set[str]:
+    """What continuing needs beside the weights; other programs' checkpoints may have no step, and then begin at 0."""
+    return set() if setup.metadata.get("origin") else {"global_step"}
 
 
 def _is_weight(name: str) -> bool:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import tensorflow as tf
-
 from runtime.task import WarmStart
-from utils.checkpoint_contents import stored_shapes
+from utils.checkpoint_contents import assign, stored_shapes, stored_values
 from utils.errors import RunError
+from utils.load_report import (
+    LOADED,
+    MISSING,
+    RENAMED,
+    RESHAPED,
+    is_own_state,
+    load_table,
+    renamed,
+    reshaped,
+    same_numbers,
+    why_unused,
+)
 
-tf1 = tf.compat.v1
-
-LOADED, NEW, RESET = "loaded", "new, not in the checkpoint", "new, as was asked"
-_TABLE_DEPTH = 2  # parts of a variable's name that a line of the table stands for
+RESET = "new, as was asked"
+REPLACED = "not used, new weights were asked for"
+LEAST_SHARE = 0.5
+"""Of a network's weights that a checkpoint must have, by number."""
 
 
 def load_warm_start(
@@ -41,7 +49,7 @@ def load_warm_start(
         A table for people: what was loaded, what begins anew, and what of the checkpoint was not used, and why.
 
     Raises:
-        RunError: The checkpoint has none of the weights, or one of another shape, or is damaged.
+        RunError: The checkpoint has less than half of the weights, or one of another shape, or is damaged.
     """
     stored = stored_shapes(prefix)
     warm_start = plan(stored)
@@ -52,61 +60,65 @@ def load_warm_start(
         for name, source in warm_start.sources.items()
         if name in by_name and source in stored and name not in left_out
     }
-    _require_fit(prefix, stored, {source: by_name[name] for name, source in sources.items()}, warm_start)
-    reader = tf1.train.NewCheckpointReader(str(prefix))
-    values = {
-        by_name[name].initializer: _value(reader, prefix, source, warm_start.factors.get(name))
-        for name, source in sources.items()
-    }
-    # All in one run: in a large graph each run of its own takes 50 ms.
-    session.run(list(values), {initializer.inputs[1]: value for initializer, value in values.items()})
-    fates = [(name, LOADED if name in sources else RESET if name in left_out else NEW) for name in by_name]
+    _require_fit(prefix, stored, {name: (source, by_name[name]) for name, source in sources.items()}, warm_start)
+    _require_enough(prefix, stored, sources, set(by_name) - left_out)
+    values = stored_values(prefix, sources)
+    for name, factor in warm_start.factors.items():
+        if name in values:
+            values[name] = values[name] * factor
+    assign(session, variables, values)
+    fates = [
+        _fate(name, sources.get(name), stored, by_name[name], new=RESET if name in left_out else MISSING)
+        for name in by_name
+    ]
     replaced = {warm_start.sources[name] for name in left_out if name in warm_start.sources}
     unused = [name for name in stored if name not in sources.values()]
-    return _table([*fates, *((name, _why_unused(name, replaced)) for name in unused)])
+    return load_table([*fates, *((name, REPLACED if name in replaced else why_unused(name)) for name in unused)])
 
 
-def _why_unused(name: str, replaced: Set[str]) -> str:
-    if name in replaced:
-        return "not used, new weights were asked for"
-    if "Momentum" in name.split("/")[-1] or name.startswith(("global_step", "loss_scale")):
-        return "not used, the state of the optimizer that trained it"
-    return "not used, nothing here begins with it"
+def _fate(
+    name: str, source: str | None, stored: Mapping[str, Sequence[int]], variable: Any, *, new: str
+) -> tuple[str, str]:
+    """What a table says of a variable, and under which heading."""
+    if source is None:
+        return name, new
+    wanted, there = tuple(variable.shape.as_list()), tuple(stored[source])
+    if wanted != there:
+        return reshaped(name, there, wanted), RESHAPED
+    return (name, LOADED) if source == name else (renamed(name, source), RENAMED)
 
 
 def _require_fit(
-    prefix: Path, stored: Mapping[str, Sequence[int]], by_source: Mapping[str, Any], warm_start: WarmStart
+    prefix: Path, stored: Mapping[str, Sequence[int]], found: Mapping[str, tuple[str, Any]], warm_start: WarmStart
 ) -> None:
     """Makes sure that there is something to load, and that it has the shapes of its variables."""
-    if not by_source:
-        roots = sorted({name.split("/")[0] for name in stored})
-        raise RunError(
-            f"{prefix}: has none of the network's variables; it holds variables of {', '.join(roots[:3])} "
-            "(--finetune_checkpoint, --arch)"
-        )
-    for source, variable in by_source.items():
+    if not found:
+        raise RunError(f"{prefix}: has none of the network's variables; {_holds(stored)}")
+    for name, (source, variable) in found.items():
         wanted, there = tuple(variable.shape.as_list()), tuple(stored[source])
-        if wanted != there:
+        if not same_numbers(there, wanted):
             what = f"{prefix}: {source} has shape {list(there)}, the network's {list(wanted)}"
-            raise RunError(f"{what} ({_advice(variable.op.name in warm_start.replaceable)})")
+            raise RunError(f"{what} ({_advice(name in warm_start.replaceable)})")
+
+
+def _require_enough(
+    prefix: Path, stored: Mapping[str, Sequence[int]], sources: Mapping[str, str], wanted: Set[str]
+) -> None:
+    """Refuses a checkpoint that few weights would come from: it is of another network."""
+    weights = {name for name in wanted if not is_own_state(name)}
+    found = len(weights & set(sources))
+    if found < LEAST_SHARE * len(weights):
+        raise RunError(
+            f"{prefix}: has {found} of the network's {len(weights)} weights, less than half; {_holds(stored)}"
+        )
+
+
+def _holds(stored: Mapping[str, Sequence[int]]) -> str:
+    roots = sorted({name.split("/")[0] for name in stored})
+    return f"it holds variables of {', '.join(roots[:3])} (--finetune_checkpoint, --arch)"
 
 
 def _advice(replaceable: bool) -> str:
     if replaceable:
         return "it was trained on other classes; --reset_head begins with new weights for these alone"
     return "--finetune_checkpoint, --arch, --num_classes"
-
-
-def _value(reader: Any, prefix: Path, source: str, factor: np.ndarray | None) -> np.ndarray:
-    try:
-        value: np.ndarray = reader.get_tensor(source)
-    except (tf.errors.OpError, ValueError, IndexError) as error:  # the last where the file ends early
-        raise RunError(f"{prefix}: {source} cannot be read: {error}; the checkpoint is damaged") from error
-    return value if factor is None else value * factor
-
-
-def _table(fates: Sequence[tuple[str, str]]) -> str:
-    """One line for each kind of fate and part of the network."""
-    parts = Counter(("/".join(name.split("/")[:_TABLE_DEPTH]), fate) for name, fate in fates)
-    width = max(len(part) for part, _ in parts)
-    return "\n".join(f"  {part:<{width}}  {count:>4}  {fate}" for (part, fate), count in sorted(parts.items()))

@@ -25,7 +25,8 @@ HELP: dict[str, tuple[str, ...]] = {
         "",
     ),
     "model_dir": (
-        "Where checkpoints are read and written: a folder, its best/, or a checkpoint's prefix.",
+        "Where checkpoints are read and written: a folder, its best/, or a checkpoint's prefix; those of NVIDIA's "
+        "TensorFlow 1 networks, slim's resnet_v1_50 and TensorFlow's detection library are read too.",
         "--results_dir",
     ),
     "results_dir": ("Folder for the log, predictions and, without --model_dir, checkpoints.", ""),
