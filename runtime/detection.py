@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from model.layers.options import LayerOptions
+from model.parts import part_of_detector
 from model.specs import BACKBONES, SSDS, SSDSpec
 from model.ssd import ssd
 from model.warm_start import CLASS_HEAD, OWN_CLASSIFIER, STEM_KERNEL, detector_sources, is_own_classifier
@@ -24,7 +25,7 @@ from object_detection.preprocessing import preprocess_image
 from object_detection.presenter import BoxPresenter
 from object_detection.record_faults import fault_in, uneven_lists
 from object_detection.target_assigner import Groundtruth, assign_targets
-from runtime.task import WarmStart, resolved
+from runtime.task import Part, WarmStart, resolved
 from utils.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Position, Shard, make_input
 from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig, ModelConfig
 from utils.data_utils import Reader, TensorFlowReader, synthetic_input
@@ -67,7 +68,7 @@ class Detection:
         self._detection = resolved(config.detection)
         self._splits = splits
         self._seed = seed
-        self._layers = dataclasses.replace(layers, freeze_batch_norm=self._detection.freeze_batch_norm)
+        self._layers = layers
         self._communicator = communicator or SerialCommunicator()
         self._reader = reader or TensorFlowReader()
         self._table = class_table(
@@ -193,6 +194,9 @@ class Detection:
             * tf.reduce_sum(localization * weights)
             / (matched * code_size),
         }
+
+    def part_of(self, name: str) -> Part:
+        return part_of_detector(name)
 
     def weight_decay(self, variables: Sequence[Any]) -> Any:
         """Of convolution kernels alone: biases and batch normalization do not decay."""

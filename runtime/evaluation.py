@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,14 @@ from runtime.graphs import build_eval_graph, shard_of
 from runtime.loop import run_loop
 from runtime.task import Evaluator, NetworkAlone, Setup
 from utils.batching import STATUS_OK, Position
-from utils.checkpoint_contents import match_variables, restore
+from utils.checkpoint_contents import has_averages, load, match_variables, stored_shapes
+from utils.errors import RunError
 from utils.hooks.hook import Hook, StepRecord
 from utils.hvd_utils import Communicator
+from utils.tuning_config import EMA, RAW
 
 tf1 = tf.compat.v1
+_log = logging.getLogger(__name__)
 
 
 class Evaluation:
@@ -35,6 +39,8 @@ class Evaluation:
         with graph.as_default():
             data = setup.task.input("validation", shard_of(communicator), Position())
         self.graph = build_eval_graph(setup.task, data, graph, communicator)
+        self.weights = RAW
+        """Which weights of the checkpoint are evaluated, known to rank 0: "raw", or "ema" for their averages."""
         self._session = tf1.Session(graph=graph, config=setup.session_config)
         self._session.run(self.graph.initializer)
 
@@ -48,7 +54,7 @@ class Evaluation:
             RunError: It is damaged, or of another network.
         """
         if self._communicator.rank == 0:
-            load_weights(self._session, self.graph, prefix)
+            self.weights = load_weights(self._session, self.graph, prefix, self._setup.config.tuning.eval_weights)
         self._session.run(self.graph.take_over)
 
     def run(self, hooks: Sequence[Hook], batches: int | None = None, *, repeat: bool = False) -> Evaluator | None:
@@ -103,11 +109,31 @@ class _EvaluatorHook(Hook):
         self._evaluator.update(rows)
 
 
-def load_weights(session: Any, graph: Any, prefix: Path) -> None:
-    """Restores all of a graph's variables.
+def load_weights(session: Any, graph: Any, prefix: Path, which: str | None = None) -> str:
+    """Restores all of a graph's variables, a classifier in either of its two forms.
+
+    Args:
+        session: The graph's session.
+        graph: A graph for evaluation or prediction.
+        prefix: The checkpoint.
+        which: "raw" for the weights that were trained, "ema" for their averages; None for the averages where there
+            are any.
+
+    Returns:
+        Which it were.
 
     Raises:
-        RunError: The checkpoint is damaged, or lacks one of them, or has another shape.
+        RunError: The checkpoint is damaged, or lacks one of them, or has another shape, or has no averages.
     """
-    match_variables(prefix, graph.variables).require({v.op.name for v in graph.variables})
-    restore(session, graph.saver, prefix)
+    averaged = has_averages(stored_shapes(prefix))
+    if which == EMA and not averaged:
+        raise RunError(f"--eval_weights ema: {prefix} has no averages; --ema_decay keeps them where it is trained")
+    chosen = which or (EMA if averaged else RAW)
+    match = match_variables(prefix, graph.variables, averages=chosen == EMA)
+    match.require({v.op.name for v in graph.variables})
+    load(session, graph.saver, graph.variables, match)
+    if averaged:
+        other = RAW if chosen == EMA else EMA
+        kind = "moving averages of the weights" if chosen == EMA else "weights as they were trained"
+        _log.info("%s: the %s are used; --eval_weights %s takes the others", prefix, kind, other)
+    return chosen

@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from utils.config import PrecisionConfig
+from utils.precision_config import PrecisionConfig
 
 BFLOAT16_FEATURES = frozenset({"avx512_bf16", "amx_bf16"})
 

@@ -67,7 +67,7 @@ def predict_files(setup: Setup, communicator: Communicator, stop: Hook) -> int:
         take_over = communicator.take_over(predict.variables)
     with tf1.Session(graph=graph, config=setup.session_config) as session:
         if communicator.rank == 0:
-            load_weights(session, predict, setup.required_checkpoint)
+            load_weights(session, predict, setup.required_checkpoint, setup.config.tuning.eval_weights)
         else:
             session.run(predict.initializer)
         session.run([take_over, data.initializer])

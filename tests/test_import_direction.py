@@ -21,7 +21,9 @@ COMMANDS = {  # they may import anything, nothing imports them
     "object_detection.model_main",
     "utils.convert_dataset",
     "utils.benchmark_input",
+    "utils.average_checkpoints",
     "utils.dali_index",
+    "utils.postprocess_ckpt",
 }
 COMPOSITION = {f"runtime.{name}" for name in ("front_door", "launch", "setup", "detection_setup")}  # of a launch
 TASKS = {"runtime.classification", "runtime.detection"}

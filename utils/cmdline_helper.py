@@ -28,7 +28,6 @@ from utils.config import (
     ExperimentConfig,
     ModelConfig,
     OptimizerConfig,
-    PrecisionConfig,
     RunConfig,
 )
 from utils.detection_config import DetectionConfig
@@ -48,6 +47,8 @@ from utils.flags.table import (
     Flag,
 )
 from utils.flags.words import complete, read_value, with_origin
+from utils.precision_config import PrecisionConfig
+from utils.tuning_config import TuningConfig
 
 _DESCRIPTION = "Train, evaluate, run and time networks that classify images or detect objects in them."
 _EPILOG = (
@@ -282,6 +283,7 @@ def _build(values: dict[str, Any]) -> ExperimentConfig:
         precision=PrecisionConfig(**sections["precision"]),
         run=RunConfig(**sections["run"]),
         distributed=DistributedConfig(**sections["distributed"]),
+        tuning=TuningConfig(**sections["tuning"]),
         detection=_build_detection(sections["detection"]) if is_detector else None,
     )
 

@@ -32,6 +32,7 @@ FAMILIAR_DEFAULTS = {
     "export_dir": None,
     "to_predict": None,
     "finetune_checkpoint": None,
+    "use_final_conv": False,
     "synthetic_data_size": None,
     "dali": False,
     "data_idx_dir": None,
@@ -65,8 +66,10 @@ OUR_DEFAULTS = {
     "early_stop_patience": 0,
     "no_tf32": False,
 }
+OUR_DEFAULTS |= {"reset_head": False, "freeze_backbone": False, "freeze_batch_norm": False, "head_lr_multiplier": 1.0}
+OUR_DEFAULTS |= {"ema_decay": None, "eval_weights": None}
 OUR_DEFAULTS |= {"fp16_compression": False, "stall_timeout_s": 60.0, "sync_batch_norm": False}
-REFUSED = {"use_final_conv", "quantize", "symmetric", "use_qdq", "quant_delay"}
+REFUSED = {"quantize", "symmetric", "use_qdq", "quant_delay"}
 
 
 def config_of(*arguments, environ=None):
