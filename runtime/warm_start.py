@@ -77,13 +77,8 @@ def load_warm_start(
     sources = {name: average_or_raw(source, stored) for name, source in sources.items()}
     _require_fit(prefix, stored, {source: by_name[name] for name, source in sources.items()})
     reader = tf1.train.NewCheckpointReader(str(prefix))
-    assign(
-        session,
-        {
-            by_name[name]: _value(reader, prefix, source, warm_start.factors.get(name)).reshape(by_name[name].shape)
-            for name, source in sources.items()
-        },
-    )
+    values = {name: _value(reader, prefix, source, warm_start.factors.get(name)) for name, source in sources.items()}
+    assign(session, variables, values)
     fates = [(name, _fate(name, sources) or begun.get(name, NEW)) for name in by_name]
     unused = [name for name in stored if name not in sources.values()]
     return WarmStarted(
@@ -141,6 +136,8 @@ def _require_fit(prefix: Path, stored: Mapping[str, Sequence[int]], by_source: M
 
 def _value(reader: Any, prefix: Path, source: str, factor: np.ndarray | None) -> np.ndarray:
     value = read_tensor(reader, prefix, source)
+    if not np.isfinite(value).all():
+        raise RunError(f"{prefix}: {source} is not finite; the weights are of no use (--finetune_checkpoint)")
     return value if factor is None else value * factor
 
 

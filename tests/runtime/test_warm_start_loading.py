@@ -222,6 +222,12 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
         start_with(path, {CONV1: [4096]})
 
 
+def test_weights_that_are_no_numbers_are_refused(tmp_path):
+    path = save(tmp_path / "other", {"resnet_v1_50/conv1/weights": np.float32([1.0, np.nan])})
+    with pytest.raises(RunError, match=r"resnet_v1_50/conv1/weights is not finite; the weights are of no use"):
+        start_with(path, {CONV1: [2]})
+
+
 def test_a_stem_in_other_units_is_divided_by_each_channels_deviation(tmp_path):
     kernel = np.ones((7, 7, 3, 2), np.float32)
     path = save(tmp_path / "own", {"resnet50/conv2d/conv2d/kernel": kernel})
