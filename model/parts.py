@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from model.warm_start import BACKBONE_SCOPE
+from model.variables import FEATURES_SCOPE, PREDICTOR_SCOPE
 
 Part = Literal["backbone", "pyramid", "head"]
 CLASSIFIER_SCOPE = "output"
-PREDICTOR_SCOPE = "WeightSharedConvolutionalBoxPredictor"
 
 
 def part_of_classifier(name: str) -> Part:
@@ -20,4 +19,4 @@ def part_of_detector(name: str) -> Part:
     """The part of a detector that a variable belongs to: its head predicts boxes and classes, towers included."""
     if name.startswith(f"{PREDICTOR_SCOPE}/"):
         return "head"
-    return "pyramid" if name.startswith(f"{BACKBONE_SCOPE}/fpn/") else "backbone"
+    return "pyramid" if name.startswith(f"{FEATURES_SCOPE}/fpn/") else "backbone"

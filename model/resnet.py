@@ -66,7 +66,8 @@ def resnet_features(images: tf.Tensor, spec: ResNetSpec, options: LayerOptions) 
     if options.data_format == "NCHW":
         outputs = tf.transpose(outputs, [0, 3, 1, 2])
     stem = conv2d_block(outputs, spec.stem_width, 7, options, stride=2, name=spec.names.stem)
-    outputs = endpoints["stem"] = max_pool(ACTIVATIONS[spec.activation](stem), 3, 2, options)
+    stem = ACTIVATIONS[spec.activation](stem)
+    outputs = endpoints["stem"] = max_pool(stem, 3, 2, options, symmetric=spec.symmetric_pooling)
     for stage, (blocks, width) in enumerate(zip(spec.blocks, spec.widths, strict=True)):
         for index in range(blocks):
             stride = 2 if stage > 0 and index == 0 else 1

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from model.foreign_names import classifier_sources
 from model.layers.options import LayerOptions
 from model.parts import CLASSIFIER_SCOPE, part_of_classifier
 from model.resnet import resnet
@@ -17,10 +18,11 @@ from runtime.class_presenter import ClassPresenter
 from runtime.task import Part, WarmStart, resolved
 from utils.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Position, Shard, make_input
 from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig
+from utils.convention import MEAN_RGB, STD_RGB
 from utils.data_utils import Reader, TensorFlowReader, synthetic_input
 from utils.errors import RunError
 from utils.hvd_utils import Communicator, SerialCommunicator
-from utils.image_processing import MEAN_RGB, STD_RGB, eval_preprocess, normalize
+from utils.image_processing import eval_preprocess, normalize
 from utils.labelled_images import LABELLED_IMAGES
 from utils.manifest import SplitFiles
 from utils.optimizers import l2_loss
@@ -62,7 +64,9 @@ class Classification:
         self._layers = layers
         self._communicator = communicator or SerialCommunicator()
         self._reader = reader or TensorFlowReader()
-        self._spec = RESNETS[resolved(config.model.architecture)]
+        self._spec = RESNETS[resolved(config.model.architecture)].as_trained(**config.model.convention.network)
+        self._mean_rgb = config.model.convention.mean_rgb or MEAN_RGB
+        self._std_rgb = config.model.convention.std_rgb or STD_RGB
         self.num_classes: int = resolved(config.model.num_classes)
 
     def num_examples(self, split: str) -> int:
@@ -108,11 +112,11 @@ class Classification:
         return f"{where}: the image does not decode"
 
     def normalize(self, images: Any) -> Any:
-        return normalize(images)
+        return normalize(images, self._mean_rgb, self._std_rgb)
 
     def prepare(self, batch: Batch, step: Any) -> tuple[Any, TensorMap]:
         optimizer = self._config.optimizer
-        images = normalize(batch.images)
+        images = self.normalize(batch.images)
         labels = smoothed_one_hot(batch.targets["labels"], self.num_classes, optimizer.label_smoothing)
         if optimizer.mixup_alpha > 0:
             own = self._seed * 2 + MIXUP_PURPOSE + self._communicator.rank * 2**33  # a seed has 31 bits
@@ -152,9 +156,12 @@ class Classification:
     def presenter(self) -> ClassPresenter:
         return ClassPresenter(self._config.model.class_names, min(self._config.run.top_k, self.num_classes))
 
+    def stored_names(self, stored: Mapping[str, Sequence[int]]) -> Mapping[str, str]:
+        return classifier_sources(stored, self._spec.name)
+
     def warm_start_map(self, stored: Mapping[str, Sequence[int]]) -> WarmStart:
         head = frozenset(f"{self._spec.name}/{CLASSIFIER_SCOPE}/dense/{kind}" for kind in ("kernel", "bias"))
-        return WarmStart(sources={name: name for name in stored}, factors={}, replaceable=head)
+        return WarmStart(sources=self.stored_names(stored), factors={}, replaceable=head)
 
     def evaluator(self) -> ClassificationEvaluator:
         return ClassificationEvaluator(self._config.run.top_k)
@@ -170,7 +177,8 @@ class Classification:
             "label_offset": model.label_offset,
             "use_final_conv": model.use_final_conv,
             "image_size": model.image_size,
-            "preprocessing": {"mean_rgb": list(MEAN_RGB), "std_rgb": list(STD_RGB), "range": [0, 255]},
+            "network": model.convention.network,
+            "preprocessing": {"mean_rgb": list(self._mean_rgb), "std_rgb": list(self._std_rgb), "range": [0, 255]},
         }
 
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from model.foreign_names import OWN_CLASSIFIER, is_own_classifier
 from model.layers.options import LayerOptions
 from model.parts import part_of_detector
 from model.specs import BACKBONES, SSDS, SSDSpec
 from model.ssd import ssd
-from model.warm_start import CLASS_HEAD, OWN_CLASSIFIER, STEM_KERNEL, detector_sources, is_own_classifier
+from model.warm_start import CLASS_HEAD, STEM_KERNEL, detector_sources
 from object_detection.anchors import pyramid_anchors
 from object_detection.box_coder import decode
 from object_detection.class_table import class_table
@@ -28,9 +29,10 @@ from object_detection.target_assigner import Groundtruth, assign_targets
 from runtime.task import Part, WarmStart, resolved
 from utils.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Position, Shard, make_input
 from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig, ModelConfig
+from utils.convention import DETECTION_MEAN_RGB, MEAN_RGB, STD_RGB
 from utils.data_utils import Reader, TensorFlowReader, synthetic_input
 from utils.hvd_utils import Communicator, SerialCommunicator
-from utils.image_processing import DETECTION_MEAN_RGB, MEAN_RGB, STD_RGB, subtract_mean
+from utils.image_processing import subtract_mean
 from utils.manifest import SplitFiles
 from utils.optimizers import l2_loss
 from utils.tfrecord_file import read_record
@@ -82,7 +84,8 @@ class Detection:
         self._spec = _network(self._model, self._detection.batch_norm_decay)
         size = resolved(self._model.image_size)
         self._anchors = pyramid_anchors(size, size, self._detection.anchors)
-        self._mean_rgb = MEAN_RGB if self._model.backbone == OWN_CLASSIFIER else DETECTION_MEAN_RGB
+        usual_mean = MEAN_RGB if self._model.backbone == OWN_CLASSIFIER else DETECTION_MEAN_RGB
+        self._mean_rgb = self._model.convention.mean_rgb or usual_mean
 
     def num_examples(self, split: str) -> int:
         if split in self._splits:
@@ -247,9 +250,12 @@ class Detection:
     def presenter(self) -> BoxPresenter:
         return BoxPresenter(dict(zip(self._table.ids, self._table.names, strict=True)), self._config.run.min_score)
 
+    def stored_names(self, stored: Mapping[str, Sequence[int]]) -> Mapping[str, str]:
+        return {name: name for name in stored}
+
     def warm_start_map(self, stored: Mapping[str, Sequence[int]]) -> WarmStart:
         names = detector_sources(stored)
-        per_channel = 1.0 / np.asarray(STD_RGB, np.float32)[:, np.newaxis]
+        per_channel = 1.0 / np.asarray(self._model.convention.std_rgb or STD_RGB, np.float32)[:, np.newaxis]
         factors = {STEM_KERNEL: per_channel} if is_own_classifier(stored) else {}
         return WarmStart(sources=names, factors=factors, replaceable=frozenset(CLASS_HEAD))
 
@@ -266,6 +272,7 @@ class Detection:
             "coder": dataclasses.asdict(dataclasses.replace(self._detection.coder, largest_log=None)),
             "backbone": self._model.backbone,
             "image_size": self._model.image_size,
+            "network": self._model.convention.network,
             "preprocessing": {"mean_rgb": list(self._mean_rgb), "std_rgb": [1.0, 1.0, 1.0], "range": [0, 255]},
         }
 
@@ -273,5 +280,6 @@ class Detection:
 def _network(model: ModelConfig, batch_norm_decay: float) -> SSDSpec:
     """The row of the table, with the backbone and the decay of statistics that were asked for."""
     spec, backbone = SSDS[resolved(model.architecture)], BACKBONES[resolved(model.backbone)]
+    backbone = backbone.as_trained(**model.convention.network)
     norms = [dataclasses.replace(part.batch_norm, decay=batch_norm_decay) for part in (spec, backbone)]
     return dataclasses.replace(spec, batch_norm=norms[0], backbone=dataclasses.replace(backbone, batch_norm=norms[1]))

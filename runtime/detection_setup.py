@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from model.warm_start import OWN_CLASSIFIER, is_own_classifier
+from model.foreign_names import OWN_CLASSIFIER, is_own_classifier
 from object_detection.label_map import read_label_map
+from runtime.foreign import described
 from utils.checkpoint_contents import stored_shapes
-from utils.checkpoints import find_checkpoint, read_metadata
+from utils.checkpoints import find_checkpoint
 from utils.config import ExperimentConfig
 from utils.manifest import LABEL_MAP_NAME, SplitFiles
 from utils.resolve_detection import (
@@ -46,7 +47,7 @@ def resolve_detection(
         first, config = None, dataclasses.replace(config, run=dataclasses.replace(config.run, reset_head=True))
         notes = (f"--finetune_checkpoint {warm_start}: {difference}; the class head begins with new weights",)
     sources = [found for found in (first, *known) if found is not None]
-    assumed = () if sources else (_default_categories(config.model.num_classes),)
+    assumed = () if sources else (_default_categories(config.model.num_classes or metadata.get("num_classes")),)
     model, detection, more = resolve_detector(
         config.model, config.detection, metadata, sources or list(assumed), backbone
     )
@@ -93,7 +94,7 @@ def _backbone_of(path: Path) -> tuple[str | None, Categories | None]:
     prefix = find_checkpoint(path)
     if prefix is None:  # said where the weights are loaded
         return None, None
-    metadata = read_metadata(prefix) or {}
+    metadata = described(prefix)
     if metadata.get("task") == "detection":
         return metadata.get("backbone"), stored_categories(metadata)
     return (OWN_CLASSIFIER if is_own_classifier(stored_shapes(prefix)) else None), None

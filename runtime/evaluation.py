@@ -14,7 +14,14 @@ from runtime.graphs import build_eval_graph, shard_of
 from runtime.loop import run_loop
 from runtime.task import Evaluator, NetworkAlone, Setup
 from utils.batching import STATUS_OK, Position
-from utils.checkpoint_contents import has_averages, load, match_variables, stored_shapes
+from utils.checkpoint_contents import (
+    Names,
+    averages_or_raw,
+    has_averages,
+    load_matched,
+    match_variables,
+    stored_shapes,
+)
 from utils.errors import RunError
 from utils.hooks.hook import Hook, StepRecord
 from utils.hvd_utils import Communicator
@@ -43,19 +50,23 @@ class Evaluation:
         """Which weights of the checkpoint are evaluated, known to rank 0: "raw", or "ema" for their averages."""
         self._session = tf1.Session(graph=graph, config=setup.session_config)
         self._session.run(self.graph.initializer)
+        self._has_weights = False
 
     def close(self) -> None:
         self._session.close()
 
     def load(self, prefix: Path) -> None:
-        """Takes the weights of a checkpoint.
+        """Takes the weights of a checkpoint, and shows what became of each variable the first time.
 
         Raises:
             RunError: It is damaged, or of another network.
         """
         if self._communicator.rank == 0:
-            self.weights = load_weights(self._session, self.graph, prefix, self._setup.config.tuning.eval_weights)
+            which = self._setup.config.tuning.eval_weights
+            self.weights, table = load_weights(self._session, self.graph, prefix, which)
+            _log.log(logging.DEBUG if self._has_weights else logging.INFO, "%s:\n%s", prefix, table)
         self._session.run(self.graph.take_over)
+        self._has_weights = True
 
     def run(self, hooks: Sequence[Hook], batches: int | None = None, *, repeat: bool = False) -> Evaluator | None:
         """Evaluates this process's part of the split, or ``batches`` of it.
@@ -109,18 +120,18 @@ class _EvaluatorHook(Hook):
         self._evaluator.update(rows)
 
 
-def load_weights(session: Any, graph: Any, prefix: Path, which: str | None = None) -> str:
-    """Restores all of a graph's variables, a classifier in either of its two forms.
+def load_weights(session: Any, graph: Any, prefix: Path, which: str | None = None) -> tuple[str, str]:
+    """Gives all of a graph's variables the values of a checkpoint.
 
     Args:
         session: The graph's session.
         graph: A graph for evaluation or prediction.
         prefix: The checkpoint.
-        which: "raw" for the weights that were trained, "ema" for their averages; None for the averages where there
-            are any.
+        which: "raw" for the weights that were trained, "ema" for their moving averages; None for the averages where
+            there are any.
 
     Returns:
-        Which it were.
+        Which it were, and a table of what became of each variable.
 
     Raises:
         RunError: The checkpoint is damaged, or lacks one of them, or has another shape, or has no averages.
@@ -129,11 +140,14 @@ def load_weights(session: Any, graph: Any, prefix: Path, which: str | None = Non
     if which == EMA and not averaged:
         raise RunError(f"--eval_weights ema: {prefix} has no averages; --ema_decay keeps them where it is trained")
     chosen = which or (EMA if averaged else RAW)
-    match = match_variables(prefix, graph.variables, averages=chosen == EMA)
-    match.require({v.op.name for v in graph.variables})
-    load(session, graph.saver, graph.variables, match)
+    names: Names = graph.stored_names
+    if chosen == EMA:
+        names = lambda stored: averages_or_raw(graph.stored_names(stored), stored)  # noqa: E731
+    found = match_variables(prefix, graph.variables, names)
+    found.require({v.op.name for v in graph.variables})
+    load_matched(session, graph.saver, graph.variables, found)
     if averaged:
         other = RAW if chosen == EMA else EMA
         kind = "moving averages of the weights" if chosen == EMA else "weights as they were trained"
         _log.info("%s: the %s are used; --eval_weights %s takes the others", prefix, kind, other)
-    return chosen
+    return chosen, found.table()

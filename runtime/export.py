@@ -50,7 +50,7 @@ def export_saved_model(setup: Setup, prefix: Path, export_dir: Path) -> Path:
     while folder.exists():
         folder = folder.with_name(str(int(folder.name) + 1))
     with tf1.Session(graph=graph, config=setup.session_config) as session:
-        which = load_weights(session, predict, prefix, setup.config.tuning.eval_weights)
+        which, _ = load_weights(session, predict, prefix, setup.config.tuning.eval_weights)
         try:
             _write(session, predict, folder)
             extra = folder / "assets.extra"

@@ -111,6 +111,7 @@ def build_eval_graph(task: Task, data: Input, graph: Any, communicator: Communic
             initializer=tf1.variables_initializer(variables),
             take_over=communicator.take_over(variables),
             saver=_saver(variables),
+            stored_names=task.stored_names,
         )
 
 
@@ -127,6 +128,7 @@ def build_predict_graph(task: Task, graph: Any, images: Any, data: Input | None 
             variables=variables,
             initializer=tf1.variables_initializer(variables),
             saver=_saver(variables),
+            stored_names=task.stored_names,
         )
 
 

@@ -15,19 +15,21 @@ from model.specs import RESNETS
 from runtime.classification import Classification
 from runtime.detection import Detection
 from runtime.detection_setup import resolve_detection
+from runtime.foreign import described, warm_convention
 from runtime.precision import Precision, choose_precision, cpu_features
 from runtime.session import session_config, uses_gpu
 from runtime.task import Setup
 from runtime.tuning import check_frozen
-from utils.checkpoints import find_checkpoint, read_metadata
+from utils.checkpoints import find_checkpoint
 from utils.class_names import read_names_in_order
 from utils.config import CLASSIFIERS, DETECTORS, ExperimentConfig
+from utils.convention import ORIGINS, Convention, stored_convention
 from utils.dali_utils import DaliReader
 from utils.data_utils import Reader, TensorFlowReader
 from utils.detection_config import DetectionConfig
 from utils.errors import RunError, UsageError
 from utils.hvd_utils import Communicator
-from utils.manifest import SplitFiles, load_pattern, load_split
+from utils.manifest import LABEL_OFFSET, SplitFiles, load_pattern, load_split
 from utils.resolve import resolve_model
 
 SPLITS_READ = {
@@ -48,13 +50,14 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
         RunError: Checkpoint or data are missing or damaged.
     """
     options = session_config(config, communicator)
-    checkpoint, metadata = communicator.broadcast(_stored(config) if communicator.rank == 0 else None)
+    checkpoint, metadata, convention = communicator.broadcast(_stored(config) if communicator.rank == 0 else None)
     reader = _reader(config, options)
     splits = _splits(config)
     config = _as_stored(config, metadata)
     _check_task(config, splits, metadata)
     resolve = resolve_detection if config.detection else _resolve_classification
     config, notes = resolve(config, splits, metadata)
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, convention=convention))
     if config.data.threads is None:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, threads=communicator.threads))
     model = config.model
@@ -87,10 +90,31 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
     )
 
 
-def _stored(config: ExperimentConfig) -> tuple[Path | None, dict[str, Any]]:
-    """The checkpoint to start from and what is written beside it."""
+def _stored(config: ExperimentConfig) -> tuple[Path | None, dict[str, Any], Convention]:
+    """The checkpoint to start from, what is known of it, and the convention of the weights that the run begins with."""
     checkpoint = _checkpoint(config)
-    return checkpoint, (read_metadata(checkpoint) if checkpoint else None) or {}
+    metadata = described(checkpoint) if checkpoint else {}
+    origin, convention = metadata.get("origin"), stored_convention(metadata)
+    if checkpoint and origin:
+        logging.getLogger(__name__).warning("%s: %s", checkpoint, _assumption(metadata, convention))
+    warm_start = config.run.finetune_checkpoint if config.run.is_training else None
+    if checkpoint is None and warm_start:
+        prefix = find_checkpoint(Path(warm_start))
+        begun = described(prefix) if prefix else {}
+        convention = warm_convention(begun, detector=config.detection is not None)
+    return checkpoint, metadata, convention
+
+
+def _assumption(metadata: Mapping[str, Any], convention: Convention) -> str:
+    """What is taken for granted of a checkpoint without a description."""
+    classes = metadata.get("num_classes")
+    labels = ""
+    if metadata["task"] == "classification":
+        labels = f"; logit i is label i + {LABEL_OFFSET} of the records unless their dataset.json says otherwise"
+    return (
+        f"has no description; by its names it is {ORIGINS[metadata['origin']]}, taken for {metadata['architecture']} "
+        f"with {classes or 'no known number of'} classes, {convention.in_words()}{labels}"
+    )
 
 
 def _as_stored(config: ExperimentConfig, metadata: Mapping[str, Any]) -> ExperimentConfig:

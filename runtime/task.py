@@ -14,6 +14,7 @@ import numpy as np
 
 from runtime.precision import Precision
 from utils.batching import Batch, Input, InputOptions, Position, Shard
+from utils.checkpoint_contents import Names, by_name
 from utils.config import ExperimentConfig
 from utils.manifest import SplitFiles
 
@@ -91,6 +92,9 @@ class Task(Protocol):
 
     def presenter(self) -> Presenter:
         """What prediction makes of those tensors."""
+
+    def stored_names(self, stored: Mapping[str, Sequence[int]]) -> Mapping[str, str]:
+        """The name in a checkpoint of such names and shapes for each variable of the network and of its optimizer."""
 
     def warm_start_map(self, stored: Mapping[str, Sequence[int]]) -> WarmStart:
         """Which weights a new run takes from another's checkpoint, of which the names and shapes are given."""
@@ -200,7 +204,7 @@ class TrainGraph:
 class EvalGraph:
     """A graph that compares the network's outputs with targets, batch by batch.
 
-    ``take_over`` gives all processes rank 0's variables.
+    ``take_over`` gives all processes rank 0's variables; ``stored_names`` is the task's.
     ``network`` is the sum of the task's heads, for which all of the network is computed, or None where it has none. A
     sum, since what no value depends on is left out of a graph before it runs.
     """
@@ -213,6 +217,7 @@ class EvalGraph:
     initializer: Any
     take_over: Any
     saver: Any
+    stored_names: Names = by_name
 
     def fetches(self) -> TensorMap:
         """What the loop runs for one batch."""
@@ -241,6 +246,7 @@ class PredictGraph:
     variables: tuple[Any, ...]
     initializer: Any
     saver: Any
+    stored_names: Names = by_name
 
     def fetches(self) -> TensorMap:
         """What the loop runs for one batch of an input."""

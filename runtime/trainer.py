@@ -18,7 +18,7 @@ from runtime.task import Setup
 from runtime.tuning import changes, kept, require_frozen
 from runtime.warm_start import class_renamed, load_warm_start
 from utils.batching import Position
-from utils.checkpoint_contents import is_weight, load, match_variables
+from utils.checkpoint_contents import is_weight, load_matched, match_variables
 from utils.checkpoints import CheckpointDir, find_checkpoint, read_metadata
 from utils.errors import RunError
 from utils.hooks.hook import Hook, StepRecord
@@ -135,16 +135,16 @@ class Trainer:
 
     def _resume(self, prefix: Path) -> Collection[str]:
         """Continues from a checkpoint; returns the names of the variables that it has."""
-        found = match_variables(prefix, self.graph.variables)
-        found.require({v.op.name for v in self.graph.variables if is_weight(v.op.name)} | {"global_step"})
-        wanted = [v for v in self.graph.variables if v.op.name in set(found.loaded)]
+        found = match_variables(prefix, self.graph.variables, self._setup.task.stored_names)
+        found.require({v.op.name for v in self.graph.variables if is_weight(v.op.name)} | _needed_state(self._setup))
+        wanted = [v for v in self.graph.variables if v.op.name in found.sources]
         with self.graph.graph.as_default():
-            load(self._session, tf1.train.Saver(wanted), wanted, found)
-        _log.info("%s: %s", prefix, found.summary())
+            load_matched(self._session, tf1.train.Saver(wanted), wanted, found)
+        _log.info("%s:\n%s", prefix, found.table())
         for sentence in changes(self._setup.config.tuning, self._setup.metadata):
             _log.warning("%s", sentence)
         self._say_extension()
-        return found.loaded
+        return found.sources
 
     def _say_extension(self) -> None:
         """Says what a changed length of the run does to the schedule."""
@@ -206,3 +206,8 @@ def _start_position(setup: Setup, plan: TrainingPlan) -> Position:
     if setup.checkpoint is None or stored is None:
         return Position()
     return advance(Position(epoch=int(stored["epoch"]), example=int(stored["example"])), 0, plan)
+
+
+def _needed_state(setup: Setup) -> set[str]:
+    """What continuing needs beside the weights; other programs' checkpoints may have no step, and then begin at 0."""
+    return set() if setup.metadata.get("origin") else {"global_step"}

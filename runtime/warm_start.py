@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import tensorflow as tf
-
 from runtime.task import WarmStart
-from utils.checkpoint_contents import (
-    assign,
-    average_or_raw,
-    is_weight,
-    one_classifier,
-    read_tensor,
-    stored_shapes,
-)
+from utils.checkpoint_contents import assign, averages_or_raw, is_weight, stored_shapes, stored_values
 from utils.errors import RunError
+from utils.load_report import (
+    AVERAGE,
+    AVERAGED,
+    LOADED,
+    MISSING,
+    RENAMED,
+    RESHAPED,
+    is_own_state,
+    load_table,
+    renamed,
+    reshaped,
+    same_numbers,
+    why_unused,
+)
 from utils.moving_averages import name_of_average
 
-tf1 = tf.compat.v1
-
-LOADED, NEW, RESET = "loaded", "new, not in the checkpoint", "new, as was asked"
-AVERAGE, OTHER_CLASSES = "loaded, its moving average", "new, of other classes in the checkpoint"
-_TABLE_DEPTH = 2  # parts of a variable's name that a line of the table stands for
+RESET, REPLACED = "new, as was asked", "not used, new weights were asked for"
+OTHER_CLASSES, OF_OTHER_CLASSES = "new, of other classes in the checkpoint", "not used, of other classes"
+LEAST_SHARE = 0.5
+"""Of a network's weights that a checkpoint must have, by number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,26 +67,32 @@ def load_warm_start(
         reset: Leave replaceable variables as they are.
 
     Raises:
-        RunError: The checkpoint has none of the weights, or one of another shape, or is damaged.
+        RunError: The checkpoint has less than half of the weights, or one of another shape, or is damaged.
     """
     stored = stored_shapes(prefix)
     warm_start = plan(stored)
     by_name = {v.op.name: v for v in variables}
     sources = {name: source for name, source in warm_start.sources.items() if name in by_name and source in stored}
     others = {name for name in warm_start.replaceable & set(sources) if not _fits(stored, sources[name], by_name[name])}
-    begun = dict.fromkeys(warm_start.replaceable, RESET if reset else OTHER_CLASSES) if reset or others else {}
-    replaced = {sources.pop(name): fate for name, fate in begun.items() if name in sources}
-    sources = {name: average_or_raw(source, stored) for name, source in sources.items()}
-    _require_fit(prefix, stored, {source: by_name[name] for name, source in sources.items()})
-    reader = tf1.train.NewCheckpointReader(str(prefix))
-    values = {name: _value(reader, prefix, source, warm_start.factors.get(name)) for name, source in sources.items()}
+    left_out = warm_start.replaceable if reset or others else frozenset()
+    new, unwanted = (RESET, REPLACED) if reset else (OTHER_CLASSES, OF_OTHER_CLASSES)
+    replaced = {sources.pop(name) for name in left_out if name in sources}
+    sources = averages_or_raw(sources, stored)
+    _require_fit(prefix, stored, {name: (source, by_name[name]) for name, source in sources.items()})
+    _require_enough(prefix, stored, sources, set(by_name) - left_out)
+    values = stored_values(prefix, sources)
+    for name, factor in warm_start.factors.items():
+        if name in values:
+            values[name] = values[name] * factor
     assign(session, variables, values)
-    fates = [(name, _fate(name, sources) or begun.get(name, NEW)) for name in by_name]
-    unused = [name for name in stored if name not in sources.values()]
+    fates = [
+        _fate(name, sources.get(name), stored, by_name[name], new=new if name in left_out else MISSING)
+        for name in by_name
+    ]
+    used = set(sources.values())
+    rest = [(name, unwanted if name in replaced else _why_unused(name, used)) for name in stored if name not in used]
     return WarmStarted(
-        table=_table([*fates, *((name, _why_unused(name, replaced, sources.values())) for name in unused)]),
-        loaded=frozenset(sources),
-        other_classes=bool(others) and not reset,
+        table=load_table([*fates, *rest]), loaded=frozenset(sources), other_classes=bool(others) and not reset
     )
 
 
@@ -97,36 +105,33 @@ def class_renamed(stored: Mapping[str, Any], here: Mapping[str, Any]) -> str | N
     return None
 
 
-def _fate(name: str, sources: Mapping[str, str]) -> str | None:
-    if name not in sources:
-        return None
-    return LOADED if is_weight(sources[name]) else AVERAGE
-
-
-def _why_unused(name: str, replaced: Mapping[str, str], used: Collection[str]) -> str:
-    if name in replaced:
-        return "not used, new weights were asked for" if replaced[name] == RESET else "not used, of other classes"
-    if name_of_average(name) in used:
-        return "not used, its moving average is"
-    if "Momentum" in name.split("/")[-1] or name.startswith(("global_step", "loss_scale")):
-        return "not used, the state of the optimizer that trained it"
-    return "not used, nothing here begins with it"
+def _why_unused(name: str, used: Set[str]) -> str:
+    return AVERAGED if name_of_average(name) in used else why_unused(name)
 
 
 def _fits(stored: Mapping[str, Sequence[int]], source: str, variable: Any) -> bool:
-    wanted, there = variable.shape.as_list(), list(stored[source])
-    return wanted == there or one_classifier(wanted, there)
+    return same_numbers(stored[source], variable.shape.as_list())
 
 
-def _require_fit(prefix: Path, stored: Mapping[str, Sequence[int]], by_source: Mapping[str, Any]) -> None:
+def _fate(
+    name: str, source: str | None, stored: Mapping[str, Sequence[int]], variable: Any, *, new: str
+) -> tuple[str, str]:
+    """What a table says of a variable, and under which heading."""
+    if source is None:
+        return name, new
+    wanted, there = tuple(variable.shape.as_list()), tuple(stored[source])
+    if wanted != there:
+        return reshaped(name, there, wanted), RESHAPED
+    if not is_weight(source):
+        return name, AVERAGE
+    return (name, LOADED) if source == name else (renamed(name, source), RENAMED)
+
+
+def _require_fit(prefix: Path, stored: Mapping[str, Sequence[int]], found: Mapping[str, tuple[str, Any]]) -> None:
     """Makes sure that there is something to load, and that it has the shapes of its variables."""
-    if not by_source:
-        roots = sorted({name.split("/")[0] for name in stored})
-        raise RunError(
-            f"{prefix}: has none of the network's variables; it holds variables of {', '.join(roots[:3])} "
-            "(--finetune_checkpoint, --arch)"
-        )
-    for source, variable in by_source.items():
+    if not found:
+        raise RunError(f"{prefix}: has none of the network's variables; {_holds(stored)}")
+    for source, variable in found.values():
         if not _fits(stored, source, variable):
             raise RunError(
                 f"{prefix}: {source} has shape {list(stored[source])}, the network's {variable.shape.as_list()} "
@@ -134,15 +139,18 @@ def _require_fit(prefix: Path, stored: Mapping[str, Sequence[int]], by_source: M
             )
 
 
-def _value(reader: Any, prefix: Path, source: str, factor: np.ndarray | None) -> np.ndarray:
-    value = read_tensor(reader, prefix, source)
-    if not np.isfinite(value).all():
-        raise RunError(f"{prefix}: {source} is not finite; the weights are of no use (--finetune_checkpoint)")
-    return value if factor is None else value * factor
+def _require_enough(
+    prefix: Path, stored: Mapping[str, Sequence[int]], sources: Mapping[str, str], wanted: Set[str]
+) -> None:
+    """Refuses a checkpoint that few weights would come from: it is of another network."""
+    weights = {name for name in wanted if not is_own_state(name)}
+    found = len(weights & set(sources))
+    if found < LEAST_SHARE * len(weights):
+        raise RunError(
+            f"{prefix}: has {found} of the network's {len(weights)} weights, less than half; {_holds(stored)}"
+        )
 
 
-def _table(fates: Sequence[tuple[str, str]]) -> str:
-    """One line for each kind of fate and part of the network."""
-    parts = Counter(("/".join(name.split("/")[:_TABLE_DEPTH]), fate) for name, fate in fates)
-    width = max(len(part) for part, _ in parts)
-    return "\n".join(f"  {part:<{width}}  {count:>4}  {fate}" for (part, fate), count in sorted(parts.items()))
+def _holds(stored: Mapping[str, Sequence[int]]) -> str:
+    roots = sorted({name.split("/")[0] for name in stored})
+    return f"it holds variables of {', '.join(roots[:3])} (--finetune_checkpoint, --arch)"

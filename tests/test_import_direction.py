@@ -23,9 +23,12 @@ COMMANDS = {  # they may import anything, nothing imports them
     "utils.benchmark_input",
     "utils.average_checkpoints",
     "utils.dali_index",
+    "utils.import_checkpoint",
     "utils.postprocess_ckpt",
 }
-COMPOSITION = {f"runtime.{name}" for name in ("front_door", "launch", "setup", "detection_setup")}  # of a launch
+COMPOSITION = {
+    f"runtime.{name}" for name in ("front_door", "launch", "setup", "detection_setup", "foreign")
+}  # of a launch
 TASKS = {"runtime.classification", "runtime.detection"}
 PACKAGES = {"runtime": 3, "model": 3, "object_detection": 3, "utils": 2}
 ALSO_WITHOUT_TENSORFLOW = {
@@ -57,6 +60,7 @@ OPTIONAL = {  # where one file needs them
     "utils.dali_utils": {"nvidia"},
     "object_detection.conversion.instance_masks": {"pycocotools"},
     "utils.hvd_utils": {"horovod"},
+    "utils.weights.weights_file": {"safetensors"},
 }
 PROMISE = re.compile(r"\(no TF\)|[Ii]mports no TensorFlow|no TensorFlow\.")  # in a module's docstring
 

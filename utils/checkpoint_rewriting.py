@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from utils.atomic_file import write_atomically
-from utils.checkpoint_contents import is_weight, read_tensor, stored_shapes
+from utils.checkpoint_contents import is_weight, stored_shapes, stored_values
 from utils.checkpoints import PREFIX, STATE, find_checkpoint, read_metadata, steps_in
 from utils.errors import RunError, UsageError, reason
 from utils.moving_averages import name_of_average
@@ -114,7 +114,7 @@ def average_weights(sources: Sequence[Path], last: int | None, output: Path) -> 
     step = _step(prefixes[-1])
     kept = {key: value for key, value in (metadata[-1] or {}).items() if key not in OF_ONE_MOMENT}
     described = kept | {"mean_of": [prefix.name for prefix in prefixes]} if metadata[-1] is not None else None
-    write_folder(output, f"{PREFIX}-{step}", {**means, **rest, "global_step": np.int64(step)}, described)
+    write_folder(output, f"{PREFIX}-{step}", {**means, **rest, "global_step": np.asarray(step, np.int64)}, described)
     return prefixes
 
 
@@ -139,7 +139,7 @@ def _step(prefix: Path) -> int:
     """The step of a checkpoint, by its contents; 0 where they do not say."""
     if "global_step" not in stored_shapes(prefix):
         return 0
-    return int(read_tensor(tf1.train.NewCheckpointReader(str(prefix)), prefix, "global_step"))
+    return int(stored_values(prefix, {"step": "global_step"})["step"])
 
 
 def _require_alike(prefixes: Sequence[Path], metadata: Sequence[Mapping[str, Any] | None]) -> None:
@@ -164,14 +164,8 @@ def read_all(prefix: Path, names: Sequence[str] | None = None) -> dict[str, np.n
     Raises:
         RunError: The files are damaged, or a number is not finite.
     """
-    found: dict[str, np.ndarray] = {}
-    reader = tf1.train.NewCheckpointReader(str(prefix))
-    for name in sorted(stored_shapes(prefix)) if names is None else names:
-        value = np.asarray(read_tensor(reader, prefix, name))
-        if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
-            raise RunError(f"{prefix}: {name} is not finite; the weights are of no use")
-        found[name] = value
-    return found
+    wanted = stored_shapes(prefix) if names is None else names
+    return stored_values(prefix, {name: name for name in wanted})
 
 
 def write_folder(

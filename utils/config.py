@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from utils.convention import Convention
 from utils.detection_config import DetectionConfig
 from utils.distributed_config import DistributedConfig
 from utils.errors import UsageError, require
@@ -66,7 +67,7 @@ class ModelConfig:
     ``num_classes`` of a classifier counts logits; the label in a record minus ``label_offset`` is the index of its
     logit. Of a detector it is the largest category id, or with exact classes the number of categories, and
     ``category_ids`` are those of ``class_names``.
-    ``backbone`` of a detector is a row of ``model.specs.BACKBONES``.
+    ``backbone`` of a detector is a row of ``model.specs.BACKBONES``; ``convention`` is that of the weights.
     """
 
     architecture: str | None = None
@@ -82,6 +83,7 @@ class ModelConfig:
     backbone: str | None = None
     data_class_names: tuple[str, ...] | None = None
     """What the training data calls its classes, where --class_names may call them otherwise."""
+    convention: Convention = field(default_factory=Convention)
 
     def __post_init__(self) -> None:
         if self.architecture is not None:

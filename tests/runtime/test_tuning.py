@@ -7,6 +7,7 @@ import pytest
 
 from tests.runtime.runs import network, run, train, values
 from tests.runtime.scenes import write_scenes
+from utils.checkpoint_rewriting import write_folder
 from utils.checkpoints import read_metadata
 
 HEAD = ("resnet50/output/dense/kernel", "resnet50/output/dense/bias")
@@ -203,15 +204,12 @@ def test_of_a_detector_a_multiplier_acts_on_what_predicts(detector, tmp_path):
 
 @pytest.mark.slow
 def test_a_checkpoint_without_the_backbone_cannot_freeze_it(data_dir, tmp_path, trained):
-    """SSD's backbone from a classifier of another depth has nothing; a head alone has no backbone either."""
-    from utils.checkpoint_rewriting import write_folder
-
-    write_folder(
-        tmp_path / "head", "model.ckpt-1", {name: weights(trained / "model.ckpt-5")[name] for name in HEAD}, None
-    )
+    stored = weights(trained / "model.ckpt-5")
+    del stored["resnet50/conv2d/conv2d/kernel"], stored["resnet50/conv2d/BatchNorm/gamma"]
+    write_folder(tmp_path / "part", "model.ckpt-1", stored, read_metadata(trained / "model.ckpt-5"))
     result = run(
         *network(data_dir, tmp_path / "run", "train"),
-        *("--batch_size=4", "--num_iter=1", "--freeze_backbone", f"--finetune_checkpoint={tmp_path / 'head'}"),
+        *("--batch_size=4", "--num_iter=1", "--freeze_backbone", f"--finetune_checkpoint={tmp_path / 'part'}"),
     )
     assert result.status == 1
-    assert "more variables of the backbone, which would stay random (--finetune_checkpoint)" in result.error
+    assert "has no resnet50/conv2d/BatchNorm/gamma and 1 more variables of the backbone" in result.error

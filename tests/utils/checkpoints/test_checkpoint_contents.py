@@ -20,12 +20,12 @@ def test_a_report_tells_loaded_missing_unused_and_reshaped_apart(save, tmp_path)
         other = match_variables(tmp_path / "model.ckpt-1", Weights(name="other").variables)
         wider = match_variables(tmp_path / "model.ckpt-1", Weights(shape=(4,)).variables)
     both = ("network/kernel", "network/kernel/Momentum")
-    assert (same.loaded, same.missing, same.unused, same.reshaped) == (both, (), (), ())
-    assert same.summary() == "2 variables loaded, 0 not in the checkpoint, 0 of the checkpoint not used"
-    assert (other.loaded, set(other.unused)) == ((), set(both))
+    assert (tuple(same.sources), same.missing, same.unused, same.misfits) == (both, (), (), ())
+    assert same.table() == "      2  loaded  network/kernel, network/kernel/Momentum"
+    assert (dict(other.sources), set(other.unused)) == ({}, set(both))
     assert other.missing == ("network/other", "network/other/Momentum")
-    assert wider.reshaped == tuple((name, (3,), (4,)) for name in both)
-    assert wider.loaded == ()
+    assert wider.misfits == tuple((name, (3,), (4,)) for name in both)
+    assert not wider.sources
 
 
 @pytest.mark.parametrize("suffix", ["data-00000-of-00001", "index"])

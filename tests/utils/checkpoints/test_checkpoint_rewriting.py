@@ -175,7 +175,10 @@ def test_of_a_folder_the_last_ones(tmp_path, capsys, three):
         ({"resnet50__more": np.ones(1, np.float32)}, "resnet50/more is [1], in "),
         ({"metadata": METADATA | {"architecture": "resnext101-32x4d"}}, "its architecture is not that of "),
         ({"metadata": METADATA | {"class_names": ["b", "a", "c"]}}, "its class_names is not that of "),
-        ({"resnet50__output__dense__bias": np.float32([0, np.nan, 0])}, "resnet50/output/dense/bias is not finite"),
+        (
+            {"resnet50__output__dense__bias": np.float32([0, np.nan, 0])},
+            "resnet50/output/dense/bias: 1 of its 3 values are not finite",
+        ),
     ],
 )
 def test_what_has_no_mean_is_refused(tmp_path, capsys, changes, sentence):
