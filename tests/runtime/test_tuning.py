@@ -12,7 +12,7 @@ from utils.checkpoints import read_metadata
 
 HEAD = ("resnet50/output/dense/kernel", "resnet50/output/dense/bias")
 PREDICTOR, PYRAMID = "WeightSharedConvolutionalBoxPredictor/", "FeatureExtractor/resnet_v1_50/fpn/"
-STEPS = ("--num_iter=3", "--iter_unit=batch", "--lr_init=2", "--weight_decay=0.1")
+STEPS = ("--num_iter=3", "--iter_unit=batch", "--lr_init=2", "--weight_decay=0.1", "--display_every=1")
 
 
 def weights(prefix):
