@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,7 +23,7 @@ from utils.convention import MEAN_RGB, STD_RGB
 from utils.data_utils import Reader, TensorFlowReader, synthetic_input
 from utils.errors import RunError
 from utils.hvd_utils import Communicator, SerialCommunicator
-from utils.image_processing import eval_preprocess, normalize
+from utils.image_processing import eval_preprocess, normalize, normalized_range
 from utils.labelled_images import LABELLED_IMAGES
 from utils.manifest import SplitFiles
 from utils.optimizers import l2_loss
@@ -61,12 +62,12 @@ class Classification:
         self._config = config
         self._splits = splits
         self._seed = seed
-        self._layers = layers
         self._communicator = communicator or SerialCommunicator()
         self._reader = reader or TensorFlowReader()
         self._spec = RESNETS[resolved(config.model.architecture)].as_trained(**config.model.convention.network)
         self._mean_rgb = config.model.convention.mean_rgb or MEAN_RGB
         self._std_rgb = config.model.convention.std_rgb or STD_RGB
+        self._layers = dataclasses.replace(layers, input_range=normalized_range(self._mean_rgb, self._std_rgb))
         self.num_classes: int = resolved(config.model.num_classes)
 
     def num_examples(self, split: str) -> int:
@@ -163,6 +164,12 @@ class Classification:
         head = frozenset(f"{self._spec.name}/{CLASSIFIER_SCOPE}/dense/{kind}" for kind in ("kernel", "bias"))
         return WarmStart(sources=self.stored_names(stored), factors={}, replaceable=head)
 
+    def with_fake_quant(self) -> Classification:
+        quantization = self._layers.quantization and dataclasses.replace(self._layers.quantization, qdq=False)
+        other = copy.copy(self)
+        other._layers = dataclasses.replace(self._layers, quantization=quantization)
+        return other
+
     def evaluator(self) -> ClassificationEvaluator:
         return ClassificationEvaluator(self._config.run.top_k)
 
@@ -171,6 +178,7 @@ class Classification:
         return {
             "task": "classification",
             "architecture": model.architecture,
+            "quantization": model.quantization and dataclasses.asdict(model.quantization),
             "num_classes": model.num_classes,
             "class_names": None if model.class_names is None else list(model.class_names),
             "data_class_names": None if model.data_class_names is None else list(model.data_class_names),

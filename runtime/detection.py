@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -32,7 +33,7 @@ from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig, ModelConfig
 from utils.convention import DETECTION_MEAN_RGB, MEAN_RGB, STD_RGB
 from utils.data_utils import Reader, TensorFlowReader, synthetic_input
 from utils.hvd_utils import Communicator, SerialCommunicator
-from utils.image_processing import subtract_mean
+from utils.image_processing import normalized_range, subtract_mean
 from utils.manifest import SplitFiles
 from utils.optimizers import l2_loss
 from utils.tfrecord_file import read_record
@@ -70,7 +71,6 @@ class Detection:
         self._detection = resolved(config.detection)
         self._splits = splits
         self._seed = seed
-        self._layers = layers
         self._communicator = communicator or SerialCommunicator()
         self._reader = reader or TensorFlowReader()
         self._table = class_table(
@@ -86,6 +86,10 @@ class Detection:
         self._anchors = pyramid_anchors(size, size, self._detection.anchors)
         usual_mean = MEAN_RGB if self._model.backbone == OWN_CLASSIFIER else DETECTION_MEAN_RGB
         self._mean_rgb = self._model.convention.mean_rgb or usual_mean
+        self._layers = dataclasses.replace(
+            layers,
+            input_range=normalized_range(self._mean_rgb, (1.0, 1.0, 1.0)),
+        )
 
     def num_examples(self, split: str) -> int:
         if split in self._splits:
@@ -244,6 +248,12 @@ class Detection:
         there = tf.range(tf.shape(ids)[1]) < found.count[:, tf.newaxis]
         return tf.where(there, ids, 0)
 
+    def with_fake_quant(self) -> Detection:
+        quantization = self._layers.quantization and dataclasses.replace(self._layers.quantization, qdq=False)
+        other = copy.copy(self)
+        other._layers = dataclasses.replace(self._layers, quantization=quantization)
+        return other
+
     def evaluator(self) -> CocoEvaluator:
         return CocoEvaluator(list(zip(self._table.ids, self._table.names, strict=True)))
 
@@ -263,6 +273,7 @@ class Detection:
         return {
             "task": "detection",
             "architecture": self._model.architecture,
+            "quantization": self._model.quantization and dataclasses.asdict(self._model.quantization),
             "num_classes": self._model.num_classes,
             "class_names": list(self._table.names),
             "data_class_names": list(self._table.aliases) or None,

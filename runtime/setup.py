@@ -11,12 +11,12 @@ from typing import Any
 
 from model.layers.conv2d import probe_grouped_convolution
 from model.layers.options import LayerOptions
-from model.specs import RESNETS
+from model.specs import RESNETS, QuantizationSpec
 from runtime.classification import Classification
 from runtime.detection import Detection
 from runtime.detection_setup import resolve_detection
 from runtime.foreign import described, warm_convention
-from runtime.precision import Precision, choose_precision, cpu_features
+from runtime.precision import Precision, choose_precision
 from runtime.session import session_config, uses_gpu
 from runtime.task import Setup
 from runtime.tuning import check_frozen
@@ -29,6 +29,7 @@ from utils.data_utils import Reader, TensorFlowReader
 from utils.detection_config import DetectionConfig
 from utils.errors import RunError, UsageError
 from utils.hvd_utils import Communicator
+from utils.machine import cpu_features
 from utils.manifest import LABEL_OFFSET, SplitFiles, load_pattern, load_split
 from utils.resolve import resolve_model
 
@@ -74,6 +75,7 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
         freeze_backbone=config.tuning.freeze_backbone,
         average=communicator.average if config.distributed.sync_batch_norm and communicator.size > 1 else None,
         replicas=communicator.size,
+        quantization=QuantizationSpec(**dataclasses.asdict(model.quantization)) if model.quantization else None,
         grouped_convolution=_grouped_convolution(model.architecture, model.data_format, precision, options),
         seed=seed,
     )

@@ -111,7 +111,7 @@ def stored_shapes(prefix: Path) -> dict[str, Sequence[int]]:
         shapes: dict[str, Sequence[int]] = tf1.train.NewCheckpointReader(str(prefix)).get_variable_to_shape_map()
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
         advice = ""
-        if prefix.suffix in _TORCH_SUFFIXES:
+        if Path(prefix).suffix in _TORCH_SUFFIXES:
             advice = "; weights of PyTorch become a checkpoint by python -m utils.import_checkpoint"
         raise RunError(f"{prefix}: cannot be read as a checkpoint: {reason(error)} (--model_dir){advice}") from error
     return dict(sorted(shapes.items()))
@@ -188,16 +188,25 @@ def stored_values(prefix: Path, sources: Mapping[str, str]) -> dict[str, np.ndar
     Raises:
         RunError: The files are damaged, or a value is not finite.
     """
-    reader = tf1.train.NewCheckpointReader(str(prefix))
-    values = {}
+    read = value_reader(prefix)
+    values = {name: read(source) for name, source in sources.items()}
     for name, source in sources.items():
-        try:
-            values[name] = np.asarray(reader.get_tensor(source))
-        except (tf.errors.OpError, ValueError, IndexError, RuntimeError) as error:
-            what = f"{prefix}: {source} cannot be read: {reason(error)}"
-            raise RunError(f"{what}; the checkpoint is damaged (--model_dir)") from error
         check_finite(values[name], f"{prefix}: {source}")
     return values
+
+
+def value_reader(prefix: Path) -> Callable[[str], np.ndarray]:
+    """Gives single values of a checkpoint by their stored names; raises ``RunError`` where the files are damaged."""
+    reader = tf1.train.NewCheckpointReader(str(prefix))
+
+    def read(name: str) -> np.ndarray:
+        try:
+            return np.asarray(reader.get_tensor(name))
+        except (tf.errors.OpError, ValueError, IndexError, RuntimeError) as error:  # some where the file ends early
+            what = f"{prefix}: {name} cannot be read: {reason(error)}"
+            raise RunError(f"{what}; the checkpoint is damaged (--model_dir)") from error
+
+    return read
 
 
 def check_finite(array: np.ndarray, what: str) -> None:

@@ -14,6 +14,7 @@ from utils.detection_config import DetectionConfig
 from utils.distributed_config import DistributedConfig
 from utils.errors import UsageError, require
 from utils.precision_config import PrecisionConfig
+from utils.quantization import Quantization
 from utils.tuning_config import TuningConfig
 
 CLASSIFIERS = ("resnet50", "resnext101-32x4d", "se-resnext101-32x4d")
@@ -81,6 +82,7 @@ class ModelConfig:
     class_names: tuple[str, ...] | None = None
     category_ids: tuple[int, ...] | None = None
     backbone: str | None = None
+    quantization: Quantization | None = None
     data_class_names: tuple[str, ...] | None = None
     """What the training data calls its classes, where --class_names may call them otherwise."""
     convention: Convention = field(default_factory=Convention)
@@ -89,8 +91,7 @@ class ModelConfig:
         if self.architecture is not None:
             require(self.architecture in ARCHITECTURES, "arch", self.architecture, f"one of {', '.join(ARCHITECTURES)}")
         if self.num_classes is not None:
-            allowed = f"1 to {MOST_CLASSES}"
-            require(0 < self.num_classes <= MOST_CLASSES, "num_classes", self.num_classes, allowed)
+            require(0 < self.num_classes <= MOST_CLASSES, "num_classes", self.num_classes, f"1 to {MOST_CLASSES}")
         if self.image_size is not None:
             allowed = f"1 to {LARGEST_IMAGE_SIZE} pixels"
             require(0 < self.image_size <= LARGEST_IMAGE_SIZE, "image_size", self.image_size, allowed)

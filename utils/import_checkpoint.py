@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from utils.command import run_command
 from utils.config import ARCHITECTURES, CLASSIFIERS
-from utils.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, RunError, UsageError
+from utils.errors import EXIT_DONE, UsageError
 
 if TYPE_CHECKING:
     from utils.convention import Convention
@@ -53,21 +54,10 @@ def make_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     options = make_parser().parse_args(arguments)
-    try:
-        _run(options)
-    except UsageError as error:
-        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
-        return EXIT_USAGE
-    except RunError as error:
-        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
-        return EXIT_FAILED
-    except OSError as error:
-        print(f"{PROGRAM}: error: {error.filename or options.source}: {error.strerror}", file=sys.stderr)
-        return EXIT_FAILED
-    return EXIT_DONE
+    return run_command(lambda: _run(options))
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> int:
     from runtime.foreign import described
     from utils.weights.checkpoint_writing import require_free, write_described, write_plain
     from utils.weights.conversion import convert, likeliest
@@ -77,7 +67,7 @@ def _run(options: argparse.Namespace) -> None:
     colors = {flag: _color(flag, getattr(options, flag)) for flag in ("mean_rgb", "std_rgb")}
     file = open_weights(options.source, options.state)
     known = {"origin": "torch"} if file.is_torch else described(file.path)
-    candidates = _candidates(file, known)
+    candidates = _candidates(file)
     architecture = options.arch or known.get("architecture") or likeliest(file, list(candidates.values()))
     if architecture not in candidates:
         raise UsageError(_unknown(file, architecture, list(candidates)))
@@ -92,6 +82,7 @@ def _run(options: argparse.Namespace) -> None:
     print(f"{file.path}: {architecture}\n{table}")
     _say(file, options, known, convention, candidates[architecture])
     print(f"written: {prefix}")
+    return EXIT_DONE
 
 
 def _unknown(file: WeightsFile, architecture: str | None, there: Sequence[str]) -> str:
@@ -100,9 +91,10 @@ def _unknown(file: WeightsFile, architecture: str | None, there: Sequence[str]) 
     return f"{file.path}: holds none of {', '.join(there)}, as names and shapes go; --arch says what differs first"
 
 
-def _candidates(file: WeightsFile, known: Mapping[str, Any]) -> dict[str, Candidate]:
+def _candidates(file: WeightsFile) -> dict[str, Candidate]:
     """The networks that a file of its kind may hold, with as many classes as it has."""
-    from model.foreign_names import classifier_sources, torch_sources, variables_of
+    from model.foreign_names import ANCHORS_PER_CELL, classifier_sources, torch_sources, variables_of
+    from model.warm_start import CLASS_HEAD
     from utils.weights.conversion import Candidate, our_shape
 
     found = {}
@@ -114,7 +106,8 @@ def _candidates(file: WeightsFile, known: Mapping[str, Any]) -> dict[str, Candid
             stored = file.shapes.get(sources.get(f"{name}/output/dense/bias", ""))
             classes = our_shape(stored, torch=file.is_torch)[-1] if stored else 1
         else:
-            classes = int(known.get("num_classes", 1)) if known.get("task") == "detection" else 1
+            stored = file.shapes.get(CLASS_HEAD[1])
+            classes = int(stored[-1]) // ANCHORS_PER_CELL - 1 if stored else 1
         wanted = variables_of(name, classes)
         found[name] = Candidate(architecture=name, wanted=wanted, sources=sources, head=head)
     return found

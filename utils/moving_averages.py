@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,8 @@ import tensorflow as tf
 tf1 = tf.compat.v1
 
 SUFFIX = "/ExponentialMovingAverage"
-STATISTICS = ("/moving_mean", "/moving_variance")
+_STATISTIC = re.compile(r"/moving_(mean|variance)$|_quant/(.*/)?(min|max)$")
+"""Names of batch-norm statistics and of ranges of quantization."""
 
 
 def name_of_average(name: str) -> str:
@@ -19,10 +21,11 @@ def name_of_average(name: str) -> str:
 
 
 class MovingAverages:
-    """Averages a <- decay * a + (1 - decay) * v, one for each trainable variable and each batch-norm statistic.
+    """Averages a <- decay * a + (1 - decay) * v, one for each trainable variable, batch-norm statistic and range.
 
-    The statistics are averaged as the weights are, since they describe the maps that those weights give. In the first
-    steps the decay is smaller, (1 + n) / (10 + n) after n steps, so that short runs forget their initial weights.
+    The statistics are averaged as the weights are, since they describe the maps that those weights give; so are the
+    ranges of quantization, since the mean of ranges holds the mean of what lies in them. In the first steps the decay
+    is smaller, (1 + n) / (10 + n) after n steps, so that short runs forget their initial weights.
 
     Args:
         decay: In (0, 1).
@@ -31,7 +34,7 @@ class MovingAverages:
 
     def __init__(self, decay: float, variables: Sequence[Any]) -> None:
         self._decay = decay
-        averaged = [v for v in variables if v.trainable or v.op.name.endswith(STATISTICS)]
+        averaged = [v for v in variables if v.trainable or _STATISTIC.search(v.op.name)]
         self._pairs = [(_average_of(v), v) for v in averaged]
         self.begin = {average.op.name: average.assign(v.read_value()) for average, v in self._pairs}
         """By the name of an average, the operation that makes it equal its variable."""

@@ -25,6 +25,8 @@ def dense(inputs: tf.Tensor, units: int, options: LayerOptions, initializer: Any
     with tf1.variable_scope(name):
         kernel = variable("kernel", (inputs.shape[1], units), initializer)
         bias = variable("bias", (units,), tf1.zeros_initializer())
+        if options.quantizer is not None:
+            kernel = options.quantizer.weights(kernel)
         outputs = tf.matmul(tf.cast(inputs, options.compute_dtype), tf.cast(kernel, options.compute_dtype))
         return tf.nn.bias_add(outputs, tf.cast(bias, options.compute_dtype))
 
@@ -40,6 +42,8 @@ def dense_as_convolution(
     with tf1.variable_scope(name):
         kernel = variable("kernel", (1, 1, channels, units), initializer)
         bias = variable("bias", (units,), tf1.zeros_initializer())
+        if options.quantizer is not None:  # as the matrix, so that its range is the same
+            kernel = tf.reshape(options.quantizer.weights(tf.reshape(kernel, [channels, units])), kernel.shape)
         pixel = (1, 1, channels) if options.data_format == "NHWC" else (channels, 1, 1)
         pixels = tf.reshape(tf.cast(inputs, options.compute_dtype), [-1, *pixel])
         kernel = tf.cast(kernel, options.compute_dtype)

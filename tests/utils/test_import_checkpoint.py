@@ -152,7 +152,7 @@ def refused(capsys, status, *arguments):
     assert convert(*arguments) == status
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err.startswith("python -m utils.import_checkpoint: error: ")
+    assert printed.err.startswith("error: ")
     assert printed.err.count("\n") == 1
     return printed.err
 

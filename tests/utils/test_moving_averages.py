@@ -66,3 +66,13 @@ def test_the_first_steps_forget_faster():
 def test_a_skipped_step_does_not_count():
     averaged = Averaged(0.5)
     assert averaged.after(7.0, 100, counts=False) == [1.0, 5.0]
+
+
+def test_ranges_of_quantization_have_averages_and_their_counters_have_none():
+    ranges = ["a/weights_quant/min", "a/act_quant/max", "a/weights_quant/feature_3/max"]
+    others = ["a/act_quant/a/act_quant/min/biased", "a/act_quant/a/act_quant/max/local_step", "loss_scale"]
+    with tf.Graph().as_default():
+        for name in (*ranges, *others):
+            tf1.get_variable(name, initializer=1.0, trainable=False, use_resource=True)
+        averages = MovingAverages(0.9, tf1.global_variables())
+    assert {name.removesuffix("/ExponentialMovingAverage") for name in averages.begin} == set(ranges)

@@ -194,9 +194,10 @@ def states(content: Any) -> dict[str, dict[str, TorchTensor]]:
     if not isinstance(content, Mapping):
         return {}
     own = _tensors(content)
-    if own:
+    inner = {key: found for key, value in content.items() if isinstance(key, str) and (found := _tensors(value))}
+    if len(own) > max((len(found) for found in inner.values()), default=0):
         return {"": own}
-    return {key: found for key, value in content.items() if isinstance(key, str) and (found := _tensors(value))}
+    return inner
 
 
 def _tensors(value: Any) -> dict[str, TorchTensor]:

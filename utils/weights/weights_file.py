@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from utils.checkpoint_contents import stored_shapes, stored_values
+from utils.checkpoint_contents import stored_shapes, value_reader
 from utils.checkpoints import find_checkpoint
 from utils.errors import RunError, UsageError
 from utils.weights.torch_file import TorchFile, TorchTensor, is_torch_file, states
@@ -62,9 +62,7 @@ def open_weights(path: Path, state: str | None = None) -> WeightsFile:
         )
     _no_state(path, state)
     shapes = {name: tuple(shape) for name, shape in stored_shapes(prefix).items()}
-    return WeightsFile(
-        path=prefix, is_torch=False, shapes=shapes, read=lambda name: stored_values(prefix, {name: name})[name]
-    )
+    return WeightsFile(path=prefix, is_torch=False, shapes=shapes, read=value_reader(prefix))
 
 
 def _no_state(path: Path, state: str | None) -> None:

@@ -66,6 +66,11 @@ def test_states_are_found_by_the_keys_of_a_training_checkpoint(tmp_path):
     assert all(isinstance(tensor, TorchTensor) for state in found.values() for tensor in state.values())
 
 
+def test_a_tensor_beside_states_is_no_state(tmp_path):
+    content = {"loss": Tensor(np.float32([1])), "model": {"a": Tensor(KERNEL), "b": Tensor(KERNEL)}}
+    assert list(states(TorchFile(save(tmp_path / "last.pth", content)).content)) == ["model"]
+
+
 class Runs:
     """Asks the machine that reads it to call something."""
 
