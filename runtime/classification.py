@@ -12,10 +12,11 @@ import tensorflow as tf
 
 from model.foreign_names import classifier_sources
 from model.layers.options import LayerOptions
+from model.parts import CLASSIFIER_SCOPE, part_of_classifier
 from model.resnet import resnet
 from model.specs import RESNETS
 from runtime.class_presenter import ClassPresenter
-from runtime.task import WarmStart, resolved
+from runtime.task import Part, WarmStart, resolved
 from utils.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Position, Shard, make_input
 from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig
 from utils.convention import MEAN_RGB, STD_RGB
@@ -126,7 +127,7 @@ class Classification:
 
     def forward(self, images: Any, *, training: bool) -> TensorMap:
         layers = dataclasses.replace(self._layers, training=training)
-        return resnet(images, self._spec, self.num_classes, layers)
+        return resnet(images, self._spec, self.num_classes, layers, final_conv=self._config.model.use_final_conv)
 
     def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any) -> TensorMap:
         per_example = tf.nn.softmax_cross_entropy_with_logits(
@@ -134,6 +135,9 @@ class Classification:
         )
         count = tf.maximum(self._communicator.average(tf.reduce_sum(mask)), 1.0 / self._communicator.size)
         return {"cross_entropy": tf.reduce_sum(per_example * mask) / count}
+
+    def part_of(self, name: str) -> Part:
+        return part_of_classifier(name)
 
     def weight_decay(self, variables: Sequence[Any]) -> Any:
         return l2_loss(variables, self._config.optimizer.weight_decay)
@@ -157,7 +161,8 @@ class Classification:
         return classifier_sources(stored, self._spec.name)
 
     def warm_start_map(self, stored: Mapping[str, Sequence[int]]) -> WarmStart:
-        return WarmStart(sources=self.stored_names(stored), factors={})
+        head = frozenset(f"{self._spec.name}/{CLASSIFIER_SCOPE}/dense/{kind}" for kind in ("kernel", "bias"))
+        return WarmStart(sources=self.stored_names(stored), factors={}, replaceable=head)
 
     def with_fake_quant(self) -> Classification:
         quantization = self._layers.quantization and dataclasses.replace(self._layers.quantization, qdq=False)
@@ -178,6 +183,7 @@ class Classification:
             "class_names": None if model.class_names is None else list(model.class_names),
             "data_class_names": None if model.data_class_names is None else list(model.data_class_names),
             "label_offset": model.label_offset,
+            "use_final_conv": model.use_final_conv,
             "image_size": model.image_size,
             "network": model.convention.network,
             "preprocessing": {"mean_rgb": list(self._mean_rgb), "std_rgb": list(self._std_rgb), "range": [0, 255]},

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from model.foreign_names import OWN_CLASSIFIER, is_own_classifier
 from model.layers.options import LayerOptions
+from model.parts import part_of_detector
 from model.specs import BACKBONES, SSDS, SSDSpec
 from model.ssd import ssd
 from model.warm_start import CLASS_HEAD, STEM_KERNEL, detector_sources
@@ -26,7 +27,7 @@ from object_detection.preprocessing import preprocess_image
 from object_detection.presenter import BoxPresenter
 from object_detection.record_faults import fault_in, uneven_lists
 from object_detection.target_assigner import Groundtruth, assign_targets
-from runtime.task import WarmStart, resolved
+from runtime.task import Part, WarmStart, resolved
 from utils.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Position, Shard, make_input
 from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig, ModelConfig
 from utils.convention import DETECTION_MEAN_RGB, MEAN_RGB, STD_RGB
@@ -87,7 +88,6 @@ class Detection:
         self._mean_rgb = self._model.convention.mean_rgb or usual_mean
         self._layers = dataclasses.replace(
             layers,
-            freeze_batch_norm=self._detection.freeze_batch_norm,
             input_range=normalized_range(self._mean_rgb, (1.0, 1.0, 1.0)),
         )
 
@@ -201,6 +201,9 @@ class Detection:
             * tf.reduce_sum(localization * weights)
             / (matched * code_size),
         }
+
+    def part_of(self, name: str) -> Part:
+        return part_of_detector(name)
 
     def weight_decay(self, variables: Sequence[Any]) -> Any:
         """Of convolution kernels alone: biases and batch normalization do not decay."""

@@ -14,9 +14,18 @@ from runtime.graphs import build_eval_graph, shard_of
 from runtime.loop import run_loop
 from runtime.task import Evaluator, NetworkAlone, Setup
 from utils.batching import STATUS_OK, Position
-from utils.checkpoint_contents import load_matched, match_variables
+from utils.checkpoint_contents import (
+    Names,
+    averages_or_raw,
+    has_averages,
+    load_matched,
+    match_variables,
+    stored_shapes,
+)
+from utils.errors import RunError
 from utils.hooks.hook import Hook, StepRecord
 from utils.hvd_utils import Communicator
+from utils.tuning_config import EMA, RAW
 
 tf1 = tf.compat.v1
 _log = logging.getLogger(__name__)
@@ -37,6 +46,8 @@ class Evaluation:
         with graph.as_default():
             data = setup.task.input("validation", shard_of(communicator), Position())
         self.graph = build_eval_graph(setup.task, data, graph, communicator)
+        self.weights = RAW
+        """Which weights of the checkpoint are evaluated, known to rank 0: "raw", or "ema" for their averages."""
         self._session = tf1.Session(graph=graph, config=setup.session_config)
         self._session.run(self.graph.initializer)
         self._has_weights = False
@@ -51,7 +62,8 @@ class Evaluation:
             RunError: It is damaged, or of another network.
         """
         if self._communicator.rank == 0:
-            table = load_weights(self._session, self.graph, prefix)
+            which = self._setup.config.tuning.eval_weights
+            self.weights, table = load_weights(self._session, self.graph, prefix, which)
             _log.log(logging.DEBUG if self._has_weights else logging.INFO, "%s:\n%s", prefix, table)
         self._session.run(self.graph.take_over)
         self._has_weights = True
@@ -108,13 +120,34 @@ class _EvaluatorHook(Hook):
         self._evaluator.update(rows)
 
 
-def load_weights(session: Any, graph: Any, prefix: Path) -> str:
-    """Gives all of a graph's variables the values of a checkpoint; returns a table of what became of each.
+def load_weights(session: Any, graph: Any, prefix: Path, which: str | None = None) -> tuple[str, str]:
+    """Gives all of a graph's variables the values of a checkpoint.
+
+    Args:
+        session: The graph's session.
+        graph: A graph for evaluation or prediction.
+        prefix: The checkpoint.
+        which: "raw" for the weights that were trained, "ema" for their moving averages; None for the averages where
+            there are any.
+
+    Returns:
+        Which it were, and a table of what became of each variable.
 
     Raises:
-        RunError: The checkpoint is damaged, or lacks one of them, or has another shape.
+        RunError: The checkpoint is damaged, or lacks one of them, or has another shape, or has no averages.
     """
-    found = match_variables(prefix, graph.variables, graph.stored_names)
+    averaged = has_averages(stored_shapes(prefix))
+    if which == EMA and not averaged:
+        raise RunError(f"--eval_weights ema: {prefix} has no averages; --ema_decay keeps them where it is trained")
+    chosen = which or (EMA if averaged else RAW)
+    names: Names = graph.stored_names
+    if chosen == EMA:
+        names = lambda stored: averages_or_raw(graph.stored_names(stored), stored)  # noqa: E731
+    found = match_variables(prefix, graph.variables, names)
     found.require({v.op.name for v in graph.variables})
     load_matched(session, graph.saver, graph.variables, found)
-    return found.table()
+    if averaged:
+        other = RAW if chosen == EMA else EMA
+        kind = "moving averages of the weights" if chosen == EMA else "weights as they were trained"
+        _log.info("%s: the %s are used; --eval_weights %s takes the others", prefix, kind, other)
+    return chosen, found.table()

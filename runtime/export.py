@@ -50,12 +50,16 @@ def export_saved_model(setup: Setup, prefix: Path, export_dir: Path) -> Path:
     while folder.exists():
         folder = folder.with_name(str(int(folder.name) + 1))
     with tf1.Session(graph=graph, config=setup.session_config) as session:
-        load_weights(session, predict, prefix)
+        which, _ = load_weights(session, predict, prefix, setup.config.tuning.eval_weights)
         try:
             _write(session, predict, folder)
             extra = folder / "assets.extra"
             extra.mkdir()
-            metadata = {**setup.metadata, **setup.task.metadata()}  # the flags may differ from the checkpoint's values
+            metadata = {
+                **setup.metadata,
+                **setup.task.metadata(),
+                "eval_weights": which,
+            }  # the flags may differ from the checkpoint's values
             (extra / "metadata.json").write_text(json.dumps(metadata, indent=1, ensure_ascii=False), encoding="utf-8")
         except (OSError, tf.errors.OpError) as error:
             raise RunError(f"--export_dir {export_dir}: cannot be written to: {reason(error)}") from error

@@ -68,7 +68,8 @@ def predict_files(setup: Setup, communicator: Communicator, stop: Hook) -> int:
     with tf1.Session(graph=graph, config=setup.session_config) as session:
         if communicator.rank == 0:
             prefix = setup.required_checkpoint
-            _log.info("%s:\n%s", prefix, load_weights(session, predict, prefix))
+            _, table = load_weights(session, predict, prefix, setup.config.tuning.eval_weights)
+            _log.info("%s:\n%s", prefix, table)
         else:
             session.run(predict.initializer)
         session.run([take_over, data.initializer])

@@ -19,6 +19,7 @@ from runtime.foreign import described, warm_convention
 from runtime.precision import Precision, choose_precision
 from runtime.session import session_config, uses_gpu
 from runtime.task import Setup
+from runtime.tuning import check_frozen
 from utils.checkpoints import find_checkpoint
 from utils.class_names import read_names_in_order
 from utils.config import CLASSIFIERS, DETECTORS, ExperimentConfig
@@ -62,7 +63,7 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, threads=communicator.threads))
     model = config.model
     precision = choose_precision(config.precision, gpu=uses_gpu(config), cpu_features=cpu_features())
-    for note in (*notes, precision.note):
+    for note in (*notes, *check_frozen(config, checkpoint), precision.note):
         if note:
             logging.getLogger(__name__).warning("%s", note)
     seed = communicator.broadcast(_seed(config, metadata))
@@ -70,6 +71,8 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
         data_format=model.data_format,
         weight_init=model.weight_init,
         compute_dtype=precision.compute_dtype,
+        freeze_batch_norm=config.tuning.freeze_batch_norm,
+        freeze_backbone=config.tuning.freeze_backbone,
         average=communicator.average if config.distributed.sync_batch_norm and communicator.size > 1 else None,
         replicas=communicator.size,
         quantization=QuantizationSpec(**dataclasses.asdict(model.quantization)) if model.quantization else None,

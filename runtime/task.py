@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from utils.config import ExperimentConfig
 from utils.manifest import SplitFiles
 
 TensorMap = dict[str, Any]
+Part = Literal["backbone", "pyramid", "head"]
 
 
 class Evaluator(Protocol):
@@ -73,6 +74,9 @@ class Task(Protocol):
 
     def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any) -> TensorMap:
         """Scalars to add up, over the rows whose mask is 1."""
+
+    def part_of(self, name: str) -> Part:
+        """The part of the network that a variable belongs to, by its name."""
 
     def weight_decay(self, variables: Sequence[Any]) -> Any:
         """The regularization loss, a scalar."""
@@ -180,7 +184,8 @@ class Setup:
 class TrainGraph:
     """A training graph. Fetching ``step`` performs one update and reads the step after it.
 
-    ``take_over`` gives all processes rank 0's variables; ``votes`` are what they tell each other in a step.
+    ``take_over`` gives all processes rank 0's variables; ``votes`` are what they tell each other in a step;
+    ``begin_averages`` makes moving averages equal their variables, by the average's name.
     """
 
     graph: Any
@@ -191,6 +196,7 @@ class TrainGraph:
     input: Input
     initializer: Any
     take_over: Any
+    begin_averages: TensorMap
     finite: TensorMap
     variables: tuple[Any, ...]
     saver: Any

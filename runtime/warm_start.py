@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runtime.task import WarmStart
-from utils.checkpoint_contents import assign, stored_shapes, stored_values
+from utils.checkpoint_contents import assign, averages_or_raw, is_weight, stored_shapes, stored_values
 from utils.errors import RunError
 from utils.load_report import (
+    AVERAGE,
+    AVERAGED,
     LOADED,
     MISSING,
     RENAMED,
@@ -21,11 +24,27 @@ from utils.load_report import (
     same_numbers,
     why_unused,
 )
+from utils.moving_averages import name_of_average
 
-RESET = "new, as was asked"
-REPLACED = "not used, new weights were asked for"
+RESET, REPLACED = "new, as was asked", "not used, new weights were asked for"
+OTHER_CLASSES, OF_OTHER_CLASSES = "new, of other classes in the checkpoint", "not used, of other classes"
 LEAST_SHARE = 0.5
 """Of a network's weights that a checkpoint must have, by number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarmStarted:
+    """What a new run began with.
+
+    Attributes:
+        table: For people: what was loaded, what begins anew, and what of the checkpoint was not used, and why.
+        loaded: The variables that were loaded.
+        other_classes: Whether the layer that tells classes begins anew because the checkpoint has other ones.
+    """
+
+    table: str
+    loaded: frozenset[str]
+    other_classes: bool
 
 
 def load_warm_start(
@@ -35,8 +54,10 @@ def load_warm_start(
     plan: Callable[[Mapping[str, Sequence[int]]], WarmStart],
     *,
     reset: bool,
-) -> str:
-    """Loads what a checkpoint has of a graph's weights.
+) -> WarmStarted:
+    """Loads what a checkpoint has of a graph's weights: their moving averages where it keeps them.
+
+    What tells classes begins anew where the checkpoint tells another number of them.
 
     Args:
         session: Where the variables are initialized.
@@ -45,22 +66,19 @@ def load_warm_start(
         plan: Says which stored tensor each variable begins with.
         reset: Leave replaceable variables as they are.
 
-    Returns:
-        A table for people: what was loaded, what begins anew, and what of the checkpoint was not used, and why.
-
     Raises:
         RunError: The checkpoint has less than half of the weights, or one of another shape, or is damaged.
     """
     stored = stored_shapes(prefix)
     warm_start = plan(stored)
     by_name = {v.op.name: v for v in variables}
-    left_out = warm_start.replaceable if reset else frozenset()
-    sources = {
-        name: source
-        for name, source in warm_start.sources.items()
-        if name in by_name and source in stored and name not in left_out
-    }
-    _require_fit(prefix, stored, {name: (source, by_name[name]) for name, source in sources.items()}, warm_start)
+    sources = {name: source for name, source in warm_start.sources.items() if name in by_name and source in stored}
+    others = {name for name in warm_start.replaceable & set(sources) if not _fits(stored, sources[name], by_name[name])}
+    left_out = warm_start.replaceable if reset or others else frozenset()
+    new, unwanted = (RESET, REPLACED) if reset else (OTHER_CLASSES, OF_OTHER_CLASSES)
+    replaced = {sources.pop(name) for name in left_out if name in sources}
+    sources = averages_or_raw(sources, stored)
+    _require_fit(prefix, stored, {name: (source, by_name[name]) for name, source in sources.items()})
     _require_enough(prefix, stored, sources, set(by_name) - left_out)
     values = stored_values(prefix, sources)
     for name, factor in warm_start.factors.items():
@@ -68,12 +86,31 @@ def load_warm_start(
             values[name] = values[name] * factor
     assign(session, variables, values)
     fates = [
-        _fate(name, sources.get(name), stored, by_name[name], new=RESET if name in left_out else MISSING)
+        _fate(name, sources.get(name), stored, by_name[name], new=new if name in left_out else MISSING)
         for name in by_name
     ]
-    replaced = {warm_start.sources[name] for name in left_out if name in warm_start.sources}
-    unused = [name for name in stored if name not in sources.values()]
-    return load_table([*fates, *((name, REPLACED if name in replaced else why_unused(name)) for name in unused)])
+    used = set(sources.values())
+    rest = [(name, unwanted if name in replaced else _why_unused(name, used)) for name in stored if name not in used]
+    return WarmStarted(
+        table=load_table([*fates, *rest]), loaded=frozenset(sources), other_classes=bool(others) and not reset
+    )
+
+
+def class_renamed(stored: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
+    """A sentence about the first class that another run's metadata calls otherwise than this one's, or None."""
+    theirs, ours = (found.get("data_class_names") or found.get("class_names") or () for found in (stored, here))
+    for index, (their, our) in enumerate(zip(theirs, ours, strict=False)):
+        if their != our:
+            return f"its class {index} is {their!r}, here it is {our!r}"
+    return None
+
+
+def _why_unused(name: str, used: Set[str]) -> str:
+    return AVERAGED if name_of_average(name) in used else why_unused(name)
+
+
+def _fits(stored: Mapping[str, Sequence[int]], source: str, variable: Any) -> bool:
+    return same_numbers(stored[source], variable.shape.as_list())
 
 
 def _fate(
@@ -85,20 +122,21 @@ def _fate(
     wanted, there = tuple(variable.shape.as_list()), tuple(stored[source])
     if wanted != there:
         return reshaped(name, there, wanted), RESHAPED
+    if not is_weight(source):
+        return name, AVERAGE
     return (name, LOADED) if source == name else (renamed(name, source), RENAMED)
 
 
-def _require_fit(
-    prefix: Path, stored: Mapping[str, Sequence[int]], found: Mapping[str, tuple[str, Any]], warm_start: WarmStart
-) -> None:
+def _require_fit(prefix: Path, stored: Mapping[str, Sequence[int]], found: Mapping[str, tuple[str, Any]]) -> None:
     """Makes sure that there is something to load, and that it has the shapes of its variables."""
     if not found:
         raise RunError(f"{prefix}: has none of the network's variables; {_holds(stored)}")
-    for name, (source, variable) in found.items():
-        wanted, there = tuple(variable.shape.as_list()), tuple(stored[source])
-        if not same_numbers(there, wanted):
-            what = f"{prefix}: {source} has shape {list(there)}, the network's {list(wanted)}"
-            raise RunError(f"{what} ({_advice(name in warm_start.replaceable)})")
+    for source, variable in found.values():
+        if not _fits(stored, source, variable):
+            raise RunError(
+                f"{prefix}: {source} has shape {list(stored[source])}, the network's {variable.shape.as_list()} "
+                "(--finetune_checkpoint, --arch, --num_classes)"
+            )
 
 
 def _require_enough(
@@ -116,9 +154,3 @@ def _require_enough(
 def _holds(stored: Mapping[str, Sequence[int]]) -> str:
     roots = sorted({name.split("/")[0] for name in stored})
     return f"it holds variables of {', '.join(roots[:3])} (--finetune_checkpoint, --arch)"
-
-
-def _advice(replaceable: bool) -> str:
-    if replaceable:
-        return "it was trained on other classes; --reset_head begins with new weights for these alone"
-    return "--finetune_checkpoint, --arch, --num_classes"

@@ -21,9 +21,11 @@ COMMANDS = {  # they may import anything, nothing imports them
     "object_detection.model_main",
     "utils.convert_dataset",
     "utils.benchmark_input",
+    "utils.average_checkpoints",
     "utils.dali_index",
     "utils.doctor",
     "utils.import_checkpoint",
+    "utils.postprocess_ckpt",
     "utils.validate_dataset",
 }
 COMPOSITION = {  # of a launch

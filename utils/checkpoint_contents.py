@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ import tensorflow as tf
 
 from utils.errors import RunError, reason
 from utils.load_report import (
+    AVERAGE,
+    AVERAGED,
     LOADED,
     MISSING,
     RENAMED,
@@ -22,6 +24,7 @@ from utils.load_report import (
     same_numbers,
     why_unused,
 )
+from utils.moving_averages import SUFFIX, name_of_average
 
 tf1 = tf.compat.v1
 
@@ -70,10 +73,14 @@ class VariableMatch:
         for name, source in self.sources.items():
             if name in shapes:
                 fates.append((reshaped(name, *shapes[name]), RESHAPED))
+            elif source.endswith(SUFFIX) and not name.endswith(SUFFIX):
+                fates.append((name, AVERAGE))
             else:
                 fates.append((name, LOADED) if name == source else (renamed(name, source), RENAMED))
         fates += [(name, MISSING) for name in self.missing]
-        return load_table([*fates, *((name, why_unused(name)) for name in self.unused)])
+        used = set(self.sources.values())
+        rest = ((name, AVERAGED if name_of_average(name) in used else why_unused(name)) for name in self.unused)
+        return load_table([*fates, *rest])
 
     def require(self, names: Collection[str]) -> None:
         """Makes sure that these are in the checkpoint, and that what is has the network's shape.
@@ -131,6 +138,23 @@ def match_variables(prefix: Path, variables: Sequence[Any], names: Names = by_na
         reshaped=tuple(entry for name, entry in other.items() if name in sources),
         misfits=tuple(entry for name, entry in other.items() if name not in sources),
     )
+
+
+def is_weight(name: str) -> bool:
+    """Whether a variable is the network's own, by its name: no state of an optimizer, and no average of another."""
+    state = name.endswith(("/Momentum", SUFFIX)) or name.startswith("loss_scale")
+    return not state and name != "global_step"
+
+
+def has_averages(stored: Iterable[str]) -> bool:
+    """Whether a checkpoint of these names has moving averages of its weights."""
+    return any(name.endswith(SUFFIX) for name in stored)
+
+
+def averages_or_raw(sources: Mapping[str, str], stored: Collection[str]) -> dict[str, str]:
+    """The stored names for variables, with that of its moving average in place of each that has one."""
+    averages = {name: name_of_average(source) for name, source in sources.items()}
+    return {name: averages[name] if averages[name] in stored else source for name, source in sources.items()}
 
 
 def load_matched(session: Any, saver: Any, variables: Sequence[Any], match: VariableMatch) -> None:

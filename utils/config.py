@@ -13,7 +13,9 @@ from utils.convention import Convention
 from utils.detection_config import DetectionConfig
 from utils.distributed_config import DistributedConfig
 from utils.errors import UsageError, require
+from utils.precision_config import PrecisionConfig
 from utils.quantization import Quantization
+from utils.tuning_config import TuningConfig
 
 CLASSIFIERS = ("resnet50", "resnext101-32x4d", "se-resnext101-32x4d")
 DETECTORS = ("ssd320",)
@@ -75,6 +77,8 @@ class ModelConfig:
     data_format: str = "NHWC"
     weight_init: str = "fan_out"
     label_offset: int | None = None
+    use_final_conv: bool = False
+    """Whether the classifier is written as a 1x1 convolution: the same numbers, its kernel [1, 1, C, K]."""
     class_names: tuple[str, ...] | None = None
     category_ids: tuple[int, ...] | None = None
     backbone: str | None = None
@@ -163,24 +167,6 @@ class OptimizerConfig:
         smoothing = self.label_smoothing
         require(_is_fraction(smoothing) and smoothing < 1, "label_smoothing", smoothing, "at least 0 and below 1")
         _require_amount("mixup", alpha, "an alpha, ")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PrecisionConfig:
-    """Mixed precision and compilation, as asked for; ``runtime/precision.py`` says what the machine can do of it."""
-
-    amp: bool = False
-    static_loss_scale: float | None = None
-    loss_scaling: bool = True
-    xla: bool = False
-    tf32: bool = True
-
-    def __post_init__(self) -> None:
-        scale = self.static_loss_scale
-        if scale is not None:
-            require(math.isfinite(scale) and scale > 0, "static_loss_scale", scale, "positive, or -1 for dynamic")
-            if not self.amp:
-                raise UsageError(f"--static_loss_scale {scale:g}: only used with --amp, which is not given")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,6 +269,7 @@ class ExperimentConfig:
     run: RunConfig = field(default_factory=RunConfig)
     detection: DetectionConfig | None = None
     distributed: DistributedConfig = field(default_factory=DistributedConfig)
+    tuning: TuningConfig = field(default_factory=TuningConfig)
 
     def __post_init__(self) -> None:
         mode = self.run.mode

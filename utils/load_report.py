@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 LOADED = "loaded"
 RENAMED = "loaded, under another name there"
 RESHAPED = "loaded, reshaped"
+AVERAGE = "loaded, its moving average"
 MISSING = "new, not in the checkpoint"
-_ORDER = (LOADED, RENAMED, RESHAPED)  # the others follow in the order in which they come
+_ORDER = (LOADED, RENAMED, RESHAPED, AVERAGE)  # the others follow in the order in which they come
 _NAMES_SHOWN = 3
 _OPTIMIZER = "not used, the state of the optimizer that trained it"
 _UNUSED = (  # what stored names match, and why those are not used
@@ -19,6 +20,7 @@ _UNUSED = (  # what stored names match, and why those are not used
     (re.compile(r"num_batches_tracked$"), "not used, counters of batch normalization"),
     (re.compile(r"^signal_handler_var"), "not used, the state of the program that trained it"),
 )
+AVERAGED = "not used, its moving average is"
 _UNKNOWN = "not used, nothing here begins with it"
 
 

@@ -60,7 +60,7 @@ def test_slims_network_gives_the_265_variables_of_the_backbone(tmp_path):
         ]
         session.run(tf1.global_variables_initializer())
         before = session.run({v.op.name: v for v in variables})
-        table = load_warm_start(session, path, variables, task().warm_start_map, reset=False)
+        table = load_warm_start(session, path, variables, task().warm_start_map, reset=False).table
         after = session.run({v.op.name: v for v in variables})
     changed = [name for name in before if (before[name] != after[name]).any()]
     assert changed == backbone
@@ -106,7 +106,7 @@ def backbone_of(path, images, convention, name="resnet50"):
         with tf1.variable_scope("FeatureExtractor"), tf1.variable_scope("resnet_v1_50"):
             endpoints = resnet_features(detector.normalize(tf.constant(images)), spec, LayerOptions())
         session.run(tf1.global_variables_initializer())
-        table = load_warm_start(session, path, tf1.global_variables(), detector.warm_start_map, reset=False)
+        table = load_warm_start(session, path, tf1.global_variables(), detector.warm_start_map, reset=False).table
         return session.run(endpoints["stage_3"]), lines(table)
 
 
@@ -169,10 +169,11 @@ def detector(tmp_path_factory):
             variables = tf1.global_variables()
             session.run(tf1.global_variables_initializer())
             before = session.run({v.op.name: v for v in variables})
-            table = load_warm_start(session, path, variables, made.warm_start_map, reset=reset)
+            found = load_warm_start(session, path, variables, made.warm_start_map, reset=reset)
             after = session.run({v.op.name: v for v in variables})
         loaded = {name for name, value in after.items() if (value == weights_by_name(name, value.shape)).all()}
-        return lines(table), loaded, {name for name in after if (before[name] == after[name]).all()}, set(after)
+        assert found.loaded == loaded
+        return lines(found.table), loaded, {name for name in after if (before[name] == after[name]).all()}, set(after)
 
     return start
 
@@ -187,11 +188,12 @@ def test_a_detector_of_the_same_classes_gives_all_its_variables(detector):
     assert set(table) == {"loaded"}
 
 
-def test_other_classes_are_refused_with_a_sentence(detector):
-    with pytest.raises(RunError) as error:
-        detector(False, num_classes=9)
-    assert "ClassPredictor/" in str(error.value)
-    assert "it was trained on other classes; --reset_head begins with new weights for these alone" in str(error.value)
+def test_of_other_classes_the_head_begins_anew_and_it_alone(detector):
+    table, loaded, kept, names = detector(False, num_classes=9)
+    assert kept == HEAD
+    assert loaded == names - HEAD
+    assert table["new, of other classes in the checkpoint"][0] == 2
+    assert table["not used, of other classes"][0] == 2
 
 
 @pytest.mark.parametrize("other", [{}, {"num_classes": 9}], ids=["as many classes", "other classes"])

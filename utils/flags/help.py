@@ -39,7 +39,7 @@ HELP: dict[str, tuple[str, ...]] = {
     ),
     "gpu_id": ("Index of the GPU to use, with one process.", "the first GPU"),
     "finetune_checkpoint": ("Checkpoint whose weights, batch-norm statistics included, a new run starts from.", "none"),
-    "use_final_conv": ("Write the classifier as a 1x1 convolution.", ""),
+    "use_final_conv": ("Write the classifier as a 1x1 convolution.", "as in the checkpoint, else off"),
     "quant_delay": ("Steps to train before quantization sets in, with --quantize.", "0"),
     "quantize": (
         "Train with weights and activations that are rounded to 8 bits; other modes do as the checkpoint was trained.",
@@ -103,7 +103,17 @@ HELP: dict[str, tuple[str, ...]] = {
     "clamp_decode": ("Let no box be more than 62.5 times as high or wide as its anchor.", ""),
     "train_crowds": ("Train boxes around crowds as if each were one object, as the original did.", "off: left out"),
     "no_color_jitter": ("Leave the colors of training images as they are.", ""),
-    "reset_head": ("Begin with new weights for the classes: --finetune_checkpoint may then have others.", ""),
+    "reset_head": (
+        "Begin with new weights for the classes, whatever those of --finetune_checkpoint are.",
+        "off: only where they are other classes",
+    ),
+    "freeze_backbone": ("Train all but the backbone, which --finetune_checkpoint gives.", ""),
+    "head_lr_multiplier": ("Factor of the learning rate for the head; the rate that is logged is without it.", ""),
+    "ema_decay": ("Keep moving averages of the weights, of which a step keeps this share.", "none are kept"),
+    "eval_weights": (
+        "Which weights to evaluate, predict with and export: those that were trained, or their averages.",
+        "ema where the checkpoint has averages, else raw",
+    ),
     "min_score": ("Least score of a detection that a prediction lists and draws.", ""),
     "early_stop_patience": ("Stop after this many evaluations in a row without a better result.", "0, never"),
     "xla": ("Compile the graph with XLA.", ""),
