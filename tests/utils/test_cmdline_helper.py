@@ -65,13 +65,8 @@ OUR_DEFAULTS = {
     "early_stop_patience": 0,
     "no_tf32": False,
 }
-OUR_DEFAULTS |= {
-    "fp16_compression": False,
-    "stall_timeout_s": 60.0,
-    "sync_batch_norm": False,
-    "per_channel_weights": False,
-}
-FAMILIAR_DEFAULTS |= {"quantize": False, "symmetric": False, "use_qdq": False, "quant_delay": None}
+OUR_DEFAULTS |= {"fp16_compression": False, "stall_timeout_s": 60.0, "sync_batch_norm": False, "quant_delay": None}
+OUR_DEFAULTS |= {"quantize": False, "symmetric": False, "use_qdq": False, "per_channel_weights": False}
 
 
 def config_of(*arguments, environ=None):
