@@ -89,7 +89,7 @@ class _Head(NamedTuple):
 def _heads(
     levels: Sequence[tf.Tensor], spec: SSDSpec, boxes: _Head, classes: _Head, options: LayerOptions
 ) -> dict[str, tf.Tensor]:
-    """The endpoints of the two heads, from all levels."""
+    """The endpoints "box_codes" and "class_logits", by the same kernels at all levels."""
     codes, logits = [], []
     with tf1.variable_scope("WeightSharedConvolutionalBoxPredictor", reuse=tf1.AUTO_REUSE):
         for number, level in enumerate(levels):
