@@ -26,6 +26,9 @@ class Evaluation:
     Args:
         setup: What is evaluated.
         communicator: The processes that share the split, of which rank 0 reads the weights.
+
+    Attributes:
+        prefix: The prefix of the checkpoint that was loaded last.
     """
 
     def __init__(self, setup: Setup, communicator: Communicator) -> None:
@@ -37,6 +40,7 @@ class Evaluation:
         self.graph = build_eval_graph(setup.task, data, graph, communicator)
         self._session = tf1.Session(graph=graph, config=setup.session_config)
         self._session.run(self.graph.initializer)
+        self.prefix = Path()
 
     def close(self) -> None:
         self._session.close()
@@ -50,6 +54,7 @@ class Evaluation:
         if self._communicator.rank == 0:
             load_weights(self._session, self.graph, prefix)
         self._session.run(self.graph.take_over)
+        self.prefix = prefix
 
     def run(self, hooks: Sequence[Hook], batches: int | None = None, *, repeat: bool = False) -> Evaluator | None:
         """Evaluates this process's part of the split, or ``batches`` of it.
