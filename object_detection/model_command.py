@@ -49,6 +49,7 @@ _NOT_OF_BENCHMARK = (
     "num_train_steps",
     "eval_count",
     "skip_evaluation",
+    "report",
     "reset_head",
     "run_once",
     "eval_training_data",
@@ -174,6 +175,7 @@ def _run(given: Mapping[str, Any]) -> RunConfig:
         "results_dir": given.get("model_dir") or ".",
         "report_file": given.get("report_file") or given.get("raport_file") or REPORT_FILE,
         "seed": given.get("seed"),
+        "report": given.get("report", True),
         "deterministic": given.get("deterministic", False),
     }
     checkpoint_dir = given.get("checkpoint_dir") or None

@@ -7,7 +7,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from model.foreign_names import classifier_sources
@@ -15,13 +14,13 @@ from model.layers.options import LayerOptions
 from model.parts import CLASSIFIER_SCOPE, part_of_classifier
 from model.resnet import resnet
 from model.specs import RESNETS
+from runtime.class_evaluation import ClassificationEvaluator
 from runtime.class_presenter import ClassPresenter
 from runtime.task import Part, WarmStart, resolved
 from utils.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Position, Shard, make_input
 from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig
 from utils.convention import MEAN_RGB, STD_RGB
 from utils.data_utils import Reader, TensorFlowReader, synthetic_input
-from utils.errors import RunError
 from utils.hvd_utils import Communicator, SerialCommunicator
 from utils.image_processing import eval_preprocess, normalize, normalized_range
 from utils.labelled_images import LABELLED_IMAGES
@@ -31,7 +30,6 @@ from utils.tfrecord_file import read_record
 
 MIXUP_PURPOSE = 1
 LABEL_KEY = "image/class/label"
-CROSS_ENTROPY_UNITS = 2.0**40
 TensorMap = dict[str, Any]
 
 
@@ -224,64 +222,6 @@ def mixup(images: Any, labels: Any, mask: Any, alpha: float, seed: Any) -> tuple
     wide, narrow = tf.reshape(share, [-1, 1, 1, 1]), tf.reshape(share, [-1, 1])
     images = wide * images + (1.0 - wide) * tf.reverse(images, [0])
     return images, narrow * labels + (1.0 - narrow) * tf.reverse(labels, [0])
-
-
-class ClassificationEvaluator:
-    """Top-1, top-5 and top-k accuracy and the mean cross-entropy of a split, each example once."""
-
-    def __init__(self, top_k: int) -> None:
-        self._ks = sorted({1, 5, top_k})
-        self._hits = dict.fromkeys(self._ks, 0)
-        self._images = 0
-        self._cross_entropy = 0  # in units of 2^-40, so that the sum depends neither on order nor on batches
-
-    def update(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Adds a batch.
-
-        Args:
-            arrays: "logits" [N, K] and "labels" [N].
-
-        Raises:
-            RunError: A logit is not finite, so that no ranking means anything.
-        """
-        logits = np.asarray(arrays["logits"], np.float64)
-        labels = np.asarray(arrays["labels"])
-        if not np.isfinite(logits).all():
-            raise RunError("the network's logits are not finite: the weights are damaged or the precision too low")
-        rows = np.arange(len(labels))
-        truth = logits[rows, labels][:, None]
-        before = np.arange(logits.shape[1])[None, :] < labels[:, None]
-        rank = (logits > truth).sum(axis=1) + ((logits == truth) & before).sum(axis=1)
-        for k in self._ks:
-            self._hits[k] += int((rank < k).sum())
-        peak = logits.max(axis=1)
-        log_sum = np.log(np.exp(logits - peak[:, None]).sum(axis=1)) + peak
-        self._cross_entropy += sum(map(int, np.rint((log_sum - truth[:, 0]) * CROSS_ENTROPY_UNITS)))
-        self._images += len(labels)
-
-    def merge(self, other: ClassificationEvaluator) -> None:
-        for k in self._ks:
-            self._hits[k] += other._hits[k]
-        self._cross_entropy += other._cross_entropy
-        self._images += other._images
-
-    def report(self) -> str:
-        return ""
-
-    def artefacts(self) -> dict[str, bytes]:
-        return {}
-
-    def result(self) -> dict[str, float]:
-        """Accuracies as fractions, the loss, and the number of images; k beyond the class count counts every image.
-
-        Raises:
-            RunError: No example was seen.
-        """
-        if not self._images:
-            raise RunError("no image could be evaluated")
-        accuracies = {f"top{k}_accuracy": self._hits[k] / self._images for k in self._ks}
-        loss = self._cross_entropy / CROSS_ENTROPY_UNITS / self._images
-        return {**accuracies, "loss": loss, "images": self._images}
 
 
 def _label_in(path: str, record_number: int) -> int | None:

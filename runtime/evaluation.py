@@ -37,6 +37,9 @@ class Evaluation:
     Args:
         setup: What is evaluated.
         communicator: The processes that share the split, of which rank 0 reads the weights.
+
+    Attributes:
+        prefix: The prefix of the checkpoint that was loaded last.
     """
 
     def __init__(self, setup: Setup, communicator: Communicator) -> None:
@@ -51,6 +54,7 @@ class Evaluation:
         self._session = tf1.Session(graph=graph, config=setup.session_config)
         self._session.run(self.graph.initializer)
         self._has_weights = False
+        self.prefix = Path()
 
     def close(self) -> None:
         self._session.close()
@@ -67,6 +71,7 @@ class Evaluation:
             _log.log(logging.DEBUG if self._has_weights else logging.INFO, "%s:\n%s", prefix, table)
         self._session.run(self.graph.take_over)
         self._has_weights = True
+        self.prefix = prefix
 
     def run(self, hooks: Sequence[Hook], batches: int | None = None, *, repeat: bool = False) -> Evaluator | None:
         """Evaluates this process's part of the split, or ``batches`` of it.

@@ -11,6 +11,7 @@ from typing import Any
 from runtime.best import Best
 from runtime.data_errors import readable_data_errors
 from runtime.evaluation import Evaluation
+from runtime.evaluation_details import leave_details
 from runtime.export import export_saved_model, prepare_folder
 from runtime.observers import Observers
 from runtime.plan import measured_warmup, plan_training
@@ -215,6 +216,7 @@ class Runner:
         metrics = evaluator.result()
         if not run.is_benchmark and self._writes:
             publish(evaluator, Path(run.results_dir))
+            leave_details(evaluator, self._setup, evaluation.prefix, metrics, measurement)
         return {**metrics, **measurement.result("eval")}
 
     def _batches_to_evaluate(self) -> int:

@@ -40,6 +40,9 @@ class Evaluator(Protocol):
     def artefacts(self) -> dict[str, bytes]:
         """Files to leave beside the log, by name."""
 
+    def details(self) -> dict[str, Any]:
+        """What a report shows beyond the metrics, as JSON values; "pictures" name examples by "index"."""
+
 
 class Task(Protocol):
     """A kind of problem: its data, network, losses and metrics, and nothing of the loop."""

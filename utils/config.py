@@ -184,6 +184,7 @@ class RunConfig:
     """Where the log goes instead of ``log_filename`` in ``results_dir``."""
     display_every: int = 10
     log_level: str = "info"
+    report: bool = True
     seed: int | None = None
     deterministic: bool = False
     export_dir: str | None = None

@@ -41,6 +41,7 @@ LONG_TRAINING = ("train", "train_and_evaluate")
 TRAIN_AND_EVALUATE = ("train_and_evaluate",)
 WITH_RESULTS = ("train_and_evaluate", "evaluate", "predict", "inference_benchmark")
 WITH_NAMES = (*LONG_TRAINING, "evaluate", "predict")
+WITH_REPORT = (*LONG_TRAINING, "evaluate")
 WITH_EXPORT = (*LONG_TRAINING, "evaluate", "inference_benchmark")
 WITH_CHECKPOINTS = tuple(mode for mode in MODES if mode != "training_benchmark")
 
@@ -144,6 +145,16 @@ FLAGS = (
     Flag("per_channel_weights", "model.quantization.per_channel", SWITCH, ours=True, from_field=bool),
     Flag("top_k", "run.top_k", INTEGER, GENERAL, WITH_RESULTS, ours=True, architectures=CLASSIFIERS),
     Flag("log_level", "run.log_level", LOG_LEVELS, ours=True),
+    Flag(
+        "no_report",
+        "run.report",
+        SWITCH,
+        GENERAL,
+        WITH_REPORT,
+        ours=True,
+        to_field=lambda given: not given,
+        from_field=lambda report: not report,
+    ),
     Flag("data_dir", "data.data_dir", PATH, DATASET, WITH_STEPS),
     Flag("data_idx_dir", "data.index_dir", PATH, DATASET, WITH_STEPS),
     Flag(
