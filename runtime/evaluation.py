@@ -42,12 +42,12 @@ class Evaluation:
         self._session.close()
 
     def load(self, prefix: Path) -> None:
-        """Takes the weights of a checkpoint.
+        """Takes the weights of a checkpoint; an artefact has its own.
 
         Raises:
             RunError: It is damaged, or of another network.
         """
-        if self._communicator.rank == 0:
+        if self._communicator.rank == 0 and self.graph.variables:
             load_weights(self._session, self.graph, prefix)
         self._session.run(self.graph.take_over)
 

@@ -11,7 +11,8 @@ from typing import Any
 from runtime.best import Best
 from runtime.data_errors import readable_data_errors
 from runtime.evaluation import Evaluation
-from runtime.export import export_saved_model, prepare_folder
+from runtime.artefacts.exporting import prepare_folder
+from runtime.artefacts.timestamped import export_saved_model
 from runtime.observers import Observers
 from runtime.plan import measured_warmup, plan_training
 from runtime.prediction import predict_files
@@ -236,7 +237,8 @@ class Runner:
         if self._stopping.agree() or not self._writes:
             return
         if self._config.run.mode == "evaluate" and prefix:
-            step = int((read_metadata(prefix) or {}).get("step", 0))
+            metadata = self._setup.metadata if self._setup.artefact else read_metadata(prefix) or {}
+            step = int(metadata.get("step", 0))
             write_event(Path(self._config.run.results_dir) / "eval", step, result)
         exported = self._export(prefix) if prefix else {}
         weights = {"weights": str(prefix) if prefix else "random"}
