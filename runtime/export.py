@@ -1,4 +1,4 @@
-"""Exports a checkpoint as SavedModel, frozen graph, ONNX and TFLite, and compares each with it: python -m runtime.export.
+"""Exports a checkpoint as SavedModel, frozen graph, ONNX and TFLite, and compares each of them with it.
 
 The flags of the older program that wrote frozen graphs are understood too. Imports no TensorFlow until it works.
 """
@@ -101,8 +101,12 @@ def _command(given: argparse.Namespace, folder: Path, environ: Mapping[str, str]
         flags += ["--mode=evaluate", f"--data_dir={given.data_dir}"]
     else:
         flags += ["--mode=inference_benchmark", "--iter_unit=batch", "--num_iter=1000", "--warmup_steps=0"]
-    flags += [f"--{name}={getattr(given, name)}" for name in ("arch", "image_size", "num_classes") if getattr(given, name)]
-    flags += [f"--{name}" for name in ("quantize", "symmetric", "use_qdq", "use_final_conv", "cpu") if getattr(given, name)]
+    flags += [
+        f"--{name}={getattr(given, name)}" for name in ("arch", "image_size", "num_classes") if getattr(given, name)
+    ]
+    flags += [
+        f"--{name}" for name in ("quantize", "symmetric", "use_qdq", "use_final_conv", "cpu") if getattr(given, name)
+    ]
     return parse_run(flags, environ)
 
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from runtime.artefacts.exporting import prepare_folder
+from runtime.artefacts.timestamped import export_saved_model
 from runtime.best import Best
 from runtime.data_errors import readable_data_errors
 from runtime.evaluation import Evaluation
-from runtime.artefacts.exporting import prepare_folder
-from runtime.artefacts.timestamped import export_saved_model
 from runtime.observers import Observers
 from runtime.plan import measured_warmup, plan_training
 from runtime.prediction import predict_files

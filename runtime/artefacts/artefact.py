@@ -5,8 +5,10 @@ Shape symbols: N batch, S side of the image in pixels.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +74,9 @@ class Artefact:
         for name in ("logits", "probabilities"):
             has = self.outputs[name].shape[-1] if name in self.outputs else None
             if None not in (has, claimed) and has != claimed:
-                raise RunError(f"{self.path}: has {has} classes, and its metadata {claimed}; it was put together wrongly")
+                raise RunError(
+                    f"{self.path}: has {has} classes, and its metadata {claimed}; it was put together wrongly"
+                )
 
 
 class ArtefactTask:
@@ -117,6 +121,24 @@ class ArtefactTask:
         if self._ends_in_predictions:
             return {name: endpoints[name] for name in self._task.prediction_names}
         return self._task.predictions(endpoints)
+
+
+@contextlib.contextmanager
+def without_advice_to_migrate() -> Iterator[None]:
+    """Keeps TensorFlow from advising, for the block, to write programs of its second version (2.21).
+
+    What graphs are exported and loaded by is marked as outdated, and has no other public name. tf2onnx tells of each
+    operation that it folds; what it cannot write it is asked for.
+    """
+    loggers = [logging.getLogger(name) for name in ("tensorflow", "absl", "tf2onnx")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def in_the_layout_of(shape: Sequence[int | None], images: Any) -> Any:

@@ -234,7 +234,9 @@ class Exporter:
         }
 
     def _report(self, entries: list[dict[str, Any]]) -> None:
-        facts = {name: self._metadata.get(name) for name in ("task", "architecture", "num_classes", "image_size", "step")}
+        facts = {
+            name: self._metadata.get(name) for name in ("task", "architecture", "num_classes", "image_size", "step")
+        }
         report = {"checkpoint": str(self._prefix), **facts, "artefacts": entries}
         write_atomically(self._options.folder / REPORT, json.dumps(report, indent=1, ensure_ascii=False).encode())
 

@@ -33,7 +33,9 @@ def open_named_artefact(config: ExperimentConfig, communicator: Communicator) ->
     if path is None or run.mode == "training_benchmark":
         return None
     if run.is_training:
-        raise UsageError(f"--model_dir {given}: is an artefact; --mode {run.mode} writes checkpoints and needs a folder")
+        raise UsageError(
+            f"--model_dir {given}: is an artefact; --mode {run.mode} writes checkpoints and needs a folder"
+        )
     if run.export_dir:
         raise UsageError(f"--export_dir {run.export_dir}: {given} is an artefact already; export its checkpoint")
     for flag, unused in (("amp", config.precision.amp), ("data_format NCHW", config.model.data_format == "NCHW")):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from runtime.artefacts.artefact import INPUT, Artefact, called_outside, parse_metadata
+from runtime.artefacts.artefact import INPUT, Artefact, called_outside, parse_metadata, without_advice_to_migrate
 from runtime.artefacts.formats import package_missing
 from runtime.artefacts.network import ConstantNetwork
 from utils.atomic_file import write_atomically
@@ -32,6 +32,7 @@ def check_opset(opset: int) -> None:
         raise UsageError(f"--opset {opset}: must be {OPSETS[0]} to {OPSETS[-1]}")
 
 
+@without_advice_to_migrate()
 def write_onnx(network: ConstantNetwork, path: Path, metadata: Mapping[str, Any], opset: int = OPSET) -> None:
     """Writes a network; its metadata lie inside, under "metadata".
 

@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from runtime.artefacts.artefact import Artefact, read_json
+from runtime.artefacts.artefact import Artefact, read_json, without_advice_to_migrate
 from runtime.artefacts.frozen_graph import in_graph
 from runtime.artefacts.network import require_finite
 from runtime.evaluation import load_weights
@@ -29,6 +29,7 @@ METADATA = Path("assets.extra") / "metadata.json"
 _STAGING = ".exporting-"
 
 
+@without_advice_to_migrate()
 def write_saved_model(setup: Setup, prefix: Path, folder: Path, metadata: Mapping[str, Any]) -> None:
     """Writes a SavedModel to ``folder``, in place of an older one there, with three kinds of signature.
 
@@ -84,6 +85,7 @@ def _write(session: Any, graph: Any, signatures: Mapping[str, Any], folder: Path
         builder.save()
 
 
+@without_advice_to_migrate()
 def open_saved_model(folder: Path) -> Artefact:
     """Opens a SavedModel of ours, or one that has the signature of the original's.
 
@@ -93,7 +95,11 @@ def open_saved_model(folder: Path) -> Artefact:
     try:
         with tf1.Session(graph=tf.Graph(), config=tf1.ConfigProto(device_count={"GPU": 0})) as session:
             meta = tf1.saved_model.load(session, [tf1.saved_model.tag_constants.SERVING], str(folder))
-            kinds = [meta.signature_def[name] for name in (IMAGE_SIGNATURES[0], NETWORK_SIGNATURE) if name in meta.signature_def]
+            kinds = [
+                meta.signature_def[name]
+                for name in (IMAGE_SIGNATURES[0], NETWORK_SIGNATURE)
+                if name in meta.signature_def
+            ]
             image = kinds[0].inputs["input"].name
             outputs = {key: info.name for kind in kinds for key, info in kind.outputs.items()}
             graph_def = constants(session, [name.partition(":")[0] for name in outputs.values()])

@@ -1,6 +1,4 @@
-"""TFLite models in float32, float16 and int8: written by TensorFlow's converter, run by LiteRT, of which this is the
-only importer.
-"""
+"""TFLite models in float32, float16 and int8: written by TensorFlow's converter, run by LiteRT, imported here alone."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.tools import flatbuffer_utils
 
-from runtime.artefacts.artefact import INPUT, Artefact, called_outside, parse_metadata
+from runtime.artefacts.artefact import INPUT, Artefact, called_outside, parse_metadata, without_advice_to_migrate
 from runtime.artefacts.formats import package_missing
 from runtime.artefacts.network import ConstantNetwork, pruned
 from utils.atomic_file import write_atomically
@@ -34,6 +32,7 @@ PRODUCTS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_C
 Images = Callable[[], Iterable[np.ndarray]]
 
 
+@without_advice_to_migrate()
 def convert(network: ConstantNetwork, outputs: tuple[str, ...], precision: str, calibration: Images | None) -> bytes:
     """A network in TFLite's format.
 
@@ -62,7 +61,9 @@ def convert(network: ConstantNetwork, outputs: tuple[str, ...], precision: str, 
             return bytes(converter.convert())
     except Exception as error:  # the converter's errors have no common class
         lacking = re.search(r"(?:TF Select|Custom) ops: ([\w, ]+)", str(error))
-        what = f"TFLite has no operator for {lacking[1].strip()}" if lacking else f"cannot be converted: {reason(error)}"
+        what = (
+            f"TFLite has no operator for {lacking[1].strip()}" if lacking else f"cannot be converted: {reason(error)}"
+        )
         raise RunError(f"--format tflite ({precision}): {what}") from error
 
 
@@ -101,7 +102,9 @@ def operators(model: bytes) -> Counter[str]:
 def not_in_int8(counts: Mapping[str, int]) -> list[str]:
     """What multiplies matrices in another type, as "3 CONV_2D float32"."""
     split = {name: name.partition(" ") for name in counts}
-    return [f"{counts[name]} {name}" for name, (kind, _, dtype) in split.items() if kind in PRODUCTS and dtype != "int8"]
+    return [
+        f"{counts[name]} {name}" for name, (kind, _, dtype) in split.items() if kind in PRODUCTS and dtype != "int8"
+    ]
 
 
 def open_tflite(path: Path, threads: int | None) -> Artefact:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from runtime.artefacts.artefact import Artefact, ArtefactTask
+from runtime.artefacts.artefact import Artefact, ArtefactTask, without_advice_to_migrate
 from runtime.artefacts.saved_model import ENCODED_SIGNATURE, IMAGE_SIGNATURES
 from runtime.evaluation import load_weights
 from runtime.graphs import build_eval_graph
@@ -100,7 +100,7 @@ def compare(setup: Setup, prefix: Path, artefact: Artefact, images: int) -> Comp
     with graph.as_default():
         found = ours.forward(data.batch.images, training=False)
         fetches = {
-            "status": data.batch.status,
+            "rows": {"status": data.batch.status, "index": data.batch.index},
             "reference_ends": {name: reference.endpoints[name] for name in setup.task.ends},
             "found_ends": {name: found[name] for name in setup.task.ends},
             "reference": reference.outputs,
@@ -125,12 +125,12 @@ def _compared(session: Any, fetches: Mapping[str, Any], task: Task, images: int,
             values = session.run(fetches)
         except tf.errors.OutOfRangeError:
             break
-        rows = np.flatnonzero(values["status"] == STATUS_OK)[: images - seen]
+        rows = np.flatnonzero(values["rows"]["status"] == STATUS_OK)[: images - seen]
         seen += len(rows)
         for name, difference in differences.items():
             difference.add(values["reference_ends"][name][rows], values["found_ends"][name][rows])
         for name, evaluator in evaluators.items() if scored else ():
-            evaluator.update({key: array[rows] for key, array in values[name].items()})
+            evaluator.update({key: array[rows] for key, array in {**values["rows"], **values[name]}.items()})
     if not seen:
         raise RunError("--data_dir: no validation image could be read, so that nothing can be compared")
     metrics = {name: float(evaluator.result()[task.metric]) for name, evaluator in evaluators.items()} if scored else {}
@@ -145,6 +145,7 @@ def _compared(session: Any, fetches: Mapping[str, Any], task: Task, images: int,
     )
 
 
+@without_advice_to_migrate()
 def compare_signatures(setup: Setup, folder: Path) -> float:
     """The largest difference between a SavedModel's predictions for an encoded image and for the same as numbers.
 
