@@ -123,7 +123,8 @@ class Runner:
             while prefix is not None and not self._stopping.agree():
                 evaluation.load(prefix)
                 self._finish_evaluation(prefix, self._evaluate(evaluation))
-                prefix = self._next(prefix) if self._config.run.watch_checkpoints else None
+                watches = self._config.run.watch_checkpoints and self._setup.artefact is None
+                prefix = self._next(prefix) if watches else None
         return EXIT_DONE
 
     def _next(self, prefix: Path) -> Path | None:

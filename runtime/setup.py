@@ -63,7 +63,6 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
     config, notes = resolve(config, splits, metadata)
     if config.data.threads is None:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, threads=communicator.threads))
-    model = config.model
     precision = precision_of(artefact) or choose_precision(
         config.precision, gpu=uses_gpu(config), cpu_features=cpu_features()
     )
@@ -71,19 +70,11 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
         if note:
             logging.getLogger(__name__).warning("%s", note)
     seed = communicator.broadcast(_seed(config, metadata))
-    layers = LayerOptions(
-        data_format=model.data_format,
-        weight_init=model.weight_init,
-        compute_dtype=precision.compute_dtype,
-        average=communicator.average if config.distributed.sync_batch_norm and communicator.size > 1 else None,
-        replicas=communicator.size,
-        grouped_convolution="native"
-        if artefact
-        else _grouped_convolution(model.architecture, model.data_format, precision, options),
-        seed=seed,
-    )
-    kind = Detection if config.detection else Classification
-    task = kind(config, splits, seed, layers, communicator, reader)
+    layers = _layers(config, precision, communicator, seed)
+    if artefact is None:
+        grouped = _grouped_convolution(config.model.architecture, config.model.data_format, precision, options)
+        layers = dataclasses.replace(layers, grouped_convolution=grouped)
+    task = (Detection if config.detection else Classification)(config, splits, seed, layers, communicator, reader)
     return Setup(
         config=config,
         task=task if artefact is None else ArtefactTask(task, artefact),
@@ -94,6 +85,17 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
         checkpoint=checkpoint,
         metadata=metadata,
         artefact=artefact,
+    )
+
+
+def _layers(config: ExperimentConfig, precision: Precision, communicator: Communicator, seed: int) -> LayerOptions:
+    return LayerOptions(
+        data_format=config.model.data_format,
+        weight_init=config.model.weight_init,
+        compute_dtype=precision.compute_dtype,
+        average=communicator.average if config.distributed.sync_batch_norm and communicator.size > 1 else None,
+        replicas=communicator.size,
+        seed=seed,
     )
 
 

@@ -22,7 +22,7 @@ tf1 = tf.compat.v1
 
 def write_frozen_graph(network: ConstantNetwork, path: Path, metadata: Mapping[str, Any], *, text: bool) -> None:
     """Writes the graph, what is known of it to ``<path>.json``, and, with ``text``, ``<path>txt`` for people."""
-    beside = {**metadata, "artefact": {"outputs": list(network.outputs)}}
+    beside = {**metadata, "artefact": {**metadata.get("artefact", {}), "outputs": list(network.outputs)}}
     write_atomically(path.with_name(f"{path.name}.json"), json.dumps(beside, indent=1, ensure_ascii=False).encode())
     if text:
         written = text_format.MessageToString(network.graph_def)
@@ -80,7 +80,7 @@ def in_graph(
     return Artefact(
         path=path,
         runtime=f"TensorFlow {tf.__version__}",
-        precision="float32",
+        precision=str(metadata.get("artefact", {}).get("precision", "float32")),
         metadata=metadata,
         input_shape=shape,
         outputs={

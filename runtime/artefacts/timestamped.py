@@ -32,9 +32,10 @@ def export_saved_model(setup: Setup, prefix: Path, export_dir: Path) -> Path:
     while folder.exists():
         folder = folder.with_name(str(int(folder.name) + 1))
     metadata = {**setup.metadata, **setup.task.metadata()}  # the flags may differ from the checkpoint's values
+    metadata["artefact"] = {"format": "saved_model", "precision": setup.precision.name}
     row = FORMATS["saved_model"]
     try:
-        write_saved_model(setup, prefix, folder, {**metadata, "artefact": {"format": "saved_model"}})
+        write_saved_model(setup, prefix, folder, metadata)
     except (OSError, tf.errors.OpError) as error:
         raise RunError(f"--export_dir {export_dir}: cannot be written to: {reason(error)}") from error
     comparison = compare(setup, prefix, open_saved_model(folder), VALIDATION_IMAGES)

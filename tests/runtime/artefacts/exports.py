@@ -8,14 +8,18 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.artefacts.formats import FORMATS
 from runtime.export import main
 from tests.runtime.runs import _root_logger, tiny_networks
+
+ALL = ",".join(FORMATS)
 
 
 @dataclass(frozen=True)
 class Export:
     """What an export left behind: its status, its report by format, and what it printed."""
 
+    folder: Path
     status: int
     report: dict
     output: str
@@ -32,4 +36,4 @@ def export(folder: Path, *arguments: str | Path) -> Export:
         status = main([f"--export_dir={folder}", *map(str, arguments)])
     path = folder / "export_report.json"
     report = json.loads(path.read_text()) if path.exists() else {}
-    return Export(status, report, output.getvalue(), error.getvalue())
+    return Export(folder, status, report, output.getvalue(), error.getvalue())
