@@ -28,6 +28,20 @@ class NormalInit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizationSpec:
+    """How weights and activations are quantized to 8 bits.
+
+    ``symmetric`` ranges have 0 in their middle. ``qdq`` quantizes by a scale alone, in signed integers. Training begins
+    to quantize after ``delay`` steps. ``per_channel`` gives each output channel of a kernel a range.
+    """
+
+    symmetric: bool = False
+    qdq: bool = False
+    delay: int = 0
+    per_channel: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResNetNames:
     """What a residual network calls its variables; the patterns of blocks count stages and blocks from 0 and from 1."""
 

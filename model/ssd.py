@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from model.blocks.conv2d_block import conv2d_block
+from model.blocks.conv2d_block import conv2d_block, quantized_output
 from model.blocks.fpn_block import fpn_block
 from model.layers.bias import add_bias
 from model.layers.conv2d import conv2d
+from model.layers.fake_quant import with_quantizer
 from model.layers.options import LayerOptions, tf1
 from model.resnet import resnet_features
 from model.specs import SSDSpec
@@ -51,7 +52,10 @@ def ssd(
     if height % IMAGE_MULTIPLE or width % IMAGE_MULTIPLE:
         raise ValueError(f"images of {height} x {width} pixels: sides must be multiples of {IMAGE_MULTIPLE}")
     options = dataclasses.replace(
-        options, batch_norm=spec.batch_norm, kernel_name=spec.backbone.names.kernel, kernel_init=spec.kernel_init
+        with_quantizer(options),
+        batch_norm=spec.batch_norm,
+        kernel_name=spec.backbone.names.kernel,
+        kernel_init=spec.kernel_init,
     )
     with tf1.variable_scope("FeatureExtractor"), tf1.variable_scope("resnet_v1_50"):
         endpoints = resnet_features(images, spec.backbone, options)
@@ -67,6 +71,8 @@ def ssd(
             codes.append(_predict(features, boxes, 0.0, options, name="BoxPredictor"))
             features = _tower(level, spec, number, options, name="ClassPredictionTower")
             logits.append(_predict(features, classes, spec.class_bias, options, name="ClassPredictor"))
+    if options.quantizer is not None:
+        options.quantizer.collect_updates()
     return endpoints | {"box_codes": tf.concat(codes, axis=1), "class_logits": tf.concat(logits, axis=1)}
 
 
@@ -87,12 +93,14 @@ class _Head(NamedTuple):
 
 
 def _tower(inputs: tf.Tensor, spec: SSDSpec, level: int, options: LayerOptions, *, name: str) -> tf.Tensor:
-    """Convolutions whose kernels all levels share, and whose batch normalization is each level's own."""
-    options = dataclasses.replace(options, norm_name=f"BatchNorm/feature_{level}")
+    """Convolutions whose kernels all levels share; batch normalization and ranges are each level's own."""
+    options = dataclasses.replace(options, branch=f"feature_{level}")
     with tf1.variable_scope(name):
         outputs = inputs
         for number in range(spec.tower_layers):
-            outputs = tf.nn.relu6(conv2d_block(outputs, spec.width, 3, options, name=f"conv2d_{number}"))
+            block = f"conv2d_{number}"
+            outputs = tf.nn.relu6(conv2d_block(outputs, spec.width, 3, options, name=block))
+            outputs = quantized_output(outputs, options, name=block, positive=True)
     return outputs
 
 
@@ -102,6 +110,8 @@ def _predict(inputs: tf.Tensor, head: _Head, bias: float, options: LayerOptions,
         filters = head.anchors_per_cell * head.size
         outputs = conv2d(inputs, filters, 3, options, transform=head.of_used)
         outputs = add_bias(outputs, filters, options, start=bias, transform=head.of_used)
+        if options.quantizer is not None:
+            outputs = options.quantizer.activation(outputs)  # one range for all levels, which are joined
     if options.data_format == "NCHW":
         outputs = tf.transpose(outputs, [0, 2, 3, 1])
     _, height, width, channels = outputs.shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,7 +20,7 @@ from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig
 from utils.data_utils import Reader, TensorFlowReader, synthetic_input
 from utils.errors import RunError
 from utils.hvd_utils import Communicator, SerialCommunicator
-from utils.image_processing import MEAN_RGB, STD_RGB, eval_preprocess, normalize
+from utils.image_processing import MEAN_RGB, STD_RGB, eval_preprocess, normalize, normalized_range
 from utils.labelled_images import LABELLED_IMAGES
 from utils.manifest import SplitFiles
 from utils.optimizers import l2_loss
@@ -61,7 +62,7 @@ class Classification:
         self._config = config
         self._splits = splits
         self._seed = seed
-        self._layers = layers
+        self._layers = dataclasses.replace(layers, input_range=normalized_range(MEAN_RGB, STD_RGB))
         self._communicator = communicator or SerialCommunicator()
         self._reader = reader or TensorFlowReader()
         self._spec = RESNETS[resolved(config.model.architecture)]
@@ -170,6 +171,12 @@ class Classification:
     def warm_start_map(self, stored: Mapping[str, Sequence[int]]) -> WarmStart:
         return WarmStart(sources={name: name for name in stored}, factors={})
 
+    def with_fake_quant(self) -> Classification:
+        quantization = self._layers.quantization and dataclasses.replace(self._layers.quantization, qdq=False)
+        other = copy.copy(self)
+        other._layers = dataclasses.replace(self._layers, quantization=quantization)
+        return other
+
     def evaluator(self) -> ClassificationEvaluator:
         return ClassificationEvaluator(self._config.run.top_k)
 
@@ -178,6 +185,7 @@ class Classification:
         return {
             "task": "classification",
             "architecture": model.architecture,
+            "quantization": model.quantization and dataclasses.asdict(model.quantization),
             "num_classes": model.num_classes,
             "class_names": None if model.class_names is None else list(model.class_names),
             "data_class_names": None if model.data_class_names is None else list(model.data_class_names),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -29,7 +30,7 @@ from utils.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Positio
 from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig, ModelConfig
 from utils.data_utils import Reader, TensorFlowReader, synthetic_input
 from utils.hvd_utils import Communicator, SerialCommunicator
-from utils.image_processing import DETECTION_MEAN_RGB, MEAN_RGB, STD_RGB, subtract_mean
+from utils.image_processing import DETECTION_MEAN_RGB, MEAN_RGB, STD_RGB, normalized_range, subtract_mean
 from utils.manifest import SplitFiles
 from utils.optimizers import l2_loss
 from utils.tfrecord_file import read_record
@@ -68,7 +69,6 @@ class Detection:
         self._detection = resolved(config.detection)
         self._splits = splits
         self._seed = seed
-        self._layers = dataclasses.replace(layers, freeze_batch_norm=self._detection.freeze_batch_norm)
         self._communicator = communicator or SerialCommunicator()
         self._reader = reader or TensorFlowReader()
         self._table = class_table(
@@ -83,6 +83,11 @@ class Detection:
         size = resolved(self._model.image_size)
         self._anchors = pyramid_anchors(size, size, self._detection.anchors)
         self._mean_rgb = MEAN_RGB if self._model.backbone == OWN_CLASSIFIER else DETECTION_MEAN_RGB
+        self._layers = dataclasses.replace(
+            layers,
+            freeze_batch_norm=self._detection.freeze_batch_norm,
+            input_range=normalized_range(self._mean_rgb, (1.0, 1.0, 1.0)),
+        )
 
     def num_examples(self, split: str) -> int:
         if split in self._splits:
@@ -252,6 +257,12 @@ class Detection:
         there = tf.range(tf.shape(ids)[1]) < found.count[:, tf.newaxis]
         return tf.where(there, ids, 0)
 
+    def with_fake_quant(self) -> Detection:
+        quantization = self._layers.quantization and dataclasses.replace(self._layers.quantization, qdq=False)
+        other = copy.copy(self)
+        other._layers = dataclasses.replace(self._layers, quantization=quantization)
+        return other
+
     def evaluator(self) -> CocoEvaluator:
         return CocoEvaluator(list(zip(self._table.ids, self._table.names, strict=True)))
 
@@ -268,6 +279,7 @@ class Detection:
         return {
             "task": "detection",
             "architecture": self._model.architecture,
+            "quantization": self._model.quantization and dataclasses.asdict(self._model.quantization),
             "num_classes": self._model.num_classes,
             "class_names": list(self._table.names),
             "data_class_names": list(self._table.aliases) or None,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runtime.runner import Runner
+from runtime.session import gpu_names
 from runtime.setup import set_up
 from runtime.stopping import Stopping
 from utils.checkpoints import wait_for_checkpoint
@@ -19,6 +20,7 @@ from utils.errors import EXIT_FAILED, EXIT_PREEMPTED, EXIT_USAGE, RunError, Usag
 from utils.hooks.preemption import PreemptionHook
 from utils.hooks.progress import console
 from utils.hvd_utils import communicator
+from utils.machine import machine_facts
 from utils.versions import versions
 from utils.watchdog import Pulse, Watchdog
 
@@ -84,6 +86,7 @@ def _launch(command: Command, preemption: PreemptionHook) -> int:
     )
     with watchdog, contextlib.closing(open_log(report if leads else None, console() if leads else None)) as logger:
         setup = set_up(command.config, processes)
-        facts = {"precision": setup.precision.name, "processes": processes.size, **versions()}
+        machine = {**machine_facts(report.parent, os.environ), "gpus": [] if run.cpu else gpu_names()}
+        facts = {"precision": setup.precision.name, "processes": processes.size, **versions(), **machine}
         logger.log(PARAMETER, {**to_flags(setup.config), **facts, "seed": setup.seed})
         return Runner(setup, processes, logger, stopping).run()

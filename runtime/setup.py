@@ -11,14 +11,14 @@ from typing import Any
 
 from model.layers.conv2d import probe_grouped_convolution
 from model.layers.options import LayerOptions
-from model.specs import RESNETS
+from model.specs import RESNETS, QuantizationSpec
 from runtime.artefacts.artefact import ArtefactTask
 from runtime.artefacts.formats import artefacts_in
 from runtime.artefacts.named import open_named_artefact, precision_of
 from runtime.classification import Classification
 from runtime.detection import Detection
 from runtime.detection_setup import resolve_detection
-from runtime.precision import Precision, choose_precision, cpu_features
+from runtime.precision import Precision, choose_precision
 from runtime.session import session_config, uses_gpu
 from runtime.task import Setup
 from utils.checkpoints import find_checkpoint, read_metadata
@@ -29,6 +29,7 @@ from utils.data_utils import Reader, TensorFlowReader
 from utils.detection_config import DetectionConfig
 from utils.errors import RunError, UsageError
 from utils.hvd_utils import Communicator, SerialCommunicator
+from utils.machine import cpu_features
 from utils.manifest import SplitFiles, load_pattern, load_split
 from utils.resolve import resolve_model
 
@@ -89,12 +90,14 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
 
 
 def _layers(config: ExperimentConfig, precision: Precision, communicator: Communicator, seed: int) -> LayerOptions:
+    quantization = config.model.quantization
     return LayerOptions(
         data_format=config.model.data_format,
         weight_init=config.model.weight_init,
         compute_dtype=precision.compute_dtype,
         average=communicator.average if config.distributed.sync_batch_norm and communicator.size > 1 else None,
         replicas=communicator.size,
+        quantization=QuantizationSpec(**dataclasses.asdict(quantization)) if quantization else None,
         seed=seed,
     )
 

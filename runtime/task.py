@@ -104,6 +104,12 @@ class Task(Protocol):
     def warm_start_map(self, stored: Mapping[str, Sequence[int]]) -> WarmStart:
         """Which weights a new run takes from another's checkpoint, of which the names and shapes are given."""
 
+    def with_fake_quant(self) -> Any:
+        """The same task, its network quantized by scale and zero point where it is by a scale alone.
+
+        The ranges are the same; TensorFlow Lite converts the first kind only (TensorFlow 2.21).
+        """
+
     def evaluator(self) -> Evaluator:
         """A fresh evaluator."""
 

@@ -23,8 +23,10 @@ COMMANDS = {  # they may import anything, nothing imports them
     "utils.convert_dataset",
     "utils.benchmark_input",
     "utils.dali_index",
+    "utils.doctor",
+    "utils.validate_dataset",
 }
-COMPOSITION = {f"runtime.{name}" for name in ("front_door", "launch", "setup", "detection_setup")}  # of a launch
+COMPOSITION = {f"runtime.{name}" for name in ("front_door", "launch", "setup", "detection_setup", "probes")}
 TASKS = {"runtime.classification", "runtime.detection"}
 PACKAGES = {"runtime": 3, "model": 3, "object_detection": 3, "utils": 2}
 ALSO_WITHOUT_TENSORFLOW = {
@@ -59,7 +61,9 @@ OPTIONAL = {  # where one file needs them
     "utils.conversion.imagenet_archives": {"scipy"},
     "utils.dali_utils": {"nvidia"},
     "object_detection.conversion.instance_masks": {"pycocotools"},
+    "utils.health.packages": {"onnx", "onnxruntime", "pycocotools"},
     "utils.hvd_utils": {"horovod"},
+    "runtime.probes": {"ai_edge_litert"},
 }
 PROMISE = re.compile(r"\(no TF\)|[Ii]mports no TensorFlow|no TensorFlow\.")  # in a module's docstring
 

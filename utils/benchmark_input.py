@@ -16,9 +16,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from utils.command import run_command
 from utils.config import ARCHITECTURES, CLASSIFIERS, DETECTORS
 from utils.dllogger_utils import read_log
-from utils.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, RunError, UsageError, require
+from utils.errors import EXIT_DONE, RunError, UsageError, require
 from utils.resolve import DEFAULT_IMAGE_SIZE as CLASSIFIER_SIZE
 from utils.resolve_detection import DEFAULT_IMAGE_SIZE as DETECTOR_SIZE
 
@@ -72,13 +73,14 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return flags
 
 
-def run(flags: argparse.Namespace) -> None:
-    """Measures and prints, a line as soon as it is known."""
+def run(flags: argparse.Namespace) -> int:
+    """Measures and prints, a line as soon as it is known; returns the exit status."""
     for split in MODES if flags.split == "both" else (flags.split,):
         best = _measure_input(flags, split)
         if flags.arch:
             speed = flags.network_speed or network_speed(flags, split)
             print(f"{split}: {verdict(flags.arch, speed, best)}", flush=True)
+    return EXIT_DONE
 
 
 def verdict(architecture: str, network: float, data: float) -> str:
@@ -149,15 +151,7 @@ def network_speed(flags: argparse.Namespace, split: str) -> float:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
-    try:
-        run(parse_arguments(arguments))
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USAGE
-    except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_FAILED
-    return EXIT_DONE
+    return run_command(lambda: run(parse_arguments(arguments)))
 
 
 if __name__ == "__main__":

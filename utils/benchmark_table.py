@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.atomic_file import write_atomically
+from utils.command import run_command
 from utils.dllogger_utils import PARAMETER, SUMMARY, read_log
 from utils.errors import EXIT_DONE, EXIT_FAILED, EXIT_SOME_SKIPPED, OUT_OF_MEMORY
 
@@ -128,19 +129,20 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit status."""
-    options = make_parser().parse_args(arguments)
+def run(options: argparse.Namespace) -> int:
+    """Adds the row, prints what it says and returns the exit status that stands for its outcome."""
     asked = {name: getattr(options, name) for name in ("configuration", "gpus", "batch_size")}
-    try:
-        row = row_of(options.run, options.kind, asked, options.status)
-        add(options.table, options.title, row)
-    except OSError as error:
-        print(f"benchmark_table: error: {error.filename}: {error.strerror}", file=sys.stderr)
-        return EXIT_FAILED
+    row = row_of(options.run, options.kind, asked, options.status)
+    add(options.table, options.title, row)
     result = f"{row.images_per_s:.2f} images/s" if row.images_per_s is not None else f"{row.outcome}: {row.reason}"
     print(f"{row.configuration}, {row.gpus} x batch {row.batch_size}: {result}")
     return {MEASURED: EXIT_DONE, NO_FIT: EXIT_SOME_SKIPPED, FAILED: EXIT_FAILED}[row.outcome]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    options = make_parser().parse_args(arguments)
+    return run_command(lambda: run(options))
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ from utils.flags.table import (
     Flag,
 )
 from utils.flags.words import complete, read_value, with_origin
+from utils.quantization import with_quantization
 
 _DESCRIPTION = "Train, evaluate, run and time networks that classify images or detect objects in them."
 _EPILOG = (
@@ -276,7 +277,7 @@ def _build(values: dict[str, Any]) -> ExperimentConfig:
         sections[section][name] = value
     is_detector = values.get("model.architecture") in DETECTORS
     return ExperimentConfig(
-        model=ModelConfig(**sections["model"]),
+        model=ModelConfig(**with_quantization(sections["model"])),
         data=DataConfig(**sections["data"]),
         optimizer=OptimizerConfig(**sections["optimizer"]),
         precision=PrecisionConfig(**sections["precision"]),

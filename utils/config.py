@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from utils.detection_config import DetectionConfig
 from utils.distributed_config import DistributedConfig
 from utils.errors import UsageError, require
+from utils.quantization import Quantization
 
 CLASSIFIERS = ("resnet50", "resnext101-32x4d", "se-resnext101-32x4d")
 DETECTORS = ("ssd320",)
@@ -76,6 +77,7 @@ class ModelConfig:
     class_names: tuple[str, ...] | None = None
     category_ids: tuple[int, ...] | None = None
     backbone: str | None = None
+    quantization: Quantization | None = None
     data_class_names: tuple[str, ...] | None = None
     """What the training data calls its classes, where --class_names may call them otherwise."""
 

@@ -9,7 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from utils.errors import EXIT_DONE, EXIT_FAILED, RunError
+from utils.command import run_command
+from utils.errors import EXIT_DONE, RunError
 from utils.manifest import read_manifest
 from utils.record_files import files_by_name
 from utils.record_index import write_index
@@ -43,8 +44,8 @@ def record_files(folder: Path) -> list[Path]:
     return paths
 
 
-def run(source: Path, destination: Path) -> None:
-    """Writes the index files, a line on the console for each.
+def run(source: Path, destination: Path) -> int:
+    """Writes the index files, a line on the console for each, and returns the exit status.
 
     Raises:
         RunError: A record file is missing or broken, or SRC and DST are one folder.
@@ -57,20 +58,13 @@ def run(source: Path, destination: Path) -> None:
         wrote = write_index(path, destination / path.name)
         what = "written" if wrote else "there already"
         print(f"{number} of {len(paths)}: {destination / path.name}: {what}", flush=True)
+    return EXIT_DONE
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     flags = make_parser().parse_args(arguments)
-    try:
-        run(flags.source, flags.destination)
-    except RunError as error:
-        print(f"dali_index.sh: error: {error}", file=sys.stderr)
-        return EXIT_FAILED
-    except OSError as error:
-        print(f"dali_index.sh: error: {error.filename or flags.destination}: {error.strerror}", file=sys.stderr)
-        return EXIT_FAILED
-    return EXIT_DONE
+    return run_command(lambda: run(flags.source, flags.destination), interrupted="the same command continues")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ height and width of the encoded image in pixels. All randomness is stateless: th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -41,6 +42,12 @@ def normalize(images: tf.Tensor) -> tf.Tensor:
 def subtract_mean(images: tf.Tensor, mean_rgb: tuple[float, float, float]) -> tf.Tensor:
     """Subtracts the mean of each channel, as networks want it whose first kernel was trained on the range of pixels."""
     return images - tf.constant(mean_rgb, dtype=images.dtype)
+
+
+def normalized_range(mean_rgb: Sequence[float], std_rgb: Sequence[float]) -> tuple[float, float]:
+    """The lowest and the highest value of any channel of a normalized image."""
+    pairs = list(zip(mean_rgb, std_rgb, strict=True))
+    return min(-mean / std for mean, std in pairs), max((255.0 - mean) / std for mean, std in pairs)
 
 
 def resize_bilinear_legacy(image: tf.Tensor, height: Any, width: Any) -> tf.Tensor:

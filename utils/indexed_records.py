@@ -1,6 +1,6 @@
 """Records read where an index says they lie: in any order, each process its own, nothing of what was consumed.
 
-The order is that of ``utils/data_utils.py``: the same examples in the same batches, whichever of the two reads them.
+The order is that of reading files from end to end (``utils/data_utils.py``): the same examples in the same batches.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from utils.batching import BATCHES_IN_FLIGHT, PADDING_INDEX, InputOptions, Position, Rows, Shard
-from utils.data_utils import train_rows
 from utils.manifest import SplitFiles
 from utils.record_index import Index
+from utils.record_order import train_rows
 
 READS_IN_FLIGHT = 8  # of one batch: enough for disks and file servers that answer late
 
@@ -19,7 +19,7 @@ READS_IN_FLIGHT = 8  # of one batch: enough for disks and file servers that answ
 def indexed_train_rows(
     files: SplitFiles, index: Index, options: InputOptions, shard: Shard, start: Position
 ) -> tf.data.Dataset:
-    """The rows of ``train_batches`` without end: "index" and "serialized" of N rows, and "seed", ``[N, 2]`` int64.
+    """The rows of ``train_rows``: "index" and "serialized" of N rows, and "seed", ``[N, 2]`` int64.
 
     Raises:
         UsageError: the global batch is larger than the data set.

@@ -119,7 +119,7 @@ def split_index(files: SplitFiles, index_dir: str | None) -> Index:
     """The index of a whole split, ``[examples, 2]``; each example's file is ``files.locate``'s.
 
     Without ``index_dir`` index files are made where they are missing: beside the records, or, where nothing can be
-    written there, in the user's cache.
+    written there, in the user's cache. Where nothing can be written there either, the index is made anew each time.
 
     Raises:
         RunError: ``index_dir`` lacks an index, or one is not that of its records.
@@ -127,28 +127,26 @@ def split_index(files: SplitFiles, index_dir: str | None) -> Index:
     parts = []
     for name, count in zip(files.paths, files.counts, strict=True):
         records = Path(name)
-        path = _made(records) if index_dir is None else _given(records, Path(index_dir))
-        try:
-            parts.append(read_index(path, records, count))
-        except RunError as error:
-            remedy = "" if index_dir is None else f" (--data_idx_dir); {HOW_TO_MAKE}"
-            raise RunError(f"{error}{remedy}") from error
+        parts.append(_made(records, count) if index_dir is None else _given(records, Path(index_dir), count))
     return np.concatenate(parts) if parts else np.zeros([0, 2], np.int64)
 
 
-def _given(records: Path, folder: Path) -> Path:
+def _given(records: Path, folder: Path, count: int) -> Index:
     path = folder / records.name
     if not path.is_file():
         what = f"has no index of {records.name}" if folder.is_dir() else "no such folder"
         raise RunError(f"--data_idx_dir {folder}: {what}; {HOW_TO_MAKE}")
-    return path
+    try:
+        return read_index(path, records, count)
+    except RunError as error:
+        raise RunError(f"{error} (--data_idx_dir); {HOW_TO_MAKE}") from error
 
 
-def _made(records: Path) -> Path:
-    """An index file that this user can have: made beside the records if that is possible."""
+def _made(records: Path, count: int) -> Index:
+    """The index that this user can have: from a file beside the records if that is possible."""
     beside = records.parent / INDEX_FOLDER / records.name
     if beside.is_file() and _is_sound(beside, records):
-        return beside
+        return read_index(beside, records, count)
     for path in (beside, cache_folder(records.parent) / records.name):
         try:
             if write_index(records, path):
@@ -156,8 +154,13 @@ def _made(records: Path) -> Path:
         except OSError as error:
             refusal = error
         else:
-            return path
-    raise RunError(f"{path}: cannot be written ({refusal.strerror}); --data_idx_dir names a folder of index files")
+            return read_index(path, records, count)
+    _log.warning("%s: cannot be written (%s); each start goes through %s", path, refusal.strerror, records)
+    index = scan(records)
+    fault = fault_of(index, records.stat().st_size, count)
+    if fault is not None:
+        raise RunError(f"{records}: is not what its manifest says: {fault}")
+    return index
 
 
 def cache_folder(records: Path) -> Path:

@@ -9,6 +9,7 @@ from typing import Any
 from utils.config import ModelConfig
 from utils.errors import UsageError
 from utils.manifest import IMAGENET_CLASSES, IMAGENET_HEAD, LABEL_OFFSET, Manifest
+from utils.quantization import resolve_quantization
 
 DEFAULT_ARCHITECTURE = "resnet50"
 DEFAULT_IMAGE_SIZE = 224
@@ -51,6 +52,7 @@ def resolve_model(
         label_offset=label_offset,
         class_names=names,
         data_class_names=data_names,
+        quantization=resolve_quantization(model.quantization, stored),
     )
     return resolved, tuple(notes)
 

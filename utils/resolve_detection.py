@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 from utils.config import MOST_CLASSES, ModelConfig
 from utils.detection_config import AnchorSpec, BoxCoderSpec, DetectionConfig
 from utils.errors import UsageError
+from utils.quantization import resolve_quantization
 
 DEFAULT_IMAGE_SIZE = 320
 DEFAULT_BACKBONE = "resnet_v1_50"
@@ -93,6 +94,7 @@ def resolve_detector(
         class_names=categories.names,
         data_class_names=categories.aliases or None,
         backbone=metadata.get("backbone") or backbone or DEFAULT_BACKBONE,
+        quantization=resolve_quantization(model.quantization, metadata),
     )
     return resolved, detection, tuple(notes)
 

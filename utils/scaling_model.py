@@ -23,7 +23,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from utils.errors import EXIT_DONE, EXIT_USAGE, UsageError, require
+from utils.command import run_command
+from utils.errors import EXIT_DONE, UsageError, require
 
 GIGA = 1e9
 MEGA = 1e6
@@ -161,28 +162,29 @@ def _check(options: argparse.Namespace) -> None:
     require(options.overlap <= 1, "overlap", options.overlap, "at most 1")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run(options: argparse.Namespace) -> int:
+    """Prints the table and returns the exit status."""
+    _check(options)
+    cluster = Cluster(
+        gpus_per_node=options.gpus_per_node,
+        node_bandwidth=options.node_gb_s * GIGA,
+        network_bandwidth=options.network_gb_s * GIGA,
+        latency_s=options.latency_us / MEGA,
+    )
+    work = Work(
+        batch_size=options.batch_size,
+        compute_s=options.batch_size / options.images_per_s,
+        gradient_bytes=options.parameters * options.bytes_per_gradient,
+        overlap=options.overlap,
+    )
+    print(table([predict(gpus, cluster, work, options.node_images_per_s) for gpus in options.gpus]))
+    return EXIT_DONE
+
+
+def main(arguments: list[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     options = make_parser().parse_args(arguments)
-    try:
-        _check(options)
-        cluster = Cluster(
-            gpus_per_node=options.gpus_per_node,
-            node_bandwidth=options.node_gb_s * GIGA,
-            network_bandwidth=options.network_gb_s * GIGA,
-            latency_s=options.latency_us / MEGA,
-        )
-        work = Work(
-            batch_size=options.batch_size,
-            compute_s=options.batch_size / options.images_per_s,
-            gradient_bytes=options.parameters * options.bytes_per_gradient,
-            overlap=options.overlap,
-        )
-        print(table([predict(gpus, cluster, work, options.node_images_per_s) for gpus in options.gpus]))
-    except UsageError as error:
-        print(f"scaling_model: error: {error}", file=sys.stderr)
-        return EXIT_USAGE
-    return EXIT_DONE
+    return run_command(lambda: run(options))
 
 
 if __name__ == "__main__":

@@ -25,5 +25,7 @@ def dense(inputs: tf.Tensor, units: int, options: LayerOptions, initializer: Any
     with tf1.variable_scope(name):
         kernel = variable("kernel", (inputs.shape[1], units), initializer)
         bias = variable("bias", (units,), tf1.zeros_initializer())
+        if options.quantizer is not None:
+            kernel = options.quantizer.weights(kernel)
         outputs = tf.matmul(tf.cast(inputs, options.compute_dtype), tf.cast(kernel, options.compute_dtype))
         return tf.nn.bias_add(outputs, tf.cast(bias, options.compute_dtype))

@@ -182,7 +182,7 @@ class Exporter:
         if name == "onnx":
             write_onnx(self._network, path, metadata, self._options.opset)
             return {"opset": self._options.opset}
-        model = convert(self._network, self._tflite_outputs(row), row.precision, self._ranges(row))
+        model = convert(self._tflite_network, self._tflite_outputs(row), row.precision, self._ranges(row))
         write_tflite(model, path, metadata)
         return {"operators": dict(sorted(operators(model).items()))}
 
@@ -190,10 +190,16 @@ class Exporter:
     def _network(self) -> ConstantNetwork:
         return constant_network(self._setup.task, self._values, self._spec)
 
+    @functools.cached_property
+    def _tflite_network(self) -> ConstantNetwork:
+        if not self._has_ranges:
+            return self._network
+        return constant_network(self._setup.task.with_fake_quant(), self._values, self._spec)
+
     @property
     def _has_ranges(self) -> bool:
         """Whether the network was trained with quantization."""
-        return any(node.op.startswith("FakeQuant") for node in self._network.graph_def.node)
+        return self._setup.config.model.quantization is not None
 
     @property
     def _spec(self) -> InputSpec:

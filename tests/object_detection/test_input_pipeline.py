@@ -9,9 +9,8 @@ import tensorflow as tf
 from object_detection.input_pipeline import detection_decoder
 from object_detection.record_faults import fault_in
 from tests.object_detection.detection_records import EXACT, FAULTS, GOOD, SOUND, TABLE, UNEVEN, detection_record
-from tests.utils.input_records import encode, noise, options, quick_session, write_files
+from tests.utils.input_records import encode, eval_input, noise, options, quick_session, train_input, write_files
 from utils.batching import STATUS_BAD_LABEL, STATUS_OK, STATUS_PADDING, STATUS_UNDECODABLE, Position, Shard
-from utils.data_utils import eval_input, train_input
 from utils.detection_config import CropSpec, FlipSpec
 
 HEIGHT, WIDTH = 20, 24  # of every image that is not said to be another

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from utils.batching import InputOptions
+from utils.batching import InputOptions, make_input
 from utils.dali_utils import DaliReader
 from utils.data_utils import TensorFlowReader
 from utils.manifest import SplitFiles
@@ -118,6 +118,16 @@ def run_graph(build):
         tensors = build()
         with quick_session() as session:
             return session.run(tensors)
+
+
+def train_input(files, decoder, options, shard, start):
+    """TensorFlow's training input in the current graph."""
+    return make_input(TensorFlowReader().train_batches(files, decoder, options, shard, start))
+
+
+def eval_input(files, decoder, options, shard):
+    """TensorFlow's evaluation input in the current graph."""
+    return make_input(TensorFlowReader().eval_batches(files, decoder, options, shard))
 
 
 def reader(name):

@@ -7,7 +7,17 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.framework import dataset_options_pb2
 
-from tests.utils.input_records import encode, fetch, noise, options, quick_session, record, write_files
+from tests.utils.input_records import (
+    encode,
+    eval_input,
+    fetch,
+    noise,
+    options,
+    quick_session,
+    record,
+    train_input,
+    write_files,
+)
 from utils.batching import (
     STATUS_BAD_LABEL,
     STATUS_OK,
@@ -19,7 +29,6 @@ from utils.batching import (
     Shard,
     make_input,
 )
-from utils.data_utils import eval_input, train_input
 from utils.errors import UsageError
 from utils.labelled_images import LABELLED_IMAGES
 

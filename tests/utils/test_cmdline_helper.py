@@ -65,8 +65,13 @@ OUR_DEFAULTS = {
     "early_stop_patience": 0,
     "no_tf32": False,
 }
-OUR_DEFAULTS |= {"fp16_compression": False, "stall_timeout_s": 60.0, "sync_batch_norm": False}
-REFUSED = {"use_final_conv", "quantize", "symmetric", "use_qdq", "quant_delay"}
+OUR_DEFAULTS |= {
+    "fp16_compression": False,
+    "stall_timeout_s": 60.0,
+    "sync_batch_norm": False,
+    "per_channel_weights": False,
+}
+FAMILIAR_DEFAULTS |= {"quantize": False, "symmetric": False, "use_qdq": False, "quant_delay": None}
 
 
 def config_of(*arguments, environ=None):
@@ -77,7 +82,7 @@ def test_every_familiar_flag_is_there_with_its_default():
     flags = to_flags(config_of("--batch_size=3", "--data_dir=D"))
     assert flags == FAMILIAR_DEFAULTS | OUR_DEFAULTS | {"batch_size": 3, "data_dir": "D"}
     offered = {flag.name for flag in FLAGS if "resnet50" in flag.architectures}
-    assert offered == flags.keys() | REFUSED | {"use_static_loss_scaling"}
+    assert offered == flags.keys() | {"use_final_conv", "use_static_loss_scaling"}
 
 
 def test_every_flag_changes_its_own_field():

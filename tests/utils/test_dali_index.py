@@ -72,7 +72,7 @@ def test_what_cannot_be_done_is_a_sentence(tmp_path, capsys, make, message):
     assert main([str(make(tmp_path)), str(tmp_path / "idx")]) == 1
     captured = capsys.readouterr()
     assert message in captured.err
-    assert captured.err.startswith("dali_index.sh: error: ")
+    assert captured.err.startswith("error: ")
 
 
 def test_a_destination_that_cannot_be_made_is_a_sentence(source, tmp_path, capsys):

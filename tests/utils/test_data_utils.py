@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.utils.input_records import encode, fetch, noise, options, record, run_graph, write_files
+from tests.utils.input_records import (
+    encode,
+    eval_input,
+    fetch,
+    noise,
+    options,
+    record,
+    run_graph,
+    train_input,
+    write_files,
+)
 from utils.batching import (
     STATUS_BAD_LABEL,
     STATUS_OK,
@@ -13,7 +23,7 @@ from utils.batching import (
     Position,
     Shard,
 )
-from utils.data_utils import eval_input, image_input, synthetic_input, train_input
+from utils.data_utils import image_input, synthetic_input
 from utils.errors import UsageError
 from utils.image_processing import eval_preprocess
 from utils.labelled_images import LABELLED_IMAGES

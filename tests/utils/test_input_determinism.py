@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.utils.input_records import encode, noise, options, quick_session, record, write_files
+from tests.utils.input_records import encode, noise, options, quick_session, record, train_input, write_files
 from utils.batching import Position, Shard
-from utils.data_utils import train_input
 from utils.labelled_images import LABELLED_IMAGES
 from utils.manifest import SplitFiles
 

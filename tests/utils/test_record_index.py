@@ -88,10 +88,13 @@ def test_where_nothing_can_be_written_beside_the_records_the_index_goes_to_the_c
     assert cache_folder(records.parent).is_relative_to(cache / CACHE_FOLDER)
 
 
-def test_where_nothing_can_be_written_at_all_the_message_names_the_flag(files, records, cache):
+def test_where_nothing_can_be_written_at_all_the_index_is_made_anew_and_that_is_said(files, records, cache, caplog):
     (records.parent / INDEX_FOLDER).write_bytes(b"")
     cache.write_bytes(b"")
-    with pytest.raises(RunError, match=r"cannot be written .*--data_idx_dir names a folder of index files"):
+    np.testing.assert_array_equal(split_index(files, None), [(0, 19), (19, 16), (35, 516), (551, 17)])
+    assert f"cannot be written (Not a directory); each start goes through {records}" in caplog.text
+    write_records(records, PAYLOADS[:2])
+    with pytest.raises(RunError, match="is not what its manifest says: it lists 2 records, and there must be 4"):
         split_index(files, None)
 
 

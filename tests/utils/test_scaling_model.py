@@ -92,7 +92,7 @@ def test_half_the_bytes_take_half_the_time(capsys):
 )
 def test_what_cannot_be_is_refused(capsys, changes, message):
     assert run(**changes) == 2
-    assert capsys.readouterr().err == f"scaling_model: error: {message}\n"
+    assert capsys.readouterr().err == f"error: {message}\n"
 
 
 def test_what_was_not_measured_here_has_no_default(capsys):

@@ -1,4 +1,4 @@
-"""What the commands that convert share: flags of the output, log, and errors turned into exit statuses (no TF)."""
+"""What the commands that convert share: flags of the output, exit statuses and log (no TF)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from utils.errors import EXIT_FAILED, EXIT_PREEMPTED, EXIT_USAGE, RunError, UsageError
+from utils.command import run_command
 
 EXIT_TEXT = """\
 Exit status: 0 done; 1 failed, complete shards are kept; 2 wrong usage; 3 done, unreadable images left out;
@@ -24,20 +24,6 @@ def add_output_flags(add: Callable[..., object], out: str) -> None:
 
 
 def run_conversion(action: Callable[[], int]) -> int:
-    """Runs a conversion that returns its exit status, with its log on standard error.
-
-    Returns:
-        The exit status; errors are a sentence on standard error and the status that their kind has.
-    """
+    """``run_command`` for a conversion, with its log on standard error."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
-        return action()
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USAGE
-    except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_FAILED
-    except KeyboardInterrupt:
-        print("interrupted: complete shards are kept, and the same command continues", file=sys.stderr)
-        return EXIT_PREEMPTED
+    return run_command(action, interrupted="complete shards are kept, and the same command continues")

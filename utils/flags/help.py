@@ -39,10 +39,14 @@ HELP: dict[str, tuple[str, ...]] = {
     "gpu_id": ("Index of the GPU to use, with one process.", "the first GPU"),
     "finetune_checkpoint": ("Checkpoint whose weights, batch-norm statistics included, a new run starts from.", "none"),
     "use_final_conv": ("Write the classifier as a 1x1 convolution.", ""),
-    "quant_delay": ("Steps to train before quantization sets in.", "0"),
-    "quantize": ("Train with quantized weights and activations, asymmetric ranges.", ""),
-    "use_qdq": ("Quantize by quantize-and-dequantize operations, which only scale.", ""),
-    "symmetric": ("Quantize with symmetric ranges.", ""),
+    "quant_delay": ("Steps to train before quantization sets in, with --quantize.", "0"),
+    "quantize": (
+        "Train with weights and activations that are rounded to 8 bits; other modes do as the checkpoint was trained.",
+        "off, or as the checkpoint was trained",
+    ),
+    "use_qdq": ("With --quantize: quantize by a scale alone, as TensorRT does, without a zero point.", ""),
+    "symmetric": ("With --quantize: ranges that have 0 in their middle.", ""),
+    "per_channel_weights": ("With --quantize: a range for each output channel of a kernel, not for all.", ""),
     "top_k": ("How many guesses a prediction lists and top-k accuracy counts.", ""),
     "log_level": ("Least severe message shown on the console.", ""),
     "data_dir": (

@@ -64,10 +64,6 @@ NO_DETECTOR = ("mixup", "label_smoothing", "use_final_conv")
 
 NOT_YET = {
     "use_final_conv": "a classifier written as a 1x1 convolution",
-    "quantize": "quantization-aware training",
-    "symmetric": "quantization-aware training with symmetric ranges",
-    "use_qdq": "quantization with quantize-and-dequantize operations",
-    "quant_delay": "quantization-aware training",
 }
 """Flags that are known but not offered yet, and what they ask for; a line goes when its feature comes."""
 
@@ -145,10 +141,11 @@ FLAGS = (
     Flag("gpu_id", "run.gpu_id", INTEGER),
     Flag("finetune_checkpoint", "run.finetune_checkpoint", PATH, GENERAL, TRAINING_MODES),
     Flag("use_final_conv", "", SWITCH),
-    Flag("quant_delay", "", INTEGER),
-    Flag("quantize", "", SWITCH),
-    Flag("use_qdq", "", SWITCH),
-    Flag("symmetric", "", SWITCH),
+    Flag("quant_delay", "model.quantization.delay", INTEGER, GENERAL, TRAINING_MODES),
+    Flag("quantize", "model.quantization", SWITCH, from_field=lambda quantization: quantization is not None),
+    Flag("use_qdq", "model.quantization.qdq", SWITCH, from_field=bool),
+    Flag("symmetric", "model.quantization.symmetric", SWITCH, from_field=bool),
+    Flag("per_channel_weights", "model.quantization.per_channel", SWITCH, ours=True, from_field=bool),
     Flag("top_k", "run.top_k", INTEGER, GENERAL, WITH_RESULTS, ours=True, architectures=CLASSIFIERS),
     Flag("log_level", "run.log_level", LOG_LEVELS, ours=True),
     Flag("data_dir", "data.data_dir", PATH, DATASET, WITH_STEPS),
