@@ -30,6 +30,7 @@ from utils.tfrecord_file import read_record
 
 MIXUP_PURPOSE = 1
 LABEL_KEY = "image/class/label"
+SMALLEST_PROBABILITY = 1e-37  # the smallest numbers of float32 count as 0 on some devices
 TensorMap = dict[str, Any]
 
 
@@ -47,6 +48,8 @@ class Classification:
 
     metric = "top1_accuracy"
     heads = ()
+    ends = ("logits",)
+    prediction_names = ("classes", "probabilities")
 
     def __init__(
         self,
@@ -148,6 +151,22 @@ class Classification:
             "classes": tf.argmax(endpoints["logits"], axis=1, output_type=tf.int32, name="ArgMax"),
             "probabilities": endpoints["probabilities"],
         }
+
+    def class_names_of(self, predictions: TensorMap) -> Any:
+        names = self._config.model.class_names
+        if not names:
+            return None
+        padded = (*names, *map(str, range(len(names), self.num_classes)))[: self.num_classes]
+        return tf.gather(tf.constant(padded), predictions["classes"])
+
+    def endpoints_of(self, ends: TensorMap) -> TensorMap:
+        return {**ends, "probabilities": tf.nn.softmax(ends["logits"])}
+
+    def outputs_of(self, found: TensorMap, targets: TensorMap) -> TensorMap:
+        """Where there are probabilities alone, their logarithms serve as logits."""
+        if "logits" not in found:
+            found = {"logits": tf.math.log(tf.maximum(found["probabilities"], SMALLEST_PROBABILITY))}
+        return self.outputs(found, targets)
 
     def preprocess(self, encoded: Any, size: int) -> Any:
         return eval_preprocess(encoded, size)

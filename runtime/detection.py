@@ -55,7 +55,8 @@ class Detection:
     """
 
     metric = "Precision/mAP"
-    heads = ("box_codes", "class_logits")
+    heads = ends = ("box_codes", "class_logits")
+    prediction_names = ("detection_boxes", "detection_scores", "detection_classes", "num_detections")
 
     def __init__(
         self,
@@ -229,6 +230,20 @@ class Detection:
             "detection_classes": tf.cast(self._category_ids(found), tf.float32),
             "num_detections": tf.cast(found.count, tf.float32),
         }
+
+    def class_names_of(self, predictions: TensorMap) -> Any:
+        """Empty in the rows after an image's last object."""
+        names = [""] * (max(self._table.ids) + 1)
+        for category, name in zip(self._table.ids, self._table.names, strict=True):
+            names[category] = name
+        return tf.gather(tf.constant(names), tf.cast(predictions["detection_classes"], tf.int32))
+
+    def endpoints_of(self, ends: TensorMap) -> TensorMap:
+        return ends
+
+    def outputs_of(self, found: TensorMap, targets: TensorMap) -> TensorMap:
+        whole = {name: tf.cast(found[name], tf.int32) for name in ("detection_classes", "num_detections")}
+        return {**{name: found[name] for name in self.prediction_names}, **whole, **targets}
 
     def _detections(self, endpoints: TensorMap) -> Detections:
         """What post-processing finds; NaN scores in all rows of an image for which the network gave no numbers."""

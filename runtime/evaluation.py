@@ -60,12 +60,12 @@ class Evaluation:
         self._session.close()
 
     def load(self, prefix: Path) -> None:
-        """Takes the weights of a checkpoint, and shows what became of each variable the first time.
+        """Takes the weights of a checkpoint, and shows what became of each the first time; an artefact has its own.
 
         Raises:
             RunError: It is damaged, or of another network.
         """
-        if self._communicator.rank == 0:
+        if self._communicator.rank == 0 and self.graph.variables:
             which = self._setup.config.tuning.eval_weights
             self.weights, table = load_weights(self._session, self.graph, prefix, which)
             _log.log(logging.DEBUG if self._has_weights else logging.INFO, "%s:\n%s", prefix, table)
@@ -141,10 +141,7 @@ def load_weights(session: Any, graph: Any, prefix: Path, which: str | None = Non
     Raises:
         RunError: The checkpoint is damaged, or lacks one of them, or has another shape, or has no averages.
     """
-    averaged = has_averages(stored_shapes(prefix))
-    if which == EMA and not averaged:
-        raise RunError(f"--eval_weights ema: {prefix} has no averages; --ema_decay keeps them where it is trained")
-    chosen = which or (EMA if averaged else RAW)
+    chosen, averaged = _choice(prefix, which)
     names: Names = graph.stored_names
     if chosen == EMA:
         names = lambda stored: averages_or_raw(graph.stored_names(stored), stored)  # noqa: E731
@@ -156,3 +153,16 @@ def load_weights(session: Any, graph: Any, prefix: Path, which: str | None = Non
         kind = "moving averages of the weights" if chosen == EMA else "weights as they were trained"
         _log.info("%s: the %s are used; --eval_weights %s takes the others", prefix, kind, other)
     return chosen, found.table()
+
+
+def chosen_weights(prefix: Path, which: str | None) -> str:
+    """Which weights ``load_weights`` takes: "raw" or "ema"; arguments and errors are its."""
+    return _choice(prefix, which)[0]
+
+
+def _choice(prefix: Path, which: str | None) -> tuple[str, bool]:
+    """What is chosen, and whether there are averages."""
+    averaged = has_averages(stored_shapes(prefix))
+    if which == EMA and not averaged:
+        raise RunError(f"--eval_weights ema: {prefix} has no averages; --ema_decay keeps them where it is trained")
+    return which or (EMA if averaged else RAW), averaged

@@ -104,6 +104,7 @@ def build_eval_graph(task: Task, data: Input, graph: Any, communicator: Communic
         variables = tuple(tf1.global_variables())
         return EvalGraph(
             graph=graph,
+            endpoints=endpoints,
             outputs=task.outputs(endpoints, data.batch.targets),
             network=tf.add_n([tf.reduce_sum(endpoints[name]) for name in task.heads]) if task.heads else None,
             input=data,
@@ -123,6 +124,7 @@ def build_predict_graph(task: Task, graph: Any, images: Any, data: Input | None 
         return PredictGraph(
             graph=graph,
             images=images,
+            endpoints=endpoints,
             predictions=task.predictions(endpoints),
             input=data,
             variables=variables,
@@ -150,4 +152,5 @@ def _global_step() -> Any:
 
 
 def _saver(variables: tuple[Any, ...]) -> Any:
-    return tf1.train.Saver(list(variables), max_to_keep=None)
+    """None where there is nothing to save: artefacts have no variables."""
+    return tf1.train.Saver(list(variables), max_to_keep=None) if variables else None

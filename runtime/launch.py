@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from runtime.report import report_at_end
@@ -24,11 +25,18 @@ from utils.machine import machine_facts
 from utils.versions import versions
 from utils.watchdog import Pulse, Watchdog
 
+Work = Callable[[Command, PreemptionHook], int]
 _log = logging.getLogger("main")
 
 
-def launch(command: Command, preemption: PreemptionHook) -> int:
-    """Runs the command, to its end or until a signal; returns the exit status, after a sentence where it is not 0."""
+def launch(command: Command, preemption: PreemptionHook, work: Work | None = None) -> int:
+    """Runs the command, to its end or until a signal; returns the exit status, after a sentence where it is not 0.
+
+    Args:
+        command: What was asked for.
+        preemption: Knows of signals.
+        work: What is done of it, a run of ``main.py`` unless given.
+    """
     config = command.config
     logging.basicConfig(
         level=config.run.log_level.upper(), stream=console(sys.stderr), format="%(levelname)s: %(message)s", force=True
@@ -39,7 +47,7 @@ def launch(command: Command, preemption: PreemptionHook) -> int:
     for note in command.notes:
         _log.warning("%s", note)
     try:
-        return _launch(command, preemption)
+        return (work or _launch)(command, preemption)
     except UsageError as error:
         _log.critical("%s", error)
         return EXIT_USAGE

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from runtime.artefacts.exporting import prepare_folder
+from runtime.artefacts.timestamped import export_saved_model
 from runtime.best import Best
 from runtime.data_errors import readable_data_errors
 from runtime.evaluation import Evaluation
 from runtime.evaluation_details import leave_details
-from runtime.export import export_saved_model, prepare_folder
 from runtime.observers import Observers
 from runtime.plan import measured_warmup, plan_training
 from runtime.prediction import predict_files
@@ -125,7 +126,8 @@ class Runner:
             while prefix is not None and not self._stopping.agree():
                 evaluation.load(prefix)
                 self._finish_evaluation(prefix, evaluation.weights, self._evaluate(evaluation))
-                prefix = self._next(prefix) if self._config.run.watch_checkpoints else None
+                watches = self._config.run.watch_checkpoints and self._setup.artefact is None
+                prefix = self._next(prefix) if watches else None
         return EXIT_DONE
 
     def _next(self, prefix: Path) -> Path | None:
@@ -240,7 +242,8 @@ class Runner:
         if self._stopping.agree() or not self._writes:
             return
         if self._config.run.mode == "evaluate" and prefix:
-            step = int((read_metadata(prefix) or {}).get("step", 0))
+            metadata = self._setup.metadata if self._setup.artefact else read_metadata(prefix) or {}
+            step = int(metadata.get("step", 0))
             write_event(Path(self._config.run.results_dir) / "eval", step, result)
         exported = self._export(prefix) if prefix else {}
         weights = {"weights": str(prefix) if prefix else "random"}

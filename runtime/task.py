@@ -53,6 +53,10 @@ class Task(Protocol):
     """Number of logits, K."""
     heads: Sequence[str]
     """Endpoints where the network ends, if ``outputs`` computes much from them: benchmarks tell the two apart."""
+    ends: Sequence[str]
+    """Endpoints that all of ``outputs`` and ``predictions`` can be computed from."""
+    prediction_names: Sequence[str]
+    """Names of ``predictions``."""
 
     def num_examples(self, split: str) -> int:
         """Examples of a split, "train" or "validation"."""
@@ -89,6 +93,15 @@ class Task(Protocol):
 
     def predictions(self, endpoints: TensorMap) -> TensorMap:
         """Per-example tensors that prediction and export give, by their public names."""
+
+    def class_names_of(self, predictions: TensorMap) -> Any:
+        """The names of the classes in those tensors, strings; None where the classes have no names."""
+
+    def endpoints_of(self, ends: TensorMap) -> TensorMap:
+        """What ``outputs`` and ``predictions`` need, from the endpoints ``ends`` alone."""
+
+    def outputs_of(self, found: TensorMap, targets: TensorMap) -> TensorMap:
+        """``outputs`` from what an exported network gave: the predictions, and maybe ``ends``."""
 
     def preprocess(self, encoded: Any, size: int) -> Any:
         """A raw image [size, size, 3] in 0..255 from the bytes of an image file."""
@@ -163,7 +176,8 @@ class Setup:
         seed: The seed in force: given, the checkpoint's, or drawn.
         splits: Files by split; empty for synthetic data.
         checkpoint: Prefix of the checkpoint to start from, or None.
-        metadata: The JSON beside that checkpoint; empty without one.
+        metadata: The JSON beside that checkpoint, or in that artefact; empty without one.
+        artefact: What was opened in place of a checkpoint, and the task runs; or None.
     """
 
     config: ExperimentConfig
@@ -174,10 +188,11 @@ class Setup:
     splits: Mapping[str, SplitFiles]
     checkpoint: Path | None
     metadata: Mapping[str, Any]
+    artefact: Any = None
 
     @property
     def required_checkpoint(self) -> Path:
-        """The checkpoint, in the modes that ``runtime.setup`` lets begin with one only."""
+        """The checkpoint or artefact, in the modes that ``runtime.setup`` lets begin with one only."""
         if self.checkpoint is None:
             raise ValueError("this mode begins without a checkpoint")
         return self.checkpoint
@@ -213,12 +228,14 @@ class TrainGraph:
 class EvalGraph:
     """A graph that compares the network's outputs with targets, batch by batch.
 
-    ``take_over`` gives all processes rank 0's variables; ``stored_names`` is the task's.
+    ``take_over`` gives all processes rank 0's variables; ``stored_names`` is the task's. ``endpoints`` are those of the
+    network.
     ``network`` is the sum of the task's heads, for which all of the network is computed, or None where it has none. A
     sum, since what no value depends on is left out of a graph before it runs.
     """
 
     graph: Any
+    endpoints: TensorMap
     outputs: TensorMap
     network: Any
     input: Input
@@ -250,6 +267,7 @@ class PredictGraph:
 
     graph: Any
     images: Any
+    endpoints: TensorMap
     predictions: TensorMap
     input: Input | None
     variables: tuple[Any, ...]

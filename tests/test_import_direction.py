@@ -19,6 +19,7 @@ COMMANDS = {  # they may import anything, nothing imports them
     "main",
     "object_detection.create_coco_tfrecord",
     "object_detection.model_main",
+    "runtime.export",
     "utils.convert_dataset",
     "utils.benchmark_input",
     "utils.average_checkpoints",
@@ -45,6 +46,8 @@ ALSO_WITHOUT_TENSORFLOW = {
     "utils.image_files",
     "utils.convert_dataset",
     "runtime.environment",
+    "runtime.export",
+    "runtime.artefacts.formats",
     "runtime.plan",
     "runtime.best",
     "model.specs",
@@ -54,10 +57,12 @@ LIBRARIES = {
     "main": set(),
     "model": {"tensorflow"},
     "object_detection": {"numpy", "tensorflow", "PIL", "google"},  # google.protobuf, which TensorFlow brings along
-    "runtime": {"numpy", "tensorflow", "PIL"},
+    "runtime": {"numpy", "tensorflow", "PIL", "google"},
     "utils": {"numpy", "tensorflow", "PIL", "tqdm"},
 }
 OPTIONAL = {  # where one file needs them
+    "runtime.artefacts.onnx_model": {"onnx", "onnxruntime", "tf2onnx"},
+    "runtime.artefacts.tflite_model": {"ai_edge_litert"},
     "utils.conversion.imagenet_archives": {"scipy"},
     "utils.dali_utils": {"nvidia"},
     "object_detection.conversion.instance_masks": {"pycocotools"},
