@@ -26,6 +26,7 @@ from object_detection.postprocessing import Detections, postprocess
 from object_detection.preprocessing import preprocess_image
 from object_detection.presenter import BoxPresenter
 from object_detection.record_faults import fault_in, uneven_lists
+from object_detection.synthetic_objects import synthetic_objects
 from object_detection.target_assigner import Groundtruth, assign_targets
 from runtime.task import Part, WarmStart, resolved
 from utils.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Position, Shard, make_input
@@ -38,7 +39,6 @@ from utils.manifest import SplitFiles
 from utils.optimizers import l2_loss
 from utils.tfrecord_file import read_record
 
-SYNTHETIC_OBJECTS = 7  # about as many as a COCO image has
 TensorMap = dict[str, Any]
 
 
@@ -115,37 +115,13 @@ class Detection:
     def input(self, split: str, shard: Shard, start: Position) -> Input:
         files, options = self._splits.get(split), self.input_options()
         if files is None:
-            return synthetic_input(options, self._synthetic_targets(split))
+            return synthetic_input(options, synthetic_objects(self._table, split, options))
         decoder = detection_decoder(
             self._table, self._detection.augmentation, train_crowds=self._detection.train_crowds
         )
         if split == "train":
             return make_input(self._reader.train_batches(files, decoder, options, shard, start))
         return make_input(self._reader.eval_batches(files, decoder, options, shard))
-
-    def _synthetic_targets(self, split: str) -> TensorMap:
-        count, seed = self._config.data.batch_size_per_replica, tf.constant([self._seed, 1], tf.int64)
-        corner = tf.random.stateless_uniform([count, SYNTHETIC_OBJECTS, 2], seed, 0.0, 0.6)
-        size = tf.random.stateless_uniform([count, SYNTHETIC_OBJECTS, 2], seed + 1, 0.1, 0.4)
-        chosen = tf.random.stateless_uniform([count, SYNTHETIC_OBJECTS], seed + 2, 0, len(self._table.ids), tf.int32)
-        boxes = tf.concat([corner, corner + size], axis=2)
-        if split == "train":
-            return {
-                "groundtruth_boxes": boxes,
-                "groundtruth_slots": tf.gather(tf.constant(self._table.slots), chosen),
-                "groundtruth_weights": tf.ones_like(chosen, tf.float32),
-                "groundtruth_ignored": tf.zeros_like(chosen, tf.bool),
-            }
-        side = resolved(self._model.image_size)
-        return {
-            "groundtruth_boxes": boxes,
-            "groundtruth_classes": tf.gather(tf.constant(self._table.ids), chosen),
-            "groundtruth_area": tf.reduce_prod(size * side, axis=2),
-            "groundtruth_is_crowd": tf.zeros_like(chosen, tf.bool),
-            "num_groundtruth": tf.fill([count], SYNTHETIC_OBJECTS),
-            "image_size": tf.fill([count, 2], side),
-            "source_id": tf.strings.as_string(tf.range(1, count + 1)),
-        }
 
     def describe_bad_example(self, split: str, index: int, status: int) -> str:
         path, number = self._splits[split].locate(index)
