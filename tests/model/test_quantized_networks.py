@@ -19,7 +19,8 @@ PLAIN = ResNetSpec(name="tiny", blocks=(2, 2), widths=(8, 16), expansion=2, stem
 WITH_SE = ResNetSpec(name="tiny", blocks=(2, 2), widths=(8, 16), expansion=2, cardinality=4, se_ratio=4, stem_width=8)
 # variables of ranges in training, in evaluation
 COUNTS = {"resnet50": (528, 248), "resnext101-32x4d": (1038, 486), "se-resnext101-32x4d": (1590, 758)}
-IMAGES = np.random.default_rng(0).normal(size=(16, 32, 32, 3)).clip(-2.1, 2.6).astype(np.float32)
+COLORS, NOISE = (np.random.default_rng(0).normal(size=(16, *shape)) for shape in ((1, 1, 3), (32, 32, 3)))
+IMAGES = (COLORS + 0.5 * NOISE).clip(-2.1, 2.6).astype(np.float32)
 RANGE = (-2.2, 2.7)
 
 
@@ -249,8 +250,12 @@ def test_tensorflow_lite_computes_every_layer_in_8_bits(spec, quantization):
     assert kinds["CONV_2D", "int8"] == 15
     assert kinds["FULLY_CONNECTED", "int8"] == (9 if spec.se_ratio else 1)
     assert {name for name, kind in kinds if kind == "float32"} <= {"DEQUANTIZE", "DELEGATE"}
-    assert (found.argmax(axis=1) == exact.argmax(axis=1)).mean() >= 0.9
-    np.testing.assert_allclose(found, exact, atol=0.1 * np.abs(exact).max())
+    largest, lead = np.abs(exact).max(), np.diff(np.sort(exact, axis=1), axis=1)[:, -1]
+    print(f"largest difference {np.abs(found - exact).max() / largest:.4f} of the largest logit")
+    clear = lead > 0.05 * largest
+    assert clear.sum() >= 8
+    np.testing.assert_array_equal(found.argmax(axis=1)[clear], exact.argmax(axis=1)[clear])
+    np.testing.assert_allclose(found, exact, atol=0.1 * largest)
 
 
 def detector(images, **options):
