@@ -19,6 +19,7 @@ from utils.cmdline_helper import Command
 from utils.cmdline_helper import parse as parse_run
 from utils.config import ARCHITECTURES, DATA_FORMATS
 from utils.errors import EXIT_USAGE, UsageError, require
+from utils.hooks.preemption import PreemptionHook
 
 BATCH = 8
 """Images at a time while artefacts are compared, where they take any number."""
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     except UsageError as error:
         print(f"export.py: error: {error}", file=sys.stderr)
         return EXIT_USAGE
-    return start(request.command, lambda command, _: _export(command, request.options))
+    return start(request.command, lambda command, stop: _export(command, request.options, stop))
 
 
 def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Request:
@@ -48,7 +49,7 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Request:
     Raises:
         UsageError: It cannot be understood, or contradicts itself.
     """
-    given = _parser().parse_args(list(arguments))
+    given = make_parser().parse_args(list(arguments))
     if not given.model_dir:
         raise UsageError("--model_dir: needed, the checkpoint to export, or the folder of a run (--checkpoint)")
     if not given.export_dir and not given.output_file:
@@ -115,7 +116,8 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(message)
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all flags."""
     parser = _Parser(prog="python -m runtime.export", description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
     add("--model_dir", "--checkpoint", help="checkpoint, or folder of a run, whose newest is taken")
@@ -144,11 +146,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _export(command: Command, options: Mapping[str, Any]) -> int:
+def _export(command: Command, options: Mapping[str, Any], stop: PreemptionHook) -> int:
     from runtime.artefacts.exporting import ExportOptions, export  # imports TensorFlow
     from runtime.setup import set_up_alone
 
-    return export(command.config, set_up_alone, ExportOptions(**options))
+    return export(command.config, set_up_alone, ExportOptions(**options), stop)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pytest
 from object_detection.create_coco_tfrecord import make_parser as coco_parser
 from object_detection.model_command import parse as parse_model_main
 from object_detection.model_flags import FLAGS as MODEL_MAIN_FLAGS
+from runtime.export import make_parser as export_parser
 from utils.benchmark_input import parse_arguments as parse_benchmark_input
 from utils.cmdline_helper import build_parser, parse
 from utils.convert_dataset import make_parser as converter_parser
@@ -99,6 +100,7 @@ def test_every_flag_in_the_readme_is_one():
     known |= {option for action in converter_parser()._actions for option in action.option_strings}
     known |= {option for action in import_parser()._actions for option in action.option_strings}
     known |= {option for action in coco_parser()._actions for option in action.option_strings}
+    known |= {option for action in export_parser()._actions for option in action.option_strings}
     known |= {option for action in scaling_parser()._actions for option in action.option_strings}
     known |= {f"--{flag.name}" for flag in MODEL_MAIN_FLAGS}
     elsewhere = {"--fast", "--inference", "--no-deps", "--steps", "--tf_xla_auto_jit", "--tf_xla_cpu_global_jit"}

@@ -7,15 +7,14 @@ import functools
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from runtime.artefacts.artefact import in_the_layout_of
+from runtime.artefacts.calibration import batches, calibration_images, calibration_split
 from runtime.artefacts.formats import FORMATS, Format
 from runtime.artefacts.frozen_graph import write_frozen_graph
 from runtime.artefacts.network import ConstantNetwork, InputSpec, constant_network, read_weights
@@ -27,12 +26,10 @@ from runtime.artefacts.verification import Comparison, compare, compare_signatur
 from runtime.evaluation import chosen_weights
 from runtime.task import Setup
 from utils.atomic_file import write_atomically
-from utils.batching import STATUS_OK, Position, Shard
 from utils.config import ExperimentConfig
-from utils.errors import EXIT_DONE, EXIT_FAILED, RunError, UsageError, reason
-from utils.manifest import load_split
+from utils.errors import EXIT_DONE, EXIT_FAILED, EXIT_PREEMPTED, RunError, UsageError, reason
+from utils.hooks.hook import Hook
 
-tf1 = tf.compat.v1
 _log = logging.getLogger(__name__)
 
 REPORT = "export_report.json"
@@ -69,13 +66,16 @@ class ExportOptions:
     text: bool = False
 
 
-def export(config: ExperimentConfig, set_up: Callable[[ExperimentConfig], Setup], options: ExportOptions) -> int:
+def export(
+    config: ExperimentConfig, set_up: Callable[[ExperimentConfig], Setup], options: ExportOptions, stop: Hook
+) -> int:
     """Exports the checkpoint of a configuration; returns the exit status.
 
     Args:
         config: An evaluation of it, on data or on noise.
         set_up: Resolves configurations.
         options: What is wanted.
+        stop: Wants to where a signal came; what is being written is finished first.
 
     Raises:
         UsageError: Something that was asked for cannot be done.
@@ -90,16 +90,7 @@ def export(config: ExperimentConfig, set_up: Callable[[ExperimentConfig], Setup]
     if "tflite_int8" in options.formats and config.data.data_dir:
         data = dataclasses.replace(config.data, eval_split=calibration_split(Path(config.data.data_dir)))
         calibration = set_up(dataclasses.replace(config, data=data))
-    return Exporter(setup, calibration, options).run()
-
-
-def calibration_split(data_dir: Path) -> str:
-    """The training split where there is one, so that nothing is judged by the images that it was fitted to."""
-    try:
-        load_split(data_dir, "train")
-    except RunError:
-        return "validation"
-    return "train"
+    return Exporter(setup, calibration, options).run(stop)
 
 
 def prepare_folder(export_dir: Path) -> None:
@@ -137,10 +128,13 @@ class Exporter:
                 "with quantization"
             )
 
-    def run(self) -> int:
+    def run(self, stop: Hook) -> int:
         """Exports everything, writes the report, and returns the status: 1 where an artefact failed."""
         entries: list[dict[str, Any]] = []
         for name in self._options.formats:
+            if stop.wants_stop:
+                _log.warning("stopped by a signal before --format %s: rerun the same command", name)
+                return EXIT_PREEMPTED
             entry = self._export(name)
             entries.append(entry)
             print(line(entry))
@@ -247,34 +241,6 @@ class Exporter:
         }
         report = {"checkpoint": str(self._prefix), **facts, "artefacts": entries}
         write_atomically(self._options.folder / REPORT, json.dumps(report, indent=1, ensure_ascii=False).encode())
-
-
-def calibration_images(setup: Setup, count: int) -> np.ndarray:
-    """Up to ``count`` images, raw, as evaluation sees them: [n, S, S, 3].
-
-    Raises:
-        RunError: None can be read.
-    """
-    found: list[np.ndarray] = []
-    with tf.Graph().as_default(), tf1.Session(config=setup.session_config) as session:
-        data = setup.task.input("validation", Shard(), Position())
-        session.run(data.initializer)
-        while len(found) < count:
-            try:
-                images, status = session.run([data.batch.images, data.batch.status])
-            except tf.errors.OutOfRangeError:
-                break
-            found += list(images[status == STATUS_OK])
-    if not found:
-        raise RunError("--data_dir: no image could be read to set the ranges of int8 (--format tflite_int8)")
-    return np.stack(found[:count])
-
-
-def batches(images: np.ndarray, batch: int, shape: Iterable[int | None]) -> Iterable[np.ndarray]:
-    """Whole batches in the layout of an input's shape."""
-    ordered = in_the_layout_of(tuple(shape), images)
-    for first in range(0, len(images) - batch + 1, batch):
-        yield np.asarray(ordered[first : first + batch], np.float32)
 
 
 def size_of(path: Path) -> int:

@@ -4,8 +4,8 @@
 
 The weights are random, which changes no speed. TensorFlow runs the frozen graph; all get two threads and the same
 noise, given and fetched as arrays. They take turns, with a pause after each that lets the threads of the one before go
-to sleep; the last column is the median of the rounds' ratios to TensorFlow. How long each conversion took, and the most
-memory that the process had until then, are printed first.
+to sleep; speeds and, round by round, their ratios to TensorFlow's are printed. Before that come the time that each
+conversion took and the most memory that the process had until then.
 """
 
 import resource

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from runtime.artefacts.formats import FORMATS
 from runtime.artefacts.tflite_model import not_in_int8
-from tests.runtime.artefacts.exports import export
+from tests.runtime.artefacts.exports import ALL, export
 from tests.runtime.runs import CLASSES, picture, run, values, write_data
 
 FLOAT32 = [name for name, row in FORMATS.items() if row.precision == "float32"]
@@ -164,3 +164,23 @@ def test_labels_that_the_network_does_not_have_are_refused(exported, tmp_path):
     result = evaluated(exported, data, tmp_path, "onnx")
     assert result.status == 2
     assert "--data_dir: the data has 4 classes, more than" in result.error
+
+
+@pytest.mark.parametrize("kind", [("--use_qdq", "--symmetric"), ("--per_channel_weights",)])
+def test_int8_takes_the_ranges_of_training(data_dir, tmp_path, kind):
+    flags = (
+        "--arch=se-resnext101-32x4d",
+        f"--data_dir={data_dir}",
+        "--image_size=16",
+        "--batch_size=4",
+        "--lr_init=0.5",
+    )
+    trained = run(
+        "--mode=train", "--num_iter=2", "--seed=3", *flags, "--quantize", *kind, f"--results_dir={tmp_path / 'run'}"
+    )
+    assert trained.status == 0, trained.error
+    found = export(tmp_path, f"--model_dir={tmp_path / 'run'}", f"--format={ALL}", "--validation_images=8")
+    assert found.status == 0, found.output + found.error
+    assert found.of("tflite_int8")["drift"] < 0.05
+    assert not_in_int8(found.of("tflite_int8")["operators"]) == []
+    assert found.of("onnx")["drift"] < 0.02
