@@ -121,7 +121,9 @@ class CocoSource:
         self.what = f"COCO annotations of {self.split}, images in {self.image_dir}"
 
     def units(self) -> Sequence[Unit]:
-        by_image = self._by_image()
+        by_image: dict[int, list[CocoAnnotation]] = {number: [] for number in self._images}
+        for one in self._annotations.values():
+            by_image[one.image_id].append(one)
         pairs = [(image, tuple(by_image[number])) for number, image in self._images.items()]
         return [CocoUnit(self.image_dir, str(self.path), self.split, tuple(pairs[part])) for part in chunks(len(pairs))]
 
@@ -148,22 +150,16 @@ class CocoSource:
     def _boxes_kept(self, entries: Mapping[int, CocoImage], kept: Mapping[str, Seen]) -> dict[int, list[float]]:
         """The box of each annotation that is kept, cut to its image where it reaches out of it."""
         boxes: dict[int, list[float]] = {}
-        by_image = self._by_image()
-        for number, entry in entries.items():
-            objects = by_image[number]
-            for one, verdict in zip(objects, judge(objects, *_size_of(entry, kept[entry.file_name])), strict=True):
-                if verdict.left is not None:
-                    ymin, xmin, ymax, xmax = verdict.left
-                    cut = verdict.kind == "box_outside"
-                    boxes[one.id] = [xmin, ymin, xmax - xmin, ymax - ymin] if cut else list(one.box_px)
+        units = (unit for unit in self.units() if isinstance(unit, CocoUnit))
+        for entry, objects in (pair for unit in units for pair in unit.images if pair[0].id in entries):
+            size = _size_of(entry, kept[entry.file_name])
+            for one, verdict in zip(objects, judge(objects, *size), strict=True):
+                if verdict.left is None:
+                    continue
+                ymin, xmin, ymax, xmax = verdict.left
+                cut = verdict.kind == "box_outside"
+                boxes[one.id] = [xmin, ymin, xmax - xmin, ymax - ymin] if cut else list(one.box_px)
         return boxes
-
-    def _by_image(self) -> dict[int, list[CocoAnnotation]]:
-        """The annotations of each image by its id."""
-        found: dict[int, list[CocoAnnotation]] = {number: [] for number in self._images}
-        for one in self._annotations.values():
-            found[one.image_id].append(one)
-        return found
 
     def _parsed(self, key: str, kind: str, parse: Callable[[dict[str, Any]], Parsed]) -> dict[int, Parsed]:
         """The entries of a list by their ids; those that are not what they must be are told."""
