@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -86,11 +87,11 @@ class _Head(NamedTuple):
 
 
 def _heads(
-    levels: list[tf.Tensor], spec: SSDSpec, boxes: _Head, classes: _Head, options: LayerOptions
+    levels: Sequence[tf.Tensor], spec: SSDSpec, boxes: _Head, classes: _Head, options: LayerOptions
 ) -> dict[str, tf.Tensor]:
     """The endpoints "box_codes" and "class_logits", by the same kernels at all levels."""
+    codes, logits = [], []
     with tf1.variable_scope("WeightSharedConvolutionalBoxPredictor", reuse=tf1.AUTO_REUSE):
-        codes, logits = [], []
         for number, level in enumerate(levels):
             features = _tower(level, spec, number, options, name="BoxPredictionTower")
             codes.append(_predict(features, boxes, 0.0, options, name="BoxPredictor"))
