@@ -47,7 +47,6 @@ RUN export XDG_CACHE_HOME=/tmp/cache HOROVOD_GPU_OPERATIONS=NCCL \
     && rm -rf /tmp/cache
 
 COPY . .
-RUN chmod -R a+rX .
 
 # Any --user finds a home to write caches to, and everything else read-only.
 RUN chmod -R a+rX . && mkdir -m 1777 /home/anyone
