@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from runtime.report import report_at_end
+from runtime.run_report import report_at_end
 from runtime.runner import Runner
 from runtime.setup import set_up
 from runtime.stopping import Stopping

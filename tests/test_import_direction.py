@@ -22,6 +22,7 @@ COMMANDS = {  # they may import anything, nothing imports them
     "utils.convert_dataset",
     "utils.benchmark_input",
     "utils.dali_index",
+    "utils.report",
 }
 COMPOSITION = {f"runtime.{name}" for name in ("front_door", "launch", "setup", "detection_setup")}  # of a launch
 TASKS = {"runtime.classification", "runtime.detection"}
@@ -55,6 +56,7 @@ OPTIONAL = {  # where one file needs them
     "utils.dali_utils": {"nvidia"},
     "object_detection.conversion.instance_masks": {"pycocotools"},
     "utils.hvd_utils": {"horovod"},
+    "utils.reporting.charts": {"matplotlib"},
 }
 PROMISE = re.compile(r"\(no TF\)|[Ii]mports no TensorFlow|no TensorFlow\.")  # in a module's docstring
 

@@ -64,6 +64,7 @@ OUR_DEFAULTS = {
     "class_names": None,
     "early_stop_patience": 0,
     "no_tf32": False,
+    "no_report": False,
 }
 OUR_DEFAULTS |= {"fp16_compression": False, "stall_timeout_s": 60.0, "sync_batch_norm": False}
 REFUSED = {"use_final_conv", "quantize", "symmetric", "use_qdq", "quant_delay"}
