@@ -64,9 +64,8 @@ OUR_DEFAULTS = {
     "class_names": None,
     "early_stop_patience": 0,
     "no_tf32": False,
-    "no_report": False,
 }
-OUR_DEFAULTS |= {"fp16_compression": False, "stall_timeout_s": 60.0, "sync_batch_norm": False}
+OUR_DEFAULTS |= {"no_report": False, "fp16_compression": False, "stall_timeout_s": 60.0, "sync_batch_norm": False}
 REFUSED = {"use_final_conv", "quantize", "symmetric", "use_qdq", "quant_delay"}
 
 

@@ -34,21 +34,16 @@ _TILES = {
 }
 
 
-def write_run_report(log: Path, results: Path) -> Path | None:
+def write_run_report(log: Path, results: Path) -> None:
     """Writes the report of the run that a log tells of to the folder of its results, once something was run.
-
-    Returns:
-        The file; None where the log holds no launch.
 
     Raises:
         RunError: The log cannot be read.
         OSError: The report cannot be written.
     """
     run = read_run(log, name=results.resolve().name, results=results)
-    if not run.launches:
-        return None
-    write_atomically(results / REPORT_NAME, run_page(run))
-    return results / REPORT_NAME
+    if run.launches:
+        write_atomically(results / REPORT_NAME, run_page(run))
 
 
 def run_page(run: Run) -> bytes:
