@@ -38,11 +38,12 @@ COPY requirements*.txt constraints.txt ./
 COPY utils/*.sh utils/
 RUN . utils/setup_venv.sh && setup_venv "$REQUIREMENTS"
 
-# Horovod with NCCL for Volta to Hopper, and DALI: unless the base image brings them along.
+# Horovod with NCCL for Volta to Hopper, and DALI, unless the base image brings them along; ONNX and LiteRT.
 ARG HOROVOD_BUILD_CUDA_CC_LIST=70,75,80,86,89,90
 RUN export XDG_CACHE_HOME=/tmp/cache HOROVOD_GPU_OPERATIONS=NCCL \
     && { .venv/bin/python -c 'import horovod.tensorflow' 2> /dev/null || bash utils/install_horovod.sh; } \
     && { .venv/bin/python -c 'import nvidia.dali' 2> /dev/null || { . utils/setup_venv.sh && setup_venv requirements-dali.txt; }; } \
+    && . utils/setup_venv.sh && setup_venv requirements-export.txt \
     && rm -rf /tmp/cache
 
 COPY . .

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import tensorflow as tf
 
-from model.blocks.conv2d_block import conv2d_block
+from model.blocks.conv2d_block import conv2d_block, quantized_output
 from model.blocks.resnet_bottleneck_block import bottleneck_block
 from model.layers.activation import ACTIVATIONS
-from model.layers.dense import dense
+from model.layers.dense import dense, dense_as_convolution
+from model.layers.fake_quant import with_quantizer
 from model.layers.options import LayerOptions, tf1, variance_scaling
 from model.layers.pooling import max_pool, spatial_mean
 from model.specs import ResNetSpec
 
 
-def resnet(images: tf.Tensor, spec: ResNetSpec, num_classes: int, options: LayerOptions) -> dict[str, tf.Tensor]:
+def resnet(
+    images: tf.Tensor, spec: ResNetSpec, num_classes: int, options: LayerOptions, *, final_conv: bool = False
+) -> dict[str, tf.Tensor]:
     """Classifies images; its variables live under the scope ``spec.name``.
 
     Args:
@@ -23,15 +27,23 @@ def resnet(images: tf.Tensor, spec: ResNetSpec, num_classes: int, options: Layer
         spec: The architecture.
         num_classes: Number of logits, K.
         options: Shared options of the layers.
+        final_conv: Write the classifier as a 1x1 convolution; the numbers are the same.
 
     Returns:
         Endpoints: "stem", "stage_0" to "stage_3" in the layout and type of ``options``; "features" [N, C];
         "logits" and "probabilities" [N, K], float32.
     """
+    options = with_quantizer(options)
     with tf1.variable_scope(spec.name):
         endpoints = resnet_features(images, spec, options)
-        endpoints["features"] = spatial_mean(endpoints[f"stage_{len(spec.blocks) - 1}"], options)
-        endpoints["logits"], endpoints["probabilities"] = _classifier(endpoints["features"], num_classes, options)
+        last = endpoints[f"stage_{len(spec.blocks) - 1}"]
+        features = endpoints["features"] = spatial_mean(last, options)
+        if options.quantizer is not None:
+            features = options.quantizer.within(features, last)
+        layer = dense_as_convolution if final_conv else dense
+        endpoints["logits"], endpoints["probabilities"] = _classifier(features, num_classes, options, layer)
+    if options.quantizer is not None:
+        options.quantizer.collect_updates()
     return endpoints
 
 
@@ -41,7 +53,8 @@ def resnet_features(images: tf.Tensor, spec: ResNetSpec, options: LayerOptions) 
     Args:
         images: [N, H, W, 3] float32, normalized. Always NHWC.
         spec: The architecture.
-        options: Shared options of the layers; what the architecture says of them is set here.
+        options: Shared options of the layers, with a quantizer where there is to be one; what the architecture says of
+            them is set here.
 
     Returns:
         Endpoints "stem" (H / 4) and "stage_0" (H / 4), "stage_1" (H / 8) ..., in the layout and type of ``options``.
@@ -52,13 +65,19 @@ def resnet_features(images: tf.Tensor, spec: ResNetSpec, options: LayerOptions) 
         kernel_name=spec.names.kernel,
         kernel_init=spec.kernel_init,
         symmetric_padding=spec.symmetric_padding,
+        freeze_batch_norm=options.freeze_batch_norm or options.freeze_backbone,
     )
     endpoints: dict[str, tf.Tensor] = {}
+    if options.quantizer is not None:
+        images = options.quantizer.fixed(images, *options.input_range)
     outputs = tf.cast(images, options.compute_dtype)
     if options.data_format == "NCHW":
         outputs = tf.transpose(outputs, [0, 3, 1, 2])
     stem = conv2d_block(outputs, spec.stem_width, 7, options, stride=2, name=spec.names.stem)
-    outputs = endpoints["stem"] = max_pool(ACTIVATIONS[spec.activation](stem), 3, 2, options)
+    stem = quantized_output(ACTIVATIONS[spec.activation](stem), options, name=spec.names.stem, positive=True)
+    outputs = endpoints["stem"] = max_pool(stem, 3, 2, options, symmetric=spec.symmetric_pooling)
+    if options.quantizer is not None:
+        options.quantizer.same(outputs, stem)
     for stage, (blocks, width) in enumerate(zip(spec.blocks, spec.widths, strict=True)):
         for index in range(blocks):
             stride = 2 if stage > 0 and index == 0 else 1
@@ -68,9 +87,14 @@ def resnet_features(images: tf.Tensor, spec: ResNetSpec, options: LayerOptions) 
     return endpoints
 
 
-def _classifier(features: tf.Tensor, num_classes: int, options: LayerOptions) -> tuple[tf.Tensor, tf.Tensor]:
+def _classifier(
+    features: tf.Tensor, num_classes: int, options: LayerOptions, layer: Callable[..., tf.Tensor]
+) -> tuple[tf.Tensor, tf.Tensor]:
     with tf1.variable_scope("output"):
         with tf1.variable_scope("dense"):
             initializer = variance_scaling(options, "kernel", scale=2.0, mode=options.weight_init)
-        logits = tf.cast(dense(features, num_classes, options, initializer), tf.float32)
+        logits = layer(features, num_classes, options, initializer)
+        if options.quantizer is not None:
+            logits = options.quantizer.activation(logits, "dense/act_quant")
+        logits = tf.cast(logits, tf.float32)
         return logits, tf.nn.softmax(logits, name="softmax")

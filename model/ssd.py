@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from model.blocks.conv2d_block import conv2d_block
+from model.blocks.conv2d_block import conv2d_block, quantized_output
 from model.blocks.fpn_block import fpn_block
 from model.layers.bias import add_bias
 from model.layers.conv2d import conv2d
+from model.layers.fake_quant import with_quantizer
 from model.layers.options import LayerOptions, tf1
 from model.resnet import resnet_features
 from model.specs import SSDSpec
@@ -51,23 +53,21 @@ def ssd(
     if height % IMAGE_MULTIPLE or width % IMAGE_MULTIPLE:
         raise ValueError(f"images of {height} x {width} pixels: sides must be multiples of {IMAGE_MULTIPLE}")
     options = dataclasses.replace(
-        options, batch_norm=spec.batch_norm, kernel_name=spec.backbone.names.kernel, kernel_init=spec.kernel_init
+        with_quantizer(options),
+        batch_norm=spec.batch_norm,
+        kernel_name=spec.backbone.names.kernel,
+        kernel_init=spec.kernel_init,
     )
     with tf1.variable_scope("FeatureExtractor"), tf1.variable_scope("resnet_v1_50"):
         endpoints = resnet_features(images, spec.backbone, options)
         stages = [endpoints[f"stage_{stage}"] for stage in (1, 2, 3)]
         levels = fpn_block(stages, spec.width, options, name="fpn")
     endpoints |= {f"level_{number}": level for number, level in enumerate(levels, 3)}
-    options = dataclasses.replace(options, kernel_init=spec.head_init)
     boxes, classes = _Head(anchors_per_cell, CODE_SIZE), _Head(anchors_per_cell, class_slots, used_slots)
-    with tf1.variable_scope("WeightSharedConvolutionalBoxPredictor", reuse=tf1.AUTO_REUSE):
-        codes, logits = [], []
-        for number, level in enumerate(levels):
-            features = _tower(level, spec, number, options, name="BoxPredictionTower")
-            codes.append(_predict(features, boxes, 0.0, options, name="BoxPredictor"))
-            features = _tower(level, spec, number, options, name="ClassPredictionTower")
-            logits.append(_predict(features, classes, spec.class_bias, options, name="ClassPredictor"))
-    return endpoints | {"box_codes": tf.concat(codes, axis=1), "class_logits": tf.concat(logits, axis=1)}
+    endpoints |= _heads(levels, spec, boxes, classes, dataclasses.replace(options, kernel_init=spec.head_init))
+    if options.quantizer is not None:
+        options.quantizer.collect_updates()
+    return endpoints
 
 
 class _Head(NamedTuple):
@@ -86,13 +86,29 @@ class _Head(NamedTuple):
         return tf.reshape(used, [*values.shape[:-1], self.anchors_per_cell * len(self.used)])
 
 
+def _heads(
+    levels: Sequence[tf.Tensor], spec: SSDSpec, boxes: _Head, classes: _Head, options: LayerOptions
+) -> dict[str, tf.Tensor]:
+    """The endpoints "box_codes" and "class_logits", by the same kernels at all levels."""
+    codes, logits = [], []
+    with tf1.variable_scope("WeightSharedConvolutionalBoxPredictor", reuse=tf1.AUTO_REUSE):
+        for number, level in enumerate(levels):
+            features = _tower(level, spec, number, options, name="BoxPredictionTower")
+            codes.append(_predict(features, boxes, 0.0, options, name="BoxPredictor"))
+            features = _tower(level, spec, number, options, name="ClassPredictionTower")
+            logits.append(_predict(features, classes, spec.class_bias, options, name="ClassPredictor"))
+    return {"box_codes": tf.concat(codes, axis=1), "class_logits": tf.concat(logits, axis=1)}
+
+
 def _tower(inputs: tf.Tensor, spec: SSDSpec, level: int, options: LayerOptions, *, name: str) -> tf.Tensor:
-    """Convolutions whose kernels all levels share, and whose batch normalization is each level's own."""
-    options = dataclasses.replace(options, norm_name=f"BatchNorm/feature_{level}")
+    """Convolutions whose kernels all levels share; batch normalization and ranges are each level's own."""
+    options = dataclasses.replace(options, branch=f"feature_{level}")
     with tf1.variable_scope(name):
         outputs = inputs
         for number in range(spec.tower_layers):
-            outputs = tf.nn.relu6(conv2d_block(outputs, spec.width, 3, options, name=f"conv2d_{number}"))
+            block = f"conv2d_{number}"
+            outputs = tf.nn.relu6(conv2d_block(outputs, spec.width, 3, options, name=block))
+            outputs = quantized_output(outputs, options, name=block, positive=True)
     return outputs
 
 
@@ -102,6 +118,8 @@ def _predict(inputs: tf.Tensor, head: _Head, bias: float, options: LayerOptions,
         filters = head.anchors_per_cell * head.size
         outputs = conv2d(inputs, filters, 3, options, transform=head.of_used)
         outputs = add_bias(outputs, filters, options, start=bias, transform=head.of_used)
+        if options.quantizer is not None:
+            outputs = options.quantizer.activation(outputs)  # one range for all levels, which are joined
     if options.data_format == "NCHW":
         outputs = tf.transpose(outputs, [0, 2, 3, 1])
     _, height, width, channels = outputs.shape

@@ -100,11 +100,11 @@ def read_coco(
     content = _parse(data, where, keep_segmentation)
     try:
         _check_top(content, need_annotations)
-        images = _entries(content, "images", _image)
-        categories = _entries(content, "categories", _category)
+        images = _entries(content, "images", image_from)
+        categories = _entries(content, "categories", category_from)
         annotations = ()
         if need_annotations or "annotations" in content:
-            annotations = _entries(content, "annotations", _annotation, keep_segmentation)
+            annotations = _entries(content, "annotations", annotation_from, keep_segmentation)
         if not images:
             raise ValueError('"images" is an empty list')
         _check_categories(categories)
@@ -171,7 +171,8 @@ def _id(entry: Mapping[str, Any], key: str) -> int:
     return value
 
 
-def _image(entry: Mapping[str, Any]) -> CocoImage:
+def image_from(entry: Mapping[str, Any]) -> CocoImage:
+    """The entry of an image, whose id was checked; raises ``ValueError`` where it is not what it must be."""
     name: str = typed(entry, "file_name", str)
     try:
         usable = bool(name) and "\0" not in os.fsdecode(os.fsencode(name))
@@ -185,7 +186,8 @@ def _image(entry: Mapping[str, Any]) -> CocoImage:
     return CocoImage(id=entry["id"], file_name=name, **sides)
 
 
-def _category(entry: Mapping[str, Any]) -> Category:
+def category_from(entry: Mapping[str, Any]) -> Category:
+    """The entry of a category, whose id was checked; raises ``ValueError`` where it is not what it must be."""
     name: str = typed(entry, "name", str)
     if not name.strip():
         raise ValueError('"name" is blank, and must name the class')
@@ -206,7 +208,8 @@ def _number(value: Any) -> float:
         return math.nan
 
 
-def _annotation(entry: Mapping[str, Any], keep_segmentation: bool) -> CocoAnnotation:
+def annotation_from(entry: Mapping[str, Any], keep_segmentation: bool) -> CocoAnnotation:
+    """The entry of an annotation, whose id was checked; raises ``ValueError`` where it is not what it must be."""
     box = typed(entry, "bbox", list)
     if len(box) != 4 or not all(is_kind(value, float) for value in box):
         raise ValueError(f'"bbox" is {shortened(box)}, and must be four numbers: x, y, width, height')

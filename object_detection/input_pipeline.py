@@ -14,15 +14,20 @@ import tensorflow as tf
 
 from object_detection import box_ops
 from object_detection.class_table import ClassTable
+from object_detection.object_records import (
+    AREA_KEY,
+    BOX_KEYS,
+    CROWD_KEY,
+    LABEL_KEY,
+    OPTIONAL_KEYS,
+    TEXT_KEY,
+    WEIGHT_KEY,
+)
 from object_detection.preprocessing import Objects, augmented_view, recolor
 from utils.batching import InputOptions, RecordDecoder, Sight
 from utils.detection_config import AugmentationStep, ColorSpec
 from utils.image_processing import whole_view
 
-BOX_KEYS = tuple(f"image/object/bbox/{side}" for side in ("ymin", "xmin", "ymax", "xmax"))
-TEXT_KEY, LABEL_KEY = "image/object/class/text", "image/object/class/label"
-CROWD_KEY, AREA_KEY, WEIGHT_KEY = (f"image/object/{name}" for name in ("is_crowd", "area", "weight"))
-OPTIONAL_KEYS = (TEXT_KEY, LABEL_KEY, CROWD_KEY, AREA_KEY, WEIGHT_KEY)
 UNKNOWN = -1
 
 _TRAIN_TARGETS = {

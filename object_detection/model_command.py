@@ -18,9 +18,10 @@ from object_detection.model_flags import (
     read_flags,
 )
 from utils.cmdline_helper import Command
-from utils.config import DATA_FORMATS, Duration, ExperimentConfig, PrecisionConfig, RunConfig
+from utils.config import DATA_FORMATS, Duration, ExperimentConfig, RunConfig
 from utils.errors import UsageError, require
 from utils.flags import variables
+from utils.precision_config import PrecisionConfig
 
 Notes = tuple[str, ...]
 

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from object_detection.class_table import ClassTable
-from object_detection.input_pipeline import BOX_KEYS, LABEL_KEY, OPTIONAL_KEYS, TEXT_KEY
+from object_detection.object_records import BOX_KEYS, LABEL_KEY, OPTIONAL_KEYS, TEXT_KEY, fault_of_category
 
 
 def fault_in(serialized: bytes, table: ClassTable) -> str:
@@ -26,7 +26,7 @@ def fault_in(serialized: bytes, table: ClassTable) -> str:
     for number, box in enumerate(boxes):
         text = texts[number] if len(texts) == len(boxes) else ""
         label = labels[number] if len(labels) == len(boxes) else 0
-        fault = _fault_of_category(text, label, table) or _fault_of_box(box)
+        fault = fault_of_category(text, label, table) or _fault_of_box(box)
         if fault:
             return f"{image}object {number}: {fault}"
     return f"{image}its objects do not fit the label map"
@@ -45,20 +45,6 @@ def uneven_lists(serialized: bytes) -> str:
 def _length(feature: tf.train.Feature) -> int:
     kind = feature.WhichOneof("kind")
     return len(getattr(feature, kind).value) if kind else 0
-
-
-def _fault_of_category(text: str, label: int, table: ClassTable) -> str:
-    by_text = table.texts.get(text)
-    known = f"the {len(table.ids)} known categories have ids {table.ids[0]} to {table.ids[-1]}"
-    if not text and label <= 0:
-        return f"has neither a class name ({TEXT_KEY}) nor a category id ({LABEL_KEY})"
-    if label > 0 and label not in table.ids:
-        return f"has the category id {label}, which the label map does not; {known}"
-    if text and by_text is None:
-        return f"is of the class {text!r}, which the label map does not have; {known}"
-    if text and label > 0 and by_text != label:
-        return f"is of the class {text!r} with the category id {label}; in the label map that name has {by_text}"
-    return ""
 
 
 def _fault_of_box(box: np.ndarray) -> str:

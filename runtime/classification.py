@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from model.foreign_names import classifier_sources
 from model.layers.options import LayerOptions
+from model.parts import CLASSIFIER_SCOPE, part_of_classifier
 from model.resnet import resnet
 from model.specs import RESNETS
 from runtime.class_evaluation import ClassificationEvaluator
 from runtime.class_presenter import ClassPresenter
-from runtime.task import WarmStart, resolved
+from runtime.task import Part, WarmStart, resolved
 from utils.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Position, Shard, make_input
 from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig
+from utils.convention import MEAN_RGB, STD_RGB
 from utils.data_utils import Reader, TensorFlowReader, synthetic_input
 from utils.hvd_utils import Communicator, SerialCommunicator
-from utils.image_processing import MEAN_RGB, STD_RGB, eval_preprocess, normalize
+from utils.image_processing import eval_preprocess, normalize, normalized_range
 from utils.labelled_images import LABELLED_IMAGES
 from utils.manifest import SplitFiles
 from utils.optimizers import l2_loss
@@ -26,6 +30,7 @@ from utils.tfrecord_file import read_record
 
 MIXUP_PURPOSE = 1
 LABEL_KEY = "image/class/label"
+SMALLEST_PROBABILITY = 1e-37  # the smallest numbers of float32 count as 0 on some devices
 TensorMap = dict[str, Any]
 
 
@@ -43,6 +48,8 @@ class Classification:
 
     metric = "top1_accuracy"
     heads = ()
+    ends = ("logits",)
+    prediction_names = ("classes", "probabilities")
 
     def __init__(
         self,
@@ -56,10 +63,12 @@ class Classification:
         self._config = config
         self._splits = splits
         self._seed = seed
-        self._layers = layers
         self._communicator = communicator or SerialCommunicator()
         self._reader = reader or TensorFlowReader()
-        self._spec = RESNETS[resolved(config.model.architecture)]
+        self._spec = RESNETS[resolved(config.model.architecture)].as_trained(**config.model.convention.network)
+        self._mean_rgb = config.model.convention.mean_rgb or MEAN_RGB
+        self._std_rgb = config.model.convention.std_rgb or STD_RGB
+        self._layers = dataclasses.replace(layers, input_range=normalized_range(self._mean_rgb, self._std_rgb))
         self.num_classes: int = resolved(config.model.num_classes)
 
     def num_examples(self, split: str) -> int:
@@ -105,11 +114,11 @@ class Classification:
         return f"{where}: the image does not decode"
 
     def normalize(self, images: Any) -> Any:
-        return normalize(images)
+        return normalize(images, self._mean_rgb, self._std_rgb)
 
     def prepare(self, batch: Batch, step: Any) -> tuple[Any, TensorMap]:
         optimizer = self._config.optimizer
-        images = normalize(batch.images)
+        images = self.normalize(batch.images)
         labels = smoothed_one_hot(batch.targets["labels"], self.num_classes, optimizer.label_smoothing)
         if optimizer.mixup_alpha > 0:
             own = self._seed * 2 + MIXUP_PURPOSE + self._communicator.rank * 2**33  # a seed has 31 bits
@@ -119,7 +128,7 @@ class Classification:
 
     def forward(self, images: Any, *, training: bool) -> TensorMap:
         layers = dataclasses.replace(self._layers, training=training)
-        return resnet(images, self._spec, self.num_classes, layers)
+        return resnet(images, self._spec, self.num_classes, layers, final_conv=self._config.model.use_final_conv)
 
     def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any) -> TensorMap:
         per_example = tf.nn.softmax_cross_entropy_with_logits(
@@ -127,6 +136,9 @@ class Classification:
         )
         count = tf.maximum(self._communicator.average(tf.reduce_sum(mask)), 1.0 / self._communicator.size)
         return {"cross_entropy": tf.reduce_sum(per_example * mask) / count}
+
+    def part_of(self, name: str) -> Part:
+        return part_of_classifier(name)
 
     def weight_decay(self, variables: Sequence[Any]) -> Any:
         return l2_loss(variables, self._config.optimizer.weight_decay)
@@ -140,14 +152,40 @@ class Classification:
             "probabilities": endpoints["probabilities"],
         }
 
+    def class_names_of(self, predictions: TensorMap) -> Any:
+        names = self._config.model.class_names
+        if not names:
+            return None
+        padded = (*names, *map(str, range(len(names), self.num_classes)))[: self.num_classes]
+        return tf.gather(tf.constant(padded), predictions["classes"])
+
+    def endpoints_of(self, ends: TensorMap) -> TensorMap:
+        return {**ends, "probabilities": tf.nn.softmax(ends["logits"])}
+
+    def outputs_of(self, found: TensorMap, targets: TensorMap) -> TensorMap:
+        """Where there are probabilities alone, their logarithms serve as logits."""
+        if "logits" not in found:
+            found = {"logits": tf.math.log(tf.maximum(found["probabilities"], SMALLEST_PROBABILITY))}
+        return self.outputs(found, targets)
+
     def preprocess(self, encoded: Any, size: int) -> Any:
         return eval_preprocess(encoded, size)
 
     def presenter(self) -> ClassPresenter:
         return ClassPresenter(self._config.model.class_names, min(self._config.run.top_k, self.num_classes))
 
+    def stored_names(self, stored: Mapping[str, Sequence[int]]) -> Mapping[str, str]:
+        return classifier_sources(stored, self._spec.name)
+
     def warm_start_map(self, stored: Mapping[str, Sequence[int]]) -> WarmStart:
-        return WarmStart(sources={name: name for name in stored}, factors={})
+        head = frozenset(f"{self._spec.name}/{CLASSIFIER_SCOPE}/dense/{kind}" for kind in ("kernel", "bias"))
+        return WarmStart(sources=self.stored_names(stored), factors={}, replaceable=head)
+
+    def with_fake_quant(self) -> Classification:
+        quantization = self._layers.quantization and dataclasses.replace(self._layers.quantization, qdq=False)
+        other = copy.copy(self)
+        other._layers = dataclasses.replace(self._layers, quantization=quantization)
+        return other
 
     def evaluator(self) -> ClassificationEvaluator:
         return ClassificationEvaluator(self._config.run.top_k)
@@ -157,12 +195,15 @@ class Classification:
         return {
             "task": "classification",
             "architecture": model.architecture,
+            "quantization": model.quantization and dataclasses.asdict(model.quantization),
             "num_classes": model.num_classes,
             "class_names": None if model.class_names is None else list(model.class_names),
             "data_class_names": None if model.data_class_names is None else list(model.data_class_names),
             "label_offset": model.label_offset,
+            "use_final_conv": model.use_final_conv,
             "image_size": model.image_size,
-            "preprocessing": {"mean_rgb": list(MEAN_RGB), "std_rgb": list(STD_RGB), "range": [0, 255]},
+            "network": model.convention.network,
+            "preprocessing": {"mean_rgb": list(self._mean_rgb), "std_rgb": list(self._std_rgb), "range": [0, 255]},
         }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from model.foreign_names import OWN_CLASSIFIER, is_own_classifier
 from model.layers.options import LayerOptions
+from model.parts import part_of_detector
 from model.specs import BACKBONES, SSDS, SSDSpec
 from model.ssd import ssd
-from model.warm_start import CLASS_HEAD, OWN_CLASSIFIER, STEM_KERNEL, detector_sources, is_own_classifier
+from model.warm_start import CLASS_HEAD, STEM_KERNEL, detector_sources
 from object_detection.anchors import pyramid_anchors
 from object_detection.box_coder import decode
 from object_detection.class_table import class_table
@@ -23,18 +26,19 @@ from object_detection.postprocessing import Detections, postprocess
 from object_detection.preprocessing import preprocess_image
 from object_detection.presenter import BoxPresenter
 from object_detection.record_faults import fault_in, uneven_lists
+from object_detection.synthetic_objects import synthetic_objects
 from object_detection.target_assigner import Groundtruth, assign_targets
-from runtime.task import WarmStart, resolved
+from runtime.task import Part, WarmStart, resolved
 from utils.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Position, Shard, make_input
 from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig, ModelConfig
+from utils.convention import DETECTION_MEAN_RGB, MEAN_RGB, STD_RGB
 from utils.data_utils import Reader, TensorFlowReader, synthetic_input
 from utils.hvd_utils import Communicator, SerialCommunicator
-from utils.image_processing import DETECTION_MEAN_RGB, MEAN_RGB, STD_RGB, subtract_mean
+from utils.image_processing import normalized_range, subtract_mean
 from utils.manifest import SplitFiles
 from utils.optimizers import l2_loss
 from utils.tfrecord_file import read_record
 
-SYNTHETIC_OBJECTS = 7  # about as many as a COCO image has
 TensorMap = dict[str, Any]
 
 
@@ -51,7 +55,8 @@ class Detection:
     """
 
     metric = "Precision/mAP"
-    heads = ("box_codes", "class_logits")
+    heads = ends = ("box_codes", "class_logits")
+    prediction_names = ("detection_boxes", "detection_scores", "detection_classes", "num_detections")
 
     def __init__(
         self,
@@ -67,7 +72,6 @@ class Detection:
         self._detection = resolved(config.detection)
         self._splits = splits
         self._seed = seed
-        self._layers = dataclasses.replace(layers, freeze_batch_norm=self._detection.freeze_batch_norm)
         self._communicator = communicator or SerialCommunicator()
         self._reader = reader or TensorFlowReader()
         self._table = class_table(
@@ -81,7 +85,12 @@ class Detection:
         self._spec = _network(self._model, self._detection.batch_norm_decay)
         size = resolved(self._model.image_size)
         self._anchors = pyramid_anchors(size, size, self._detection.anchors)
-        self._mean_rgb = MEAN_RGB if self._model.backbone == OWN_CLASSIFIER else DETECTION_MEAN_RGB
+        usual_mean = MEAN_RGB if self._model.backbone == OWN_CLASSIFIER else DETECTION_MEAN_RGB
+        self._mean_rgb = self._model.convention.mean_rgb or usual_mean
+        self._layers = dataclasses.replace(
+            layers,
+            input_range=normalized_range(self._mean_rgb, (1.0, 1.0, 1.0)),
+        )
 
     def num_examples(self, split: str) -> int:
         if split in self._splits:
@@ -106,37 +115,13 @@ class Detection:
     def input(self, split: str, shard: Shard, start: Position) -> Input:
         files, options = self._splits.get(split), self.input_options()
         if files is None:
-            return synthetic_input(options, self._synthetic_targets(split))
+            return synthetic_input(options, synthetic_objects(self._table, split, options))
         decoder = detection_decoder(
             self._table, self._detection.augmentation, train_crowds=self._detection.train_crowds
         )
         if split == "train":
             return make_input(self._reader.train_batches(files, decoder, options, shard, start))
         return make_input(self._reader.eval_batches(files, decoder, options, shard))
-
-    def _synthetic_targets(self, split: str) -> TensorMap:
-        count, seed = self._config.data.batch_size_per_replica, tf.constant([self._seed, 1], tf.int64)
-        corner = tf.random.stateless_uniform([count, SYNTHETIC_OBJECTS, 2], seed, 0.0, 0.6)
-        size = tf.random.stateless_uniform([count, SYNTHETIC_OBJECTS, 2], seed + 1, 0.1, 0.4)
-        chosen = tf.random.stateless_uniform([count, SYNTHETIC_OBJECTS], seed + 2, 0, len(self._table.ids), tf.int32)
-        boxes = tf.concat([corner, corner + size], axis=2)
-        if split == "train":
-            return {
-                "groundtruth_boxes": boxes,
-                "groundtruth_slots": tf.gather(tf.constant(self._table.slots), chosen),
-                "groundtruth_weights": tf.ones_like(chosen, tf.float32),
-                "groundtruth_ignored": tf.zeros_like(chosen, tf.bool),
-            }
-        side = resolved(self._model.image_size)
-        return {
-            "groundtruth_boxes": boxes,
-            "groundtruth_classes": tf.gather(tf.constant(self._table.ids), chosen),
-            "groundtruth_area": tf.reduce_prod(size * side, axis=2),
-            "groundtruth_is_crowd": tf.zeros_like(chosen, tf.bool),
-            "num_groundtruth": tf.fill([count], SYNTHETIC_OBJECTS),
-            "image_size": tf.fill([count, 2], side),
-            "source_id": tf.strings.as_string(tf.range(1, count + 1)),
-        }
 
     def describe_bad_example(self, split: str, index: int, status: int) -> str:
         path, number = self._splits[split].locate(index)
@@ -194,6 +179,9 @@ class Detection:
             / (matched * code_size),
         }
 
+    def part_of(self, name: str) -> Part:
+        return part_of_detector(name)
+
     def weight_decay(self, variables: Sequence[Any]) -> Any:
         """Of convolution kernels alone: biases and batch normalization do not decay."""
         kernels = [v for v in variables if v.op.name.endswith("/weights")]
@@ -219,6 +207,20 @@ class Detection:
             "num_detections": tf.cast(found.count, tf.float32),
         }
 
+    def class_names_of(self, predictions: TensorMap) -> Any:
+        """Empty in the rows after an image's last object."""
+        names = [""] * (max(self._table.ids) + 1)
+        for category, name in zip(self._table.ids, self._table.names, strict=True):
+            names[category] = name
+        return tf.gather(tf.constant(names), tf.cast(predictions["detection_classes"], tf.int32))
+
+    def endpoints_of(self, ends: TensorMap) -> TensorMap:
+        return ends
+
+    def outputs_of(self, found: TensorMap, targets: TensorMap) -> TensorMap:
+        whole = {name: tf.cast(found[name], tf.int32) for name in ("detection_classes", "num_detections")}
+        return {**{name: found[name] for name in self.prediction_names}, **whole, **targets}
+
     def _detections(self, endpoints: TensorMap) -> Detections:
         """What post-processing finds; NaN scores in all rows of an image for which the network gave no numbers."""
         codes, logits = endpoints["box_codes"], endpoints["class_logits"]
@@ -237,15 +239,24 @@ class Detection:
         there = tf.range(tf.shape(ids)[1]) < found.count[:, tf.newaxis]
         return tf.where(there, ids, 0)
 
+    def with_fake_quant(self) -> Detection:
+        quantization = self._layers.quantization and dataclasses.replace(self._layers.quantization, qdq=False)
+        other = copy.copy(self)
+        other._layers = dataclasses.replace(self._layers, quantization=quantization)
+        return other
+
     def evaluator(self) -> CocoEvaluator:
         return CocoEvaluator(list(zip(self._table.ids, self._table.names, strict=True)))
 
     def presenter(self) -> BoxPresenter:
         return BoxPresenter(dict(zip(self._table.ids, self._table.names, strict=True)), self._config.run.min_score)
 
+    def stored_names(self, stored: Mapping[str, Sequence[int]]) -> Mapping[str, str]:
+        return {name: name for name in stored}
+
     def warm_start_map(self, stored: Mapping[str, Sequence[int]]) -> WarmStart:
         names = detector_sources(stored)
-        per_channel = 1.0 / np.asarray(STD_RGB, np.float32)[:, np.newaxis]
+        per_channel = 1.0 / np.asarray(self._model.convention.std_rgb or STD_RGB, np.float32)[:, np.newaxis]
         factors = {STEM_KERNEL: per_channel} if is_own_classifier(stored) else {}
         return WarmStart(sources=names, factors=factors, replaceable=frozenset(CLASS_HEAD))
 
@@ -253,6 +264,7 @@ class Detection:
         return {
             "task": "detection",
             "architecture": self._model.architecture,
+            "quantization": self._model.quantization and dataclasses.asdict(self._model.quantization),
             "num_classes": self._model.num_classes,
             "class_names": list(self._table.names),
             "data_class_names": list(self._table.aliases) or None,
@@ -262,6 +274,7 @@ class Detection:
             "coder": dataclasses.asdict(dataclasses.replace(self._detection.coder, largest_log=None)),
             "backbone": self._model.backbone,
             "image_size": self._model.image_size,
+            "network": self._model.convention.network,
             "preprocessing": {"mean_rgb": list(self._mean_rgb), "std_rgb": [1.0, 1.0, 1.0], "range": [0, 255]},
         }
 
@@ -269,5 +282,6 @@ class Detection:
 def _network(model: ModelConfig, batch_norm_decay: float) -> SSDSpec:
     """The row of the table, with the backbone and the decay of statistics that were asked for."""
     spec, backbone = SSDS[resolved(model.architecture)], BACKBONES[resolved(model.backbone)]
+    backbone = backbone.as_trained(**model.convention.network)
     norms = [dataclasses.replace(part.batch_norm, decay=batch_norm_decay) for part in (spec, backbone)]
     return dataclasses.replace(spec, batch_norm=norms[0], backbone=dataclasses.replace(backbone, batch_norm=norms[1]))

@@ -25,13 +25,13 @@ def run(name: str, parse: Callable[[Sequence[str], Mapping[str, str]], Command],
     return start(command)
 
 
-def start(command: Command) -> int:
-    """Runs a launch that was read already and returns its exit status."""
+def start(command: Command, work: Callable[[Command, PreemptionHook], int] | None = None) -> int:
+    """Runs a launch that was read already, or ``work`` in its place, and returns its exit status."""
     os.environ.update(environment_for(command.config, os.environ))
     with PreemptionHook() as preemption:
         from runtime.launch import launch  # imports TensorFlow, which reads the environment once
 
-        return launch(command, preemption)
+        return launch(command, preemption, work)
 
 
 def show_any_name() -> None:

@@ -6,10 +6,12 @@ import contextlib
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from runtime.run_report import report_at_end
 from runtime.runner import Runner
+from runtime.session import gpu_names
 from runtime.setup import set_up
 from runtime.stopping import Stopping
 from utils.checkpoints import wait_for_checkpoint
@@ -19,14 +21,22 @@ from utils.errors import EXIT_FAILED, EXIT_PREEMPTED, EXIT_USAGE, RunError, Usag
 from utils.hooks.preemption import PreemptionHook
 from utils.hooks.progress import console
 from utils.hvd_utils import communicator
+from utils.machine import machine_facts
 from utils.versions import versions
 from utils.watchdog import Pulse, Watchdog
 
+Work = Callable[[Command, PreemptionHook], int]
 _log = logging.getLogger("main")
 
 
-def launch(command: Command, preemption: PreemptionHook) -> int:
-    """Runs the command, to its end or until a signal; returns the exit status, after a sentence where it is not 0."""
+def launch(command: Command, preemption: PreemptionHook, work: Work | None = None) -> int:
+    """Runs the command, to its end or until a signal; returns the exit status, after a sentence where it is not 0.
+
+    Args:
+        command: What was asked for.
+        preemption: Knows of signals.
+        work: What is done of it, a run of ``main.py`` unless given.
+    """
     config = command.config
     logging.basicConfig(
         level=config.run.log_level.upper(), stream=console(sys.stderr), format="%(levelname)s: %(message)s", force=True
@@ -37,7 +47,7 @@ def launch(command: Command, preemption: PreemptionHook) -> int:
     for note in command.notes:
         _log.warning("%s", note)
     try:
-        return _launch(command, preemption)
+        return (work or _launch)(command, preemption)
     except UsageError as error:
         _log.critical("%s", error)
         return EXIT_USAGE
@@ -82,6 +92,7 @@ def _launch(command: Command, preemption: PreemptionHook) -> int:
         contextlib.closing(open_log(log, console() if leads else None)) as logger,
     ):
         setup = set_up(command.config, processes)
-        facts = {"precision": setup.precision.name, "processes": processes.size, **versions()}
+        machine = {**machine_facts(report.parent, os.environ), "gpus": [] if run.cpu else gpu_names()}
+        facts = {"precision": setup.precision.name, "processes": processes.size, **versions(), **machine}
         logger.log(PARAMETER, {**to_flags(setup.config), **facts, "seed": setup.seed})
         return Runner(setup, processes, logger, stopping).run()

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-from utils.config import PrecisionConfig
-
-BFLOAT16_FEATURES = frozenset({"avx512_bf16", "amx_bf16"})
+from utils.machine import BFLOAT16_FEATURES
+from utils.precision_config import PrecisionConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +53,3 @@ def choose_precision(config: PrecisionConfig, *, gpu: bool, cpu_features: frozen
         note="--amp: this machine has neither a GPU nor a CPU with bfloat16 instructions (avx512_bf16 or amx_bf16); "
         "computing in float32",
     )
-
-
-def cpu_features() -> frozenset[str]:
-    """Names of the instruction sets of an x86 CPU, as Linux spells them; empty where they cannot be read."""
-    info = Path("/proc/cpuinfo")
-    if platform.machine() not in ("x86_64", "AMD64") or not info.exists():
-        return frozenset()
-    lines = (line for line in info.read_text(encoding="utf-8").splitlines() if line.startswith("flags"))
-    return frozenset(next(lines, "").partition(":")[2].split())

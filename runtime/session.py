@@ -53,3 +53,9 @@ def session_config(config: ExperimentConfig, communicator: Communicator) -> Any:
 def uses_gpu(config: ExperimentConfig) -> bool:
     """Whether this run computes on a GPU."""
     return not config.run.cpu and bool(tf.config.list_physical_devices("GPU"))
+
+
+def gpu_names() -> list[str]:
+    """What the GPUs call themselves that TensorFlow can use."""
+    details = tf.config.experimental.get_device_details
+    return [details(gpu).get("device_name", gpu.name) for gpu in tf.config.list_physical_devices("GPU")]

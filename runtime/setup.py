@@ -11,22 +11,29 @@ from typing import Any
 
 from model.layers.conv2d import probe_grouped_convolution
 from model.layers.options import LayerOptions
-from model.specs import RESNETS
+from model.specs import RESNETS, QuantizationSpec
+from runtime.artefacts.artefact import ArtefactTask
+from runtime.artefacts.formats import artefacts_in
+from runtime.artefacts.named import open_named_artefact, precision_of
 from runtime.classification import Classification
 from runtime.detection import Detection
 from runtime.detection_setup import resolve_detection
-from runtime.precision import Precision, choose_precision, cpu_features
+from runtime.foreign import described, warm_convention
+from runtime.precision import Precision, choose_precision
 from runtime.session import session_config, uses_gpu
 from runtime.task import Setup
-from utils.checkpoints import find_checkpoint, read_metadata
+from runtime.tuning import check_frozen
+from utils.checkpoints import find_checkpoint
 from utils.class_names import read_names_in_order
 from utils.config import CLASSIFIERS, DETECTORS, ExperimentConfig
+from utils.convention import ORIGINS, Convention, stored_convention
 from utils.dali_utils import DaliReader
 from utils.data_utils import Reader, TensorFlowReader
 from utils.detection_config import DetectionConfig
 from utils.errors import RunError, UsageError
-from utils.hvd_utils import Communicator
-from utils.manifest import SplitFiles, load_pattern, load_split
+from utils.hvd_utils import Communicator, SerialCommunicator
+from utils.machine import cpu_features
+from utils.manifest import LABEL_OFFSET, SplitFiles, load_pattern, load_split
 from utils.resolve import resolve_model
 
 SPLITS_READ = {
@@ -47,47 +54,91 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
         RunError: Checkpoint or data are missing or damaged.
     """
     options = session_config(config, communicator)
-    checkpoint, metadata = communicator.broadcast(_stored(config) if communicator.rank == 0 else None)
+    artefact = open_named_artefact(config, communicator)
+    if artefact is None:
+        checkpoint, metadata, convention = communicator.broadcast(_stored(config) if communicator.rank == 0 else None)
+    else:
+        checkpoint, metadata = artefact.path, dict(artefact.metadata)
+        convention = stored_convention(metadata)
     reader = _reader(config, options)
     splits = _splits(config)
     config = _as_stored(config, metadata)
     _check_task(config, splits, metadata)
     resolve = resolve_detection if config.detection else _resolve_classification
     config, notes = resolve(config, splits, metadata)
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, convention=convention))
     if config.data.threads is None:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, threads=communicator.threads))
-    model = config.model
-    precision = choose_precision(config.precision, gpu=uses_gpu(config), cpu_features=cpu_features())
-    for note in (*notes, precision.note):
+    precision = precision_of(artefact) or choose_precision(
+        config.precision, gpu=uses_gpu(config), cpu_features=cpu_features()
+    )
+    for note in (*notes, *check_frozen(config, checkpoint), precision.note):
         if note:
             logging.getLogger(__name__).warning("%s", note)
     seed = communicator.broadcast(_seed(config, metadata))
-    layers = LayerOptions(
-        data_format=model.data_format,
-        weight_init=model.weight_init,
-        compute_dtype=precision.compute_dtype,
-        average=communicator.average if config.distributed.sync_batch_norm and communicator.size > 1 else None,
-        replicas=communicator.size,
-        grouped_convolution=_grouped_convolution(model.architecture, model.data_format, precision, options),
-        seed=seed,
-    )
-    task = Detection if config.detection else Classification
+    layers = _layers(config, precision, communicator, seed)
+    if artefact is None:
+        grouped = _grouped_convolution(config.model.architecture, config.model.data_format, precision, options)
+        layers = dataclasses.replace(layers, grouped_convolution=grouped)
+    task = (Detection if config.detection else Classification)(config, splits, seed, layers, communicator, reader)
     return Setup(
         config=config,
-        task=task(config, splits, seed, layers, communicator, reader),
+        task=task if artefact is None else ArtefactTask(task, artefact),
         precision=precision,
         session_config=options,
         seed=seed,
         splits=splits,
         checkpoint=checkpoint,
         metadata=metadata,
+        artefact=artefact,
     )
 
 
-def _stored(config: ExperimentConfig) -> tuple[Path | None, dict[str, Any]]:
-    """The checkpoint to start from and what is written beside it."""
+def _layers(config: ExperimentConfig, precision: Precision, communicator: Communicator, seed: int) -> LayerOptions:
+    quantization = config.model.quantization
+    return LayerOptions(
+        data_format=config.model.data_format,
+        weight_init=config.model.weight_init,
+        compute_dtype=precision.compute_dtype,
+        freeze_batch_norm=config.tuning.freeze_batch_norm,
+        freeze_backbone=config.tuning.freeze_backbone,
+        average=communicator.average if config.distributed.sync_batch_norm and communicator.size > 1 else None,
+        replicas=communicator.size,
+        quantization=QuantizationSpec(**dataclasses.asdict(quantization)) if quantization else None,
+        seed=seed,
+    )
+
+
+def set_up_alone(config: ExperimentConfig) -> Setup:
+    """``set_up`` for one process."""
+    return set_up(config, SerialCommunicator())
+
+
+def _stored(config: ExperimentConfig) -> tuple[Path | None, dict[str, Any], Convention]:
+    """The checkpoint to start from, what is known of it, and the convention of the weights that the run begins with."""
     checkpoint = _checkpoint(config)
-    return checkpoint, (read_metadata(checkpoint) if checkpoint else None) or {}
+    metadata = described(checkpoint) if checkpoint else {}
+    origin, convention = metadata.get("origin"), stored_convention(metadata)
+    if checkpoint and origin:
+        logging.getLogger(__name__).warning("%s: %s", checkpoint, _assumption(metadata, convention))
+    warm_start = config.run.finetune_checkpoint if config.run.is_training else None
+    if checkpoint is None and warm_start:
+        prefix = find_checkpoint(Path(warm_start))
+        begun = described(prefix) if prefix else {}
+        convention = warm_convention(begun, detector=config.detection is not None)
+    return checkpoint, metadata, convention
+
+
+def _assumption(metadata: Mapping[str, Any], convention: Convention) -> str:
+    """What is taken for granted of a checkpoint without a description."""
+    classes = metadata.get("num_classes")
+    labels = ""
+    if metadata["task"] == "classification":
+        labels = f"; logit i is label i + {LABEL_OFFSET} of the records unless their dataset.json says otherwise"
+    return (
+        f"has no description; by its names it is {ORIGINS[metadata['origin']]}, taken for {metadata['architecture']} "
+        f"with {classes or 'no known number of'} classes, {convention.in_words()}{labels}"
+    )
 
 
 def _as_stored(config: ExperimentConfig, metadata: Mapping[str, Any]) -> ExperimentConfig:
@@ -132,8 +183,10 @@ def _checkpoint(config: ExperimentConfig) -> Path | None:
         raise UsageError(f"--model_dir {folder}: training writes checkpoints, so name a folder, not a checkpoint")
     if found is None and run.mode in ("evaluate", "predict"):
         flag = "--model_dir" if run.model_dir else "--results_dir"
+        others = ", ".join(path.name for path in artefacts_in(folder))
         raise RunError(
             f"{flag} {folder}: holds no checkpoint; --mode {run.mode} needs trained weights, which --model_dir names"
+            + (f"; of the artefacts in the folder name one: {others}" if others else "")
         )
     if found is None and run.mode == "inference_benchmark" and run.export_dir:
         raise RunError(f"--export_dir {run.export_dir}: random weights are not exported; {folder} holds no checkpoint")

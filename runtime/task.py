@@ -8,16 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from runtime.precision import Precision
 from utils.batching import Batch, Input, InputOptions, Position, Shard
+from utils.checkpoint_contents import Names, by_name
 from utils.config import ExperimentConfig
 from utils.manifest import SplitFiles
 
 TensorMap = dict[str, Any]
+Part = Literal["backbone", "pyramid", "head"]
 
 
 class Evaluator(Protocol):
@@ -51,6 +53,10 @@ class Task(Protocol):
     """Number of logits, K."""
     heads: Sequence[str]
     """Endpoints where the network ends, if ``outputs`` computes much from them: benchmarks tell the two apart."""
+    ends: Sequence[str]
+    """Endpoints that all of ``outputs`` and ``predictions`` can be computed from."""
+    prediction_names: Sequence[str]
+    """Names of ``predictions``."""
 
     def num_examples(self, split: str) -> int:
         """Examples of a split, "train" or "validation"."""
@@ -76,6 +82,9 @@ class Task(Protocol):
     def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any) -> TensorMap:
         """Scalars to add up, over the rows whose mask is 1."""
 
+    def part_of(self, name: str) -> Part:
+        """The part of the network that a variable belongs to, by its name."""
+
     def weight_decay(self, variables: Sequence[Any]) -> Any:
         """The regularization loss, a scalar."""
 
@@ -85,14 +94,32 @@ class Task(Protocol):
     def predictions(self, endpoints: TensorMap) -> TensorMap:
         """Per-example tensors that prediction and export give, by their public names."""
 
+    def class_names_of(self, predictions: TensorMap) -> Any:
+        """The names of the classes in those tensors, strings; None where the classes have no names."""
+
+    def endpoints_of(self, ends: TensorMap) -> TensorMap:
+        """What ``outputs`` and ``predictions`` need, from the endpoints ``ends`` alone."""
+
+    def outputs_of(self, found: TensorMap, targets: TensorMap) -> TensorMap:
+        """``outputs`` from what an exported network gave: the predictions, and maybe ``ends``."""
+
     def preprocess(self, encoded: Any, size: int) -> Any:
         """A raw image [size, size, 3] in 0..255 from the bytes of an image file."""
 
     def presenter(self) -> Presenter:
         """What prediction makes of those tensors."""
 
+    def stored_names(self, stored: Mapping[str, Sequence[int]]) -> Mapping[str, str]:
+        """The name in a checkpoint of such names and shapes for each variable of the network and of its optimizer."""
+
     def warm_start_map(self, stored: Mapping[str, Sequence[int]]) -> WarmStart:
         """Which weights a new run takes from another's checkpoint, of which the names and shapes are given."""
+
+    def with_fake_quant(self) -> Any:
+        """The same task, its network quantized by scale and zero point where it is by a scale alone.
+
+        The ranges are the same; TensorFlow Lite converts the first kind only (TensorFlow 2.21).
+        """
 
     def evaluator(self) -> Evaluator:
         """A fresh evaluator."""
@@ -149,7 +176,8 @@ class Setup:
         seed: The seed in force: given, the checkpoint's, or drawn.
         splits: Files by split; empty for synthetic data.
         checkpoint: Prefix of the checkpoint to start from, or None.
-        metadata: The JSON beside that checkpoint; empty without one.
+        metadata: The JSON beside that checkpoint, or in that artefact; empty without one.
+        artefact: What was opened in place of a checkpoint, and the task runs; or None.
     """
 
     config: ExperimentConfig
@@ -160,10 +188,11 @@ class Setup:
     splits: Mapping[str, SplitFiles]
     checkpoint: Path | None
     metadata: Mapping[str, Any]
+    artefact: Any = None
 
     @property
     def required_checkpoint(self) -> Path:
-        """The checkpoint, in the modes that ``runtime.setup`` lets begin with one only."""
+        """The checkpoint or artefact, in the modes that ``runtime.setup`` lets begin with one only."""
         if self.checkpoint is None:
             raise ValueError("this mode begins without a checkpoint")
         return self.checkpoint
@@ -173,7 +202,8 @@ class Setup:
 class TrainGraph:
     """A training graph. Fetching ``step`` performs one update and reads the step after it.
 
-    ``take_over`` gives all processes rank 0's variables; ``votes`` are what they tell each other in a step.
+    ``take_over`` gives all processes rank 0's variables; ``votes`` are what they tell each other in a step;
+    ``begin_averages`` makes moving averages equal their variables, by the average's name.
     """
 
     graph: Any
@@ -184,6 +214,7 @@ class TrainGraph:
     input: Input
     initializer: Any
     take_over: Any
+    begin_averages: TensorMap
     finite: TensorMap
     variables: tuple[Any, ...]
     saver: Any
@@ -197,12 +228,14 @@ class TrainGraph:
 class EvalGraph:
     """A graph that compares the network's outputs with targets, batch by batch.
 
-    ``take_over`` gives all processes rank 0's variables.
+    ``take_over`` gives all processes rank 0's variables; ``stored_names`` is the task's. ``endpoints`` are those of the
+    network.
     ``network`` is the sum of the task's heads, for which all of the network is computed, or None where it has none. A
     sum, since what no value depends on is left out of a graph before it runs.
     """
 
     graph: Any
+    endpoints: TensorMap
     outputs: TensorMap
     network: Any
     input: Input
@@ -210,6 +243,7 @@ class EvalGraph:
     initializer: Any
     take_over: Any
     saver: Any
+    stored_names: Names = by_name
 
     def fetches(self) -> TensorMap:
         """What the loop runs for one batch."""
@@ -233,11 +267,13 @@ class PredictGraph:
 
     graph: Any
     images: Any
+    endpoints: TensorMap
     predictions: TensorMap
     input: Input | None
     variables: tuple[Any, ...]
     initializer: Any
     saver: Any
+    stored_names: Names = by_name
 
     def fetches(self) -> TensorMap:
         """What the loop runs for one batch of an input."""

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Lint, types and all tests, in an environment that this script makes: bash tests/run.sh [--fast] [pytest arguments]
 #   --fast   leaves out what takes long
-# Horovod, Open MPI and DALI are installed too, except with --fast. Where they cannot be had, their tests are skipped,
+# Horovod, Open MPI, DALI and the export packages are installed too, except with --fast. Where they cannot be had, their tests are skipped,
 # and in continuous integration (CI in the environment) that is a failure.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -29,6 +29,7 @@ if [ "${1:-}" = --fast ]; then
 else
     optional_part Horovod bash utils/install_horovod.sh .venv/bin/python
     optional_part DALI setup_venv requirements-dali.txt
+    optional_part ONNX/LiteRT setup_venv requirements-export.txt
 fi
 export SAMPLE_DATA=${SAMPLE_DATA:-$PWD/../shared/data}
 .venv/bin/ruff check .

@@ -19,12 +19,20 @@ COMMANDS = {  # they may import anything, nothing imports them
     "main",
     "object_detection.create_coco_tfrecord",
     "object_detection.model_main",
+    "runtime.export",
     "utils.convert_dataset",
     "utils.benchmark_input",
+    "utils.average_checkpoints",
     "utils.dali_index",
+    "utils.doctor",
+    "utils.import_checkpoint",
+    "utils.postprocess_ckpt",
     "utils.report",
+    "utils.validate_dataset",
 }
-COMPOSITION = {f"runtime.{name}" for name in ("front_door", "launch", "setup", "detection_setup")}  # of a launch
+COMPOSITION = {  # of a launch
+    f"runtime.{name}" for name in ("front_door", "launch", "setup", "detection_setup", "foreign", "probes")
+}
 TASKS = {"runtime.classification", "runtime.detection"}
 PACKAGES = {"runtime": 3, "model": 3, "object_detection": 3, "utils": 2}
 ALSO_WITHOUT_TENSORFLOW = {
@@ -39,6 +47,8 @@ ALSO_WITHOUT_TENSORFLOW = {
     "utils.image_files",
     "utils.convert_dataset",
     "runtime.environment",
+    "runtime.export",
+    "runtime.artefacts.formats",
     "runtime.plan",
     "runtime.best",
     "model.specs",
@@ -48,15 +58,20 @@ LIBRARIES = {
     "main": set(),
     "model": {"tensorflow"},
     "object_detection": {"numpy", "tensorflow", "PIL", "google"},  # google.protobuf, which TensorFlow brings along
-    "runtime": {"numpy", "tensorflow", "PIL"},
+    "runtime": {"numpy", "tensorflow", "PIL", "google"},
     "utils": {"numpy", "tensorflow", "PIL", "tqdm"},
 }
 OPTIONAL = {  # where one file needs them
+    "runtime.artefacts.onnx_model": {"onnx", "onnxruntime", "tf2onnx"},
+    "runtime.artefacts.tflite_model": {"ai_edge_litert"},
     "utils.conversion.imagenet_archives": {"scipy"},
     "utils.dali_utils": {"nvidia"},
     "object_detection.conversion.instance_masks": {"pycocotools"},
+    "utils.health.packages": {"onnx", "onnxruntime", "pycocotools"},
     "utils.hvd_utils": {"horovod"},
     "utils.reporting.charts": {"matplotlib"},
+    "runtime.probes": {"ai_edge_litert"},
+    "utils.weights.weights_file": {"safetensors"},
 }
 PROMISE = re.compile(r"\(no TF\)|[Ii]mports no TensorFlow|no TensorFlow\.")  # in a module's docstring
 

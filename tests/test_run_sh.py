@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+PARTS = [("horovod", "Horovod"), ("dali", "DALI"), ("export", "ONNX/LiteRT")]
 PROGRAM = '#!/bin/sh\necho "$(basename "$0") $*" >> "$CALLS"\n'
 
 
@@ -47,6 +48,7 @@ def test_everything_is_installed_then_checked_then_tested(run):
     assert calls == [
         "setup_venv requirements-dev.txt",
         *("install_horovod.sh .venv/bin/python", "setup_venv requirements-dali.txt"),
+        "setup_venv requirements-export.txt",
         *("ruff check .", "ruff format --check .", "mypy ", "python -m pytest -k x"),
     ]
 
@@ -54,18 +56,18 @@ def test_everything_is_installed_then_checked_then_tested(run):
 def test_a_fast_run_installs_no_optional_part(run):
     status, _, calls = run("tests/run.sh", "--fast")
     assert status == 0
-    assert not [call for call in calls if call.startswith("install") or "dali" in call]
+    assert not [call for call in calls if call.startswith("install") or "dali" in call or "export" in call]
     assert calls[-1] == "python -m pytest -m not slow"
 
 
-@pytest.mark.parametrize(("broken", "name"), [("horovod", "Horovod"), ("dali", "DALI")])
+@pytest.mark.parametrize(("broken", "name"), PARTS)
 def test_a_part_that_cannot_be_had_is_a_notice_outside_continuous_integration(run, broken, name):
     status, said, calls = run("tests/run.sh", broken=broken)
     assert (status, said) == (0, f"{name} could not be installed: what needs it is skipped\n")
     assert calls[-1].startswith("python -m pytest")
 
 
-@pytest.mark.parametrize(("broken", "name"), [("horovod", "Horovod"), ("dali", "DALI")])
+@pytest.mark.parametrize(("broken", "name"), PARTS)
 @pytest.mark.parametrize("start", [("tests/run.sh", {"CI": "true"}), (".ci/run", {})], ids=["CI=true", ".ci/run"])
 def test_a_part_that_cannot_be_had_ends_continuous_integration(run, start, broken, name):
     status, said, calls = run(start[0], broken=broken, **start[1])

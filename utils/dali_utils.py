@@ -125,6 +125,23 @@ class DaliReader:
         return batches.prefetch(PREFETCHED_BATCHES)
 
 
+def decode_corner(encoded: bytes, side: int, size: int) -> Array:
+    """What DALI makes on the CPU of the ``side`` upper left pixels of an image: ``[size, size, 3]`` float32, to try it.
+
+    Raises:
+        UsageError: DALI is not installed, or does not run here.
+        RuntimeError: DALI failed, or cannot decode the image.
+    """
+    engine = _Engine(
+        InputOptions(image_size=size, batch_size=1, num_classes=1, label_offset=0, seed=0, threads=1), None
+    )
+    window, resized, corner = (np.array([row, row], np.int32) for row in ([0, 0, side, side], [size] * 2, [0, 0]))
+    images, readable = engine(np.array([encoded, b""], object), window, np.zeros([2], np.bool_), resized, corner)
+    if not readable[0]:
+        raise RuntimeError("DALI cannot decode the image")
+    return images[0]
+
+
 def _import(name: str) -> Any:
     try:
         return importlib.import_module(name)

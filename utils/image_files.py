@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 # Formats that Pillow itself decodes, the frequent ones first. EPS is left out since it starts another program, and TGA
 # since it has no signature, so that text can pass for it.
-_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP", "TIFF", "JPEG2000")
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP", "TIFF", "JPEG2000")
 _JPEG_FORMATS = ("JPEG", "MPO")  # MPO: a JPEG with more pictures behind it, as some cameras write; the first one counts
 _EXIF_ORIENTATION = 0x0112
 _JPEG_QUALITY = 100
@@ -99,12 +99,12 @@ class _OddPixelsError(Exception):
 
 
 def _encode(data: bytes) -> EncodedImage:
-    with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         if image.format == "PNG":
-            _verify_png(data)
+            verify_png(data)
         is_jpeg = image.format in _JPEG_FORMATS
         image.load()
-        orientation = _orientation(image)
+        orientation = orientation_of(image)
         plain = _is_plain_jpeg(image, data) if is_jpeg else _is_plain_png(image, data)
         if plain and orientation == 1:
             kind = "JPEG" if is_jpeg else "PNG"
@@ -127,13 +127,13 @@ def _encode(data: bytes) -> EncodedImage:
     )
 
 
-def _verify_png(data: bytes) -> None:
+def verify_png(data: bytes) -> None:
     """Checks the chunks' checksums, which decoding with Pillow does not and TensorFlow insists on."""
     with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
         image.verify()
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
     """The EXIF orientation, 1 to 8; 1 where it is absent or makes no sense."""
     try:
         value = image.getexif().get(_EXIF_ORIENTATION, 1)
@@ -143,10 +143,10 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _is_plain_jpeg(image: Image.Image, data: bytes) -> bool:
-    return image.mode in ("L", "RGB") and _reaches_end_of_jpeg(data)
+    return image.mode in ("L", "RGB") and reaches_end_of_jpeg(data)
 
 
-def _reaches_end_of_jpeg(data: bytes) -> bool:
+def reaches_end_of_jpeg(data: bytes) -> bool:
     """Whether the chain of markers leads to the end marker; without it Pillow may decode what TensorFlow refuses."""
     position = 2
     while (found := _NEXT_JPEG_MARKER.search(data, position)) is not None:

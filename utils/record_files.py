@@ -54,6 +54,15 @@ def count_by_name(folder: Path, split: str, where: str) -> tuple[tuple[str, ...]
     return tuple(map(str, paths)), counts
 
 
+def split_files_by_name(folder: Path) -> dict[str, list[Path]]:
+    """The record files of each split of a folder that has any, by their names."""
+    found = {
+        split: next(filter(None, (_files_from(folder, prefix) for prefix in prefixes)), [])
+        for split, prefixes in _PREFIXES.items()
+    }
+    return {split: paths for split, paths in found.items() if paths}
+
+
 def files_by_name(folder: Path) -> list[Path]:
     """The record files of all splits in a folder, by their names, training first."""
     found = [_files_from(folder, prefix) for prefixes in _PREFIXES.values() for prefix in prefixes]

@@ -9,6 +9,7 @@ from typing import Any
 from utils.config import ModelConfig
 from utils.errors import UsageError
 from utils.manifest import IMAGENET_CLASSES, IMAGENET_HEAD, LABEL_OFFSET, Manifest
+from utils.quantization import resolve_quantization
 
 DEFAULT_ARCHITECTURE = "resnet50"
 DEFAULT_IMAGE_SIZE = 224
@@ -49,8 +50,10 @@ def resolve_model(
         num_classes=num_classes,
         image_size=image_size,
         label_offset=label_offset,
+        use_final_conv=model.use_final_conv or bool(stored.get("use_final_conv")),
         class_names=names,
         data_class_names=data_names,
+        quantization=resolve_quantization(model.quantization, stored),
     )
     return resolved, tuple(notes)
 

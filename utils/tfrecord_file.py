@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -106,6 +106,42 @@ def read_record(path: StrPath, record_number: int) -> bytes:
     raise RunError(f"{path}: has no record {record_number}; it holds {count}, numbered from 0")
 
 
+def survey(path: StrPath) -> tuple[list[tuple[int, int]], str | None]:
+    """(offset, length) of every payload up to the first broken header, and what is wrong with that one, or None.
+
+    Raises:
+        RunError: the file cannot be opened.
+    """
+    sound: list[tuple[int, int]] = []
+    with _descriptor(path) as descriptor:
+        for offset, length, fault in _walk(descriptor):
+            if fault:
+                return sound, fault
+            sound.append((offset, length))
+    return sound, None
+
+
+def iterate_payloads(path: StrPath, places: Iterable[tuple[int, int]]) -> Iterator[tuple[bytes, str | None]]:
+    """Yields the payload at each (offset, length), and what is wrong with it, or None; checks its checksum.
+
+    Raises:
+        RunError: the file cannot be opened.
+    """
+    with _descriptor(path) as descriptor:
+        for offset, length in places:
+            body = os.pread(descriptor, length + FOOTER_BYTES, offset)
+            yield body[:length], _fault_of_body(body, length)
+
+
+def _fault_of_body(body: bytes, length: int) -> str | None:
+    """What is wrong with a payload that was read with the checksum behind it, or None."""
+    if len(body) < length + FOOTER_BYTES:
+        return "the file was cut off while it was read"
+    if masked_crc32c(memoryview(body)[:length]) != _CRC.unpack(body[length:])[0]:
+        return "the checksum of its data is wrong"
+    return None
+
+
 def find_bad_record(path: StrPath) -> tuple[int, str] | None:
     """The number (from 0) of the first record that is broken and what is wrong with it, or None for a sound file.
 
@@ -115,9 +151,7 @@ def find_bad_record(path: StrPath) -> tuple[int, str] | None:
         for number, (offset, length, fault) in enumerate(_walk(descriptor)):
             if fault:
                 return number, fault
-            body = os.pread(descriptor, length + FOOTER_BYTES, offset)
-            if len(body) < length + FOOTER_BYTES:
-                return number, "the file was cut off while it was read"
-            if masked_crc32c(memoryview(body)[:length]) != _CRC.unpack(body[length:])[0]:
-                return number, "the checksum of its data is wrong"
+            fault = _fault_of_body(os.pread(descriptor, length + FOOTER_BYTES, offset), length)
+            if fault:
+                return number, fault
     return None

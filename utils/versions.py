@@ -7,11 +7,18 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
-PACKAGES = {"tensorflow_version": ("tensorflow", "tensorflow-cpu"), "numpy_version": ("numpy",)}
+DALI_PACKAGES = ("nvidia-dali-cuda120", "nvidia-dali-cuda130")
+PACKAGES = {
+    "tensorflow_version": ("tensorflow", "tensorflow-cpu"),
+    "numpy_version": ("numpy",),
+    "pillow_version": ("pillow",),
+    "horovod_version": ("horovod",),
+    "dali_version": DALI_PACKAGES,
+}
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of Python, TensorFlow and NumPy, and the commit of this clone (with "+" where files were changed)."""
+    """Versions of Python and of packages, None without one, and the commit of this clone, "+" where it was changed."""
     found: dict[str, str | None] = {"python_version": platform.python_version()}
     found |= {key: _installed(names) for key, names in PACKAGES.items()}
     return {**found, "git_commit": git_commit(Path(__file__).resolve().parent.parent)}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from model.layers.batch_norm import batch_norm, moving_affine
-from model.layers.conv2d import conv2d
+from model.layers.batch_norm import affine, batch_norm, folded_batch_norm, moving_affine
+from model.layers.conv2d import conv2d, conv2d_kernel, conv2d_scope, convolve
 from model.layers.options import LayerOptions, tf1
 
 
@@ -22,9 +22,12 @@ def conv2d_block(
     """Convolves, in groups where asked to, and normalizes; all variables live under ``name``, no activation follows.
 
     Where the moving statistics normalize, in inference or because they are frozen, the normalization is folded into the
-    kernel and a bias, which TensorFlow fuses with what follows.
+    kernel and a bias, which TensorFlow fuses with what follows. Where kernels are quantized it always is.
     """
     with tf1.variable_scope(name):
+        if options.quantizer is not None:
+            kernel = conv2d_kernel(inputs.shape[options.channel_axis], filters, kernel_size, options, groups=groups)
+            return _quantized(inputs, kernel, options, stride=stride, groups=groups)
         if options.uses_batch_statistics:
             outputs = conv2d(inputs, filters, kernel_size, options, stride=stride, groups=groups)
             return batch_norm(outputs, options)
@@ -33,3 +36,45 @@ def conv2d_block(
             inputs, filters, kernel_size, options, stride=stride, groups=groups, transform=lambda kernel: kernel * scale
         )
         return tf.nn.bias_add(outputs, tf.cast(offset, outputs.dtype), data_format=options.data_format)
+
+
+def _quantized(inputs: tf.Tensor, kernel: tf.Variable, options: LayerOptions, *, stride: int, groups: int) -> tf.Tensor:
+    """By the quantized kernel with the normalization folded in; float32.
+
+    The batch's statistics are those of the kernel as it is, which takes a second convolution in training.
+    """
+    if options.uses_batch_statistics:
+        norm = folded_batch_norm(convolve(inputs, kernel, options, stride=stride, groups=groups), options)
+        kernel_scale, scale, offset = norm
+    else:
+        kernel_scale, offset = moving_affine(kernel.shape[3], options)
+        scale = None
+    with conv2d_scope(groups, options):
+        folded = options.quantizer.weights(kernel * kernel_scale, options.branch)
+    outputs = tf.cast(convolve(inputs, folded, options, stride=stride, groups=groups), tf.float32)
+    if scale is None:
+        return tf.nn.bias_add(outputs, offset, data_format=options.data_format)
+    return affine(outputs, scale, offset, options)
+
+
+def quantized_output(
+    outputs: tf.Tensor, options: LayerOptions, *, name: str, groups: int = 1, kind: str = "act_quant", positive: bool
+) -> tf.Tensor:
+    """What follows from the block ``name``, quantized where activations are, in the scope of the block's kernel.
+
+    Args:
+        outputs: The block's output, or its activation.
+        options: Shared options.
+        name: The block.
+        groups: Its groups.
+        kind: Scope of the range.
+        positive: No value is below 0.
+    """
+    if options.quantizer is None:
+        return outputs
+    with tf1.variable_scope(name), conv2d_scope(groups, options):
+        return options.quantizer.activation(outputs, _branch(kind, options), positive=positive)
+
+
+def _branch(kind: str, options: LayerOptions) -> str:
+    return f"{kind}/{options.branch}" if options.branch else kind

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from model.blocks.conv2d_block import conv2d_block
+from model.blocks.conv2d_block import conv2d_block, quantized_output
 from model.layers.bias import add_bias
 from model.layers.conv2d import conv2d
 from model.layers.options import LayerOptions, tf1
@@ -31,21 +31,28 @@ def fpn_block(stages: list[tf.Tensor], width: int, options: LayerOptions, *, nam
         merged: list[tf.Tensor] = []
         for number in reversed(range(1, len(stages) + 1)):
             projected = _project(stages[number - 1], width, options, f"projection_{number}")
-            merged.insert(0, projected if not merged else _twice_as_large(merged[0], options) + projected)
-        levels = [
-            tf.nn.relu6(conv2d_block(level, width, 3, options, name=f"smoothing_{number}"))
-            for number, level in enumerate(merged[:-1], 1)
-        ]
+            merged.insert(0, projected if not merged else _sum(projected, merged[0], options, f"projection_{number}"))
+        levels = [_smooth(level, width, options, name=f"smoothing_{n}") for n, level in enumerate(merged[:-1], 1)]
         levels.append(merged[-1])
         for number in (5, 6):
-            above = conv2d_block(levels[-1], width, 3, options, stride=2, name=f"bottom_up_block{number}")
-            levels.append(tf.nn.relu6(above))
+            levels.append(_smooth(levels[-1], width, options, stride=2, name=f"bottom_up_block{number}"))
     return levels
+
+
+def _smooth(inputs: tf.Tensor, width: int, options: LayerOptions, *, name: str, stride: int = 1) -> tf.Tensor:
+    outputs = tf.nn.relu6(conv2d_block(inputs, width, 3, options, stride=stride, name=name))
+    return quantized_output(outputs, options, name=name, positive=True)
 
 
 def _project(inputs: tf.Tensor, width: int, options: LayerOptions, name: str) -> tf.Tensor:
     with tf1.variable_scope(name):
-        return add_bias(conv2d(inputs, width, 1, options), width, options)
+        outputs = add_bias(conv2d(inputs, width, 1, options), width, options)
+    return quantized_output(outputs, options, name=name, positive=False)
+
+
+def _sum(projected: tf.Tensor, above: tf.Tensor, options: LayerOptions, name: str) -> tf.Tensor:
+    outputs = _twice_as_large(above, options) + projected
+    return quantized_output(outputs, options, name=name, kind="add_quant", positive=False)
 
 
 def _twice_as_large(inputs: tf.Tensor, options: LayerOptions) -> tf.Tensor:

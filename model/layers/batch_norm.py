@@ -1,4 +1,4 @@
-"""Batch normalization: fused in training, an affine function of each channel in inference.
+"""Batch normalization: fused in training, an affine function of each channel in inference, folded for quantization.
 
 Source: Ioffe and Szegedy, Batch Normalization, arXiv:1502.03167.
 """
@@ -52,18 +52,68 @@ def _fused(inputs: tf.Tensor, variables: _Variables, options: LayerOptions) -> _
 
 def _synchronized(inputs: tf.Tensor, variables: _Variables, options: LayerOptions) -> _Normalized:
     """By the statistics of all replicas' batches, of one size each, together."""
-    axes = [axis for axis in range(4) if axis != options.channel_axis]
-    wide = [-1 if axis == options.channel_axis else 1 for axis in range(4)]
     values = tf.cast(inputs, tf.float32)
-    mean, variance = tf.nn.moments(values, axes)
-    mean, square = tf.unstack(options.average(tf.stack([mean, variance + tf.square(mean)])))
-    variance = tf.maximum(square - tf.square(mean), 0.0)
+    mean, variance, corrected = _moments(values, options)
     scale = variables.gamma * tf.math.rsqrt(variance + options.batch_norm.epsilon)
     offset = variables.beta - mean * scale
-    normalized = values * tf.reshape(scale, wide) + tf.reshape(offset, wide)
-    own = tf.size(inputs) // tf.shape(inputs)[options.channel_axis]
-    count = tf.cast(own, tf.float32) * options.replicas
-    return tf.cast(normalized, inputs.dtype), mean, variance * count / tf.maximum(count - 1.0, 1.0)
+    return tf.cast(affine(values, scale, offset, options), inputs.dtype), mean, corrected
+
+
+def _moments(values: tf.Tensor, options: LayerOptions) -> _Normalized:
+    """Mean, variance and Bessel-corrected variance of each channel, of all replicas where they share statistics."""
+    axes = [axis for axis in range(4) if axis != options.channel_axis]
+    mean, variance = tf.nn.moments(values, axes)
+    replicas = 1
+    if options.average is not None:
+        mean, square = tf.unstack(options.average(tf.stack([mean, variance + tf.square(mean)])))
+        variance = tf.maximum(square - tf.square(mean), 0.0)
+        replicas = options.replicas
+    own = tf.size(values) // tf.shape(values)[options.channel_axis]
+    count = tf.cast(own, tf.float32) * replicas
+    return mean, variance, variance * count / tf.maximum(count - 1.0, 1.0)
+
+
+def affine(values: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor, options: LayerOptions) -> tf.Tensor:
+    """``scale * x + offset`` of each channel of a map."""
+    wide = [-1 if axis == options.channel_axis else 1 for axis in range(4)]
+    return values * tf.reshape(scale, wide) + tf.reshape(offset, wide)
+
+
+class FoldedNorm(NamedTuple):
+    """Normalization by a batch, of which a convolution with a scaled kernel does a part.
+
+    Of that convolution's output the normalized value is ``scale * x + offset``. All are [channels], float32.
+    """
+
+    kernel_scale: tf.Tensor
+    scale: tf.Tensor
+    offset: tf.Tensor
+
+
+def folded_batch_norm(inputs: tf.Tensor, options: LayerOptions) -> FoldedNorm:
+    """What ``batch_norm`` does to these inputs, for a kernel that is scaled as in inference.
+
+    The kernel has the scale of the moving statistics, so that what is quantized is what inference will use; the output
+    is brought from them to the batch's. The updates are those of ``batch_norm``.
+
+    Source: Krishnamoorthi, Quantizing deep convolutional networks, section 3.2.2, arXiv:1806.08342.
+    """
+    variables = _variables(inputs.shape[options.channel_axis], options.norm_name)
+    mean, variance, corrected = _moments(tf.cast(inputs, tf.float32), options)
+    moving = variables.moving_variance.read_value()  # the update waits for what is read here
+    for target, former, value in (
+        (variables.moving_mean, variables.moving_mean.read_value(), mean),
+        (variables.moving_variance, moving, corrected),
+    ):
+        step = (former - value) * (1.0 - options.batch_norm.decay)
+        tf1.add_to_collection(tf1.GraphKeys.UPDATE_OPS, tf1.assign_sub(target, step, use_locking=True))
+    deviation = tf.sqrt(moving + options.batch_norm.epsilon)
+    reciprocal = tf.math.rsqrt(variance + options.batch_norm.epsilon)
+    return FoldedNorm(
+        kernel_scale=variables.gamma / deviation,
+        scale=deviation * reciprocal,
+        offset=variables.beta - mean * variables.gamma * reciprocal,
+    )
 
 
 def moving_affine(channels: int, options: LayerOptions) -> tuple[tf.Tensor, tf.Tensor]:

@@ -48,12 +48,17 @@ def conv2d(
     Raises:
         ValueError: ``groups`` does not divide the input or output channels.
     """
-    channels = inputs.shape[options.channel_axis]
-    if channels % groups or filters % groups:
-        raise ValueError(f"{groups} groups do not divide {channels} input and {filters} output channels")
-    kernel = _kernel((kernel_size, kernel_size, channels // groups, filters), groups, options)
+    kernel = conv2d_kernel(inputs.shape[options.channel_axis], filters, kernel_size, options, groups=groups)
+    if options.quantizer is not None:
+        with conv2d_scope(groups, options):
+            kernel = options.quantizer.weights(kernel)
     if transform is not None:
         kernel = transform(kernel)
+    return convolve(inputs, kernel, options, stride=stride, groups=groups)
+
+
+def convolve(inputs: tf.Tensor, kernel: tf.Tensor, options: LayerOptions, *, stride: int, groups: int) -> tf.Tensor:
+    """What ``conv2d`` computes, with a kernel [kernel_size, kernel_size, C / groups, filters] that is there already."""
     inputs, kernel = tf.cast(inputs, options.compute_dtype), tf.cast(kernel, options.compute_dtype)
     if groups == 1 or options.grouped_convolution == "native":
         return _convolve(inputs, kernel, stride, options)
@@ -61,10 +66,18 @@ def conv2d(
     return tf.concat([_convolve(x, k, stride, options) for x, k in slices], axis=options.channel_axis)
 
 
-def _kernel(shape: tuple[int, int, int, int], groups: int, options: LayerOptions) -> tf.Variable:
+def conv2d_kernel(channels: int, filters: int, kernel_size: int, options: LayerOptions, *, groups: int) -> tf.Variable:
+    """The variable that ``conv2d`` convolves with.
+
+    Raises:
+        ValueError: ``groups`` does not divide the input or output channels.
+    """
+    if channels % groups or filters % groups:
+        raise ValueError(f"{groups} groups do not divide {channels} input and {filters} output channels")
+    shape = (kernel_size, kernel_size, channels // groups, filters)
     if groups == 1:
-        scope, _, name = options.kernel_name.rpartition("/")
-        with tf1.variable_scope(scope) if scope else contextlib.nullcontext():
+        name = options.kernel_name.rpartition("/")[2]
+        with conv2d_scope(groups, options):
             if options.kernel_init is not None:
                 return variable(name, shape, normal(options, name, options.kernel_init))
             return variable(name, shape, variance_scaling(options, name, scale=2.0, mode=options.weight_init))
@@ -72,6 +85,12 @@ def _kernel(shape: tuple[int, int, int, int], groups: int, options: LayerOptions
     # The initializer takes the filters of all groups for the fan-out of one.
     gain = 2.0 * groups if options.weight_init == "fan_out" else 2.0
     return variable(name, shape, variance_scaling(options, name, scale=gain, mode=options.weight_init))
+
+
+def conv2d_scope(groups: int, options: LayerOptions) -> contextlib.AbstractContextManager[Any]:
+    """The scope, within the current one, that owns a kernel and what belongs to it."""
+    scope = options.kernel_name.rpartition("/")[0]
+    return tf1.variable_scope(scope) if scope and groups == 1 else contextlib.nullcontext()
 
 
 def _convolve(inputs: tf.Tensor, kernel: tf.Tensor, stride: int, options: LayerOptions) -> tf.Tensor:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from model.specs import BatchNormSpec, NormalInit
+from model.specs import BatchNormSpec, NormalInit, QuantizationSpec
+
+if TYPE_CHECKING:
+    from model.layers.fake_quant import FakeQuantizer
 
 tf1 = tf.compat.v1
 
@@ -24,8 +27,9 @@ class LayerOptions:
         average: Averages a tensor over the replicas, where batch normalization is to use the statistics of them all.
         replicas: How many they are.
         freeze_batch_norm: Train on the moving statistics instead, and leave them as they are.
+        freeze_backbone: The same in the residual network alone, whatever stands on top of it.
         batch_norm: Constants of batch normalization.
-        norm_name: Scope of the variables of batch normalization, within that of its convolution.
+        branch: Where several uses of a kernel have normalization and ranges of their own, the name of this one.
         kernel_name: Name of a convolution's kernel in its scope.
         kernel_init: How kernels of convolutions start, or None for variance scaling.
         weight_init: "fan_in" or "fan_out" of the variance scaling of kernels.
@@ -33,6 +37,9 @@ class LayerOptions:
         compute_dtype: Type of activations and of kernels where they are used. Variables, batch-norm statistics and
             logits stay float32 whatever it is.
         grouped_convolution: "native", or "split" where the device has no kernel for groups.
+        quantization: How weights and activations are quantized, or None.
+        quantizer: What does that in the network that is being built; the networks set it.
+        input_range: Lowest and highest value of normalized images.
         seed: Initial values depend on it and on the variable's name, not on the order of construction.
     """
 
@@ -41,15 +48,24 @@ class LayerOptions:
     average: Callable[[Any], Any] | None = None
     replicas: int = 1
     freeze_batch_norm: bool = False
+    freeze_backbone: bool = False
     batch_norm: BatchNormSpec = field(default_factory=BatchNormSpec)
-    norm_name: str = "BatchNorm"
+    branch: str = ""
     kernel_name: str = "conv2d/kernel"
     kernel_init: NormalInit | None = None
     weight_init: str = "fan_out"
     symmetric_padding: bool = False
     compute_dtype: tf.DType = tf.float32
     grouped_convolution: str = "native"
+    quantization: QuantizationSpec | None = None
+    quantizer: FakeQuantizer | None = None
+    input_range: tuple[float, float] = (-1.0, 1.0)
     seed: int = 0
+
+    @property
+    def norm_name(self) -> str:
+        """Scope of the variables of batch normalization, within that of its convolution."""
+        return f"BatchNorm/{self.branch}" if self.branch else "BatchNorm"
 
     @property
     def uses_batch_statistics(self) -> bool:

@@ -21,13 +21,23 @@ def squeeze_excitation(inputs: tf.Tensor, ratio: int, options: LayerOptions, *, 
     Source: Hu et al., arXiv:1709.01507, section 3.
     Differs from the paper: both dense layers have biases.
     """
-    channels = inputs.shape[options.channel_axis]
+    channels, quantizer = inputs.shape[options.channel_axis], options.quantizer
     with tf1.variable_scope(name):
         gate = spatial_mean(inputs, options)
+        if quantizer is not None:
+            gate = quantizer.within(gate, inputs)
         gate = tf.nn.relu(_dense(gate, channels // ratio, options, "dense"))
-        gate = tf.nn.sigmoid(_dense(gate, channels, options, "dense_1"))
+        if quantizer is not None:
+            gate = quantizer.activation(gate, "dense/act_quant", positive=True)
+        gate = _dense(gate, channels, options, "dense_1")
+        if quantizer is not None:
+            gate = quantizer.activation(gate, "dense_1/act_quant")
+        gate = tf.nn.sigmoid(gate)
+        if quantizer is not None:
+            gate = quantizer.sigmoid(gate)
         shape = (-1, 1, 1, channels) if options.data_format == "NHWC" else (-1, channels, 1, 1)
-        return inputs * tf.reshape(gate, shape)
+        outputs = inputs * tf.reshape(gate, shape)
+        return outputs if quantizer is None else quantizer.activation(outputs, "mul/activation_Mul_quant")
 
 
 def _dense(inputs: tf.Tensor, units: int, options: LayerOptions, name: str) -> tf.Tensor:

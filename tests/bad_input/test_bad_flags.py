@@ -22,7 +22,7 @@ from tests.conftest import ROOT
         (["--mode=train_and_evaluate", "--early_stop_patience=2"], ["--early_stop_patience 2", "--eval_every_epochs"]),
         (["--to_predict=x.png"], ["--to_predict x.png", "--mode predict"]),
         (["--cpu", "--gpu_id=0"], ["--cpu", "--gpu_id"]),
-        (["--quantize"], ["--quantize"]),
+        (["--symmetric"], ["--symmetric", "--quantize"]),
         (["--arch=vgg"], ["vgg", "resnet50"]),
         (["--batch_sice=4"], ["--batch_sice"]),
     ],

@@ -98,6 +98,7 @@ def test_the_weights_metadata_says_what_is_needed_to_use_them():
     assert task().metadata() == {
         "task": "classification",
         "architecture": "resnet50",
+        "quantization": None,
         "num_classes": 3,
         "class_names": ["class 0", "class 1", "class 2"],
         "data_class_names": None,

@@ -58,8 +58,8 @@ def test_the_folder_is_named_by_the_time_and_the_summary_names_it(exported):
 def test_signatures_and_tensors_have_their_public_names(exported):
     session, meta = load(model_in(exported[0]))
     with session:
-        assert set(meta.signature_def) == {"serving_default", "predict"}
-        for signature in meta.signature_def.values():
+        assert set(meta.signature_def) == {"serving_default", "predict", "encoded", "network"}
+        for signature in (meta.signature_def[name] for name in ("serving_default", "predict")):
             assert signature.method_name == "tensorflow/serving/predict"
             names = {key: (v.name, v.dtype) for key, v in {**signature.inputs, **signature.outputs}.items()}
             assert names == {
@@ -105,7 +105,7 @@ def test_a_model_brings_what_its_weights_mean(exported, trained):
 
 @pytest.mark.slow
 def test_training_exports_its_last_step(data_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr("runtime.export.time.time", lambda: 1_800_000_000.5)
+    monkeypatch.setattr("runtime.artefacts.timestamped.time.time", lambda: 1_800_000_000.5)
     (tmp_path / "models" / "1800000000").mkdir(parents=True)  # another export of the same second
     result = train(data_dir, tmp_path / "run", "--num_iter=1", f"--export_dir={tmp_path / 'models'}")
     assert result.status == 0, result.error
@@ -132,10 +132,10 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work_begins(da
 
 @pytest.mark.slow
 def test_a_disk_that_fills_up_is_a_sentence(data_dir, tmp_path, trained, monkeypatch):
-    def refuse(session, predict, folder):
+    def refuse(session, graph, signatures, folder):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("runtime.export._write", refuse)
+    monkeypatch.setattr("runtime.artefacts.saved_model._write", refuse)
     result = evaluated(data_dir, tmp_path, trained, tmp_path / "models")
     assert result.status == 1
     assert f"--export_dir {tmp_path}/models: cannot be written to: [Errno 28] No space left on device" in result.error

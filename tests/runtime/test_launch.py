@@ -104,6 +104,8 @@ def test_the_parameters_are_every_flag_as_it_was_resolved_with_versions(launched
     assert parameters["precision"] == "float32"
     assert parameters["tensorflow_version"].startswith("2.")
     assert {"python_version", "numpy_version", "git_commit"} <= set(parameters)
+    assert {"cpu", "cpu_features", "onednn", "memory_free_gb", "disk_free_gb", "horovod_version"} <= set(parameters)
+    assert parameters["gpus"] == []
 
 
 def test_a_seed_that_was_drawn_is_among_the_parameters(data_dir, tmp_path, monkeypatch):

@@ -1,13 +1,11 @@
 """What --amp means, by machine."""
 
 import dataclasses
-import platform
 
 import pytest
 import tensorflow as tf
 
-from runtime import precision
-from runtime.precision import Precision, choose_precision, cpu_features
+from runtime.precision import Precision, choose_precision
 from utils.config import PrecisionConfig
 
 OLD = frozenset({"avx2", "avx512f", "fma"})
@@ -67,20 +65,3 @@ def test_results_are_labelled_with_the_type():
     ]
     with pytest.raises(dataclasses.FrozenInstanceError):
         Precision(compute_dtype=tf.float32).compute_dtype = tf.float16
-
-
-def cpuinfo(tmp_path, monkeypatch, text, machine="x86_64"):
-    (tmp_path / "cpuinfo").write_text(text)
-    monkeypatch.setattr(platform, "machine", lambda: machine)
-    monkeypatch.setattr(precision, "Path", lambda path: tmp_path / "cpuinfo" if path == "/proc/cpuinfo" else None)
-    return cpu_features()
-
-
-def test_features_are_read_as_linux_spells_them(tmp_path, monkeypatch):
-    text = "processor\t: 0\nvmx flags\t: other\nflags\t\t: fpu avx512_bf16 amx_bf16\nbugs\t\t: none\n"
-    assert cpuinfo(tmp_path, monkeypatch, text) == {"fpu", "avx512_bf16", "amx_bf16"}
-
-
-def test_a_processor_that_says_nothing_has_no_features(tmp_path, monkeypatch):
-    assert cpuinfo(tmp_path, monkeypatch, "processor\t: 0\n") == frozenset()
-    assert cpuinfo(tmp_path, monkeypatch, "flags\t: bf16 amx_bf16\n", machine="aarch64") == frozenset()

@@ -4,10 +4,9 @@ import pytest
 
 from tests.launching import ROOT
 from utils.cmdline_helper import build_parser, parse
-from utils.errors import UsageError
 from utils.flags import recipes
-from utils.flags.table import NOT_YET
 from utils.flags.words import complete
+from utils.quantization import Quantization
 
 FOLDER = ROOT / "se-resnext101-32x4d" / "recipes"
 ALL = sorted(path.name for path in FOLDER.iterdir())
@@ -71,13 +70,10 @@ def test_the_quantized_recipe_is_the_published_one():
     assert given == expected
 
 
-def test_the_quantized_recipe_runs_or_is_refused_with_its_line():
-    words = [f"@{FOLDER / QUANTIZED}", *DATA, "--finetune_checkpoint=/checkpoint"]
-    if "quantize" not in NOT_YET:
-        assert parse(words, {}).config.run.finetune_checkpoint == "/checkpoint"
-        return
-    with pytest.raises(UsageError, match=rf"this release does not offer .* \(.*{QUANTIZED}, line \d+\)"):
-        parse(words, {})
+def test_the_quantized_recipe_runs():
+    config = parse([f"@{FOLDER / QUANTIZED}", *DATA, "--finetune_checkpoint=/checkpoint"], {}).config
+    assert config.run.finetune_checkpoint == "/checkpoint"
+    assert config.model.quantization == Quantization(symmetric=True, qdq=True)
 
 
 @pytest.mark.parametrize("name", ALL)

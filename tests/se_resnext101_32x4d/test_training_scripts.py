@@ -11,11 +11,12 @@ import pytest
 from tests.launching import ROOT, dry_run, processes, run
 from utils.cmdline_helper import parse
 from utils.errors import UsageError
-from utils.flags.table import NOT_YET
+from utils.quantization import Quantization
 
 FOLDER = Path("se-resnext101-32x4d/training")
 NAME = re.compile(r"(?P<machine>DGX1|DGX2|DGXA100)_SE-RNxt101-32x4d_(?P<precision>AMP|FP32|TF32)_(?P<epochs>\d+)E\.sh")
 SCRIPTS = sorted(path.name for path in (ROOT / FOLDER).glob("DGX*.sh"))
+QUANTIZED = FOLDER / "GPU1_RN50_QAT.sh"
 PROCESSES = {"DGX1": 8, "DGX2": 16, "DGXA100": 8}
 BATCH_SIZES = {
     **{("DGX1", "AMP"): 96, ("DGX1", "FP32"): 64, ("DGX2", "AMP"): 96, ("DGX2", "FP32"): 64},
@@ -34,15 +35,15 @@ def facts(name):
 
 
 def config(words):
-    """What the printed flags ask for; flags of a later release are left out."""
-    return parse([word for word in words if word.split("=")[0].removeprefix("--") not in NOT_YET], {}).config
+    """What the printed flags ask for."""
+    return parse(words, {}).config
 
 
 def test_the_scripts_are_those_that_users_know():
     v100 = {f"{m}_SE-RNxt101-32x4d_{p}_{e}E.sh" for m in ("DGX1", "DGX2") for p in ("AMP", "FP32") for e in (90, 250)}
     a100 = {f"DGXA100_SE-RNxt101-32x4d_{precision}_90E.sh" for precision in ("AMP", "TF32")}
     assert set(SCRIPTS) == v100 | a100
-    assert {path.name for path in (ROOT / FOLDER).iterdir()} - set(SCRIPTS) == {"training_perf.sh"}
+    assert {path.name for path in (ROOT / FOLDER).iterdir()} - set(SCRIPTS) == {"training_perf.sh", QUANTIZED.name}
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -155,3 +156,29 @@ def test_the_comment_at_the_top_says_what_the_name_says(name):
     assert f"{PROCESSES[machine]} GPUs" in comment
     assert {"AMP": "mixed precision", "FP32": "single precision", "TF32": "TensorFloat-32"}[precision] in comment
     assert f" {epochs} epochs" in comment
+
+
+def test_the_quantized_network_trains_in_one_process_from_a_checkpoint(tmp_path):
+    for folders, data, result in (
+        (["/run/best"], "/data/tfrecords", "/results/GPU1_RN50_QAT"),
+        (["/run/best", "/my records", "out"], "/my records", "out"),
+    ):
+        launcher, program, words = dry_run(QUANTIZED, *folders, "--batch_size=7", cwd=tmp_path)
+        settings = config(words)
+        assert (launcher, program) == ([], Path("main.py"))
+        assert settings.model.quantization == Quantization(symmetric=True, qdq=True)
+        assert (settings.model.architecture, settings.run.duration.value) == ("resnet50", 10)
+        assert settings.run.finetune_checkpoint == "/run/best"
+        assert (settings.data.data_dir, settings.run.results_dir) == (data, result)
+        assert settings.data.batch_size_per_replica == 7
+
+
+def test_the_quantized_network_needs_a_checkpoint_and_helps(tmp_path):
+    refused = run(QUANTIZED, "--xla", cwd=tmp_path, PYTHON=sys.executable)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "CHECKPOINT is missing" in refused.stderr
+    helped = run(QUANTIZED, "--help", cwd=tmp_path, PYTHON=sys.executable)
+    assert (helped.returncode, helped.stderr) == (0, "")
+    assert helped.stdout.startswith("Trains ResNet-50 v1.5 on 1 GPU with weights and activations of 8 bits, 10 epochs.")
+    assert f"bash {QUANTIZED} CHECKPOINT [DATA] [RESULT]" in helped.stdout
+    assert os.access(ROOT / QUANTIZED, os.X_OK)

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 import utils.conversion.run
+import utils.worker_pool
 from tests.utils.conversion.converting import ROOT, convert, count_written, examples, files, value
 from tests.utils.tiny_images import encoded, jpeg, pattern, write_files
 from utils.convert_dataset import main
@@ -75,7 +76,7 @@ def test_on_a_terminal_it_shows_a_bar(source, tmp_path, monkeypatch):
 
 
 def test_a_long_conversion_without_a_terminal_tells_of_itself_now_and_then(source, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(utils.conversion.run, "_LINE_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(utils.worker_pool, "_LINE_EVERY_SECONDS", 0.0)
     assert convert(source, tmp_path / "out", "--train_shards", "2") == 0
     lines = [record.message for record in caplog.records if " of 18 images" in record.message]
     assert lines == ["6 of 18 images", "12 of 18 images", "18 of 18 images"]

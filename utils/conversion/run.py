@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import os
 import signal
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing.connection import wait
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
-
-from tqdm import tqdm
 
 from utils.atomic_file import write_atomically
 from utils.conversion.conversion_plan import ConversionPlan
@@ -28,39 +20,11 @@ from utils.conversion.remarks import Remarks
 from utils.conversion.sources import plural, printable
 from utils.errors import EXIT_DONE, EXIT_SOME_SKIPPED, RunError
 from utils.manifest import MANIFEST_NAME, write_manifest
+from utils.worker_pool import Progress, progress_of, worker_pool
 
 _LISTED_IMAGES = 100
-_LINE_EVERY_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
-
-
-class Progress(Protocol):
-    """Told of every finished shard."""
-
-    def update(self, images: int, /) -> object: ...
-
-
-class _Lines:
-    """Progress where there is no terminal: a line now and then."""
-
-    def __init__(self, total: int) -> None:
-        self._total, self._done, self._last = total, 0, time.monotonic()
-
-    def update(self, images: int, /) -> None:
-        self._done += images
-        if time.monotonic() - self._last >= _LINE_EVERY_SECONDS:
-            self._last = time.monotonic()
-            _log.info("%s of %s images", f"{self._done:,}", f"{self._total:,}")
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Progress]:
-    if not sys.stderr.isatty():
-        yield _Lines(total)
-        return
-    with tqdm(total=total, unit=" images", smoothing=0.1) as bar:
-        yield bar
 
 
 def convert(plan: ConversionPlan, out: Path, *, workers: int, overwrite: bool) -> int:
@@ -106,7 +70,7 @@ def _write_missing(plan: ConversionPlan, out: Path, workers: int) -> dict[str, S
         _log.info("writing %s to %s in %s", plural(images, "image"), plural(len(missing), "shard"), out)
         run = _Run(missing, min(workers, len(missing)))
         try:
-            with _progress(images) as progress:
+            with progress_of(images) as progress:
                 run.write_all(progress)
         except OSError as error:
             kept = sum(finished(shard) is not None for shard in shards)  # those the workers still ended among them
@@ -182,8 +146,7 @@ class _Run:
             for shard in self._shards:
                 self._take(shard, lambda shard=shard: write_shard(shard), progress)  # type: ignore[misc]
             return
-        context = multiprocessing.get_context("spawn")  # fork is unsafe next to threads, and tqdm has one
-        pool = ProcessPoolExecutor(self._workers, mp_context=context, initializer=_start_worker)
+        pool = worker_pool(self._workers)
         try:
             futures: dict[Future[ShardResult], ShardPlan] = {
                 pool.submit(write_shard, shard): shard for shard in self._shards
@@ -204,20 +167,6 @@ class _Run:
         except UnreadableImagesError as error:
             self.unreadable.extend(error.images)
         progress.update(len(shard.records))
-
-
-def _start_worker() -> None:
-    """Leaves stopping to the parent process, and ends with it even when it is killed."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_exit_with, args=(parent.sentinel,), daemon=True).start()
-
-
-def _exit_with(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)
 
 
 @contextmanager

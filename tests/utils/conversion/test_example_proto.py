@@ -1,9 +1,10 @@
 import numpy as np
+import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from utils.conversion.example_proto import encode_example
+from utils.conversion.example_proto import decode_example, encode_example
 
 
 def _with_tensorflow(features):
@@ -36,20 +37,21 @@ def test_equals_tensorflows_serialization_byte_for_byte():
     assert encode_example(features) == _with_tensorflow(features)
 
 
-@settings(max_examples=50, deadline=None)
-@given(
-    st.dictionaries(
-        st.text(max_size=200),
-        st.one_of(
-            st.binary(max_size=300),
-            st.integers(-(2**63), 2**63 - 1),
-            st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=30),
-            st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=30),
-            st.lists(st.binary(max_size=30), min_size=1, max_size=5),
-        ),
-        max_size=6,
-    )
+_ANY_FEATURES = st.dictionaries(
+    st.text(max_size=200),
+    st.one_of(
+        st.binary(max_size=300),
+        st.integers(-(2**63), 2**63 - 1),
+        st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=30),
+        st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=30),
+        st.lists(st.binary(max_size=30), min_size=1, max_size=5),
+    ),
+    max_size=6,
 )
+
+
+@settings(max_examples=50, deadline=None)
+@given(_ANY_FEATURES)
 def test_tensorflow_reads_any_features_back(features):
     example = tf.train.Example.FromString(encode_example(features))
     assert set(example.features.feature) == set(features)
@@ -63,3 +65,42 @@ def test_tensorflow_reads_any_features_back(features):
 def test_empty_lists_are_left_out():
     assert encode_example({"a": [], "b": 1, "c": []}) == encode_example({"b": 1})
     assert encode_example({"a": []}) == tf.train.Example(features=tf.train.Features()).SerializeToString()
+
+
+@settings(max_examples=50, deadline=None)
+@given(_ANY_FEATURES)
+def test_what_tensorflow_writes_is_read_back(features):
+    written = _with_tensorflow({name: value for name, value in features.items() if value != []})
+    assert decode_example(written) == {
+        name: value if isinstance(value, list) else [value] for name, value in features.items()
+    }
+
+
+def test_lists_that_are_not_packed_are_read_too():
+    # Field 1 of an Int64List as single varints 3 and -1, and of a FloatList as single 4-byte numbers 0.5 and 2.
+    integers = b"\x08\x03\x08" + b"\xff" * 9 + b"\x01"
+    floats = b"\x0d\x00\x00\x00\x3f\x0d\x00\x00\x00\x40"
+    entries = b""
+    for name, field, content in ((b"i", 0x1A, integers), (b"f", 0x12, floats)):
+        feature = bytes([field, len(content)]) + content
+        entry = b"\x0a\x01" + name + bytes([0x12, len(feature)]) + feature
+        entries += bytes([0x0A, len(entry)]) + entry
+    message = bytes([0x0A, len(entries)]) + entries
+    assert decode_example(message) == {"i": [3, -1], "f": [0.5, 2.0]}
+    assert list(tf.train.Example.FromString(message).features.feature["i"].int64_list.value) == [3, -1]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\xff\xff no message", b"\x0a\x05abc", b"\x0a", b"\x0b\x01", b"\x08\x01" + b"\xff" * 11, b"\x0a\x02\x08\x01\x0f"],
+)
+def test_what_is_no_message_is_refused(data):
+    with pytest.raises(ValueError, match=r"field|number"):
+        decode_example(data)
+
+
+def test_a_feature_without_values_is_an_empty_list():
+    example = tf.train.Example()
+    example.features.feature["none"].SetInParent()
+    example.features.feature["empty"].int64_list.SetInParent()
+    assert decode_example(example.SerializeToString()) == {"none": [], "empty": []}

@@ -136,6 +136,6 @@ def test_a_killed_worker_is_a_sentence(source, tmp_path, capsys, monkeypatch):
         def shutdown(self, **options):
             pass
 
-    monkeypatch.setattr(utils.conversion.run, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(utils.conversion.run, "worker_pool", Pool)
     assert convert(source, tmp_path / "out", workers=2) == 1
     assert "a worker process was killed, perhaps for lack of memory; run the same" in capsys.readouterr().err

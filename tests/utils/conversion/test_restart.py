@@ -145,12 +145,10 @@ def test_a_signal_ends_it_with_a_sentence_and_status_75(source, tmp_path, number
 
 def test_workers_end_when_the_command_is_killed():
     script = (
-        "import multiprocessing, os, signal\n"
-        "from concurrent.futures import ProcessPoolExecutor\n"
-        "from utils.conversion.run import _start_worker\n"
+        "import os, signal\n"
+        "from utils.worker_pool import worker_pool\n"
         "if __name__ == '__main__':\n"
-        "    context = multiprocessing.get_context('spawn')\n"
-        "    pool = ProcessPoolExecutor(1, mp_context=context, initializer=_start_worker)\n"
+        "    pool = worker_pool(1)\n"
         "    print(pool.submit(os.getpid).result(), flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )

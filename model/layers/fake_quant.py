@@ -1,0 +1,245 @@
+"""Fake quantization: numbers stay floats but take only values that 8-bit integers with a scale stand for.
+
+Ranges are variables under the names of TensorFlow 1's quantization-aware training. Weights have the range of their last
+values, in 255 levels; activations the range of an exponential moving average of batches, in 256. All ranges hold 0.
+Those of weights always have it in the middle, where the original had that for symmetric quantization only: 8-bit
+convolutions, TensorFlow Lite's among them, know no other weights.
+
+Source: Jacob et al., Quantization and Training of Neural Networks, arXiv:1712.05877; Wu et al., Integer Quantization,
+arXiv:2004.09602 (symmetric ranges).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from model.layers.options import LayerOptions, tf1, variable
+from model.specs import QuantizationSpec
+
+BITS = 8
+DECAY = 0.999
+START = 6.0
+SYMMETRIC = -(2.0**BITS - 2) / 2.0**BITS  # the high end by the low one: 127 levels beside 128
+STEP_NAME = "fake_quantization_step"
+_SIGMOID = (0.0, 255.0 / 256.0)  # the range that 8-bit sigmoids have everywhere
+_SMALLEST = 1e-12
+
+
+class _Range(NamedTuple):
+    """The range of one quantizer in this graph, and what it has seen of the batch so far."""
+
+    scope: str
+    low: tf.Tensor
+    high: tf.Tensor
+    seen: tuple[tf.Tensor, tf.Tensor] | None = None
+
+
+class FakeQuantizer:
+    """Quantizes the weights and activations of one network in the current graph.
+
+    In training, ranges follow what passes by; ``collect_updates`` makes the graph keep them. In evaluation they are
+    those of the checkpoint.
+
+    Args:
+        spec: What kind of quantization.
+        training: Whether ranges follow.
+        dtype: Type of quantized activations; ranges, scales and rounding are float32.
+    """
+
+    def __init__(self, spec: QuantizationSpec, *, training: bool, dtype: tf.DType) -> None:
+        self._spec = spec
+        self._training = training
+        self._dtype = dtype
+        self._of_tensor: dict[object, _Range] = {}
+        self._averages: dict[str, _Average] = {}
+        self._updates: dict[str, list[tuple[tf.Variable, tf.Tensor]]] = {}
+        self._active = self._after_delay() if training and spec.delay else None
+
+    def weights(self, kernel: tf.Tensor, branch: str = "") -> tf.Tensor:
+        """Quantizes a float32 kernel, output channels last; the scope ``weights_quant`` in the current has its range.
+
+        Args:
+            kernel: As it is used, normalization folded in.
+            branch: Scope in ``weights_quant`` of one of several uses of the kernel.
+        """
+        by_channel = self._spec.per_channel and kernel.shape.rank == 4  # no matrix: TensorFlow Lite has them per tensor
+        shape, axes = ((kernel.shape[3],), [0, 1, 2]) if by_channel else ((), None)
+        with tf1.variable_scope(_path("weights_quant", branch)):
+            scope, low, high = _range_variables(shape, -START)
+        if self._training:
+            high_now = tf.reduce_max(tf.abs(tf.stop_gradient(tf.convert_to_tensor(kernel))), axes)
+            low_now = -high_now
+            self._updates[scope] = [(low, low_now), (high, high_now)]
+            low, high = low_now, high_now
+        return self._quantize(kernel, _Range(scope, low, high), narrow=True)
+
+    def activation(self, inputs: tf.Tensor, name: str = "act_quant", *, positive: bool = False) -> tf.Tensor:
+        """Quantizes an activation; the scope ``name`` in the current one has its range.
+
+        Args:
+            inputs: Any shape. Called with the same name again, the range is that of all such tensors together.
+            name: The scope.
+            positive: Ranges begin at 0 instead of -6, before any batch.
+        """
+        with tf1.variable_scope(name):
+            scope, low, high = _range_variables((), 0.0 if positive else -START)
+            if self._training and scope not in self._averages:
+                self._averages[scope] = _Average.of(scope, low, high)
+        return self._follow(inputs, _Range(scope, low, high, self._seen(scope)))
+
+    def joined(self, inputs: tf.Tensor, source: tf.Tensor) -> tf.Tensor:
+        """Quantizes into the range that ``source`` was quantized into, which from now on has to hold both."""
+        known = self._of_tensor[source.ref()]
+        return self._follow(inputs, known._replace(seen=self._seen(known.scope)))
+
+    def within(self, inputs: tf.Tensor, source: tf.Tensor) -> tf.Tensor:
+        """Quantizes what cannot leave the range that ``source`` was quantized into, such as its mean."""
+        return self._quantize(inputs, self._of_tensor[source.ref()])
+
+    def same(self, inputs: tf.Tensor, source: tf.Tensor) -> tf.Tensor:
+        """``inputs`` as they are, which hold values of the quantized ``source`` and no others."""
+        self._of_tensor[inputs.ref()] = self._of_tensor[source.ref()]
+        return inputs
+
+    def fixed(self, inputs: tf.Tensor, low: float, high: float) -> tf.Tensor:
+        """Quantizes into a range that is known beforehand."""
+        ends = self._widen(tf.constant(low), tf.constant(high))
+        return self._quantize(inputs, _Range("", *ends))
+
+    def sigmoid(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Quantizes the output of a sigmoid; where zero has to be the middle, half of the levels are unused."""
+        if self._spec.qdq:
+            return self.fixed(inputs, 0.0, 1.0)
+        return self._quantize(inputs, _Range("", *map(tf.constant, _SIGMOID)))
+
+    def collect_updates(self) -> None:
+        """Adds to UPDATE_OPS what keeps the ranges, once the network is complete."""
+        pairs = [pair for updates in self._updates.values() for pair in updates]
+        for target, value in pairs:
+            tf1.add_to_collection(tf1.GraphKeys.UPDATE_OPS, tf1.assign(target, value))
+
+    def _seen(self, scope: str) -> tuple[tf.Tensor, tf.Tensor] | None:
+        average = self._averages.get(scope)
+        return average.seen if average else None
+
+    def _follow(self, inputs: tf.Tensor, known: _Range) -> tf.Tensor:
+        if not self._training:
+            return self._quantize(inputs, known)
+        values = tf.stop_gradient(tf.cast(inputs, tf.float32))
+        low, high = self._widen(tf.reduce_min(values), tf.reduce_max(values))
+        if known.seen is not None:
+            low, high = tf.minimum(low, known.seen[0]), tf.maximum(high, known.seen[1])
+        average = self._averages[known.scope] = self._averages[known.scope]._replace(seen=(low, high))
+        ends, self._updates[known.scope] = average.after(low, high)
+        return self._quantize(inputs, _Range(known.scope, *ends))
+
+    def _widen(self, low: tf.Tensor, high: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The range with 0 in it, or between its middle levels."""
+        if self._spec.symmetric:
+            return tf.minimum(low, high / SYMMETRIC), tf.maximum(high, low * SYMMETRIC)
+        return tf.minimum(low, 0.0), tf.maximum(high, 0.0)
+
+    def _quantize(self, inputs: tf.Tensor, ends: _Range, *, narrow: bool = False) -> tf.Tensor:
+        values = tf.cast(inputs, tf.float32)
+        operation = self._scaled if self._spec.qdq else _nudged
+        quantized = operation(values, ends.low, ends.high, narrow=narrow)
+        if self._active is not None:
+            quantized = tf.where(self._active, quantized, values)
+        if narrow:
+            return quantized
+        outputs = tf.cast(quantized, self._dtype)
+        self._of_tensor[outputs.ref()] = ends
+        return outputs
+
+    @staticmethod
+    def _scaled(values: tf.Tensor, low: tf.Tensor, high: tf.Tensor, *, narrow: bool) -> tf.Tensor:
+        """By a scale alone: zero is zero, and the range reaches as far down as up."""
+        ratio = -1.0 if narrow else SYMMETRIC
+        end = tf.maximum(tf.maximum(high, low * ratio), _SMALLEST)  # the operation divides by it
+        if low.shape.rank:  # the only version of the operation that takes vectors (TensorFlow 2.21); nothing is outside
+            return tf.raw_ops.QuantizeAndDequantizeV3(
+                input=values,
+                input_min=end / ratio,
+                input_max=end,
+                num_bits=BITS,
+                signed_input=True,
+                range_given=True,
+                narrow_range=narrow,
+                axis=values.shape.rank - 1,
+            )
+        return tf.quantization.quantize_and_dequantize_v2(
+            values,
+            end / ratio,
+            end,
+            signed_input=True,
+            num_bits=BITS,
+            range_given=True,
+            round_mode="HALF_TO_EVEN",
+            narrow_range=narrow,
+        )
+
+    def _after_delay(self) -> tf.Tensor:
+        """Whether enough steps have been done; the variable counts them."""
+        with tf1.variable_scope(tf1.VariableScope(reuse=tf1.AUTO_REUSE, name="")):
+            step = tf1.get_variable(
+                STEP_NAME, (), tf.int64, tf1.zeros_initializer(), trainable=False, use_resource=True
+            )
+        done = step.read_value()
+        self._updates[STEP_NAME] = [(step, done + 1)]
+        return done >= self._spec.delay
+
+
+class _Average(NamedTuple):
+    """The moving average of both ends of a range, and the sums that take the bias of its start away."""
+
+    low: tf.Variable
+    high: tf.Variable
+    state: tuple[tf.Variable, tf.Variable, tf.Variable, tf.Variable]
+    seen: tuple[tf.Tensor, tf.Tensor] | None = None
+
+    @classmethod
+    def of(cls, scope: str, low: tf.Variable, high: tf.Variable) -> _Average:
+        names = [f"{scope}/{end}/{kind}" for end in ("min", "max") for kind in ("biased", "local_step")]
+        state = [variable(name, (), tf1.zeros_initializer(), trainable=False) for name in names]
+        return cls(low, high, tuple(state))
+
+    def after(self, low: tf.Tensor, high: tf.Tensor) -> tuple[list[tf.Tensor], list[tuple[tf.Variable, tf.Tensor]]]:
+        """The ends after a batch with these, and new values of the variables."""
+        biased, steps = self.state[0::2], self.state[1::2]
+        former = tf.stack([v.read_value() for v in biased])
+        done = tf.stack([v.read_value() for v in steps]) + 1.0
+        sums = former - (former - tf.stack([low, high])) * (1.0 - DECAY)
+        averages = sums / -tf.math.expm1(done * math.log(DECAY))
+        ends = tf.unstack(averages)
+        values = (*tf.unstack(sums), *tf.unstack(done), *ends)
+        return ends, list(zip((*biased, *steps, self.low, self.high), values, strict=True))
+
+
+def with_quantizer(options: LayerOptions) -> LayerOptions:
+    """Options for building one network in the current graph: with a quantizer where there is quantization."""
+    if options.quantization is None:
+        return options
+    quantizer = FakeQuantizer(options.quantization, training=options.training, dtype=options.compute_dtype)
+    return dataclasses.replace(options, quantizer=quantizer)
+
+
+def _range_variables(shape: tuple[int, ...], start: float) -> tuple[str, tf.Variable, tf.Variable]:
+    """The current scope, and the variables ``min`` and ``max`` in it."""
+    low = variable("min", shape, tf1.constant_initializer(start), trainable=False)
+    high = variable("max", shape, tf1.constant_initializer(START), trainable=False)
+    return tf1.get_variable_scope().name, low, high
+
+
+def _nudged(values: tf.Tensor, low: tf.Tensor, high: tf.Tensor, *, narrow: bool) -> tf.Tensor:
+    """By a scale and a zero point, which is an integer: the range is moved by up to half a level for it."""
+    if low.shape.rank:
+        return tf.quantization.fake_quant_with_min_max_vars_per_channel(values, low, high, BITS, narrow)
+    return tf.quantization.fake_quant_with_min_max_vars(values, low, high, BITS, narrow)
+
+
+def _path(name: str, branch: str) -> str:
+    return f"{name}/{branch}" if branch else name

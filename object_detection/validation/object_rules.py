@@ -1,0 +1,133 @@
+"""What the objects of a detection record are worth (no TF)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from object_detection.class_table import ClassTable, class_table
+from object_detection.label_map import Category, read_label_map
+from object_detection.object_records import BOX_KEYS, LABEL_KEY, OPTIONAL_KEYS, TEXT_KEY, fault_of_category
+from object_detection.validation.boxes import Box, judge_boxes
+from utils.conversion.example_proto import Value, Values
+from utils.errors import RunError
+from utils.manifest import LABEL_MAP_NAME, MANIFEST_NAME, Manifest
+from utils.validation.findings import KINDS, REMARK
+from utils.validation.image_look import Look
+from utils.validation.scan import Features, Judgement, size_fault, true_size
+
+COCO_LABEL_MAP = Path(__file__).resolve().parent.parent / "data" / "mscoco_label_map.pbtxt"
+_PREFIX = "image/object/"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRules:
+    """Objects as training reads them, of the categories of a table."""
+
+    table: ClassTable
+
+    def __call__(self, features: Features, look: Look) -> Judgement:
+        uneven = _uneven(features)
+        if uneven:
+            return Judgement(notes=(("objects_uneven", uneven),))
+        boxes: list[Box] = list(zip(*(map(float, features.get(key, [])) for key in BOX_KEYS), strict=True))  # type: ignore[arg-type]
+        ids, notes = self._categories(features, len(boxes))
+        scale = (look.height, look.width) * 2 if look.readable else (1, 1) * 2
+        drawn = [tuple(edge * side for edge, side in zip(box, scale, strict=True)) for box in boxes]
+        height, width = (look.height, look.width) if look.readable else (0, 0)
+        verdicts = judge_boxes(drawn, ids, height, width)  # type: ignore[arg-type]  # four numbers each
+        notes += [(verdict.kind, f"object {i}: {verdict.text}") for i, verdict in enumerate(verdicts) if verdict.kind]
+        kept = [i for i, verdict in enumerate(verdicts) if verdict.left is not None and ids[i] > 0]
+        if not kept:
+            notes.append(("image_without_boxes", "has no object" + (" left" if boxes else "")))
+        wrong_size = size_fault(features, look)
+        if wrong_size:
+            notes.append(("image_size", wrong_size))
+        return Judgement(tuple(ids[i] for i in kept), tuple(notes), self._mended(features, look, boxes, kept, notes))
+
+    def _categories(self, features: Features, count: int) -> tuple[list[int], list[tuple[str, str]]]:
+        """The category of each object, 0 where it has none, and why."""
+        texts = [text.decode(errors="replace") for text in features.get(TEXT_KEY) or [b""] * count]  # type: ignore[union-attr]
+        labels = [int(label) for label in features.get(LABEL_KEY) or [0] * count]
+        ids, notes = [], []
+        for number, (text, label) in enumerate(zip(texts, labels, strict=True)):
+            fault = fault_of_category(text, label, self.table)
+            if fault:
+                notes.append(("box_category", f"object {number}: {fault}"))
+            ids.append(0 if fault else label if label > 0 else self.table.texts[text])
+        return ids, notes
+
+    def _mended(
+        self,
+        features: Features,
+        look: Look,
+        boxes: Sequence[Box],
+        kept: Sequence[int],
+        notes: Sequence[tuple[str, str]],
+    ) -> Mapping[str, Value] | None:
+        """What changes of the record: its objects are the ones that are kept, cut to the image."""
+        if all(KINDS[kind].severity == REMARK for kind, _ in notes):
+            return None
+        changed: dict[str, Value] = {
+            key: [values[i] for i in kept]  # type: ignore[misc]  # a list of one kind stays one
+            for key, values in features.items()
+            if key.startswith(_PREFIX) and boxes and len(values) == len(boxes)
+        }
+        for side, key in enumerate(BOX_KEYS):
+            changed[key] = [min(max(boxes[i][side], 0.0), 1.0) for i in kept]
+        return {**changed, **(true_size(look) if size_fault(features, look) else {})}
+
+
+def _uneven(features: Features) -> str:
+    """What is wrong where lists of objects differ in length, or are of another kind than they must be."""
+    lengths = {key: len(features.get(key, [])) for key in (*BOX_KEYS, *OPTIONAL_KEYS)}
+    lengths = {key: length for key, length in lengths.items() if length or key in BOX_KEYS}
+    if len(set(lengths.values())) > 1:
+        return f"its lists differ in length: {', '.join(f'{key} has {length}' for key, length in lengths.items())}"
+    kinds = {**dict.fromkeys(BOX_KEYS, float), TEXT_KEY: bytes, LABEL_KEY: int}
+    for key, kind in kinds.items():
+        values: Values = features.get(key, [])
+        if values and not isinstance(values[0], kind):
+            return f"{key} holds {type(values[0]).__name__} values, and must hold {kind.__name__}"
+    return ""
+
+
+def make_rules(
+    folder: Path, manifest: Manifest | None, label_map: Path | None = None
+) -> tuple[ObjectRules, dict[int, str], list[str]]:
+    """The rules of a folder of records, the name of each category, and faults of the label map.
+
+    Args:
+        folder: Holds the records.
+        manifest: Theirs, if there is one.
+        label_map: A label map that was named, which counts where there is no manifest.
+
+    Raises:
+        RunError: The label map that was named cannot be read.
+    """
+    faults: list[str] = []
+    beside = folder / LABEL_MAP_NAME
+    found: tuple[Category, ...] | None = None
+    if label_map is not None:
+        found = read_label_map(label_map)
+    elif beside.is_file():
+        try:
+            found = read_label_map(beside)
+        except RunError as error:
+            faults.append(str(error))
+    listed = _listed(manifest)
+    categories = [one for one in found or () if not one.is_background]
+    if listed and categories and {one.id: one.title for one in categories} != {one.id: one.title for one in listed}:
+        faults.append(f"{beside if label_map is None else label_map}: its categories are not those of {MANIFEST_NAME}")
+    known = listed or categories or list(read_label_map(COCO_LABEL_MAP))
+    ids, names = tuple(one.id for one in known), tuple(one.title for one in known)
+    table = class_table(ids, names, tuple(one.name for one in known), ids[-1], exact=False)
+    return ObjectRules(table), dict(zip(ids, names, strict=True)), faults
+
+
+def _listed(manifest: Manifest | None) -> list[Category]:
+    if manifest is None:
+        return []
+    pairs = zip(manifest.category_ids or (), manifest.class_names, strict=True)
+    return [Category(id=number, name=name, display_name=name) for number, name in pairs]

@@ -1,0 +1,100 @@
+"""A checkpoint's network as one graph of constants: raw images in, predictions out. All formats but one begin here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from runtime.artefacts.artefact import INPUT
+from runtime.evaluation import load_weights
+from runtime.graphs import build_predict_graph
+from runtime.task import Setup, Task
+from utils.errors import RunError
+
+tf1 = tf.compat.v1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputSpec:
+    """What an exported network takes: ``batch_size`` images, or any number, of ``image_size`` pixels a side."""
+
+    image_size: int
+    batch_size: int | None = None
+    layout: str = "NHWC"
+
+    @property
+    def shape(self) -> list[int | None]:
+        side = self.image_size
+        return [self.batch_size, side, side, 3] if self.layout == "NHWC" else [self.batch_size, 3, side, side]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConstantNetwork:
+    """A graph without variables.
+
+    Attributes:
+        graph_def: The graph; its input is the placeholder "input", raw RGB in 0..255.
+        outputs: Names of operations, each with one tensor: the task's predictions and what they are computed from.
+    """
+
+    graph_def: Any
+    outputs: tuple[str, ...]
+
+
+def read_weights(setup: Setup, prefix: Path) -> dict[str, np.ndarray]:
+    """The values of all variables of the network, by name.
+
+    Raises:
+        RunError: The checkpoint does not fit, is damaged, or holds numbers that are not finite.
+    """
+    size = setup.config.model.image_size
+    graph = tf.Graph()
+    with graph.as_default():
+        images = tf1.placeholder(tf.float32, [None, size, size, 3])
+    predict = build_predict_graph(setup.task, graph, images)
+    with tf1.Session(graph=graph, config=setup.session_config) as session:
+        load_weights(session, predict, prefix, setup.config.tuning.eval_weights)
+        values = session.run({v.op.name: v for v in predict.variables})
+    require_finite(values, prefix)
+    return values
+
+
+def require_finite(values: Mapping[str, np.ndarray], prefix: Path) -> None:
+    """Refuses weights that are no numbers.
+
+    Raises:
+        RunError: Names the first of them.
+    """
+    for name, value in values.items():
+        if not np.isfinite(value).all():
+            count = int((~np.isfinite(value)).sum())
+            raise RunError(f"{prefix}: {name} has {count} of {value.size} values that are not finite; nothing exported")
+
+
+def constant_network(task: Task, values: Mapping[str, np.ndarray], spec: InputSpec) -> ConstantNetwork:
+    """Builds the network on constants in place of its variables."""
+
+    def constant(getter: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+        return tf.constant(values[name], name=name)
+
+    with tf.Graph().as_default() as graph:
+        images = tf1.placeholder(tf.float32, spec.shape, name=INPUT)
+        if spec.layout == "NCHW":
+            images = tf.transpose(images, [0, 2, 3, 1])
+        with tf1.variable_scope("", custom_getter=constant):
+            endpoints = task.forward(task.normalize(images), training=False)
+        found = {**{name: endpoints[name] for name in task.ends}, **task.predictions(endpoints)}
+        for name, tensor in found.items():
+            tf.identity(tensor, name=name)
+        return ConstantNetwork(graph_def=graph.as_graph_def(), outputs=tuple(found))
+
+
+def pruned(network: ConstantNetwork, outputs: Sequence[str]) -> ConstantNetwork:
+    """The part of a network that some of its outputs need."""
+    graph_def = tf1.graph_util.extract_sub_graph(network.graph_def, list(outputs))
+    return ConstantNetwork(graph_def=graph_def, outputs=tuple(outputs))

@@ -1,0 +1,119 @@
+"""ONNX models: written by tf2onnx, run by ONNX Runtime; the only importer of both and of onnx."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from runtime.artefacts.artefact import INPUT, Artefact, called_outside, parse_metadata, without_advice_to_migrate
+from runtime.artefacts.formats import package_missing
+from runtime.artefacts.network import ConstantNetwork
+from utils.atomic_file import write_atomically
+from utils.errors import RunError, UsageError, reason
+
+OPSET = 17
+OPSETS = range(13, 19)
+"""Versions of ONNX's operators that tf2onnx 1.17 writes and that have all that the networks need."""
+METADATA_KEY = "metadata"
+
+
+def check_opset(opset: int) -> None:
+    """Refuses what cannot be written.
+
+    Raises:
+        UsageError: The version is not offered.
+    """
+    if opset not in OPSETS:
+        raise UsageError(f"--opset {opset}: must be {OPSETS[0]} to {OPSETS[-1]}")
+
+
+@without_advice_to_migrate()
+def write_onnx(network: ConstantNetwork, path: Path, metadata: Mapping[str, Any], opset: int = OPSET) -> None:
+    """Writes a network; its metadata lie inside, under "metadata".
+
+    Raises:
+        UsageError: A package is missing.
+        RunError: An operation has no counterpart.
+    """
+    try:
+        import onnx
+        import tf2onnx
+    except ImportError as error:
+        raise package_missing(error.name or "tf2onnx", "--format onnx") from error
+    tensors = {f"{name}:0": name for name in (INPUT, *network.outputs)}
+    try:
+        model, _ = tf2onnx.convert.from_graph_def(
+            network.graph_def,
+            name=str(metadata.get("architecture")),
+            input_names=[f"{INPUT}:0"],
+            output_names=[f"{name}:0" for name in network.outputs],
+            opset=opset,
+            tensors_to_rename=tensors,
+        )
+    except Exception as error:  # tf2onnx raises what its handlers of operations happen to raise
+        raise RunError(f"--format onnx: the network cannot be written in opset {opset}: {reason(error)}") from error
+    unknown = unknown_operators(model, onnx.defs)
+    if unknown:
+        raise RunError(f"--format onnx: opset {opset} has no operator for {', '.join(unknown)}")
+    model.metadata_props.add(key=METADATA_KEY, value=json.dumps(dict(metadata), ensure_ascii=False))
+    write_atomically(path, model.SerializeToString())
+
+
+def unknown_operators(model: Any, known: Any) -> list[str]:
+    """Types of a model's operations that ONNX does not define, those of its inner graphs included, sorted."""
+    found, graphs = set(), [model.graph]
+    while graphs:
+        for node in graphs.pop().node:
+            if not known.has(node.op_type, node.domain):
+                found.add(node.op_type)
+            graphs += [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+    return sorted(found)
+
+
+def open_onnx(path: Path, threads: int | None) -> Artefact:
+    """Opens a model of ours in ONNX Runtime, on the CPU.
+
+    Raises:
+        UsageError: A package is missing.
+        RunError: It is damaged, or has no metadata.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise package_missing("onnxruntime", path) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    options.log_severity_level = 3  # errors; what it warns of is how it optimizes
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions have no common class
+        raise RunError(f"{path}: cannot be read as an ONNX model: {reason(error)}") from error
+    stored = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    if stored is None:
+        raise RunError(f"{path}: has no metadata of ours, so that what its numbers mean is unknown")
+    (taken,) = session.get_inputs()
+    shape = [side if isinstance(side, int) else None for side in taken.shape]
+    specs = {output.name: _spec(output) for output in session.get_outputs()}
+
+    def call(images: np.ndarray) -> Mapping[str, np.ndarray]:
+        return dict(zip(specs, session.run(list(specs), {taken.name: images}), strict=True))
+
+    return Artefact(
+        path=path,
+        runtime=f"ONNX Runtime {onnxruntime.__version__}",
+        precision="float32",
+        metadata=parse_metadata(stored, path),
+        input_shape=shape,
+        outputs=specs,
+        forward=called_outside(call, shape, specs),
+    )
+
+
+def _spec(output: Any) -> tf.TensorSpec:
+    types = {"tensor(float)": tf.float32, "tensor(int32)": tf.int32, "tensor(int64)": tf.int64}
+    return tf.TensorSpec([side if isinstance(side, int) else None for side in output.shape], types[output.type])

@@ -1,0 +1,123 @@
+"""SavedModels: a network with its variables and signatures, for images as numbers and for encoded ones."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+
+from runtime.artefacts.artefact import Artefact, read_json, without_advice_to_migrate
+from runtime.artefacts.frozen_graph import in_graph
+from runtime.artefacts.network import require_finite
+from runtime.evaluation import load_weights
+from runtime.graphs import build_predict_graph
+from runtime.task import PredictGraph, Setup
+from utils.errors import RunError, reason
+
+tf1 = tf.compat.v1
+
+INPUT_NAME = "input_tensor"
+IMAGE_SIGNATURES = ("serving_default", "predict")
+ENCODED_SIGNATURE = "encoded"
+NETWORK_SIGNATURE = "network"
+METADATA = Path("assets.extra") / "metadata.json"
+_STAGING = ".exporting-"
+
+
+@without_advice_to_migrate()
+def write_saved_model(setup: Setup, prefix: Path, folder: Path, metadata: Mapping[str, Any]) -> None:
+    """Writes a SavedModel to ``folder``, in place of an older one there, with three kinds of signature.
+
+    - "serving_default" and "predict": "input", float32 [-1, S, S, 3], raw RGB in 0..255; the task's predictions.
+    - "encoded": "images", strings [-1], the bytes of JPEG or PNG files, decoded, resized and cropped inside; the same
+      predictions, and the names of their classes where these are known.
+    - "network": "input" as above; what the predictions are computed from: "logits", or "box_codes" and "class_logits".
+
+    Raises:
+        RunError: The checkpoint does not fit or is not finite.
+        OSError: The folder cannot be written to.
+        tf.errors.OpError: As above.
+    """
+    staging = folder.with_name(f"{_STAGING}{folder.name}")
+    shutil.rmtree(staging, ignore_errors=True)  # what a kill left
+    predict, signatures = _build(setup)
+    with tf1.Session(graph=predict.graph, config=setup.session_config) as session:
+        load_weights(session, predict, prefix, setup.config.tuning.eval_weights)
+        require_finite(session.run({v.op.name: v for v in predict.variables}), prefix)
+        try:
+            _write(session, predict.graph, signatures, staging)
+            (staging / METADATA).parent.mkdir()
+            (staging / METADATA).write_text(json.dumps(dict(metadata), indent=1, ensure_ascii=False), encoding="utf-8")
+            shutil.rmtree(folder, ignore_errors=True)
+            staging.replace(folder)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def _build(setup: Setup) -> tuple[PredictGraph, dict[str, Any]]:
+    """The graph and its signatures: images that are not fed are those of the encoded input."""
+    task, size = setup.task, setup.config.model.image_size
+    graph = tf.Graph()
+    with graph.as_default():
+        encoded = tf1.placeholder(tf.string, [None], name="encoded_images")
+        decoded = tf.map_fn(lambda image: task.preprocess(image, size), encoded, fn_output_signature=tf.float32)
+        images = tf1.placeholder_with_default(decoded, [None, size, size, 3], name=INPUT_NAME)
+    predict = build_predict_graph(task, graph, images)
+    with graph.as_default():
+        names = task.class_names_of(predict.predictions)
+        named = predict.predictions if names is None else {**predict.predictions, "class_names": names}
+        define = tf1.saved_model.predict_signature_def
+        signatures = dict.fromkeys(IMAGE_SIGNATURES, define({"input": images}, predict.predictions))
+        signatures[ENCODED_SIGNATURE] = define({"images": encoded}, named)
+        signatures[NETWORK_SIGNATURE] = define({"input": images}, {n: predict.endpoints[n] for n in task.ends})
+    return predict, signatures
+
+
+def _write(session: Any, graph: Any, signatures: Mapping[str, Any], folder: Path) -> None:
+    with graph.as_default():
+        builder = tf1.saved_model.Builder(str(folder))
+        builder.add_meta_graph_and_variables(session, [tf1.saved_model.tag_constants.SERVING], dict(signatures))
+        builder.save()
+
+
+@without_advice_to_migrate()
+def open_saved_model(folder: Path) -> Artefact:
+    """Opens a SavedModel of ours, or one that has the signature of the original's.
+
+    Raises:
+        RunError: It is damaged, or has no such signature.
+    """
+    try:
+        with tf1.Session(graph=tf.Graph(), config=tf1.ConfigProto(device_count={"GPU": 0})) as session:
+            meta = tf1.saved_model.load(session, [tf1.saved_model.tag_constants.SERVING], str(folder))
+            kinds = [
+                meta.signature_def[name]
+                for name in (IMAGE_SIGNATURES[0], NETWORK_SIGNATURE)
+                if name in meta.signature_def
+            ]
+            image = kinds[0].inputs["input"].name
+            outputs = {key: info.name for kind in kinds for key, info in kind.outputs.items()}
+            graph_def = constants(session, [name.partition(":")[0] for name in outputs.values()])
+        metadata = read_json(folder / METADATA) if (folder / METADATA).exists() else {}
+        return in_graph(folder, graph_def, image, outputs, metadata or _read_off(graph_def, image, outputs))
+    except (KeyError, IndexError) as error:
+        raise RunError(f"{folder}: has no signature serving_default with an input named input") from error
+    except (OSError, ValueError, RuntimeError, DecodeError, tf.errors.OpError) as error:
+        raise RunError(f"{folder}: cannot be read as a SavedModel: {reason(error)}") from error
+
+
+def _read_off(graph_def: Any, image: str, outputs: Mapping[str, str]) -> dict[str, Any]:
+    """What the shapes of a classifier of another program say of it."""
+    with tf.Graph().as_default():
+        found = tf.import_graph_def(graph_def, return_elements=[image, outputs["probabilities"]])
+    return {"task": "classification", "image_size": found[0].shape[1], "num_classes": found[1].shape[1]}
+
+
+def constants(session: Any, outputs: list[str]) -> Any:
+    """The part of a session's graph that operations need, with constants in place of its variables."""
+    return tf1.graph_util.convert_variables_to_constants(session, session.graph.as_graph_def(), outputs)

@@ -1,0 +1,181 @@
+"""TFLite models in float32, float16 and int8: written by TensorFlow's converter, run by LiteRT, imported here alone."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.lite.python import schema_py_generated as schema
+from tensorflow.lite.tools import flatbuffer_utils
+
+from runtime.artefacts.artefact import INPUT, Artefact, called_outside, parse_metadata, without_advice_to_migrate
+from runtime.artefacts.formats import package_missing
+from runtime.artefacts.network import ConstantNetwork, pruned
+from utils.atomic_file import write_atomically
+from utils.errors import RunError, reason
+
+tf1 = tf.compat.v1
+
+METADATA_NAME = "metadata.json"
+IDENTIFIER = b"TFL3"
+PRODUCTS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL"})
+"""Operators that must compute in int8 for a model to be an int8 model."""
+
+Images = Callable[[], Iterable[np.ndarray]]
+
+
+@without_advice_to_migrate()
+def convert(network: ConstantNetwork, outputs: tuple[str, ...], precision: str, calibration: Images | None) -> bytes:
+    """A network in TFLite's format.
+
+    Args:
+        network: With its input in any layout.
+        outputs: Which of its outputs the model has.
+        precision: "float32", "float16" or "int8".
+        calibration: Gives batches of raw images, whose activations set the ranges of int8. None where the network was
+            trained with ranges of its own.
+
+    Raises:
+        RunError: An operation has no counterpart.
+    """
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([_function(pruned(network, outputs))])
+    if precision != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if precision == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if precision == "int8" and calibration is not None:
+        converter.representative_dataset = lambda: ([images] for images in calibration())
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    try:
+        with warnings.catch_warnings():
+            # Inputs stay float32, and the converter misses their statistics (TensorFlow 2.21).
+            warnings.filterwarnings("ignore", message="Statistics for quantized inputs")
+            return bytes(converter.convert())
+    except Exception as error:  # the converter's errors have no common class
+        lacking = re.search(r"(?:TF Select|Custom) ops: ([\w, ]+)", str(error))
+        what = (
+            f"TFLite has no operator for {lacking[1].strip()}" if lacking else f"cannot be converted: {reason(error)}"
+        )
+        raise RunError(f"--format tflite ({precision}): {what}") from error
+
+
+def _function(network: ConstantNetwork) -> Any:
+    """The network as the converter takes it; the ranges of fake quantization survive on no other way."""
+    wrapped = tf1.wrap_function(lambda: tf.import_graph_def(network.graph_def, name=""), [])
+    tensors = {name: wrapped.graph.get_tensor_by_name(f"{name}:0") for name in network.outputs}
+    return wrapped.prune(wrapped.graph.get_tensor_by_name(f"{INPUT}:0"), tensors)
+
+
+def write_tflite(model: bytes, path: Path, metadata: Mapping[str, Any]) -> None:
+    """Writes a model; its metadata lie inside, as the metadata buffer "metadata.json"."""
+    parts = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(json.dumps(dict(metadata), ensure_ascii=False).encode(), np.uint8)
+    parts.buffers.append(buffer)
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = METADATA_NAME, len(parts.buffers) - 1
+    parts.metadata = [*(parts.metadata or []), entry]
+    write_atomically(path, bytes(flatbuffer_utils.convert_object_to_bytearray(parts)))
+
+
+def operators(model: bytes) -> Counter[str]:
+    """How many operators of each type a model has, each with the type of what it computes from: "CONV_2D int8"."""
+    parts = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
+    found: Counter[str] = Counter()
+    for graph in parts.subgraphs:
+        for operator in graph.operators:
+            name = flatbuffer_utils.opcode_to_name(parts, operator.opcodeIndex)
+            places = [place for place in (operator.inputs if operator.inputs is not None else ()) if place >= 0]
+            kind = flatbuffer_utils.type_to_name(graph.tensors[places[0]].type).lower() if places else ""
+            found[f"{name} {kind}".strip()] += 1
+    return found
+
+
+def not_in_int8(counts: Mapping[str, int]) -> list[str]:
+    """What multiplies matrices in another type, as "3 CONV_2D float32"."""
+    split = {name: name.partition(" ") for name in counts}
+    return [
+        f"{counts[name]} {name}" for name, (kind, _, dtype) in split.items() if kind in PRODUCTS and dtype != "int8"
+    ]
+
+
+def open_tflite(path: Path, threads: int | None) -> Artefact:
+    """Opens a model of ours in LiteRT.
+
+    Raises:
+        UsageError: A package is missing.
+        RunError: It is damaged, or has no metadata.
+    """
+    try:
+        from ai_edge_litert import interpreter as litert
+    except ImportError as error:
+        raise package_missing("ai-edge-litert", path) from error
+    try:
+        content = path.read_bytes()
+        metadata = parse_metadata(_stored(content), path)
+        interpreter = litert.Interpreter(model_content=content, num_threads=threads)
+        interpreter.allocate_tensors()
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror}") from error
+    except Exception as error:  # the parser of flatbuffers and LiteRT raise what they happen to raise
+        raise RunError(f"{path}: cannot be read as a TFLite model of ours: {reason(error)}") from error
+    (taken,) = interpreter.get_input_details()
+    shape = [None if side < 0 else int(side) for side in taken["shape_signature"]]
+    given = interpreter.get_output_details()
+    specs = {output["name"]: _spec(output) for output in given}
+    one_at_a_time = threading.Lock()
+
+    def call(images: np.ndarray) -> Mapping[str, np.ndarray]:
+        with one_at_a_time:
+            if interpreter.get_input_details()[0]["shape"].tolist() != list(images.shape):
+                interpreter.resize_tensor_input(taken["index"], images.shape)
+                interpreter.allocate_tensors()
+            interpreter.set_tensor(taken["index"], images)
+            interpreter.invoke()
+            return {output["name"]: interpreter.get_tensor(output["index"]) for output in given}
+
+    return Artefact(
+        path=path,
+        runtime=f"LiteRT {litert_version()}",
+        precision=str(metadata.get("artefact", {}).get("precision", "float32")),
+        metadata=metadata,
+        input_shape=shape,
+        outputs=specs,
+        forward=called_outside(call, shape, specs),
+    )
+
+
+def litert_version() -> str:
+    """The version of LiteRT that is installed."""
+    from importlib.metadata import version
+
+    return version("ai-edge-litert")
+
+
+def _spec(output: Mapping[str, Any]) -> tf.TensorSpec:
+    shape = [None if side < 0 else int(side) for side in output["shape_signature"]]
+    return tf.TensorSpec([None, *shape[1:]], tf.as_dtype(output["dtype"]))
+
+
+def _stored(content: bytes) -> bytes:
+    """The metadata buffer.
+
+    Raises:
+        ValueError: There is none, or this is no TFLite model.
+    """
+    if content[4:8] != IDENTIFIER:
+        raise ValueError("it does not begin as one")
+    model = schema.Model.GetRootAs(content, 0)
+    for number in range(model.MetadataLength()):
+        entry = model.Metadata(number)
+        if entry.Name() == METADATA_NAME.encode():
+            return bytes(model.Buffers(entry.Buffer()).DataAsNumpy())
+    raise ValueError("it has no metadata")

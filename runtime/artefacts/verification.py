@@ -1,0 +1,179 @@
+"""Whether an artefact is still the network it was exported from: both run on the same images, and are compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from runtime.artefacts.artefact import Artefact, ArtefactTask, without_advice_to_migrate
+from runtime.artefacts.saved_model import ENCODED_SIGNATURE, IMAGE_SIGNATURES
+from runtime.evaluation import load_weights
+from runtime.graphs import build_eval_graph
+from runtime.task import Setup, Task
+from utils.batching import STATUS_OK, Position, Shard
+from utils.errors import RunError, reason
+from utils.hvd_utils import SerialCommunicator
+
+tf1 = tf.compat.v1
+MOST_BETWEEN_SIGNATURES = 1e-3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A checkpoint and an artefact on the same images.
+
+    Attributes:
+        images: Their number.
+        synthetic: Whether they were noise, so that there is no metric.
+        drift: Root mean square of the differences of the network's ends (logits, or box codes and class logits), as a
+            share of the root mean square of the checkpoint's; the largest share where there are several ends.
+        largest_difference: The largest absolute difference of each end.
+        metric: Log key of the metric.
+        of_checkpoint: The checkpoint's metric on these images, or None.
+        of_artefact: The artefact's.
+    """
+
+    images: int
+    synthetic: bool
+    drift: float
+    largest_difference: Mapping[str, float]
+    metric: str
+    of_checkpoint: float | None
+    of_artefact: float | None
+
+    def failure(self, max_drift: float, max_metric_drop: float) -> str | None:
+        """Why the artefact is another network, or None where it is not."""
+        if not self.drift <= max_drift:  # also where it is no number
+            return f"a drift of {self.drift:.3g}, more than {max_drift:g} (--max_drift)"
+        if self.of_checkpoint is None or self.of_artefact is None:
+            return None
+        drop = self.of_checkpoint - self.of_artefact
+        allowed = max(max_metric_drop, 1.0 / self.images)  # a tie on one image is no drop
+        if drop <= allowed + 1e-9:
+            return None
+        return (
+            f"{self.metric} fell from {self.of_checkpoint:.4f} to {self.of_artefact:.4f}, by more than {allowed:g} "
+            "(--max_metric_drop)"
+        )
+
+
+class _Difference:
+    """Sums over the values of one end."""
+
+    def __init__(self) -> None:
+        self.largest = 0.0
+        self._squares = self._of_reference = 0.0
+
+    def add(self, reference: np.ndarray, found: np.ndarray) -> None:
+        reference = np.asarray(reference, np.float64)
+        difference = np.asarray(found, np.float64) - reference
+        if difference.size:
+            largest = float(np.abs(difference).max())
+            self.largest = max(self.largest, largest) if math.isfinite(largest) else math.inf
+            self._squares += float(np.square(difference).sum())
+            self._of_reference += float(np.square(reference).sum())
+
+    @property
+    def share(self) -> float:
+        if self._of_reference:
+            return math.sqrt(self._squares / self._of_reference)
+        return math.inf if self._squares else 0.0
+
+
+def compare(setup: Setup, prefix: Path, artefact: Artefact, images: int) -> Comparison:
+    """Runs a checkpoint and an artefact of it on the first validation images, or on noise without data.
+
+    Raises:
+        RunError: The artefact cannot be run.
+    """
+    ours = ArtefactTask(setup.task, artefact)
+    graph = tf.Graph()
+    with graph.as_default():
+        data = setup.task.input("validation", Shard(), Position())
+    reference = build_eval_graph(setup.task, data, graph, SerialCommunicator())
+    with graph.as_default():
+        found = ours.forward(data.batch.images, training=False)
+        fetches = {
+            "rows": {"status": data.batch.status, "index": data.batch.index},
+            "reference_ends": {name: reference.endpoints[name] for name in setup.task.ends},
+            "found_ends": {name: found[name] for name in setup.task.ends},
+            "reference": reference.outputs,
+            "found": ours.outputs(found, data.batch.targets),
+        }
+    with tf1.Session(graph=graph, config=setup.session_config) as session:
+        load_weights(session, reference, prefix, setup.config.tuning.eval_weights)
+        session.run(data.initializer)
+        scored = bool(setup.splits.get("validation"))
+        try:
+            return _compared(session, fetches, setup.task, images, scored=scored)
+        except tf.errors.OpError as error:
+            raise RunError(f"{artefact.path}: cannot be run: {reason(error)}") from error
+
+
+def _compared(session: Any, fetches: Mapping[str, Any], task: Task, images: int, *, scored: bool) -> Comparison:
+    differences = {name: _Difference() for name in task.ends}
+    evaluators = {"reference": task.evaluator(), "found": task.evaluator()}
+    seen = 0
+    while seen < images:
+        try:
+            values = session.run(fetches)
+        except tf.errors.OutOfRangeError:
+            break
+        rows = np.flatnonzero(values["rows"]["status"] == STATUS_OK)[: images - seen]
+        seen += len(rows)
+        for name, difference in differences.items():
+            difference.add(values["reference_ends"][name][rows], values["found_ends"][name][rows])
+        for name, evaluator in evaluators.items() if scored else ():
+            evaluator.update({key: array[rows] for key, array in {**values["rows"], **values[name]}.items()})
+    if not seen:
+        raise RunError("--data_dir: no validation image could be read, so that nothing can be compared")
+    metrics = {name: float(evaluator.result()[task.metric]) for name, evaluator in evaluators.items()} if scored else {}
+    return Comparison(
+        images=seen,
+        synthetic=not scored,
+        drift=max(difference.share for difference in differences.values()),
+        largest_difference={name: difference.largest for name, difference in differences.items()},
+        metric=task.metric,
+        of_checkpoint=metrics.get("reference"),
+        of_artefact=metrics.get("found"),
+    )
+
+
+@without_advice_to_migrate()
+def compare_signatures(setup: Setup, folder: Path) -> float:
+    """The largest difference between a SavedModel's predictions for an encoded image and for the same as numbers.
+
+    Raises:
+        RunError: It cannot be run.
+    """
+    size = int(setup.config.model.image_size or 0)
+    with tf.Graph().as_default(), tf1.Session() as session:
+        noise = tf.random.stateless_uniform([1, size // 8 + 2, size // 6 + 2, 3], [1, 2], 0.0, 255.0)
+        smooth = tf.image.resize(noise, [size + 16, size * 3 // 2])[0]
+        encoded = tf.io.encode_png(tf.cast(smooth, tf.uint8))
+        bytes_, image = session.run([encoded, setup.task.preprocess(encoded, size)])
+    try:
+        with tf1.Session(graph=tf.Graph(), config=setup.session_config) as session:
+            meta = tf1.saved_model.load(session, [tf1.saved_model.tag_constants.SERVING], str(folder))
+            found = []
+            for name, key, value in ((IMAGE_SIGNATURES[0], "input", image), (ENCODED_SIGNATURE, "images", bytes_)):
+                signature = meta.signature_def[name]
+                outputs = {n: signature.outputs[n].name for n in setup.task.prediction_names}
+                found.append(session.run(outputs, {signature.inputs[key].name: [value]}))
+    except (KeyError, tf.errors.OpError) as error:
+        raise RunError(f"{folder}: its signatures cannot be run: {reason(error)}") from error
+    by_numbers, by_bytes = found
+    return max(float(np.abs(by_numbers[name] - by_bytes[name]).max()) for name in by_numbers)
+
+
+def signatures_differ(largest: float) -> str | None:
+    """Why a SavedModel with this difference between its signatures is wrong, or None where it is not."""
+    if largest <= MOST_BETWEEN_SIGNATURES:
+        return None
+    return f"an encoded image and the same image as numbers give predictions {largest:.3g} apart"

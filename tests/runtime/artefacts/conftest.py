@@ -1,0 +1,17 @@
+"""All formats of the tiny classifier, exported once."""
+
+import pytest
+
+from tests.runtime.artefacts.exports import ALL, Export, export
+
+for package in ("onnx", "onnxruntime", "tf2onnx", "ai_edge_litert"):
+    pytest.importorskip(package, reason=f"{package} is not installed (requirements-export.txt)")
+
+
+@pytest.fixture(scope="session")
+def exported(data_dir, trained, tmp_path_factory) -> Export:
+    """The tiny classifier in every format. Not to be changed."""
+    folder = tmp_path_factory.mktemp("artefacts")
+    found = export(folder, f"--model_dir={trained}", f"--data_dir={data_dir}", f"--format={ALL}")
+    assert found.status == 0, found.output + found.error
+    return found

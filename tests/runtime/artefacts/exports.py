@@ -1,0 +1,39 @@
+"""Exports of tiny networks in this process, shared by the tests of artefacts."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.artefacts.formats import FORMATS
+from runtime.export import main
+from tests.runtime.runs import _root_logger, tiny_networks
+
+ALL = ",".join(FORMATS)
+
+
+@dataclass(frozen=True)
+class Export:
+    """What an export left behind: its status, its report by format, and what it printed."""
+
+    folder: Path
+    status: int
+    report: dict
+    output: str
+    error: str
+
+    def of(self, name: str) -> dict:
+        return next(entry for entry in self.report["artefacts"] if entry["format"] == name)
+
+
+def export(folder: Path, *arguments: str | Path) -> Export:
+    """Runs ``python -m runtime.export`` with ``--export_dir``."""
+    output, error = io.StringIO(), io.StringIO()
+    with tiny_networks(), _root_logger(), contextlib.redirect_stdout(output), contextlib.redirect_stderr(error):
+        status = main([f"--export_dir={folder}", *map(str, arguments)])
+    path = folder / "export_report.json"
+    report = json.loads(path.read_text()) if path.exists() else {}
+    return Export(folder, status, report, output.getvalue(), error.getvalue())

@@ -1,0 +1,190 @@
+"""What is not whole, not ours or not for the mode is refused with a sentence, and exports nothing."""
+
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from runtime.artefacts.formats import FORMATS
+from runtime.export import main
+from tests.runtime.artefacts.exports import export
+from tests.runtime.runs import run, values
+
+tf1 = tf.compat.v1
+
+
+def evaluate(path, data_dir, tmp_path, *more):
+    flags = (f"--data_dir={data_dir}", f"--results_dir={tmp_path / 'eval'}", "--batch_size=4", f"--model_dir={path}")
+    return run("--mode=evaluate", *flags, *more)
+
+
+def copied(exported, name, folder):
+    """An artefact that may be changed."""
+    source, target = exported.folder / FORMATS[name].file, folder / FORMATS[name].file
+    if source.is_dir():
+        shutil.copytree(source, target)
+    else:
+        for path in source.parent.glob(f"{source.name}*"):
+            shutil.copy(path, folder)
+    return target
+
+
+@pytest.mark.parametrize("name", ["saved_model", "frozen", "onnx", "tflite", "tflite_int8"])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.95])
+def test_a_truncated_artefact_is_a_sentence(exported, data_dir, tmp_path, name, share):
+    path = copied(exported, name, tmp_path)
+    file = path / "saved_model.pb" if path.is_dir() else path
+    file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
+    result = evaluate(path, data_dir, tmp_path)
+    assert result.status == 1
+    assert str(path) in result.error
+    assert "Traceback" not in result.error
+
+
+def test_a_saved_model_without_its_weights_is_a_sentence(exported, data_dir, tmp_path):
+    path = copied(exported, "saved_model", tmp_path)
+    shutil.rmtree(path / "variables")
+    result = evaluate(path, data_dir, tmp_path)
+    assert result.status == 1
+    assert f"{path}: cannot be read as a SavedModel" in result.error
+
+
+def test_a_frozen_graph_without_the_file_beside_it_is_a_sentence(exported, data_dir, tmp_path):
+    path = copied(exported, "frozen", tmp_path)
+    (tmp_path / "model.pb.json").unlink()
+    result = evaluate(path, data_dir, tmp_path)
+    assert result.status == 1
+    assert "model.pb.json: cannot be read: No such file or directory" in result.error
+
+
+def test_a_model_of_another_program_has_no_metadata(exported, data_dir, tmp_path):
+    import onnx
+
+    path = copied(exported, "onnx", tmp_path)
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    onnx.save(model, path)
+    result = evaluate(path, data_dir, tmp_path)
+    assert result.status == 1
+    assert f"{path}: has no metadata of ours" in result.error
+
+
+def test_metadata_of_another_network_are_found_out(exported, data_dir, tmp_path):
+    path = copied(exported, "frozen", tmp_path)
+    beside = tmp_path / "model.pb.json"
+    beside.write_text(json.dumps(json.loads(beside.read_text()) | {"num_classes": 5}))
+    result = evaluate(path, data_dir, tmp_path)
+    assert result.status == 1
+    assert f"{path}: has 3 classes, and its metadata 5" in result.error
+
+
+@pytest.mark.parametrize(
+    ("name", "package"), [("onnx", "onnxruntime"), ("tflite", "ai_edge_litert")]
+)  # fmt: skip
+def test_a_missing_package_says_how_to_install_it(exported, data_dir, tmp_path, monkeypatch, name, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    result = evaluate(exported.of(name)["path"], data_dir, tmp_path)
+    assert result.status == 2
+    assert "is not installed: python -m pip install -r requirements-export.txt" in result.error
+
+
+def test_artefacts_do_not_train_and_are_not_exported_again(exported, data_dir, tmp_path):
+    path = exported.of("saved_model")["path"]
+    flags = (f"--data_dir={data_dir}", f"--results_dir={tmp_path}", "--batch_size=4", f"--model_dir={path}")
+    trained = run("--mode=train", *flags)
+    assert (trained.status, "is an artefact; --mode train writes checkpoints" in trained.error) == (2, True)
+    again = run("--mode=evaluate", *flags, f"--export_dir={tmp_path / 'x'}")
+    assert (again.status, "is an artefact already; export its checkpoint" in again.error) == (2, True)
+
+
+def test_sizes_that_were_asked_for_must_be_the_artefact_s(exported, data_dir, tmp_path):
+    result = evaluate(exported.of("onnx")["path"], data_dir, tmp_path, "--image_size=32")
+    assert result.status == 2
+    assert "--image_size 32: " in result.error
+    assert "takes images of 16 pixels" in result.error
+
+
+def test_a_folder_of_artefacts_names_them(exported, data_dir, tmp_path):
+    result = evaluate(exported.folder, data_dir, tmp_path)
+    assert result.status == 1
+    assert "of the artefacts in the folder name one: model.onnx, model.pb, " in result.error
+
+
+def test_amp_has_no_effect_on_an_artefact_and_says_so(exported, data_dir, tmp_path):
+    result = evaluate(exported.of("frozen")["path"], data_dir, tmp_path, "--amp")
+    assert result.status == 0
+    assert "--amp: has no effect on" in result.error
+
+
+def test_weights_that_are_no_numbers_are_not_exported(trained, tmp_path):
+    stored = values(trained / "model.ckpt-5")
+    name = "resnet50/output/dense/bias"
+    stored[name] = np.array([0.0, np.nan, 0.0], np.float32)
+    with tf.Graph().as_default(), tf1.Session() as session:
+        variables = [tf1.get_variable(n, initializer=v, use_resource=True) for n, v in stored.items()]
+        session.run(tf1.global_variables_initializer())
+        tf1.train.Saver(variables).save(session, str(tmp_path / "model.ckpt-5"), write_meta_graph=False)
+    shutil.copy(trained / "model.ckpt-5.json", tmp_path)
+    found = export(tmp_path / "exp", f"--model_dir={tmp_path}", "--format=frozen,saved_model")
+    assert found.status == 1
+    assert f"{name} has 1 of 3 values that are not finite; nothing exported" in found.error
+    assert list((tmp_path / "exp").iterdir()) == []
+
+
+def test_int8_needs_images_or_trained_ranges(trained, tmp_path):
+    found = export(tmp_path, f"--model_dir={trained}", "--format=frozen,tflite_int8")
+    assert found.status == 2
+    assert "--format tflite_int8: needs --data_dir, whose images set the ranges" in found.error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (("--format=caffe",), "--format caffe: must be some of saved_model,frozen,onnx,"),
+        (("--format=,",), "--format ',': must be some of"),
+        (("--format=tflite_int8", "--calibration_images=0"), "--calibration_images 0: must be a positive integer"),
+        (("--max_drift=-1",), "--max_drift -1.0: must be 0 or more"),
+        (("--opset=17",), "--opset: only used with --format onnx"),
+        (("--write_text_graphdef",), "--write_text_graphdef: only used with --format frozen"),
+        (("--input_format=NCHW",), "--input_format NCHW: a SavedModel takes images in NHWC"),
+        (("--format=tflite", "--compute_format=NCHW"), "--compute_format NCHW: TFLite computes in NHWC"),
+    ],
+)
+def test_contradictions_are_usage_errors(capsys, tmp_path, flags, sentence):
+    assert main([f"--model_dir={tmp_path}", f"--export_dir={tmp_path / 'x'}", *flags]) == 2
+    assert capsys.readouterr().err.startswith(f"export.py: error: {sentence}")
+    assert not (tmp_path / "x").exists()
+
+
+def test_what_is_needed_is_asked_for(capsys, tmp_path):
+    assert main([]) == 2
+    assert "--model_dir: needed" in capsys.readouterr().err
+    assert main([f"--model_dir={tmp_path}"]) == 2
+    assert "--export_dir: needed" in capsys.readouterr().err
+
+
+def test_an_opset_that_is_not_offered_is_a_usage_error(trained, tmp_path):
+    found = export(tmp_path, f"--model_dir={trained}", "--format=onnx", "--opset=3")
+    assert found.status == 2
+    assert "--opset 3: must be 13 to 18" in found.error
+
+
+def test_an_operation_that_a_format_lacks_is_named(tmp_path):
+    from runtime.artefacts.network import ConstantNetwork
+    from runtime.artefacts.onnx_model import write_onnx
+    from runtime.artefacts.tflite_model import convert
+    from utils.errors import RunError
+
+    with tf.Graph().as_default() as graph:
+        image = tf1.placeholder(tf.float32, [None, 4, 4, 3], name="input")
+        tf.identity(tf.math.igamma(tf.abs(image) + 1.0, tf.abs(image)), name="logits")
+    network = ConstantNetwork(graph_def=graph.as_graph_def(), outputs=("logits",))
+    with pytest.raises(RunError, match="opset 17 has no operator for Igamma"):
+        write_onnx(network, tmp_path / "x.onnx", {})
+    with pytest.raises(RunError, match="TFLite has no operator for Igamma"):
+        convert(network, ("logits",), "float32", None)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,74 @@
+"""SSD320 in every format: suppression inside where the format has it, the same metrics everywhere."""
+
+import json
+
+import pytest
+import tensorflow as tf
+
+from runtime.artefacts.formats import FORMATS
+from tests.runtime.artefacts.exports import ALL, export
+from tests.runtime.runs import run
+from tests.runtime.scenes import NAMES, picture_of, scene, write_scenes
+
+pytestmark = pytest.mark.slow
+FLAGS = ("--arch=ssd320", "--batch_size=2")
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    return write_scenes(tmp_path_factory.mktemp("scenes") / "data", first_validation=0)
+
+
+@pytest.fixture(scope="module")
+def exported(scenes, tmp_path_factory):
+    """A detector that has seen its ten scenes a few times, in every format."""
+    folder = tmp_path_factory.mktemp("detector")
+    flags = (*FLAGS, f"--data_dir={scenes}", f"--results_dir={folder / 'run'}", "--image_size=64", "--seed=1")
+    done = run("--mode=train", "--num_iter=12", "--lr_init=2", "--no_color_jitter", *flags)
+    assert done.status == 0, done.error
+    found = export(folder / "exp", f"--model_dir={folder / 'run'}", f"--data_dir={scenes}", f"--format={ALL}")
+    assert found.status == 0, found.output + found.error
+    return found
+
+
+def test_every_format_is_the_network(exported):
+    for name, row in FORMATS.items():
+        entry = exported.of(name)
+        assert entry["drift"] < {"float32": 1e-5, "float16": 5e-3, "int8": 0.1}[row.precision]
+        assert set(entry["largest_difference"]) == {"box_codes", "class_logits"}
+        assert entry["metric"] == "Precision/mAP"
+        if row.precision == "float32":
+            assert entry["of_artefact"] == pytest.approx(entry["of_checkpoint"], abs=1e-3)
+    assert "CONV_2D float32" not in exported.of("tflite_int8")["operators"]
+
+
+@pytest.mark.parametrize("name", ["saved_model", "onnx", "tflite_int8"])
+def test_main_evaluates_it_with_all_of_coco_s_metrics(exported, scenes, tmp_path, name):
+    path = f"--model_dir={exported.of(name)['path']}"
+    result = run("--mode=evaluate", *FLAGS, f"--data_dir={scenes}", path, f"--results_dir={tmp_path}")
+    assert result.status == 0, result.error
+    assert result.summary["Precision/mAP"] == pytest.approx(exported.of(name)["of_artefact"], abs=1e-6)
+    assert (tmp_path / "detections.json").exists()
+
+
+def test_main_draws_what_it_finds(exported, tmp_path):
+    (tmp_path / "0.png").write_bytes(picture_of(scene(0), 0))
+    path = f"--model_dir={exported.of('onnx')['path']}"
+    flags = (f"--to_predict={tmp_path / '0.png'}", f"--results_dir={tmp_path}", "--min_score=0")
+    result = run("--mode=predict", path, *flags)
+    assert result.status == 0, result.error
+    (row,) = json.loads((tmp_path / "predictions.json").read_text())
+    assert row["predictions"][0]["name"] in NAMES
+    assert (tmp_path / "pictures" / "0.png").exists()
+
+
+def test_an_encoded_image_gives_boxes_with_names(exported):
+    with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
+        meta = tf.compat.v1.saved_model.load(session, ["serve"], exported.of("saved_model")["path"])
+        signature = meta.signature_def["encoded"]
+        outputs = {key: info.name for key, info in signature.outputs.items()}
+        found = session.run(outputs, {signature.inputs["images"].name: [picture_of(scene(0), 0)]})
+    count = int(found["num_detections"][0])
+    assert count > 0
+    assert {name.decode() for name in found["class_names"][0, :count]} <= set(NAMES)
+    assert {name.decode() for name in found["class_names"][0, count:]} <= {""}

@@ -1,0 +1,75 @@
+"""What a probe is, and the process that runs probes one after the other (no TF).
+
+A probe is a function without arguments. It returns a ``Found``, raises ``Missing`` where there is nothing to try, and
+raises anything else where what it tries does not work.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any
+
+from utils.errors import reason
+
+OK, MISSING, BROKEN = "ok", "missing", "broken"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a probe saw work: a phrase for people, and values for machines."""
+
+    text: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Missing(Exception):  # noqa: N818  (nothing is wrong where something optional is not there)
+    """What was to be tried is not there: not installed, or not part of this machine."""
+
+
+def version_of(*distributions: str, how: str) -> str:
+    """The version of the first of some distributions that is installed.
+
+    Raises:
+        Missing: None is; ``how`` says how to get it.
+    """
+    for name in distributions:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    raise Missing(f"not installed; {how}")
+
+
+def serve() -> None:
+    """Tries the probes that come in as lines "module:function", and answers each with a line of JSON.
+
+    Whatever the probes themselves print goes to the standard error.
+    """
+    with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8") as answers:
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        for line in sys.stdin:
+            print(json.dumps(_answer(line.strip())), file=answers, flush=True)
+
+
+def _answer(probe: str) -> dict[str, Any]:
+    started = time.monotonic()
+    state, text, facts = _tried(probe)
+    return {"state": state, "text": text, "facts": facts, "seconds": round(time.monotonic() - started, 1)}
+
+
+def _tried(probe: str) -> tuple[str, str, dict[str, Any]]:
+    module, _, function = probe.partition(":")
+    try:
+        found: Found = getattr(importlib.import_module(module), function)()
+    except Missing as missing:
+        return MISSING, str(missing), {}
+    except BaseException as error:  # a package that is broken may raise anything, SystemExit too
+        return BROKEN, f"{type(error).__name__}: {' '.join(reason(error).split())}", {}
+    return OK, found.text, dict(found.facts)

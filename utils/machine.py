@@ -1,0 +1,85 @@
+"""What machine this is: processor, memory and disk, read from the system's own files in a millisecond (no TF)."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+BFLOAT16_FEATURES = frozenset({"avx512_bf16", "amx_bf16"})
+SPEED_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8")
+"""Instruction sets that decide how fast networks compute, the older ones first."""
+
+CPU_INFO, MEMORY_INFO = Path("/proc/cpuinfo"), Path("/proc/meminfo")
+MEMORY_LIMIT, MEMORY_USED = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
+_X86 = ("x86_64", "AMD64")
+_GB = 1e9
+
+
+def cpu_features() -> frozenset[str]:
+    """Names of the instruction sets of an x86 CPU, as Linux spells them; empty where they cannot be read."""
+    return frozenset(_of_cpu("flags").split()) if platform.machine() in _X86 else frozenset()
+
+
+def cpu_name() -> str:
+    """What the processor calls itself; its architecture where it does not."""
+    return _of_cpu("model name") or platform.processor() or platform.machine()
+
+
+def uses_onednn(environ: Mapping[str, str]) -> bool:
+    """Whether TensorFlow computes with oneDNN on this CPU: on x86 it does unless it is told not to."""
+    return platform.machine() in _X86 and environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0"
+
+
+def memory_gb() -> tuple[float, float] | None:
+    """Memory of this machine or container, and how much of it is free, in 10^9 bytes; None where it is not known."""
+    try:
+        lines = [line.split() for line in MEMORY_INFO.read_text(encoding="utf-8").splitlines()]
+        values = {words[0].rstrip(":"): int(words[1]) * 1024 for words in lines if len(words) > 1}
+        total, free = values["MemTotal"], values["MemAvailable"]
+    except (OSError, KeyError, ValueError):
+        return None
+    try:
+        limit, used = (int(path.read_text(encoding="utf-8")) for path in (MEMORY_LIMIT, MEMORY_USED))
+        total, free = min(total, limit), min(free, max(0, limit - used))
+    except (OSError, ValueError):  # no container, or one without a limit ("max")
+        pass
+    return total / _GB, free / _GB
+
+
+def disk_free_gb(folder: Path) -> float | None:
+    """Room on the disk of a folder, or of the nearest folder above it that exists, in 10^9 bytes."""
+    for place in (folder.absolute(), *folder.absolute().parents):
+        try:
+            return shutil.disk_usage(place).free / _GB
+        except OSError:
+            continue
+    return None
+
+
+def machine_facts(folder: Path, environ: Mapping[str, str]) -> dict[str, object]:
+    """What the log of a run that writes to ``folder`` says of its machine; what is not known is None."""
+    features = cpu_features()
+    memory = memory_gb()
+    free = disk_free_gb(folder)
+    return {
+        "cpu": cpu_name(),
+        "cpu_count": len(os.sched_getaffinity(0)),
+        "cpu_features": " ".join(name for name in SPEED_FEATURES if name in features) or None,
+        "onednn": uses_onednn(environ),
+        "memory_gb": memory and round(memory[0], 1),
+        "memory_free_gb": memory and round(memory[1], 1),
+        "disk_free_gb": free and round(free, 1),
+    }
+
+
+def _of_cpu(field: str) -> str:
+    """The first value of a field of the processor's description, or nothing."""
+    try:
+        lines = CPU_INFO.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    named = (line.partition(":") for line in lines)
+    return next((value.strip() for name, _, value in named if name.strip() == field), "")

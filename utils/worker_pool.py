@@ -1,0 +1,71 @@
+"""Processes that share a long piece of work, and the progress that is shown of it (no TF)."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+from typing import Protocol
+
+from tqdm import tqdm
+
+_LINE_EVERY_SECONDS = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+class Progress(Protocol):
+    """Told of images that are done."""
+
+    def update(self, images: int, /) -> object: ...
+
+
+class _Lines:
+    """Progress where there is no terminal: a line now and then."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._done, self._last = total, 0, time.monotonic()
+
+    def update(self, images: int, /) -> None:
+        self._done += images
+        if time.monotonic() - self._last >= _LINE_EVERY_SECONDS:
+            self._last = time.monotonic()
+            _log.info("%s of %s images", f"{self._done:,}", f"{self._total:,}")
+
+
+@contextmanager
+def progress_of(total: int) -> Iterator[Progress]:
+    """Shows how many of so many images are done: a bar on a terminal, else a line every ten seconds."""
+    if not sys.stderr.isatty():
+        yield _Lines(total)
+        return
+    with tqdm(total=total, unit=" images", smoothing=0.1) as bar:
+        yield bar
+
+
+def worker_pool(workers: int) -> ProcessPoolExecutor:
+    """Processes that leave Ctrl-C and SIGTERM to this one, and end with it."""
+    context = multiprocessing.get_context("spawn")  # fork is unsafe next to threads, and tqdm has one
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+
+
+def _start_worker() -> None:
+    """Leaves stopping to the parent process, and ends with it even when it is killed."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_exit_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _exit_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
