@@ -223,10 +223,11 @@ def test_weights_that_are_no_numbers_are_an_error_and_no_prediction(trained, fol
     assert not (tmp_path / "predictions.json").exists()
 
 
-def poison(session, graph, prefix):
+def poison(session, graph, prefix, which):
     """Weights that are all infinite."""
     for variable in graph.variables:
         variable.load(np.full(variable.shape, np.inf, np.float32), session)
+    return "raw", ""
 
 
 # Files
