@@ -82,6 +82,7 @@ def to_experiment(
     fields = Fields(pipeline)
     check_messages(fields)
     model, detection = model_of(fields, data_format), detection_of(fields)
+    tuning = TuningConfig(freeze_batch_norm=not trains_batch_norm(fields))
     optimizer = _optimizer(fields)
     run, run_notes = _run(fields, run, optimizer, train_steps)
     data, data_notes = _data(fields, run, eval_split, eval_every)
@@ -93,7 +94,7 @@ def to_experiment(
         precision=precision or PrecisionConfig(),
         run=run,
         detection=detection,
-        tuning=TuningConfig(freeze_batch_norm=not trains_batch_norm(fields)),
+        tuning=tuning,
     )
     return config, notes
 
