@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from runtime.report import report_at_end
+from runtime.run_report import report_at_end
 from runtime.runner import Runner
 from runtime.session import gpu_names
 from runtime.setup import set_up

@@ -25,7 +25,7 @@ from runtime.task import Setup
 from runtime.tuning import check_frozen
 from utils.checkpoints import find_checkpoint
 from utils.class_names import read_names_in_order
-from utils.config import CLASSIFIERS, DETECTORS, ExperimentConfig
+from utils.config import CLASSIFIERS, DETECTORS, ExperimentConfig, RunConfig
 from utils.convention import ORIGINS, Convention, stored_convention
 from utils.dali_utils import DaliReader
 from utils.data_utils import Reader, TensorFlowReader
@@ -156,6 +156,8 @@ def _check_task(config: ExperimentConfig, splits: Mapping[str, SplitFiles], meta
     stored = metadata.get("task", ours)
     if stored != ours:
         raise UsageError(f"{flag}: the checkpoint holds {metadata.get('architecture')}, which is for {stored}")
+    if ours == "classification" and config.run.min_score != RunConfig().min_score:
+        raise UsageError(f"--min_score {config.run.min_score:g}: only used with {DETECTORS[0]}, which detects objects")
     for files in splits.values():
         if files.manifest and files.manifest.task != ours:
             raise UsageError(

@@ -27,6 +27,7 @@ COMMANDS = {  # they may import anything, nothing imports them
     "utils.doctor",
     "utils.import_checkpoint",
     "utils.postprocess_ckpt",
+    "utils.report",
     "utils.validate_dataset",
 }
 COMPOSITION = {  # of a launch
@@ -68,6 +69,7 @@ OPTIONAL = {  # where one file needs them
     "object_detection.conversion.instance_masks": {"pycocotools"},
     "utils.health.packages": {"onnx", "onnxruntime", "pycocotools"},
     "utils.hvd_utils": {"horovod"},
+    "utils.reporting.charts": {"matplotlib"},
     "runtime.probes": {"ai_edge_litert"},
     "utils.weights.weights_file": {"safetensors"},
 }

@@ -189,8 +189,7 @@ def _refuse_alone(given: Mapping[str, Any]) -> None:
 def _refuse_of_other_task(given: Mapping[str, Any], architecture: str | None) -> None:
     """Refuses flags of detectors for classifiers, and of those of classifiers the ones in ``NO_DETECTOR``."""
     for name in given:
-        flag = BY_NAME[name]
-        if architecture in flag.architectures or (architecture is None and flag.architectures != DETECTORS):
+        if BY_NAME[name].is_of(architecture):
             continue
         if architecture not in DETECTORS:
             raise UsageError(f"--{name}: only used with --arch {DETECTORS[0]}, which detects objects")
@@ -235,9 +234,9 @@ def _check_needs(given: Mapping[str, Any], mode: str) -> None:
 
 def _drop_unused(given: dict[str, Any], mode: str) -> list[str]:
     """Takes out what has no effect, so that it has none, and says so."""
-    architecture = given.get("arch", CLASSIFIERS[0])
+    architecture = given.get("arch")
     unused = {
-        f"with --arch {architecture}": [flag.name for flag in FLAGS if architecture not in flag.architectures],
+        f"with --arch {architecture}": [flag.name for flag in FLAGS if not flag.is_of(architecture)],
         f"in --mode {mode}": [flag.name for flag in FLAGS if mode not in flag.modes],
         "on synthetic images": _REAL_DATA_ONLY if mode in BENCHMARK_MODES and "data_dir" not in given else (),
         "in --mode evaluate with --iter_unit epoch, which evaluates every image once": _evaluated_once(given, mode),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,8 @@ def check_opset(opset: int) -> None:
 
 
 @without_advice_to_migrate()
-def write_onnx(network: ConstantNetwork, path: Path, metadata: Mapping[str, Any], opset: int = OPSET) -> None:
-    """Writes a network; its metadata lie inside, under "metadata".
+def write_onnx(network: ConstantNetwork, path: Path, metadata: Mapping[str, Any], opset: int = OPSET) -> Counter[str]:
+    """Writes a network; its metadata lie inside, under "metadata". Returns how many operators of each type it has.
 
     Raises:
         UsageError: A package is missing.
@@ -62,6 +63,7 @@ def write_onnx(network: ConstantNetwork, path: Path, metadata: Mapping[str, Any]
         raise RunError(f"--format onnx: opset {opset} has no operator for {', '.join(unknown)}")
     model.metadata_props.add(key=METADATA_KEY, value=json.dumps(dict(metadata), ensure_ascii=False))
     write_atomically(path, model.SerializeToString())
+    return Counter(node.op_type for node in model.graph.node)
 
 
 def unknown_operators(model: Any, known: Any) -> list[str]:

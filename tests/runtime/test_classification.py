@@ -96,6 +96,8 @@ def test_evaluation_takes_plain_labels_and_logits():
 
 def test_the_weights_metadata_says_what_is_needed_to_use_them():
     assert task().metadata() == {
+        "network": {"epsilon": None, "padding": None, "strided": None},
+        "use_final_conv": False,
         "task": "classification",
         "architecture": "resnet50",
         "quantization": None,

@@ -125,3 +125,9 @@ def test_an_error_that_the_command_line_made_names_no_recipe(recipe):
         message_of(recipe("--lr_init 3\n"), *TRAIN, "--lr_init=-1")
         == "--lr_init -1.0: must be at least 0 and at most 1e+30"
     )
+
+
+def test_a_score_is_taken_where_the_weights_tell_the_architecture():
+    command = parse(["--mode=predict", "--to_predict=x", "--model_dir=M", "--min_score=0.25"], {})
+    assert command.config.run.min_score == 0.25
+    assert not command.notes

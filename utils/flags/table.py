@@ -107,6 +107,15 @@ class Flag:
             value = None if value is None else getattr(value, name)
         return self.from_field(value)
 
+    def is_of(self, architecture: str | None) -> bool:
+        """Whether this is a flag of an architecture.
+
+        Where none is given, the weights tell it; what changes the run alone is checked when it is known.
+        """
+        if architecture is None:
+            return self.architectures != DETECTORS or self.field.startswith("run.")
+        return architecture in self.architectures
+
 
 def _detector_flag(name: str, field: str, kind: Any, modes: tuple[str, ...] = MODES, **ways: Any) -> Flag:
     return Flag(name, field, kind, DETECTION, modes, ours=True, architectures=DETECTORS, **ways)

@@ -24,7 +24,6 @@ Line = tuple[Sequence[float], Sequence[float]]
 _STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "report",
-    "text.parse_math": False,
     "font.size": 9,
     "font.sans-serif": ["DejaVu Sans"],
     "axes.spines.top": False,
@@ -39,6 +38,8 @@ COLORS = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2", "#be
 _FADED = "#c3cad3"
 _MOST_POINTS = 800
 _LABEL_LENGTH = 28
+_SIZE = (5.6, 3.3)
+_PX_AN_INCH = 105
 
 
 def lines(
@@ -58,7 +59,7 @@ def lines(
     def draw(axes: Any) -> None:
         for rank, (name, (across, up)) in reversed([*enumerate(series.items())]):
             across, up = _thinned(across, up)
-            color, label = (COLORS[rank], short(name, _LABEL_LENGTH)) if rank < len(COLORS) else (_FADED, None)
+            color, label = (COLORS[rank], _label(name)) if rank < len(COLORS) else (_FADED, None)
             mark = "o" if marked or len(across) == 1 else None
             axes.plot(across, up, color=color, label=label, marker=mark, markersize=3.5, linewidth=1.3)
         if log_scale and all(value > 0 for _, up in series.values() for value in up):
@@ -126,36 +127,45 @@ def heat_map(title: str, table: np.ndarray, names: tuple[Sequence[str], Sequence
         axes.set_ylabel("class")
         if not names:
             return
-        axes.set_yticks(range(len(rows)), [short(name, _LABEL_LENGTH) for name in rows], fontsize=7)
-        axes.set_xticks(range(len(columns)), [short(name, _LABEL_LENGTH) for name in columns], rotation=90, fontsize=7)
+        axes.set_yticks(range(len(rows)), [_label(name) for name in rows], fontsize=7)
+        axes.set_xticks(range(len(columns)), [_label(name) for name in columns], rotation=90, fontsize=7)
         for row, column in zip(*np.nonzero(table >= 0.005), strict=True):
             share = table[row, column]
             color = "white" if share > 0.55 else "#1f2933"
             axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=6.5, color=color)
 
-    return _chart(title, draw, size=(side + 0.6, side))
+    return _chart(title, draw, size=(side + 0.6, side), fitted=True)
 
 
-def _chart(title: str, draw: Callable[[Any], None], size: tuple[float, float] = (5.6, 3.3)) -> str:
-    """Draws one set of axes and returns it as an image."""
+def _chart(title: str, draw: Callable[[Any], None], size: tuple[float, float] = _SIZE, *, fitted: bool = False) -> str:
+    """Draws one set of axes and returns it as an image.
+
+    Args:
+        title: Above it.
+        draw: Draws into the axes.
+        size: Width and height in inches.
+        fitted: Whether the margins are fitted to long names, which takes as long as drawing.
+    """
     noise = logging.getLogger("matplotlib")  # of the font cache's first filling, and of letters that it has not
     before = noise.level
     noise.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _image(title, _svg(title, draw, size))
+            return _image(title, _svg(title, draw, size, fitted=fitted), size[0])
     finally:
         noise.setLevel(before)
 
 
-def _svg(title: str, draw: Callable[[Any], None], size: tuple[float, float]) -> bytes:
+def _svg(title: str, draw: Callable[[Any], None], size: tuple[float, float], *, fitted: bool) -> bytes:
     import matplotlib  # not at the top: most of what runs draws nothing
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=size, layout="constrained")
+        figure = Figure(figsize=size, layout="constrained" if fitted else None)
         axes = figure.add_subplot()
+        if not fitted:
+            figure.subplots_adjust(left=0.13, right=0.97, top=0.9, bottom=0.15)
         axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
         draw(axes)
         buffer = io.BytesIO()
@@ -163,9 +173,15 @@ def _svg(title: str, draw: Callable[[Any], None], size: tuple[float, float]) -> 
         return buffer.getvalue()
 
 
-def _image(title: str, svg: bytes) -> str:
+def _label(name: str) -> str:
+    """A name as matplotlib writes it and does not read it as a formula."""
+    return short(name, _LABEL_LENGTH).replace("$", r"\$")
+
+
+def _image(title: str, svg: bytes, width: float) -> str:
     source = base64.b64encode(svg).decode("ascii")
-    return f'<img class="chart" alt="{escape(title)}" src="data:image/svg+xml;base64,{source}">'
+    style = f"max-width: {width * _PX_AN_INCH:.0f}px"
+    return f'<img class="chart" style="{style}" alt="{escape(title)}" src="data:image/svg+xml;base64,{source}">'
 
 
 def _thinned(across: Sequence[float], up: Sequence[float]) -> Line:

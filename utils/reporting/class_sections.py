@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from utils.reporting import charts
-from utils.reporting.confusion import confusion_charts, pair_table
+from utils.reporting.confusion import confusion_part
 from utils.reporting.findings import calibration_gap
 from utils.reporting.names import class_names, named
 from utils.reporting.page import bar, folded, grid, notes, section, table
@@ -23,7 +23,7 @@ def class_sections(evaluation: Mapping[str, Any]) -> list[str]:
     """The sections, HTML."""
     names = class_names(evaluation)
     return [
-        section("Confusions", confusion_charts(_matrix(evaluation), names), pair_table(evaluation, names, "examples")),
+        section("Confusions", confusion_part(_matrix(evaluation), evaluation, names, "examples")),
         section("Accuracy by class", _by_class(evaluation, names)),
         section("Calibration", _calibration(evaluation)),
         section("The most confident mistakes", _mistakes(evaluation, names)),
@@ -59,7 +59,7 @@ def _by_class(evaluation: Mapping[str, Any], names: Mapping[int, str]) -> str:
     chart = charts.histogram(
         "How many classes have which accuracy", *_counted(shares), x="accuracy of a class", y="classes"
     )
-    worst = f"<h3>The {_WORST} worst classes</h3>" + table(headers, cells[:_WORST])
+    worst = f"<div><h3>The {_WORST} worst classes</h3>{table(headers, cells[:_WORST])}</div>"
     return grid(chart, worst) + folded(f"All {len(cells)} classes, the worst first", table(headers, cells))
 
 

@@ -21,22 +21,28 @@ Matrix = tuple[np.ndarray, Sequence[int], Sequence[int]]
 """Shares [r, c] of each row's class by answer, and the numbers of the classes of rows and of columns."""
 
 
-def confusion_charts(matrix: Matrix, names: Mapping[int, str]) -> str:
-    """The whole matrix and, where it has too many classes for names, the part of it with the most confusion."""
+def confusion_part(matrix: Matrix, evaluation: Mapping[str, Any], names: Mapping[int, str], what: str) -> str:
+    """The matrix and the pairs that are confused most.
+
+    Of a matrix with too many classes for names, the part with the most confusion is shown besides.
+
+    Args:
+        matrix: What is drawn.
+        evaluation: What the pairs are counted in.
+        names: Of the classes by number.
+        what: What is counted, "examples" or "objects".
+    """
     shares, rows, columns = matrix
-    if not len(rows) or not len(columns):
-        return ""
-    if max(len(rows), len(columns)) <= _DETAILED:
-        return grid(_chart("Answers in percent of each class", shares, rows, columns, names))
-    blocks = max(1, -(-max(shares.shape) // _FINEST))
+    pairs = pair_table(evaluation, names, what)
+    if not len(rows):
+        return pairs
+    if len(rows) <= _DETAILED:
+        return grid(_chart("Answers in percent of each class", shares, rows, columns, names), pairs)
+    blocks = max(1, -(-len(rows) // _FINEST))
     grouped = f", groups of {blocks} as one" if blocks > 1 else ""
     whole = charts.heat_map(f"All {len(rows)} classes{grouped}", _darkest(shares, blocks), None)
-    off = shares.copy()
-    for row, number in enumerate(rows):
-        if number in columns:
-            off[row, list(columns).index(number)] = 0
-    row_rank, column_rank = np.argsort(-off.max(axis=1), kind="stable"), np.argsort(-off.max(axis=0), kind="stable")
-    some_rows, some_columns = sorted(row_rank[:_DETAILED].tolist()), sorted(column_rank[:_DETAILED].tolist())
+    off = np.where(np.equal.outer(rows, columns), 0.0, shares)
+    some_rows, some_columns = (np.sort(np.argsort(-off.max(axis=axis), kind="stable")[:_DETAILED]) for axis in (1, 0))
     part = _chart(
         f"The {len(some_rows)} most confused classes, in percent",
         shares[np.ix_(some_rows, some_columns)],
@@ -44,7 +50,7 @@ def confusion_charts(matrix: Matrix, names: Mapping[int, str]) -> str:
         [columns[column] for column in some_columns],
         names,
     )
-    return grid(whole, part)
+    return grid(whole, part) + pairs
 
 
 def _chart(
@@ -69,5 +75,5 @@ def pair_table(evaluation: Mapping[str, Any], names: Mapping[int, str], what: st
     """The pairs that are confused most, with counts and shares."""
     pairs = confused_pairs(evaluation)[:_PAIRS]
     rows = [[named(names, of), named(names, answer), count, f"{share:.1%}"] for of, answer, count, share in pairs]
-    heading = "<h3>The pairs that are confused most</h3>" if rows else ""
-    return heading + table(["class", "taken for", what, "of the class"], rows)
+    found = table(["class", "taken for", what, "of the class"], rows)
+    return f"<div><h3>The pairs that are confused most</h3>{found}</div>" if found else ""

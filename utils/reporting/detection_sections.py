@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from utils.reporting import charts
-from utils.reporting.confusion import confusion_charts, pair_table
+from utils.reporting.confusion import confusion_part
 from utils.reporting.names import class_names, short
 from utils.reporting.page import bar, folded, grid, notes, section, table
 
@@ -26,11 +26,10 @@ def detection_sections(evaluation: Mapping[str, Any]) -> list[str]:
     names = class_names(evaluation)
     score = evaluation["operating_score"]
     said = notes([f"Counted at an overlap of half, detections of a score of {score:.2f} and more."])
-    matrix, pairs = confusion_charts(_matrix(evaluation), names), pair_table(evaluation, names, "objects")
     return [
         section("Average precision by category", said, _by_category(evaluation)),
         section("Precision and recall", grid(_curves(evaluation, names))),
-        section("Confusions", matrix, pairs),
+        section("Confusions", confusion_part(_matrix(evaluation), evaluation, names, "objects")),
         section("False alarms and misses", _pictures(evaluation, names)),
     ]
 

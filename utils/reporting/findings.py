@@ -46,7 +46,7 @@ def speed_findings(summary: Mapping[str, Any], kind: str = "eval") -> list[str]:
         rest = f", and without waiting it would be {speed / (1 - share):.0f}" if share < _ALL_BUT else ""
         return [f"Input-bound: {waited}{rest}. More threads, smaller images or --dali on a GPU would help."]
     if share <= _COMPUTE_BOUND:
-        return [f"Compute-bound: {waited}. A faster input would change nothing; --amp and --xla may."]
+        return [f"Compute-bound: {waited}. A faster input would change nothing."]
     return [f"Neither input nor computing alone limits the speed: {waited}."]
 
 

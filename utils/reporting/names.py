@@ -9,6 +9,7 @@ from typing import Any
 
 _LONGEST = 60
 _LISTED = 6
+_TINY, _LARGE, _WHOLE = 0.001, 1e4, 1e9  # from where on numbers are written otherwise
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -52,6 +53,13 @@ def listed(names: Mapping[int, str], numbers: Sequence[int]) -> str:
     return f"{first} and {more} more" if more > 0 else first
 
 
+def told(value: Any) -> str:
+    """The value of a flag as it was given, in full."""
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    return "–" if value is None else printable(str(value))
+
+
 def shown(value: Any) -> str:
     """A value as a table has it: numbers to four or more digits, nothing as a dash."""
     if value is None or value == "":
@@ -60,6 +68,8 @@ def shown(value: Any) -> str:
         return printable(str(value))
     if isinstance(value, int) or not math.isfinite(value):
         return str(value)
-    if value == int(value) and abs(value) < 1e9:
+    if value == int(value) and abs(value) < _WHOLE:
         return str(int(value))
-    return f"{value:.4f}" if 0.001 <= abs(value) < 1000 else f"{value:.4g}" if abs(value) < 1 else f"{value:.1f}"
+    if abs(value) < 1:
+        return f"{value:.4f}" if abs(value) >= _TINY else f"{value:.4g}"
+    return f"{value:.5g}" if abs(value) < _LARGE else f"{value:.1f}"

@@ -12,7 +12,7 @@ from utils.reporting import charts
 from utils.reporting.class_sections import class_sections
 from utils.reporting.detection_sections import detection_sections
 from utils.reporting.findings import findings, speed_findings, summary_line
-from utils.reporting.names import printable
+from utils.reporting.names import printable, told
 from utils.reporting.page import folded, grid, notes, page, section, table, tiles
 from utils.reporting.run_log import Launch, Run, number, read_run, target_of
 
@@ -34,21 +34,16 @@ _TILES = {
 }
 
 
-def write_run_report(log: Path, results: Path) -> Path | None:
+def write_run_report(log: Path, results: Path) -> None:
     """Writes the report of the run that a log tells of to the folder of its results, once something was run.
-
-    Returns:
-        The file; None where the log holds no launch.
 
     Raises:
         RunError: The log cannot be read.
         OSError: The report cannot be written.
     """
     run = read_run(log, name=results.resolve().name, results=results)
-    if not run.launches:
-        return None
-    write_atomically(results / REPORT_NAME, run_page(run))
-    return results / REPORT_NAME
+    if run.launches:
+        write_atomically(results / REPORT_NAME, run_page(run))
 
 
 def run_page(run: Run) -> bytes:
@@ -181,8 +176,8 @@ def _curve_of_batches(launches: Sequence[Launch]) -> charts.Line:
 
 def _what_was_run(run: Run) -> str:
     parameters = run.parameters
-    first = [[key, parameters[key]] for key in (*_WHAT, *_WHERE) if key in parameters]
-    rest = [[key, value] for key, value in parameters.items() if key not in {*_WHAT, *_WHERE}]
+    first = [[key, told(parameters[key])] for key in (*_WHAT, *_WHERE) if key in parameters]
+    rest = [[key, told(value)] for key, value in parameters.items() if key not in {*_WHAT, *_WHERE}]
     launches = [
         [launch.began.partition(".")[0], launch.parameters.get("mode"), _stretch(launch), _ended(launch)]
         for launch in run.launches

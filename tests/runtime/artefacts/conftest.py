@@ -4,9 +4,6 @@ import pytest
 
 from tests.runtime.artefacts.exports import ALL, Export, export
 
-for package in ("onnx", "onnxruntime", "tf2onnx", "ai_edge_litert"):
-    pytest.importorskip(package, reason=f"{package} is not installed (requirements-export.txt)")
-
 
 @pytest.fixture(scope="session")
 def exported(data_dir, trained, tmp_path_factory) -> Export:

@@ -8,6 +8,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from runtime.artefacts.formats import FORMATS
 from runtime.export import main
 from tests.runtime.runs import _root_logger, tiny_networks
@@ -27,6 +29,12 @@ class Export:
 
     def of(self, name: str) -> dict:
         return next(entry for entry in self.report["artefacts"] if entry["format"] == name)
+
+
+def need_packages() -> None:
+    """Skips a module of tests where the packages of ONNX and TFLite are not installed."""
+    for package in ("onnx", "onnxruntime", "tf2onnx", "ai_edge_litert"):
+        pytest.importorskip(package, reason=f"{package} is not installed (requirements-export.txt)")
 
 
 def export(folder: Path, *arguments: str | Path) -> Export:

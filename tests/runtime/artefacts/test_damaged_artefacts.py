@@ -10,9 +10,10 @@ import tensorflow as tf
 
 from runtime.artefacts.formats import FORMATS
 from runtime.export import main
-from tests.runtime.artefacts.exports import export
+from tests.runtime.artefacts.exports import export, need_packages
 from tests.runtime.runs import run, values
 
+need_packages()
 tf1 = tf.compat.v1
 
 
@@ -33,7 +34,9 @@ def copied(exported, name, folder):
 
 
 @pytest.mark.parametrize("name", ["saved_model", "frozen", "onnx", "tflite", "tflite_int8"])
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.95])
+@pytest.mark.parametrize(
+    "share", [0.0, pytest.param(0.3, marks=pytest.mark.slow), pytest.param(0.95, marks=pytest.mark.slow)]
+)
 def test_a_truncated_artefact_is_a_sentence(exported, data_dir, tmp_path, name, share):
     path = copied(exported, name, tmp_path)
     file = path / "saved_model.pb" if path.is_dir() else path

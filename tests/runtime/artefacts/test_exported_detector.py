@@ -6,10 +6,11 @@ import pytest
 import tensorflow as tf
 
 from runtime.artefacts.formats import FORMATS
-from tests.runtime.artefacts.exports import ALL, export
+from tests.runtime.artefacts.exports import ALL, export, need_packages
 from tests.runtime.runs import run
 from tests.runtime.scenes import NAMES, picture_of, scene, write_scenes
 
+need_packages()
 pytestmark = pytest.mark.slow
 FLAGS = ("--arch=ssd320", "--batch_size=2")
 

@@ -1,4 +1,4 @@
-"""Logs and evaluations of runs that never were, for the tests of reports: written by the code that runs use."""
+"""Logs and evaluations of runs that never were, written as runs write them, for the tests of reports."""
 
 from __future__ import annotations
 

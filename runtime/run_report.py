@@ -40,9 +40,6 @@ def report_at_end(run: RunConfig, log: Path | None, preemption: PreemptionHook) 
 
 def _write(log: Path, results: Path) -> None:
     try:
-        written = write_run_report(log, results)
+        write_run_report(log, results)
     except Exception as error:  # nobody asked for the report alone: the run has done what it was started for
         _log.warning("%s: the report cannot be written (%s); all else is done", results / REPORT_NAME, error)
-        return
-    if written is not None:
-        _log.info("report: %s", written)
