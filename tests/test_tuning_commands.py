@@ -59,7 +59,7 @@ def test_bad_input_ends_with_one_sentence(tmp_path):
         (("--ema_decay=1.5",), 2, "--ema_decay 1.5: must be above 0 and below 1"),
         (("--head_lr_multiplier=0",), 2, "--head_lr_multiplier 0: must be a number above 0"),
     ):
-        finished = command("tests.runtime.tiny_main", *common, f"--results_dir={tmp_path / 'run'}", *flags)
+        finished = command("main", *common, f"--results_dir={tmp_path / 'run'}", *flags)
         assert finished.returncode == status
         assert sentence in finished.stderr.strip().splitlines()[-1]
         assert "Traceback" not in finished.stderr
