@@ -49,7 +49,7 @@ RUN export XDG_CACHE_HOME=/tmp/cache HOROVOD_GPU_OPERATIONS=NCCL \
 COPY . .
 
 # Any --user finds a home to write caches to, and everything else read-only.
-RUN mkdir -m 1777 /home/anyone
+RUN chmod -R a+rX . && mkdir -m 1777 /home/anyone
 ENV HOME=/home/anyone PATH=/workspace/.venv/bin:$PATH
 USER 1000:1000
 CMD ["bash"]

@@ -38,6 +38,7 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
+launch_has_no_dry_run
 data_dir=${data_dir:-/data/coco2017_tfrecords}
 [[ $data_dir = /* ]] || data_dir=$start/$data_dir
 data_dir=$(absolute_folder "$data_dir") || fail "the data folder cannot be made"

@@ -24,6 +24,8 @@ if [ $# -gt 1 ] || [[ ${1:-} == -* ]]; then
 fi
 out=${1:-examples/quickstart_output}
 
+source utils/launch.sh
+launch_has_no_dry_run
 source utils/setup_venv.sh
 setup_venv requirements-examples.txt
 python=.venv/bin/python

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import tensorflow as tf
 
 from model.blocks.conv2d_block import conv2d_block, quantized_output
 from model.blocks.resnet_bottleneck_block import bottleneck_block
 from model.layers.activation import ACTIVATIONS
-from model.layers.dense import dense
+from model.layers.dense import dense, dense_as_convolution
 from model.layers.fake_quant import with_quantizer
 from model.layers.options import LayerOptions, tf1, variance_scaling
 from model.layers.pooling import max_pool, spatial_mean
 from model.specs import ResNetSpec
 
 
-def resnet(images: tf.Tensor, spec: ResNetSpec, num_classes: int, options: LayerOptions) -> dict[str, tf.Tensor]:
+def resnet(
+    images: tf.Tensor, spec: ResNetSpec, num_classes: int, options: LayerOptions, *, final_conv: bool = False
+) -> dict[str, tf.Tensor]:
     """Classifies images; its variables live under the scope ``spec.name``.
 
     Args:
@@ -24,6 +27,7 @@ def resnet(images: tf.Tensor, spec: ResNetSpec, num_classes: int, options: Layer
         spec: The architecture.
         num_classes: Number of logits, K.
         options: Shared options of the layers.
+        final_conv: Write the classifier as a 1x1 convolution; the numbers are the same.
 
     Returns:
         Endpoints: "stem", "stage_0" to "stage_3" in the layout and type of ``options``; "features" [N, C];
@@ -36,7 +40,8 @@ def resnet(images: tf.Tensor, spec: ResNetSpec, num_classes: int, options: Layer
         features = endpoints["features"] = spatial_mean(last, options)
         if options.quantizer is not None:
             features = options.quantizer.within(features, last)
-        endpoints["logits"], endpoints["probabilities"] = _classifier(features, num_classes, options)
+        layer = dense_as_convolution if final_conv else dense
+        endpoints["logits"], endpoints["probabilities"] = _classifier(features, num_classes, options, layer)
     if options.quantizer is not None:
         options.quantizer.collect_updates()
     return endpoints
@@ -60,6 +65,7 @@ def resnet_features(images: tf.Tensor, spec: ResNetSpec, options: LayerOptions) 
         kernel_name=spec.names.kernel,
         kernel_init=spec.kernel_init,
         symmetric_padding=spec.symmetric_padding,
+        freeze_batch_norm=options.freeze_batch_norm or options.freeze_backbone,
     )
     endpoints: dict[str, tf.Tensor] = {}
     if options.quantizer is not None:
@@ -69,7 +75,7 @@ def resnet_features(images: tf.Tensor, spec: ResNetSpec, options: LayerOptions) 
         outputs = tf.transpose(outputs, [0, 3, 1, 2])
     stem = conv2d_block(outputs, spec.stem_width, 7, options, stride=2, name=spec.names.stem)
     stem = quantized_output(ACTIVATIONS[spec.activation](stem), options, name=spec.names.stem, positive=True)
-    outputs = endpoints["stem"] = max_pool(stem, 3, 2, options)
+    outputs = endpoints["stem"] = max_pool(stem, 3, 2, options, symmetric=spec.symmetric_pooling)
     if options.quantizer is not None:
         options.quantizer.same(outputs, stem)
     for stage, (blocks, width) in enumerate(zip(spec.blocks, spec.widths, strict=True)):
@@ -81,11 +87,13 @@ def resnet_features(images: tf.Tensor, spec: ResNetSpec, options: LayerOptions) 
     return endpoints
 
 
-def _classifier(features: tf.Tensor, num_classes: int, options: LayerOptions) -> tuple[tf.Tensor, tf.Tensor]:
+def _classifier(
+    features: tf.Tensor, num_classes: int, options: LayerOptions, layer: Callable[..., tf.Tensor]
+) -> tuple[tf.Tensor, tf.Tensor]:
     with tf1.variable_scope("output"):
         with tf1.variable_scope("dense"):
             initializer = variance_scaling(options, "kernel", scale=2.0, mode=options.weight_init)
-        logits = dense(features, num_classes, options, initializer)
+        logits = layer(features, num_classes, options, initializer)
         if options.quantizer is not None:
             logits = options.quantizer.activation(logits, "dense/act_quant")
         logits = tf.cast(logits, tf.float32)

@@ -74,7 +74,8 @@ class ResNetSpec:
     give the width of its squeeze, 0 meaning no squeeze-and-excitation. The stride of a stage sits on the 3x3
     convolution of its first block ("v1.5"), or with ``stride_first`` on the 1x1 convolution before it ("v1").
     ``activation`` follows the convolutions within a block and the stem; what a block puts out always went through ReLU.
-    ``symmetric_padding`` pads strided convolutions alike on all sides, where TensorFlow's SAME pads the end more.
+    ``symmetric_padding`` pads strided convolutions alike on all sides, where TensorFlow's SAME pads the end more;
+    ``symmetric_pooling`` does so for the max pooling of the stem.
 
     Source: He et al., Deep Residual Learning, arXiv:1512.03385; Xie et al., Aggregated Residual Transformations,
     arXiv:1611.05431; Hu et al., Squeeze-and-Excitation Networks, arXiv:1709.01507.
@@ -92,6 +93,7 @@ class ResNetSpec:
     stride_first: bool = False
     activation: str = "relu"
     symmetric_padding: bool = False
+    symmetric_pooling: bool = False
     kernel_init: NormalInit | None = None
     names: ResNetNames = ResNetNames()
 
@@ -99,6 +101,24 @@ class ResNetSpec:
     def features(self) -> int:
         """Channels of the last feature map, the input of the classifier."""
         return self.widths[-1] * self.expansion
+
+    def as_trained(self, *, padding: str | None, epsilon: float | None, strided: str | None) -> ResNetSpec:
+        """The same network as another program trained it; None leaves what the row says.
+
+        Args:
+            padding: "same", as TensorFlow pads; "symmetric", as PyTorch does; "symmetric_convolutions", as slim does,
+                whose max pooling pads as TensorFlow.
+            epsilon: Added to the variance in batch normalization.
+            strided: "1x1" or "3x3", the convolution of a stage's first block that has its stride.
+        """
+        changes: dict[str, object] = {}
+        if padding is not None:
+            changes |= {"symmetric_padding": padding != "same", "symmetric_pooling": padding == "symmetric"}
+        if epsilon is not None:
+            changes["batch_norm"] = replace(self.batch_norm, epsilon=epsilon)
+        if strided is not None:
+            changes["stride_first"] = strided == "1x1"
+        return replace(self, **changes)
 
 
 RESNETS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -62,18 +63,11 @@ def ssd(
         stages = [endpoints[f"stage_{stage}"] for stage in (1, 2, 3)]
         levels = fpn_block(stages, spec.width, options, name="fpn")
     endpoints |= {f"level_{number}": level for number, level in enumerate(levels, 3)}
-    options = dataclasses.replace(options, kernel_init=spec.head_init)
     boxes, classes = _Head(anchors_per_cell, CODE_SIZE), _Head(anchors_per_cell, class_slots, used_slots)
-    with tf1.variable_scope("WeightSharedConvolutionalBoxPredictor", reuse=tf1.AUTO_REUSE):
-        codes, logits = [], []
-        for number, level in enumerate(levels):
-            features = _tower(level, spec, number, options, name="BoxPredictionTower")
-            codes.append(_predict(features, boxes, 0.0, options, name="BoxPredictor"))
-            features = _tower(level, spec, number, options, name="ClassPredictionTower")
-            logits.append(_predict(features, classes, spec.class_bias, options, name="ClassPredictor"))
+    endpoints |= _heads(levels, spec, boxes, classes, dataclasses.replace(options, kernel_init=spec.head_init))
     if options.quantizer is not None:
         options.quantizer.collect_updates()
-    return endpoints | {"box_codes": tf.concat(codes, axis=1), "class_logits": tf.concat(logits, axis=1)}
+    return endpoints
 
 
 class _Head(NamedTuple):
@@ -90,6 +84,20 @@ class _Head(NamedTuple):
         by_anchor = tf.reshape(values, [*values.shape[:-1], self.anchors_per_cell, self.size])
         used = tf.gather(by_anchor, self.used, axis=-1)
         return tf.reshape(used, [*values.shape[:-1], self.anchors_per_cell * len(self.used)])
+
+
+def _heads(
+    levels: Sequence[tf.Tensor], spec: SSDSpec, boxes: _Head, classes: _Head, options: LayerOptions
+) -> dict[str, tf.Tensor]:
+    """The endpoints "box_codes" and "class_logits", by the same kernels at all levels."""
+    codes, logits = [], []
+    with tf1.variable_scope("WeightSharedConvolutionalBoxPredictor", reuse=tf1.AUTO_REUSE):
+        for number, level in enumerate(levels):
+            features = _tower(level, spec, number, options, name="BoxPredictionTower")
+            codes.append(_predict(features, boxes, 0.0, options, name="BoxPredictor"))
+            features = _tower(level, spec, number, options, name="ClassPredictionTower")
+            logits.append(_predict(features, classes, spec.class_bias, options, name="ClassPredictor"))
+    return {"box_codes": tf.concat(codes, axis=1), "class_logits": tf.concat(logits, axis=1)}
 
 
 def _tower(inputs: tf.Tensor, spec: SSDSpec, level: int, options: LayerOptions, *, name: str) -> tf.Tensor:

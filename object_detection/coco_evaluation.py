@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from object_detection import coco_report
+from object_detection.coco_details import details
 from object_detection.coco_metrics import Groundtruth, Results, Summary, score_arrays
 from object_detection.coco_tables import Comparison, from_json, results_json, round_px, shortest, to_pixels
 from utils.errors import RunError
@@ -183,6 +184,18 @@ class CocoEvaluator:
             RunError: As ``result``.
         """
         return coco_report.report(*self._score())
+
+    def details(self) -> dict[str, Any]:
+        """Figures of each category, precision by recall, confusions, and the pictures with the worst mistakes.
+
+        Raises:
+            RunError: As ``result``.
+        """
+        comparison, summary = self._score()
+        indices = (image.index for image in self._images.values())
+        findings = coco_report.findings(comparison, summary)
+        by_id = dict(zip(comparison.image_ids.tolist(), indices, strict=True))
+        return {**details(comparison, summary, by_id), "findings": findings}
 
     def _score(self) -> tuple[Comparison, Summary]:
         if not self._images:

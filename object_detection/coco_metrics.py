@@ -13,7 +13,7 @@ Differs from pycocotools: a groundtruth object whose id is 0 can be matched like
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -92,10 +92,31 @@ class Summary:
     Attributes:
         metrics: The twelve numbers by the names in ``METRICS``.
         by_category: Average precision over all thresholds, by category id.
+        matches: How detections and objects were matched.
     """
 
     metrics: dict[str, float]
     by_category: dict[int, float]
+    matches: Matches = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matches:
+    """What became of each detection and object of any size at an overlap of half.
+
+    Attributes:
+        groundtruth: The objects of the scored categories, by category and image.
+        results: The detections that count, by category and image, the best of each first.
+        right: ``[D]`` bool, which detections are right.
+        wrong: ``[D]`` bool, which are wrong; those in crowds are neither.
+        objects: ``[D]`` int64, the row of the object that a detection was given; -1 for none.
+    """
+
+    groundtruth: Groundtruth
+    results: Results
+    right: np.ndarray
+    wrong: np.ndarray
+    objects: np.ndarray
 
 
 def score_arrays(groundtruth: Groundtruth, results: Results, category_ids: Sequence[int]) -> Summary:
@@ -115,7 +136,7 @@ def score_arrays(groundtruth: Groundtruth, results: Results, category_ids: Seque
     places = _places(results)
     counts = places < MAX_DETECTIONS[-1]
     results, places = results.take(counts), places[counts]
-    right, wrong = _judge(groundtruth, results)
+    right, wrong, given = _judge(groundtruth, results)
     objects = ~(_outside(groundtruth.areas_px) | groundtruth.crowds)
     precision = np.full([len(IOU_THRESHOLDS), len(categories), len(SIZES)], -1.0)
     recall = np.full([len(IOU_THRESHOLDS), len(categories), len(SIZES), len(MAX_DETECTIONS)], -1.0)
@@ -130,11 +151,20 @@ def score_arrays(groundtruth: Groundtruth, results: Results, category_ids: Seque
                 early = places[rows][best_first] < np.array(MAX_DETECTIONS)[:, np.newaxis]
                 recall[:, k, size] = (hits[:, np.newaxis] & early).sum(axis=2) / number
     by_category = {int(c): _mean(precision[:, k, 0]) for k, c in enumerate(categories)}
-    return Summary(metrics=_twelve(precision, recall), by_category=by_category)
+    return Summary(
+        metrics=_twelve(precision, recall),
+        by_category=by_category,
+        matches=Matches(groundtruth=groundtruth, results=results, right=right[0, 0], wrong=wrong[0, 0], objects=given),
+    )
 
 
 def _average_precision(hits: np.ndarray, misses: np.ndarray, objects: int) -> np.ndarray:
-    """Average precision at each threshold, ``[T]``.
+    """Average precision at each threshold, ``[T]``, of what ``precision_curves`` takes."""
+    return precision_curves(hits, misses, objects).mean(axis=1)
+
+
+def precision_curves(hits: np.ndarray, misses: np.ndarray, objects: int) -> np.ndarray:
+    """The highest precision at each recall level or a higher one, ``[T, R]``.
 
     Args:
         hits: ``[T, d]`` bool, which detections of a category are right, best first.
@@ -146,7 +176,7 @@ def _average_precision(hits: np.ndarray, misses: np.ndarray, objects: int) -> np
     precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]  # the best at this recall or a higher one
     precision = np.pad(precision, [(0, 0), (0, 1)])  # a recall that is never reached
     rows = [values[np.searchsorted(r, RECALL_LEVELS)] for r, values in zip(recall, precision, strict=True)]
-    return np.mean(rows, axis=1)
+    return np.array(rows)
 
 
 def _twelve(precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:
@@ -181,20 +211,22 @@ def _outside(areas_px: np.ndarray) -> np.ndarray:
     return (areas_px < AREA_RANGES_PX[:, :1]) | (areas_px > AREA_RANGES_PX[:, 1:])
 
 
-def _judge(groundtruth: Groundtruth, results: Results) -> tuple[np.ndarray, np.ndarray]:
-    """Which detections are right and which are wrong, ``[S, T, D]`` each; some are neither."""
+def _judge(groundtruth: Groundtruth, results: Results) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which detections are right and which are wrong, ``[S, T, D]`` each; some are neither. And ``Matches.objects``."""
     right = np.zeros([len(SIZES), len(IOU_THRESHOLDS), len(results.scores)], bool)
     wrong = np.repeat(~_outside(results.boxes_px[:, 2] * results.boxes_px[:, 3])[:, np.newaxis], right.shape[1], axis=1)
+    given = np.full(len(results.scores), -1, np.int64)
     not_counted = _outside(groundtruth.areas_px) | groundtruth.crowds
     for rows, objects in _shared_groups(groundtruth, results):
         crowds = groundtruth.crowds[objects]
         overlaps = iou(results.boxes_px[rows], groundtruth.boxes_px[objects], crowds)
         near = np.flatnonzero(overlaps.max(axis=1) >= IOU_THRESHOLDS[0])
         if near.size:
-            hits, matched = _match(overlaps[near], not_counted[:, objects], crowds)
+            hits, matched, first = _match(overlaps[near], not_counted[:, objects], crowds)
             right[:, :, rows.start + near] = hits
             wrong[:, :, rows.start + near] &= ~matched
-    return right, wrong
+            given[rows.start + near] = np.where(first < 0, -1, objects.start + first)
+    return right, wrong, given
 
 
 def _shared_groups(groundtruth: Groundtruth, results: Results) -> Iterator[tuple[slice, slice]]:
@@ -223,7 +255,9 @@ def iou(boxes_px: np.ndarray, objects_px: np.ndarray, crowds: np.ndarray) -> np.
     return np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
 
 
-def _match(overlaps: np.ndarray, not_counted: np.ndarray, crowds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _match(
+    overlaps: np.ndarray, not_counted: np.ndarray, crowds: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gives each detection of a category in an image the object that it overlaps most, the best detection first.
 
     Objects that count go before those that do not. A crowd can be given any number of times.
@@ -234,7 +268,8 @@ def _match(overlaps: np.ndarray, not_counted: np.ndarray, crowds: np.ndarray) ->
         crowds: ``[g]``.
 
     Returns:
-        ``[S, T, d]`` bool twice: which detections got an object that counts, and which got any.
+        ``[S, T, d]`` bool twice: which detections got an object that counts, and which got any; and ``[d]``, which one
+        they got at the first size and threshold, -1 for none.
     """
     detections, objects = overlaps.shape
     order = np.argsort(overlaps, axis=1, kind="stable")
@@ -244,11 +279,13 @@ def _match(overlaps: np.ndarray, not_counted: np.ndarray, crowds: np.ndarray) ->
     preference = np.where(reached[:, np.newaxis], (rank[:, np.newaxis] + counted_first)[:, :, np.newaxis], -1)
     preference = preference.astype(np.int32).reshape(detections, -1, objects)
     best = np.empty(preference.shape[:2], np.int32)
+    first = np.empty(detections, np.int64)
     rows = np.arange(best.shape[1])
     for d, wanted in enumerate(preference):
         chosen = wanted.argmax(axis=1)
         best[d] = wanted[rows, chosen]
+        first[d] = chosen[0] if best[d, 0] >= 0 else -1
         taken = (best[d] >= 0) & ~crowds[chosen]
         preference[d + 1 :, rows[taken], chosen[taken]] = -1
     best = best.T.reshape(len(not_counted), len(IOU_THRESHOLDS), detections)
-    return best >= objects, best >= 0
+    return best >= objects, best >= 0, first

@@ -18,9 +18,10 @@ from object_detection.model_flags import (
     read_flags,
 )
 from utils.cmdline_helper import Command
-from utils.config import DATA_FORMATS, Duration, ExperimentConfig, PrecisionConfig, RunConfig
+from utils.config import DATA_FORMATS, Duration, ExperimentConfig, RunConfig
 from utils.errors import UsageError, require
 from utils.flags import variables
+from utils.precision_config import PrecisionConfig
 
 Notes = tuple[str, ...]
 
@@ -48,6 +49,7 @@ _NOT_OF_BENCHMARK = (
     "num_train_steps",
     "eval_count",
     "skip_evaluation",
+    "report",
     "reset_head",
     "run_once",
     "eval_training_data",
@@ -173,6 +175,7 @@ def _run(given: Mapping[str, Any]) -> RunConfig:
         "results_dir": given.get("model_dir") or ".",
         "report_file": given.get("report_file") or given.get("raport_file") or REPORT_FILE,
         "seed": given.get("seed"),
+        "report": given.get("report", True),
         "deterministic": given.get("deterministic", False),
     }
     checkpoint_dir = given.get("checkpoint_dir") or None

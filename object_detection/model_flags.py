@@ -71,6 +71,7 @@ FLAGS = (
     Flag("percentiles", TEXT, f"With --mode: of the latency, with commas. (default: {PERCENTILES})"),
     Flag("reset_head", SWITCH, "Begin with new weights for the classes; the others come from fine_tune_checkpoint."),
     Flag("max_bad_records", INTEGER, "How many records a run skips that cannot be used before it fails. (default: 0)"),
+    Flag("report", SWITCH, "report.html in --model_dir at the end, with curves and mistakes. (default: on)"),
     Flag("amp", SWITCH, "Mixed precision. (default: off)"),
     Flag("allow_xla", SWITCH, "Compile with XLA. (default: off)"),
     Flag("data_format", TEXT, f"Layout of the network's tensors, {' or '.join(DATA_FORMATS)}. (default: NHWC)"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from object_detection import pipeline_text
 from object_detection.hparams import override
-from object_detection.pipeline_detection import HYPERPARAMS, detection_of, model_of
+from object_detection.pipeline_detection import HYPERPARAMS, detection_of, model_of, trains_batch_norm
 from object_detection.pipeline_fields import Fields
 from object_detection.pipeline_rules import check_messages, check_rest
 from object_detection.pipeline_text import Pipeline
@@ -20,9 +20,10 @@ from utils.config import (
     Duration,
     ExperimentConfig,
     OptimizerConfig,
-    PrecisionConfig,
     RunConfig,
 )
+from utils.precision_config import PrecisionConfig
+from utils.tuning_config import TuningConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 METRICS = "coco_detection_metrics"
@@ -81,6 +82,7 @@ def to_experiment(
     fields = Fields(pipeline)
     check_messages(fields)
     model, detection = model_of(fields, data_format), detection_of(fields)
+    tuning = TuningConfig(freeze_batch_norm=not trains_batch_norm(fields))
     optimizer = _optimizer(fields)
     run, run_notes = _run(fields, run, optimizer, train_steps)
     data, data_notes = _data(fields, run, eval_split, eval_every)
@@ -92,6 +94,7 @@ def to_experiment(
         precision=precision or PrecisionConfig(),
         run=run,
         detection=detection,
+        tuning=tuning,
     )
     return config, notes
 

@@ -65,7 +65,6 @@ def detection_of(fields: Fields) -> DetectionConfig:
         losses=_losses(fields),
         post_processing=_post_processing(fields),
         augmentation=_augmentation(fields),
-        freeze_batch_norm=not _trains_batch_norm(fields),
         batch_norm_decay=_batch_norm_decay(fields),
     )
 
@@ -76,7 +75,8 @@ def _batch_norm_decay(fields: Fields) -> float:
     return float(fields.same(paths))
 
 
-def _trains_batch_norm(fields: Fields) -> bool:
+def trains_batch_norm(fields: Fields) -> bool:
+    """Whether the statistics of batch normalization move."""
     for hyperparams in HYPERPARAMS:
         fields.need(f"{hyperparams}.batch_norm")
     return bool(fields.same((f"{HYPERPARAMS[0]}.batch_norm.train", f"{HYPERPARAMS[1]}.batch_norm.train")))

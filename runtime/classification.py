@@ -7,20 +7,22 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
+from model.foreign_names import classifier_sources
 from model.layers.options import LayerOptions
+from model.parts import CLASSIFIER_SCOPE, part_of_classifier
 from model.resnet import resnet
 from model.specs import RESNETS
+from runtime.class_evaluation import ClassificationEvaluator
 from runtime.class_presenter import ClassPresenter
-from runtime.task import WarmStart, resolved
+from runtime.task import Part, WarmStart, resolved
 from utils.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Position, Shard, make_input
 from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig
+from utils.convention import MEAN_RGB, STD_RGB
 from utils.data_utils import Reader, TensorFlowReader, synthetic_input
-from utils.errors import RunError
 from utils.hvd_utils import Communicator, SerialCommunicator
-from utils.image_processing import MEAN_RGB, STD_RGB, eval_preprocess, normalize, normalized_range
+from utils.image_processing import eval_preprocess, normalize, normalized_range
 from utils.labelled_images import LABELLED_IMAGES
 from utils.manifest import SplitFiles
 from utils.optimizers import l2_loss
@@ -28,7 +30,6 @@ from utils.tfrecord_file import read_record
 
 MIXUP_PURPOSE = 1
 LABEL_KEY = "image/class/label"
-CROSS_ENTROPY_UNITS = 2.0**40
 SMALLEST_PROBABILITY = 1e-37  # the smallest numbers of float32 count as 0 on some devices
 TensorMap = dict[str, Any]
 
@@ -62,10 +63,12 @@ class Classification:
         self._config = config
         self._splits = splits
         self._seed = seed
-        self._layers = dataclasses.replace(layers, input_range=normalized_range(MEAN_RGB, STD_RGB))
         self._communicator = communicator or SerialCommunicator()
         self._reader = reader or TensorFlowReader()
-        self._spec = RESNETS[resolved(config.model.architecture)]
+        self._spec = RESNETS[resolved(config.model.architecture)].as_trained(**config.model.convention.network)
+        self._mean_rgb = config.model.convention.mean_rgb or MEAN_RGB
+        self._std_rgb = config.model.convention.std_rgb or STD_RGB
+        self._layers = dataclasses.replace(layers, input_range=normalized_range(self._mean_rgb, self._std_rgb))
         self.num_classes: int = resolved(config.model.num_classes)
 
     def num_examples(self, split: str) -> int:
@@ -111,11 +114,11 @@ class Classification:
         return f"{where}: the image does not decode"
 
     def normalize(self, images: Any) -> Any:
-        return normalize(images)
+        return normalize(images, self._mean_rgb, self._std_rgb)
 
     def prepare(self, batch: Batch, step: Any) -> tuple[Any, TensorMap]:
         optimizer = self._config.optimizer
-        images = normalize(batch.images)
+        images = self.normalize(batch.images)
         labels = smoothed_one_hot(batch.targets["labels"], self.num_classes, optimizer.label_smoothing)
         if optimizer.mixup_alpha > 0:
             own = self._seed * 2 + MIXUP_PURPOSE + self._communicator.rank * 2**33  # a seed has 31 bits
@@ -125,7 +128,7 @@ class Classification:
 
     def forward(self, images: Any, *, training: bool) -> TensorMap:
         layers = dataclasses.replace(self._layers, training=training)
-        return resnet(images, self._spec, self.num_classes, layers)
+        return resnet(images, self._spec, self.num_classes, layers, final_conv=self._config.model.use_final_conv)
 
     def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any) -> TensorMap:
         per_example = tf.nn.softmax_cross_entropy_with_logits(
@@ -133,6 +136,9 @@ class Classification:
         )
         count = tf.maximum(self._communicator.average(tf.reduce_sum(mask)), 1.0 / self._communicator.size)
         return {"cross_entropy": tf.reduce_sum(per_example * mask) / count}
+
+    def part_of(self, name: str) -> Part:
+        return part_of_classifier(name)
 
     def weight_decay(self, variables: Sequence[Any]) -> Any:
         return l2_loss(variables, self._config.optimizer.weight_decay)
@@ -168,8 +174,12 @@ class Classification:
     def presenter(self) -> ClassPresenter:
         return ClassPresenter(self._config.model.class_names, min(self._config.run.top_k, self.num_classes))
 
+    def stored_names(self, stored: Mapping[str, Sequence[int]]) -> Mapping[str, str]:
+        return classifier_sources(stored, self._spec.name)
+
     def warm_start_map(self, stored: Mapping[str, Sequence[int]]) -> WarmStart:
-        return WarmStart(sources={name: name for name in stored}, factors={})
+        head = frozenset(f"{self._spec.name}/{CLASSIFIER_SCOPE}/dense/{kind}" for kind in ("kernel", "bias"))
+        return WarmStart(sources=self.stored_names(stored), factors={}, replaceable=head)
 
     def with_fake_quant(self) -> Classification:
         quantization = self._layers.quantization and dataclasses.replace(self._layers.quantization, qdq=False)
@@ -190,8 +200,10 @@ class Classification:
             "class_names": None if model.class_names is None else list(model.class_names),
             "data_class_names": None if model.data_class_names is None else list(model.data_class_names),
             "label_offset": model.label_offset,
+            "use_final_conv": model.use_final_conv,
             "image_size": model.image_size,
-            "preprocessing": {"mean_rgb": list(MEAN_RGB), "std_rgb": list(STD_RGB), "range": [0, 255]},
+            "network": model.convention.network,
+            "preprocessing": {"mean_rgb": list(self._mean_rgb), "std_rgb": list(self._std_rgb), "range": [0, 255]},
         }
 
 
@@ -229,64 +241,6 @@ def mixup(images: Any, labels: Any, mask: Any, alpha: float, seed: Any) -> tuple
     wide, narrow = tf.reshape(share, [-1, 1, 1, 1]), tf.reshape(share, [-1, 1])
     images = wide * images + (1.0 - wide) * tf.reverse(images, [0])
     return images, narrow * labels + (1.0 - narrow) * tf.reverse(labels, [0])
-
-
-class ClassificationEvaluator:
-    """Top-1, top-5 and top-k accuracy and the mean cross-entropy of a split, each example once."""
-
-    def __init__(self, top_k: int) -> None:
-        self._ks = sorted({1, 5, top_k})
-        self._hits = dict.fromkeys(self._ks, 0)
-        self._images = 0
-        self._cross_entropy = 0  # in units of 2^-40, so that the sum depends neither on order nor on batches
-
-    def update(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Adds a batch.
-
-        Args:
-            arrays: "logits" [N, K] and "labels" [N].
-
-        Raises:
-            RunError: A logit is not finite, so that no ranking means anything.
-        """
-        logits = np.asarray(arrays["logits"], np.float64)
-        labels = np.asarray(arrays["labels"])
-        if not np.isfinite(logits).all():
-            raise RunError("the network's logits are not finite: the weights are damaged or the precision too low")
-        rows = np.arange(len(labels))
-        truth = logits[rows, labels][:, None]
-        before = np.arange(logits.shape[1])[None, :] < labels[:, None]
-        rank = (logits > truth).sum(axis=1) + ((logits == truth) & before).sum(axis=1)
-        for k in self._ks:
-            self._hits[k] += int((rank < k).sum())
-        peak = logits.max(axis=1)
-        log_sum = np.log(np.exp(logits - peak[:, None]).sum(axis=1)) + peak
-        self._cross_entropy += sum(map(int, np.rint((log_sum - truth[:, 0]) * CROSS_ENTROPY_UNITS)))
-        self._images += len(labels)
-
-    def merge(self, other: ClassificationEvaluator) -> None:
-        for k in self._ks:
-            self._hits[k] += other._hits[k]
-        self._cross_entropy += other._cross_entropy
-        self._images += other._images
-
-    def report(self) -> str:
-        return ""
-
-    def artefacts(self) -> dict[str, bytes]:
-        return {}
-
-    def result(self) -> dict[str, float]:
-        """Accuracies as fractions, the loss, and the number of images; k beyond the class count counts every image.
-
-        Raises:
-            RunError: No example was seen.
-        """
-        if not self._images:
-            raise RunError("no image could be evaluated")
-        accuracies = {f"top{k}_accuracy": self._hits[k] / self._images for k in self._ks}
-        loss = self._cross_entropy / CROSS_ENTROPY_UNITS / self._images
-        return {**accuracies, "loss": loss, "images": self._images}
 
 
 def _label_in(path: str, record_number: int) -> int | None:

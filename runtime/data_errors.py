@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NoReturn
@@ -14,6 +15,9 @@ from utils.errors import OUT_OF_MEMORY, RunError, reason
 from utils.manifest import SplitFiles
 from utils.tfrecord_file import find_bad_record
 
+SEARCH_S = 20
+"""How long a damaged record is looked for, while the other processes of a run wait."""
+
 
 @contextmanager
 def readable_data_errors(splits: Mapping[str, SplitFiles]) -> Iterator[None]:
@@ -21,7 +25,7 @@ def readable_data_errors(splits: Mapping[str, SplitFiles]) -> Iterator[None]:
     try:
         yield
     except tf.errors.DataLossError as error:
-        raise RunError(_damaged_record(splits)) from error
+        raise RunError(_damaged_record(splits, reason(error))) from error
     except tf.errors.UnknownError as error:
         found = re.search(rf"{FAILURE}: .*", str(error))
         if found is not None:
@@ -40,13 +44,18 @@ def _raise_of_horovod(error: tf.errors.OpError) -> NoReturn:
     raise RunError(f"another process of the run has ended, and this one with it ({reason(error)})") from error
 
 
-def _damaged_record(splits: Mapping[str, SplitFiles]) -> str:
-    for files in splits.values():
-        for path in files.paths:
-            found = find_bad_record(path)
-            if found is not None:
-                number, fault = found
-                return f"{path}, record {number}: {fault}; write the file again (--data_dir)"
+def _damaged_record(splits: Mapping[str, SplitFiles], seen: str) -> str:
+    deadline = time.monotonic() + SEARCH_S
+    for path in (path for files in splits.values() for path in files.paths):
+        if time.monotonic() > deadline:
+            return (
+                f"--data_dir: a record is damaged ({seen}), and was not found within {SEARCH_S} s; "
+                "`python -m utils.validate_dataset` on the folder names it"
+            )
+        found = find_bad_record(path)
+        if found is not None:
+            number, fault = found
+            return f"{path}, record {number}: {fault}; write the file again (--data_dir)"
     return (
         "a record was damaged when it was read, and is whole now: check the disk or network of --data_dir, and with "
         "--dali the index files"

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from model.foreign_names import OWN_CLASSIFIER, is_own_classifier
 from model.layers.options import LayerOptions
+from model.parts import part_of_detector
 from model.specs import BACKBONES, SSDS, SSDSpec
 from model.ssd import ssd
-from model.warm_start import CLASS_HEAD, OWN_CLASSIFIER, STEM_KERNEL, detector_sources, is_own_classifier
+from model.warm_start import CLASS_HEAD, STEM_KERNEL, detector_sources
 from object_detection.anchors import pyramid_anchors
 from object_detection.box_coder import decode
 from object_detection.class_table import class_table
@@ -24,18 +26,19 @@ from object_detection.postprocessing import Detections, postprocess
 from object_detection.preprocessing import preprocess_image
 from object_detection.presenter import BoxPresenter
 from object_detection.record_faults import fault_in, uneven_lists
+from object_detection.synthetic_objects import synthetic_objects
 from object_detection.target_assigner import Groundtruth, assign_targets
-from runtime.task import WarmStart, resolved
+from runtime.task import Part, WarmStart, resolved
 from utils.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Position, Shard, make_input
 from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig, ModelConfig
+from utils.convention import DETECTION_MEAN_RGB, MEAN_RGB, STD_RGB
 from utils.data_utils import Reader, TensorFlowReader, synthetic_input
 from utils.hvd_utils import Communicator, SerialCommunicator
-from utils.image_processing import DETECTION_MEAN_RGB, MEAN_RGB, STD_RGB, normalized_range, subtract_mean
+from utils.image_processing import normalized_range, subtract_mean
 from utils.manifest import SplitFiles
 from utils.optimizers import l2_loss
 from utils.tfrecord_file import read_record
 
-SYNTHETIC_OBJECTS = 7  # about as many as a COCO image has
 TensorMap = dict[str, Any]
 
 
@@ -82,10 +85,10 @@ class Detection:
         self._spec = _network(self._model, self._detection.batch_norm_decay)
         size = resolved(self._model.image_size)
         self._anchors = pyramid_anchors(size, size, self._detection.anchors)
-        self._mean_rgb = MEAN_RGB if self._model.backbone == OWN_CLASSIFIER else DETECTION_MEAN_RGB
+        usual_mean = MEAN_RGB if self._model.backbone == OWN_CLASSIFIER else DETECTION_MEAN_RGB
+        self._mean_rgb = self._model.convention.mean_rgb or usual_mean
         self._layers = dataclasses.replace(
             layers,
-            freeze_batch_norm=self._detection.freeze_batch_norm,
             input_range=normalized_range(self._mean_rgb, (1.0, 1.0, 1.0)),
         )
 
@@ -112,37 +115,13 @@ class Detection:
     def input(self, split: str, shard: Shard, start: Position) -> Input:
         files, options = self._splits.get(split), self.input_options()
         if files is None:
-            return synthetic_input(options, self._synthetic_targets(split))
+            return synthetic_input(options, synthetic_objects(self._table, split, options))
         decoder = detection_decoder(
             self._table, self._detection.augmentation, train_crowds=self._detection.train_crowds
         )
         if split == "train":
             return make_input(self._reader.train_batches(files, decoder, options, shard, start))
         return make_input(self._reader.eval_batches(files, decoder, options, shard))
-
-    def _synthetic_targets(self, split: str) -> TensorMap:
-        count, seed = self._config.data.batch_size_per_replica, tf.constant([self._seed, 1], tf.int64)
-        corner = tf.random.stateless_uniform([count, SYNTHETIC_OBJECTS, 2], seed, 0.0, 0.6)
-        size = tf.random.stateless_uniform([count, SYNTHETIC_OBJECTS, 2], seed + 1, 0.1, 0.4)
-        chosen = tf.random.stateless_uniform([count, SYNTHETIC_OBJECTS], seed + 2, 0, len(self._table.ids), tf.int32)
-        boxes = tf.concat([corner, corner + size], axis=2)
-        if split == "train":
-            return {
-                "groundtruth_boxes": boxes,
-                "groundtruth_slots": tf.gather(tf.constant(self._table.slots), chosen),
-                "groundtruth_weights": tf.ones_like(chosen, tf.float32),
-                "groundtruth_ignored": tf.zeros_like(chosen, tf.bool),
-            }
-        side = resolved(self._model.image_size)
-        return {
-            "groundtruth_boxes": boxes,
-            "groundtruth_classes": tf.gather(tf.constant(self._table.ids), chosen),
-            "groundtruth_area": tf.reduce_prod(size * side, axis=2),
-            "groundtruth_is_crowd": tf.zeros_like(chosen, tf.bool),
-            "num_groundtruth": tf.fill([count], SYNTHETIC_OBJECTS),
-            "image_size": tf.fill([count, 2], side),
-            "source_id": tf.strings.as_string(tf.range(1, count + 1)),
-        }
 
     def describe_bad_example(self, split: str, index: int, status: int) -> str:
         path, number = self._splits[split].locate(index)
@@ -199,6 +178,9 @@ class Detection:
             * tf.reduce_sum(localization * weights)
             / (matched * code_size),
         }
+
+    def part_of(self, name: str) -> Part:
+        return part_of_detector(name)
 
     def weight_decay(self, variables: Sequence[Any]) -> Any:
         """Of convolution kernels alone: biases and batch normalization do not decay."""
@@ -269,9 +251,12 @@ class Detection:
     def presenter(self) -> BoxPresenter:
         return BoxPresenter(dict(zip(self._table.ids, self._table.names, strict=True)), self._config.run.min_score)
 
+    def stored_names(self, stored: Mapping[str, Sequence[int]]) -> Mapping[str, str]:
+        return {name: name for name in stored}
+
     def warm_start_map(self, stored: Mapping[str, Sequence[int]]) -> WarmStart:
         names = detector_sources(stored)
-        per_channel = 1.0 / np.asarray(STD_RGB, np.float32)[:, np.newaxis]
+        per_channel = 1.0 / np.asarray(self._model.convention.std_rgb or STD_RGB, np.float32)[:, np.newaxis]
         factors = {STEM_KERNEL: per_channel} if is_own_classifier(stored) else {}
         return WarmStart(sources=names, factors=factors, replaceable=frozenset(CLASS_HEAD))
 
@@ -289,6 +274,7 @@ class Detection:
             "coder": dataclasses.asdict(dataclasses.replace(self._detection.coder, largest_log=None)),
             "backbone": self._model.backbone,
             "image_size": self._model.image_size,
+            "network": self._model.convention.network,
             "preprocessing": {"mean_rgb": list(self._mean_rgb), "std_rgb": [1.0, 1.0, 1.0], "range": [0, 255]},
         }
 
@@ -296,5 +282,6 @@ class Detection:
 def _network(model: ModelConfig, batch_norm_decay: float) -> SSDSpec:
     """The row of the table, with the backbone and the decay of statistics that were asked for."""
     spec, backbone = SSDS[resolved(model.architecture)], BACKBONES[resolved(model.backbone)]
+    backbone = backbone.as_trained(**model.convention.network)
     norms = [dataclasses.replace(part.batch_norm, decay=batch_norm_decay) for part in (spec, backbone)]
     return dataclasses.replace(spec, batch_norm=norms[0], backbone=dataclasses.replace(backbone, batch_norm=norms[1]))

@@ -7,13 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from model.warm_start import OWN_CLASSIFIER, is_own_classifier
+from model.foreign_names import OWN_CLASSIFIER, is_own_classifier
 from object_detection.label_map import read_label_map
+from runtime.foreign import described
 from utils.checkpoint_contents import stored_shapes
-from utils.checkpoints import find_checkpoint, read_metadata
+from utils.checkpoints import find_checkpoint
 from utils.config import ExperimentConfig
 from utils.manifest import LABEL_MAP_NAME, SplitFiles
-from utils.resolve_detection import Categories, numbered_categories, resolve_detector, stored_categories
+from utils.resolve_detection import (
+    Categories,
+    disagreement,
+    numbered_categories,
+    resolve_detector,
+    stored_categories,
+)
 
 COCO_LABEL_MAP = Path(__file__).resolve().parent.parent / "object_detection" / "data" / "mscoco_label_map.pbtxt"
 COCO_LARGEST_ID = 90
@@ -34,11 +41,17 @@ def resolve_detection(
     backbone, origin = (None, None) if metadata or not warm_start else _backbone_of(Path(warm_start))
     new_classes = config.run.reset_head or config.run.finetune_scope
     first = stored_categories(metadata) or (None if new_classes else origin)
-    sources = [found for found in (first, *_known_categories(config, splits)) if found is not None]
-    assumed = () if sources else (_default_categories(config.model.num_classes),)
-    model, detection, notes = resolve_detector(
+    known = _known_categories(config, splits)
+    notes: tuple[str, ...] = ()
+    if first is not None and first is origin and known and (difference := disagreement(origin, known[0])):
+        first, config = None, dataclasses.replace(config, run=dataclasses.replace(config.run, reset_head=True))
+        notes = (f"--finetune_checkpoint {warm_start}: {difference}; the class head begins with new weights",)
+    sources = [found for found in (first, *known) if found is not None]
+    assumed = () if sources else (_default_categories(config.model.num_classes or metadata.get("num_classes")),)
+    model, detection, more = resolve_detector(
         config.model, config.detection, metadata, sources or list(assumed), backbone
     )
+    notes += more
     if splits:
         notes += tuple(
             f"neither checkpoint nor data name their categories; those of {categories.origin} are assumed (--label_map)"
@@ -81,7 +94,7 @@ def _backbone_of(path: Path) -> tuple[str | None, Categories | None]:
     prefix = find_checkpoint(path)
     if prefix is None:  # said where the weights are loaded
         return None, None
-    metadata = read_metadata(prefix) or {}
+    metadata = described(prefix)
     if metadata.get("task") == "detection":
         return metadata.get("backbone"), stored_categories(metadata)
     return (OWN_CLASSIFIER if is_own_classifier(stored_shapes(prefix)) else None), None

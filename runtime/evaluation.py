@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,21 @@ from runtime.graphs import build_eval_graph, shard_of
 from runtime.loop import run_loop
 from runtime.task import Evaluator, NetworkAlone, Setup
 from utils.batching import STATUS_OK, Position
-from utils.checkpoint_contents import match_variables, restore
+from utils.checkpoint_contents import (
+    Names,
+    averages_or_raw,
+    has_averages,
+    load_matched,
+    match_variables,
+    stored_shapes,
+)
+from utils.errors import RunError
 from utils.hooks.hook import Hook, StepRecord
 from utils.hvd_utils import Communicator
+from utils.tuning_config import EMA, RAW
 
 tf1 = tf.compat.v1
+_log = logging.getLogger(__name__)
 
 
 class Evaluation:
@@ -26,6 +37,9 @@ class Evaluation:
     Args:
         setup: What is evaluated.
         communicator: The processes that share the split, of which rank 0 reads the weights.
+
+    Attributes:
+        prefix: The prefix of the checkpoint that was loaded last.
     """
 
     def __init__(self, setup: Setup, communicator: Communicator) -> None:
@@ -35,21 +49,29 @@ class Evaluation:
         with graph.as_default():
             data = setup.task.input("validation", shard_of(communicator), Position())
         self.graph = build_eval_graph(setup.task, data, graph, communicator)
+        self.weights = RAW
+        """Which weights of the checkpoint are evaluated, known to rank 0: "raw", or "ema" for their averages."""
         self._session = tf1.Session(graph=graph, config=setup.session_config)
         self._session.run(self.graph.initializer)
+        self._has_weights = False
+        self.prefix = Path()
 
     def close(self) -> None:
         self._session.close()
 
     def load(self, prefix: Path) -> None:
-        """Takes the weights of a checkpoint; an artefact has its own.
+        """Takes the weights of a checkpoint, and shows what became of each the first time; an artefact has its own.
 
         Raises:
             RunError: It is damaged, or of another network.
         """
         if self._communicator.rank == 0 and self.graph.variables:
-            load_weights(self._session, self.graph, prefix)
+            which = self._setup.config.tuning.eval_weights
+            self.weights, table = load_weights(self._session, self.graph, prefix, which)
+            _log.log(logging.DEBUG if self._has_weights else logging.INFO, "%s:\n%s", prefix, table)
         self._session.run(self.graph.take_over)
+        self._has_weights = True
+        self.prefix = prefix
 
     def run(self, hooks: Sequence[Hook], batches: int | None = None, *, repeat: bool = False) -> Evaluator | None:
         """Evaluates this process's part of the split, or ``batches`` of it.
@@ -103,11 +125,44 @@ class _EvaluatorHook(Hook):
         self._evaluator.update(rows)
 
 
-def load_weights(session: Any, graph: Any, prefix: Path) -> None:
-    """Restores all of a graph's variables.
+def load_weights(session: Any, graph: Any, prefix: Path, which: str | None = None) -> tuple[str, str]:
+    """Gives all of a graph's variables the values of a checkpoint.
+
+    Args:
+        session: The graph's session.
+        graph: A graph for evaluation or prediction.
+        prefix: The checkpoint.
+        which: "raw" for the weights that were trained, "ema" for their moving averages; None for the averages where
+            there are any.
+
+    Returns:
+        Which it were, and a table of what became of each variable.
 
     Raises:
-        RunError: The checkpoint is damaged, or lacks one of them, or has another shape.
+        RunError: The checkpoint is damaged, or lacks one of them, or has another shape, or has no averages.
     """
-    match_variables(prefix, graph.variables).require({v.op.name for v in graph.variables})
-    restore(session, graph.saver, prefix)
+    chosen, averaged = _choice(prefix, which)
+    names: Names = graph.stored_names
+    if chosen == EMA:
+        names = lambda stored: averages_or_raw(graph.stored_names(stored), stored)  # noqa: E731
+    found = match_variables(prefix, graph.variables, names)
+    found.require({v.op.name for v in graph.variables})
+    load_matched(session, graph.saver, graph.variables, found)
+    if averaged:
+        other = RAW if chosen == EMA else EMA
+        kind = "moving averages of the weights" if chosen == EMA else "weights as they were trained"
+        _log.info("%s: the %s are used; --eval_weights %s takes the others", prefix, kind, other)
+    return chosen, found.table()
+
+
+def chosen_weights(prefix: Path, which: str | None) -> str:
+    """Which weights ``load_weights`` takes: "raw" or "ema"; arguments and errors are its."""
+    return _choice(prefix, which)[0]
+
+
+def _choice(prefix: Path, which: str | None) -> tuple[str, bool]:
+    """What is chosen, and whether there are averages."""
+    averaged = has_averages(stored_shapes(prefix))
+    if which == EMA and not averaged:
+        raise RunError(f"--eval_weights ema: {prefix} has no averages; --ema_decay keeps them where it is trained")
+    return which or (EMA if averaged else RAW), averaged

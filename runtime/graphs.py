@@ -10,11 +10,13 @@ from runtime.plan import TrainingPlan
 from runtime.precision import Precision
 from runtime.stopping import VOTE, Stopping
 from runtime.task import EvalGraph, PredictGraph, Task, TensorMap, TrainGraph
+from runtime.tuning import learning_rate_multiplier
 from utils.batching import STATUS_OK, STATUS_PADDING, Input, Position, Shard
 from utils.config import ExperimentConfig
 from utils.hooks.bad_records import BAD_SOMEWHERE
 from utils.hvd_utils import Communicator
-from utils.optimizers import LossScale, momentum_update
+from utils.moving_averages import MovingAverages
+from utils.optimizers import LossScale, Update, momentum_update, trained
 
 tf1 = tf.compat.v1
 
@@ -35,7 +37,8 @@ def build_train_graph(
         before = tf.identity(step.read_value())
         images, targets = task.prepare(data.batch, before)
         losses = task.losses(task.forward(images, training=True), targets, data.batch.mask)
-        l2_loss = task.weight_decay(tf1.trainable_variables())
+        multiplier = learning_rate_multiplier(task, config.tuning)
+        l2_loss = task.weight_decay(trained(tf1.trainable_variables(), multiplier))
         total = tf.add_n([*losses.values(), l2_loss])
         learning_rate = tf.cast(plan.schedule.rate(tf.cast(before, tf.float64), tf), tf.float32)
         update = momentum_update(
@@ -45,9 +48,9 @@ def build_train_graph(
             momentum=config.optimizer.momentum,
             loss_scale=LossScale(precision.static_loss_scale, dynamic=precision.dynamic_loss_scale),
             average=communicator.average_gradients,
+            multiplier=multiplier,
         )
-        with tf.control_dependencies([update.operation]):
-            after = step.read_value()
+        after, begin_averages = _after(update, step, config.tuning.ema_decay)
         means, votes = _of_all_processes(losses, data.batch.status, communicator, stopping)
         total = tf.add_n([*means.values(), l2_loss])
         scalars = {**means, "l2_loss": l2_loss, "total_loss": total, "learning_rate": learning_rate}
@@ -63,10 +66,22 @@ def build_train_graph(
             input=data,
             initializer=tf1.variables_initializer(variables),
             take_over=communicator.take_over(variables),
+            begin_averages=begin_averages,
             finite={v.op.name: tf.reduce_all(tf.math.is_finite(v)) for v in variables if v.dtype.is_floating},
             variables=variables,
             saver=_saver(variables),
         )
+
+
+def _after(update: Update, step: Any, ema_decay: float | None) -> tuple[Any, TensorMap]:
+    """The step read after the update and after the averages took it in; and what begins each average, by name."""
+    with tf.control_dependencies([update.operation]):
+        after = step.read_value()
+    if ema_decay is None:
+        return after, {}
+    averages = MovingAverages(ema_decay, tf1.global_variables())
+    with tf.control_dependencies([after]), tf.control_dependencies([averages.update(after, update.finite)]):
+        return tf.identity(after), averages.begin
 
 
 def _of_all_processes(
@@ -97,6 +112,7 @@ def build_eval_graph(task: Task, data: Input, graph: Any, communicator: Communic
             initializer=tf1.variables_initializer(variables),
             take_over=communicator.take_over(variables),
             saver=_saver(variables),
+            stored_names=task.stored_names,
         )
 
 
@@ -114,6 +130,7 @@ def build_predict_graph(task: Task, graph: Any, images: Any, data: Input | None 
             variables=variables,
             initializer=tf1.variables_initializer(variables),
             saver=_saver(variables),
+            stored_names=task.stored_names,
         )
 
 

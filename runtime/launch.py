@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from runtime.run_report import report_at_end
 from runtime.runner import Runner
 from runtime.session import gpu_names
 from runtime.setup import set_up
@@ -84,7 +85,12 @@ def _launch(command: Command, preemption: PreemptionHook) -> int:
         lambda: Pulse(step=stopping.step, stop=preemption.received and preemption.received.name),
         preemption.pass_on,
     )
-    with watchdog, contextlib.closing(open_log(report if leads else None, console() if leads else None)) as logger:
+    log = report if leads else None
+    with (
+        report_at_end(run, log, preemption),
+        watchdog,
+        contextlib.closing(open_log(log, console() if leads else None)) as logger,
+    ):
         setup = set_up(command.config, processes)
         machine = {**machine_facts(report.parent, os.environ), "gpus": [] if run.cpu else gpu_names()}
         facts = {"precision": setup.precision.name, "processes": processes.size, **versions(), **machine}

@@ -67,7 +67,9 @@ def predict_files(setup: Setup, communicator: Communicator, stop: Hook) -> int:
         take_over = communicator.take_over(predict.variables)
     with tf1.Session(graph=graph, config=setup.session_config) as session:
         if communicator.rank == 0 and predict.variables:
-            load_weights(session, predict, setup.required_checkpoint)
+            prefix = setup.required_checkpoint
+            _, table = load_weights(session, predict, prefix, setup.config.tuning.eval_weights)
+            _log.info("%s:\n%s", prefix, table)
         else:
             session.run(predict.initializer)
         session.run([take_over, data.initializer])

@@ -13,6 +13,7 @@ from runtime.artefacts.timestamped import export_saved_model
 from runtime.best import Best
 from runtime.data_errors import readable_data_errors
 from runtime.evaluation import Evaluation
+from runtime.evaluation_details import leave_details
 from runtime.observers import Observers
 from runtime.plan import measured_warmup, plan_training
 from runtime.prediction import predict_files
@@ -26,6 +27,7 @@ from utils.errors import EXIT_DONE, EXIT_PREEMPTED
 from utils.hooks.logs import write_event
 from utils.hooks.measurement import MeasurementHook
 from utils.hvd_utils import Communicator
+from utils.tuning_config import EMA, RAW
 
 _log = logging.getLogger(__name__)
 END_OF_EVALUATION = "Evaluation finished."  # scripts that parse the console take the line before the last
@@ -113,7 +115,8 @@ class Runner:
             if not metrics and not self._stopping.wants_stop:
                 metrics = self._evaluate_and_rank(trainer, evaluation)
             exported = {} if self._stopping.wants_stop else self._export(self._checkpoints.prefix(trainer.step))
-        self._logger.log(SUMMARY, {**exported, **self._facts(), **metrics, **measurement.result("train")})
+        facts = self._facts(evaluation.weights)
+        self._logger.log(SUMMARY, {**exported, **facts, **metrics, **measurement.result("train")})
         return EXIT_DONE
 
     def evaluate(self) -> int:
@@ -122,7 +125,7 @@ class Runner:
         with contextlib.closing(self._evaluation()) as evaluation:
             while prefix is not None and not self._stopping.agree():
                 evaluation.load(prefix)
-                self._finish_evaluation(prefix, self._evaluate(evaluation))
+                self._finish_evaluation(prefix, evaluation.weights, self._evaluate(evaluation))
                 watches = self._config.run.watch_checkpoints and self._setup.artefact is None
                 prefix = self._next(prefix) if watches else None
         return EXIT_DONE
@@ -144,7 +147,7 @@ class Runner:
             result = self._evaluate(evaluation, score=meaningful)
             if evaluation.graph.network is not None:
                 result |= self._measure_network(evaluation)
-        self._finish_evaluation(prefix, result)
+        self._finish_evaluation(prefix, evaluation.weights, result)
         return EXIT_DONE
 
     def predict(self) -> int:
@@ -215,6 +218,7 @@ class Runner:
         metrics = evaluator.result()
         if not run.is_benchmark and self._writes:
             publish(evaluator, Path(run.results_dir))
+            leave_details(evaluator, self._setup, evaluation.prefix, metrics, measurement)
         return {**metrics, **measurement.result("eval")}
 
     def _batches_to_evaluate(self) -> int:
@@ -234,7 +238,7 @@ class Runner:
     def _global_batch(self) -> int:
         return self._config.data.batch_size_per_replica * self._communicator.size
 
-    def _finish_evaluation(self, prefix: Path | None, result: Mapping[str, float]) -> None:
+    def _finish_evaluation(self, prefix: Path | None, evaluated: str, result: Mapping[str, float]) -> None:
         if self._stopping.agree() or not self._writes:
             return
         if self._config.run.mode == "evaluate" and prefix:
@@ -243,7 +247,7 @@ class Runner:
             write_event(Path(self._config.run.results_dir) / "eval", step, result)
         exported = self._export(prefix) if prefix else {}
         weights = {"weights": str(prefix) if prefix else "random"}
-        self._logger.log(SUMMARY, {**exported, **self._facts(), **weights, **result})
+        self._logger.log(SUMMARY, {**exported, **self._facts(evaluated), **weights, **result})
         print(END_OF_EVALUATION)
 
     def _export(self, prefix: Path) -> dict[str, str]:
@@ -253,9 +257,10 @@ class Runner:
         _log.info("SavedModel written to %s", folder)
         return {"export_dir": str(folder)}
 
-    def _facts(self) -> dict[str, Any]:
+    def _facts(self, evaluated: str = RAW) -> dict[str, Any]:
         """What a result must be read with."""
-        return {"precision": self._setup.precision.name}
+        averages = {"eval_weights": EMA} if evaluated == EMA else {}
+        return {"precision": self._setup.precision.name, **averages}
 
     @staticmethod
     def _best(trainer: Trainer) -> Best:

@@ -18,19 +18,22 @@ from runtime.artefacts.named import open_named_artefact, precision_of
 from runtime.classification import Classification
 from runtime.detection import Detection
 from runtime.detection_setup import resolve_detection
+from runtime.foreign import described, warm_convention
 from runtime.precision import Precision, choose_precision
 from runtime.session import session_config, uses_gpu
 from runtime.task import Setup
-from utils.checkpoints import find_checkpoint, read_metadata
+from runtime.tuning import check_frozen
+from utils.checkpoints import find_checkpoint
 from utils.class_names import read_names_in_order
 from utils.config import CLASSIFIERS, DETECTORS, ExperimentConfig
+from utils.convention import ORIGINS, Convention, stored_convention
 from utils.dali_utils import DaliReader
 from utils.data_utils import Reader, TensorFlowReader
 from utils.detection_config import DetectionConfig
 from utils.errors import RunError, UsageError
 from utils.hvd_utils import Communicator, SerialCommunicator
 from utils.machine import cpu_features
-from utils.manifest import SplitFiles, load_pattern, load_split
+from utils.manifest import LABEL_OFFSET, SplitFiles, load_pattern, load_split
 from utils.resolve import resolve_model
 
 SPLITS_READ = {
@@ -53,21 +56,23 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
     options = session_config(config, communicator)
     artefact = open_named_artefact(config, communicator)
     if artefact is None:
-        checkpoint, metadata = communicator.broadcast(_stored(config) if communicator.rank == 0 else None)
+        checkpoint, metadata, convention = communicator.broadcast(_stored(config) if communicator.rank == 0 else None)
     else:
         checkpoint, metadata = artefact.path, dict(artefact.metadata)
+        convention = stored_convention(metadata)
     reader = _reader(config, options)
     splits = _splits(config)
     config = _as_stored(config, metadata)
     _check_task(config, splits, metadata)
     resolve = resolve_detection if config.detection else _resolve_classification
     config, notes = resolve(config, splits, metadata)
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, convention=convention))
     if config.data.threads is None:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, threads=communicator.threads))
     precision = precision_of(artefact) or choose_precision(
         config.precision, gpu=uses_gpu(config), cpu_features=cpu_features()
     )
-    for note in (*notes, precision.note):
+    for note in (*notes, *check_frozen(config, checkpoint), precision.note):
         if note:
             logging.getLogger(__name__).warning("%s", note)
     seed = communicator.broadcast(_seed(config, metadata))
@@ -95,6 +100,8 @@ def _layers(config: ExperimentConfig, precision: Precision, communicator: Commun
         data_format=config.model.data_format,
         weight_init=config.model.weight_init,
         compute_dtype=precision.compute_dtype,
+        freeze_batch_norm=config.tuning.freeze_batch_norm,
+        freeze_backbone=config.tuning.freeze_backbone,
         average=communicator.average if config.distributed.sync_batch_norm and communicator.size > 1 else None,
         replicas=communicator.size,
         quantization=QuantizationSpec(**dataclasses.asdict(quantization)) if quantization else None,
@@ -107,10 +114,31 @@ def set_up_alone(config: ExperimentConfig) -> Setup:
     return set_up(config, SerialCommunicator())
 
 
-def _stored(config: ExperimentConfig) -> tuple[Path | None, dict[str, Any]]:
-    """The checkpoint to start from and what is written beside it."""
+def _stored(config: ExperimentConfig) -> tuple[Path | None, dict[str, Any], Convention]:
+    """The checkpoint to start from, what is known of it, and the convention of the weights that the run begins with."""
     checkpoint = _checkpoint(config)
-    return checkpoint, (read_metadata(checkpoint) if checkpoint else None) or {}
+    metadata = described(checkpoint) if checkpoint else {}
+    origin, convention = metadata.get("origin"), stored_convention(metadata)
+    if checkpoint and origin:
+        logging.getLogger(__name__).warning("%s: %s", checkpoint, _assumption(metadata, convention))
+    warm_start = config.run.finetune_checkpoint if config.run.is_training else None
+    if checkpoint is None and warm_start:
+        prefix = find_checkpoint(Path(warm_start))
+        begun = described(prefix) if prefix else {}
+        convention = warm_convention(begun, detector=config.detection is not None)
+    return checkpoint, metadata, convention
+
+
+def _assumption(metadata: Mapping[str, Any], convention: Convention) -> str:
+    """What is taken for granted of a checkpoint without a description."""
+    classes = metadata.get("num_classes")
+    labels = ""
+    if metadata["task"] == "classification":
+        labels = f"; logit i is label i + {LABEL_OFFSET} of the records unless their dataset.json says otherwise"
+    return (
+        f"has no description; by its names it is {ORIGINS[metadata['origin']]}, taken for {metadata['architecture']} "
+        f"with {classes or 'no known number of'} classes, {convention.in_words()}{labels}"
+    )
 
 
 def _as_stored(config: ExperimentConfig, metadata: Mapping[str, Any]) -> ExperimentConfig:

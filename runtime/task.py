@@ -8,16 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from runtime.precision import Precision
 from utils.batching import Batch, Input, InputOptions, Position, Shard
+from utils.checkpoint_contents import Names, by_name
 from utils.config import ExperimentConfig
 from utils.manifest import SplitFiles
 
 TensorMap = dict[str, Any]
+Part = Literal["backbone", "pyramid", "head"]
 
 
 class Evaluator(Protocol):
@@ -37,6 +39,9 @@ class Evaluator(Protocol):
 
     def artefacts(self) -> dict[str, bytes]:
         """Files to leave beside the log, by name."""
+
+    def details(self) -> dict[str, Any]:
+        """What a report shows beyond the metrics, as JSON values; "pictures" name examples by "index"."""
 
 
 class Task(Protocol):
@@ -77,6 +82,9 @@ class Task(Protocol):
     def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any) -> TensorMap:
         """Scalars to add up, over the rows whose mask is 1."""
 
+    def part_of(self, name: str) -> Part:
+        """The part of the network that a variable belongs to, by its name."""
+
     def weight_decay(self, variables: Sequence[Any]) -> Any:
         """The regularization loss, a scalar."""
 
@@ -100,6 +108,9 @@ class Task(Protocol):
 
     def presenter(self) -> Presenter:
         """What prediction makes of those tensors."""
+
+    def stored_names(self, stored: Mapping[str, Sequence[int]]) -> Mapping[str, str]:
+        """The name in a checkpoint of such names and shapes for each variable of the network and of its optimizer."""
 
     def warm_start_map(self, stored: Mapping[str, Sequence[int]]) -> WarmStart:
         """Which weights a new run takes from another's checkpoint, of which the names and shapes are given."""
@@ -191,7 +202,8 @@ class Setup:
 class TrainGraph:
     """A training graph. Fetching ``step`` performs one update and reads the step after it.
 
-    ``take_over`` gives all processes rank 0's variables; ``votes`` are what they tell each other in a step.
+    ``take_over`` gives all processes rank 0's variables; ``votes`` are what they tell each other in a step;
+    ``begin_averages`` makes moving averages equal their variables, by the average's name.
     """
 
     graph: Any
@@ -202,6 +214,7 @@ class TrainGraph:
     input: Input
     initializer: Any
     take_over: Any
+    begin_averages: TensorMap
     finite: TensorMap
     variables: tuple[Any, ...]
     saver: Any
@@ -215,7 +228,8 @@ class TrainGraph:
 class EvalGraph:
     """A graph that compares the network's outputs with targets, batch by batch.
 
-    ``take_over`` gives all processes rank 0's variables. ``endpoints`` are those of the network.
+    ``take_over`` gives all processes rank 0's variables; ``stored_names`` is the task's. ``endpoints`` are those of the
+    network.
     ``network`` is the sum of the task's heads, for which all of the network is computed, or None where it has none. A
     sum, since what no value depends on is left out of a graph before it runs.
     """
@@ -229,6 +243,7 @@ class EvalGraph:
     initializer: Any
     take_over: Any
     saver: Any
+    stored_names: Names = by_name
 
     def fetches(self) -> TensorMap:
         """What the loop runs for one batch."""
@@ -258,6 +273,7 @@ class PredictGraph:
     variables: tuple[Any, ...]
     initializer: Any
     saver: Any
+    stored_names: Names = by_name
 
     def fetches(self) -> TensorMap:
         """What the loop runs for one batch of an input."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,10 +15,11 @@ from runtime.loop import run_loop
 from runtime.plan import TrainingPlan
 from runtime.stopping import Stopping
 from runtime.task import Setup
-from runtime.warm_start import load_warm_start
+from runtime.tuning import changes, kept, require_frozen
+from runtime.warm_start import class_renamed, load_warm_start
 from utils.batching import Position
-from utils.checkpoint_contents import match_variables, restore
-from utils.checkpoints import CheckpointDir, find_checkpoint
+from utils.checkpoint_contents import is_weight, load_matched, match_variables
+from utils.checkpoints import CheckpointDir, find_checkpoint, read_metadata
 from utils.errors import RunError
 from utils.hooks.hook import Hook, StepRecord
 from utils.hvd_utils import Communicator
@@ -75,12 +76,15 @@ class Trainer:
 
     def _load(self) -> None:
         checkpoint, warm_start = self._setup.checkpoint, self._setup.config.run.finetune_checkpoint
+        loaded: Collection[str] = ()
         if checkpoint is not None:
             if warm_start:
                 _log.warning("--finetune_checkpoint %s: not used, the run continues from %s", warm_start, checkpoint)
-            self._resume(checkpoint)
+            loaded = self._resume(checkpoint)
         elif warm_start:
             self._warm_start(Path(warm_start))
+        fresh = [begin for name, begin in self.graph.begin_averages.items() if name not in loaded]
+        self._session.run(fresh)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -125,17 +129,22 @@ class Trainer:
             "global_batch": self.plan.global_batch,
             "seed": self._setup.seed,
             "position": {"epoch": position.epoch, "example": position.example},
+            **kept(self._setup.config.tuning),
             **self.state,
         }
 
-    def _resume(self, prefix: Path) -> None:
-        found = match_variables(prefix, self.graph.variables)
-        found.require({v.op.name for v in self.graph.variables if _is_weight(v.op.name)} | {"global_step"})
-        wanted = [v for v in self.graph.variables if v.op.name in set(found.loaded)]
+    def _resume(self, prefix: Path) -> Collection[str]:
+        """Continues from a checkpoint; returns the names of the variables that it has."""
+        found = match_variables(prefix, self.graph.variables, self._setup.task.stored_names)
+        found.require({v.op.name for v in self.graph.variables if is_weight(v.op.name)} | _needed_state(self._setup))
+        wanted = [v for v in self.graph.variables if v.op.name in found.sources]
         with self.graph.graph.as_default():
-            restore(self._session, tf1.train.Saver(wanted), prefix)
-        _log.info("%s: %s", prefix, found.summary())
+            load_matched(self._session, tf1.train.Saver(wanted), wanted, found)
+        _log.info("%s:\n%s", prefix, found.table())
+        for sentence in changes(self._setup.config.tuning, self._setup.metadata):
+            _log.warning("%s", sentence)
         self._say_extension()
+        return found.sources
 
     def _say_extension(self) -> None:
         """Says what a changed length of the run does to the schedule."""
@@ -153,11 +162,24 @@ class Trainer:
         prefix = find_checkpoint(path)
         if prefix is None:
             raise RunError(f"--finetune_checkpoint {path}: holds no checkpoint")
-        weights = [v for v in self.graph.variables if _is_weight(v.op.name)]
-        run = self._setup.config.run
-        weights = [v for v in weights if v.op.name.startswith(run.finetune_scope)]
-        table = load_warm_start(self._session, prefix, weights, self._setup.task.warm_start_map, reset=run.reset_head)
-        _log.info("--finetune_checkpoint %s:\n%s", prefix, table)
+        task, run = self._setup.task, self._setup.config.run
+        weights = [v for v in self.graph.variables if is_weight(v.op.name)]
+        chosen = [v for v in weights if v.op.name.startswith(run.finetune_scope)]
+        found = load_warm_start(self._session, prefix, chosen, task.warm_start_map, reset=run.reset_head)
+        _log.info("--finetune_checkpoint %s:\n%s", prefix, found.table)
+        if found.other_classes:
+            _log.warning(
+                "--finetune_checkpoint %s: has other classes, so the layer that tells classes begins with new weights, "
+                "and it alone", prefix,
+            )  # fmt: skip
+        elif not run.reset_head and (difference := class_renamed(read_metadata(prefix) or {}, task.metadata())):
+            _log.warning(
+                "--finetune_checkpoint %s: %s; the layer that tells classes is taken all the same, --reset_head begins "
+                "it anew", prefix, difference,
+            )  # fmt: skip
+        if self._setup.config.tuning.freeze_backbone:
+            frozen = {v.op.name for v in weights if task.part_of(v.op.name) == "backbone"}
+            require_frozen(prefix, frozen - found.loaded)
 
 
 class _BatchCounter(Hook):
@@ -186,5 +208,6 @@ def _start_position(setup: Setup, plan: TrainingPlan) -> Position:
     return advance(Position(epoch=int(stored["epoch"]), example=int(stored["example"])), 0, plan)
 
 
-def _is_weight(name: str) -> bool:
-    return not (name.endswith("/Momentum") or name == "global_step" or name.startswith("loss_scale"))
+def _needed_state(setup: Setup) -> set[str]:
+    """What continuing needs beside the weights; other programs' checkpoints may have no step, and then begin at 0."""
+    return set() if setup.metadata.get("origin") else {"global_step"}

@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import tensorflow as tf
-
 from runtime.task import WarmStart
-from utils.checkpoint_contents import stored_shapes
+from utils.checkpoint_contents import assign, averages_or_raw, is_weight, stored_shapes, stored_values
 from utils.errors import RunError
+from utils.load_report import (
+    AVERAGE,
+    AVERAGED,
+    LOADED,
+    MISSING,
+    RENAMED,
+    RESHAPED,
+    is_own_state,
+    load_table,
+    renamed,
+    reshaped,
+    same_numbers,
+    why_unused,
+)
+from utils.moving_averages import name_of_average
 
-tf1 = tf.compat.v1
+RESET, REPLACED = "new, as was asked", "not used, new weights were asked for"
+OTHER_CLASSES, OF_OTHER_CLASSES = "new, of other classes in the checkpoint", "not used, of other classes"
+LEAST_SHARE = 0.5
+"""Of a network's weights that a checkpoint must have, by number."""
 
-LOADED, NEW, RESET = "loaded", "new, not in the checkpoint", "new, as was asked"
-_TABLE_DEPTH = 2  # parts of a variable's name that a line of the table stands for
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarmStarted:
+    """What a new run began with.
+
+    Attributes:
+        table: For people: what was loaded, what begins anew, and what of the checkpoint was not used, and why.
+        loaded: The variables that were loaded.
+        other_classes: Whether the layer that tells classes begins anew because the checkpoint has other ones.
+    """
+
+    table: str
+    loaded: frozenset[str]
+    other_classes: bool
 
 
 def load_warm_start(
@@ -27,8 +54,10 @@ def load_warm_start(
     plan: Callable[[Mapping[str, Sequence[int]]], WarmStart],
     *,
     reset: bool,
-) -> str:
-    """Loads what a checkpoint has of a graph's weights.
+) -> WarmStarted:
+    """Loads what a checkpoint has of a graph's weights: their moving averages where it keeps them.
+
+    What tells classes begins anew where the checkpoint tells another number of them.
 
     Args:
         session: Where the variables are initialized.
@@ -37,76 +66,91 @@ def load_warm_start(
         plan: Says which stored tensor each variable begins with.
         reset: Leave replaceable variables as they are.
 
-    Returns:
-        A table for people: what was loaded, what begins anew, and what of the checkpoint was not used, and why.
-
     Raises:
-        RunError: The checkpoint has none of the weights, or one of another shape, or is damaged.
+        RunError: The checkpoint has less than half of the weights, or one of another shape, or is damaged.
     """
     stored = stored_shapes(prefix)
     warm_start = plan(stored)
     by_name = {v.op.name: v for v in variables}
-    left_out = warm_start.replaceable if reset else frozenset()
-    sources = {
-        name: source
-        for name, source in warm_start.sources.items()
-        if name in by_name and source in stored and name not in left_out
-    }
-    _require_fit(prefix, stored, {source: by_name[name] for name, source in sources.items()}, warm_start)
-    reader = tf1.train.NewCheckpointReader(str(prefix))
-    values = {
-        by_name[name].initializer: _value(reader, prefix, source, warm_start.factors.get(name))
-        for name, source in sources.items()
-    }
-    # All in one run: in a large graph each run of its own takes 50 ms.
-    session.run(list(values), {initializer.inputs[1]: value for initializer, value in values.items()})
-    fates = [(name, LOADED if name in sources else RESET if name in left_out else NEW) for name in by_name]
-    replaced = {warm_start.sources[name] for name in left_out if name in warm_start.sources}
-    unused = [name for name in stored if name not in sources.values()]
-    return _table([*fates, *((name, _why_unused(name, replaced)) for name in unused)])
+    sources = {name: source for name, source in warm_start.sources.items() if name in by_name and source in stored}
+    others = {name for name in warm_start.replaceable & set(sources) if not _fits(stored, sources[name], by_name[name])}
+    left_out = warm_start.replaceable if reset or others else frozenset()
+    new, unwanted = (RESET, REPLACED) if reset else (OTHER_CLASSES, OF_OTHER_CLASSES)
+    replaced = {sources.pop(name) for name in left_out if name in sources}
+    sources = averages_or_raw(sources, stored)
+    _require_fit(prefix, stored, {name: (source, by_name[name]) for name, source in sources.items()})
+    _require_enough(prefix, stored, sources, set(by_name) - left_out)
+    values = stored_values(prefix, sources)
+    for name, factor in warm_start.factors.items():
+        if name in values:
+            values[name] = values[name] * factor
+    assign(session, variables, values)
+    fates = [
+        _fate(name, sources.get(name), stored, by_name[name], new=new if name in left_out else MISSING)
+        for name in by_name
+    ]
+    used = set(sources.values())
+    rest = [(name, unwanted if name in replaced else _why_unused(name, used)) for name in stored if name not in used]
+    return WarmStarted(
+        table=load_table([*fates, *rest]), loaded=frozenset(sources), other_classes=bool(others) and not reset
+    )
 
 
-def _why_unused(name: str, replaced: Set[str]) -> str:
-    if name in replaced:
-        return "not used, new weights were asked for"
-    if "Momentum" in name.split("/")[-1] or name.startswith(("global_step", "loss_scale")):
-        return "not used, the state of the optimizer that trained it"
-    return "not used, nothing here begins with it"
+def class_renamed(stored: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
+    """A sentence about the first class that another run's metadata calls otherwise than this one's, or None."""
+    theirs, ours = (found.get("data_class_names") or found.get("class_names") or () for found in (stored, here))
+    for index, (their, our) in enumerate(zip(theirs, ours, strict=False)):
+        if their != our:
+            return f"its class {index} is {their!r}, here it is {our!r}"
+    return None
 
 
-def _require_fit(
-    prefix: Path, stored: Mapping[str, Sequence[int]], by_source: Mapping[str, Any], warm_start: WarmStart
-) -> None:
+def _why_unused(name: str, used: Set[str]) -> str:
+    return AVERAGED if name_of_average(name) in used else why_unused(name)
+
+
+def _fits(stored: Mapping[str, Sequence[int]], source: str, variable: Any) -> bool:
+    return same_numbers(stored[source], variable.shape.as_list())
+
+
+def _fate(
+    name: str, source: str | None, stored: Mapping[str, Sequence[int]], variable: Any, *, new: str
+) -> tuple[str, str]:
+    """What a table says of a variable, and under which heading."""
+    if source is None:
+        return name, new
+    wanted, there = tuple(variable.shape.as_list()), tuple(stored[source])
+    if wanted != there:
+        return reshaped(name, there, wanted), RESHAPED
+    if not is_weight(source):
+        return name, AVERAGE
+    return (name, LOADED) if source == name else (renamed(name, source), RENAMED)
+
+
+def _require_fit(prefix: Path, stored: Mapping[str, Sequence[int]], found: Mapping[str, tuple[str, Any]]) -> None:
     """Makes sure that there is something to load, and that it has the shapes of its variables."""
-    if not by_source:
-        roots = sorted({name.split("/")[0] for name in stored})
+    if not found:
+        raise RunError(f"{prefix}: has none of the network's variables; {_holds(stored)}")
+    for source, variable in found.values():
+        if not _fits(stored, source, variable):
+            raise RunError(
+                f"{prefix}: {source} has shape {list(stored[source])}, the network's {variable.shape.as_list()} "
+                "(--finetune_checkpoint, --arch, --num_classes)"
+            )
+
+
+def _require_enough(
+    prefix: Path, stored: Mapping[str, Sequence[int]], sources: Mapping[str, str], wanted: Set[str]
+) -> None:
+    """Refuses a checkpoint that few weights would come from: it is of another network."""
+    weights = {name for name in wanted if not is_own_state(name)}
+    found = len(weights & set(sources))
+    if found < LEAST_SHARE * len(weights):
         raise RunError(
-            f"{prefix}: has none of the network's variables; it holds variables of {', '.join(roots[:3])} "
-            "(--finetune_checkpoint, --arch)"
+            f"{prefix}: has {found} of the network's {len(weights)} weights, less than half; {_holds(stored)}"
         )
-    for source, variable in by_source.items():
-        wanted, there = tuple(variable.shape.as_list()), tuple(stored[source])
-        if wanted != there:
-            what = f"{prefix}: {source} has shape {list(there)}, the network's {list(wanted)}"
-            raise RunError(f"{what} ({_advice(variable.op.name in warm_start.replaceable)})")
 
 
-def _advice(replaceable: bool) -> str:
-    if replaceable:
-        return "it was trained on other classes; --reset_head begins with new weights for these alone"
-    return "--finetune_checkpoint, --arch, --num_classes"
-
-
-def _value(reader: Any, prefix: Path, source: str, factor: np.ndarray | None) -> np.ndarray:
-    try:
-        value: np.ndarray = reader.get_tensor(source)
-    except (tf.errors.OpError, ValueError, IndexError) as error:  # the last where the file ends early
-        raise RunError(f"{prefix}: {source} cannot be read: {error}; the checkpoint is damaged") from error
-    return value if factor is None else value * factor
-
-
-def _table(fates: Sequence[tuple[str, str]]) -> str:
-    """One line for each kind of fate and part of the network."""
-    parts = Counter(("/".join(name.split("/")[:_TABLE_DEPTH]), fate) for name, fate in fates)
-    width = max(len(part) for part, _ in parts)
-    return "\n".join(f"  {part:<{width}}  {count:>4}  {fate}" for (part, fate), count in sorted(parts.items()))
+def _holds(stored: Mapping[str, Sequence[int]]) -> str:
+    roots = sorted({name.split("/")[0] for name in stored})
+    return f"it holds variables of {', '.join(roots[:3])} (--finetune_checkpoint, --arch)"

@@ -34,7 +34,7 @@ SUMMARIES = {
 }
 FILES = {
     "train": {"checkpoint", "log.json"} | {f"model.ckpt-2.{end}" for end in ("data-00000-of-00001", "index", "json")},
-    "evaluate": {"log.json", "detections.json"},
+    "evaluate": {"log.json", "detections.json", "evaluation.json"},
     "training_benchmark": {"log.json"},
     "inference_benchmark": {"log.json"},
 }

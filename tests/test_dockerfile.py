@@ -1,5 +1,6 @@
 """The Dockerfile without Docker: what it downloads is pinned, what it runs are the scripts that tests/run.sh runs."""
 
+import importlib.metadata
 import re
 import shlex
 import shutil
@@ -112,3 +113,40 @@ def test_nothing_that_git_knows_is_left_out():
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout == ""
+
+
+def pinned():
+    files = [ROOT / "constraints.txt", *ROOT.glob("requirements*.txt")]
+    lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    return {canonical(re.split(r"[=\[]", line)[0]) for line in lines if re.match(r"[\w.-]+(\[[\w-]+\])?==", line)}
+
+
+def canonical(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_what_tensorflow_for_gpus_pulls_in_is_pinned_too():
+    needed = importlib.metadata.requires("tensorflow-cpu") or []
+    names = {canonical(re.match(r"[\w.-]+", line).group()) for line in needed if 'extra == "and-cuda"' in line}
+    assert len(names) > 5
+    assert names <= pinned()
+
+
+def test_what_is_installed_here_is_pinned_with_all_that_it_needs():
+    """Of each requirement that is installed; the tools of the environment itself are its own."""
+    seen, waiting = set(), [name for name in pinned() if installed(name)]
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        lines = [line for line in importlib.metadata.requires(name) or [] if "extra ==" not in line]
+        waiting += [found for line in lines if installed(found := canonical(re.match(r"[\w.-]+", line).group()))]
+    assert seen - {"pip", "setuptools", "wheel"} <= pinned()
+
+
+def installed(name):
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

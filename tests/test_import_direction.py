@@ -22,11 +22,17 @@ COMMANDS = {  # they may import anything, nothing imports them
     "runtime.export",
     "utils.convert_dataset",
     "utils.benchmark_input",
+    "utils.average_checkpoints",
     "utils.dali_index",
     "utils.doctor",
+    "utils.import_checkpoint",
+    "utils.postprocess_ckpt",
+    "utils.report",
     "utils.validate_dataset",
 }
-COMPOSITION = {f"runtime.{name}" for name in ("front_door", "launch", "setup", "detection_setup", "probes")}
+COMPOSITION = {  # of a launch
+    f"runtime.{name}" for name in ("front_door", "launch", "setup", "detection_setup", "foreign", "probes")
+}
 TASKS = {"runtime.classification", "runtime.detection"}
 PACKAGES = {"runtime": 3, "model": 3, "object_detection": 3, "utils": 2}
 ALSO_WITHOUT_TENSORFLOW = {
@@ -63,7 +69,9 @@ OPTIONAL = {  # where one file needs them
     "object_detection.conversion.instance_masks": {"pycocotools"},
     "utils.health.packages": {"onnx", "onnxruntime", "pycocotools"},
     "utils.hvd_utils": {"horovod"},
+    "utils.reporting.charts": {"matplotlib"},
     "runtime.probes": {"ai_edge_litert"},
+    "utils.weights.weights_file": {"safetensors"},
 }
 PROMISE = re.compile(r"\(no TF\)|[Ii]mports no TensorFlow|no TensorFlow\.")  # in a module's docstring
 

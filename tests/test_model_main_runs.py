@@ -119,7 +119,7 @@ def test_messages_use_the_words_of_this_command_line_and_of_the_config(trained, 
     assert (empty.status, few.status) == (1, 2)
 
 
-def test_a_checkpoint_of_other_classes_gives_its_body_where_that_is_asked_for(trained, folder, tmp_path):
+def test_a_checkpoint_of_other_classes_gives_its_body_and_the_classes_begin_anew(trained, folder, tmp_path):
     assert trained.status == 0
     start = {
         "load_pretrained": "true",
@@ -129,11 +129,10 @@ def test_a_checkpoint_of_other_classes_gives_its_body_where_that_is_asked_for(tr
         "num_classes": 5,
     }
     given = (f"--model_dir={tmp_path / 'new'}", "--num_train_steps=1", "--skip_evaluation")
-    refused = launch(folder, *given, **start)
-    assert refused.status != 0
-    assert "--reset_head begins with new weights for these alone" in refused.error
-    result = launch(folder, *given, "--reset_head", **start)
+    result = launch(folder, *given, **start)
     assert result.status == 0, result.error
+    assert "has other classes, so the layer that tells classes begins with new weights" in result.error
+    assert result.error.count("new, of other classes in the checkpoint") == 1
 
 
 def test_the_classes_and_anchors_of_the_weights_count_whatever_the_config_says(folder, tmp_path):

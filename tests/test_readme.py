@@ -14,6 +14,7 @@ from runtime.export import make_parser as export_parser
 from utils.benchmark_input import parse_arguments as parse_benchmark_input
 from utils.cmdline_helper import build_parser, parse
 from utils.convert_dataset import make_parser as converter_parser
+from utils.import_checkpoint import make_parser as import_parser
 from utils.scaling_model import main as scaling_model
 from utils.scaling_model import make_parser as scaling_parser
 
@@ -45,6 +46,11 @@ def test_every_main_py_command_is_one_that_main_py_takes(words):
 @pytest.mark.parametrize("words", [w for w in COMMANDS if "utils.convert_dataset" in w], ids=" ".join)
 def test_every_conversion_is_one_that_the_converter_takes(words):
     converter_parser().parse_args(words[words.index("utils.convert_dataset") + 1 :])
+
+
+@pytest.mark.parametrize("words", [w for w in COMMANDS if "utils.import_checkpoint" in w], ids=" ".join)
+def test_every_import_is_one_that_the_command_takes(words):
+    import_parser().parse_args(words[words.index("utils.import_checkpoint") + 1 :])
 
 
 @pytest.mark.parametrize("words", [w for w in COMMANDS if "utils.benchmark_input" in w], ids=" ".join)
@@ -92,6 +98,7 @@ def test_every_script_exists_and_is_one(words):
 def test_every_flag_in_the_readme_is_one():
     known = {option for action in build_parser()._actions for option in action.option_strings}
     known |= {option for action in converter_parser()._actions for option in action.option_strings}
+    known |= {option for action in import_parser()._actions for option in action.option_strings}
     known |= {option for action in coco_parser()._actions for option in action.option_strings}
     known |= {option for action in export_parser()._actions for option in action.option_strings}
     known |= {option for action in scaling_parser()._actions for option in action.option_strings}

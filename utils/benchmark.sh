@@ -11,6 +11,10 @@ source "$(dirname "${BASH_SOURCE[0]}")/launch.sh"
 
 benchmark_begin() {
     benchmark_title=$2 benchmark_mode=$3 benchmark_failures=0
+    if [ -n "${HOSTS:-}" ]; then
+        echo "HOSTS=$HOSTS: ${0##*/} measures this machine, whose GPUs its rows count; leave the variable out" >&2
+        exit 2
+    fi
     if [ "${DRY_RUN:-0}" = 1 ]; then
         benchmark_table=${RESULTS_DIR:-.}/$1
         return

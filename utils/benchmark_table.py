@@ -24,7 +24,7 @@ LATENCIES = ("avg", "p50", "p90", "p95", "p99")
 KILLED = 128 + 9
 """The status of a process that SIGKILL ended, which is how Linux takes memory back."""
 _COLUMNS = ("configuration", "GPUs", "batch size", "computed in", "images/s")
-_SEVERE = re.compile(r"^CRITICAL: (.+)$", flags=re.MULTILINE)
+_SEVERE = re.compile(r"^(?:\[\d+,\d+\]<std(?:out|err)>: ?)?CRITICAL: (?:rank \d+: )?(.+)$", flags=re.MULTILINE)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,8 @@ STATE = "checkpoint"
 SECONDS_BETWEEN_LOOKS = 2.0
 _SUFFIXES = (".data-00000-of-00001", ".json", ".index")  # in the order they are moved into place
 _STAGING = ".saving-"
+_PART = re.compile(r"\.(index|json|meta|data-\d{5}-of-\d{5})$")
+_TABLE_END = bytes.fromhex("57fb808b247547db")
 
 
 class CheckpointDir:
@@ -140,21 +142,39 @@ def find_checkpoint(path: Path) -> Path | None:
     """The checkpoint that a folder or a prefix stands for, as a prefix; None where a folder holds none.
 
     Raises:
-        UsageError: ``path`` is neither a folder nor the prefix of a checkpoint.
+        UsageError: ``path`` is neither a folder nor the prefix of a checkpoint, or a folder of several that are
+            another program's.
     """
     if path.is_dir():
         steps = steps_in(path)
-        if steps:
-            return path / f"{PREFIX}-{steps[-1]}"
-        foreign = tf1.train.latest_checkpoint(str(path))
-        return Path(foreign) if foreign else None
-    prefix = path.with_suffix("") if path.suffix in (".index", ".json") else path  # one of its files was named
-    for candidate in (prefix, path):
+        return path / f"{PREFIX}-{steps[-1]}" if steps else _foreign_checkpoint(path)
+    for candidate in (Path(_PART.sub("", str(path))), path):  # one of its files may have been named
         if Path(f"{candidate}.index").is_file() or candidate.is_file():  # the latter in TensorFlow's first format
             return candidate
     if path.parent.is_dir() and path.parent != path and path.name.startswith(PREFIX):
         raise UsageError(f"{path}: no such checkpoint (--model_dir, --finetune_checkpoint)")
     return None
+
+
+def _foreign_checkpoint(folder: Path) -> Path | None:
+    """What another program's state file names, or the one checkpoint that lies in a folder without such a file."""
+    named = tf1.train.latest_checkpoint(str(folder))
+    if named:
+        return Path(named)
+    found = {Path(str(path).removesuffix(".index")) for path in folder.glob("*.index")}
+    found |= {path for path in folder.glob("*.ckpt*") if path.is_file() and _is_table(path)}
+    if len(found) > 1:
+        names = ", ".join(sorted(path.name for path in found)[:3])
+        raise UsageError(f"{folder}: holds several checkpoints, {names}; name one of them (--model_dir)")
+    return next(iter(found), None)
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file ends as a checkpoint in TensorFlow's first format does, one file with names and values."""
+    with path.open("rb") as file:
+        file.seek(0, 2)
+        file.seek(-min(len(_TABLE_END), file.tell()), 2)
+        return not path.name.endswith(".index") and file.read() == _TABLE_END
 
 
 def wait_for_checkpoint(folder: Path, stop: Hook) -> bool:

@@ -28,7 +28,6 @@ from utils.config import (
     ExperimentConfig,
     ModelConfig,
     OptimizerConfig,
-    PrecisionConfig,
     RunConfig,
 )
 from utils.detection_config import DetectionConfig
@@ -43,12 +42,13 @@ from utils.flags.table import (
     GROUPS,
     LONG_TRAINING,
     NO_DETECTOR,
-    NOT_YET,
     STATIC_LOSS_SCALE,
     Flag,
 )
 from utils.flags.words import complete, read_value, with_origin
+from utils.precision_config import PrecisionConfig
 from utils.quantization import with_quantization
+from utils.tuning_config import TuningConfig
 
 _DESCRIPTION = "Train, evaluate, run and time networks that classify images or detect objects in them."
 _EPILOG = (
@@ -129,8 +129,6 @@ def _add(group: Any, flag: Flag) -> None:
 
 def _help(flag: Flag) -> str:
     sentence, given, *detectors_given = HELP[flag.name]
-    if flag.name in NOT_YET:
-        return f"{sentence} Not offered yet."
     default = given or _shown(flag, ExperimentConfig())
     of_detectors = "".join(detectors_given) or given or _shown(flag, _detector())
     if flag.architectures == DETECTORS:
@@ -154,7 +152,7 @@ def _command(given: dict[str, Any], environ: Mapping[str, str]) -> Command:
     """The meaning of what was given: flags that stand for others, what the mode needs, what it leaves unused."""
     architecture = given.get("arch")
     is_detector = architecture in DETECTORS
-    _refuse_not_yet(given)
+    _refuse_alone(given)
     _refuse_of_other_task(given, architecture)
     if given.get("data_dir") == "":
         del given["data_dir"]
@@ -182,10 +180,8 @@ def _command(given: dict[str, Any], environ: Mapping[str, str]) -> Command:
     return Command(_build(values), notes)
 
 
-def _refuse_not_yet(given: Mapping[str, Any]) -> None:
-    for name, feature in NOT_YET.items():
-        if name in given:
-            raise UsageError(f"--{name}: this release does not offer {feature} yet; leave the flag out")
+def _refuse_alone(given: Mapping[str, Any]) -> None:
+    """Refuses what means something beside another flag only."""
     if "data_idx_dir" in given and not given.get("dali"):
         raise UsageError(f"--data_idx_dir {given['data_idx_dir']}: only used with --dali, which is not given")
 
@@ -283,6 +279,7 @@ def _build(values: dict[str, Any]) -> ExperimentConfig:
         precision=PrecisionConfig(**sections["precision"]),
         run=RunConfig(**sections["run"]),
         distributed=DistributedConfig(**sections["distributed"]),
+        tuning=TuningConfig(**sections["tuning"]),
         detection=_build_detection(sections["detection"]) if is_detector else None,
     )
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from utils.convention import Convention
 from utils.detection_config import DetectionConfig
 from utils.distributed_config import DistributedConfig
 from utils.errors import UsageError, require
+from utils.precision_config import PrecisionConfig
 from utils.quantization import Quantization
+from utils.tuning_config import TuningConfig
 
 CLASSIFIERS = ("resnet50", "resnext101-32x4d", "se-resnext101-32x4d")
 DETECTORS = ("ssd320",)
@@ -65,7 +68,7 @@ class ModelConfig:
     ``num_classes`` of a classifier counts logits; the label in a record minus ``label_offset`` is the index of its
     logit. Of a detector it is the largest category id, or with exact classes the number of categories, and
     ``category_ids`` are those of ``class_names``.
-    ``backbone`` of a detector is a row of ``model.specs.BACKBONES``.
+    ``backbone`` of a detector is a row of ``model.specs.BACKBONES``; ``convention`` is that of the weights.
     """
 
     architecture: str | None = None
@@ -74,19 +77,21 @@ class ModelConfig:
     data_format: str = "NHWC"
     weight_init: str = "fan_out"
     label_offset: int | None = None
+    use_final_conv: bool = False
+    """Whether the classifier is written as a 1x1 convolution: the same numbers, its kernel [1, 1, C, K]."""
     class_names: tuple[str, ...] | None = None
     category_ids: tuple[int, ...] | None = None
     backbone: str | None = None
     quantization: Quantization | None = None
     data_class_names: tuple[str, ...] | None = None
     """What the training data calls its classes, where --class_names may call them otherwise."""
+    convention: Convention = field(default_factory=Convention)
 
     def __post_init__(self) -> None:
         if self.architecture is not None:
             require(self.architecture in ARCHITECTURES, "arch", self.architecture, f"one of {', '.join(ARCHITECTURES)}")
         if self.num_classes is not None:
-            allowed = f"1 to {MOST_CLASSES}"
-            require(0 < self.num_classes <= MOST_CLASSES, "num_classes", self.num_classes, allowed)
+            require(0 < self.num_classes <= MOST_CLASSES, "num_classes", self.num_classes, f"1 to {MOST_CLASSES}")
         if self.image_size is not None:
             allowed = f"1 to {LARGEST_IMAGE_SIZE} pixels"
             require(0 < self.image_size <= LARGEST_IMAGE_SIZE, "image_size", self.image_size, allowed)
@@ -165,24 +170,6 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PrecisionConfig:
-    """Mixed precision and compilation, as asked for; ``runtime/precision.py`` says what the machine can do of it."""
-
-    amp: bool = False
-    static_loss_scale: float | None = None
-    loss_scaling: bool = True
-    xla: bool = False
-    tf32: bool = True
-
-    def __post_init__(self) -> None:
-        scale = self.static_loss_scale
-        if scale is not None:
-            require(math.isfinite(scale) and scale > 0, "static_loss_scale", scale, "positive, or -1 for dynamic")
-            if not self.amp:
-                raise UsageError(f"--static_loss_scale {scale:g}: only used with --amp, which is not given")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RunConfig:
     """What this launch does, how long, where its files go, and on which device."""
 
@@ -197,6 +184,7 @@ class RunConfig:
     """Where the log goes instead of ``log_filename`` in ``results_dir``."""
     display_every: int = 10
     log_level: str = "info"
+    report: bool = True
     seed: int | None = None
     deterministic: bool = False
     export_dir: str | None = None
@@ -282,6 +270,7 @@ class ExperimentConfig:
     run: RunConfig = field(default_factory=RunConfig)
     detection: DetectionConfig | None = None
     distributed: DistributedConfig = field(default_factory=DistributedConfig)
+    tuning: TuningConfig = field(default_factory=TuningConfig)
 
     def __post_init__(self) -> None:
         mode = self.run.mode

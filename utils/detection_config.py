@@ -202,7 +202,6 @@ class DetectionConfig:
         augmentation: Steps in the order in which they are applied.
         exact_classes: One class slot for each category, instead of one for each id up to the largest and one unused
             for the background.
-        freeze_batch_norm: Train on the stored batch-norm statistics and leave them as they are.
         train_crowds: Train boxes around crowds as if they were objects.
         batch_norm_decay: Share of a moving statistic that an update keeps: runs of less than some hundred steps need
             less of it, or the statistics are still their initial ones at the end.
@@ -218,7 +217,6 @@ class DetectionConfig:
     post_processing: PostProcessingSpec = field(default_factory=PostProcessingSpec)
     augmentation: tuple[AugmentationStep, ...] = (FlipSpec(), CropSpec(), ColorSpec())
     exact_classes: bool = False
-    freeze_batch_norm: bool = False
     train_crowds: bool = False
     batch_norm_decay: float = 0.997
 

@@ -94,13 +94,22 @@ def open_log(path: Path | None, console: TextIO | None) -> Logger:
 
 def read_log(path: Path) -> list[dict[str, Any]]:
     """The records of a log file, oldest first; a last line cut off by a kill is left out."""
-    records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    return read_records(path)[0]
+
+
+def read_records(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """The records of a log file, oldest first, and the number of lines that are none."""
+    records, damaged = [], 0
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            records.append(json.loads(line.removeprefix(f"{JSON_PREFIX} ")))
-        except json.JSONDecodeError:
-            continue
-    return records
+            record = json.loads(line.removeprefix(f"{JSON_PREFIX} "))
+        except ValueError:
+            record = None
+        if isinstance(record, dict):
+            records.append(record)
+        else:
+            damaged += 1
+    return records, damaged
 
 
 def _require_log(path: Path) -> None:

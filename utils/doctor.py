@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 
 from runtime.environment import environment_for
 from utils.cmdline_helper import parse
-from utils.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, UsageError
+from utils.command import run_command
+from utils.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from utils.health.checks import Check, Row, line_of, run_checks, unfit
 
 _MACHINE, _COMPUTE = "utils.health.packages", "runtime.probes"
@@ -99,11 +100,7 @@ def _paint(state: str, text: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
-    try:
-        return run(parse_arguments(arguments))
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USAGE
+    return run_command(lambda: run(parse_arguments(arguments)))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from utils.errors import UsageError
+from utils.errors import UsageError, reason
 
 LAUNCHER_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "HOROVOD_SIZE", "SLURM_STEP_NUM_TASKS")
 _INSTALL = "`bash utils/install_horovod.sh` builds and installs it, with MPI and Gloo"
@@ -105,10 +105,10 @@ class HorovodCommunicator:
     def __init__(self, launched: int, witness: str, *, fp16_compression: bool = False) -> None:
         try:
             import horovod.tensorflow as hvd
-        except ImportError as error:
+        except Exception as error:  # libraries of another TensorFlow or MPI raise errors of any type
             raise UsageError(
                 f"{witness}: {launched} processes were launched, and Horovod, which connects them, cannot be loaded "
-                f"({error}); {_INSTALL}"
+                f"({reason(error)}); {_INSTALL}"
             ) from error
         hvd.init()
         if hvd.size() != launched:

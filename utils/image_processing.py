@@ -1,4 +1,4 @@
-"""Decode, crop, resize, flip and normalize images: the only home of the mean, the standard deviation and the grid.
+"""Decode, crop, resize, flip and normalize images: the only home of the grid.
 
 Images are RGB in the range 0..255 until ``normalize``, which runs once, inside a task's graph. ``H`` and ``W`` are the
 height and width of the encoded image in pixels. All randomness is stateless: the same seed gives the same pixels.
@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-MEAN_RGB = (123.68, 116.28, 103.53)
-STD_RGB = (58.395, 57.120, 57.385)
+from utils.convention import MEAN_RGB, STD_RGB, Rgb
+
 CHANNELS = 3
-DETECTION_MEAN_RGB = (123.68, 116.779, 103.939)  # of slim's residual networks, which divide by nothing
 
 MAX_CROP_AREA = 1.0
 CROP_ASPECT_RANGE = (3 / 4, 4 / 3)  # width over height
@@ -30,16 +29,18 @@ PNG_BEGIN = b"\x89PNG\r\n\x1a\n"
 JPEG_OPTIONS = {"channels": CHANNELS, "dct_method": "INTEGER_FAST", "fancy_upscaling": False}
 
 
-def normalize(images: tf.Tensor) -> tf.Tensor:
+def normalize(images: tf.Tensor, mean_rgb: Rgb = MEAN_RGB, std_rgb: Rgb = STD_RGB) -> tf.Tensor:
     """Subtracts the mean of each channel and divides by its standard deviation.
 
     Args:
         images: ``[N, H, W, 3]`` float32, RGB in 0..255.
+        mean_rgb: The mean.
+        std_rgb: The deviation.
     """
-    return subtract_mean(images, MEAN_RGB) / tf.constant(STD_RGB, dtype=images.dtype)
+    return subtract_mean(images, mean_rgb) / tf.constant(std_rgb, dtype=images.dtype)
 
 
-def subtract_mean(images: tf.Tensor, mean_rgb: tuple[float, float, float]) -> tf.Tensor:
+def subtract_mean(images: tf.Tensor, mean_rgb: Rgb) -> tf.Tensor:
     """Subtracts the mean of each channel, as networks want it whose first kernel was trained on the range of pixels."""
     return images - tf.constant(mean_rgb, dtype=images.dtype)
 

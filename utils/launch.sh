@@ -24,6 +24,18 @@
 # on this machine are sent SIGUSR1 themselves. The second signal is passed on as it is.
 set -euo pipefail
 LAUNCH_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+case ${DRY_RUN:-0} in
+    0 | 1) ;;
+    *) echo "DRY_RUN=$DRY_RUN: must be 1, or not set" >&2 && exit 2 ;;
+esac
+
+# For scripts that launch nothing, so that nobody who wants to see a command gets a download.
+launch_has_no_dry_run() {
+    if [ "${DRY_RUN:-0}" = 1 ]; then
+        echo "DRY_RUN=1: ${0##*/} downloads and installs, and has no dry run; --help tells what it does" >&2
+        exit 2
+    fi
+}
 
 launch_python() {
     local candidate
@@ -55,6 +67,10 @@ launch_fail() {
 launch_places() {
     local processes=$1 place
     local -a named
+    if [[ ${HOSTS:-} =~ [[:space:]] ]]; then
+        launch_fail "HOSTS: must be names of machines, or name:processes, separated by commas, not by spaces or lines" ||
+            return
+    fi
     IFS=, read -ra named <<< "${HOSTS:-localhost}"
     places="" machines=${#named[@]} total=0
     for place in "${named[@]}"; do

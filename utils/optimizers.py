@@ -32,6 +32,16 @@ def l2_loss(variables: Sequence[Any], weight_decay: float) -> Any:
     return weight_decay * tf.add_n(terms) if terms else tf.constant(0.0)
 
 
+def every_variable_alike(name: str) -> float:
+    """The factor of the learning rate where all variables have the same: 1."""
+    return 1.0
+
+
+def trained(variables: Sequence[Any], multiplier: Callable[[str], float]) -> list[Any]:
+    """The variables whose learning rate is not multiplied by 0."""
+    return [v for v in variables if multiplier(v.op.name) > 0]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
     """What one training step does to the variables.
@@ -55,6 +65,7 @@ def momentum_update(
     momentum: float,
     loss_scale: LossScale,
     average: Callable[[GradientsAndVariables], GradientsAndVariables] = list,
+    multiplier: Callable[[str], float] = every_variable_alike,
 ) -> Update:
     """Builds one step of m <- momentum * m + g, v <- v - rate * m, with g from a scaled loss.
 
@@ -66,33 +77,75 @@ def momentum_update(
         loss_scale: How the loss is scaled before differentiation.
         average: Averages gradients over replicas; called on scaled gradients, which survive a narrower type on their
             way, and before they are judged finite, so that all replicas skip together.
+        multiplier: Factor of the learning rate by a variable's name. It acts on the update alone, so that the momentum
+            of a variable is the same whatever its factor; a variable with 0 is not trained and gets no momentum.
 
     Returns:
         The update; under UPDATE_OPS of the graph, batch statistics included.
     """
-    optimizer = tf1.train.MomentumOptimizer(learning_rate, momentum)
+    descent = _Descent(learning_rate, momentum, multiplier)
     scale = loss_scale.value()
     scaled = loss if scale is None else loss * scale
-    pairs = optimizer.compute_gradients(scaled, gate_gradients=tf1.train.Optimizer.GATE_OP)
+    pairs = descent.compute_gradients(scaled, trained(tf1.trainable_variables(), multiplier))
     pairs = [(g, v) for g, v in pairs if g is not None]
     pairs = average(pairs)
     if scale is not None:
         pairs = [(g * (1.0 / scale), v) for g, v in pairs]
     with tf.control_dependencies(tf1.get_collection(tf1.GraphKeys.UPDATE_OPS)):
         if not loss_scale.dynamic:
-            operation = optimizer.apply_gradients(pairs, global_step=step)
+            operation = descent.apply_gradients(pairs, step)
             return Update(operation=operation, loss_scale=_constant(scale), finite=tf.constant(True))
-        optimizer._create_slots([v for _, v in pairs])  # in the main graph, not inside the conditional
+        descent.create_slots(pairs)  # in the main graph, not inside the conditional
         finite = tf.reduce_all(tf.stack([tf.reduce_all(tf.math.is_finite(g)) for g, _ in pairs]))
         used = tf.identity(scale)
         with tf.control_dependencies([used]):
             rescale = loss_scale.update(finite)
             apply = tf.cond(
                 finite,
-                lambda: _as_true(optimizer.apply_gradients(pairs, global_step=step)),
+                lambda: _as_true(descent.apply_gradients(pairs, step)),
                 lambda: tf.constant(False),
             )
         return Update(operation=tf.group(apply, rescale), loss_scale=used, finite=finite)
+
+
+class _Descent:
+    """Momentum descent at the learning rate times each variable's factor, by one optimizer for each factor."""
+
+    def __init__(self, learning_rate: Any, momentum: float, multiplier: Callable[[str], float]) -> None:
+        self._rate = learning_rate
+        self._momentum = momentum
+        self._multiplier = multiplier
+        self._optimizers: dict[float, Any] = {}
+
+    def compute_gradients(self, loss: Any, variables: Sequence[Any]) -> GradientsAndVariables:
+        gate = tf1.train.Optimizer.GATE_OP
+        pairs: GradientsAndVariables = self._optimizer(1.0).compute_gradients(
+            loss, var_list=variables, gate_gradients=gate
+        )
+        return pairs
+
+    def create_slots(self, pairs: GradientsAndVariables) -> None:
+        for factor, group in self._groups(pairs).items():
+            self._optimizer(factor)._create_slots([v for _, v in group])
+
+    def apply_gradients(self, pairs: GradientsAndVariables, step: Any) -> Any:
+        """Updates all variables, and then the step."""
+        *others, (factor, last) = self._groups(pairs).items()
+        done = [self._optimizer(other).apply_gradients(group) for other, group in others]
+        with tf.control_dependencies(done):
+            return self._optimizer(factor).apply_gradients(last, global_step=step)
+
+    def _groups(self, pairs: GradientsAndVariables) -> dict[float, GradientsAndVariables]:
+        groups: dict[float, GradientsAndVariables] = {}
+        for gradient, variable in pairs:
+            groups.setdefault(self._multiplier(variable.op.name), []).append((gradient, variable))
+        return groups
+
+    def _optimizer(self, factor: float) -> Any:
+        if factor not in self._optimizers:
+            rate = self._rate if factor == 1.0 else self._rate * factor
+            self._optimizers[factor] = tf1.train.MomentumOptimizer(rate, self._momentum)
+        return self._optimizers[factor]
 
 
 def _constant(scale: Any) -> Any:

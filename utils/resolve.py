@@ -50,6 +50,7 @@ def resolve_model(
         num_classes=num_classes,
         image_size=image_size,
         label_offset=label_offset,
+        use_final_conv=model.use_final_conv or bool(stored.get("use_final_conv")),
         class_names=names,
         data_class_names=data_names,
         quantization=resolve_quantization(model.quantization, stored),

@@ -72,7 +72,8 @@ def resolve_detector(
     """
     categories = sources[0]
     for other in sources[1:]:
-        _check_agreement(categories, other)
+        if difference := disagreement(categories, other):
+            raise UsageError(f"{difference} (--label_map, --model_dir)")
     stored = metadata.get("image_size")
     image_size = model.image_size or stored or DEFAULT_IMAGE_SIZE
     notes = []
@@ -99,21 +100,22 @@ def resolve_detector(
     return resolved, detection, tuple(notes)
 
 
-def _check_agreement(categories: Categories, other: Categories) -> None:
-    """Data may lack categories; what it has must be known under the same name."""
+def disagreement(categories: Categories, other: Categories) -> str | None:
+    """A sentence about what others have and these do not know under the same name; those may lack categories."""
     names = dict(zip(categories.ids, categories.names, strict=True))
     aliases = dict(zip(categories.ids, categories.aliases, strict=False))
     for category, name in zip(other.ids, other.names, strict=True):
         if category not in names:
-            raise UsageError(
+            return (
                 f"{other.origin}: has category {category}, {name!r}; {categories.origin} has no such category "
-                f"({len(names)} from {categories.ids[0]} to {categories.ids[-1]}; --label_map, --model_dir)"
+                f"({len(names)} from {categories.ids[0]} to {categories.ids[-1]})"
             )
         if name not in (names[category], aliases.get(category)):
-            raise UsageError(
+            return (
                 f"{other.origin}: category {category} is {name!r}; in {categories.origin} it is "
-                f"{names[category]!r}, so the same id would mean another class (--label_map, --model_dir)"
+                f"{names[category]!r}, so the same id would mean another class"
             )
+    return None
 
 
 def _count_categories(given: int | None, stored: int | None, categories: Categories) -> int:

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.front_door import show_any_name
-from utils.errors import EXIT_DONE, EXIT_FAILED, EXIT_PREEMPTED, EXIT_USAGE, RunError, UsageError, require
+from utils.command import run_command
+from utils.errors import EXIT_DONE, EXIT_FAILED, RunError, UsageError, require
 
 if TYPE_CHECKING:
     from utils.validation.survey import Source
@@ -163,17 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     show_any_name()
-    try:
-        return run(parse_arguments(arguments))
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USAGE
-    except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_FAILED
-    except KeyboardInterrupt:
-        print("interrupted: nothing was written", file=sys.stderr)
-        return EXIT_PREEMPTED
+    return run_command(lambda: run(parse_arguments(arguments)), interrupted="nothing was written")
 
 
 if __name__ == "__main__":

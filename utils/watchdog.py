@@ -1,8 +1,10 @@
 """Notices that a process of a run has died or hangs, and ends the others: collective operations would wait for ever.
 
 Rank 0 listens; every other rank tells it once a beat that it lives, and at which step it is, and rank 0 answers. A
-closed connection means that a process is gone; silence for the time-out means that it is frozen. A signal that asks one
-process to stop travels to the others on the same way. Imports no TensorFlow, and works while it computes.
+closed connection means that a process is gone; silence for the time-out means that it is frozen. A process that ends by
+an error says so before, and the others end with its status and without a word. A signal that asks one process to stop
+travels to the others on the same way, and so does the end of a launcher that would leave its processes behind. Imports
+no TensorFlow, and works while it computes.
 """
 
 from __future__ import annotations
@@ -19,13 +21,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from utils.errors import EXIT_FAILED
+from utils.ancestors import ancestor
+from utils.errors import EXIT_FAILED, EXIT_USAGE, UsageError
 from utils.hvd_utils import Communicator
 
 _log = logging.getLogger(__name__)
 
 LONGEST_BEAT_S = 1.0
 CONNECT_TIMEOUT_S = 10.0
+LAST_WORDS_S = 1.0  # in which a process that fails says why: a launcher ends all when one has ended
+HOROVODRUN = "horovodrun"  # its end does not reach the processes that it started
 _ADVICE = "the job ends; the newest checkpoint is whole, and the same command continues from it"
 
 
@@ -82,6 +87,7 @@ class Watchdog:
         self._lock = threading.Lock()
         self._peers: dict[int, _Peer] = {}
         self._stop_heard: str | None = None
+        self._launcher = ancestor(HOROVODRUN)
         self._closers: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
 
@@ -112,8 +118,9 @@ class Watchdog:
             return
         if kind is None:
             self._communicator.barrier()  # rank 0 may still be writing, and a launcher ends all when one ends
-            for peer in self._peers.values():
-                self._send(peer, {"done": True})
+            self._send_all({"done": True})
+        elif self._begins_to_close():
+            self._send_all({"end": EXIT_USAGE if issubclass(kind, UsageError) else EXIT_FAILED})
         self._closing.set()
         self._close()
 
@@ -186,8 +193,8 @@ class Watchdog:
             if "done" in message:
                 peer.done = True
                 return
-            if "end" in message:  # rank 0 has said why
-                self._end(EXIT_FAILED)
+            if "end" in message:
+                self._follow(message["end"])
                 return
             if not line:
                 self._fail(f"rank {peer.rank}: its process has ended, after step {peer.step} or in the one behind it")
@@ -206,10 +213,13 @@ class Watchdog:
                 for peer in self._peers.values():
                     peer.heard = now
             last = now
+            if self._launcher is not None and not self._launcher.runs:
+                self._launcher = None
+                _log.critical("%s has ended: stopping after this step, as after SIGTERM", HOROVODRUN)
+                self._on_stop("SIGTERM")
             pulse = self._pulse()
             stop = pulse.stop or (self._stop_heard if self._rank == 0 else None)
-            for peer in self._peers.values():
-                self._send(peer, {"step": pulse.step, "stop": stop})
+            self._send_all({"step": pulse.step, "stop": stop})
             silent = [p for p in self._peers.values() if not p.done and now - p.heard > self._timeout_s]
             if silent:
                 peer = silent[0]
@@ -221,14 +231,31 @@ class Watchdog:
 
     def _fail(self, reason: str) -> None:
         """Says what happened, once, lets the others end without a word, and ends this process."""
+        if not self._begins_to_close():
+            return
+        _log.critical("%s; %s", reason, _ADVICE)
+        self._send_all({"end": EXIT_FAILED})
+        self._end(EXIT_FAILED)
+
+    def _follow(self, status: int) -> None:
+        """Ends this process and those that it tells, since another, which says why, ends by an error."""
+        if not self._begins_to_close():
+            return
+        self._send_all({"end": status})
+        time.sleep(LAST_WORDS_S)
+        self._end(status)
+
+    def _begins_to_close(self) -> bool:
+        """Notes that this process ends; False where that was known."""
         with self._lock:
             if self._closing.is_set():
-                return
+                return False
             self._closing.set()
-        _log.critical("%s; %s", reason, _ADVICE)
+            return True
+
+    def _send_all(self, message: dict[str, Any]) -> None:
         for peer in self._peers.values():
-            self._send(peer, {"end": True})
-        self._end(EXIT_FAILED)
+            self._send(peer, message)
 
     def _send(self, peer: _Peer, message: dict[str, Any]) -> None:
         with contextlib.suppress(OSError, ValueError):  # the reader notices

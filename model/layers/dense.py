@@ -29,3 +29,24 @@ def dense(inputs: tf.Tensor, units: int, options: LayerOptions, initializer: Any
             kernel = options.quantizer.weights(kernel)
         outputs = tf.matmul(tf.cast(inputs, options.compute_dtype), tf.cast(kernel, options.compute_dtype))
         return tf.nn.bias_add(outputs, tf.cast(bias, options.compute_dtype))
+
+
+def dense_as_convolution(
+    inputs: tf.Tensor, units: int, options: LayerOptions, initializer: Any, *, name: str = "dense"
+) -> tf.Tensor:
+    """The same as ``dense``, computed by a 1x1 convolution over a single pixel, whose kernel is [1, 1, C, units].
+
+    Engines for inference that know no matrix product read it. Its initial values are those of ``dense``.
+    """
+    channels = inputs.shape[1]
+    with tf1.variable_scope(name):
+        kernel = variable("kernel", (1, 1, channels, units), initializer)
+        bias = variable("bias", (units,), tf1.zeros_initializer())
+        if options.quantizer is not None:  # as the matrix, so that its range is the same
+            kernel = tf.reshape(options.quantizer.weights(tf.reshape(kernel, [channels, units])), kernel.shape)
+        pixel = (1, 1, channels) if options.data_format == "NHWC" else (channels, 1, 1)
+        pixels = tf.reshape(tf.cast(inputs, options.compute_dtype), [-1, *pixel])
+        kernel = tf.cast(kernel, options.compute_dtype)
+        outputs = tf.nn.conv2d(pixels, kernel, 1, padding="SAME", data_format=options.data_format)
+        outputs = tf.nn.bias_add(outputs, tf.cast(bias, options.compute_dtype), data_format=options.data_format)
+        return tf.reshape(outputs, [-1, units])

@@ -27,6 +27,7 @@ class LayerOptions:
         average: Averages a tensor over the replicas, where batch normalization is to use the statistics of them all.
         replicas: How many they are.
         freeze_batch_norm: Train on the moving statistics instead, and leave them as they are.
+        freeze_backbone: The same in the residual network alone, whatever stands on top of it.
         batch_norm: Constants of batch normalization.
         branch: Where several uses of a kernel have normalization and ranges of their own, the name of this one.
         kernel_name: Name of a convolution's kernel in its scope.
@@ -47,6 +48,7 @@ class LayerOptions:
     average: Callable[[Any], Any] | None = None
     replicas: int = 1
     freeze_batch_norm: bool = False
+    freeze_backbone: bool = False
     batch_norm: BatchNormSpec = field(default_factory=BatchNormSpec)
     branch: str = ""
     kernel_name: str = "conv2d/kernel"

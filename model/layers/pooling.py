@@ -7,10 +7,20 @@ import tensorflow as tf
 from model.layers.options import LayerOptions
 
 
-def max_pool(inputs: tf.Tensor, size: int, stride: int, options: LayerOptions) -> tf.Tensor:
-    """Largest value of each window, with SAME padding: none at the top and left of an even map for size 3, stride 2."""
+def max_pool(inputs: tf.Tensor, size: int, stride: int, options: LayerOptions, *, symmetric: bool = False) -> tf.Tensor:
+    """Largest value of each window of a map without negative values, as ReLU leaves it.
+
+    With SAME padding, which for size 3 and stride 2 pads an even map at the bottom and right alone, or ``symmetric``,
+    alike on all sides. What is added there is 0: nothing is below it, and unlike minus infinity it can be quantized.
+    """
+    padding = "SAME"
+    if symmetric:
+        sides = [(size - 1) // 2] * 2
+        spatial = [sides, sides]
+        inputs = tf.pad(inputs, [[0, 0], *spatial, [0, 0]] if options.data_format == "NHWC" else [[0, 0]] * 2 + spatial)
+        padding = "VALID"
     return tf.nn.max_pool2d(
-        inputs, options.strides(size), options.strides(stride), padding="SAME", data_format=options.data_format
+        inputs, options.strides(size), options.strides(stride), padding=padding, data_format=options.data_format
     )
 
 

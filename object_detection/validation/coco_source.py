@@ -150,19 +150,15 @@ class CocoSource:
     def _boxes_kept(self, entries: Mapping[int, CocoImage], kept: Mapping[str, Seen]) -> dict[int, list[float]]:
         """The box of each annotation that is kept, cut to its image where it reaches out of it."""
         boxes: dict[int, list[float]] = {}
-        for unit in self.units():
-            assert isinstance(unit, CocoUnit)
-            for entry, objects in unit.images:
-                if entry.id not in entries:
+        units = (unit for unit in self.units() if isinstance(unit, CocoUnit))
+        for entry, objects in (pair for unit in units for pair in unit.images if pair[0].id in entries):
+            size = _size_of(entry, kept[entry.file_name])
+            for one, verdict in zip(objects, judge(objects, *size), strict=True):
+                if verdict.left is None:
                     continue
-                seen = kept[entry.file_name]
-                size = _size_of(entry, seen)
-                for one, verdict in zip(objects, judge(objects, *size), strict=True):
-                    if verdict.left is None:
-                        continue
-                    ymin, xmin, ymax, xmax = verdict.left
-                    cut = verdict.kind == "box_outside"
-                    boxes[one.id] = [xmin, ymin, xmax - xmin, ymax - ymin] if cut else list(one.box_px)
+                ymin, xmin, ymax, xmax = verdict.left
+                cut = verdict.kind == "box_outside"
+                boxes[one.id] = [xmin, ymin, xmax - xmin, ymax - ymin] if cut else list(one.box_px)
         return boxes
 
     def _parsed(self, key: str, kind: str, parse: Callable[[dict[str, Any]], Parsed]) -> dict[int, Parsed]:

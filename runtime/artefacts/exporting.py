@@ -23,6 +23,7 @@ from runtime.artefacts.opening import open_artefact, require_packages
 from runtime.artefacts.saved_model import write_saved_model
 from runtime.artefacts.tflite_model import convert, not_in_int8, operators, write_tflite
 from runtime.artefacts.verification import Comparison, compare, compare_signatures, signatures_differ
+from runtime.evaluation import chosen_weights
 from runtime.task import Setup
 from utils.atomic_file import write_atomically
 from utils.config import ExperimentConfig
@@ -119,7 +120,8 @@ class Exporter:
         self._options = options
         self._prefix = setup.required_checkpoint
         self._values = read_weights(setup, self._prefix)
-        self._metadata = {**setup.metadata, **setup.task.metadata()}
+        which = chosen_weights(self._prefix, setup.config.tuning.eval_weights)
+        self._metadata = {**setup.metadata, **setup.task.metadata(), "eval_weights": which}
         if "tflite_int8" in options.formats and calibration is None and not self._has_ranges:
             raise UsageError(
                 "--format tflite_int8: needs --data_dir, whose images set the ranges; this checkpoint was not trained "

@@ -13,6 +13,7 @@ from runtime.artefacts.exporting import REPORT
 from runtime.artefacts.formats import FORMATS
 from runtime.artefacts.saved_model import METADATA, open_saved_model, write_saved_model
 from runtime.artefacts.verification import compare, compare_signatures, signatures_differ
+from runtime.evaluation import chosen_weights
 from runtime.task import Setup
 from utils.errors import RunError, reason
 
@@ -32,6 +33,7 @@ def export_saved_model(setup: Setup, prefix: Path, export_dir: Path) -> Path:
     while folder.exists():
         folder = folder.with_name(str(int(folder.name) + 1))
     metadata = {**setup.metadata, **setup.task.metadata()}  # the flags may differ from the checkpoint's values
+    metadata["eval_weights"] = chosen_weights(prefix, setup.config.tuning.eval_weights)
     metadata["artefact"] = {"format": "saved_model", "precision": setup.precision.name}
     row = FORMATS["saved_model"]
     try:

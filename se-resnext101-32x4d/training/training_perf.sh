@@ -14,7 +14,7 @@
 #   ITERATIONS    steps per run; default 500. The first two fifths of them, at most 200, are left out (WARMUP)
 #   SINGLE        TF32: measure TensorFloat-32 in place of FP32
 #   RESULTS_DIR   where the tables go; default the current folder
-#   DRY_RUN=1     prints the commands; PYTHON, HOSTS, LAUNCHER and BIND: see utils/launch.sh
+#   DRY_RUN=1     prints the commands; PYTHON, LAUNCHER and BIND: see utils/launch.sh
 #
 # Exit status: 0 done; 1 a run failed or did not fit, as the table says; 2 wrong usage; 75 stopped by a signal.
 set -euo pipefail

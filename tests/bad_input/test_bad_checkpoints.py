@@ -35,7 +35,7 @@ def test_a_checkpoint_of_another_architecture_without_its_description(sound, tra
     (trained / "model.ckpt-5.json").unlink()
     flags = network(sound / "data", tmp_path / "r", "evaluate", arch="se-resnext101-32x4d")
     result = launch(*flags, "--batch_size=4", f"--model_dir={trained}")
-    assert_ends(result, FAILED, trained / "model.ckpt-5", "--arch", "resnet50")
+    assert_ends(result, USAGE, "--arch se-resnext101-32x4d", "the checkpoint holds resnet50")
 
 
 def test_a_class_count_that_differs_from_the_checkpoint_s(sound, tmp_path):

@@ -60,7 +60,7 @@ def dalis_own(options):
     """A function that makes batches with DALI's reader, random crop and normalization."""
     from nvidia.dali import Pipeline, fn, tfrecord, types
 
-    from utils.image_processing import MEAN_RGB, STD_RGB
+    from utils.convention import MEAN_RGB, STD_RGB
     from utils.manifest import load_split
     from utils.record_index import CACHE_FOLDER, INDEX_FOLDER, split_index
 

@@ -8,7 +8,7 @@ import time
 import pytest
 import tensorflow as tf
 
-from tests.distributed.launching import Job, launched, started
+from tests.distributed.launching import HOROVODRUN, Job, launched, started
 from tests.runtime.runs import network, picture, run, write_data
 from tests.utils.input_records import record
 from utils.checkpoints import steps_in
@@ -84,6 +84,23 @@ def test_a_signal_to_the_launcher_reaches_all(pictures, tmp_path):
         job.process.send_signal(signal.SIGUSR1)
         ended = job.end()
     assert ended.status == 75, ended.text
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_end_of_horovodrun_stops_all_and_loses_nothing(number, pictures, tmp_path):
+    folder = tmp_path / "run"
+    with started(2, tmp_path, *long_training(pictures, folder), launcher=(str(HOROVODRUN),)) as job:
+        under_way(job, folder)
+        job.end_the_launcher(number, within_s=60)
+    logged = [tuple(record.get("step", ())) for record in read_log(folder / "log.json")]
+    assert steps_in(folder)[-1] == max(step[1] for step in logged if len(step) == 2)
+    assert_continues_alone(pictures, folder)
+
+
+def test_a_wrong_command_that_rank_0_notices_is_one_sentence_and_its_status(pictures, tmp_path):
+    ended = launched(2, tmp_path, *network(pictures, tmp_path / "model.ckpt-10", "evaluate"), "--batch_size=4")
+    assert ended.text.count("CRITICAL") == 1, ended.text
+    assert "its process has ended" not in ended.text
 
 
 def test_bad_data_of_one_process_ends_all_with_its_name(pictures, tmp_path):

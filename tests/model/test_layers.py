@@ -38,6 +38,25 @@ def test_max_pool_of_an_even_map_pads_at_the_bottom_and_right_only():
     np.testing.assert_array_equal(value[0, :, :, 0], [[10, 11], [14, 15]])
 
 
+@pytest.mark.parametrize("data_format", ["NHWC", "NCHW"])
+def test_symmetric_max_pool_pads_all_sides(data_format):
+    image = RAMP if data_format == "NHWC" else RAMP.transpose(0, 3, 1, 2)
+    options = LayerOptions(data_format=data_format)
+    value, _ = evaluate(lambda: max_pool(tf.constant(image), 3, 2, options, symmetric=True))
+    np.testing.assert_array_equal(np.squeeze(value), [[5, 7], [13, 15]])
+
+
+@pytest.mark.parametrize("data_format", ["NHWC", "NCHW"])
+def test_symmetric_padding_of_a_strided_convolution_pads_all_sides(data_format):
+    # Windows of ones begin a row and a column before the image: sums of 2 x 2, 2 x 3, 3 x 2 and 3 x 3 pixels.
+    image = RAMP if data_format == "NHWC" else RAMP.transpose(0, 3, 1, 2)
+    with tf.Graph().as_default(), tf1.Session() as session:
+        options = LayerOptions(data_format=data_format, symmetric_padding=True)
+        outputs = conv2d(tf.constant(image), 1, 3, options, stride=2)
+        session.run(tf1.trainable_variables()[0].assign(np.ones((3, 3, 1, 1))))
+        np.testing.assert_array_equal(np.squeeze(session.run(outputs)), [[10, 24], [51, 90]])
+
+
 def test_a_strided_1x1_convolution_samples_even_positions():
     with tf.Graph().as_default(), tf1.Session() as session:
         outputs = conv2d(tf.constant(RAMP), 1, 1, LayerOptions(), stride=2)

@@ -43,6 +43,22 @@ def test_every_remainder_of_the_strides_is_padded_as_numpy_pads_it(size):
     assert_equal_passes(TINY, images(size), seed=3, modes=(False, True))
 
 
+# What other programs train with: PyTorch's padding and slim's, the latter with strides on the first 1x1 convolutions.
+@pytest.mark.parametrize("size", [31, 32, 33, 34])
+@pytest.mark.parametrize(("padding", "strided"), [("symmetric", "3x3"), ("symmetric_convolutions", "1x1")])
+def test_networks_of_other_programs_compute_what_numpy_does(size, padding, strided):
+    spec = TINY.as_trained(padding=padding, epsilon=3e-3, strided=strided)
+    assert_equal_passes(spec, images(size), seed=3, modes=(False, True))
+    weights = random_weights(variable_shapes(TINY, CLASSES), 3)
+    changed, usual = (Network(kind, weights, training=False).logits(images(size)) for kind in (spec, TINY))
+    assert distance(changed, usual) > 10 * TOLERANCE
+
+
+def test_a_convention_that_says_nothing_changes_nothing():
+    assert TINY.as_trained(padding=None, epsilon=None, strided=None) == TINY
+    assert TINY.as_trained(padding="same", epsilon=None, strided="3x3") == TINY
+
+
 def assert_equal_passes(spec, batch, seed, modes):
     """Logits, and in training the moving statistics after the step."""
     weights = random_weights(variable_shapes(spec, CLASSES), seed)

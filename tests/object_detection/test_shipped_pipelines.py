@@ -20,6 +20,7 @@ from tests.object_detection.pipelines import (
 from utils.config import Duration
 from utils.detection_config import ColorSpec, CropSpec, DetectionConfig, FlipSpec
 from utils.learning_rate import make_schedule
+from utils.tuning_config import TuningConfig
 
 HYPERPARAMS = {
     "activation": "RELU_6",
@@ -175,7 +176,8 @@ def test_a_shipped_config_becomes_the_recipe_of_ssd320(name):
     assert (config.data.batch_size_per_replica, config.data.eval_every, config.data.eval_split) == (32, 1, "validation")
     jitter = (ColorSpec(),) if name.endswith("jitter") else ()
     crop = CropSpec(min_object_covered=0, aspect_ratio=(0.75, 3), area=(0.75, 1), overlap=0)
-    assert config.detection == DetectionConfig(augmentation=(FlipSpec(), crop, *jitter), freeze_batch_norm=False)
+    assert config.detection == DetectionConfig(augmentation=(FlipSpec(), crop, *jitter))
+    assert config.tuning == TuningConfig()
 
 
 @pytest.mark.parametrize("name", RATES)

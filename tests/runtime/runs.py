@@ -78,9 +78,14 @@ def tiny_networks() -> Iterator[None]:
         yield
 
 
-def run(*arguments: str | Path, read: Callable[..., Command] = parse) -> Run:
-    """Launches tiny networks with a command line, as main.py does after it has set the environment."""
+def run(*arguments: str | Path, read: Callable[..., Command] = parse, report: bool = False) -> Run:
+    """Launches tiny networks with a command line, as main.py does after it has set the environment.
+
+    Reports take longer than tiny networks: they are written where a test asks for one.
+    """
     command = read([str(argument) for argument in arguments], {})
+    if not report:
+        command = replace(command, config=replace(command.config, run=replace(command.config.run, report=False)))
     path = Path(
         command.config.run.report_file or Path(command.config.run.results_dir) / command.config.run.log_filename
     )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from model.layers.options import LayerOptions
 from tests.model.tiny_ssd import load
 from tests.runtime.tiny_detector import ANCHORS, IDS, NAMES, SIZE, task, tiny_detectors
 from tests.utils.input_records import run_graph
@@ -55,7 +56,7 @@ def test_kernels_alone_decay():
 @pytest.mark.parametrize(("frozen", "updates"), [(False, True), (True, False)])
 def test_statistics_can_be_frozen(frozen, updates):
     with tf.Graph().as_default(), tiny_detectors():
-        detector = task(detection=DetectionConfig(freeze_batch_norm=frozen))
+        detector = task(layers=LayerOptions(freeze_batch_norm=frozen))
         detector.forward(tf.zeros([1, SIZE, SIZE, 3]), training=True)
         assert bool(tf1.get_collection(tf1.GraphKeys.UPDATE_OPS)) == updates
 

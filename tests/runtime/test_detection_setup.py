@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 import tensorflow as tf
@@ -29,7 +30,7 @@ def resolved(*, manifest=None, metadata=None, warm_start=None, reset=False, data
     splits = {"train": SplitFiles(("file",), (10,), manifest)} if manifest else {}
     found, notes = resolve_detection(config, splits, metadata or {})
     assert found.data == config.data
-    assert found.run == config.run
+    assert replace(found.run, reset_head=reset) == config.run
     return found.model, notes
 
 
@@ -157,13 +158,18 @@ def test_a_detector_gives_its_backbone_and_its_categories(tmp_path, backbone):
     assert model.image_size == 320  # a new run begins, at the usual size
 
 
-def test_data_of_other_categories_than_the_warm_starts_are_refused_unless_the_head_begins_anew(tmp_path):
+def test_where_the_data_have_other_categories_than_the_warm_start_the_head_begins_anew(tmp_path):
     path = checkpoint(tmp_path, "FeatureExtractor/x", metadata=METADATA | {"backbone": "resnet50"})
     other = Manifest(class_names=("cow",), class_count=1, head_size=4, task="detection", category_ids=(3,))
-    with pytest.raises(UsageError, match=r"category 3 is 'cow'; in the checkpoint it is 'dog'"):
-        resolved(warm_start=path, manifest=other)
-    model, _ = resolved(warm_start=path, manifest=other, reset=True)
-    assert (model.category_ids, model.num_classes, model.backbone) == ((3,), 3, "resnet50")
+    for reset in (False, True):
+        model, notes = resolved(warm_start=path, manifest=other, reset=reset)
+        assert (model.category_ids, model.num_classes, model.backbone) == ((3,), 3, "resnet50")
+    assert notes == ()  # it was asked for
+    _, (note,) = resolved(warm_start=path, manifest=other)
+    assert note == (
+        f"--finetune_checkpoint {path}: the data's dataset.json: category 3 is 'cow'; in the checkpoint it is 'dog', "
+        "so the same id would mean another class; the class head begins with new weights"
+    )
 
 
 def test_where_a_run_is_resumed_its_warm_start_no_longer_counts(tmp_path):

@@ -232,10 +232,11 @@ def test_metadata_that_was_damaged_is_an_error(prepare, trained, tmp_path):
         prepare("evaluate", f"--model_dir={tmp_path / 'run'}")
 
 
-def test_a_checkpoint_without_metadata_is_taken_by_the_flags(prepare, trained, tmp_path):
+def test_a_checkpoint_without_metadata_is_taken_for_what_its_names_say(prepare, trained, tmp_path):
     shutil.copytree(trained, tmp_path / "run")
     for path in (tmp_path / "run").rglob("*.json"):
         path.unlink()
     setup = prepare("evaluate", f"--model_dir={tmp_path / 'run'}", "--image_size=16")
-    assert setup.metadata == {}
-    assert setup.config.model.num_classes == 3  # the data's
+    known = {"task": "classification", "architecture": "resnet50", "origin": "nvidia", "num_classes": 3}
+    assert setup.metadata == known
+    assert setup.config.model.num_classes == 3

@@ -173,16 +173,10 @@ def test_a_run_that_was_begun_is_continued_whatever_it_was_warm_started_from(dat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("flags", "sentence"),
-    [
-        (("--num_classes=4",), r"output/dense/(kernel|bias) has shape \[.*3\], the network's "),
-        (("--arch=se-resnext101-32x4d",), r"none of the network's variables; it holds variables of .*resnet50 "),
-    ],
-)
-def test_a_warm_start_from_another_network_is_a_sentence(data_dir, tmp_path, trained, flags, sentence):
-    with pytest.raises(RunError, match=sentence):
-        begin(data_dir, tmp_path, f"--finetune_checkpoint={trained / 'model.ckpt-5'}", *flags)
+def test_a_warm_start_from_another_network_is_a_sentence(data_dir, tmp_path, trained):
+    start = (f"--finetune_checkpoint={trained / 'model.ckpt-5'}", "--arch=se-resnext101-32x4d")
+    with pytest.raises(RunError, match=r"none of the network's variables; it holds variables of .*resnet50 "):
+        begin(data_dir, tmp_path, *start)
 
 
 @pytest.mark.slow

@@ -11,7 +11,6 @@ import pytest
 from tests.launching import ROOT, dry_run, processes, run
 from utils.cmdline_helper import parse
 from utils.errors import UsageError
-from utils.flags.table import NOT_YET
 from utils.quantization import Quantization
 
 FOLDER = Path("se-resnext101-32x4d/training")
@@ -36,8 +35,8 @@ def facts(name):
 
 
 def config(words):
-    """What the printed flags ask for; flags of a later release are left out."""
-    return parse([word for word in words if word.split("=")[0].removeprefix("--") not in NOT_YET], {}).config
+    """What the printed flags ask for."""
+    return parse(words, {}).config
 
 
 def test_the_scripts_are_those_that_users_know():

@@ -11,7 +11,6 @@ NEEDS_BATCH = "--batch_size: needed for --mode {}, the number of images per step
 NEEDS_DATA = (
     "--data_dir: needed for --mode evaluate, a folder of TFRecords; only the benchmarks make images of their own"
 )
-NOT_OFFERED = "this release does not offer {} yet; leave the flag out"
 
 
 def message_of(*arguments):
@@ -61,8 +60,13 @@ def message_of(*arguments):
          "--use_static_loss_scaling: stands for --static_loss_scale 128 and contradicts --static_loss_scale -1"),
         ("--cpu --gpu_id=0 --batch_size=8 --data_dir=D", "--cpu: contradicts --gpu_id and --gpu_memory_fraction"),
         ("--data_idx_dir=I", "--data_idx_dir I: only used with --dali, which is not given"),
-        ("--use_final_conv",
-         "--use_final_conv: " + NOT_OFFERED.format("a classifier written as a 1x1 convolution")),
+        ("--head_lr_multiplier=0 --batch_size=8 --data_dir=D", "--head_lr_multiplier 0: must be a number above 0"),
+        ("--head_lr_multiplier=-2 --batch_size=8 --data_dir=D", "--head_lr_multiplier -2: must be a number above 0"),
+        ("--head_lr_multiplier=inf", "--head_lr_multiplier inf: must be a number"),
+        ("--ema_decay=0 --batch_size=8 --data_dir=D", "--ema_decay 0: must be above 0 and below 1"),
+        ("--ema_decay=1 --batch_size=8 --data_dir=D", "--ema_decay 1: must be above 0 and below 1"),
+        ("--eval_weights=mean", "--eval_weights mean: must be one of raw, ema"),
+        ("--arch=ssd320 --use_final_conv", "--use_final_conv: not used with --arch ssd320; leave the flag out"),
         ("--mode=train --batch_size=8 --data_dir=D --symmetric",
          "--symmetric: only used with --quantize, which is not given"),
         ("--mode=train --batch_size=8 --data_dir=D --use_qdq",

@@ -116,3 +116,35 @@ def test_all_but_batch_norm_decays_biases_included():
 def test_nothing_to_decay_is_no_loss():
     with tf.Graph().as_default(), tf1.Session() as session:
         assert session.run(l2_loss([], 0.1)) == 0.0
+
+
+def two_weights(multiplier, scale=None, **dynamic):
+    """Two steps of a = b = 1 with slopes 2 and 3; what is left of all variables."""
+    with tf.Graph().as_default(), tf1.Session() as session:
+        step = tf1.get_variable("global_step", initializer=np.int64(0), trainable=False, use_resource=True)
+        a, b = (tf1.get_variable(name, initializer=1.0, use_resource=True) for name in ("a", "b"))
+        loss_scale = LossScale(scale, **dynamic)
+        update = momentum_update(
+            2 * a + 3 * b, step, tf.constant(0.1), momentum=0.5, loss_scale=loss_scale, multiplier=multiplier.get
+        )
+        session.run(tf1.global_variables_initializer())
+        for _ in range(2):
+            session.run(update.operation)
+        return session.run({v.op.name: v for v in tf1.global_variables()})
+
+
+@pytest.mark.parametrize(("scale", "dynamic"), [(None, {}), (64.0, {}), (None, {"dynamic": True})])
+def test_a_factor_multiplies_the_updates_of_its_variable_and_not_its_momentum(scale, dynamic):
+    found = two_weights({"a": 1.0, "b": 10.0}, scale, **dynamic)
+    # momentum: 2, then 0.5 * 2 + 2 = 3; for b 3, then 4.5
+    assert found["a"] == pytest.approx(1 - 0.1 * (2 + 3))
+    assert found["b"] == pytest.approx(1 - 10 * 0.1 * (3 + 4.5))
+    assert (found["a/Momentum"], found["b/Momentum"]) == (pytest.approx(3.0), pytest.approx(4.5))
+    assert found["global_step"] == 2
+
+
+def test_a_factor_of_0_leaves_a_variable_alone_and_without_momentum():
+    found = two_weights({"a": 0.0, "b": 1.0})
+    assert found["a"] == 1.0
+    assert found["b"] == pytest.approx(1 - 0.1 * (3 + 4.5))
+    assert set(found) == {"a", "b", "b/Momentum", "global_step"}

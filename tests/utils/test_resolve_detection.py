@@ -68,7 +68,7 @@ def test_data_may_lack_categories():
 def test_a_category_that_the_first_source_lacks_is_refused():
     more = Categories((1, 4), ("cat", "cow"), (), "the data")
     refused(
-        "the data: has category 4, 'cow'; pets.pbtxt has no such category (3 from 1 to 7; --label_map, --model_dir)",
+        "the data: has category 4, 'cow'; pets.pbtxt has no such category (3 from 1 to 7) (--label_map, --model_dir)",
         PETS,
         more,
     )
@@ -234,6 +234,6 @@ def test_other_anchors_or_codes_than_the_checkpoints_are_refused(detection, mess
 
 
 def test_what_is_not_stored_is_kept():
-    detection = DetectionConfig(train_crowds=True, freeze_batch_norm=True, augmentation=())
+    detection = DetectionConfig(train_crowds=True, augmentation=())
     assert resolved(metadata=METADATA, detection=detection)[1] == detection
     assert resolved(data_format="NCHW", metadata=METADATA)[0].data_format == "NCHW"

@@ -8,6 +8,7 @@ import pytest
 
 from tests.runtime.processes import ALONE, Pretended
 from utils import watchdog as module
+from utils.errors import RunError, UsageError
 from utils.watchdog import Pulse, Watchdog
 
 TIMEOUT_S = 1.0
@@ -111,6 +112,34 @@ def test_a_death_ends_the_others_with_the_rank_and_the_step(rank, caplog):
     assert (
         f"rank {rank}: its process has ended, after step {10 * (rank + 1)} or in the one behind it; the job" in said[0]
     )
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize(("error", "status"), [(UsageError("--a 1"), 2), (RunError("b"), 1), (KeyError("c"), 1)])
+def test_an_error_of_one_ends_the_others_with_its_status_and_without_a_word(rank, error, status, caplog):
+    def fail(process):
+        process.dog.__exit__(type(error), error, None)
+
+    acts = [wait_for_the_end] * 3
+    acts[rank] = fail
+    processes = play(*acts)
+    assert [process.status for process in processes] == [None if r == rank else status for r in range(3)]
+    assert not caplog.records
+
+
+def test_the_end_of_a_launcher_that_tells_nobody_is_a_signal_to_all(monkeypatch, caplog):
+    class Ended:
+        runs = False
+
+    monkeypatch.setattr(module, "ancestor", lambda name: Ended() if name == "horovodrun" else None)
+
+    def go_on(process):
+        time.sleep(1.5)
+        leave(process)
+
+    processes = play(go_on, go_on)
+    assert [process.heard for process in processes] == [["SIGTERM"], ["SIGTERM"]]
+    assert "horovodrun has ended: stopping after this step" in caplog.text
 
 
 @pytest.mark.parametrize("rank", [0, 1])

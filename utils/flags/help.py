@@ -25,7 +25,8 @@ HELP: dict[str, tuple[str, ...]] = {
         "",
     ),
     "model_dir": (
-        "Where checkpoints are read and written: a folder, its best/, or a checkpoint's prefix.",
+        "Where checkpoints are read and written: a folder, its best/, or a checkpoint's prefix; those of NVIDIA's "
+        "TensorFlow 1 networks, slim's resnet_v1_50 and TensorFlow's detection library are read too.",
         "--results_dir",
     ),
     "results_dir": ("Folder for the log, predictions and, without --model_dir, checkpoints.", ""),
@@ -38,7 +39,7 @@ HELP: dict[str, tuple[str, ...]] = {
     ),
     "gpu_id": ("Index of the GPU to use, with one process.", "the first GPU"),
     "finetune_checkpoint": ("Checkpoint whose weights, batch-norm statistics included, a new run starts from.", "none"),
-    "use_final_conv": ("Write the classifier as a 1x1 convolution.", ""),
+    "use_final_conv": ("Write the classifier as a 1x1 convolution.", "as in the checkpoint, else off"),
     "quant_delay": ("Steps to train before quantization sets in, with --quantize.", "0"),
     "quantize": (
         "Train with weights and activations that are rounded to 8 bits; other modes do as the checkpoint was trained.",
@@ -49,6 +50,7 @@ HELP: dict[str, tuple[str, ...]] = {
     "per_channel_weights": ("With --quantize: a range for each output channel of a kernel, not for all.", ""),
     "top_k": ("How many guesses a prediction lists and top-k accuracy counts.", ""),
     "log_level": ("Least severe message shown on the console.", ""),
+    "no_report": ("Write no report.html with curves, confusions and mistakes to --results_dir at the end.", ""),
     "data_dir": (
         "Folder with TFRecords, as utils.convert_dataset or object_detection.create_coco_tfrecord writes them.",
         "none; the benchmarks then make synthetic images, train and evaluate need it",
@@ -102,7 +104,17 @@ HELP: dict[str, tuple[str, ...]] = {
     "clamp_decode": ("Let no box be more than 62.5 times as high or wide as its anchor.", ""),
     "train_crowds": ("Train boxes around crowds as if each were one object, as the original did.", "off: left out"),
     "no_color_jitter": ("Leave the colors of training images as they are.", ""),
-    "reset_head": ("Begin with new weights for the classes: --finetune_checkpoint may then have others.", ""),
+    "reset_head": (
+        "Begin with new weights for the classes, whatever those of --finetune_checkpoint are.",
+        "off: only where they are other classes",
+    ),
+    "freeze_backbone": ("Train all but the backbone, which --finetune_checkpoint gives.", ""),
+    "head_lr_multiplier": ("Factor of the learning rate for the head; the rate that is logged is without it.", ""),
+    "ema_decay": ("Keep moving averages of the weights, of which a step keeps this share.", "none are kept"),
+    "eval_weights": (
+        "Which weights to evaluate, predict with and export: those that were trained, or their averages.",
+        "ema where the checkpoint has averages, else raw",
+    ),
     "min_score": ("Least score of a detection that a prediction lists and draws.", ""),
     "early_stop_patience": ("Stop after this many evaluations in a row without a better result.", "0, never"),
     "xla": ("Compile the graph with XLA.", ""),

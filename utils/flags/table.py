@@ -23,6 +23,7 @@ from utils.config import (
     ExperimentConfig,
 )
 from utils.detection_config import LARGEST_LOG, ColorSpec, DetectionConfig
+from utils.tuning_config import EVAL_WEIGHTS
 
 SWITCH, INTEGER, NUMBER, TEXT, PATH = "switch", "integer", "number", "text", "path"
 
@@ -40,6 +41,7 @@ LONG_TRAINING = ("train", "train_and_evaluate")
 TRAIN_AND_EVALUATE = ("train_and_evaluate",)
 WITH_RESULTS = ("train_and_evaluate", "evaluate", "predict", "inference_benchmark")
 WITH_NAMES = (*LONG_TRAINING, "evaluate", "predict")
+WITH_REPORT = (*LONG_TRAINING, "evaluate")
 WITH_EXPORT = (*LONG_TRAINING, "evaluate", "inference_benchmark")
 WITH_CHECKPOINTS = tuple(mode for mode in MODES if mode != "training_benchmark")
 
@@ -61,11 +63,6 @@ DETECTOR_DEFAULTS: dict[str, Any] = {
 
 NO_DETECTOR = ("mixup", "label_smoothing", "use_final_conv")
 """Flags whose absence is part of what a detector is: they are refused, not left out."""
-
-NOT_YET = {
-    "use_final_conv": "a classifier written as a 1x1 convolution",
-}
-"""Flags that are known but not offered yet, and what they ask for; a line goes when its feature comes."""
 
 
 def _same(value: Any) -> Any:
@@ -140,7 +137,7 @@ FLAGS = (
     Flag("gpu_memory_fraction", "run.gpu_memory_fraction", NUMBER),
     Flag("gpu_id", "run.gpu_id", INTEGER),
     Flag("finetune_checkpoint", "run.finetune_checkpoint", PATH, GENERAL, TRAINING_MODES),
-    Flag("use_final_conv", "", SWITCH),
+    Flag("use_final_conv", "model.use_final_conv", SWITCH, architectures=CLASSIFIERS),
     Flag("quant_delay", "model.quantization.delay", INTEGER, GENERAL, TRAINING_MODES),
     Flag("quantize", "model.quantization", SWITCH, from_field=lambda quantization: quantization is not None),
     Flag("use_qdq", "model.quantization.qdq", SWITCH, from_field=bool),
@@ -148,6 +145,16 @@ FLAGS = (
     Flag("per_channel_weights", "model.quantization.per_channel", SWITCH, ours=True, from_field=bool),
     Flag("top_k", "run.top_k", INTEGER, GENERAL, WITH_RESULTS, ours=True, architectures=CLASSIFIERS),
     Flag("log_level", "run.log_level", LOG_LEVELS, ours=True),
+    Flag(
+        "no_report",
+        "run.report",
+        SWITCH,
+        GENERAL,
+        WITH_REPORT,
+        ours=True,
+        to_field=lambda given: not given,
+        from_field=lambda report: not report,
+    ),
     Flag("data_dir", "data.data_dir", PATH, DATASET, WITH_STEPS),
     Flag("data_idx_dir", "data.index_dir", PATH, DATASET, WITH_STEPS),
     Flag(
@@ -199,13 +206,18 @@ FLAGS = (
         to_field=lambda given: "cosine" if given else "step",
         from_field=lambda schedule: schedule == "cosine",
     ),
+    Flag("reset_head", "run.reset_head", SWITCH, TRAINING, TRAINING_MODES, ours=True),
+    Flag("freeze_backbone", "tuning.freeze_backbone", SWITCH, TRAINING, TRAINING_MODES, ours=True),
+    Flag("freeze_batch_norm", "tuning.freeze_batch_norm", SWITCH, TRAINING, TRAINING_MODES, ours=True),
+    Flag("head_lr_multiplier", "tuning.head_lr_multiplier", NUMBER, TRAINING, TRAINING_MODES, ours=True),
+    Flag("ema_decay", "tuning.ema_decay", NUMBER, TRAINING, TRAINING_MODES, ours=True),
+    Flag("eval_weights", "tuning.eval_weights", EVAL_WEIGHTS, TRAINING, WITH_CHECKPOINTS, ours=True),
     Flag("checkpoint_every", "run.checkpoint_every", INTEGER, TRAINING, LONG_TRAINING, ours=True),
     Flag("keep_checkpoints", "run.keep_checkpoints", INTEGER, TRAINING, LONG_TRAINING, ours=True),
     Flag("eval_every_epochs", "run.eval_every_epochs", INTEGER, TRAINING, TRAIN_AND_EVALUATE, ours=True),
     Flag("eval_count", "run.eval_count", INTEGER, TRAINING, TRAIN_AND_EVALUATE, ours=True),
     Flag("early_stop_patience", "run.early_stop_patience", INTEGER, TRAINING, TRAIN_AND_EVALUATE, ours=True),
     _detector_flag("exact_classes", "detection.exact_classes", SWITCH),
-    _detector_flag("freeze_batch_norm", "detection.freeze_batch_norm", SWITCH, TRAINING_MODES),
     _detector_flag("batch_norm_decay", "detection.batch_norm_decay", NUMBER, TRAINING_MODES),
     _detector_flag("centred_p7", "detection.anchors.centred", SWITCH),
     _detector_flag(
@@ -225,7 +237,6 @@ FLAGS = (
         to_field=lambda given: tuple(s for s in DetectionConfig().augmentation if not isinstance(s, ColorSpec)),
         from_field=lambda steps: not any(isinstance(step, ColorSpec) for step in steps or ()),
     ),
-    _detector_flag("reset_head", "run.reset_head", SWITCH, TRAINING_MODES),
     _detector_flag("min_score", "run.min_score", NUMBER, ("predict",)),
     Flag("xla", "precision.xla", SWITCH, OPTIMIZATION, aliases=("use_xla",)),
     Flag("data_format", "model.data_format", DATA_FORMATS, OPTIMIZATION),

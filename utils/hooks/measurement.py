@@ -47,6 +47,11 @@ class MeasurementHook(Hook):
         self._latencies.append(computing if self._without_input else record.run_seconds)
         self._waits.append(record.wait_seconds)
 
+    @property
+    def latencies_ms(self) -> list[float]:
+        """Of each batch that counts."""
+        return [1000.0 * latency for latency in self._latencies]
+
     def result(self, kind: str) -> dict[str, float]:
         """The figures under their log keys.
 

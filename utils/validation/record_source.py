@@ -109,7 +109,7 @@ class RecordSource:
         place = self._place(split, file)
         records, fault = survey(file)
         if fault:
-            lost = f"record {len(records)}: {fault}; what follows in the file is lost"
+            lost = f"{fault}; what follows in the file is lost"
             self.findings.append(Finding("record_broken", Place(*_parts(place), len(records)), lost))
         shard = self._shard_of(split, file)
         if shard is not None:

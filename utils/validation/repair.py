@@ -24,8 +24,13 @@ def dropped_images(found: Survey) -> frozenset[Place]:
 
 
 def cured(found: Survey) -> list[Finding]:
-    """The faults that a repaired copy does something about."""
-    return [finding for finding in found.faults if KINDS[finding.kind].cure]
+    """The faults that a repaired copy does something about; of what it leaves out, only those that are why."""
+    dropped = dropped_images(found)
+    return [
+        finding
+        for finding in found.faults
+        if KINDS[finding.kind].cure in _LEAVES_OUT or (KINDS[finding.kind].cure and finding.place not in dropped)
+    ]
 
 
 def check_target(out: Path, sources: Sequence[Path]) -> None:

@@ -5,7 +5,6 @@ Written for reading, not for speed. Images and feature maps are [N, H, W, C], ke
 
 import numpy as np
 
-EPSILON = 1.001e-5
 DECAY = 0.9
 
 
@@ -29,7 +28,7 @@ class Network:
         """[N, K] of normalized images [N, H, W, 3]."""
         root = self.spec.name
         x = relu(self.conv_bn(images.astype(np.float64), f"{root}/conv2d", stride=2))
-        x = max_pool(x)
+        x = windows(x, 3, 2, -np.inf, alike=self.spec.symmetric_pooling).max(axis=(-2, -1))
         for stage, blocks in enumerate(self.spec.blocks):
             for block in range(blocks):
                 stride = 2 if stage > 0 and block == 0 else 1
@@ -40,8 +39,9 @@ class Network:
         shortcut = x
         if f"{scope}/shortcut/conv2d/conv2d/kernel" in self.weights:
             shortcut = self.conv_bn(x, f"{scope}/shortcut/conv2d", stride=stride)
-        x = relu(self.conv_bn(x, f"{scope}/bottleneck_1"))
-        x = relu(self.conv_bn(x, f"{scope}/bottleneck_2", stride=stride))
+        first, second = (stride, 1) if self.spec.stride_first else (1, stride)
+        x = relu(self.conv_bn(x, f"{scope}/bottleneck_1", stride=first))
+        x = relu(self.conv_bn(x, f"{scope}/bottleneck_2", stride=second))
         x = self.conv_bn(x, f"{scope}/bottleneck_3")
         if self.spec.se_ratio:
             squeeze = relu(self.dense(x.mean(axis=(1, 2)), f"{scope}/bottleneck_se_layer/dense"))
@@ -51,9 +51,10 @@ class Network:
 
     def conv_bn(self, x, scope, stride=1):
         grouped = f"{scope}/bottleneck_2group_filter"
+        alike = self.spec.symmetric_padding
         if grouped in self.weights:
-            return self.batch_norm(conv(x, self.weights[grouped], stride, self.spec.cardinality), scope)
-        return self.batch_norm(conv(x, self.weights[f"{scope}/conv2d/kernel"], stride), scope)
+            return self.batch_norm(conv(x, self.weights[grouped], stride, self.spec.cardinality, alike=alike), scope)
+        return self.batch_norm(conv(x, self.weights[f"{scope}/conv2d/kernel"], stride, alike=alike), scope)
 
     def batch_norm(self, x, scope):
         names = [f"{scope}/BatchNorm/{kind}" for kind in ("gamma", "beta", "moving_mean", "moving_variance")]
@@ -64,7 +65,7 @@ class Network:
             self.moved[names[2]] = DECAY * mean + (1 - DECAY) * batch_mean
             self.moved[names[3]] = DECAY * variance + (1 - DECAY) * batch_variance * count / (count - 1)
             mean, variance = batch_mean, batch_variance
-        return gamma * (x - mean) / np.sqrt(variance + EPSILON) + beta
+        return gamma * (x - mean) / np.sqrt(variance + self.spec.batch_norm.epsilon) + beta
 
     def dense(self, x, scope):
         return x @ self.weights[f"{scope}/kernel"] + self.weights[f"{scope}/bias"]
@@ -78,24 +79,23 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def windows(x, size, stride, fill):
-    """[N, h, w, C, size, size]: the windows that SAME padding lays over a map, what is odd going below and right."""
+def windows(x, size, stride, fill, *, alike):
+    """[N, h, w, C, size, size]: the windows that SAME padding lays over a map, what is odd going below and right.
+
+    Where both sides are padded ``alike``, each gets half of the kernel.
+    """
     padding = [(0, 0)]
     for length in x.shape[1:3]:
         total = max((-(-length // stride) - 1) * stride + size - length, 0)
-        padding.append((total // 2, total - total // 2))
+        padding.append((size // 2, size // 2) if alike else (total // 2, total - total // 2))
     x = np.pad(x, [*padding, (0, 0)], constant_values=fill)
     return np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(1, 2))[:, ::stride, ::stride]
 
 
-def max_pool(x):
-    return windows(x, 3, 2, -np.inf).max(axis=(-2, -1))
-
-
-def conv(x, kernel, stride, groups=1):
+def conv(x, kernel, stride, groups=1, *, alike=False):
     """Each group of output channels sees its own slice of the input channels."""
     size, _, depth, filters = kernel.shape
-    taps = windows(x, size, stride, 0.0)
+    taps = windows(x, size, stride, 0.0, alike=alike)
     n, h, w = taps.shape[:3]
     taps = taps.reshape(n * h * w, groups, depth * size * size).transpose(1, 0, 2)
     kernel = kernel.transpose(2, 0, 1, 3).reshape(depth * size * size, groups, filters // groups).transpose(1, 0, 2)

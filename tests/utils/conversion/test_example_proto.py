@@ -95,7 +95,7 @@ def test_lists_that_are_not_packed_are_read_too():
     [b"\xff\xff no message", b"\x0a\x05abc", b"\x0a", b"\x0b\x01", b"\x08\x01" + b"\xff" * 11, b"\x0a\x02\x08\x01\x0f"],
 )
 def test_what_is_no_message_is_refused(data):
-    with pytest.raises(ValueError, match="field|number"):
+    with pytest.raises(ValueError, match=r"field|number"):
         decode_example(data)
 
 

@@ -1,0 +1,136 @@
+"""What other programs call the variables of these networks, and which network stored names stand for (no TF)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from model.specs import RESNETS, SLIM_NAMES, SSDS, ResNetSpec
+from model.variables import (
+    FEATURES_SCOPE,
+    PREDICTOR_SCOPE,
+    backbone_variables,
+    classifier_variables,
+    detector_variables,
+)
+
+SLIM_SCOPE = "resnet_v1_50"
+OWN_CLASSIFIER = "resnet50"
+DETECTOR = "ssd320"
+ANCHORS_PER_CELL = 6
+SLOT = "/Momentum"
+_TORCH_STATISTICS = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+_TORCH_LAYERS = {
+    "bottleneck_1": ("conv1", "bn1"),
+    "bottleneck_2": ("conv2", "bn2"),
+    "bottleneck_3": ("conv3", "bn3"),
+    "shortcut": ("downsample.0", "downsample.1"),
+    "conv2d": ("conv1", "bn1"),  # the stem
+}
+_CADENE = (("conv1.", "layer0.conv1."), ("bn1.", "layer0.bn1."), ("fc.", "last_linear."))
+
+
+def classifier_sources(stored: Iterable[str], architecture: str) -> dict[str, str]:
+    """The name in a TensorFlow checkpoint for each variable of a classifier that it has, its momentum included.
+
+    The names of NVIDIA's TensorFlow 1 networks are this project's; slim's ``resnet_v1_50`` gives a resnet50.
+
+    Args:
+        stored: All names in the checkpoint.
+        architecture: The classifier.
+    """
+    stored = set(stored)
+    sources = {name: name for name in stored}
+    if architecture == OWN_CLASSIFIER and is_slim(stored) and not is_own_classifier(stored):
+        for ours, theirs in _slim_names().items():
+            sources |= {ours + kind: theirs + kind for kind in ("", SLOT) if theirs + kind in stored}
+    return sources
+
+
+def is_own_classifier(stored: Iterable[str]) -> bool:
+    """Whether the names are those of this project's ResNet-50."""
+    return any(name.startswith(f"{OWN_CLASSIFIER}/") for name in stored)
+
+
+def is_slim(stored: Iterable[str]) -> bool:
+    """Whether the names are those of slim's ResNet-50."""
+    return any(name.startswith(f"{SLIM_SCOPE}/") for name in stored)
+
+
+def backbone_pairs(ours: ResNetSpec) -> list[tuple[str, str]]:
+    """The names of a network's convolutional part, without its scope, each with slim's."""
+    slim = backbone_variables(replace(ours, names=SLIM_NAMES))
+    return list(zip(backbone_variables(ours), slim, strict=True))
+
+
+def _slim_names() -> dict[str, str]:
+    names = {f"{OWN_CLASSIFIER}/{our}": f"{SLIM_SCOPE}/{slim}" for our, slim in backbone_pairs(RESNETS[OWN_CLASSIFIER])}
+    dense, logits = f"{OWN_CLASSIFIER}/output/dense", f"{SLIM_SCOPE}/logits"
+    return names | {f"{dense}/kernel": f"{logits}/weights", f"{dense}/bias": f"{logits}/biases"}
+
+
+def describe(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """What can be known of a TensorFlow checkpoint that has no description, from its names and shapes.
+
+    Returns:
+        Under the keys of the descriptions that this project writes: "task", "architecture" and, where the classifier
+        is there, "num_classes"; and "origin", "nvidia", "slim" or "detection". Empty where the network is unknown.
+    """
+    for name, spec in RESNETS.items():
+        if f"{name}/{spec.names.stem}/{spec.names.kernel}" in shapes:
+            return _classifier("nvidia", name, shapes.get(f"{name}/output/dense/kernel"))
+    if f"{SLIM_SCOPE}/{SLIM_NAMES.stem}/{SLIM_NAMES.kernel}" in shapes:
+        return _classifier("slim", OWN_CLASSIFIER, shapes.get(f"{SLIM_SCOPE}/logits/weights"))
+    kernel = shapes.get(f"{PREDICTOR_SCOPE}/ClassPredictor/weights")
+    if f"{FEATURES_SCOPE}/{SLIM_NAMES.stem}/{SLIM_NAMES.kernel}" in shapes and kernel is not None:
+        slots, rest = divmod(int(kernel[-1]), ANCHORS_PER_CELL)
+        if slots > 1 and not rest:
+            found = {"task": "detection", "architecture": DETECTOR, "num_classes": slots - 1}
+            return found | {"origin": "detection"}
+    return {}
+
+
+def _classifier(origin: str, architecture: str, kernel: Sequence[int] | None) -> dict[str, Any]:
+    found = {"task": "classification", "architecture": architecture, "origin": origin}
+    return found if kernel is None else found | {"num_classes": int(kernel[-1])}
+
+
+def variables_of(architecture: str, num_classes: int) -> dict[str, tuple[int, ...]]:
+    """The names and shapes of a whole network; of a detector ``num_classes`` is the largest category id."""
+    if architecture in SSDS:
+        return detector_variables(SSDS[architecture], ANCHORS_PER_CELL, num_classes + 1)
+    return classifier_variables(RESNETS[architecture], num_classes)
+
+
+def torch_sources(architecture: str, names: Collection[str]) -> dict[str, str]:
+    """The name in a PyTorch state for each variable of a classifier, whether it is there or not.
+
+    torchvision and timm agree on them; the networks of ``pretrainedmodels``, timm's ``legacy_seresnext``, differ.
+    """
+    usual = {name: _torch_name(name) for name in classifier_variables(RESNETS[architecture], 1)}
+    older = {name: _cadene_name(theirs) for name, theirs in usual.items()}
+    return max(usual, older, key=lambda naming: len(set(naming.values()) & set(names)))
+
+
+def _torch_name(variable: str) -> str:
+    _, *scopes, kind = variable.split("/")
+    if scopes[0] == "output":
+        return f"fc.{'weight' if kind == 'kernel' else 'bias'}"
+    prefix = ""
+    if scopes[0].startswith("btlnck_block_"):
+        stage, block = scopes[0].removeprefix("btlnck_block_").split("_")
+        prefix, scopes = f"layer{int(stage) + 1}.{block}.", scopes[1:]
+    if scopes[0] == "bottleneck_se_layer":
+        return f"{prefix}se.{'fc1' if scopes[1] == 'dense' else 'fc2'}.{'weight' if kind == 'kernel' else 'bias'}"
+    convolution, norm = _TORCH_LAYERS[scopes[0]]
+    if kind in _TORCH_STATISTICS:
+        return f"{prefix}{norm}.{_TORCH_STATISTICS[kind]}"
+    return f"{prefix}{convolution}.weight"
+
+
+def _cadene_name(name: str) -> str:
+    for usual, older in _CADENE:
+        if name.startswith(usual):
+            return older + name.removeprefix(usual)
+    return name.replace(".se.", ".se_module.")

@@ -1,0 +1,22 @@
+"""The parts of a network that are trained apart, by the names of its variables (no TF)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from model.variables import FEATURES_SCOPE, PREDICTOR_SCOPE
+
+Part = Literal["backbone", "pyramid", "head"]
+CLASSIFIER_SCOPE = "output"
+
+
+def part_of_classifier(name: str) -> Part:
+    """The part of a classifier that a variable belongs to: the layer that tells classes is its head."""
+    return "head" if name.split("/")[1:2] == [CLASSIFIER_SCOPE] else "backbone"
+
+
+def part_of_detector(name: str) -> Part:
+    """The part of a detector that a variable belongs to: its head predicts boxes and classes, towers included."""
+    if name.startswith(f"{PREDICTOR_SCOPE}/"):
+        return "head"
+    return "pyramid" if name.startswith(f"{FEATURES_SCOPE}/fpn/") else "backbone"

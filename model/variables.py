@@ -1,0 +1,83 @@
+"""Names and shapes of the networks' variables, from the tables of architectures alone (no TF)."""
+
+from __future__ import annotations
+
+from model.specs import ResNetSpec, SSDSpec
+
+Shapes = dict[str, tuple[int, ...]]
+NORMALIZATION = ("gamma", "beta", "moving_mean", "moving_variance")
+FEATURES_SCOPE = "FeatureExtractor/resnet_v1_50"
+PREDICTOR_SCOPE = "WeightSharedConvolutionalBoxPredictor"
+PYRAMID_STAGES = 3
+PYRAMID_LEVELS = 5
+CODE_SIZE = 4
+
+
+def classifier_variables(spec: ResNetSpec, num_classes: int) -> Shapes:
+    """All variables of a classifier, in the order in which its layers come."""
+    dense = _dense("output/dense", spec.features, num_classes)
+    return {f"{spec.name}/{name}": shape for name, shape in (backbone_variables(spec) | dense).items()}
+
+
+def backbone_variables(spec: ResNetSpec) -> Shapes:
+    """The variables of the convolutional part, without the scope that it lives in."""
+    names = spec.names
+    shapes = _convolution(f"{names.stem}/{names.kernel}", names.stem, (7, 7, 3, spec.stem_width))
+    channels = spec.stem_width
+    for stage, (blocks, width) in enumerate(zip(spec.blocks, spec.widths, strict=True)):
+        for index in range(blocks):
+            projected = (stage > 0 and index == 0) or channels != width * spec.expansion
+            shapes |= _block(spec, names.block_name(stage, index), channels, width, projected=projected)
+            channels = width * spec.expansion
+    return shapes
+
+
+def detector_variables(spec: SSDSpec, anchors_per_cell: int, class_slots: int) -> Shapes:
+    """All variables of a detector."""
+    shapes = {f"{FEATURES_SCOPE}/{name}": shape for name, shape in backbone_variables(spec.backbone).items()}
+    fpn, width = f"{FEATURES_SCOPE}/fpn", spec.width
+    for number, channels in enumerate(spec.backbone.widths[-PYRAMID_STAGES:], 1):
+        scope = f"{fpn}/projection_{number}"
+        shapes |= {f"{scope}/weights": (1, 1, channels * spec.backbone.expansion, width), f"{scope}/biases": (width,)}
+    for name in (
+        *(f"smoothing_{number}" for number in range(1, PYRAMID_STAGES)),
+        "bottom_up_block5",
+        "bottom_up_block6",
+    ):
+        shapes |= _convolution(f"{fpn}/{name}/weights", f"{fpn}/{name}", (3, 3, width, width))
+    for tower in ("BoxPredictionTower", "ClassPredictionTower"):
+        for number in range(spec.tower_layers):
+            scope = f"{PREDICTOR_SCOPE}/{tower}/conv2d_{number}"
+            shapes[f"{scope}/weights"] = (3, 3, width, width)
+            for level in range(PYRAMID_LEVELS):
+                shapes |= {f"{scope}/BatchNorm/feature_{level}/{kind}": (width,) for kind in NORMALIZATION}
+    for head, size in (("BoxPredictor", CODE_SIZE), ("ClassPredictor", class_slots)):
+        filters = anchors_per_cell * size
+        scope = f"{PREDICTOR_SCOPE}/{head}"
+        shapes |= {f"{scope}/weights": (3, 3, width, filters), f"{scope}/biases": (filters,)}
+    return shapes
+
+
+def _block(spec: ResNetSpec, scope: str, channels: int, width: int, *, projected: bool) -> Shapes:
+    names, wide, shapes = spec.names, width * spec.expansion, {}
+    if projected:
+        shortcut = f"{scope}/{names.shortcut}"
+        shapes |= _convolution(f"{shortcut}/{names.kernel}", shortcut, (1, 1, channels, wide))
+    first, second, third = (f"{scope}/{name}" for name in names.convolutions)
+    middle = f"{second}/{names.kernel if spec.cardinality == 1 else f'{names.convolutions[1]}group_filter'}"
+    shapes |= _convolution(f"{first}/{names.kernel}", first, (1, 1, channels, width))
+    shapes |= _convolution(middle, second, (3, 3, width // spec.cardinality, width))
+    shapes |= _convolution(f"{third}/{names.kernel}", third, (1, 1, width, wide))
+    if spec.se_ratio:
+        squeeze = f"{scope}/bottleneck_se_layer"
+        shapes |= _dense(f"{squeeze}/dense", wide, wide // spec.se_ratio)
+        shapes |= _dense(f"{squeeze}/dense_1", wide // spec.se_ratio, wide)
+    return shapes
+
+
+def _convolution(kernel: str, scope: str, shape: tuple[int, int, int, int]) -> Shapes:
+    return {kernel: shape} | {f"{scope}/BatchNorm/{kind}": shape[3:] for kind in NORMALIZATION}
+
+
+def _dense(scope: str, inputs: int, units: int) -> Shapes:
+    return {f"{scope}/kernel": (inputs, units), f"{scope}/bias": (units,)}

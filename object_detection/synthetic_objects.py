@@ -1,0 +1,36 @@
+"""Objects at random places, as the targets of benchmarks without data."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from object_detection.class_table import ClassTable
+from utils.batching import InputOptions
+
+SYNTHETIC_OBJECTS = 7  # about as many as a COCO image has
+
+
+def synthetic_objects(table: ClassTable, split: str, options: InputOptions) -> dict[str, tf.Tensor]:
+    """The targets of one batch of a split, the same for the same seed, as records of that many objects have them."""
+    count, side = options.batch_size, options.image_size
+    seed = tf.constant([options.seed, 1], tf.int64)
+    corner = tf.random.stateless_uniform([count, SYNTHETIC_OBJECTS, 2], seed, 0.0, 0.6)
+    size = tf.random.stateless_uniform([count, SYNTHETIC_OBJECTS, 2], seed + 1, 0.1, 0.4)
+    chosen = tf.random.stateless_uniform([count, SYNTHETIC_OBJECTS], seed + 2, 0, len(table.ids), tf.int32)
+    boxes = tf.concat([corner, corner + size], axis=2)
+    if split == "train":
+        return {
+            "groundtruth_boxes": boxes,
+            "groundtruth_slots": tf.gather(tf.constant(table.slots), chosen),
+            "groundtruth_weights": tf.ones_like(chosen, tf.float32),
+            "groundtruth_ignored": tf.zeros_like(chosen, tf.bool),
+        }
+    return {
+        "groundtruth_boxes": boxes,
+        "groundtruth_classes": tf.gather(tf.constant(table.ids), chosen),
+        "groundtruth_area": tf.reduce_prod(size * side, axis=2),
+        "groundtruth_is_crowd": tf.zeros_like(chosen, tf.bool),
+        "num_groundtruth": tf.fill([count], SYNTHETIC_OBJECTS),
+        "image_size": tf.fill([count, 2], side),
+        "source_id": tf.strings.as_string(tf.range(1, count + 1)),
+    }

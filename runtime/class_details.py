@@ -1,0 +1,92 @@
+"""What an evaluation of a classifier shows beyond its metrics, as JSON values (no TF)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+PICTURES = 24
+NO_INDEX = -1
+_BINS = 10
+_DECIMALS = 6
+_ANSWER = np.dtype([("index", "i8"), ("label", "i4"), ("answer", "i4"), ("confidence", "f8"), ("of_label", "f8")])
+
+
+class Answers:
+    """What the network answered to each example: 32 bytes an example, which several processes can put together."""
+
+    def __init__(self) -> None:
+        self._parts: list[np.ndarray] = []
+        self._num_classes = 0
+
+    def add(self, arrays: Mapping[str, np.ndarray], logits: np.ndarray, log_sum: np.ndarray) -> None:
+        """Adds a batch.
+
+        Args:
+            arrays: "labels" [N] and, where the examples are of a split, "index" [N], their places in it.
+            logits: [N, K].
+            log_sum: [N], the logarithm of the sum of their exponentials.
+        """
+        count = len(logits)
+        answers = np.empty(count, _ANSWER)
+        rows, labels = np.arange(count), np.asarray(arrays["labels"])
+        chosen = logits.argmax(axis=1)
+        answers["index"] = arrays.get("index", np.full(count, NO_INDEX))
+        answers["label"], answers["answer"] = labels, chosen
+        answers["confidence"] = np.exp(logits[rows, chosen] - log_sum)
+        answers["of_label"] = np.exp(logits[rows, labels] - log_sum)
+        self._parts.append(answers)
+        self._num_classes = logits.shape[1]
+
+    def merge(self, other: Answers) -> None:
+        self._parts += other._parts
+        self._num_classes = max(self._num_classes, other._num_classes)
+
+    def details(self) -> dict[str, Any]:
+        """Counts of each class, the confusion matrix, calibration, and the most confident mistakes.
+
+        "classes" has of each class the numbers of examples, answers, and right answers; "confusion" has triples of
+        class, answer and number, without zeros; "calibration" has of each tenth of confidence the number of examples,
+        their mean confidence and their accuracy, null where there is none.
+        """
+        table = np.concatenate(self._parts) if self._parts else np.empty(0, _ANSWER)
+        table = table[np.lexsort((table["label"], table["index"]))]
+        right = table["label"] == table["answer"]
+        counts = [
+            np.bincount(values, minlength=self._num_classes)
+            for values in (table["label"], table["answer"], table["label"][right])
+        ]
+        pairs, times = np.unique(np.stack([table["label"], table["answer"]], axis=1), axis=0, return_counts=True)
+        return {
+            "task": "classification",
+            "classes": np.stack(counts, axis=1).tolist(),
+            "confusion": np.column_stack([pairs, times]).tolist(),
+            "calibration": _calibration(table["confidence"], right),
+            "pictures": _mistakes(table[~right]),
+        }
+
+
+def _calibration(confidence: np.ndarray, right: np.ndarray) -> list[list[float | None]]:
+    tenths = np.clip((confidence * _BINS).astype(int), 0, _BINS - 1)
+    rows: list[list[float | None]] = []
+    for tenth in range(_BINS):
+        there = tenths == tenth
+        means = [float(confidence[there].mean()), float(right[there].mean())] if there.any() else [None, None]
+        rows.append([int(there.sum()), *means])
+    return rows
+
+
+def _mistakes(table: np.ndarray) -> list[dict[str, Any]]:
+    worst = table[np.argsort(-table["confidence"], kind="stable")][:PICTURES]
+    return [
+        {
+            "index": int(row["index"]),
+            "label": int(row["label"]),
+            "answer": int(row["answer"]),
+            "confidence": round(float(row["confidence"]), _DECIMALS),
+            "of_label": round(float(row["of_label"]), _DECIMALS),
+        }
+        for row in worst
+    ]

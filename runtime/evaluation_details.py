@@ -1,0 +1,97 @@
+"""What an evaluation leaves for the report: ``evaluation.json``, with small pictures of what went wrong."""
+
+from __future__ import annotations
+
+import base64
+import io
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from PIL import Image
+
+from runtime.task import Evaluator, Setup
+from utils.checkpoints import read_metadata
+from utils.hooks.measurement import MeasurementHook
+from utils.manifest import SplitFiles
+from utils.reporting.evaluation_file import EVALUATION_NAME, histogram, write_evaluation
+from utils.reporting.findings import findings, summary_line
+from utils.tfrecord_file import read_record
+
+_log = logging.getLogger(__name__)
+IMAGE_KEY = "image/encoded"
+LONGEST_SIDE_PX = 256
+JPEG_QUALITY = 80
+
+
+def leave_details(
+    evaluator: Evaluator, setup: Setup, weights: Path, metrics: Mapping[str, float], measurement: MeasurementHook
+) -> None:
+    """Writes the file to the run's results and, in the mode evaluate, tells what stands out.
+
+    Where that fails, for whatever reason, it says so and lets the run go on.
+
+    Args:
+        evaluator: What has seen all examples.
+        setup: What was evaluated.
+        weights: The prefix of the checkpoint that was.
+        metrics: As they are logged.
+        measurement: What has measured the batches.
+    """
+    folder = Path(setup.config.run.results_dir)
+    try:
+        content = {
+            "weights": str(weights),
+            "step": (read_metadata(weights) or {}).get("step"),
+            "metrics": dict(metrics),
+            "latency_ms": histogram(measurement.latencies_ms),
+            "class_names": setup.task.metadata()["class_names"],
+            **evaluator.details(),
+        }
+        files = setup.splits.get("validation")
+        if files is not None:
+            content["pictures"] = [_with_picture(entry, files) for entry in content["pictures"]]
+        write_evaluation(folder, content)
+        if setup.config.run.mode == "evaluate":
+            _explain(content, measurement.result("eval"))
+    except Exception as error:  # a report is missing then, and nothing that was asked for
+        _log.warning(
+            "%s: cannot be written (%s); the report will lack the evaluation's details", folder / EVALUATION_NAME, error
+        )
+
+
+def _explain(content: Mapping[str, Any], speed: Mapping[str, float]) -> None:
+    """Tells the result in a sentence, and what stands out but for what the evaluator has printed already."""
+    _log.info("%s", summary_line(content))
+    for finding in findings(content, speed):
+        if finding not in content.get("findings", ()):
+            _log.info("%s", finding)
+
+
+def _with_picture(entry: Mapping[str, Any], files: SplitFiles) -> dict[str, Any]:
+    """An entry with the picture of its example; without one where there is none to be had."""
+    try:
+        return {**entry, "jpeg": base64.b64encode(thumbnail(files, entry["index"])).decode("ascii")}
+    except Exception as error:  # Pillow's decoders raise errors of any type
+        _log.info("example %d: no picture for the report (%s)", entry["index"], error)
+        return dict(entry)
+
+
+def thumbnail(files: SplitFiles, index: int) -> bytes:
+    """A small JPEG of an example of a split, whole and in its own proportions.
+
+    Raises:
+        IndexError: The split has no such example.
+        Exception: Its record holds no image that Pillow reads.
+    """
+    record = tf.train.Example.FromString(read_record(*files.locate(index)))
+    encoded = record.features.feature[IMAGE_KEY].bytes_list.value[0]
+    with Image.open(io.BytesIO(encoded)) as image:
+        image.draft("RGB", (LONGEST_SIDE_PX, LONGEST_SIDE_PX))  # lets a JPEG be decoded at a smaller scale
+        small = image.convert("RGB")
+    small.thumbnail((LONGEST_SIDE_PX, LONGEST_SIDE_PX))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return buffer.getvalue()

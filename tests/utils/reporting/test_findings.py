@@ -1,0 +1,78 @@
+import pytest
+
+from tests.utils.reporting.made_runs import comparison as tables
+from tests.utils.reporting.made_runs import write_boxes
+from utils.reporting.findings import confused_pairs, findings, speed_findings, summary_line
+
+
+def classifier(rows, pairs, names=("shirt", "dress", "hat"), calibration=((0, None, None),)):
+    return {
+        "task": "classification",
+        "class_names": list(names),
+        "classes": [list(row) for row in rows],
+        "confusion": [list(pair) for pair in pairs],
+        "calibration": [list(row) for row in calibration],
+        "metrics": {"top1_accuracy": 0.5, "loss": 1.25, "images": 20},
+    }
+
+
+def test_a_class_that_is_never_predicted_is_named():
+    said = findings(classifier([[10, 20, 10], [10, 0, 0], [0, 0, 0]], [[0, 0, 10], [1, 0, 10]]), {})
+    assert said == ["Every image is taken for 'shirt': the network tells nothing apart."]
+    said = findings(classifier([[10, 15, 9], [9, 0, 0], [5, 9, 5]], [[0, 0, 9], [1, 0, 6], [1, 2, 3], [0, 2, 1]]), {})
+    assert said[0] == "Never predicted, though there are examples: 'dress'."
+    assert "6 examples of 'dress', 67% of them, are taken for 'shirt'." in said
+
+
+def test_classes_without_examples_and_classes_never_right_are_named():
+    said = findings(classifier([[4, 3, 3], [4, 5, 0], [0, 0, 0]], [[0, 0, 3], [0, 1, 1], [1, 0, 4]]), {})
+    assert "Predicted, and never rightly: 'dress'." in said
+    assert "Without an example in this split, so nothing is known of them: 'hat'." in said
+
+
+def test_a_good_evaluation_is_silent_and_outputs_beyond_the_names_are_no_classes():
+    good = classifier([[10, 10, 10], [10, 10, 10], [10, 10, 10], [0, 0, 0]], [[n, n, 10] for n in range(3)])
+    assert findings(good, {}) == []
+
+
+@pytest.mark.parametrize(("confidence", "accuracy", "word"), [(0.9, 0.6, "more"), (0.4, 0.7, "less")])
+def test_a_gap_between_confidence_and_accuracy_is_told(confidence, accuracy, word):
+    said = findings(classifier([[5, 5, 5]], [[0, 0, 5]], ("a",), [[10, confidence, accuracy]]), {})
+    assert said == [f"It is {word} sure than right: confidence {confidence:.2f} in the mean, accuracy {accuracy:.2f}."]
+
+
+@pytest.mark.parametrize(
+    ("share", "verdict"),
+    [
+        (0.75, "Input-bound: 40.0 images/s, 75% of the time waiting for input, and without waiting it would be 160"),
+        (0.05, "Compute-bound: 40.0 images/s, 5% of the time waiting"),
+        (0.3, "Neither input nor computing"),
+    ],
+)
+def test_what_limits_the_speed_is_said_with_its_numbers(share, verdict):
+    (said,) = speed_findings({"eval_throughput": 40.0, "input_wait_share": share})
+    assert said.startswith(verdict)
+    assert speed_findings({"eval_throughput": 40.0}) == []
+
+
+def test_a_detectors_faults_are_named(tmp_path):
+    content = write_boxes(tmp_path, tables())
+    content["findings"] = ["Average precision of small objects is -1: the groundtruth has none."]
+    content["classes"] += [
+        {**content["classes"][0], "id": 7, "name": "cup", "objects": 0, "detections": 0, "average_precision": -1},
+        {**content["classes"][0], "id": 8, "name": "fork", "objects": 4, "detections": 0, "average_precision": 0},
+        {**content["classes"][0], "id": 9, "name": "knife", "objects": 4, "detections": 6, "average_precision": 0},
+    ]
+    said = findings(content, {})
+    assert said[0] == content["findings"][0]
+    assert "Average precision -1, for want of an object in this split: 'cup'." in said
+    assert "Never detected, though there are objects: 'fork'." in said
+    assert any(line.startswith("Detected, and never on an object") and "'knife'" in line for line in said)
+    of, answer, count, share = confused_pairs(content)[0]
+    assert any(f"{count} objects of 'thing {of}', {share:.0%}" in s and f"'thing {answer}'" in s for s in said)
+
+
+def test_the_summary_line_has_the_numbers_of_the_metrics(tmp_path):
+    assert summary_line(classifier([], [])) == "20 images: top-1 accuracy 0.5000, loss 1.25."
+    content = write_boxes(tmp_path, tables())
+    assert f"average precision {content['metrics']['Precision/mAP']:.4f}" in summary_line(content)

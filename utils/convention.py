@@ -1,0 +1,119 @@
+"""What weights need beside their architecture: padding, epsilon, place of strides, mean and deviation of images.
+
+The only home of the mean and the standard deviation. Imports no TensorFlow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from utils.errors import RunError
+
+Rgb = tuple[float, float, float]
+
+MEAN_RGB: Rgb = (123.68, 116.28, 103.53)
+STD_RGB: Rgb = (58.395, 57.120, 57.385)
+DETECTION_MEAN_RGB: Rgb = (123.68, 116.779, 103.939)  # of slim's residual networks, which divide by nothing
+PADDINGS = ("same", "symmetric", "symmetric_convolutions")
+STRIDED = ("1x1", "3x3")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Convention:
+    """What another program trained weights with; None is what this project's networks have anyway.
+
+    Attributes:
+        padding: One of ``PADDINGS``: as TensorFlow's SAME; as PyTorch, alike on all sides; alike on all sides of
+            convolutions and SAME in max pooling, as slim.
+        epsilon: What batch normalization adds to the variance.
+        strided: The convolution of a stage's first block that has its stride, one of ``STRIDED``.
+        mean_rgb: Subtracted from pixels in 0..255.
+        std_rgb: What they are divided by then.
+    """
+
+    padding: str | None = None
+    epsilon: float | None = None
+    strided: str | None = None
+    mean_rgb: Rgb | None = None
+    std_rgb: Rgb | None = None
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """What the network is built by, as descriptions of checkpoints hold it under "network"."""
+        return {"padding": self.padding, "epsilon": self.epsilon, "strided": self.strided}
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether the network itself is this project's."""
+        return self.padding in (None, "same") and self.epsilon is None and self.strided in (None, "3x3")
+
+    def in_words(self) -> str:
+        """For the console."""
+        padding = {"symmetric": "symmetric padding", "symmetric_convolutions": "symmetric padding of convolutions"}
+        parts = [
+            padding.get(self.padding or "", ""),
+            f"epsilon {self.epsilon:g}" if self.epsilon is not None else "",
+            "stride on the first 1x1 convolution of a stage" if self.strided == "1x1" else "",
+            f"mean {_listed(self.mean_rgb)}" if self.mean_rgb else "",
+            f"deviation {_listed(self.std_rgb)}" if self.std_rgb else "",
+        ]
+        return ", ".join(part for part in parts if part) or "as trained here"
+
+
+CONVENTIONS = {
+    "nvidia": Convention(),
+    "detection": Convention(),
+    "slim": Convention(
+        padding="symmetric_convolutions",
+        epsilon=1e-5,
+        strided="1x1",
+        mean_rgb=DETECTION_MEAN_RGB,
+        std_rgb=(1.0, 1.0, 1.0),
+    ),
+    "torch": Convention(
+        padding="symmetric", epsilon=1e-5, mean_rgb=(123.675, 116.28, 103.53), std_rgb=(58.395, 57.12, 57.375)
+    ),
+}
+ORIGINS = {
+    "nvidia": "a TensorFlow 1 network of NVIDIA's",
+    "slim": "slim's resnet_v1_50",
+    "detection": "a network of TensorFlow's detection library",
+    "torch": "a network of timm or torchvision",
+}
+
+
+def stored_convention(metadata: Mapping[str, Any]) -> Convention:
+    """The convention of a checkpoint: what its description says, or that of the program whose names it has.
+
+    Raises:
+        RunError: The description says what no network here can have.
+    """
+    usual = CONVENTIONS.get(metadata.get("origin", ""), Convention())
+    if "preprocessing" not in metadata:
+        return usual
+    network, images = metadata.get("network") or {}, metadata["preprocessing"]
+    try:
+        found = Convention(
+            padding=network.get("padding"),
+            epsilon=None if network.get("epsilon") is None else float(network["epsilon"]),
+            strided=network.get("strided"),
+            mean_rgb=_rgb(images["mean_rgb"]),
+            std_rgb=_rgb(images["std_rgb"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"the checkpoint's description: preprocessing or network is damaged: {error!r}") from error
+    known = found.padding in (None, *PADDINGS) and found.strided in (None, *STRIDED)
+    if not known or not all(value > 0 for value in found.std_rgb or ()):
+        raise RunError(f"the checkpoint's description: no network here has {found.network} and deviation {images}")
+    return found
+
+
+def _rgb(values: Any) -> Rgb:
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
+
+
+def _listed(values: Rgb) -> str:
+    return " ".join(f"{value:g}" for value in values)

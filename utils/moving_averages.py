@@ -1,0 +1,63 @@
+"""Exponential moving averages of a network's weights, kept in variables of their own beside them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+tf1 = tf.compat.v1
+
+SUFFIX = "/ExponentialMovingAverage"
+_STATISTIC = re.compile(r"/moving_(mean|variance)$|_quant/(.*/)?(min|max)$")
+"""Names of batch-norm statistics and of ranges of quantization."""
+
+
+def name_of_average(name: str) -> str:
+    """What the average of a variable is called in checkpoints."""
+    return f"{name}{SUFFIX}"
+
+
+class MovingAverages:
+    """Averages a <- decay * a + (1 - decay) * v, one for each trainable variable, batch-norm statistic and range.
+
+    The statistics are averaged as the weights are, since they describe the maps that those weights give; so are the
+    ranges of quantization, since the mean of ranges holds the mean of what lies in them. In the first steps the decay
+    is smaller, (1 + n) / (10 + n) after n steps, so that short runs forget their initial weights.
+
+    Args:
+        decay: In (0, 1).
+        variables: All variables of the network.
+    """
+
+    def __init__(self, decay: float, variables: Sequence[Any]) -> None:
+        self._decay = decay
+        averaged = [v for v in variables if v.trainable or _STATISTIC.search(v.op.name)]
+        self._pairs = [(_average_of(v), v) for v in averaged]
+        self.begin = {average.op.name: average.assign(v.read_value()) for average, v in self._pairs}
+        """By the name of an average, the operation that makes it equal its variable."""
+
+    def update(self, step: Any, counts: Any) -> Any:
+        """The operation that takes a step's values in; to be built where they are there already.
+
+        Args:
+            step: The number of steps done, a scalar.
+            counts: Whether the step was done; a boolean scalar.
+        """
+        done = tf.cast(step, tf.float32)
+        decay = tf.minimum(self._decay, (1.0 + done) / (10.0 + done))
+        share = tf.where(counts, 1.0 - decay, 0.0)
+        return tf.group(*(a.assign_sub((a.read_value() - v.read_value()) * share) for a, v in self._pairs))
+
+
+def _average_of(variable: Any) -> Any:
+    return tf1.get_variable(
+        name_of_average(variable.op.name),
+        shape=variable.shape,
+        dtype=variable.dtype.base_dtype,
+        initializer=tf1.zeros_initializer(),
+        trainable=False,
+        use_resource=True,
+    )

@@ -1,0 +1,98 @@
+"""The parts of a report that only classifiers have: confusions, accuracy by class, calibration, mistakes (no TF)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from utils.reporting import charts
+from utils.reporting.confusion import confusion_part
+from utils.reporting.findings import calibration_gap
+from utils.reporting.names import class_names, named
+from utils.reporting.page import bar, folded, grid, notes, section, table
+
+_TABLE_OPEN = 40
+"""Tables of more classes are folded away behind their worst rows."""
+_WORST = 20
+
+
+def class_sections(evaluation: Mapping[str, Any]) -> list[str]:
+    """The sections, HTML."""
+    names = class_names(evaluation)
+    return [
+        section("Confusions", confusion_part(_matrix(evaluation), evaluation, names, "examples")),
+        section("Accuracy by class", _by_class(evaluation, names)),
+        section("Calibration", _calibration(evaluation)),
+        section("The most confident mistakes", _mistakes(evaluation, names)),
+    ]
+
+
+def _matrix(evaluation: Mapping[str, Any]) -> tuple[np.ndarray, list[int], list[int]]:
+    """Shares of each class's examples by answer, and the numbers of rows and columns."""
+    numbers = [n for n, row in enumerate(evaluation["classes"]) if row[0] or row[1]]
+    place = {number: row for row, number in enumerate(numbers)}
+    matrix = np.zeros([len(numbers), len(numbers)])
+    for of, answer, count in evaluation["confusion"]:
+        if of in place and answer in place:
+            matrix[place[of], place[answer]] = count
+    return matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True)), numbers, numbers
+
+
+def _by_class(evaluation: Mapping[str, Any], names: Mapping[int, str]) -> str:
+    rows = [
+        (right / examples if examples else 0.0, n, examples, answers, right)
+        for n, (examples, answers, right) in enumerate(evaluation["classes"])
+        if examples or answers or n < len(evaluation["class_names"] or ())
+    ]
+    rows.sort(key=lambda row: (row[2] == 0, row[0], row[1]))
+    cells = [
+        [names[n], bar(share) if examples else "no example", examples, answers, right]
+        for share, n, examples, answers, right in rows
+    ]
+    headers = ["class", "accuracy", "examples", "answers", "right"]
+    if len(cells) <= _TABLE_OPEN:
+        return table(headers, cells)
+    shares = [row[0] for row in rows if row[2]]
+    chart = charts.histogram(
+        "How many classes have which accuracy", *_counted(shares), x="accuracy of a class", y="classes"
+    )
+    worst = f"<div><h3>The {_WORST} worst classes</h3>{table(headers, cells[:_WORST])}</div>"
+    return grid(chart, worst) + folded(f"All {len(cells)} classes, the worst first", table(headers, cells))
+
+
+def _counted(shares: list[float]) -> tuple[list[float], list[float]]:
+    counts, edges = np.histogram(shares, bins=20, range=(0, 1))
+    return edges.tolist(), counts.tolist()
+
+
+def _calibration(evaluation: Mapping[str, Any]) -> str:
+    gap = calibration_gap(evaluation)
+    if gap is None:
+        return ""
+    bins = evaluation["calibration"]
+    total = sum(row[0] for row in bins)
+    error = sum(row[0] * abs(row[1] - row[2]) for row in bins if row[0]) / total
+    sentence = f"Confidence {gap[0]:.4f} in the mean, accuracy {gap[1]:.4f}; expected calibration error {error:.4f}."
+    rows = [[f"{n / len(bins):.1f} to {(n + 1) / len(bins):.1f}", *row] for n, row in enumerate(bins)]
+    headers = ["confidence", "images", "mean confidence", "accuracy"]
+    return notes([sentence]) + grid(charts.calibration("How sure, and how right", bins), table(headers, rows))
+
+
+def _mistakes(evaluation: Mapping[str, Any], names: Mapping[int, str]) -> str:
+    figures = []
+    for entry in evaluation["pictures"]:
+        says = f"taken for {named(names, entry['answer'])} ({entry['confidence']:.2f})"
+        truth = f"is {named(names, entry['label'])} ({entry['of_label']:.2f})"
+        jpeg = entry.get("jpeg")
+        source = f'<img alt="example {entry["index"]}" src="data:image/jpeg;base64,{escape(jpeg)}">' if jpeg else ""
+        caption = (
+            f'<span class="wrong">{escape(says)}</span><br>{escape(truth)}<br>example {entry["index"]} of the split'
+        )
+        figures.append(f"<figure>{source or _NO_PICTURE}<figcaption>{caption}</figcaption></figure>")
+    return f'<div class="pictures">{"".join(figures)}</div>' if figures else notes(["There is no mistake."])
+
+
+_NO_PICTURE = '<div class="none">no picture</div>'

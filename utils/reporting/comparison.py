@@ -1,0 +1,114 @@
+"""The report of several runs: how they rank, how they differ, and each one's own (no TF)."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from utils.reporting import charts
+from utils.reporting.names import told
+from utils.reporting.page import Markup, folded, grid, notes, page, section, table
+from utils.reporting.run_log import Run, number, target_of
+from utils.reporting.run_page import run_sections
+
+_IN_FULL = 4
+"""So many runs have their own report below the comparison; more would make a page that no browser likes."""
+_FIGURES = ("top1_accuracy", "Precision/mAP", "Precision/mAP@.50IOU", "loss", "train_throughput", "eval_throughput")
+_CURVES = (
+    ("total_loss", "Loss of training, weight decay included", "loss"),
+    ("learning_rate", "Learning rate", "rate"),
+    ("imgs_per_sec", "Throughput of training", "images/s"),
+)
+_NOT_COMPARED = ("results_dir", "log_filename", "model_dir")
+_ALL_IN_COLUMNS = 12
+"""With more runs, the flags that differ are a row a run."""
+
+
+def comparison_page(runs: Sequence[Run]) -> bytes:
+    """The report as a file's content, the best run first."""
+    ranked = sorted(runs, key=_rank)
+    lead = f"{len(runs)} runs, the best first. Grey curves are of runs beyond the first {len(charts.COLORS)}."
+    parts = [
+        section("What is missing", _missing(ranked)),
+        section("Results", _results(ranked)),
+        section("What differs", _differences(ranked)),
+        section("Curves", _curves(ranked)),
+    ]
+    if len(ranked) <= _IN_FULL:
+        for run in ranked:
+            parts.append(
+                section(run.name, folded("The report of this run", "\n".join(filter(None, run_sections(run)))))
+            )
+    return page(f"{len(runs)} runs compared", lead, parts)
+
+
+def _rank(run: Run) -> tuple[bool, float, str]:
+    metrics = run.metrics()
+    target = target_of(metrics)
+    return target is None, -metrics[target] if target else 0.0, run.name
+
+
+def _missing(runs: Sequence[Run]) -> str:
+    lines = [f"{run.name}: {' '.join(run.missing())}" for run in runs if run.missing()]
+    content = notes(lines, "note")
+    return content if len(lines) <= _ALL_IN_COLUMNS else folded(f"Something is missing in {len(lines)} runs", content)
+
+
+def _results(runs: Sequence[Run]) -> str:
+    found = [{**run.summary, **run.metrics()} for run in runs]
+    keys = [key for key in _FIGURES if any(number(record, key) is not None for record in found)]
+    rows = []
+    for run, record in zip(runs, found, strict=True):
+        steps = [*run.training()]
+        facts = [run.name, run.parameters.get("arch"), run.parameters.get("mode"), steps[-1] if steps else None]
+        rows.append([*facts, *(number(record, key) for key in keys)])
+    return table(["run", "arch", "mode", "steps", *keys], rows)
+
+
+def _differences(runs: Sequence[Run]) -> str:
+    """The flags and versions that are not the same in all runs."""
+    keys = dict.fromkeys(key for run in runs for key in run.parameters if key not in _NOT_COMPARED)
+    different = [key for key in keys if len({_plain(run.parameters.get(key)) for run in runs}) > 1]
+    if not different:
+        return notes(["All flags and versions are the same."])
+    if len(runs) <= _ALL_IN_COLUMNS:
+        rows = [[key, *(_shown(run, key) for run in runs)] for key in different]
+        return table(["flag", *(run.name for run in runs)], rows)
+    usual = {key: Counter(_plain(run.parameters.get(key)) for run in runs).most_common(1)[0][0] for key in different}
+    common = ", ".join(f"{key} {told(json.loads(value))}" for key, value in usual.items())
+    changed = [[run.name, ", ".join(_changes(run, usual)) or "as most"] for run in runs]
+    return notes([f"Most frequent: {common}."]) + table(["run", "differs in"], changed)
+
+
+def _changes(run: Run, usual: dict[str, str]) -> list[str]:
+    return [
+        f"{key} {told(run.parameters.get(key))}"
+        for key, value in usual.items()
+        if _plain(run.parameters.get(key)) != value
+    ]
+
+
+def _plain(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _shown(run: Run, key: str) -> str | Markup:
+    return told(run.parameters[key]) if key in run.parameters else Markup("<i>not told</i>")
+
+
+def _curves(runs: Sequence[Run]) -> str:
+    drawn = []
+    for key, title, unit in _CURVES:
+        series = {f"{rank}. {run.name}": curve for rank, run in enumerate(runs, 1) if (curve := run.curve(key))[0]}
+        if series:
+            drawn.append(charts.lines(title, series, x="step", y=unit))
+    targets = dict.fromkeys(target for run in runs if (target := target_of(run.metrics())))
+    for key in (*targets, "loss"):
+        series = {
+            f"{rank}. {run.name}": curve for rank, run in enumerate(runs, 1) if (curve := run.evaluation_curve(key))[0]
+        }
+        if series:
+            drawn.append(charts.lines(f"Validation: {key}", series, x="step", y=key, marked=True))
+    return grid(*drawn)

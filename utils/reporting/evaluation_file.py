@@ -1,0 +1,152 @@
+"""``evaluation.json``: what the last evaluation of a run leaves for its report, beside the log (no TF).
+
+An object with the keys
+
+- ``format`` 1, ``task``, ``weights`` (the checkpoint's prefix), ``step``, ``metrics`` (as in the log);
+- ``latency_ms``: ``edges`` of the bins of a histogram of the batches' latencies, one more than its ``counts``;
+- ``pictures``: objects with ``index`` (the example's place in its split) and, where it could be had, ``jpeg``, a small
+  picture in base64;
+- of a classifier: ``class_names`` (null where they have none), and what ``runtime.class_details`` says;
+- of a detector: what ``object_detection.coco_details`` says, and ``findings``, sentences on what is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from utils.atomic_file import write_atomically
+from utils.json_values import typed, typed_list
+
+EVALUATION_NAME = "evaluation.json"
+FORMAT = 1
+_BINS = 30
+_CLASS_KEYS: dict[str, type] = {
+    "id": int,
+    "name": str,
+    "objects": int,
+    "detections": int,
+    "average_precision": float,
+    "right": int,
+    "wrong": int,
+    "missed": int,
+}
+_BOX_SIDES = 4
+
+
+def histogram(values: Sequence[float]) -> dict[str, list[float]]:
+    """Edges and counts of bins of equal width over some finite numbers; empty lists for none."""
+    if not len(values):
+        return {"edges": [], "counts": []}
+    counts, edges = np.histogram(values, bins=_BINS)
+    return {"edges": [float(edge) for edge in edges], "counts": [int(count) for count in counts]}
+
+
+def write_evaluation(folder: Path, content: Mapping[str, Any]) -> None:
+    """Writes the file, complete or not at all.
+
+    Raises:
+        OSError: The disk refuses.
+        ValueError: Something is no JSON value.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"format": FORMAT, **content}, ensure_ascii=True, allow_nan=False)
+    write_atomically(folder / EVALUATION_NAME, text.encode("ascii") + b"\n")
+
+
+def read_evaluation(path: Path) -> dict[str, Any]:
+    """Reads the file and checks what a report relies on.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is not what it must be; the message says what is wrong.
+    """
+    content = json.loads(path.read_bytes())
+    if not isinstance(content, dict):
+        raise ValueError("it is not a JSON object")
+    version = typed(content, "format", int)
+    if version != FORMAT:
+        raise ValueError(f"its format is {version}, and this version reads format {FORMAT}")
+    typed(content, "step", int, optional=True)
+    typed(content, "weights", str, optional=True)
+    _check_numbers("metrics", typed(content, "metrics", dict))
+    _check_histogram(typed(content, "latency_ms", dict))
+    task = typed(content, "task", str)
+    if task not in _CHECKS:
+        raise ValueError(f'"task" is {task!r}, and must be one of {", ".join(_CHECKS)}')
+    _CHECKS[task](content)
+    return content
+
+
+def _check_numbers(key: str, content: Mapping[str, Any]) -> None:
+    for name in content:
+        if not math.isfinite(typed(content, name, float)):
+            raise ValueError(f'"{key}" has a number that is not finite')
+
+
+def _check_histogram(content: Mapping[str, Any]) -> None:
+    edges, counts = typed_list(content, "edges", float), typed_list(content, "counts", int)
+    if len(edges) != (len(counts) + 1 if counts else 0):
+        raise ValueError(f'"latency_ms" has {len(edges)} edges for {len(counts)} bins')
+
+
+def _check_classification(content: Mapping[str, Any]) -> None:
+    classes, pairs = typed_list(content, "classes", list), typed_list(content, "confusion", list)
+    _check_rows("classes", classes, 3)
+    _check_rows("confusion", pairs, 3)
+    if any(not 0 <= number < len(classes) for pair in pairs for number in pair[:2]):
+        raise ValueError(f'"confusion" has a class that is not one of the {len(classes)}')
+    _check_rows("calibration", typed_list(content, "calibration", list), 3, int | float | None)
+    if content.get("class_names") is not None:
+        typed_list(content, "class_names", str)
+    for picture in _pictures(content):
+        for key in ("label", "answer"):
+            typed(picture, key, int, least=0)
+        for key in ("confidence", "of_label"):
+            typed(picture, key, float)
+
+
+def _check_detection(content: Mapping[str, Any]) -> None:
+    typed(content, "operating_score", float)
+    typed_list(content, "findings", str)
+    for row in typed_list(content, "classes", dict):
+        for key, kind in _CLASS_KEYS.items():
+            typed(row, key, kind)
+    for curve in typed_list(content, "curves", dict):
+        typed(curve, "id", int)
+        typed_list(curve, "precision", float)
+    pairs, known = typed_list(content, "confusion", list), {None, *(row["id"] for row in content["classes"])}
+    _check_rows("confusion", pairs, 3, int | None)
+    if any(pair[0] not in known or pair[1] not in known or pair[2] is None for pair in pairs):
+        raise ValueError('"confusion" has a category that is not one of "classes", or no count')
+    for picture in _pictures(content):
+        for key in ("image_id", "width", "height"):
+            typed(picture, key, int)
+        for box in typed_list(picture, "boxes", dict):
+            typed(box, "kind", str)
+            typed(box, "category", int)
+            typed(box, "score", float, optional=True)
+            if len(typed_list(box, "box", float)) != _BOX_SIDES:
+                raise ValueError('a "box" has not four sides')
+
+
+def _pictures(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    pictures = typed_list(content, "pictures", dict)
+    for picture in pictures:
+        typed(picture, "index", int)
+        typed(picture, "jpeg", str, optional=True)
+    return pictures
+
+
+def _check_rows(key: str, rows: Sequence[Sequence[Any]], width: int, kind: Any = int) -> None:
+    for row in rows:
+        if len(row) != width or not all(isinstance(value, kind) for value in row):
+            raise ValueError(f'"{key}" has a row that is not one of {width} numbers')
+
+
+_CHECKS = {"classification": _check_classification, "detection": _check_detection}

@@ -1,0 +1,133 @@
+"""What stands out in an evaluation, in sentences: classes never found, pairs confused, what limited the speed (no TF).
+
+The numbers from which on something is said are below; they are chosen so that a sound evaluation of a few hundred
+images is silent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from utils.reporting.names import class_names, listed, named, shown
+
+_CONFUSED_SHARE, _CONFUSED_COUNT = 0.15, 3
+"""A pair is named when so much of a class, and so many examples, are taken for the other."""
+_PAIRS_TOLD = 5
+_CALIBRATION_GAP = 0.1
+_INPUT_BOUND, _COMPUTE_BOUND = 0.5, 0.15
+"""Shares of the time that is spent waiting for input."""
+_ALL_BUT = 0.95
+
+
+def findings(evaluation: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str]:
+    """Sentences on an evaluation.
+
+    Args:
+        evaluation: What ``utils.reporting.evaluation_file`` reads.
+        summary: The figures of the log that go with it.
+    """
+    of_task = _of_classes if evaluation["task"] == "classification" else _of_boxes
+    return [*of_task(evaluation), *speed_findings(summary)]
+
+
+def speed_findings(summary: Mapping[str, Any], kind: str = "eval") -> list[str]:
+    """What limited the speed, with the numbers that say so; nothing where they are not known.
+
+    Args:
+        summary: Figures under their log keys.
+        kind: "eval" or "train".
+    """
+    share, speed = summary.get("input_wait_share"), summary.get(f"{kind}_throughput")
+    if not isinstance(share, int | float) or not isinstance(speed, int | float):
+        return []
+    waited = f"{speed:.1f} images/s, {share:.0%} of the time waiting for input"
+    if share >= _INPUT_BOUND:
+        rest = f", and without waiting it would be {speed / (1 - share):.0f}" if share < _ALL_BUT else ""
+        return [f"Input-bound: {waited}{rest}. More threads, smaller images or --dali on a GPU would help."]
+    if share <= _COMPUTE_BOUND:
+        return [f"Compute-bound: {waited}. A faster input would change nothing."]
+    return [f"Neither input nor computing alone limits the speed: {waited}."]
+
+
+def confused_pairs(evaluation: Mapping[str, Any]) -> list[tuple[int, int, int, float]]:
+    """Class, what it was taken for, how often, and the share of the class's examples; the most frequent first."""
+    if evaluation["task"] == "classification":
+        totals = {number: row[0] for number, row in enumerate(evaluation["classes"])}
+    else:
+        totals = {row["id"]: row["objects"] for row in evaluation["classes"]}
+    pairs = [
+        (of, answer, count, count / max(1, totals.get(of, 0)))
+        for of, answer, count in evaluation["confusion"]
+        if of != answer and of is not None and answer is not None
+    ]
+    return sorted(pairs, key=lambda pair: (-pair[2], -pair[3], pair[0], pair[1]))
+
+
+def calibration_gap(evaluation: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Mean confidence and accuracy of a classifier, or None where nothing was evaluated."""
+    bins = [row for row in evaluation["calibration"] if row[0] and row[1] is not None and row[2] is not None]
+    total = sum(row[0] for row in bins)
+    if not total:
+        return None
+    return sum(row[0] * row[1] for row in bins) / total, sum(row[0] * row[2] for row in bins) / total
+
+
+def _of_classes(evaluation: Mapping[str, Any]) -> Iterator[str]:
+    names, rows = class_names(evaluation), evaluation["classes"]
+    answered = [number for number, row in enumerate(rows) if row[1]]
+    if len(answered) == 1 and sum(1 for row in rows if row[0]) > 1:
+        yield f"Every image is taken for {named(names, answered[0])}: the network tells nothing apart."
+        return
+    never = [number for number, row in enumerate(rows) if row[0] and not row[1]]
+    if never:
+        yield f"Never predicted, though there are examples: {listed(names, never)}."
+    lost = [number for number, row in enumerate(rows) if row[0] and row[1] and not row[2]]
+    if lost:
+        yield f"Predicted, and never rightly: {listed(names, lost)}."
+    absent = [
+        number for number, row in enumerate(rows) if not row[0] and number < len(evaluation["class_names"] or rows)
+    ]
+    if absent:
+        yield f"Without an example in this split, so nothing is known of them: {listed(names, absent)}."
+    yield from _of_pairs(evaluation, names, "examples")
+    gap = calibration_gap(evaluation)
+    if gap is not None and abs(gap[0] - gap[1]) >= _CALIBRATION_GAP:
+        much = "more" if gap[0] > gap[1] else "less"
+        yield f"It is {much} sure than right: confidence {gap[0]:.2f} in the mean, accuracy {gap[1]:.2f}."
+
+
+def _of_boxes(evaluation: Mapping[str, Any]) -> Iterator[str]:
+    yield from evaluation["findings"]
+    names, rows = class_names(evaluation), evaluation["classes"]
+    absent = [row["id"] for row in rows if row["average_precision"] < 0]
+    if absent and len(absent) < len(rows):
+        yield f"Average precision -1, for want of an object in this split: {listed(names, absent)}."
+    silent = [row["id"] for row in rows if row["objects"] and not row["detections"]]
+    if silent:
+        yield f"Never detected, though there are objects: {listed(names, silent)}."
+    zero = [row["id"] for row in rows if row["average_precision"] == 0 and row["detections"]]
+    if zero:
+        yield f"Detected, and never on an object of that category (average precision 0): {listed(names, zero)}."
+    yield from _of_pairs(evaluation, names, "objects")
+
+
+def _of_pairs(evaluation: Mapping[str, Any], names: Mapping[int, str], what: str) -> Iterator[str]:
+    for of, answer, count, share in _worst(confused_pairs(evaluation)):
+        yield f"{count} {what} of {named(names, of)}, {share:.0%} of them, are taken for {named(names, answer)}."
+
+
+def _worst(pairs: Sequence[tuple[int, int, int, float]]) -> list[tuple[int, int, int, float]]:
+    return [pair for pair in pairs if pair[2] >= _CONFUSED_COUNT and pair[3] >= _CONFUSED_SHARE][:_PAIRS_TOLD]
+
+
+def summary_line(evaluation: Mapping[str, Any]) -> str:
+    """The result in a sentence."""
+    metrics = evaluation["metrics"]
+    images = f"{metrics.get('images', 0):.0f} images"
+    if evaluation["task"] == "classification":
+        top1, loss = metrics.get("top1_accuracy"), metrics.get("loss")
+        return f"{images}: top-1 accuracy {shown(top1)}, loss {shown(loss)}."
+    whole, half = metrics.get("Precision/mAP"), metrics.get("Precision/mAP@.50IOU")
+    best = f"best used from score {evaluation['operating_score']:.2f}"
+    return f"{images}: average precision {shown(whole)}, at an overlap of half {shown(half)}; {best}."

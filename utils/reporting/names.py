@@ -1,0 +1,75 @@
+"""Names and numbers as a report writes them: any name is shown, whatever is in it, and none without end (no TF)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+_LONGEST = 60
+_LISTED = 6
+_TINY, _LARGE, _WHOLE = 0.001, 1e4, 1e9  # from where on numbers are written otherwise
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+
+def class_names(evaluation: Mapping[str, Any]) -> dict[int, str]:
+    """The name of each class of an evaluation, by its number or id; the number where it has none."""
+    if evaluation["task"] == "detection":
+        return {row["id"]: row["name"] for row in evaluation["classes"]}
+    given = evaluation["class_names"] or []
+    return {n: given[n] if n < len(given) else f"class {n}" for n in range(len(evaluation["classes"]))}
+
+
+def printable(text: str) -> str:
+    """A text on one line with what cannot be printed or encoded replaced."""
+    return "".join(letter if letter.isprintable() else _REPLACEMENT for letter in " ".join(text.split()))
+
+
+def short(text: str, longest: int = _LONGEST) -> str:
+    """A printable text, cut in its middle if it is long."""
+    text = printable(text)
+    if len(text) <= longest:
+        return text
+    end = longest // 3
+    return f"{text[: longest - end - 1]}…{text[len(text) - end :]}"
+
+
+def cell(text: str, longest: int = _LONGEST) -> str:
+    """A text for HTML: short, and whole where the mouse rests on it."""
+    brief, whole = short(text, longest), printable(text)
+    return escape(brief) if brief == whole else f'<span title="{escape(whole)}">{escape(brief)}</span>'
+
+
+def named(names: Mapping[int, str], number: int | None) -> str:
+    """A class as a sentence names it."""
+    return f"'{short(names.get(number, f'class {number}'))}'" if number is not None else "nothing"
+
+
+def listed(names: Mapping[int, str], numbers: Sequence[int]) -> str:
+    """Some classes as a sentence lists them: the first few, and how many more there are."""
+    first = ", ".join(named(names, number) for number in numbers[:_LISTED])
+    more = len(numbers) - _LISTED
+    return f"{first} and {more} more" if more > 0 else first
+
+
+def told(value: Any) -> str:
+    """The value of a flag as it was given, in full."""
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    return "–" if value is None else printable(str(value))
+
+
+def shown(value: Any) -> str:
+    """A value as a table has it: numbers to four or more digits, nothing as a dash."""
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return printable(str(value))
+    if isinstance(value, int) or not math.isfinite(value):
+        return str(value)
+    if value == int(value) and abs(value) < _WHOLE:
+        return str(int(value))
+    if abs(value) < 1:
+        return f"{value:.4f}" if abs(value) >= _TINY else f"{value:.4g}"
+    return f"{value:.5g}" if abs(value) < _LARGE else f"{value:.1f}"

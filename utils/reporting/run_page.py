@@ -1,0 +1,196 @@
+"""The report of one run: what was run, how it went, what came of it (no TF)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from utils.atomic_file import write_atomically
+from utils.reporting import charts
+from utils.reporting.class_sections import class_sections
+from utils.reporting.detection_sections import detection_sections
+from utils.reporting.findings import findings, speed_findings, summary_line
+from utils.reporting.names import printable, told
+from utils.reporting.page import folded, grid, notes, page, section, table, tiles
+from utils.reporting.run_log import Launch, Run, number, read_run, target_of
+
+REPORT_NAME = "report.html"
+_WHAT = ("arch", "mode", "data_dir", "batch_size", "num_iter", "iter_unit", "image_size", "num_classes", "seed")
+_WHERE = ("precision", "processes", "python_version", "tensorflow_version", "numpy_version", "git_commit")
+_LOSSES = ("total_loss", "cross_entropy", "classification_loss", "localization_loss", "l2_loss")
+_TILES = {
+    "top1_accuracy": "top-1 accuracy",
+    "top5_accuracy": "top-5 accuracy",
+    "Precision/mAP": "average precision",
+    "Precision/mAP@.50IOU": "average precision at IoU 0.5",
+    "Recall/AR@100": "average recall",
+    "loss": "validation loss",
+    "images": "images evaluated",
+    "train_throughput": "images/s in training",
+    "eval_throughput": "images/s in evaluation",
+    "input_wait_share": "share of time waiting for input",
+}
+
+
+def write_run_report(log: Path, results: Path) -> None:
+    """Writes the report of the run that a log tells of to the folder of its results, once something was run.
+
+    Raises:
+        RunError: The log cannot be read.
+        OSError: The report cannot be written.
+    """
+    run = read_run(log, name=results.resolve().name, results=results)
+    if run.launches:
+        write_atomically(results / REPORT_NAME, run_page(run))
+
+
+def run_page(run: Run) -> bytes:
+    """The report as a file's content."""
+    parameters = run.parameters
+    what = " · ".join(str(parameters[key]) for key in ("arch", "mode", "data_dir") if parameters.get(key))
+    began = run.launches[0].began.partition(".")[0] if run.launches else ""
+    lead = escape(printable(" · ".join(filter(None, (what, f"begun {began}" if began else "", str(run.path))))))
+    return page(f"Run {run.name}", lead, run_sections(run))
+
+
+def run_sections(run: Run) -> list[str]:
+    """The sections of one run."""
+    return [
+        section("What is missing", notes(run.missing(), "note")),
+        section("Result", tiles(_figures(run)), _result_line(run)),
+        section("What stands out", notes(stands_out(run))),
+        section("Training", _training(run)),
+        section("Evaluations during training", _evaluations(run)),
+        *_of_evaluation(run),
+        section("Speed", _speed(run)),
+        section("What was run", _what_was_run(run)),
+    ]
+
+
+def stands_out(run: Run) -> list[str]:
+    """Sentences on the run: on its last evaluation, and on the speed of its training."""
+    training = speed_findings(run.summary, "train")
+    if run.evaluation is None:
+        return training or speed_findings(run.summary)
+    return [*findings(run.evaluation, {} if training else run.summary), *(f"Training: {one}" for one in training)]
+
+
+def _figures(run: Run) -> dict[str, Any]:
+    known = {**run.metrics(), **{key: number(run.summary, key) for key in run.summary}}
+    return {name: known[key] for key, name in _TILES.items() if known.get(key) is not None}
+
+
+def _result_line(run: Run) -> str:
+    if run.evaluation is None:
+        return ""
+    weights = run.evaluation.get("weights")
+    of = [f"Last evaluation, of {weights}: {summary_line(run.evaluation)}" if weights else summary_line(run.evaluation)]
+    steps, values = run.evaluation_curve(target_of(run.evaluation["metrics"]) or "")
+    if len(steps) > 1:
+        best = max(range(len(values)), key=values.__getitem__)
+        of.append(f"Best of {len(values)} evaluations during training: {values[best]:.4f} at step {steps[best]}.")
+    return notes(of)
+
+
+def _training(run: Run) -> str:
+    losses = {key: run.curve(key) for key in _LOSSES if run.curve(key)[0]}
+    if not losses:
+        return ""
+    total = {"training": losses["total_loss"]}
+    validation = run.evaluation_curve("loss")
+    drawn = [charts.lines("Loss, weight decay included", total, x="step", y="loss")]
+    rest = {key: curve for key, curve in losses.items() if key != "total_loss"}
+    if validation[0]:
+        rest["validation"] = validation
+    if rest:
+        drawn.append(charts.lines("Its parts, and validation", rest, x="step", y="loss", log_scale=True))
+    for key, title, unit in (
+        ("learning_rate", "Learning rate", "rate"),
+        ("loss_scale", "Loss scale", "factor"),
+    ):
+        if run.curve(key)[0]:
+            drawn.append(charts.lines(title, {title: run.curve(key)}, x="step", y=unit))
+    steps, values = losses["total_loss"]
+    last = f"Last logged step: {steps[-1]}, total loss {values[-1]:.6g}."
+    return notes([last]) + grid(*drawn)
+
+
+def _evaluations(run: Run) -> str:
+    records = run.evaluations()
+    if not records:
+        return ""
+    target = next(filter(None, map(target_of, records.values())), "")
+    drawn = ""
+    if len(records) > 1:
+        drawn = grid(
+            *(
+                charts.lines(key, {key: run.evaluation_curve(key)}, x="step", y=key, marked=True)
+                for key in (target, "loss", "Precision/mAP@.50IOU")
+                if run.evaluation_curve(key)[0]
+            )
+        )
+    keys = [key for key in _TILES if any(key in record for record in records.values())]
+    rows = [[step, *(number(record, key) for key in keys)] for step, record in records.items()]
+    return drawn + table(["step", *(_TILES[key] for key in keys)], rows)
+
+
+def _of_evaluation(run: Run) -> list[str]:
+    if run.evaluation is None:
+        return []
+    parts = class_sections if run.evaluation["task"] == "classification" else detection_sections
+    return parts(run.evaluation)
+
+
+def _speed(run: Run) -> str:
+    drawn = []
+    for key, title, unit in (
+        ("imgs_per_sec", "Throughput of training", "images/s"),
+        ("input_wait_share", "Share of time waiting for input", "share"),
+    ):
+        if run.curve(key)[0]:
+            drawn.append(charts.lines(title, {title: run.curve(key)}, x="step", y=unit))
+    speeds = _curve_of_batches(run.launches)
+    if speeds[0]:
+        drawn.append(charts.lines("Throughput of evaluation", {"evaluation": speeds}, x="batch", y="images/s"))
+    latency = run.evaluation["latency_ms"] if run.evaluation else {"counts": []}
+    if latency["counts"]:
+        title = "Latency of a batch in evaluation"
+        drawn.append(charts.histogram(title, latency["edges"], latency["counts"], x="ms", y="batches"))
+    figures = [
+        [key, value] for key in run.summary if _is_speed(key) and (value := number(run.summary, key)) is not None
+    ]
+    return grid(*drawn) + folded("All figures of speed", table(["figure", "value"], figures))
+
+
+def _is_speed(key: str) -> bool:
+    return "_latency_" in key or key.endswith("_throughput") or key == "input_wait_share"
+
+
+def _curve_of_batches(launches: Sequence[Launch]) -> charts.Line:
+    last: Mapping[int, Mapping[str, Any]] = launches[-1].speeds if launches else {}
+    points = [(batch, value) for batch, record in last.items() if (value := number(record, "total_ips")) is not None]
+    return [batch for batch, _ in points], [value for _, value in points]
+
+
+def _what_was_run(run: Run) -> str:
+    parameters = run.parameters
+    first = [[key, told(parameters[key])] for key in (*_WHAT, *_WHERE) if key in parameters]
+    rest = [[key, told(value)] for key, value in parameters.items() if key not in {*_WHAT, *_WHERE}]
+    launches = [
+        [launch.began.partition(".")[0], launch.parameters.get("mode"), _stretch(launch), _ended(launch)]
+        for launch in run.launches
+    ]
+    parts = [table(["", "value"], first), folded("All other flags and versions", table(["flag", "value"], rest))]
+    if launches:
+        parts.append("<h3>Launches</h3>" + table(["began", "mode", "steps logged", "ended"], launches))
+    return "\n".join(filter(None, parts))
+
+
+def _stretch(launch: Launch) -> str:
+    return f"{min(launch.steps)} to {max(launch.steps)}" if launch.steps else ""
+
+
+def _ended(launch: Launch) -> str:
+    return "with a summary" if launch.summary is not None else "without a summary"
