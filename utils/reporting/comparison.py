@@ -21,7 +21,7 @@ _CURVES = (
     ("learning_rate", "Learning rate", "rate"),
     ("imgs_per_sec", "Throughput of training", "images/s"),
 )
-_NOT_COMPARED = ("results_dir", "log_filename", "model_dir")
+_NOT_COMPARED = ("results_dir", "log_filename", "model_dir", "memory_free_gb", "disk_free_gb")
 _ALL_IN_COLUMNS = 12
 """With more runs, the flags that differ are a row a run."""
 

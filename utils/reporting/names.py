@@ -57,6 +57,8 @@ def told(value: Any) -> str:
     """The value of a flag as it was given, in full."""
     if isinstance(value, float):
         return f"{value:.10g}"
+    if isinstance(value, list):
+        return ", ".join(map(told, value)) or "none"
     return "–" if value is None else printable(str(value))
 
 

@@ -18,7 +18,8 @@ from utils.reporting.run_log import Launch, Run, number, read_run, target_of
 
 REPORT_NAME = "report.html"
 _WHAT = ("arch", "mode", "data_dir", "batch_size", "num_iter", "iter_unit", "image_size", "num_classes", "seed")
-_WHERE = ("precision", "processes", "python_version", "tensorflow_version", "numpy_version", "git_commit")
+_WHERE = ("precision", "processes", "gpus", "cpu", "cpu_count", "cpu_features", "onednn", "memory_gb")
+_WITH = ("python_version", "tensorflow_version", "numpy_version", "git_commit")
 _LOSSES = ("total_loss", "cross_entropy", "classification_loss", "localization_loss", "l2_loss")
 _TILES = {
     "top1_accuracy": "top-1 accuracy",
@@ -176,8 +177,8 @@ def _curve_of_batches(launches: Sequence[Launch]) -> charts.Line:
 
 def _what_was_run(run: Run) -> str:
     parameters = run.parameters
-    first = [[key, told(parameters[key])] for key in (*_WHAT, *_WHERE) if key in parameters]
-    rest = [[key, told(value)] for key, value in parameters.items() if key not in {*_WHAT, *_WHERE}]
+    first = [[key, told(parameters[key])] for key in (*_WHAT, *_WHERE, *_WITH) if key in parameters]
+    rest = [[key, told(value)] for key, value in parameters.items() if key not in {*_WHAT, *_WHERE, *_WITH}]
     launches = [
         [launch.began.partition(".")[0], launch.parameters.get("mode"), _stretch(launch), _ended(launch)]
         for launch in run.launches
