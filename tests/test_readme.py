@@ -11,12 +11,17 @@ from object_detection.create_coco_tfrecord import make_parser as coco_parser
 from object_detection.model_command import parse as parse_model_main
 from object_detection.model_flags import FLAGS as MODEL_MAIN_FLAGS
 from runtime.export import make_parser as export_parser
+from utils.average_checkpoints import make_parser as averaging_parser
 from utils.benchmark_input import parse_arguments as parse_benchmark_input
 from utils.cmdline_helper import build_parser, parse
 from utils.convert_dataset import make_parser as converter_parser
+from utils.doctor import make_parser as doctor_parser
 from utils.import_checkpoint import make_parser as import_parser
+from utils.postprocess_ckpt import make_parser as rewriting_parser
+from utils.report import make_parser as report_parser
 from utils.scaling_model import main as scaling_model
 from utils.scaling_model import make_parser as scaling_parser
+from utils.validate_dataset import make_parser as validation_parser
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -51,6 +56,24 @@ def test_every_conversion_is_one_that_the_converter_takes(words):
 @pytest.mark.parametrize("words", [w for w in COMMANDS if "utils.import_checkpoint" in w], ids=" ".join)
 def test_every_import_is_one_that_the_command_takes(words):
     import_parser().parse_args(words[words.index("utils.import_checkpoint") + 1 :])
+
+
+OTHERS = {
+    "runtime.export": export_parser,
+    "utils.average_checkpoints": averaging_parser,
+    "utils.doctor": doctor_parser,
+    "utils.postprocess_ckpt": rewriting_parser,
+    "utils.report": report_parser,
+    "utils.validate_dataset": validation_parser,
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_other_command_is_one_that_is_taken(name):
+    found = [words for words in COMMANDS if name in words]
+    assert found
+    for words in found:
+        OTHERS[name]().parse_args(words[words.index(name) + 1 :])
 
 
 @pytest.mark.parametrize("words", [w for w in COMMANDS if "utils.benchmark_input" in w], ids=" ".join)
@@ -100,7 +123,7 @@ def test_every_flag_in_the_readme_is_one():
     known |= {option for action in converter_parser()._actions for option in action.option_strings}
     known |= {option for action in import_parser()._actions for option in action.option_strings}
     known |= {option for action in coco_parser()._actions for option in action.option_strings}
-    known |= {option for action in export_parser()._actions for option in action.option_strings}
+    known |= {option for make in OTHERS.values() for action in make()._actions for option in action.option_strings}
     known |= {option for action in scaling_parser()._actions for option in action.option_strings}
     known |= {f"--{flag.name}" for flag in MODEL_MAIN_FLAGS}
     elsewhere = {"--fast", "--inference", "--no-deps", "--steps", "--tf_xla_auto_jit", "--tf_xla_cpu_global_jit"}
