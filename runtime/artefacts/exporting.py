@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
+import gc
 import json
 import logging
 import time
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from runtime.artefacts.calibration import batches, calibration_images, calibration_split
@@ -119,7 +120,6 @@ class Exporter:
         self._calibration = calibration
         self._options = options
         self._prefix = setup.required_checkpoint
-        self._values = read_weights(setup, self._prefix)
         which = chosen_weights(self._prefix, setup.config.tuning.eval_weights)
         self._metadata = {**setup.metadata, **setup.task.metadata(), "eval_weights": which}
         if "tflite_int8" in options.formats and calibration is None and not self._has_ranges:
@@ -132,6 +132,7 @@ class Exporter:
                 "--format tflite_fp16: this checkpoint was trained with quantization, which leaves nothing to be "
                 "float16; take tflite_int8"
             )
+        self._networks = self._build(read_weights(setup, self._prefix))
 
     def run(self, stop: Hook) -> int:
         """Exports everything, writes the report, and returns the status: 1 where an artefact failed."""
@@ -142,7 +143,8 @@ class Exporter:
                 return EXIT_PREEMPTED
             entry = self._export(name)
             entries.append(entry)
-            print(line(entry))
+            print(line(entry), flush=True)
+            gc.collect()  # graphs and sessions hold each other, and the weights
             self._report(entries)
         failed = [entry for entry in entries if entry["status"] == "failed"]
         for entry in failed:
@@ -177,25 +179,26 @@ class Exporter:
         if name == "saved_model":
             write_saved_model(self._setup, self._prefix, path, metadata)
             return {"largest_difference_of_signatures": compare_signatures(self._setup, path)}
+        network = self._networks[kind_of(name)]
         if name == "frozen":
-            write_frozen_graph(self._network, path, metadata, text=self._options.text)
+            write_frozen_graph(network, path, metadata, text=self._options.text)
             return {}
         if name == "onnx":
-            counts = write_onnx(self._network, path, metadata, self._options.opset)
+            counts = write_onnx(network, path, metadata, self._options.opset)
             return {"opset": self._options.opset, "operators": dict(sorted(counts.items()))}
-        model = convert(self._tflite_network, self._tflite_outputs(row), row.precision, self._ranges(row))
+        model = convert(network, self._tflite_outputs(row), row.precision, self._ranges(row))
         write_tflite(model, path, metadata)
         return {"operators": dict(sorted(operators(model).items()))}
 
-    @functools.cached_property
-    def _network(self) -> ConstantNetwork:
-        return constant_network(self._setup.task, self._values, self._spec)
-
-    @functools.cached_property
-    def _tflite_network(self) -> ConstantNetwork:
-        if not self._has_ranges:
-            return self._network
-        return constant_network(self._setup.task.with_fake_quant(), self._values, self._spec)
+    def _build(self, weights: Mapping[str, np.ndarray]) -> dict[str, ConstantNetwork]:
+        """The networks that formats are made of; TFLite needs another where training quantized."""
+        task, kinds = self._setup.task, {kind_of(name) for name in self._options.formats} - {"saved_model"}
+        networks = {}
+        if kinds - {"tflite"} or ("tflite" in kinds and not self._has_ranges):
+            networks = dict.fromkeys(kinds, constant_network(task, weights, self._spec))
+        if "tflite" in kinds and self._has_ranges:
+            networks["tflite"] = constant_network(task.with_fake_quant(), weights, self._spec)
+        return networks
 
     @property
     def _has_ranges(self) -> bool:
@@ -251,6 +254,11 @@ class Exporter:
         }
         report = {"checkpoint": str(self._prefix), **facts, "artefacts": entries}
         write_atomically(self._options.folder / REPORT, json.dumps(report, indent=1, ensure_ascii=False).encode())
+
+
+def kind_of(name: str) -> str:
+    """What a format is without its precision: "tflite" of "tflite_int8"."""
+    return name if name == "saved_model" else name.partition("_")[0]
 
 
 def size_of(path: Path) -> int:

@@ -119,9 +119,8 @@ def open_tflite(path: Path, threads: int | None) -> Artefact:
     except ImportError as error:
         raise package_missing("ai-edge-litert", path) from error
     try:
-        content = path.read_bytes()
-        metadata = parse_metadata(_stored(content), path)
-        interpreter = litert.Interpreter(model_content=content, num_threads=threads)
+        metadata = parse_metadata(_stored(path.read_bytes()), path)
+        interpreter = litert.Interpreter(model_path=str(path), num_threads=threads)
         interpreter.allocate_tensors()
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror}") from error
