@@ -116,7 +116,7 @@ def _box(box: Mapping[str, Any], names: Mapping[int, str], size: tuple[int, int]
     score = "" if box["score"] is None else f" {box['score']:.2f}"
     label = f"{short(names.get(box['category'], str(box['category'])))}{score}"
     dashes = f' stroke-dasharray="{3 * line:.2f}"' if kind == "missed" else ""
-    font = max(size) / 24
+    font = max(size) / 20
     left, right, upper, lower = xmin * width, xmax * width, ymin * height, ymax * height
     top = upper - font / 4 if upper > font else upper + font
     return (
@@ -124,5 +124,5 @@ def _box(box: Mapping[str, Any], names: Mapping[int, str], size: tuple[int, int]
         f'<rect x="{left:.2f}" y="{upper:.2f}" width="{right - left:.2f}" height="{lower - upper:.2f}" fill="none" '
         f'stroke="{_COLORS[kind]}" stroke-width="{line:.2f}"{dashes}/>'
         f'<text x="{left:.2f}" y="{top:.2f}" font-size="{font:.2f}" fill="{_COLORS[kind]}" stroke="black" '
-        f'stroke-width="{font / 9:.2f}" paint-order="stroke">{escape(short(label, 26))}</text></g>'
+        f'stroke-width="{font / 12:.2f}" paint-order="stroke">{escape(short(label, 26))}</text></g>'
     )
