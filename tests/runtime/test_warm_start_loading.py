@@ -237,7 +237,7 @@ def test_less_than_half_of_the_weights_is_another_network(tmp_path):
     message = r"has 1 of the network's 3 weights, less than half; it holds variables of resnet_v1_50 "
     with pytest.raises(RunError, match=message):
         start_with(path, {CONV1: [2], **others})
-    assert "1  loaded" in start_with(path, {CONV1: [2], f"{BACKBONE}/conv1/BatchNorm/gamma": [2]})
+    assert "1  loaded" in start_with(path, {CONV1: [2], f"{BACKBONE}/conv1/BatchNorm/gamma": [2]}).table
 
 
 def test_weights_that_are_no_numbers_are_named(tmp_path):

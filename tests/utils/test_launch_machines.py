@@ -52,7 +52,7 @@ def test_each_machine_gets_its_processes_or_as_many_as_the_script_says(words, la
     assert (after(printed, "-H"), after(printed, "-np")) == (places, total)
 
 
-@pytest.mark.parametrize("hosts", ["a:0", "a:x", ":8", "a,,b", "a b", "a:8:8"])
+@pytest.mark.parametrize("hosts", ["a:0", "a:x", ":8", "a,,b", "a,", "a b", "a\nb", "a:8:8"])
 def test_machines_that_cannot_be_meant_are_refused(shell, clone, hosts):
     program(clone / "path" / "python3", "")
     done = shell("launch 8 main.py", HOSTS=hosts, DRY_RUN="1")
