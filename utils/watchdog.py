@@ -3,8 +3,7 @@
 Rank 0 listens; every other rank tells it once a beat that it lives, and at which step it is, and rank 0 answers. A
 closed connection means that a process is gone; silence for the time-out means that it is frozen. A process that ends by
 an error says so before, and the others end with its status and without a word. A signal that asks one process to stop
-travels to the others on the same way, and so does the end of a launcher that would leave its processes behind. Imports
-no TensorFlow, and works while it computes.
+travels to the others on the same way. Imports no TensorFlow, and works while it computes.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from utils.ancestors import ancestor
 from utils.errors import EXIT_FAILED, EXIT_USAGE, UsageError
 from utils.hvd_utils import Communicator
 
@@ -30,7 +28,6 @@ _log = logging.getLogger(__name__)
 LONGEST_BEAT_S = 1.0
 CONNECT_TIMEOUT_S = 10.0
 LAST_WORDS_S = 1.0  # in which a process that fails says why: a launcher ends all when one has ended
-HOROVODRUN = "horovodrun"  # its end does not reach the processes that it started
 _ADVICE = "the job ends; the newest checkpoint is whole, and the same command continues from it"
 
 
@@ -87,7 +84,6 @@ class Watchdog:
         self._lock = threading.Lock()
         self._peers: dict[int, _Peer] = {}
         self._stop_heard: str | None = None
-        self._launcher = ancestor(HOROVODRUN)
         self._closers: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
 
@@ -213,10 +209,6 @@ class Watchdog:
                 for peer in self._peers.values():
                     peer.heard = now
             last = now
-            if self._launcher is not None and not self._launcher.runs:
-                self._launcher = None
-                _log.critical("%s has ended: stopping after this step, as after SIGTERM", HOROVODRUN)
-                self._on_stop("SIGTERM")
             pulse = self._pulse()
             stop = pulse.stop or (self._stop_heard if self._rank == 0 else None)
             self._send_all({"step": pulse.step, "stop": stop})

@@ -21,7 +21,6 @@ from utils.dllogger_utils import read_log
 
 TIME_OUT_S = 600
 MPIEXEC = Path(sys.executable).parent / "mpiexec"
-HOROVODRUN = Path(sys.executable).parent / "horovodrun"
 PROGRAM = ("-m", "tests.runtime.tiny_main")
 
 
@@ -44,9 +43,8 @@ class Ended:
 class Job:
     """A launch that is under way."""
 
-    def __init__(self, process: subprocess.Popen[str], output: Path, below: list[psutil.Process]) -> None:
+    def __init__(self, process: subprocess.Popen[str], output: Path) -> None:
         self.process = process
-        self._below = below
         self._output = output
         self._began = time.monotonic()
 
@@ -61,13 +59,6 @@ class Job:
                 if child.environ().get("OMPI_COMM_WORLD_RANK") == str(number) and "python" in child.name():
                     return child
         raise LookupError(f"there is no rank {number}: {self.text}")
-
-    def end_the_launcher(self, number: int, within_s: float) -> None:
-        """Sends a signal to the launcher alone, and waits until all that it started has ended by itself."""
-        self._below += psutil.Process(self.process.pid).children(recursive=True)
-        self.process.send_signal(number)
-        _, alive = psutil.wait_procs(self._below, within_s)
-        assert not alive
 
     def wait_for(self, done: Callable[[], object]) -> None:
         """Waits until something is true, as long as the launch lives."""
@@ -84,26 +75,19 @@ class Job:
 
 
 @contextlib.contextmanager
-def started(
-    size: int,
-    tmp_path: Path,
-    *flags: str | Path,
-    program: tuple[str, ...] = PROGRAM,
-    launcher: tuple[str, ...] = (str(MPIEXEC), "--allow-run-as-root", "--oversubscribe", "--bind-to", "none"),
-) -> Iterator[Job]:
+def started(size: int, tmp_path: Path, *flags: str | Path, program: tuple[str, ...] = PROGRAM) -> Iterator[Job]:
     """Starts so many processes; none of them outlives the block."""
-    command = [*launcher, "-np", str(size)]
+    command = [str(MPIEXEC), "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-np", str(size)]
     command += [sys.executable, *program, *map(str, flags)]
     output = tmp_path / "output.txt"
     with output.open("w") as file:
         process = subprocess.Popen(
             command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, text=True, start_new_session=True
         )
-        below: list[psutil.Process] = []
         try:
-            yield Job(process, output, below)
+            yield Job(process, output)
         finally:
-            family = {process.pid, *(child.pid for child in (*below, *_descendants(process.pid)))}
+            family = [process.pid, *(child.pid for child in _descendants(process.pid))]
             for pid in family:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)

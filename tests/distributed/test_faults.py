@@ -8,7 +8,7 @@ import time
 import pytest
 import tensorflow as tf
 
-from tests.distributed.launching import HOROVODRUN, Job, launched, started
+from tests.distributed.launching import Job, launched, started
 from tests.runtime.runs import network, picture, run, write_data
 from tests.utils.input_records import record
 from utils.checkpoints import steps_in
@@ -84,16 +84,6 @@ def test_a_signal_to_the_launcher_reaches_all(pictures, tmp_path):
         job.process.send_signal(signal.SIGUSR1)
         ended = job.end()
     assert ended.status == 75, ended.text
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_the_end_of_horovodrun_leaves_no_process_behind(number, pictures, tmp_path):
-    """Whether they save once more is chance: they notice within a second, and Open MPI perhaps before them."""
-    folder = tmp_path / "run"
-    with started(2, tmp_path, *long_training(pictures, folder), launcher=(str(HOROVODRUN),)) as job:
-        under_way(job, folder)
-        job.end_the_launcher(number, within_s=60)
-    assert_continues_alone(pictures, folder)
 
 
 def test_a_wrong_command_that_rank_0_notices_is_one_sentence_and_its_status(pictures, tmp_path):

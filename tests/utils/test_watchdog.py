@@ -127,21 +127,6 @@ def test_an_error_of_one_ends_the_others_with_its_status_and_without_a_word(rank
     assert not caplog.records
 
 
-def test_the_end_of_a_launcher_that_tells_nobody_is_a_signal_to_all(monkeypatch, caplog):
-    class Ended:
-        runs = False
-
-    monkeypatch.setattr(module, "ancestor", lambda name: Ended() if name == "horovodrun" else None)
-
-    def go_on(process):
-        time.sleep(1.5)
-        leave(process)
-
-    processes = play(go_on, go_on)
-    assert [process.heard for process in processes] == [["SIGTERM"], ["SIGTERM"]]
-    assert "horovodrun has ended: stopping after this step" in caplog.text
-
-
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_silence_ends_the_others_after_the_time_out(rank, caplog, monkeypatch):
     genuine = Watchdog._send
