@@ -49,7 +49,7 @@ def read_formats(text: str) -> tuple[str, ...]:
     given = [name.strip() for name in text.split(",") if name.strip()]
     unknown = [name for name in given if name not in FORMATS]
     if unknown or not given:
-        raise UsageError(f"--format {', '.join(unknown) or text}: must be some of {','.join(FORMATS)}")
+        raise UsageError(f"--format {', '.join(unknown) or repr(text)}: must be some of {','.join(FORMATS)}")
     return tuple(name for name in FORMATS if name in given)
 
 
