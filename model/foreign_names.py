@@ -113,6 +113,11 @@ def torch_sources(architecture: str, names: Collection[str]) -> dict[str, str]:
     return max(usual, older, key=lambda naming: len(set(naming.values()) & set(names)))
 
 
+def torch_origin(names: Collection[str]) -> str:
+    """Whose network a PyTorch state is, "torch" or "cadene": the older one pools as TensorFlow's SAME does."""
+    return "cadene" if "layer0.conv1.weight" in names else "torch"
+
+
 def _torch_name(variable: str) -> str:
     _, *scopes, kind = variable.split("/")
     if scopes[0] == "output":

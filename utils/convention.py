@@ -6,7 +6,7 @@ The only home of the mean and the standard deviation. Imports no TensorFlow.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from utils.errors import RunError
@@ -26,7 +26,7 @@ class Convention:
 
     Attributes:
         padding: One of ``PADDINGS``: as TensorFlow's SAME; as PyTorch, alike on all sides; alike on all sides of
-            convolutions and SAME in max pooling, as slim.
+            convolutions and SAME in max pooling, as slim and ``pretrainedmodels``.
         epsilon: What batch normalization adds to the variance.
         strided: The convolution of a stage's first block that has its stride, one of ``STRIDED``.
         mean_rgb: Subtracted from pixels in 0..255.
@@ -62,6 +62,9 @@ class Convention:
         return ", ".join(part for part in parts if part) or "as trained here"
 
 
+_TORCH = Convention(
+    padding="symmetric", epsilon=1e-5, mean_rgb=(123.675, 116.28, 103.53), std_rgb=(58.395, 57.12, 57.375)
+)
 CONVENTIONS = {
     "nvidia": Convention(),
     "detection": Convention(),
@@ -72,15 +75,16 @@ CONVENTIONS = {
         mean_rgb=DETECTION_MEAN_RGB,
         std_rgb=(1.0, 1.0, 1.0),
     ),
-    "torch": Convention(
-        padding="symmetric", epsilon=1e-5, mean_rgb=(123.675, 116.28, 103.53), std_rgb=(58.395, 57.12, 57.375)
-    ),
+    "torch": _TORCH,
+    # Its max pooling pads nothing and begins a last window inside the map: SAME, for maps with an even number of rows.
+    "cadene": replace(_TORCH, padding="symmetric_convolutions"),
 }
 ORIGINS = {
     "nvidia": "a TensorFlow 1 network of NVIDIA's",
     "slim": "slim's resnet_v1_50",
     "detection": "a network of TensorFlow's detection library",
     "torch": "a network of timm or torchvision",
+    "cadene": "a network of pretrainedmodels, which timm calls legacy",
 }
 
 

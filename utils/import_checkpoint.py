@@ -58,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from model.foreign_names import torch_origin
     from runtime.foreign import described
     from utils.weights.checkpoint_writing import require_free, write_described, write_plain
     from utils.weights.conversion import convert, likeliest
@@ -66,7 +67,7 @@ def _run(options: argparse.Namespace) -> int:
     require_free(options.destination)
     colors = {flag: _color(flag, getattr(options, flag)) for flag in ("mean_rgb", "std_rgb")}
     file = open_weights(options.source, options.state)
-    known = {"origin": "torch"} if file.is_torch else described(file.path)
+    known = {"origin": torch_origin(file.shapes)} if file.is_torch else described(file.path)
     candidates = _candidates(file)
     architecture = options.arch or known.get("architecture") or likeliest(file, list(candidates.values()))
     if architecture not in candidates:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from model.foreign_names import classifier_sources, describe, torch_sources, variables_of
+from model.foreign_names import classifier_sources, describe, torch_origin, torch_sources, variables_of
 from model.specs import RESNETS, SLIM_NAMES
 from model.variables import classifier_variables
 from tests.model.oracle.timm_side import timm_key
@@ -16,10 +16,12 @@ def test_timms_names_are_those_that_the_oracle_takes(name):
     ours = classifier_variables(RESNETS[name], 7)
     expected = {variable: timm_key(variable) for variable in ours}
     assert torch_sources(name, set(expected.values())) == expected
+    assert torch_origin(set(expected.values())) == "torch"
 
 
 def test_the_older_names_are_taken_where_a_file_has_them():
     names = ["layer0.conv1.weight", "layer0.bn1.running_var", "layer1.0.se_module.fc2.bias", "last_linear.weight"]
+    assert torch_origin(names) == "cadene"
     sources = torch_sources("se-resnext101-32x4d", names)
     assert {ours for ours, theirs in sources.items() if theirs in names} == {
         "se-resnext101-32x4d/conv2d/conv2d/kernel",

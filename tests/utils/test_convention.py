@@ -44,4 +44,4 @@ def test_words_name_what_differs_and_nothing_else():
     assert CONVENTIONS["torch"].in_words() == (
         "symmetric padding, epsilon 1e-05, mean 123.675 116.28 103.53, deviation 58.395 57.12 57.375"
     )
-    assert [name for name, convention in CONVENTIONS.items() if not convention.is_usual] == ["slim", "torch"]
+    assert [name for name, convention in CONVENTIONS.items() if not convention.is_usual] == ["slim", "torch", "cadene"]

@@ -107,6 +107,20 @@ def test_weights_of_timm_predict_what_numpy_computes_with_pytorchs_padding(
     assert best["name"] == f"kind {best['class']}"
 
 
+def test_the_older_networks_pool_as_tensorflow_does(tmp_path, images):
+    weights, state = weights_of(SE), {}
+    for name, array in torch_state(weights).items():
+        inner = name.replace(".se.", ".se_module.").replace("fc.", "last_linear.", name.startswith("fc."))
+        state[f"layer0.{inner}" if name.startswith(("conv1.", "bn1.")) else inner] = Tensor(array)
+    assert convert(save(tmp_path / "se.pth", state), tmp_path / "out") == 0
+    found, *_ = predicted(tmp_path / "out", images, tmp_path / "results")
+    expected = probabilities(
+        SE, weights, sorted(images.iterdir()), mean=TORCH_MEAN, std=TORCH_STD,
+        padding="symmetric_convolutions", epsilon=1e-5, strided=None,
+    )  # fmt: skip
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_the_network_is_found_out_where_it_is_not_named(tmp_path, capsys):
     for architecture in ("resnet50", "resnext101-32x4d", SE):
         source = torch_file(tmp_path / f"{architecture}.safetensors", weights_of(architecture))

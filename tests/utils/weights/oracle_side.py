@@ -1,6 +1,6 @@
 """Makes networks of timm and torchvision with weights to import. For an interpreter that has torch and timm.
 
-    python tests/utils/weights/oracle_side.py --check                    fails where torch and timm are not there
+    python tests/utils/weights/oracle_side.py --check                    fails without torch, timm and safetensors
     python tests/utils/weights/oracle_side.py NAME PIXELS.npy FOLDER     NAME as timm's, or torchvision/<its name>
 
 PIXELS holds images [N, H, W, 3] in 0..255. FOLDER gets ``weights.safetensors``, ``weights.pth`` and ``logits.npy``

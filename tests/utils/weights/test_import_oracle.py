@@ -1,7 +1,8 @@
 """Networks of timm and torchvision, imported, compute on photographs what those libraries compute.
 
-torch, timm, torchvision and safetensors live in an environment of their own, as ``tests/model/test_timm_oracle.py``
-says; ORACLE_PYTHON names its interpreter. Without it, or without the photographs, these tests are skipped.
+torch, timm and safetensors live in an environment of their own, as ``tests/model/test_timm_oracle.py`` says;
+ORACLE_PYTHON names its interpreter. Without it, or without the photographs, these tests are skipped, and without
+torchvision in it that of torchvision's network.
 """
 
 import os
@@ -37,12 +38,12 @@ NETWORKS = (
 
 @pytest.fixture(scope="module")
 def oracle():
-    """The interpreter that has torch, timm, torchvision and safetensors."""
+    """The interpreter that has torch, timm and safetensors."""
     named = os.environ.get("ORACLE_PYTHON")
     check = subprocess.run([named or sys.executable, SCRIPT, "--check"], capture_output=True, text=True, check=False)
     if check.returncode:
         reason = check.stderr.strip().splitlines()[-1]
-        pytest.skip(f"no torch, timm, torchvision and safetensors (ORACLE_PYTHON): {reason}")
+        pytest.skip(f"no torch, timm and safetensors (ORACLE_PYTHON): {reason}")
     return named or sys.executable
 
 
@@ -77,6 +78,8 @@ def our_logits(folder, pixels):
 def test_imported_weights_give_the_same_logits_and_the_same_five_best(
     oracle, pixels, tmp_path, name, architecture, file
 ):
+    if name.startswith("torchvision/") and subprocess.run([oracle, "-c", "import torchvision"], check=False).returncode:
+        pytest.skip(f"{oracle} has no torchvision")
     subprocess.run([oracle, SCRIPT, name, pixels, tmp_path], check=True, timeout=900)
     assert import_checkpoint.main([str(tmp_path / file), str(tmp_path / "out"), f"--arch={architecture}"]) == 0
     expected = np.load(tmp_path / "logits.npy")
@@ -85,6 +88,6 @@ def test_imported_weights_give_the_same_logits_and_the_same_five_best(
         weights.unlink()  # pytest keeps its folders, and these are large
     difference = float(np.abs(found - expected).max())
     print(f"\n{name}: {found.shape} logits of deviation {expected.std():.2f} differ by {difference:.1e} at most")
-    assert expected.std() > 0.5
+    assert expected.std() > 0.3  # of logits that a comparison means something of
     assert difference < TOLERANCE * max(1.0, np.abs(expected).max())
     np.testing.assert_array_equal(*(np.argsort(-logits, axis=1)[:, :5] for logits in (found, expected)))
