@@ -21,10 +21,11 @@
 #SBATCH --open-mode=append
 set -euo pipefail
 
-if [ $# -eq 0 ] || [ "$1" = --help ] || [ "$1" = -h ]; then
-    echo "usage: sbatch examples/slurm_two_nodes.sh SCRIPT [the script's arguments...]" >&2
-    exit 2
-fi
+usage="usage: sbatch examples/slurm_two_nodes.sh SCRIPT [the script's arguments...]"
+case ${1:---} in
+    --help | -h) echo "$usage" && exit ;;
+    -*) echo "$usage" >&2 && exit 2 ;;
+esac
 export LAUNCHER=srun SLURM_JOB_NUM_NODES=${SLURM_JOB_NUM_NODES:-2}
 status=0
 bash "$@" || status=$?

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -20,16 +20,22 @@ SEARCH_S = 20
 
 
 @contextmanager
-def readable_data_errors(splits: Mapping[str, SplitFiles]) -> Iterator[None]:
-    """Raises ``RunError`` in place of the errors that damaged records and full memory cause."""
+def readable_data_errors(splits: Mapping[str, SplitFiles], place: Callable[[], str]) -> Iterator[None]:
+    """Raises ``RunError`` in place of the errors that damaged records and full memory cause.
+
+    Args:
+        splits: The files that records are read from.
+        place: Says where in the run it happened.
+    """
     try:
         yield
     except tf.errors.DataLossError as error:
-        raise RunError(_damaged_record(splits, reason(error))) from error
+        raise RunError(f"{_damaged_record(splits, reason(error))}; {place()}") from error
     except tf.errors.UnknownError as error:
         found = re.search(rf"{FAILURE}: .*", str(error))
         if found is not None:
-            raise RunError(f"--dali: {found.group()}; without the flag TensorFlow reads the data") from error
+            why = f"--dali: {found.group()}; without the flag TensorFlow reads the data; {place()}"
+            raise RunError(why) from error
         _raise_of_horovod(error)
     except tf.errors.ResourceExhaustedError as error:
         why = f"a smaller --batch_size or --image_size needs less ({reason(error)})"

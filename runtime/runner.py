@@ -61,7 +61,7 @@ class Runner:
             UsageError: Something that was asked for cannot be done.
             RunError: It failed on the way.
         """
-        with self._folders(), readable_data_errors(self._setup.splits):
+        with self._folders(), readable_data_errors(self._setup.splits, self._place):
             mode = getattr(self, self._config.run.mode)
             status: int = mode()
         if self._stopping.agree():
@@ -69,6 +69,11 @@ class Runner:
             _log.warning("stopped by %s: rerun the same command to continue", name)
             return EXIT_PREEMPTED
         return status
+
+    def _place(self) -> str:
+        rank = f" of rank {self._communicator.rank}" if self._communicator.size > 1 else ""
+        run = self._config.run
+        return f"after training step {self._stopping.step}{rank}" if run.is_training else f"in --mode {run.mode}{rank}"
 
     @contextlib.contextmanager
     def _folders(self) -> Iterator[None]:

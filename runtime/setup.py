@@ -180,11 +180,10 @@ def _checkpoint(config: ExperimentConfig) -> Path | None:
     run, folder = config.run, Path(config.run.checkpoint_dir)
     if run.mode == "training_benchmark":
         return None
-    found = find_checkpoint(folder)
+    found, flag = find_checkpoint(folder), "--model_dir" if run.model_dir else "--results_dir"
     if run.is_training and found is not None and found.parent.resolve() != folder.resolve():
-        raise UsageError(f"--model_dir {folder}: training writes checkpoints, so name a folder, not a checkpoint")
+        raise UsageError(f"{flag} {folder}: training writes checkpoints, so name a folder, not a checkpoint")
     if found is None and run.mode in ("evaluate", "predict"):
-        flag = "--model_dir" if run.model_dir else "--results_dir"
         others = ", ".join(path.name for path in artefacts_in(folder))
         raise RunError(
             f"{flag} {folder}: holds no checkpoint; --mode {run.mode} needs trained weights, which --model_dir names"

@@ -28,9 +28,10 @@ fi
 split_folders 2 "$@"
 data=${folders[0]:-} index=${folders[1]:-}
 BATCH_SIZES=${BATCH_SIZES:-1 2 4 8 16 32 64 128 256} ITERATIONS=${ITERATIONS:-400}
-benchmark_check BATCH_SIZES "positive integers, separated by spaces"
+benchmark_check_list BATCH_SIZES
 benchmark_check ITERATIONS
 WARMUP=${WARMUP:-$((ITERATIONS / 8 < 50 ? ITERATIONS / 8 : 50))}
+benchmark_check WARMUP 0
 benchmark_single
 for folder in "${folders[@]}"; do
     if ! [ -d "$folder" ] && [ "${DRY_RUN:-0}" != 1 ]; then

@@ -80,10 +80,18 @@ benchmark_single() {
     esac
 }
 
-# Ends the script unless the variable of this name holds positive integers.
+# benchmark_check <name> [0]: ends the script unless the variable holds a positive integer, or 0 where that will do.
 benchmark_check() {
+    if ! [[ ${!1} =~ ^(0|[1-9][0-9]*)$ ]] || [ "${!1}" -lt "${2:-1}" ]; then
+        echo "$1=${!1}: must be ${2:+0 or }a positive integer" >&2
+        exit 2
+    fi
+}
+
+# Ends the script unless the variable of this name holds positive integers, separated by spaces.
+benchmark_check_list() {
     if ! [[ ${!1} =~ ^\ *[1-9][0-9]*(\ +[1-9][0-9]*)*\ *$ ]]; then
-        echo "$1=${!1}: must be ${2:-a positive integer}" >&2
+        echo "$1=${!1}: must be positive integers, separated by spaces" >&2
         exit 2
     fi
 }

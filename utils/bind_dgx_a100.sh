@@ -7,10 +7,11 @@
 # the first process of the machine says so. utils/launch.sh puts this in with BIND=dgx_a100.
 set -euo pipefail
 
-if [ $# -eq 0 ]; then
-    echo "usage: bash utils/bind_dgx_a100.sh COMMAND [ARGUMENTS...]" >&2
-    exit 2
-fi
+usage="usage: bash utils/bind_dgx_a100.sh COMMAND [ARGUMENTS...]"
+case ${1:---} in
+    --help | -h) echo "$usage" && exit ;;
+    -*) echo "$usage" >&2 && exit 2 ;;
+esac
 NODES=(3 3 1 1 7 7 5 5)
 local_rank=${SLURM_LOCALID:-${OMPI_COMM_WORLD_LOCAL_RANK:-${HOROVOD_LOCAL_RANK:-0}}}
 

@@ -35,6 +35,7 @@ for name in FP32_BATCH AMP_BATCH ITERATIONS GPUS; do
     benchmark_check "$name"
 done
 WARMUP=${WARMUP:-$((ITERATIONS * 2 / 5 < 200 ? ITERATIONS * 2 / 5 : 200))}
+benchmark_check WARMUP 0
 benchmark_single
 if [ -n "${DATA:-}" ] && ! [ -d "$DATA" ] && [ "${DRY_RUN:-0}" != 1 ]; then
     echo "$(basename "$0"): DATA=$DATA: there is no such folder" >&2

@@ -21,6 +21,8 @@ from utils.dllogger_utils import read_log
 
 TIME_OUT_S = 600
 MPIEXEC = Path(sys.executable).parent / "mpiexec"
+MPI = (str(MPIEXEC), "--allow-run-as-root", "--oversubscribe", "--bind-to", "none")
+HOROVODRUN = (str(MPIEXEC.with_name("horovodrun")),)
 PROGRAM = ("-m", "tests.runtime.tiny_main")
 
 
@@ -75,10 +77,15 @@ class Job:
 
 
 @contextlib.contextmanager
-def started(size: int, tmp_path: Path, *flags: str | Path, program: tuple[str, ...] = PROGRAM) -> Iterator[Job]:
+def started(
+    size: int,
+    tmp_path: Path,
+    *flags: str | Path,
+    program: tuple[str, ...] = PROGRAM,
+    launcher: tuple[str, ...] = MPI,
+) -> Iterator[Job]:
     """Starts so many processes; none of them outlives the block."""
-    command = [str(MPIEXEC), "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-np", str(size)]
-    command += [sys.executable, *program, *map(str, flags)]
+    command = [*launcher, "-np", str(size), sys.executable, *program, *map(str, flags)]
     output = tmp_path / "output.txt"
     with output.open("w") as file:
         process = subprocess.Popen(
@@ -101,9 +108,9 @@ def _descendants(pid: int) -> list[psutil.Process]:
         return []
 
 
-def launched(size: int, tmp_path: Path, *flags: str | Path, program: tuple[str, ...] = PROGRAM) -> Ended:
-    """Runs so many processes to their end."""
-    with started(size, tmp_path, *flags, program=program) as job:
+def launched(size: int, tmp_path: Path, *flags: str | Path, **how: tuple[str, ...]) -> Ended:
+    """Runs so many processes to their end; ``how``: what ``started`` takes."""
+    with started(size, tmp_path, *flags, **how) as job:
         return job.end()
 
 

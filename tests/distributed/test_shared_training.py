@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.distributed.launching import launched, losses
+from tests.distributed.launching import HOROVODRUN, MPI, launched, losses
 from tests.runtime.runs import network, run, values
 from utils.checkpoints import read_metadata, steps_in
 
@@ -68,12 +68,14 @@ def test_gradients_may_travel_as_float16(alone, pictures, tmp_path):
     assert found != expected
 
 
-def test_a_detector_is_trained_by_two_as_by_one(scenes, tmp_path):
+@pytest.mark.parametrize("launcher", [MPI, HOROVODRUN], ids=["mpiexec", "horovodrun"])
+def test_a_detector_is_trained_by_two_as_by_one(launcher, scenes, tmp_path):
     flags = ("--arch=ssd320", "--mode=train", f"--data_dir={scenes}", "--image_size=64", "--sync_batch_norm")
     flags += ("--num_iter=6", "--iter_unit=batch", "--display_every=1", "--seed=3", "--lr_warmup_epochs=0")
     result = run(*flags, f"--results_dir={tmp_path / 'one'}", "--batch_size=4")
     assert result.status == 0, result.error
-    ended = launched(2, tmp_path, *flags, f"--results_dir={tmp_path / 'two'}", "--batch_size=2")
+    two = (*flags, f"--results_dir={tmp_path / 'two'}", "--batch_size=2")
+    ended = launched(2, tmp_path, *two, launcher=launcher)
     assert ended.status == 0, ended.text
     found, expected = (losses(tmp_path / name / "log.json") for name in ("two", "one"))
     assert len(expected) == 6

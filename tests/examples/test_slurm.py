@@ -34,6 +34,13 @@ def test_detection_runs_on_two_nodes_too(tmp_path):
     assert "--ntasks=24" in launcher
 
 
+@pytest.mark.parametrize(("words", "status"), [(["--help"], 0), ([], 2), (["--nodes=3"], 2)])
+def test_its_usage_is_shown_and_is_a_failure_only_where_it_was_not_asked_for(words, status, tmp_path):
+    done = run(SCRIPT, *words, cwd=tmp_path)
+    assert done.returncode == status
+    assert (done.stderr if status else done.stdout).startswith("usage: sbatch examples/slurm_two_nodes.sh SCRIPT")
+
+
 @pytest.mark.parametrize(("status", "requeued"), [(75, "requeue 7\n"), (0, ""), (1, "")])
 def test_a_preempted_job_is_queued_again_and_any_other_ends_with_its_status(tmp_path, status, requeued):
     program(tmp_path / "bin" / "scontrol", 'echo "$@"')

@@ -127,5 +127,5 @@ def test_other_errors_pass():
 
 
 def with_data_errors(error, splits=None):
-    with readable_data_errors(splits or {}):
+    with readable_data_errors(splits or {}, lambda: "after step 3"):
         raise error

@@ -196,9 +196,12 @@ def test_training_on_all_gpus_has_rows_of_its_own_and_a_batch_too_large_is_a_fai
     [
         (INFERENCE, [], {"BATCH_SIZES": "1,2"}, "BATCH_SIZES=1,2: must be positive integers, separated by spaces"),
         (INFERENCE, [], {"ITERATIONS": "0"}, "ITERATIONS=0: must be a positive integer"),
+        (INFERENCE, [], {"ITERATIONS": "4 5"}, "ITERATIONS=4 5: must be a positive integer"),
+        (INFERENCE, [], {"WARMUP": "some"}, "WARMUP=some: must be 0 or a positive integer"),
         (INFERENCE, [], {"SINGLE": "FP16"}, "SINGLE=FP16: must be FP32 or TF32"),
         (INFERENCE, ["/no/data"], {}, "inference_benchmark.sh: /no/data: there is no such folder"),
         (TRAINING, ["many"], {}, "FP32_BATCH=many: must be a positive integer"),
+        (TRAINING, [], {"GPUS": "2 3"}, "GPUS=2 3: must be a positive integer"),
         (TRAINING, [], {"GPUS": "all"}, "GPUS=all: must be a positive integer"),
         (TRAINING, [], {"DATA": "/no/data"}, "training_perf.sh: DATA=/no/data: there is no such folder"),
     ],

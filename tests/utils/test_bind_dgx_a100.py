@@ -6,6 +6,7 @@ import pytest
 from tests.utils.programs import program
 
 SCRIPT = Path(__file__).resolve().parent.parent.parent / "utils" / "bind_dgx_a100.sh"
+USAGE = "usage: bash utils/bind_dgx_a100.sh COMMAND [ARGUMENTS...]"
 NUMACTL = """
 for refused in $REFUSED; do
     case " $* " in *"$refused"*) exit 1 ;; esac
@@ -67,7 +68,12 @@ def test_the_status_is_the_commands(tmp_path):
     assert run(tmp_path, "bash", "-c", "exit 75").returncode == 75
 
 
+def test_its_usage_is_no_failure(tmp_path):
+    done = run(tmp_path, "--help")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{USAGE}\n", "")
+
+
 def test_no_command_is_a_wrong_call(tmp_path):
     done = run(tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("usage: ")
+    assert done.stderr == f"{USAGE}\n"

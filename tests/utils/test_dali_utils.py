@@ -214,7 +214,7 @@ def test_a_failure_that_is_no_images_ends_the_run_with_a_sentence(stub, tmp_path
     files = write_files(tmp_path, [record(encode(noise(0)))] * 4)
     with (
         pytest.raises(RunError, match=r"^--dali: DALI failed: CUDA driver is too old for this; without the flag"),
-        readable_data_errors({}),
+        readable_data_errors({}, lambda: "after step 3"),
     ):
         evaluate(DaliReader(None, None), files)
 

@@ -31,7 +31,7 @@ class BadRecordHook(Hook):
         self._allowed = allowed
         self._describe = describe
         self._communicator = communicator
-        self._untold: dict[int, str] = {}
+        self._untold: dict[int, tuple[str, str]] = {}
         self.found: dict[int, str] = {}
 
     def after_step(self, record: StepRecord) -> None:
@@ -39,7 +39,7 @@ class BadRecordHook(Hook):
         for row in np.flatnonzero(~np.isin(status, _NOT_BAD)):
             index = int(record.values[INDEX][row])
             if index not in self.found and index not in self._untold:
-                self._untold[index] = self._describe(index, int(status[row]))
+                self._untold[index] = (self._describe(index, int(status[row])), self._place(record.step))
         if self._communicator.size == 1 or np.any(record.values.get(BAD_SOMEWHERE, 0)):
             self.share()
         elif len(self.found) + len(self._untold) > self._allowed:
@@ -57,15 +57,19 @@ class BadRecordHook(Hook):
 
     def _report(self) -> None:
         untold, self._untold = self._untold, {}
-        for index, reason in untold.items():
+        for index, (reason, place) in untold.items():
             if index not in self.found:
-                self._add(index, reason)
+                self._add(index, reason, place)
 
-    def _add(self, index: int, reason: str) -> None:
+    def _place(self, step: int) -> str:
+        rank = f" of rank {self._communicator.rank}" if self._communicator.size > 1 else ""
+        return f"in step {step}{rank}"
+
+    def _add(self, index: int, reason: str, place: str) -> None:
         self.found[index] = reason
         if len(self.found) > self._allowed:
             raise RunError(
                 f"{reason}; {len(self.found)} bad record{'s' if len(self.found) > 1 else ''}, "
-                f"{self._allowed} allowed (--max_bad_records)"
+                f"{self._allowed} allowed (--max_bad_records), {place}"
             )
         logging.getLogger(__name__).warning("%s; skipped", reason)

@@ -31,7 +31,8 @@ def test_real_examples_and_padding_are_not_bad():
 def test_the_first_bad_record_ends_a_run_that_allows_none(status):
     with pytest.raises(RunError) as raised:
         hook(0).after_step(batch((STATUS_OK, 3), (status, 7)))
-    assert str(raised.value) == f"file, record 7: fault {status}; 1 bad record, 0 allowed (--max_bad_records)"
+    allowed = "1 bad record, 0 allowed (--max_bad_records)"
+    assert str(raised.value) == f"file, record 7: fault {status}; {allowed}, in step 1"
 
 
 def test_allowed_ones_are_reported_once_each_however_often_they_come(caplog):
