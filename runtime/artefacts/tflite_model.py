@@ -19,6 +19,7 @@ from tensorflow.lite.tools import flatbuffer_utils
 from runtime.artefacts.artefact import INPUT, Artefact, called_outside, parse_metadata, without_advice_to_migrate
 from runtime.artefacts.formats import package_missing
 from runtime.artefacts.network import ConstantNetwork, pruned
+from runtime.artefacts.tflite_groups import widen_groups
 from utils.atomic_file import write_atomically
 from utils.errors import RunError, reason
 
@@ -75,8 +76,9 @@ def _function(network: ConstantNetwork) -> Any:
 
 
 def write_tflite(model: bytes, path: Path, metadata: Mapping[str, Any]) -> None:
-    """Writes a model; its metadata lie inside, as the metadata buffer "metadata.json"."""
+    """Writes a model, narrow groups joined; its metadata lie inside, as the metadata buffer "metadata.json"."""
     parts = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
+    widen_groups(parts)
     buffer = schema.BufferT()
     buffer.data = np.frombuffer(json.dumps(dict(metadata), ensure_ascii=False).encode(), np.uint8)
     parts.buffers.append(buffer)
