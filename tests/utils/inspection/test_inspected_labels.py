@@ -90,11 +90,7 @@ def test_classes_are_counted(plain):
     ]
 
 
-def test_no_example_is_shown_twice(data, tmp_path):
-    seen = inspect(data, tmp_path, *FLAGS[:2], "--seed=4", "--images=50").facts["sheets"]["augmented.png"]["examples"]
-    assert sorted(facts["index"] for facts in seen) == list(range(20))
-
-
+@pytest.mark.slow
 def test_mixed_images_have_the_shares_of_their_classes(data, tmp_path, plain):
     mixed = inspect(data, tmp_path, *FLAGS, "--mixup=0.4", "--label_smoothing=0.03")
     originals = [(shrunk(pixels).astype(float), facts) for pixels, facts in plain.cells("augmented.png")]
@@ -112,9 +108,11 @@ def test_mixed_images_have_the_shares_of_their_classes(data, tmp_path, plain):
     assert blended
 
 
-def test_the_learning_rate_is_that_of_the_flags(data, tmp_path):
+@pytest.mark.slow
+def test_the_learning_rate_is_that_of_the_flags_and_no_example_is_shown_twice(data, tmp_path):
     flags = ("--cosine_lr", "--lr_init=0.8", "--num_iter=4", "--lr_warmup_epochs=1")
-    done = inspect(data, tmp_path, *FLAGS, *flags, "--processes=2")
+    done = inspect(data, tmp_path, *FLAGS, *flags, "--processes=2", "--images=50")
+    assert sorted(facts["index"] for _, facts in done.cells("augmented.png")) == list(range(20))
     rates = done.facts["learning_rate"]
     steps, peak = 2 * 4, 0.8 * 8 / 256  # 20 examples in batches of 8
     assert (rates["total_steps"], rates["steps_per_epoch"], rates["global_batch"]) == (steps, 2, 8)

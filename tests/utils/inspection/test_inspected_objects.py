@@ -68,25 +68,26 @@ def test_the_boxes_of_whole_images_are_those_that_were_drawn_into_them(seen, nam
 
 @pytest.mark.parametrize("name", ["raw.png", "augmented.png", "evaluated.png"])
 def test_frames_are_where_the_objects_are(seen, name):
-    """On three sides of each box (the fourth may have its name) its frame, within the object's color, without none."""
-    scale, checked = SHOWN // SIDE, 0
+    """The sides of each frame have its class's color; the object's color is within and ends there.
+
+    The lower half of a side, most of it, is looked at: names stand elsewhere, but for those of other objects.
+    """
+    scale, edges = SHOWN // SIDE, 0
     for pixels, facts in seen.cells(name):
         assert pixels.shape == (SHOWN, SHOWN, 3)
         assert len(facts["objects"]) == len(scene(facts["index"] + 1000 * (name == "evaluated.png")))
         for one in facts["objects"]:
             top, left, bottom, right = (round(side * scale) for side in one["box_px"])
             color, category = class_color(one["category_id"]), one["category_id"]
-            middle = (top + bottom) // 2
-            assert (pixels[middle, left] == color).all()
-            assert (pixels[middle, right - 1] == color).all()
-            assert (pixels[bottom - 1, (left + right) // 2] == color).all()
+            rows = slice((top + bottom) // 2, bottom)
             for column, inwards in ((left, 1), (right - 1, -1)):
-                assert is_object(pixels[middle, column + inwards * 12], category)
-                outside = column - inwards * 12
-                if 0 <= outside < SHOWN:
-                    assert not is_object(pixels[middle, outside], category)
-                    checked += 1
-    assert checked > 10
+                within, without = column + inwards * min(12, (right - left) // 2), column - inwards * 12
+                assert (pixels[rows, column] == color).all(axis=-1).mean() > 0.5
+                assert is_object(pixels[rows, within], category).mean() > 0.5
+                if 0 <= without < SHOWN:
+                    assert not is_object(pixels[rows, without], category).any()
+                    edges += 1
+    assert edges > 10
 
 
 def test_augmentation_has_moved_boxes(seen):
