@@ -46,7 +46,7 @@ class LabelView:
         size = [image.height, image.width]
         label = number + self._offset
         facts = {"label": label, "name": self._name(number), "image_size_px": size}
-        return Shown(fitted(image, self.side), f"{self._name(number)} (label {label})", facts)
+        return Shown(fitted(image, self.side), self._labelled(number), facts)
 
     def received(self, example: Received) -> Shown:
         if "labels" in example.targets:  # of evaluation
@@ -56,7 +56,7 @@ class LabelView:
         order = np.argsort(-shares, kind="stable")[:_NAMED]
         named = [int(number) for number in order if shares[number] >= _LEAST_SHARE] or [int(order[0])]
         whole = len(named) == 1 and shares[named[0]] > 1 - 1e-6
-        words = [self._name(n) if whole else f"{shares[n]:.2f} {self._name(n)}" for n in named]
+        words = [self._labelled(n) if whole else f"{self._labelled(n)} {shares[n]:.2f}" for n in named]
         targets = {self._name(n): round(float(shares[n]), 6) for n in named}
         return Shown(fitted(example.image, self.side), " + ".join(words), {"target": targets})
 
@@ -80,7 +80,7 @@ class LabelView:
             counted[split] = {"examples": files.examples, "looked_at": looked}
         seen = max((number for part in counts.values() for number in part), default=0)
         rows = [
-            ClassRow(f"{n + self._offset} {self._name(n)}", {split: counts[split][n] for split in counts})
+            ClassRow(self._labelled(n), {split: counts[split][n] for split in counts})
             for n in range(len(self._names) or seen + 1)
         ]
         facts = {
@@ -107,6 +107,10 @@ class LabelView:
             allowed = f"{self._offset}..{self._offset + self._classes - 1}"
             raise RunError(f"label {values[0]} is outside {allowed} (--num_classes {self._classes})")
         return number
+
+    def _labelled(self, number: int) -> str:
+        """The label of a class, as records have it, and its name."""
+        return f"{number + self._offset} {self._name(number)}"
 
     def _name(self, number: int) -> str:
         return self._names[number] if number < len(self._names) else f"class {number}"

@@ -23,6 +23,7 @@ from utils.inspection.charts import BoxSizes, ClassRow, box_chart, class_chart
 from utils.inspection.contact_sheet import display_side, fitted
 from utils.inspection.stored import Stored, stored_image, stored_records
 from utils.inspection.words import class_lines, count_words
+from utils.lettering import Lettering
 from utils.manifest import SplitFiles
 
 MOST_BOXES = 20_000
@@ -49,6 +50,7 @@ class ObjectView:
         self._names = dict(zip(self._table.ids, self._table.names, strict=True))
         self._category_of_slot = dict(zip(self._table.slots, self._table.ids, strict=True))
         self._anchors = pyramid_anchors(self._size, self._size, self._detection.anchors)
+        self._letters = Lettering(10)
         self.side = display_side(self._size, 480, 800)
 
     def more(self, batch: Any, targets: Any) -> dict[str, Any]:
@@ -128,10 +130,15 @@ class ObjectView:
     def _drawn(
         self, image: Image.Image, boxes: np.ndarray, names: Sequence[str], classes: Sequence[int], facts: dict[str, Any]
     ) -> Shown:
-        picture = draw_detections(fitted(image, self.side), boxes, names, classes=classes)
+        written = [self._written(name, number) for name, number in zip(names, classes, strict=True)]
+        picture = draw_detections(fitted(image, self.side), boxes, written, classes=classes)
         counts = Counter(names)
         caption = ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "no objects"
         return Shown(picture, caption, facts)
+
+    def _written(self, name: str, category: int) -> str:
+        """A name as pictures have it: with the id where the letters have nothing of it."""
+        return name if any(map(str.isalnum, self._letters.readable(name))) else f"{category} {name}"
 
     def _objects_in(self, record: Stored) -> StoredObjects:
         if record.fault:

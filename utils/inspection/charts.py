@@ -46,11 +46,14 @@ def class_chart(rows: Sequence[ClassRow], splits: Sequence[str], unit: str) -> b
 
     def draw(figure: Any) -> None:
         if not cut:
-            _bars(figure.subplots(), shown, splits, unit, f"{len(rows):,} classes")
+            axes = figure.subplots()
+            _bars(axes, shown, splits, unit, f"{len(rows):,} classes")
+            axes.legend(fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(splits))
             return
         upper, lower = figure.subplots(2, 1, height_ratios=[_BAR_INCHES * len(shown), 2.2])
         what = f"{len(rows):,} classes: the {_ENDS} with most and the {_ENDS} with fewest {unit} for {splits[0]}"
         _bars(upper, shown, splits, unit, what)
+        upper.legend(fontsize=8, loc="lower right", frameon=True)
         upper.axhline(_ENDS - 0.5, color="#8b95a1", linestyle="--", linewidth=1)
         _ranks(lower, rows, splits, unit)
 
@@ -68,10 +71,9 @@ def _bars(axes: Any, rows: Sequence[ClassRow], splits: Sequence[str], unit: str,
     axes.set_yticks(places, [label(row.name) for row in rows], fontsize=8)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.margins(x=0.1)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel(unit)
     axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
-    if len(splits) > 1:
-        axes.legend(fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(splits))
 
 
 def _ranks(axes: Any, rows: Sequence[ClassRow], splits: Sequence[str], unit: str) -> None:

@@ -21,12 +21,12 @@ class Cell(NamedTuple):
 
     Attributes:
         picture: In RGB, at most as wide and high as the sheet's cells.
-        caption: One or two lines; what is too long is cut.
+        lines: Two at most, for below it; what is too long is cut.
         fault: Whether something is wrong with it, which the caption says.
     """
 
     picture: Image.Image
-    caption: str
+    lines: tuple[str, ...]
     fault: bool = False
 
 
@@ -83,7 +83,7 @@ def contact_sheet(title: str, cells: Sequence[Cell], side: int) -> Sheet:
         ink = _FAULT if cell.fault else _INK
         if cell.fault:
             draw.rectangle((left - 3, upper - 3, left + side + 2, upper + side + 2), outline=_FAULT, width=3)
-        for line, text in enumerate(cell.caption.split("\n")[:_CAPTION_LINES]):
+        for line, text in enumerate(cell.lines[:_CAPTION_LINES]):
             written = letters.fitting(letters.readable(text), side)
             draw.text((left, upper + side + 1 + line * letters.height), written, fill=ink, font=letters.font)
     return Sheet(sheet, places)
