@@ -1,8 +1,11 @@
-"""The keys of records with objects, and what is wrong with the category of one, in words (no TF)."""
+"""The keys of records with objects, their categories, and what is wrong with either, in words (no TF)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from object_detection.class_table import ClassTable
+from utils.conversion.example_proto import Values
 
 BOX_KEYS = tuple(f"image/object/bbox/{side}" for side in ("ymin", "xmin", "ymax", "xmax"))
 TEXT_KEY, LABEL_KEY = "image/object/class/text", "image/object/class/label"
@@ -29,3 +32,28 @@ def fault_of_category(text: str, label: int, table: ClassTable) -> str:
     if text and label > 0 and by_text != label:
         return f"is of the class {text!r} with the category id {label}; in the label map that name has {by_text}"
     return ""
+
+
+def uneven(features: Mapping[str, Values]) -> str:
+    """What is wrong where lists of objects differ in length, or are of another kind than they must be; else nothing."""
+    lengths = {key: len(features.get(key, [])) for key in (*BOX_KEYS, *OPTIONAL_KEYS)}
+    lengths = {key: length for key, length in lengths.items() if length or key in BOX_KEYS}
+    if len(set(lengths.values())) > 1:
+        return f"its lists differ in length: {', '.join(f'{key} has {length}' for key, length in lengths.items())}"
+    kinds = {**dict.fromkeys(BOX_KEYS, float), TEXT_KEY: bytes, LABEL_KEY: int}
+    for key, kind in kinds.items():
+        values: Values = features.get(key, [])
+        if values and not isinstance(values[0], kind):
+            return f"{key} holds {type(values[0]).__name__} values, and must hold {kind.__name__}"
+    return ""
+
+
+def categories_of(features: Mapping[str, Values], count: int, table: ClassTable) -> list[tuple[int, str]]:
+    """The category of each of ``count`` objects, whose lists are even, with nothing; 0 where it has none, with why."""
+    texts = [text.decode(errors="replace") for text in features.get(TEXT_KEY) or [b""] * count]  # type: ignore[union-attr]
+    labels = [int(label) for label in features.get(LABEL_KEY) or [0] * count]
+    found = []
+    for text, label in zip(texts, labels, strict=True):
+        fault = fault_of_category(text, label, table)
+        found.append((0 if fault else label if label > 0 else table.texts[text], fault))
+    return found

@@ -26,12 +26,17 @@ COMMANDS = {  # they may import anything, nothing imports them
     "utils.dali_index",
     "utils.doctor",
     "utils.import_checkpoint",
+    "utils.inspect_dataset",
     "utils.postprocess_ckpt",
     "utils.report",
     "utils.validate_dataset",
 }
 COMPOSITION = {  # of a launch
-    f"runtime.{name}" for name in ("front_door", "launch", "setup", "detection_setup", "foreign", "probes")
+    f"runtime.{name}"
+    for name in (
+        *("front_door", "launch", "setup", "detection_setup", "foreign", "probes"),
+        *("inspection.objects", "inspection.run"),
+    )
 }
 TASKS = {"runtime.classification", "runtime.detection"}
 PACKAGES = {"runtime": 3, "model": 3, "object_detection": 3, "utils": 2}

@@ -17,6 +17,7 @@ from utils.cmdline_helper import build_parser, parse
 from utils.convert_dataset import make_parser as converter_parser
 from utils.doctor import make_parser as doctor_parser
 from utils.import_checkpoint import make_parser as import_parser
+from utils.inspect_dataset import make_parser as inspection_parser
 from utils.postprocess_ckpt import make_parser as rewriting_parser
 from utils.report import make_parser as report_parser
 from utils.scaling_model import main as scaling_model
@@ -62,6 +63,7 @@ OTHERS = {
     "runtime.export": export_parser,
     "utils.average_checkpoints": averaging_parser,
     "utils.doctor": doctor_parser,
+    "utils.inspect_dataset": inspection_parser,
     "utils.postprocess_ckpt": rewriting_parser,
     "utils.report": report_parser,
     "utils.validate_dataset": validation_parser,

@@ -82,7 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
         group = parser.add_argument_group(title) if title else parser
         for flag in FLAGS:
             if flag.group == title:
-                _add(group, flag)
+                add_flag(group, flag)
     return parser
 
 
@@ -117,7 +117,8 @@ class _FlagParser(argparse.ArgumentParser):
         raise UsageError(message)
 
 
-def _add(group: Any, flag: Flag) -> None:
+def add_flag(group: Any, flag: Flag) -> None:
+    """Adds a flag to a group of a parser."""
     names = [f"--{name}" for name in (flag.name, *flag.aliases)]
     text = argparse.SUPPRESS if flag.hidden else _help(flag)
     if flag.is_switch:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from object_detection.class_table import ClassTable, class_table
 from object_detection.label_map import Category, read_label_map
-from object_detection.object_records import BOX_KEYS, LABEL_KEY, OPTIONAL_KEYS, TEXT_KEY, fault_of_category
+from object_detection.object_records import BOX_KEYS, categories_of, uneven
 from object_detection.validation.boxes import Box, judge_boxes
-from utils.conversion.example_proto import Value, Values
+from utils.conversion.example_proto import Value
 from utils.errors import RunError
 from utils.manifest import LABEL_MAP_NAME, MANIFEST_NAME, Manifest
 from utils.validation.findings import KINDS, REMARK
@@ -28,11 +28,13 @@ class ObjectRules:
     table: ClassTable
 
     def __call__(self, features: Features, look: Look) -> Judgement:
-        uneven = _uneven(features)
-        if uneven:
-            return Judgement(notes=(("objects_uneven", uneven),))
+        fault = uneven(features)
+        if fault:
+            return Judgement(notes=(("objects_uneven", fault),))
         boxes: list[Box] = list(zip(*(map(float, features.get(key, [])) for key in BOX_KEYS), strict=True))  # type: ignore[arg-type]
-        ids, notes = self._categories(features, len(boxes))
+        found = categories_of(features, len(boxes), self.table)
+        ids = [category for category, _ in found]
+        notes = [("box_category", f"object {i}: {fault}") for i, (_, fault) in enumerate(found) if fault]
         scale = (look.height, look.width) * 2 if look.readable else (1, 1) * 2
         drawn = [tuple(edge * side for edge, side in zip(box, scale, strict=True)) for box in boxes]
         height, width = (look.height, look.width) if look.readable else (0, 0)
@@ -45,18 +47,6 @@ class ObjectRules:
         if wrong_size:
             notes.append(("image_size", wrong_size))
         return Judgement(tuple(ids[i] for i in kept), tuple(notes), self._mended(features, look, boxes, kept, notes))
-
-    def _categories(self, features: Features, count: int) -> tuple[list[int], list[tuple[str, str]]]:
-        """The category of each object, 0 where it has none, and why."""
-        texts = [text.decode(errors="replace") for text in features.get(TEXT_KEY) or [b""] * count]  # type: ignore[union-attr]
-        labels = [int(label) for label in features.get(LABEL_KEY) or [0] * count]
-        ids, notes = [], []
-        for number, (text, label) in enumerate(zip(texts, labels, strict=True)):
-            fault = fault_of_category(text, label, self.table)
-            if fault:
-                notes.append(("box_category", f"object {number}: {fault}"))
-            ids.append(0 if fault else label if label > 0 else self.table.texts[text])
-        return ids, notes
 
     def _mended(
         self,
@@ -77,20 +67,6 @@ class ObjectRules:
         for side, key in enumerate(BOX_KEYS):
             changed[key] = [min(max(boxes[i][side], 0.0), 1.0) for i in kept]
         return {**changed, **(true_size(look) if size_fault(features, look) else {})}
-
-
-def _uneven(features: Features) -> str:
-    """What is wrong where lists of objects differ in length, or are of another kind than they must be."""
-    lengths = {key: len(features.get(key, [])) for key in (*BOX_KEYS, *OPTIONAL_KEYS)}
-    lengths = {key: length for key, length in lengths.items() if length or key in BOX_KEYS}
-    if len(set(lengths.values())) > 1:
-        return f"its lists differ in length: {', '.join(f'{key} has {length}' for key, length in lengths.items())}"
-    kinds = {**dict.fromkeys(BOX_KEYS, float), TEXT_KEY: bytes, LABEL_KEY: int}
-    for key, kind in kinds.items():
-        values: Values = features.get(key, [])
-        if values and not isinstance(values[0], kind):
-            return f"{key} holds {type(values[0]).__name__} values, and must hold {kind.__name__}"
-    return ""
 
 
 def make_rules(

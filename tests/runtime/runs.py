@@ -93,7 +93,7 @@ def run(*arguments: str | Path, read: Callable[..., Command] = parse, report: bo
     output, error = io.StringIO(), io.StringIO()
     with (
         tiny_networks(),
-        _root_logger(),
+        root_logger(),
         PreemptionHook() as preemption,
         contextlib.redirect_stdout(output),
         contextlib.redirect_stderr(error),
@@ -161,7 +161,7 @@ def assert_same_checkpoint(one: Path, other: Path) -> None:
 
 
 @contextlib.contextmanager
-def _root_logger() -> Iterator[None]:
+def root_logger() -> Iterator[None]:
     """Undoes what a launch does to logging, so that later tests do not write to its closed streams."""
     loggers = [logging.getLogger(), logging.getLogger("tensorflow")]
     before = [(logger, logger.handlers[:], logger.level) for logger in loggers]

@@ -1,16 +1,17 @@
-"""Charts as SVG images for a page; the only importer of matplotlib, which is loaded for the first of them (no TF).
+"""Charts as SVG images for a page, or as PNGs; the only importer of matplotlib, loaded for the first of them (no TF).
 
-Each function returns an ``img`` element whose source is the SVG itself, so that the pictures of a page share no names
-and need no network. Letters stay letters: the browser has fonts for scripts that matplotlib's own lacks.
+Each function but ``png`` returns an ``img`` element whose source is the SVG itself, so that the pictures of a page
+share no names and need no network. Letters stay letters: the browser has fonts for scripts that matplotlib's own lacks.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -59,9 +60,9 @@ def lines(
     def draw(axes: Any) -> None:
         for rank, (name, (across, up)) in reversed([*enumerate(series.items())]):
             across, up = _thinned(across, up)
-            color, label = (COLORS[rank], _label(name)) if rank < len(COLORS) else (_FADED, None)
+            color, shown = (COLORS[rank], label(name)) if rank < len(COLORS) else (_FADED, None)
             mark = "o" if marked or len(across) == 1 else None
-            axes.plot(across, up, color=color, label=label, marker=mark, markersize=3.5, linewidth=1.3)
+            axes.plot(across, up, color=color, label=shown, marker=mark, markersize=3.5, linewidth=1.3)
         if log_scale and all(value > 0 for _, up in series.values() for value in up):
             axes.set_yscale("log")
         axes.set_xlabel(x)
@@ -127,8 +128,8 @@ def heat_map(title: str, table: np.ndarray, names: tuple[Sequence[str], Sequence
         axes.set_ylabel("class")
         if not names:
             return
-        axes.set_yticks(range(len(rows)), [_label(name) for name in rows], fontsize=7)
-        axes.set_xticks(range(len(columns)), [_label(name) for name in columns], rotation=90, fontsize=7)
+        axes.set_yticks(range(len(rows)), [label(name) for name in rows], fontsize=7)
+        axes.set_xticks(range(len(columns)), [label(name) for name in columns], rotation=90, fontsize=7)
         for row, column in zip(*np.nonzero(table >= 0.005), strict=True):
             share = table[row, column]
             color = "white" if share > 0.55 else "#1f2933"
@@ -146,13 +147,39 @@ def _chart(title: str, draw: Callable[[Any], None], size: tuple[float, float] = 
         size: Width and height in inches.
         fitted: Whether the margins are fitted to long names, which takes as long as drawing.
     """
-    noise = logging.getLogger("matplotlib")  # of the font cache's first filling, and of letters that it has not
+    with _quietly():
+        return _image(title, _svg(title, draw, size, fitted=fitted), size[0])
+
+
+def png(draw: Callable[[Any], None], size: tuple[float, float]) -> bytes:
+    """A chart as a PNG file, its margins fitted to what is in it.
+
+    Args:
+        draw: Draws into matplotlib's figure.
+        size: Width and height in inches of 105 pixels.
+    """
+    with _quietly():
+        import matplotlib  # not at the top: most of what runs draws nothing
+        from matplotlib.figure import Figure
+
+        with matplotlib.rc_context(_STYLE):
+            figure = Figure(figsize=size, layout="constrained")
+            draw(figure)
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format="png", dpi=_PX_AN_INCH)
+            return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without matplotlib's remarks on the font cache's first filling, and on letters that it has not."""
+    noise = logging.getLogger("matplotlib")
     before = noise.level
     noise.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _image(title, _svg(title, draw, size, fitted=fitted), size[0])
+            yield
     finally:
         noise.setLevel(before)
 
@@ -173,7 +200,7 @@ def _svg(title: str, draw: Callable[[Any], None], size: tuple[float, float], *, 
         return buffer.getvalue()
 
 
-def _label(name: str) -> str:
+def label(name: str) -> str:
     """A name as matplotlib writes it and does not read it as a formula."""
     return short(name, _LABEL_LENGTH).replace("$", r"\$")
 

@@ -46,7 +46,7 @@ class RecordSource:
             )
         self.files: dict[str, list[Path]] = files
         self.task = (
-            self.manifest.task if self.manifest else _task_of([file for many in files.values() for file in many])
+            self.manifest.task if self.manifest else task_of_files([file for many in files.values() for file in many])
         )
         self.rules, self.classes, faults = tasks[self.task](path, self.manifest)
         self.findings += [Finding("label_map", self._place("", path), fault) for fault in faults]
@@ -147,7 +147,7 @@ class RecordSource:
             self.findings.append(Finding("index", place, str(error)))
 
 
-def _task_of(files: Sequence[Path]) -> str:
+def task_of_files(files: Sequence[Path]) -> str:
     """What the first sound record is for: classification where it has one label, detection where it has objects."""
     for file in files:
         for payload, fault in iterate_payloads(file, survey(file)[0][:1]):

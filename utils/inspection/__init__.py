@@ -1,0 +1,1 @@
+"""What a data set looks like: sheets of pictures, charts and numbers."""
