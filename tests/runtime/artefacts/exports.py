@@ -12,7 +12,7 @@ import pytest
 
 from runtime.artefacts.formats import FORMATS
 from runtime.export import main
-from tests.runtime.runs import _root_logger, tiny_networks
+from tests.runtime.runs import root_logger, tiny_networks
 
 ALL = ",".join(FORMATS)
 
@@ -40,7 +40,7 @@ def need_packages() -> None:
 def export(folder: Path, *arguments: str | Path) -> Export:
     """Runs ``python -m runtime.export`` with ``--export_dir``."""
     output, error = io.StringIO(), io.StringIO()
-    with tiny_networks(), _root_logger(), contextlib.redirect_stdout(output), contextlib.redirect_stderr(error):
+    with tiny_networks(), root_logger(), contextlib.redirect_stdout(output), contextlib.redirect_stderr(error):
         status = main([f"--export_dir={folder}", *map(str, arguments)])
     path = folder / "export_report.json"
     report = json.loads(path.read_text()) if path.exists() else {}
