@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import colorsys
-import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from utils.lettering import Lettering
 
 _LINE_SHARE = 0.004  # of the picture's shorter side, as those that follow
 _FONT_SHARE = 0.03
 _SMALLEST_FONT_PX = 10
 _HALO_FROM_PX = 64  # smaller pictures have no room for a second line around each line
 _LABEL_SHARE = 1 / 3  # of the picture's height: labels that are higher are left out
-_LONGEST_NAME = 100
 _GOLDEN = 0.618033988749895  # steps of this around the color circle never come close to an earlier one soon
 _TONES = ((1.0, 1.0), (0.75, 0.75), (0.5, 1.0))  # saturation and value, in turn
 
@@ -30,6 +30,7 @@ def draw_detections(
     scores: Sequence[float] | None = None,
     *,
     classes: Sequence[int],
+    colors: Sequence[Color] | None = None,
 ) -> Image.Image:
     """A copy of a picture, in RGB, with its objects framed and named.
 
@@ -43,6 +44,7 @@ def draw_detections(
         names: ``[D]``, the words at each box.
         scores: ``[D]``, written after the names; None writes none.
         classes: ``[D]``, numbers that decide on the colors, see ``class_color``.
+        colors: ``[D]``, colors in place of those.
 
     Raises:
         ValueError: The lengths differ, or a box is not finite.
@@ -53,15 +55,16 @@ def draw_detections(
         raise ValueError(f"{len(boxes)} boxes, {len(names)} names, {len(ends)} scores, {len(classes)} classes")
     if not np.isfinite(boxes).all():
         raise ValueError("a box is not finite")
+    colors = [class_color(number) for number in classes] if colors is None else colors
     picture = image.convert("RGB")
     pen = _Pen(picture)
     rows = [row for row, box in enumerate(boxes) if box[0] < 1 and box[1] < 1 and box[2] > 0 and box[3] > 0]
     spans = {row: _span(boxes[row], picture.size) for row in rows}
     labels = {row: pen.label(spans[row], names[row], ends[row]) for row in rows}
     for row in reversed(rows):
-        pen.frame(spans[row], class_color(classes[row]))
+        pen.frame(spans[row], colors[row])
     for row in reversed(rows):
-        pen.write(labels[row], class_color(classes[row]))
+        pen.write(labels[row], colors[row])
     return picture
 
 
@@ -89,11 +92,9 @@ class _Pen:
         side = min(picture.size)
         self._line = max(1, round(_LINE_SHARE * side))
         self._halo = max(1, self._line // 3) if side >= _HALO_FROM_PX else 0
-        self._font = ImageFont.load_default(max(_SMALLEST_FONT_PX, round(_FONT_SHARE * side)))
-        self._unknown = bytes(self._font.getmask("\uffff"))  # what the font draws for what it does not have
-        ascent, descent = self._font.getmetrics()
-        self._margin = max(1, ascent // 6)
-        self._height = ascent + descent + 2 * self._margin
+        self._letters = Lettering(max(_SMALLEST_FONT_PX, round(_FONT_SHARE * side)))
+        self._margin = self._letters.margin_px
+        self._height = self._letters.height_px + 2 * self._margin
         self._taken: list[Span] = []
 
     def frame(self, span: Span, color: Color) -> None:
@@ -108,10 +109,10 @@ class _Pen:
     def label(self, box: Span, name: str, end: str) -> _Label | None:
         """What can be written at a box, inside the picture and if possible not over an earlier label."""
         width, height = self._size
-        text = self._fitting(self._readable(name), end, width - 2 * self._margin)
+        text = self._letters.fitting(self._letters.readable(name), end, width - 2 * self._margin)
         if not text or self._height > height * _LABEL_SHARE:
             return None
-        length = round(self._font.getlength(text)) + 2 * self._margin
+        length = round(self._letters.length_px(text)) + 2 * self._margin
         left = max(0, min(box[0], width - length))
         inner = self._line + self._halo
         places = [box[1] - self._height, box[1] + inner, box[3] + 1 + self._halo, box[3] - inner - self._height]
@@ -125,28 +126,6 @@ class _Pen:
         self._taken.append(chosen)
         return _Label(text, chosen)
 
-    def _readable(self, name: str) -> str:
-        """A name on one line in what the font has: letters without their accents if need be, else question marks."""
-        letters = []
-        for letter in " ".join(name[:_LONGEST_NAME].split()):
-            base = unicodedata.normalize("NFKD", letter)[0]
-            letters.append(next((c for c in (letter, base) if self._has(c)), "?"))
-        return "".join(letters)
-
-    def _has(self, letter: str) -> bool:
-        if not letter.isprintable():
-            return False
-        return letter == " " or bytes(self._font.getmask(letter)) != self._unknown
-
-    def _fitting(self, name: str, end: str, width: float) -> str:
-        """As much of a name as there is room for, and the score; the score alone, or nothing."""
-        for length in range(len(name), 0, -1):
-            text = name[:length].rstrip() + ("…" if length < len(name) else "") + end
-            if self._font.getlength(text) <= width:
-                return text
-        end = end.strip()
-        return end if self._font.getlength(end) <= width else ""
-
     def write(self, label: _Label | None, color: Color) -> None:
         """A label on a ground of the class's color."""
         if label is None:
@@ -154,7 +133,7 @@ class _Pen:
         left, top, _, _ = label.span
         self._draw.rectangle(label.span, fill=color)
         place = (left + self._margin, top + self._margin)
-        self._draw.text(place, label.text, fill=_contrast(color), font=self._font)
+        self._draw.text(place, label.text, fill=_contrast(color), font=self._letters.font)
 
 
 def _span(box: np.ndarray, size: tuple[int, int]) -> Span:

@@ -1,0 +1,118 @@
+"""Turns what TensorFlow's profiler recorded into a trace in Chrome's JSON format."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+STEP_NUMBER = "step_num"
+_LISTENER = "ThreadpoolListener::"  # notes of the profiler's own, without a duration
+_PS_A_US = 1e6
+
+
+class _Event(NamedTuple):
+    """An event on one of the recorded threads."""
+
+    process: int
+    thread: int
+    begin_ps: int
+    end_ps: int
+    name: str
+    arguments: dict[str, Any]
+
+
+def chrome_trace(recording: bytes, mark: str) -> bytes:
+    """The events of the marked steps, as trace viewers open them: gzipped JSON.
+
+    An event is a part of a step when it lies between the begin of the first mark and the end of the last; what begins
+    before or ends after is cut there. Times are microseconds since the first mark.
+
+    Args:
+        recording: An ``XSpace`` message, the file ``*.xplane.pb``.
+        mark: Name of the events that frame the steps; each has the step's number as its argument "step_num".
+
+    Raises:
+        ValueError: It is no such message, or holds no mark.
+    """
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2  # only where there is a trace to write
+
+    try:
+        space = xplane_pb2.XSpace.FromString(recording)
+    except Exception as error:  # protobuf's own, which is no subclass of another
+        raise ValueError("the recording is damaged") from error
+    events = [*_events(space)]
+    marks = [event for event in events if event.name == mark and STEP_NUMBER in event.arguments]
+    if not marks:
+        raise ValueError("the recording holds no step")
+    begin, end = min(event.begin_ps for event in marks), max(event.end_ps for event in marks)
+    within = [event for event in events if event.begin_ps < end and event.end_ps > begin]
+    shown = [*_names(space, within), *(_complete(event, begin, end) for event in sorted(within, key=_outer_first))]
+    text = json.dumps({"displayTimeUnit": "ms", "traceEvents": shown}, separators=(",", ":"))
+    return gzip.compress(text.encode("ascii"), compresslevel=5, mtime=0)
+
+
+def _events(space: Any) -> Iterator[_Event]:
+    """All events that take time, of all threads."""
+    for process, plane in enumerate(space.planes):
+        for thread, line in enumerate(plane.lines):
+            for event in line.events:
+                kind = plane.event_metadata[event.metadata_id]
+                if kind.name.startswith(_LISTENER) or event.duration_ps <= 0:
+                    continue
+                begin = line.timestamp_ns * 1000 + event.offset_ps
+                name, arguments = _named(kind.name)
+                arguments |= _arguments(event.stats, plane.stat_metadata)
+                yield _Event(process, thread, begin, begin + event.duration_ps, name, arguments)
+
+
+def _named(name: str) -> tuple[str, dict[str, Any]]:
+    """An operation's name and its type, which the profiler writes as ``name:type``."""
+    operation, separator, kind = name.rpartition(":")
+    if separator and operation and not operation.endswith(":") and kind.isidentifier():
+        return operation, {"type": kind}
+    return name, {}
+
+
+def _arguments(stats: Any, names: Mapping[int, Any]) -> dict[str, Any]:
+    """What is known of an event; names that begin with an underscore are the profiler's own links."""
+    found = {}
+    for stat in stats:
+        name, kind = names[stat.metadata_id].name, stat.WhichOneof("value")
+        if kind is None or kind == "bytes_value" or name.startswith("_"):
+            continue
+        found[name] = names[stat.ref_value].name if kind == "ref_value" else getattr(stat, kind)
+    return found
+
+
+def _outer_first(event: _Event) -> tuple[int, int]:
+    return event.begin_ps, -event.end_ps
+
+
+def _complete(event: _Event, begin_ps: int, end_ps: int) -> dict[str, Any]:
+    """An event in Chrome's terms, as far as it lies between two times."""
+    first, last = max(event.begin_ps, begin_ps), min(event.end_ps, end_ps)
+    return {
+        "ph": "X",
+        "pid": event.process,
+        "tid": event.thread,
+        "ts": (first - begin_ps) / _PS_A_US,
+        "dur": (last - first) / _PS_A_US,
+        "name": event.name,
+        "args": event.arguments,
+    }
+
+
+def _names(space: Any, events: list[_Event]) -> Iterator[dict[str, Any]]:
+    """What viewers call the devices and the threads that have events."""
+    used = sorted({(event.process, event.thread) for event in events})
+    for process in sorted({process for process, _ in used}):
+        yield _metadata("process_name", process, 0, space.planes[process].name)
+    for process, thread in used:
+        line = space.planes[process].lines[thread]
+        yield _metadata("thread_name", process, thread, line.name.partition("/")[0])
+
+
+def _metadata(kind: str, process: int, thread: int, name: str) -> dict[str, Any]:
+    return {"ph": "M", "pid": process, "tid": thread, "name": kind, "args": {"name": name}}
