@@ -41,10 +41,9 @@ def build_train_graph(
         losses = task.losses(endpoints, targets, data.batch.mask)
         multiplier = learning_rate_multiplier(task, config.tuning)
         l2_loss = task.weight_decay(trained(tf1.trainable_variables(), multiplier))
-        total = tf.add_n([*losses.values(), l2_loss])
         learning_rate = tf.cast(plan.schedule.rate(tf.cast(before, tf.float64), tf), tf.float32)
         update = momentum_update(
-            total,
+            tf.add_n([*losses.values(), l2_loss]),
             step,
             learning_rate,
             momentum=config.optimizer.momentum,

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 STEP_NUMBER = "step_num"
-_LISTENER = "ThreadpoolListener::"  # notes of the profiler's own, without a duration
 _PS_A_US = 1e6
 
 
@@ -27,7 +26,8 @@ def chrome_trace(recording: bytes, mark: str) -> bytes:
     """The events of the marked steps, as trace viewers open them: gzipped JSON.
 
     An event is a part of a step when it lies between the begin of the first mark and the end of the last; what begins
-    before or ends after is cut there. Times are microseconds since the first mark.
+    before or ends after is cut there, and what takes no time is left out: notes of the profiler's own. Times are
+    microseconds since the first mark.
 
     Args:
         recording: An ``XSpace`` message, the file ``*.xplane.pb``.
@@ -47,23 +47,20 @@ def chrome_trace(recording: bytes, mark: str) -> bytes:
     if not marks:
         raise ValueError("the recording holds no step")
     begin, end = min(event.begin_ps for event in marks), max(event.end_ps for event in marks)
-    within = [event for event in events if event.begin_ps < end and event.end_ps > begin]
+    within = [event for event in events if event.begin_ps < end and event.end_ps > max(begin, event.begin_ps)]
     shown = [*_names(space, within), *(_complete(event, begin, end) for event in sorted(within, key=_outer_first))]
     text = json.dumps({"displayTimeUnit": "ms", "traceEvents": shown}, separators=(",", ":"))
     return gzip.compress(text.encode("ascii"), compresslevel=5, mtime=0)
 
 
 def _events(space: Any) -> Iterator[_Event]:
-    """All events that take time, of all threads."""
+    """All events of all threads."""
     for process, plane in enumerate(space.planes):
         for thread, line in enumerate(plane.lines):
             for event in line.events:
-                kind = plane.event_metadata[event.metadata_id]
-                if kind.name.startswith(_LISTENER) or event.duration_ps <= 0:
-                    continue
-                begin = line.timestamp_ns * 1000 + event.offset_ps
-                name, arguments = _named(kind.name)
+                name, arguments = _named(plane.event_metadata[event.metadata_id].name)
                 arguments |= _arguments(event.stats, plane.stat_metadata)
+                begin = line.timestamp_ns * 1000 + event.offset_ps
                 yield _Event(process, thread, begin, begin + event.duration_ps, name, arguments)
 
 

@@ -96,9 +96,8 @@ def momentum_update(
     gradients = {v.op.name: g for g, v in pairs}
     with tf.control_dependencies(tf1.get_collection(tf1.GraphKeys.UPDATE_OPS)):
         if not loss_scale.dynamic:
-            operation = descent.apply_gradients(pairs, step)
-            loss_scale_used, finite = _constant(scale), tf.constant(True)
-            return Update(operation=operation, loss_scale=loss_scale_used, finite=finite, gradients=gradients)
+            done, fixed, finite = descent.apply_gradients(pairs, step), _constant(scale), tf.constant(True)
+            return Update(operation=done, loss_scale=fixed, finite=finite, gradients=gradients)
         descent.create_slots(pairs)  # in the main graph, not inside the conditional
         finite = tf.reduce_all(tf.stack([tf.reduce_all(tf.math.is_finite(g)) for g, _ in pairs]))
         used = tf.identity(scale)
