@@ -48,11 +48,12 @@ class ProfileHook(Hook):
         self._start()
 
     def after_step(self, record: StepRecord) -> None:
+        tried = self._reached + 1  # where the update was skipped it is tried again, under the same number
         self._reached = record.step
         if not self._records:
             self._start()
             return
-        self._close_frame(record.step)
+        self._close_frame(tried)
         if record.step < self._last:
             self._open_frame()
         else:
