@@ -88,7 +88,7 @@ def _writer(folder: Path) -> Any:
 
 def _encoded(picture: Image.Image) -> Any:
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=JPEG_QUALITY)
+    picture.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)  # letters on colors stay legible
     width, height = picture.size
     return tf1.Summary.Image(width=width, height=height, colorspace=3, encoded_image_string=buffer.getvalue())
 
