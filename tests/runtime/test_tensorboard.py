@@ -158,7 +158,7 @@ def test_a_trace_has_the_network_in_the_steps_asked_for(runs):
 
 
 def test_an_evaluation_can_be_traced(runs, data_dir, tmp_path):
-    flags = (f"--model_dir={runs.folder / 'plain'}", "--batch_size=4", "--profile=2,3")
+    flags = (f"--model_dir={runs.folder / 'plain' / 'model.ckpt-10'}", "--batch_size=4", "--profile=2,3")
     launch = run(*network(data_dir, tmp_path, "evaluate"), *flags)
     assert launch.status == 0, launch.error
     found = trace(tmp_path / "trace-2-3.json.gz")
