@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 STEP_NUMBER = "step_num"
@@ -42,15 +43,24 @@ def chrome_trace(recording: bytes, mark: str) -> bytes:
         space = xplane_pb2.XSpace.FromString(recording)
     except Exception as error:  # protobuf's own, which is no subclass of another
         raise ValueError("the recording is damaged") from error
-    events = [*_events(space)]
-    marks = [event for event in events if event.name == mark and STEP_NUMBER in event.arguments]
+    marks = [event for event in _events(space) if event.name == mark and STEP_NUMBER in event.arguments]
     if not marks:
         raise ValueError("the recording holds no step")
     begin, end = min(event.begin_ps for event in marks), max(event.end_ps for event in marks)
-    within = [event for event in events if event.begin_ps < end and event.end_ps > max(begin, event.begin_ps)]
-    shown = [*_names(space, within), *(_complete(event, begin, end) for event in sorted(within, key=_outer_first))]
-    text = json.dumps({"displayTimeUnit": "ms", "traceEvents": shown}, separators=(",", ":"))
-    return gzip.compress(text.encode("ascii"), compresslevel=5, mtime=0)
+    used: set[tuple[int, int]] = set()
+    packed = io.BytesIO()
+    with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=5, mtime=0) as file:
+        file.write(b'{"displayTimeUnit":"ms","traceEvents":[\n')
+        for event in _events(space):  # one by one: a hundred steps have a million events
+            if event.begin_ps < end and event.end_ps > max(begin, event.begin_ps):
+                used.add((event.process, event.thread))
+                file.write(_line(_complete(event, begin, end)) + b",\n")
+        file.write(b",\n".join(map(_line, _names(space, sorted(used)))) + b"\n]}\n")
+    return packed.getvalue()
+
+
+def _line(event: Mapping[str, Any]) -> bytes:
+    return json.dumps(event, separators=(",", ":")).encode("ascii")
 
 
 def _events(space: Any) -> Iterator[_Event]:
@@ -83,10 +93,6 @@ def _arguments(stats: Any, names: Mapping[int, Any]) -> dict[str, Any]:
     return found
 
 
-def _outer_first(event: _Event) -> tuple[int, int]:
-    return event.begin_ps, -event.end_ps
-
-
 def _complete(event: _Event, begin_ps: int, end_ps: int) -> dict[str, Any]:
     """An event in Chrome's terms, as far as it lies between two times."""
     first, last = max(event.begin_ps, begin_ps), min(event.end_ps, end_ps)
@@ -101,14 +107,12 @@ def _complete(event: _Event, begin_ps: int, end_ps: int) -> dict[str, Any]:
     }
 
 
-def _names(space: Any, events: list[_Event]) -> Iterator[dict[str, Any]]:
+def _names(space: Any, used: Sequence[tuple[int, int]]) -> Iterator[dict[str, Any]]:
     """What viewers call the devices and the threads that have events."""
-    used = sorted({(event.process, event.thread) for event in events})
     for process in sorted({process for process, _ in used}):
         yield _metadata("process_name", process, 0, space.planes[process].name)
     for process, thread in used:
-        line = space.planes[process].lines[thread]
-        yield _metadata("thread_name", process, thread, line.name.partition("/")[0])
+        yield _metadata("thread_name", process, thread, space.planes[process].lines[thread].name.partition("/")[0])
 
 
 def _metadata(kind: str, process: int, thread: int, name: str) -> dict[str, Any]:

@@ -55,6 +55,7 @@ TWO_STEPS = recording(
 
 def test_events_of_the_marked_steps_are_there_and_no_others():
     complete = [event for event in events_of(chrome_trace(TWO_STEPS, "train")) if event["ph"] == "X"]
+    complete.sort(key=lambda event: event["ts"])
     assert [(event["name"], event["ts"], event["dur"]) for event in complete] == [
         ("train", 0, 50),
         ("net/conv", 10, 20),
