@@ -14,6 +14,7 @@ import numpy as np
 
 from object_detection.coco_metrics import Groundtruth, Matches, Results, Summary, iou, precision_curves
 from object_detection.coco_tables import Comparison
+from utils.reporting.evaluation_file import examples_of
 
 PICTURES = 24
 _BOXES_A_PICTURE = 60
@@ -22,7 +23,7 @@ _DECIMALS = 6
 
 
 def details(comparison: Comparison, summary: Summary, indices: Mapping[int, int]) -> dict[str, Any]:
-    """Figures of each category, precision by recall, confusions, and the pictures with the worst mistakes.
+    """Figures of each category, precision by recall, confusions, the pictures with the worst mistakes, and examples.
 
     Args:
         comparison: What was compared.
@@ -36,7 +37,7 @@ def details(comparison: Comparison, summary: Summary, indices: Mapping[int, int]
         "classes": _classes(comparison, summary, threshold),
         "curves": _curves(comparison, summary.matches),
         "confusion": _confusion(comparison, threshold),
-        "pictures": _pictures(comparison, summary.matches, threshold, indices),
+        **_pictures(comparison, summary.matches, threshold, indices),
     }
 
 
@@ -136,32 +137,42 @@ def _pairs(objects: Groundtruth, results: Results) -> list[tuple[int | None, int
 
 def _pictures(
     comparison: Comparison, matches: Matches, threshold: float, indices: Mapping[int, int]
-) -> list[dict[str, Any]]:
-    """The images with the most confident false alarms and those with the most missed objects, with their boxes."""
+) -> dict[str, list[dict[str, Any]]]:
+    """Images with their boxes and what became of each.
+
+    "pictures" are those with the most confident false alarms and those with the most missed objects, "examples" some of
+    all.
+    """
     sure = matches.results.scores >= threshold
     found = np.zeros(len(matches.groundtruth.crowds), bool)
     found[matches.objects[sure & matches.right]] = True
     missed = ~found & ~matches.groundtruth.crowds
-    wrong = np.flatnonzero(sure & matches.wrong)
-    alarms = matches.results.image_ids[wrong[np.argsort(-matches.results.scores[wrong], kind="stable")]].tolist()
-    most_missed = Counter(matches.groundtruth.image_ids[missed].tolist()).most_common()
-    chosen = list(dict.fromkeys(alarms))[: PICTURES // 2]
-    chosen += [image for image, _ in most_missed if image not in chosen][: PICTURES - len(chosen)]
     sizes = dict(zip(comparison.image_ids.tolist(), comparison.sizes_px.tolist(), strict=True))
-    pictures = []
-    for image in chosen:
+
+    def entry(image: int) -> dict[str, Any]:
         height, width = sizes[image]
         here, there = matches.results.image_ids == image, matches.groundtruth.image_ids == image
-        results = [
-            (kind, matches.results.take(here & sure & flags))
-            for kind, flags in (("wrong", matches.wrong), ("right", matches.right))
-        ]
         boxes = _boxes("missed", matches.groundtruth.take(there & missed), (width, height))
-        for kind, table in results:
-            boxes += _boxes(kind, table, (width, height))
+        for kind, flags in (("wrong", matches.wrong), ("right", matches.right)):
+            boxes += _boxes(kind, matches.results.take(here & sure & flags), (width, height))
         place = {"image_id": image, "index": indices[image], "width": int(width), "height": int(height)}
-        pictures.append({**place, "boxes": boxes[:_BOXES_A_PICTURE]})
-    return pictures
+        return {**place, "boxes": boxes[:_BOXES_A_PICTURE]}
+
+    in_order = sorted(indices, key=lambda image: indices[image])
+    chosen = {
+        "pictures": _worst(matches, sure & matches.wrong, missed),
+        "examples": [in_order[place] for place in examples_of(len(in_order))],
+    }
+    return {name: [entry(image) for image in images] for name, images in chosen.items()}
+
+
+def _worst(matches: Matches, alarms: np.ndarray, missed: np.ndarray) -> list[int]:
+    """Ids of the images with the most confident false alarms, then of those with the most missed objects."""
+    wrong = np.flatnonzero(alarms)
+    images = matches.results.image_ids[wrong[np.argsort(-matches.results.scores[wrong], kind="stable")]].tolist()
+    most_missed = Counter(matches.groundtruth.image_ids[missed].tolist()).most_common()
+    chosen = list(dict.fromkeys(images))[: PICTURES // 2]
+    return chosen + [image for image, _ in most_missed if image not in chosen][: PICTURES - len(chosen)]
 
 
 def _boxes(kind: str, table: Groundtruth | Results, size: tuple[float, float]) -> list[dict[str, Any]]:

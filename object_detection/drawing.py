@@ -30,6 +30,7 @@ def draw_detections(
     scores: Sequence[float] | None = None,
     *,
     classes: Sequence[int],
+    colors: Sequence[Color] | None = None,
 ) -> Image.Image:
     """A copy of a picture, in RGB, with its objects framed and named.
 
@@ -43,6 +44,7 @@ def draw_detections(
         names: ``[D]``, the words at each box.
         scores: ``[D]``, written after the names; None writes none.
         classes: ``[D]``, numbers that decide on the colors, see ``class_color``.
+        colors: ``[D]``, colors in place of those.
 
     Raises:
         ValueError: The lengths differ, or a box is not finite.
@@ -53,15 +55,16 @@ def draw_detections(
         raise ValueError(f"{len(boxes)} boxes, {len(names)} names, {len(ends)} scores, {len(classes)} classes")
     if not np.isfinite(boxes).all():
         raise ValueError("a box is not finite")
+    colors = [class_color(number) for number in classes] if colors is None else colors
     picture = image.convert("RGB")
     pen = _Pen(picture)
     rows = [row for row, box in enumerate(boxes) if box[0] < 1 and box[1] < 1 and box[2] > 0 and box[3] > 0]
     spans = {row: _span(boxes[row], picture.size) for row in rows}
     labels = {row: pen.label(spans[row], names[row], ends[row]) for row in rows}
     for row in reversed(rows):
-        pen.frame(spans[row], class_color(classes[row]))
+        pen.frame(spans[row], colors[row])
     for row in reversed(rows):
-        pen.write(labels[row], class_color(classes[row]))
+        pen.write(labels[row], colors[row])
     return picture
 
 
@@ -90,8 +93,8 @@ class _Pen:
         self._line = max(1, round(_LINE_SHARE * side))
         self._halo = max(1, self._line // 3) if side >= _HALO_FROM_PX else 0
         self._letters = Lettering(max(_SMALLEST_FONT_PX, round(_FONT_SHARE * side)))
-        self._margin = self._letters.margin
-        self._height = self._letters.height + 2 * self._margin
+        self._margin = self._letters.margin_px
+        self._height = self._letters.height_px + 2 * self._margin
         self._taken: list[Span] = []
 
     def frame(self, span: Span, color: Color) -> None:
@@ -109,7 +112,7 @@ class _Pen:
         text = self._letters.fitting(self._letters.readable(name), width - 2 * self._margin, end)
         if not text or self._height > height * _LABEL_SHARE:
             return None
-        length = round(self._letters.length(text)) + 2 * self._margin
+        length = round(self._letters.length_px(text)) + 2 * self._margin
         left = max(0, min(box[0], width - length))
         inner = self._line + self._halo
         places = [box[1] - self._height, box[1] + inner, box[3] + 1 + self._halo, box[3] - inner - self._height]

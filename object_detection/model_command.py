@@ -21,6 +21,7 @@ from utils.cmdline_helper import Command
 from utils.config import DATA_FORMATS, Duration, ExperimentConfig, RunConfig
 from utils.errors import UsageError, require
 from utils.flags import variables
+from utils.observation_config import ObservationConfig, steps_of_text
 from utils.precision_config import PrecisionConfig
 
 Notes = tuple[str, ...]
@@ -51,6 +52,7 @@ _NOT_OF_BENCHMARK = (
     "skip_evaluation",
     "report",
     "reset_head",
+    "histograms_every",
     "run_once",
     "eval_training_data",
     _SAMPLE,
@@ -123,7 +125,7 @@ def _unused(given: Mapping[str, Any]) -> dict[str, str]:
         return {"run_once": "without --checkpoint_dir", _SAMPLE_ON_TRAIN: "without --eval_training_data", **skips}
     on_train = given.get("eval_training_data")
     sample = (_SAMPLE, "with --eval_training_data") if on_train else (_SAMPLE_ON_TRAIN, "without --eval_training_data")
-    training = ("eval_count", "num_train_steps", "reset_head")
+    training = ("eval_count", "num_train_steps", "reset_head", "histograms_every")
     return {**dict.fromkeys(training, "with --checkpoint_dir"), sample[0]: sample[1]}
 
 
@@ -147,7 +149,12 @@ def _command(given: Mapping[str, Any], precision: PrecisionConfig) -> Command:
         eval_every=given.get(_SAMPLE_ON_TRAIN, EVAL_ON_TRAIN_EVERY) if on_train else given.get(_SAMPLE),
     )
     run = replace(config.run, reset_head=given.get("reset_head", False))
-    config = replace(config, run=run, data=replace(config.data, max_bad_records=given.get("max_bad_records", 0)))
+    config = replace(
+        config,
+        run=run,
+        data=replace(config.data, max_bad_records=given.get("max_bad_records", 0)),
+        observation=_observation(given),
+    )
     overridden = set(hparams.pairs(given.get("hparams_overrides", "")))
     if given.get("checkpoint_dir"):
         config, more = _with_stored_classes(config, given["checkpoint_dir"], overridden)
@@ -186,6 +193,11 @@ def _run(given: Mapping[str, Any]) -> RunConfig:
         return RunConfig(mode="evaluate", model_dir=checkpoint_dir, watch_checkpoints=watch, **common)
     mode = "train" if given.get("skip_evaluation") else "train_and_evaluate"
     return RunConfig(mode=mode, eval_count=given.get("eval_count", 1), **common)
+
+
+def _observation(given: Mapping[str, Any]) -> ObservationConfig:
+    profile = steps_of_text(given["profile"]) if "profile" in given else None
+    return ObservationConfig(histograms_every=given.get("histograms_every", 0), profile=profile)
 
 
 def _measurement(given: Mapping[str, Any]) -> dict[str, Any]:

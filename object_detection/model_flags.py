@@ -72,6 +72,12 @@ FLAGS = (
     Flag("reset_head", SWITCH, "Begin with new weights for the classes; the others come from fine_tune_checkpoint."),
     Flag("max_bad_records", INTEGER, "How many records a run skips that cannot be used before it fails. (default: 0)"),
     Flag("report", SWITCH, "report.html in --model_dir at the end, with curves and mistakes. (default: on)"),
+    Flag(
+        "histograms_every",
+        INTEGER,
+        "Histograms of weights, gradients and activations for TensorBoard each n-th step. (default: 0, never)",
+    ),
+    Flag("profile", TEXT, "FROM,TO: a trace of these steps, for TensorBoard and trace viewers. (default: none)"),
     Flag("amp", SWITCH, "Mixed precision. (default: off)"),
     Flag("allow_xla", SWITCH, "Compile with XLA. (default: off)"),
     Flag("data_format", TEXT, f"Layout of the network's tensors, {' or '.join(DATA_FORMATS)}. (default: NHWC)"),

@@ -10,6 +10,9 @@ from PIL import Image
 
 from object_detection.drawing import draw_detections
 from utils.errors import RunError
+from utils.lettering import MISSED, RIGHT, WRONG
+
+_COLORS = {"wrong": WRONG, "right": RIGHT, "missed": MISSED}
 
 
 class BoxPresenter:
@@ -63,3 +66,13 @@ class BoxPresenter:
         boxes = np.array([entry["box"] for entry in entries], np.float32).reshape(-1, 4)
         names, scores, classes = ([entry[key] for entry in entries] for key in ("name", "score", "category_id"))
         return draw_detections(image, boxes, names, scores, classes=classes)
+
+    def example(self, image: Image.Image, entry: Mapping[str, Any]) -> Image.Image:
+        """A copy of an evaluated image: in green what was found, in red what is not there, in amber what was missed."""
+        boxes = np.array([box["box"] for box in entry["boxes"]], np.float32).reshape(-1, 4)
+        names = [
+            f"{self._names[box['category']]} {'missed' if box['score'] is None else format(box['score'], '.2f')}"
+            for box in entry["boxes"]
+        ]
+        classes, colors = [box["category"] for box in entry["boxes"]], [_COLORS[box["kind"]] for box in entry["boxes"]]
+        return draw_detections(image, boxes, names, classes=classes, colors=colors)

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from utils.reporting.evaluation_file import examples_of
+
 PICTURES = 24
 NO_INDEX = -1
 _BINS = 10
@@ -49,7 +51,8 @@ class Answers:
 
         "classes" has of each class the numbers of examples, answers, and right answers; "confusion" has triples of
         class, answer and number, without zeros; "calibration" has of each tenth of confidence the number of examples,
-        their mean confidence and their accuracy, null where there is none.
+        their mean confidence and their accuracy, null where there is none; "examples" are some of all, as "pictures"
+        are some of the mistakes.
         """
         table = np.concatenate(self._parts) if self._parts else np.empty(0, _ANSWER)
         table = table[np.lexsort((table["label"], table["index"]))]
@@ -65,6 +68,7 @@ class Answers:
             "confusion": np.column_stack([pairs, times]).tolist(),
             "calibration": _calibration(table["confidence"], right),
             "pictures": _mistakes(table[~right]),
+            "examples": _entries(table[examples_of(len(table))]),
         }
 
 
@@ -79,7 +83,10 @@ def _calibration(confidence: np.ndarray, right: np.ndarray) -> list[list[float |
 
 
 def _mistakes(table: np.ndarray) -> list[dict[str, Any]]:
-    worst = table[np.argsort(-table["confidence"], kind="stable")][:PICTURES]
+    return _entries(table[np.argsort(-table["confidence"], kind="stable")][:PICTURES])
+
+
+def _entries(table: np.ndarray) -> list[dict[str, Any]]:
     return [
         {
             "index": int(row["index"]),
@@ -88,5 +95,5 @@ def _mistakes(table: np.ndarray) -> list[dict[str, Any]]:
             "confidence": round(float(row["confidence"]), _DECIMALS),
             "of_label": round(float(row["of_label"]), _DECIMALS),
         }
-        for row in worst
+        for row in table
     ]

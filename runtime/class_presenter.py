@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from utils.errors import RunError
+from utils.lettering import RIGHT, WRONG, with_caption
 
 _COLUMNS = ("class", "name", "probability")
 
@@ -52,6 +54,14 @@ class ClassPresenter:
 
     def picture(self, image: Any, entries: Sequence[Mapping[str, Any]]) -> Any:
         raise NotImplementedError("classes are not drawn")
+
+    def example(self, image: Image.Image, entry: Mapping[str, Any]) -> Image.Image:
+        """A copy of an evaluated image, the answer written below it: in green, or in red with what it is."""
+        right = entry["answer"] == entry["label"]
+        lines = [(self._name(entry["answer"]), f" {entry['confidence']:.2f}")]
+        if not right:
+            lines.append((f"is {self._name(entry['label'])}", f" {entry['of_label']:.2f}"))
+        return with_caption(image, lines, RIGHT if right else WRONG)
 
     def _name(self, class_index: int) -> str:
         """The class's name; logits beyond the classes, as in a head of 1001 for 1000, have their number."""

@@ -40,6 +40,7 @@ class Evaluation:
 
     Attributes:
         prefix: The prefix of the checkpoint that was loaded last.
+        examples: Pictures of some examples with what it predicts, by tag, once somebody has drawn them.
     """
 
     def __init__(self, setup: Setup, communicator: Communicator) -> None:
@@ -55,6 +56,7 @@ class Evaluation:
         self._session.run(self.graph.initializer)
         self._has_weights = False
         self.prefix = Path()
+        self.examples: Mapping[str, Any] = {}
 
     def close(self) -> None:
         self._session.close()

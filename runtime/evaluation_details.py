@@ -1,18 +1,18 @@
-"""What an evaluation leaves for the report: ``evaluation.json``, with small pictures of what went wrong."""
+"""What an evaluation leaves to be looked at: ``evaluation.json`` for the report, and pictures for TensorBoard."""
 
 from __future__ import annotations
 
 import base64
 import io
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 from PIL import Image
 
-from runtime.task import Evaluator, Setup
+from runtime.task import Evaluator, Presenter, Setup
 from utils.checkpoints import read_metadata
 from utils.hooks.measurement import MeasurementHook
 from utils.manifest import SplitFiles
@@ -23,12 +23,13 @@ from utils.tfrecord_file import read_record
 _log = logging.getLogger(__name__)
 IMAGE_KEY = "image/encoded"
 LONGEST_SIDE_PX = 256
+EXAMPLE_SIDE_PX = 384
 JPEG_QUALITY = 80
 
 
 def leave_details(
     evaluator: Evaluator, setup: Setup, weights: Path, metrics: Mapping[str, float], measurement: MeasurementHook
-) -> None:
+) -> dict[str, Image.Image]:
     """Writes the file to the run's results and, in the mode evaluate, tells what stands out.
 
     Where that fails, for whatever reason, it says so and lets the run go on.
@@ -39,6 +40,9 @@ def leave_details(
         weights: The prefix of the checkpoint that was.
         metrics: As they are logged.
         measurement: What has measured the batches.
+
+    Returns:
+        Pictures of some examples with what was predicted, by their tags in TensorBoard.
     """
     folder = Path(setup.config.run.results_dir)
     try:
@@ -50,16 +54,19 @@ def leave_details(
             "class_names": setup.task.metadata()["class_names"],
             **evaluator.details(),
         }
+        examples = content.pop("examples")
         files = setup.splits.get("validation")
         if files is not None:
             content["pictures"] = [_with_picture(entry, files) for entry in content["pictures"]]
         write_evaluation(folder, content)
         if setup.config.run.mode == "evaluate":
             _explain(content, measurement.result("eval"))
+        return {} if files is None else _shown(examples, files, setup.task.presenter())
     except Exception as error:  # a report is missing then, and nothing that was asked for
         _log.warning(
             "%s: cannot be written (%s); the report will lack the evaluation's details", folder / EVALUATION_NAME, error
         )
+        return {}
 
 
 def _explain(content: Mapping[str, Any], speed: Mapping[str, float]) -> None:
@@ -79,8 +86,27 @@ def _with_picture(entry: Mapping[str, Any], files: SplitFiles) -> dict[str, Any]
         return dict(entry)
 
 
+def _shown(examples: Sequence[Mapping[str, Any]], files: SplitFiles, presenter: Presenter) -> dict[str, Image.Image]:
+    """Pictures of examples with what was predicted, without those that cannot be had."""
+    pictures = {}
+    for entry in examples:
+        try:
+            image = small_picture(files, entry["index"], EXAMPLE_SIDE_PX)
+            pictures[f"examples/{entry['index']}"] = presenter.example(image, entry)
+        except Exception as error:  # Pillow's decoders raise errors of any type
+            _log.info("example %d: no picture for TensorBoard (%s)", entry["index"], error)
+    return pictures
+
+
 def thumbnail(files: SplitFiles, index: int) -> bytes:
-    """A small JPEG of an example of a split, whole and in its own proportions.
+    """A small JPEG of an example of a split; errors are those of ``small_picture``."""
+    buffer = io.BytesIO()
+    small_picture(files, index, LONGEST_SIDE_PX).save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+def small_picture(files: SplitFiles, index: int, side_px: int) -> Image.Image:
+    """An example of a split, whole and in its own proportions, no side longer than ``side_px``.
 
     Raises:
         IndexError: The split has no such example.
@@ -89,9 +115,7 @@ def thumbnail(files: SplitFiles, index: int) -> bytes:
     record = tf.train.Example.FromString(read_record(*files.locate(index)))
     encoded = record.features.feature[IMAGE_KEY].bytes_list.value[0]
     with Image.open(io.BytesIO(encoded)) as image:
-        image.draft("RGB", (LONGEST_SIDE_PX, LONGEST_SIDE_PX))  # lets a JPEG be decoded at a smaller scale
+        image.draft("RGB", (side_px, side_px))  # lets a JPEG be decoded at a smaller scale
         small = image.convert("RGB")
-    small.thumbnail((LONGEST_SIDE_PX, LONGEST_SIDE_PX))
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=JPEG_QUALITY)
-    return buffer.getvalue()
+    small.thumbnail((side_px, side_px))
+    return small

@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from runtime.histograms import histogram_summary
 from runtime.plan import TrainingPlan
 from runtime.precision import Precision
 from runtime.stopping import VOTE, Stopping
@@ -36,13 +37,13 @@ def build_train_graph(
         step = _global_step()
         before = tf.identity(step.read_value())
         images, targets = task.prepare(data.batch, before)
-        losses = task.losses(task.forward(images, training=True), targets, data.batch.mask)
+        endpoints = task.forward(images, training=True)
+        losses = task.losses(endpoints, targets, data.batch.mask)
         multiplier = learning_rate_multiplier(task, config.tuning)
         l2_loss = task.weight_decay(trained(tf1.trainable_variables(), multiplier))
-        total = tf.add_n([*losses.values(), l2_loss])
         learning_rate = tf.cast(plan.schedule.rate(tf.cast(before, tf.float64), tf), tf.float32)
         update = momentum_update(
-            total,
+            tf.add_n([*losses.values(), l2_loss]),
             step,
             learning_rate,
             momentum=config.optimizer.momentum,
@@ -54,8 +55,7 @@ def build_train_graph(
         means, votes = _of_all_processes(losses, data.batch.status, communicator, stopping)
         total = tf.add_n([*means.values(), l2_loss])
         scalars = {**means, "l2_loss": l2_loss, "total_loss": total, "learning_rate": learning_rate}
-        if precision.dynamic_loss_scale or precision.static_loss_scale is not None:
-            scalars["loss_scale"] = update.loss_scale
+        scalars |= {"loss_scale": update.loss_scale} if precision.scales_loss else {}
         variables = tuple(tf1.global_variables())
         return TrainGraph(
             graph=graph,
@@ -70,6 +70,7 @@ def build_train_graph(
             finite={v.op.name: tf.reduce_all(tf.math.is_finite(v)) for v in variables if v.dtype.is_floating},
             variables=variables,
             saver=_saver(variables),
+            histograms=histogram_summary(config.observation, communicator, endpoints, update, after),
         )
 
 

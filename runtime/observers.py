@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from runtime.plan import TrainingPlan, measured_warmup
 from runtime.stopping import Stopping
 from runtime.task import Setup
+from runtime.trainer import Trainer
 from utils.dllogger_utils import Logger
+from utils.event_file import has_events
 from utils.hooks.bad_records import BadRecordHook
 from utils.hooks.checkpoint import CheckpointHook
 from utils.hooks.hook import Hook
 from utils.hooks.logs import BenchmarkLogHook, SummaryHook, TrainingLogHook
 from utils.hooks.measurement import MeasurementHook
 from utils.hooks.nan_guard import NanGuard
+from utils.hooks.profile import ProfileHook
 from utils.hooks.progress import ProgressHook
 from utils.hvd_utils import Communicator
 
@@ -36,21 +39,32 @@ class Observers:
         self._communicator = communicator
         self._logger = logger
         self._stopping = stopping
+        observation, run = self._config.observation, self._config.run
+        self._profile: list[ProfileHook] = []
+        if observation.profile and communicator.rank == 0:
+            mark = "train" if run.is_training else "eval"
+            self._profile = [ProfileHook(observation.profile, Path(run.results_dir), mark)]
+
+    def close(self) -> None:
+        """Tells what was asked for and did not come."""
+        for hook in self._profile:
+            hook.close()
 
     @contextlib.contextmanager
-    def training(
-        self, plan: TrainingPlan, measurement: MeasurementHook, save: Callable[[int], object], events: Path
-    ) -> Iterator[list[Hook]]:
+    def training(self, trainer: Trainer, measurement: MeasurementHook, events: Path) -> Iterator[list[Hook]]:
         """Observers of training that is kept; TensorBoard's events go to the folder ``events``."""
-        run = self._config.run
+        run, plan = self._config.run, trainer.plan
         logs = TrainingLogHook(
             self._logger, every=run.display_every, steps_per_epoch=plan.steps_per_epoch, global_batch=plan.global_batch
         )
-        hooks = [*self._of_training(measurement), CheckpointHook(run.checkpoint_every, save), logs]
+        hooks = [*self._of_training(measurement), CheckpointHook(run.checkpoint_every, trainer.save), logs]
         if self._communicator.rank > 0:
             yield hooks
             return
+        begins = trainer.step == 0 or not has_events(events)
         with contextlib.closing(SummaryHook(events, run.display_every)) as summaries:
+            if begins:
+                summaries.show_graph(trainer.graph.graph)
             yield [*hooks, summaries]
 
     def training_benchmark(
@@ -63,7 +77,7 @@ class Observers:
         """Observers of a loop over the validation split."""
         hooks = [bad, measurement, *self._progress("validation"), self._stopping.asked_here]
         logged = self._config.run.mode in ("evaluate", "inference_benchmark")
-        return [*hooks, self._speed(batch, warmup)] if logged else hooks
+        return [*self._profile, *hooks, self._speed(batch, warmup)] if logged else hooks
 
     def network(self, measurement: MeasurementHook) -> list[Hook]:
         """Observers of the network that runs alone."""
@@ -83,7 +97,7 @@ class Observers:
 
     def _of_training(self, measurement: MeasurementHook) -> list[Hook]:
         progress = self._progress("train", "total_loss")
-        return [NanGuard(), self.bad_records("train"), measurement, *progress, self._stopping]
+        return [*self._profile, NanGuard(), self.bad_records("train"), measurement, *progress, self._stopping]
 
     def _progress(self, what: str, scalar: str | None = None) -> list[Hook]:
         return [ProgressHook(what, scalar)] if self._communicator.rank == 0 else []

@@ -33,6 +33,10 @@ class Precision:
         """The type's name, as results are labelled with it."""
         return str(self.compute_dtype.name)
 
+    @property
+    def scales_loss(self) -> bool:
+        return self.dynamic_loss_scale or self.static_loss_scale is not None
+
 
 def choose_precision(config: PrecisionConfig, *, gpu: bool, cpu_features: frozenset[str]) -> Precision:
     """float16 on GPUs, bfloat16 on CPUs with instructions for it, float32 with a note elsewhere or without ``amp``.

@@ -24,7 +24,7 @@ from runtime.trainer import Trainer
 from utils.checkpoints import CheckpointDir, next_checkpoint, read_metadata
 from utils.dllogger_utils import SUMMARY, Logger
 from utils.errors import EXIT_DONE, EXIT_PREEMPTED
-from utils.hooks.logs import write_event
+from utils.event_file import write_event
 from utils.hooks.measurement import MeasurementHook
 from utils.hvd_utils import Communicator
 from utils.tuning_config import EMA, RAW
@@ -64,6 +64,7 @@ class Runner:
         with self._folders(), readable_data_errors(self._setup.splits, self._place):
             mode = getattr(self, self._config.run.mode)
             status: int = mode()
+        self._observers.close()
         if self._stopping.agree():
             name = self._stopping.signal_name
             _log.warning("stopped by %s: rerun the same command to continue", name)
@@ -130,7 +131,7 @@ class Runner:
         with contextlib.closing(self._evaluation()) as evaluation:
             while prefix is not None and not self._stopping.agree():
                 evaluation.load(prefix)
-                self._finish_evaluation(prefix, evaluation.weights, self._evaluate(evaluation))
+                self._finish_evaluation(prefix, evaluation, self._evaluate(evaluation))
                 watches = self._config.run.watch_checkpoints and self._setup.artefact is None
                 prefix = self._next(prefix) if watches else None
         return EXIT_DONE
@@ -152,7 +153,7 @@ class Runner:
             result = self._evaluate(evaluation, score=meaningful)
             if evaluation.graph.network is not None:
                 result |= self._measure_network(evaluation)
-        self._finish_evaluation(prefix, evaluation.weights, result)
+        self._finish_evaluation(prefix, evaluation, result)
         return EXIT_DONE
 
     def predict(self) -> int:
@@ -184,7 +185,7 @@ class Runner:
         self._say_plan(trainer, last)
         if trainer.step > 0 and trainer.step % stretch == 0 and "evaluation" not in trainer.state:
             yield trainer.step  # a launch was ended between saving this step and evaluating it
-        with self._observers.training(trainer.plan, measurement, trainer.save, self._folder) as hooks:
+        with self._observers.training(trainer, measurement, self._folder) as hooks:
             while trainer.step < last and not self._stopping.agree():
                 trainer.run(min(last, (trainer.step // stretch + 1) * stretch), hooks)
                 trainer.save(trainer.step)
@@ -200,7 +201,7 @@ class Runner:
         epoch = step // trainer.plan.steps_per_epoch
         self._logger.log((epoch, step), result)
         if self._writes:
-            write_event(self._folder / "eval", step, result)
+            write_event(self._folder / "eval", step, result, evaluation.examples)
         if trainer.state.get("evaluation") is None:
             best = self._best(trainer).after(step, result[self._setup.task.metric])
             trainer.state |= {"best": best.to_json(), "evaluation": result}
@@ -223,14 +224,17 @@ class Runner:
         metrics = evaluator.result()
         if not run.is_benchmark and self._writes:
             publish(evaluator, Path(run.results_dir))
-            leave_details(evaluator, self._setup, evaluation.prefix, metrics, measurement)
+            evaluation.examples = leave_details(evaluator, self._setup, evaluation.prefix, metrics, measurement)
         return {**metrics, **measurement.result("eval")}
 
     def _batches_to_evaluate(self) -> int:
         run = self._config.run
         whole = -(-self._setup.task.num_examples("validation") // self._global_batch)
         limited = run.mode == "inference_benchmark" or (run.mode == "evaluate" and run.duration.unit == "batch")
-        return run.duration.to_steps(whole) if limited else whole
+        batches = run.duration.to_steps(whole) if limited else whole
+        if not run.is_training:
+            self._config.observation.check_length(batches, "batches")
+        return batches
 
     def _measure_network(self, evaluation: Evaluation) -> dict[str, float]:
         """The speed of the network without input and without what is computed from its heads."""
@@ -243,16 +247,16 @@ class Runner:
     def _global_batch(self) -> int:
         return self._config.data.batch_size_per_replica * self._communicator.size
 
-    def _finish_evaluation(self, prefix: Path | None, evaluated: str, result: Mapping[str, float]) -> None:
+    def _finish_evaluation(self, prefix: Path | None, evaluation: Evaluation, result: Mapping[str, float]) -> None:
         if self._stopping.agree() or not self._writes:
             return
         if self._config.run.mode == "evaluate" and prefix:
             metadata = self._setup.metadata if self._setup.artefact else read_metadata(prefix) or {}
             step = int(metadata.get("step", 0))
-            write_event(Path(self._config.run.results_dir) / "eval", step, result)
+            write_event(Path(self._config.run.results_dir) / "eval", step, result, evaluation.examples)
         exported = self._export(prefix) if prefix else {}
         weights = {"weights": str(prefix) if prefix else "random"}
-        self._logger.log(SUMMARY, {**exported, **self._facts(evaluated), **weights, **result})
+        self._logger.log(SUMMARY, {**exported, **self._facts(evaluation.weights), **weights, **result})
         print(END_OF_EVALUATION)
 
     def _export(self, prefix: Path) -> dict[str, str]:

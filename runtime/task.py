@@ -16,6 +16,7 @@ from runtime.precision import Precision
 from utils.batching import Batch, Input, InputOptions, Position, Shard
 from utils.checkpoint_contents import Names, by_name
 from utils.config import ExperimentConfig
+from utils.hooks.logs import HISTOGRAMS
 from utils.manifest import SplitFiles
 
 TensorMap = dict[str, Any]
@@ -41,7 +42,7 @@ class Evaluator(Protocol):
         """Files to leave beside the log, by name."""
 
     def details(self) -> dict[str, Any]:
-        """What a report shows beyond the metrics, as JSON values; "pictures" name examples by "index"."""
+        """What a report shows beyond the metrics, as JSON; "pictures" and "examples" name examples by "index"."""
 
 
 class Task(Protocol):
@@ -148,6 +149,9 @@ class Presenter(Protocol):
     def picture(self, image: Any, entries: Sequence[Mapping[str, Any]]) -> Any:
         """A copy of a Pillow image with the predictions drawn in; asked for only where ``draws``."""
 
+    def example(self, image: Any, entry: Mapping[str, Any]) -> Any:
+        """A copy of a Pillow image with what an evaluator's details say of it: an entry of its "examples"."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmStart:
@@ -203,7 +207,8 @@ class TrainGraph:
     """A training graph. Fetching ``step`` performs one update and reads the step after it.
 
     ``take_over`` gives all processes rank 0's variables; ``votes`` are what they tell each other in a step;
-    ``begin_averages`` makes moving averages equal their variables, by the average's name.
+    ``begin_averages`` makes moving averages equal their variables, by the average's name; ``histograms``, if any, are a
+    serialized summary, empty after most steps.
     """
 
     graph: Any
@@ -218,10 +223,12 @@ class TrainGraph:
     finite: TensorMap
     variables: tuple[Any, ...]
     saver: Any
+    histograms: Any = None
 
     def fetches(self) -> TensorMap:
         """What the loop runs for one batch."""
-        return {"step": self.step, **_accounting(self.input), **self.votes, **self.scalars}
+        shown = {} if self.histograms is None else {HISTOGRAMS: self.histograms}
+        return {"step": self.step, **_accounting(self.input), **self.votes, **self.scalars, **shown}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,6 +46,7 @@ from utils.flags.table import (
     Flag,
 )
 from utils.flags.words import complete, read_value, with_origin
+from utils.observation_config import ObservationConfig
 from utils.precision_config import PrecisionConfig
 from utils.quantization import with_quantization
 from utils.tuning_config import TuningConfig
@@ -280,6 +281,7 @@ def _build(values: dict[str, Any]) -> ExperimentConfig:
         run=RunConfig(**sections["run"]),
         distributed=DistributedConfig(**sections["distributed"]),
         tuning=TuningConfig(**sections["tuning"]),
+        observation=ObservationConfig(**sections["observation"]),
         detection=_build_detection(sections["detection"]) if is_detector else None,
     )
 

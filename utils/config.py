@@ -13,6 +13,7 @@ from utils.convention import Convention
 from utils.detection_config import DetectionConfig
 from utils.distributed_config import DistributedConfig
 from utils.errors import UsageError, require
+from utils.observation_config import ObservationConfig
 from utils.precision_config import PrecisionConfig
 from utils.quantization import Quantization
 from utils.tuning_config import TuningConfig
@@ -271,6 +272,7 @@ class ExperimentConfig:
     detection: DetectionConfig | None = None
     distributed: DistributedConfig = field(default_factory=DistributedConfig)
     tuning: TuningConfig = field(default_factory=TuningConfig)
+    observation: ObservationConfig = field(default_factory=ObservationConfig)
 
     def __post_init__(self) -> None:
         mode = self.run.mode

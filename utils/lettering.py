@@ -1,36 +1,50 @@
-"""Letters in pictures: any name on one line, in what the font has and as long as there is room (no TF)."""
+"""Names written into pictures: in what the font has, and as long as there is room for (no TF)."""
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
+from typing import cast
 
-from PIL import ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
-LONGEST_NAME = 100
+RIGHT, WRONG, MISSED = (34, 197, 94), (239, 68, 68), (245, 158, 11)
+"""Colors of what became of an example or a box, as in reports."""
+_LONGEST_NAME = 100
+_CAPTION_PX = 14
+_NARROWEST_PX = 160
 
 
 class Lettering:
-    """Pillow's own font in one size.
+    """A font of one size, and how names are written in it.
 
     Args:
-        size_px: Of the letters.
+        size_px: Height of the letters.
     """
 
     def __init__(self, size_px: int) -> None:
-        self.font = ImageFont.load_default(size_px)
+        self.font = cast(ImageFont.FreeTypeFont, ImageFont.load_default(size_px))  # Pillow's own, of any size
         self._unknown = bytes(self.font.getmask("\uffff"))  # what the font draws for what it does not have
-        ascent, descent = self.font.getmetrics()  # type: ignore[union-attr]  # Pillow has FreeType
-        self.height = ascent + descent
-        self.margin = max(1, ascent // 6)
 
-    def length(self, text: str) -> float:
-        """The width of a text in pixels."""
+    @property
+    def height_px(self) -> int:
+        """From the top of the highest letter to the bottom of the lowest."""
+        ascent, descent = self.font.getmetrics()
+        return ascent + descent
+
+    @property
+    def margin_px(self) -> int:
+        """What looks well around letters of this size."""
+        ascent, _ = self.font.getmetrics()
+        return max(1, ascent // 6)
+
+    def length_px(self, text: str) -> float:
         return self.font.getlength(text)
 
     def readable(self, name: str) -> str:
         """A name on one line in what the font has: letters without their accents if need be, else question marks."""
         letters = []
-        for letter in " ".join(name[:LONGEST_NAME].split()):
+        for letter in " ".join(name[:_LONGEST_NAME].split()):
             base = unicodedata.normalize("NFKD", letter)[0]
             letters.append(next((c for c in (letter, base) if self._has(c)), "?"))
         return "".join(letters)
@@ -40,11 +54,34 @@ class Lettering:
             return False
         return letter == " " or bytes(self.font.getmask(letter)) != self._unknown
 
-    def fitting(self, name: str, width: float, end: str = "") -> str:
+    def fitting(self, name: str, width_px: float, end: str = "") -> str:
         """As much of a readable name as there is room for, and the end; the end alone, or nothing."""
         for length in range(len(name), 0, -1):
             text = name[:length].rstrip() + ("…" if length < len(name) else "") + end
-            if self.length(text) <= width:
+            if self.length_px(text) <= width_px:
                 return text
         end = end.strip()
-        return end if self.length(end) <= width else ""
+        return end if self.length_px(end) <= width_px else ""
+
+
+def with_caption(image: Image.Image, lines: Sequence[tuple[str, str]], color: tuple[int, int, int]) -> Image.Image:
+    """A copy of a picture, in RGB, with lines of text below it on a ground of a color.
+
+    Args:
+        image: Any mode and size; small ones are shown as squares of pixels.
+        lines: Names, which are shortened where there is no room, with what follows them and is not.
+        color: Of the ground.
+    """
+    picture = image.convert("RGB")
+    factor = -(-_NARROWEST_PX // picture.width)
+    if factor > 1:
+        picture = picture.resize((factor * picture.width, factor * picture.height), Image.Resampling.NEAREST)
+    letters = Lettering(_CAPTION_PX)
+    margin, line_px = letters.margin_px, letters.height_px + letters.margin_px
+    whole = Image.new("RGB", (picture.width, picture.height + margin + line_px * len(lines)), color)
+    whole.paste(picture, (0, 0))
+    draw = ImageDraw.Draw(whole)
+    for row, (name, end) in enumerate(lines):
+        text = letters.fitting(letters.readable(name), picture.width - 2 * margin, end)
+        draw.text((margin, picture.height + margin + row * line_px), text, fill=(0, 0, 0), font=letters.font)
+    return whole

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,11 +50,13 @@ class Update:
         operation: Applies the gradients and advances the step, unless a gradient overflowed under dynamic scaling.
         loss_scale: The scale that this step's gradients were computed with, a scalar.
         finite: Whether all gradients were finite, a boolean scalar; always true without dynamic scaling.
+        gradients: What is applied, by the variable's name: averaged over the replicas, of the loss without its scale.
     """
 
     operation: Any
     loss_scale: Any
     finite: Any
+    gradients: Mapping[str, Any]
 
 
 def momentum_update(
@@ -91,10 +93,11 @@ def momentum_update(
     pairs = average(pairs)
     if scale is not None:
         pairs = [(g * (1.0 / scale), v) for g, v in pairs]
+    gradients = {v.op.name: g for g, v in pairs}
     with tf.control_dependencies(tf1.get_collection(tf1.GraphKeys.UPDATE_OPS)):
         if not loss_scale.dynamic:
-            operation = descent.apply_gradients(pairs, step)
-            return Update(operation=operation, loss_scale=_constant(scale), finite=tf.constant(True))
+            done, fixed, finite = descent.apply_gradients(pairs, step), _constant(scale), tf.constant(True)
+            return Update(operation=done, loss_scale=fixed, finite=finite, gradients=gradients)
         descent.create_slots(pairs)  # in the main graph, not inside the conditional
         finite = tf.reduce_all(tf.stack([tf.reduce_all(tf.math.is_finite(g)) for g, _ in pairs]))
         used = tf.identity(scale)
@@ -105,7 +108,7 @@ def momentum_update(
                 lambda: _as_true(descent.apply_gradients(pairs, step)),
                 lambda: tf.constant(False),
             )
-        return Update(operation=tf.group(apply, rescale), loss_scale=used, finite=finite)
+        return Update(operation=tf.group(apply, rescale), loss_scale=used, finite=finite, gradients=gradients)
 
 
 class _Descent:

@@ -101,3 +101,12 @@ def test_nothing_to_find_and_nothing_found_are_told_all_the_same(objects, result
     _, found = compared(objects, results)
     assert found["operating_score"] == 0.0
     assert sum(len(picture["boxes"]) for picture in found["pictures"]) == len(objects) + len(results)
+
+
+def test_examples_are_spread_over_the_split_and_have_their_boxes(scene):
+    assert [entry["index"] for entry in scene[1]["examples"]] == [10, 20]
+    assert scene[1]["examples"] == scene[1]["pictures"]
+    _, found = compared([(1, 1, HERE)], [], images=tuple(range(1, 30)))
+    assert [entry["image_id"] for entry in found["examples"]] == [1, 5, 9, 13, 17, 21, 25, 29]
+    assert [box["kind"] for box in found["examples"][0]["boxes"]] == ["missed"]
+    assert found["examples"][1]["boxes"] == []

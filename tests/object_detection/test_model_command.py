@@ -10,6 +10,7 @@ from utils.cmdline_helper import parse as parse_main
 from utils.config import Duration, PrecisionConfig
 from utils.errors import UsageError
 from utils.learning_rate import make_schedule
+from utils.observation_config import ObservationConfig
 
 CONFIG = f"--pipeline_config_path={CONFIGS / 'ssd320_full_1gpus.config'}"
 TRAIN = ["--model_dir=M", CONFIG]
@@ -244,3 +245,12 @@ def test_both_front_doors_lead_to_the_same_experiment():
 def test_color_jitter_is_the_default_of_one_door_and_a_config_of_the_other():
     ours = parse_main(["--arch=ssd320", "--batch_size=32", "--data_dir=D"], {}).config
     assert ours.detection == experiment(name="ssd320_full_8gpus_jitter")[0].detection
+
+
+def test_histograms_and_a_trace_can_be_asked_for():
+    assert config_of(*TRAIN).observation == ObservationConfig()
+    config = config_of(*TRAIN, "--histograms_every=50", "--profile=3,4")
+    assert config.observation == ObservationConfig(histograms_every=50, profile=(3, 4))
+    assert config_of(*EVALUATE, "--profile=3,4").observation.profile == (3, 4)
+    assert "--histograms_every has no effect with --checkpoint_dir" in notes_of(*EVALUATE, "--histograms_every=5")
+    assert problem_of(*TRAIN, "--profile=9,3").startswith("--profile 9,3: must be FROM,TO")

@@ -9,6 +9,7 @@ from PIL import Image
 from object_detection.drawing import class_color
 from object_detection.presenter import BoxPresenter
 from utils.errors import RunError
+from utils.lettering import MISSED, RIGHT, WRONG
 
 NAMES = {1: "cat", 7: "bird"}
 
@@ -88,3 +89,16 @@ def test_what_lies_after_the_last_detection_does_not_matter():
     rest = {key: np.copy(array) for key, array in FOUND.items()}
     rest["detection_scores"][3:] = np.nan
     assert len(BoxPresenter(NAMES, 0.5).entries(rest, (10, 10))) == 2
+
+
+def test_an_example_has_a_frame_in_the_color_of_what_became_of_each_box():
+    boxes = [
+        ("right", 0.9, (0.1, 0.1, 0.4, 0.4)),
+        ("wrong", 0.8, (0.1, 0.6, 0.4, 0.9)),
+        ("missed", None, (0.6, 0.1, 0.9, 0.4)),
+    ]
+    entry = {"boxes": [{"kind": kind, "category": 7, "score": score, "box": box} for kind, score, box in boxes]}
+    seen = np.asarray(BoxPresenter(NAMES, 0.5).example(Image.new("RGB", (400, 400), (90, 90, 90)), entry))
+    for (_, _, (ymin, xmin, _, xmax)), color in zip(boxes, (RIGHT, WRONG, MISSED), strict=True):
+        line = seen[round(400 * ymin), round(400 * xmin) : round(400 * xmax)]
+        assert (line == color).all(axis=1).mean() > 0.9

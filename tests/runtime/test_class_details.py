@@ -79,3 +79,12 @@ def test_examples_of_no_split_have_no_place():
     evaluator = ClassificationEvaluator(1)
     evaluator.update({"logits": np.array([[0.0, 1.0]]), "labels": np.array([0])})
     assert evaluator.details()["pictures"][0]["index"] == -1
+
+
+def test_examples_are_spread_over_the_split_whatever_became_of_them(example):
+    found = evaluated(example).details()["examples"]
+    assert [entry["index"] for entry in found] == [0, 13, 25, 38, 51, 64, 76, 89]
+    row = example["index"].tolist().index(13)
+    assert (found[1]["label"], found[1]["answer"]) == (example["labels"][row], example["logits"][row].argmax())
+    few = {name: values[:3] for name, values in example.items()}
+    assert [entry["index"] for entry in evaluated(few).details()["examples"]] == sorted(few["index"])

@@ -1,10 +1,14 @@
 """Probabilities as people read them."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from runtime.class_presenter import ClassPresenter
 from utils.errors import RunError
+from utils.lettering import RIGHT, WRONG, with_caption
 
 PROBABILITIES = {"probabilities": np.array([0.25, 0.1234567, 0.25, 0.3765433], np.float32)}
 
@@ -45,3 +49,13 @@ def test_probabilities_that_are_no_numbers_are_an_error(value):
     broken = {"probabilities": np.array([0.5, value], np.float32)}
     with pytest.raises(RunError, match="probabilities are not finite: the weights are damaged"):
         ClassPresenter(None, 1).entries(broken, (1, 1))
+
+
+@pytest.mark.parametrize(("answer", "color", "lines"), [(1, RIGHT, 1), (3, WRONG, 2)])
+def test_an_example_says_below_it_what_it_was_taken_for(answer, color, lines):
+    entry = {"index": 5, "label": 1, "answer": answer, "confidence": 0.75, "of_label": 0.125}
+    with mock.patch("runtime.class_presenter.with_caption", wraps=with_caption) as caption:
+        whole = ClassPresenter(("ant", "bee", "cat", "dog"), 1).example(Image.new("RGB", (200, 100)), entry)
+    written = [("bee", " 0.75")] if answer == 1 else [("dog", " 0.75"), ("is bee", " 0.12")]
+    assert caption.call_args.args[1:] == (written, color)
+    assert whole.height > 100 + 10 * lines

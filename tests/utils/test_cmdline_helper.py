@@ -54,8 +54,7 @@ OUR_DEFAULTS = {
     **{"num_classes": None, "image_size": None},
     **{"top_k": 5, "checkpoint_every": 1000},
     "keep_checkpoints": 5,
-    "eval_every_epochs": 0,
-    "eval_count": 1,
+    **{"eval_every_epochs": 0, "eval_count": 1, "histograms_every": 0},
     "log_level": "info",
     "deterministic": False,
     "min_crop_area": 0.08,
@@ -66,7 +65,7 @@ OUR_DEFAULTS = {
 }
 OUR_DEFAULTS |= {"reset_head": False, "freeze_backbone": False, "freeze_batch_norm": False, "head_lr_multiplier": 1.0}
 OUR_DEFAULTS |= {"ema_decay": None, "eval_weights": None, "per_channel_weights": False, "sync_batch_norm": False}
-OUR_DEFAULTS |= {"no_report": False, "fp16_compression": False, "stall_timeout_s": 60.0}
+OUR_DEFAULTS |= {"no_report": False, "fp16_compression": False, "stall_timeout_s": 60.0, "profile": None}
 FAMILIAR_DEFAULTS |= {"quantize": False, "symmetric": False, "use_qdq": False, "quant_delay": None}
 
 

@@ -50,6 +50,14 @@ HELP: dict[str, tuple[str, ...]] = {
     "per_channel_weights": ("With --quantize: a range for each output channel of a kernel, not for all.", ""),
     "top_k": ("How many guesses a prediction lists and top-k accuracy counts.", ""),
     "log_level": ("Least severe message shown on the console.", ""),
+    "histograms_every": (
+        "Write histograms of weights, gradients and activations for TensorBoard every n-th step.",
+        "0, never",
+    ),
+    "profile": (
+        "FROM,TO: write a trace of these steps to --results_dir, for TensorBoard's profile plugin and trace viewers.",
+        "none",
+    ),
     "no_report": ("Write no report.html with curves, confusions and mistakes to --results_dir at the end.", ""),
     "data_dir": (
         "Folder with TFRecords, as utils.convert_dataset or object_detection.create_coco_tfrecord writes them.",

@@ -23,6 +23,7 @@ from utils.config import (
     ExperimentConfig,
 )
 from utils.detection_config import LARGEST_LOG, ColorSpec, DetectionConfig
+from utils.observation_config import steps_of_text, text_of_steps
 from utils.tuning_config import EVAL_WEIGHTS
 
 SWITCH, INTEGER, NUMBER, TEXT, PATH = "switch", "integer", "number", "text", "path"
@@ -163,6 +164,17 @@ FLAGS = (
         ours=True,
         to_field=lambda given: not given,
         from_field=lambda report: not report,
+    ),
+    Flag("histograms_every", "observation.histograms_every", INTEGER, GENERAL, LONG_TRAINING, ours=True),
+    Flag(
+        "profile",
+        "observation.profile",
+        TEXT,
+        GENERAL,
+        WITH_STEPS,
+        ours=True,
+        to_field=steps_of_text,
+        from_field=lambda steps: steps and text_of_steps(steps),
     ),
     Flag("data_dir", "data.data_dir", PATH, DATASET, WITH_STEPS),
     Flag("data_idx_dir", "data.index_dir", PATH, DATASET, WITH_STEPS),

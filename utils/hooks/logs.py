@@ -1,20 +1,14 @@
-"""Log records and TensorBoard scalars while the loop runs."""
+"""Log records, and TensorBoard's scalars, histograms and graph, while the loop runs."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
 from utils.dllogger_utils import Logger
-from utils.errors import reason
+from utils.event_file import EventFile
 from utils.hooks.hook import Hook, StepRecord
 from utils.hooks.measurement import RateHook
-
-tf1 = tf.compat.v1
 
 
 class TrainingLogHook(Hook):
@@ -62,16 +56,29 @@ class BenchmarkLogHook(Hook):
             self._logger.log((0, self._batches), self._rate.take("total_ips"))
 
 
+HISTOGRAMS = "histograms"
+"""Name of the fetched value that holds a serialized summary; empty after most steps."""
+
+
 class SummaryHook(Hook):
-    """Writes scalars for TensorBoard to the folder's event file, each n-th step and at the end of the loop."""
+    """Writes to the folder's event file, for TensorBoard.
+
+    Scalars each n-th step and at the end of the loop, histograms as they come, and the graph when it is given.
+    """
 
     def __init__(self, folder: Path, every: int) -> None:
-        self._events = _Events(folder)
+        self._events = EventFile(folder)
         self._every = every
         self._unwritten: StepRecord | None = None
 
+    def show_graph(self, graph: Any) -> None:
+        """Writes a ``tf.Graph``, without its large constants."""
+        self._events.add_graph(graph)
+
     def after_step(self, record: StepRecord) -> None:
         self._unwritten = record
+        if record.values.get(HISTOGRAMS):
+            self._events.add_summary(record.step, record.values[HISTOGRAMS])
         if record.step % self._every == 0:
             self._write()
 
@@ -81,57 +88,11 @@ class SummaryHook(Hook):
 
     def _write(self) -> None:
         if self._unwritten is not None:
-            self._events.add(self._unwritten.step, scalars_of(self._unwritten))
+            self._events.add_scalars(self._unwritten.step, scalars_of(self._unwritten))
             self._unwritten = None
 
     def close(self) -> None:
         self._events.close()
-
-
-def write_event(folder: Path, step: int, scalars: Mapping[str, float]) -> None:
-    """Adds one point to each scalar's curve in a folder of its own event files."""
-    events = _Events(folder)
-    events.add(step, scalars)
-    events.close()
-
-
-class _Events:
-    """An event file of TensorBoard's. Where it cannot be written, that is said once: no run needs it to go on."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._writer: Any = None
-        self._attempt(lambda: setattr(self, "_writer", _writer(folder)))
-
-    def add(self, step: int, scalars: Mapping[str, float]) -> None:
-        if self._writer is not None:
-            self._attempt(lambda: self._writer.add_summary(_summary(scalars), step))
-
-    def flush(self) -> None:
-        if self._writer is not None:
-            self._attempt(lambda: self._writer.flush())
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._attempt(lambda: self._writer.close())
-
-    def _attempt(self, act: Callable[[], object]) -> None:
-        try:
-            act()
-        except (OSError, RuntimeError, tf.errors.OpError) as error:  # the writer's thread raises RuntimeError
-            self._writer = None
-            logging.getLogger(__name__).warning(
-                "%s: events for TensorBoard cannot be written (%s); going on without", self._folder, reason(error)
-            )
-
-
-def _writer(folder: Path) -> Any:
-    with tf.Graph().as_default():  # the class refuses to work outside graph mode
-        return tf1.summary.FileWriter(str(folder))
-
-
-def _summary(scalars: Mapping[str, float]) -> Any:
-    return tf1.Summary(value=[tf1.Summary.Value(tag=tag, simple_value=float(v)) for tag, v in scalars.items()])
 
 
 def scalars_of(record: StepRecord) -> dict[str, float]:

@@ -68,8 +68,8 @@ def contact_sheet(title: str, cells: Sequence[Cell], side: int) -> Sheet:
     letters, headline = Lettering(_LETTERS_PX), Lettering(_TITLE_PX)
     columns = max(1, min(len(cells), _WIDTH_PX // (side + _GAP_PX)))
     rows = -(-len(cells) // columns)
-    step = (side + _GAP_PX, side + _GAP_PX + _CAPTION_LINES * letters.height)
-    top = 2 * _GAP_PX + headline.height
+    step = (side + _GAP_PX, side + _GAP_PX + _CAPTION_LINES * letters.height_px)
+    top = 2 * _GAP_PX + headline.height_px
     width = _GAP_PX + columns * step[0]
     sheet = Image.new("RGB", (width, top + rows * step[1]), _GROUND)
     draw = ImageDraw.Draw(sheet)
@@ -85,5 +85,5 @@ def contact_sheet(title: str, cells: Sequence[Cell], side: int) -> Sheet:
             draw.rectangle((left - 3, upper - 3, left + side + 2, upper + side + 2), outline=_FAULT, width=3)
         for line, text in enumerate(cell.lines[:_CAPTION_LINES]):
             written = letters.fitting(letters.readable(text), side)
-            draw.text((left, upper + side + 1 + line * letters.height), written, fill=ink, font=letters.font)
+            draw.text((left, upper + side + 1 + line * letters.height_px), written, fill=ink, font=letters.font)
     return Sheet(sheet, places)

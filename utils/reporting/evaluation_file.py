@@ -37,6 +37,13 @@ _CLASS_KEYS: dict[str, type] = {
     "missed": int,
 }
 _BOX_SIDES = 4
+EXAMPLES = 8
+"""How many examples an evaluation shows whatever became of them."""
+
+
+def examples_of(count: int) -> list[int]:
+    """Which of so many examples are shown: a few, evenly spread, so that they are the same in each evaluation."""
+    return sorted({round(place) for place in np.linspace(0, count - 1, EXAMPLES)}) if count else []
 
 
 def histogram(values: Sequence[float]) -> dict[str, list[float]]:

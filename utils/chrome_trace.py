@@ -1,0 +1,119 @@
+"""Turns what TensorFlow's profiler recorded into a trace in Chrome's JSON format."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+STEP_NUMBER = "step_num"
+_PS_A_US = 1e6
+
+
+class _Event(NamedTuple):
+    """An event on one of the recorded threads."""
+
+    process: int
+    thread: int
+    begin_ps: int
+    end_ps: int
+    name: str
+    arguments: dict[str, Any]
+
+
+def chrome_trace(recording: bytes, mark: str) -> bytes:
+    """The events of the marked steps, as trace viewers open them: gzipped JSON.
+
+    An event is a part of a step when it lies between the begin of the first mark and the end of the last; what begins
+    before or ends after is cut there, and what takes no time is left out: notes of the profiler's own. Times are
+    microseconds since the first mark.
+
+    Args:
+        recording: An ``XSpace`` message, the file ``*.xplane.pb``.
+        mark: Name of the events that frame the steps; each has the step's number as its argument "step_num".
+
+    Raises:
+        ValueError: It is no such message, or holds no mark.
+    """
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2  # only where there is a trace to write
+
+    try:
+        space = xplane_pb2.XSpace.FromString(recording)
+    except Exception as error:  # protobuf's own, which is no subclass of another
+        raise ValueError("the recording is damaged") from error
+    marks = [event for event in _events(space) if event.name == mark and STEP_NUMBER in event.arguments]
+    if not marks:
+        raise ValueError("the recording holds no step")
+    begin, end = min(event.begin_ps for event in marks), max(event.end_ps for event in marks)
+    used: set[tuple[int, int]] = set()
+    packed = io.BytesIO()
+    with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=5, mtime=0) as file:
+        file.write(b'{"displayTimeUnit":"ms","traceEvents":[\n')
+        for event in _events(space):  # one by one: a hundred steps have a million events
+            if event.begin_ps < end and event.end_ps > max(begin, event.begin_ps):
+                used.add((event.process, event.thread))
+                file.write(_line(_complete(event, begin, end)) + b",\n")
+        file.write(b",\n".join(map(_line, _names(space, sorted(used)))) + b"\n]}\n")
+    return packed.getvalue()
+
+
+def _line(event: Mapping[str, Any]) -> bytes:
+    return json.dumps(event, separators=(",", ":")).encode("ascii")
+
+
+def _events(space: Any) -> Iterator[_Event]:
+    """All events of all threads."""
+    for process, plane in enumerate(space.planes):
+        for thread, line in enumerate(plane.lines):
+            for event in line.events:
+                name, arguments = _named(plane.event_metadata[event.metadata_id].name)
+                arguments |= _arguments(event.stats, plane.stat_metadata)
+                begin = line.timestamp_ns * 1000 + event.offset_ps
+                yield _Event(process, thread, begin, begin + event.duration_ps, name, arguments)
+
+
+def _named(name: str) -> tuple[str, dict[str, Any]]:
+    """An operation's name and its type, which the profiler writes as ``name:type``."""
+    operation, separator, kind = name.rpartition(":")
+    if separator and operation and not operation.endswith(":") and kind.isidentifier():
+        return operation, {"type": kind}
+    return name, {}
+
+
+def _arguments(stats: Any, names: Mapping[int, Any]) -> dict[str, Any]:
+    """What is known of an event; names that begin with an underscore are the profiler's own links."""
+    found = {}
+    for stat in stats:
+        name, kind = names[stat.metadata_id].name, stat.WhichOneof("value")
+        if kind is None or kind == "bytes_value" or name.startswith("_"):
+            continue
+        found[name] = names[stat.ref_value].name if kind == "ref_value" else getattr(stat, kind)
+    return found
+
+
+def _complete(event: _Event, begin_ps: int, end_ps: int) -> dict[str, Any]:
+    """An event in Chrome's terms, as far as it lies between two times."""
+    first, last = max(event.begin_ps, begin_ps), min(event.end_ps, end_ps)
+    return {
+        "ph": "X",
+        "pid": event.process,
+        "tid": event.thread,
+        "ts": (first - begin_ps) / _PS_A_US,
+        "dur": (last - first) / _PS_A_US,
+        "name": event.name,
+        "args": event.arguments,
+    }
+
+
+def _names(space: Any, used: Sequence[tuple[int, int]]) -> Iterator[dict[str, Any]]:
+    """What viewers call the devices and the threads that have events."""
+    for process in sorted({process for process, _ in used}):
+        yield _metadata("process_name", process, 0, space.planes[process].name)
+    for process, thread in used:
+        yield _metadata("thread_name", process, thread, space.planes[process].lines[thread].name.partition("/")[0])
+
+
+def _metadata(kind: str, process: int, thread: int, name: str) -> dict[str, Any]:
+    return {"ph": "M", "pid": process, "tid": thread, "name": kind, "args": {"name": name}}
