@@ -159,7 +159,7 @@ def test_int8_needs_images_or_trained_ranges(trained, tmp_path):
 )
 def test_contradictions_are_usage_errors(capsys, tmp_path, flags, sentence):
     assert main([f"--model_dir={tmp_path}", f"--export_dir={tmp_path / 'x'}", *flags]) == 2
-    assert capsys.readouterr().err.startswith(f"export.py: error: {sentence}")
+    assert capsys.readouterr().err.startswith(f"error: {sentence}")
     assert not (tmp_path / "x").exists()
 
 
