@@ -133,7 +133,7 @@ def test_weights_that_are_no_numbers_are_not_exported(trained, tmp_path):
     shutil.copy(trained / "model.ckpt-5.json", tmp_path)
     found = export(tmp_path / "exp", f"--model_dir={tmp_path}", "--format=frozen,saved_model")
     assert found.status == 1
-    assert f"{name} has 1 of 3 values that are not finite; nothing exported" in found.error
+    assert f"{name}: 1 of its 3 values are not finite; the weights are damaged" in found.error
     assert list((tmp_path / "exp").iterdir()) == []
 
 
