@@ -55,13 +55,13 @@ def our_shape(shape: Sequence[int], *, torch: bool) -> Shape:
 
 
 def our_array(array: np.ndarray, shape: Shape, *, torch: bool) -> np.ndarray:
-    """The values of a stored tensor in this project's layout and shape, as float32 where they are no integers."""
+    """The values of a stored tensor in this project's layout and shape, as float32."""
     if torch and array.ndim == 4:
         array = array.transpose(2, 3, 1, 0)
     elif torch:
         array = array.T
-    kind = np.float32 if array.dtype.kind == "f" else array.dtype
-    return np.ascontiguousarray(array, dtype=kind).reshape(shape)
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused for that
+        return np.ascontiguousarray(array, dtype=np.float32).reshape(shape)
 
 
 def likeliest(file: WeightsFile, candidates: Sequence[Candidate]) -> str | None:
@@ -137,7 +137,10 @@ def convert(file: WeightsFile, candidate: Candidate, others: Sequence[Candidate]
     values, fates = {}, []
     for name, shape in candidate.wanted.items():
         source = candidate.sources[name]
-        array = our_array(file.read(source), shape, torch=file.is_torch)
+        array = file.read(source)
+        if array.dtype.kind != "f":
+            raise RunError(f"{file.path}: {source} holds {array.dtype} numbers; weights are floating-point numbers")
+        array = our_array(array, shape, torch=file.is_torch)
         check_values(array, f"{file.path}: {source}")
         values[name] = array
         fates.append(fate_of_loaded(name, source, our_shape(file.shapes[source], torch=file.is_torch), shape))
