@@ -75,8 +75,16 @@ def describe(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
 
     Returns:
         Under the keys of the descriptions that this project writes: "task", "architecture" and, where the classifier
-        is there, "num_classes"; and "origin", "nvidia", "slim" or "detection". Empty where the network is unknown.
+        is there, "num_classes"; "origin", "nvidia", "slim" or "detection"; and "has_ranges" where it was trained with
+        quantization, of whatever kind. Empty where the network is unknown.
     """
+    found = _network_of(shapes)
+    if found and any("_quant/" in name for name in shapes):
+        found["has_ranges"] = True
+    return found
+
+
+def _network_of(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     for name, spec in RESNETS.items():
         if f"{name}/{spec.names.stem}/{spec.names.kernel}" in shapes:
             return _classifier("nvidia", name, shapes.get(f"{name}/output/dense/kernel"))

@@ -40,6 +40,10 @@ class QuantizationSpec:
     delay: int = 0
     per_channel: bool = False
 
+    def by_zero_point(self) -> QuantizationSpec:
+        """The same levels by scale and zero point: what a scale alone quantizes has 0 in the middle of its range."""
+        return replace(self, qdq=False, symmetric=self.symmetric or self.qdq)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResNetNames:

@@ -182,7 +182,7 @@ class Classification:
         return WarmStart(sources=self.stored_names(stored), factors={}, replaceable=head)
 
     def with_fake_quant(self) -> Classification:
-        quantization = self._layers.quantization and dataclasses.replace(self._layers.quantization, qdq=False)
+        quantization = self._layers.quantization and self._layers.quantization.by_zero_point()
         other = copy.copy(self)
         other._layers = dataclasses.replace(self._layers, quantization=quantization)
         return other

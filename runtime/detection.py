@@ -240,7 +240,7 @@ class Detection:
         return tf.where(there, ids, 0)
 
     def with_fake_quant(self) -> Detection:
-        quantization = self._layers.quantization and dataclasses.replace(self._layers.quantization, qdq=False)
+        quantization = self._layers.quantization and self._layers.quantization.by_zero_point()
         other = copy.copy(self)
         other._layers = dataclasses.replace(self._layers, quantization=quantization)
         return other

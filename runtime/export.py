@@ -17,8 +17,9 @@ from runtime.artefacts.formats import FORMATS, find_artefact, read_formats
 from runtime.front_door import show_any_name, start
 from utils.cmdline_helper import Command
 from utils.cmdline_helper import parse as parse_run
+from utils.command import run_command
 from utils.config import ARCHITECTURES, DATA_FORMATS
-from utils.errors import EXIT_USAGE, UsageError, require
+from utils.errors import UsageError, require
 from utils.hooks.preemption import PreemptionHook
 
 BATCH = 8
@@ -35,11 +36,11 @@ class Request:
 
 def main(arguments: Sequence[str]) -> int:
     """Runs one export and returns its exit status."""
-    try:
-        request = parse(arguments, os.environ)
-    except UsageError as error:
-        print(f"export.py: error: {error}", file=sys.stderr)
-        return EXIT_USAGE
+    return run_command(lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str]) -> int:
+    request = parse(arguments, os.environ)
     return start(request.command, lambda command, stop: _export(command, request.options, stop))
 
 

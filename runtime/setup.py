@@ -135,9 +135,12 @@ def _assumption(metadata: Mapping[str, Any], convention: Convention) -> str:
     labels = ""
     if metadata["task"] == "classification":
         labels = f"; logit i is label i + {LABEL_OFFSET} of the records unless their dataset.json says otherwise"
+    ranges = ""
+    if metadata.get("has_ranges"):
+        ranges = "; it has ranges of quantization, which --quantize uses (--symmetric, --use_qdq as it was trained)"
     return (
         f"has no description; by its names it is {ORIGINS[metadata['origin']]}, taken for {metadata['architecture']} "
-        f"with {classes or 'no known number of'} classes, {convention.in_words()}{labels}"
+        f"with {classes or 'no known number of'} classes, {convention.in_words()}{labels}{ranges}"
     )
 
 

@@ -119,7 +119,7 @@ class Task(Protocol):
     def with_fake_quant(self) -> Any:
         """The same task, its network quantized by scale and zero point where it is by a scale alone.
 
-        The ranges are the same; TensorFlow Lite converts the first kind only (TensorFlow 2.21).
+        The levels are the same; TensorFlow Lite converts the first kind only (TensorFlow 2.21).
         """
 
     def evaluator(self) -> Evaluator:

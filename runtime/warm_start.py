@@ -8,23 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from runtime.task import WarmStart
-from utils.checkpoint_contents import assign, averages_or_raw, is_weight, stored_shapes, stored_values
+from utils.checkpoint_contents import assign, averages_or_raw, stored_shapes, stored_values
 from utils.errors import RunError
 from utils.load_report import (
-    AVERAGE,
-    AVERAGED,
-    LOADED,
     MISSING,
-    RENAMED,
-    RESHAPED,
+    fate_of_loaded,
     is_own_state,
     load_table,
-    renamed,
-    reshaped,
     same_numbers,
     why_unused,
 )
-from utils.moving_averages import name_of_average
 
 RESET, REPLACED = "new, as was asked", "not used, new weights were asked for"
 OTHER_CLASSES, OF_OTHER_CLASSES = "new, of other classes in the checkpoint", "not used, of other classes"
@@ -73,7 +66,9 @@ def load_warm_start(
     warm_start = plan(stored)
     by_name = {v.op.name: v for v in variables}
     sources = {name: source for name, source in warm_start.sources.items() if name in by_name and source in stored}
-    others = {name for name in warm_start.replaceable & set(sources) if not _fits(stored, sources[name], by_name[name])}
+    others = {
+        name for name in warm_start.replaceable & set(sources) if _tells_others(stored, sources[name], by_name[name])
+    }
     left_out = warm_start.replaceable if reset or others else frozenset()
     new, unwanted = (RESET, REPLACED) if reset else (OTHER_CLASSES, OF_OTHER_CLASSES)
     replaced = {sources.pop(name) for name in left_out if name in sources}
@@ -90,7 +85,7 @@ def load_warm_start(
         for name in by_name
     ]
     used = set(sources.values())
-    rest = [(name, unwanted if name in replaced else _why_unused(name, used)) for name in stored if name not in used]
+    rest = [(name, unwanted if name in replaced else why_unused(name, used)) for name in stored if name not in used]
     return WarmStarted(
         table=load_table([*fates, *rest]), loaded=frozenset(sources), other_classes=bool(others) and not reset
     )
@@ -105,12 +100,15 @@ def class_renamed(stored: Mapping[str, Any], here: Mapping[str, Any]) -> str | N
     return None
 
 
-def _why_unused(name: str, used: Set[str]) -> str:
-    return AVERAGED if name_of_average(name) in used else why_unused(name)
-
-
 def _fits(stored: Mapping[str, Sequence[int]], source: str, variable: Any) -> bool:
     return same_numbers(stored[source], variable.shape.as_list())
+
+
+def _tells_others(stored: Mapping[str, Sequence[int]], source: str, variable: Any) -> bool:
+    """Whether a stored tensor of a head differs from a variable by its last axis alone, that of the classes."""
+    shapes = [tuple(shape) for shape in (stored[source], variable.shape.as_list())]
+    theirs, ours = (shape[2:] if shape[:2] == (1, 1) and len(shape) == 4 else shape for shape in shapes)
+    return theirs[:-1] == ours[:-1] and theirs != ours
 
 
 def _fate(
@@ -119,12 +117,7 @@ def _fate(
     """What a table says of a variable, and under which heading."""
     if source is None:
         return name, new
-    wanted, there = tuple(variable.shape.as_list()), tuple(stored[source])
-    if wanted != there:
-        return reshaped(name, there, wanted), RESHAPED
-    if not is_weight(source):
-        return name, AVERAGE
-    return (name, LOADED) if source == name else (renamed(name, source), RENAMED)
+    return fate_of_loaded(name, source, stored[source], variable.shape.as_list())
 
 
 def _require_fit(prefix: Path, stored: Mapping[str, Sequence[int]], found: Mapping[str, tuple[str, Any]]) -> None:

@@ -9,7 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from utils.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, RunError, UsageError
+from utils.command import run_command
+from utils.errors import EXIT_DONE
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -32,13 +33,13 @@ def _count(text: str) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     flags = make_parser().parse_args(arguments)
+    return run_command(lambda: _run(flags))
+
+
+def _run(flags: argparse.Namespace) -> int:
     from utils.checkpoint_rewriting import average_weights  # loads TensorFlow, which --help need not
 
-    try:
-        averaged = average_weights(flags.checkpoints, flags.last, flags.output)
-    except (UsageError, RunError) as error:
-        print(f"average_checkpoints: error: {error}", file=sys.stderr)
-        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
+    averaged = average_weights(flags.checkpoints, flags.last, flags.output)
     print("\n".join([f"{flags.output}: the mean of {len(averaged)} checkpoints", *(f"  {path}" for path in averaged)]))
     return EXIT_DONE
 

@@ -12,15 +12,9 @@ import tensorflow as tf
 
 from utils.errors import RunError, reason
 from utils.load_report import (
-    AVERAGE,
-    AVERAGED,
-    LOADED,
     MISSING,
-    RENAMED,
-    RESHAPED,
+    fate_of_loaded,
     load_table,
-    renamed,
-    reshaped,
     same_numbers,
     why_unused,
 )
@@ -31,6 +25,8 @@ tf1 = tf.compat.v1
 Names = Callable[[Mapping[str, Sequence[int]]], Mapping[str, str]]
 """The stored name for each variable, from the names and shapes of all that is stored."""
 Misfit = tuple[str, tuple[int, ...], tuple[int, ...]]
+_FLAGS = "(--model_dir, --finetune_checkpoint)"
+_VARIANCES = ("/moving_variance", ".running_var")
 _TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".tar")
 
 
@@ -69,18 +65,10 @@ class VariableMatch:
     def table(self) -> str:
         """One line for each thing that happens to variables."""
         shapes = {name: (stored, wanted) for name, stored, wanted in self.reshaped}
-        fates = []
-        for name, source in self.sources.items():
-            if name in shapes:
-                fates.append((reshaped(name, *shapes[name]), RESHAPED))
-            elif source.endswith(SUFFIX) and not name.endswith(SUFFIX):
-                fates.append((name, AVERAGE))
-            else:
-                fates.append((name, LOADED) if name == source else (renamed(name, source), RENAMED))
+        fates = [fate_of_loaded(name, source, *shapes.get(name, ((), ()))) for name, source in self.sources.items()]
         fates += [(name, MISSING) for name in self.missing]
         used = set(self.sources.values())
-        rest = ((name, AVERAGED if name_of_average(name) in used else why_unused(name)) for name in self.unused)
-        return load_table([*fates, *rest])
+        return load_table([*fates, *((name, why_unused(name, used)) for name in self.unused)])
 
     def require(self, names: Collection[str]) -> None:
         """Makes sure that these are in the checkpoint, and that what is has the network's shape.
@@ -113,7 +101,7 @@ def stored_shapes(prefix: Path) -> dict[str, Sequence[int]]:
         advice = ""
         if Path(prefix).suffix in _TORCH_SUFFIXES:
             advice = "; weights of PyTorch become a checkpoint by python -m utils.import_checkpoint"
-        raise RunError(f"{prefix}: cannot be read as a checkpoint: {reason(error)} (--model_dir){advice}") from error
+        raise RunError(f"{prefix}: cannot be read as a checkpoint: {reason(error)} {_FLAGS}{advice}") from error
     return dict(sorted(shapes.items()))
 
 
@@ -161,10 +149,12 @@ def load_matched(session: Any, saver: Any, variables: Sequence[Any], match: Vari
     """Loads what a checkpoint has for these variables; ``saver`` is for them.
 
     Raises:
-        RunError: The files are damaged, or a weight of another program's is not finite.
+        RunError: The files are damaged, or a value cannot be.
     """
     if match.is_plain:
         restore(session, saver, match.prefix)
+        for name, value in session.run({v.op.name: v for v in variables}).items():
+            check_values(value, f"{match.prefix}: {name}")
     else:
         assign(session, variables, stored_values(match.prefix, match.sources))
 
@@ -179,19 +169,19 @@ def restore(session: Any, saver: Any, prefix: Path) -> None:
         with session.graph.as_default():
             saver.restore(session, str(prefix))
     except (tf.errors.OpError, ValueError) as error:
-        raise RunError(f"{prefix}: the checkpoint is damaged: {reason(error)} (--model_dir)") from error
+        raise RunError(f"{prefix}: the checkpoint is damaged: {reason(error)} {_FLAGS}") from error
 
 
 def stored_values(prefix: Path, sources: Mapping[str, str]) -> dict[str, np.ndarray]:
     """The values in a checkpoint for variables whose stored names are given.
 
     Raises:
-        RunError: The files are damaged, or a value is not finite.
+        RunError: The files are damaged, or a value cannot be.
     """
     read = value_reader(prefix)
     values = {name: read(source) for name, source in sources.items()}
     for name, source in sources.items():
-        check_finite(values[name], f"{prefix}: {source}")
+        check_values(values[name], f"{prefix}: {source}")
     return values
 
 
@@ -204,16 +194,23 @@ def value_reader(prefix: Path) -> Callable[[str], np.ndarray]:
             return np.asarray(reader.get_tensor(name))
         except (tf.errors.OpError, ValueError, IndexError, RuntimeError) as error:  # some where the file ends early
             what = f"{prefix}: {name} cannot be read: {reason(error)}"
-            raise RunError(f"{what}; the checkpoint is damaged (--model_dir)") from error
+            raise RunError(f"{what}; the checkpoint is damaged {_FLAGS}") from error
 
     return read
 
 
-def check_finite(array: np.ndarray, what: str) -> None:
-    """Raises ``RunError`` where a value is no number: nothing can be made of such weights."""
+def check_values(array: np.ndarray, what: str) -> None:
+    """Raises ``RunError`` where a value is no number, or a variance negative: ReLUs would hide what comes of it.
+
+    Args:
+        array: The values.
+        what: Where they were read, ending in the tensor's name.
+    """
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         count = int(array.size - np.isfinite(array).sum())
         raise RunError(f"{what}: {count} of its {array.size} values are not finite; the weights are damaged")
+    if what.endswith(_VARIANCES) and (array < 0).any():
+        raise RunError(f"{what}: {int((array < 0).sum())} of its {array.size} values are negative; no variance is")
 
 
 def assign(session: Any, variables: Sequence[Any], values: Mapping[str, np.ndarray]) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 import tensorflow as tf
 
 from utils.atomic_file import flush_to_disk, temporary_name, write_atomically
+from utils.description import parse_description
 from utils.errors import RunError, UsageError, reason
 from utils.file_lock import locked
 from utils.hooks.hook import Hook
@@ -214,18 +215,10 @@ def read_metadata(prefix: Path) -> dict[str, Any] | None:
     """The JSON beside a checkpoint; None for one that has none, made by another program.
 
     Raises:
-        RunError: The file is there but is not JSON.
+        RunError: The file is there but is not JSON, or says what cannot be.
     """
     path = Path(f"{prefix}.json")
-    if not path.exists():
-        return None
-    try:
-        metadata = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RunError(f"{path}: is not readable JSON: {error}; without it the weights' meaning is unknown") from error
-    if not isinstance(metadata, dict):
-        raise RunError(f"{path}: holds no JSON object; without it the weights' meaning is unknown")
-    return metadata
+    return parse_description(path.read_bytes(), path) if path.exists() else None
 
 
 def _keep_only(folder: Path, steps: Sequence[int]) -> None:

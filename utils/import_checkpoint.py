@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from utils.command import run_command
 from utils.config import ARCHITECTURES, CLASSIFIERS
 from utils.errors import EXIT_DONE, UsageError
+from utils.tuning_config import EMA, EVAL_WEIGHTS
 
 if TYPE_CHECKING:
     from utils.convention import Convention
@@ -46,6 +47,11 @@ def make_parser() -> argparse.ArgumentParser:
     add("--class_names", metavar="FILE", help="one class a line in the order of the logits, or synset TAB name")
     add("--to", choices=("here", "nvidia"), default="here", help="whose names and files to write (default: here)")
     add("--state", metavar="KEY", help="which state of a training checkpoint, e.g. state_dict_ema")
+    add(
+        "--eval_weights",
+        choices=EVAL_WEIGHTS,
+        help="weights as trained, or their averages (default: ema if there are any)",
+    )
     add("--mean_rgb", metavar="R,G,B", help="what was subtracted from pixels in 0..255 (default: the program's usual)")
     add("--std_rgb", metavar="R,G,B", help="what they were divided by (default: the program's usual)")
     return parser
@@ -61,27 +67,32 @@ def _run(options: argparse.Namespace) -> int:
     from model.foreign_names import torch_origin
     from runtime.foreign import described
     from utils.weights.checkpoint_writing import require_free, write_described, write_plain
-    from utils.weights.conversion import convert, likeliest
+    from utils.weights.conversion import convert, likeliest, with_state
     from utils.weights.weights_file import open_weights
 
     require_free(options.destination)
     colors = {flag: _color(flag, getattr(options, flag)) for flag in ("mean_rgb", "std_rgb")}
     file = open_weights(options.source, options.state)
     known = {"origin": torch_origin(file.shapes)} if file.is_torch else described(file.path)
-    candidates = _candidates(file)
+    averaged = _averaged(file, options.eval_weights)
+    candidates = _candidates(file, averaged=averaged)
     architecture = options.arch or known.get("architecture") or likeliest(file, list(candidates.values()))
     if architecture not in candidates:
         raise UsageError(_unknown(file, architecture, list(candidates)))
     others = [candidate for name, candidate in candidates.items() if name != architecture]
-    values, table = convert(file, candidates[architecture], others)
+    ranges = known.get("quantization") is not None
+    candidate = with_state(file, candidates[architecture], ranges=ranges, averaged=averaged, to=options.to)
     convention = _convention(known, colors)
     if options.to == "nvidia":
-        prefix = write_plain(options.destination, _for_nvidia(file, known, convention, values))
+        _check_nvidia(known, convention)
+    values, table = convert(file, candidate, others)
+    if options.to == "nvidia":
+        prefix = write_plain(options.destination, _for_nvidia(file, values))
     else:
         description = _description(options, architecture, known, convention, values)
         prefix = write_described(options.destination, values, description)
     print(f"{file.path}: {architecture}\n{table}")
-    _say(file, options, known, convention, candidates[architecture])
+    _say(file, options, known, convention, candidate)
     print(f"written: {prefix}")
     return EXIT_DONE
 
@@ -92,15 +103,27 @@ def _unknown(file: WeightsFile, architecture: str | None, there: Sequence[str]) 
     return f"{file.path}: holds none of {', '.join(there)}, as names and shapes go; --arch says what differs first"
 
 
-def _candidates(file: WeightsFile) -> dict[str, Candidate]:
+def _averaged(file: WeightsFile, asked: str | None) -> bool:
+    """Whether the moving averages of the weights are read, which they are where there are any and nothing is asked."""
+    from utils.checkpoint_contents import has_averages
+
+    there = not file.is_torch and has_averages(file.shapes)
+    if asked == EMA and not there:
+        raise UsageError(f"--eval_weights ema: {file.path} has no averages under the names of TensorFlow's")
+    return there and asked in (None, EMA)
+
+
+def _candidates(file: WeightsFile, *, averaged: bool) -> dict[str, Candidate]:
     """The networks that a file of its kind may hold, with as many classes as it has."""
     from model.foreign_names import ANCHORS_PER_CELL, classifier_sources, torch_sources, variables_of
     from model.warm_start import CLASS_HEAD
+    from utils.checkpoint_contents import averages_or_raw
     from utils.weights.conversion import Candidate, our_shape
 
     found = {}
     for name in CLASSIFIERS if file.is_torch else ARCHITECTURES:
         sources = torch_sources(name, file.shapes) if file.is_torch else classifier_sources(file.shapes, name)
+        sources = averages_or_raw(sources, file.shapes) if averaged else sources
         one, two = variables_of(name, 1), variables_of(name, 2)
         head = frozenset(variable for variable in one if one[variable] != two[variable])
         if name in CLASSIFIERS:
@@ -146,7 +169,7 @@ def _description(
     """What is written beside the weights."""
     from utils.convention import DETECTION_MEAN_RGB, MEAN_RGB, ORIGINS, STD_RGB
 
-    kept = {key: value for key, value in known.items() if key not in (*_RUN_STATE, "origin")}
+    kept = {key: value for key, value in known.items() if key not in (*_RUN_STATE, "origin", "has_ranges")}
     is_classifier = architecture in CLASSIFIERS
     usual = (MEAN_RGB, STD_RGB) if is_classifier else (DETECTION_MEAN_RGB, (1.0, 1.0, 1.0))
     mean, std = convention.mean_rgb or usual[0], convention.std_rgb or usual[1]
@@ -180,33 +203,35 @@ def _names(path: str | None, classes: int) -> list[str] | None:
     return list(names)
 
 
-def _for_nvidia(
-    file: WeightsFile, known: Mapping[str, Any], convention: Convention, values: dict[str, Any]
-) -> dict[str, Any]:
-    """Everything that NVIDIA's program reads: weights in the shapes that they were stored in, momentum and step.
+def _check_nvidia(known: Mapping[str, Any], convention: Convention) -> None:
+    """Refuses weights that need what NVIDIA's networks do not have.
 
     Raises:
-        UsageError: The weights need what its networks do not have.
+        UsageError: Names it.
     """
-    import numpy as np
-
     from utils.convention import MEAN_RGB, STD_RGB
 
     own_images = known.get("task") == "detection" or (
         convention.mean_rgb in (None, MEAN_RGB) and convention.std_rgb in (None, STD_RGB)
     )
     backbone = known.get("backbone") or "resnet_v1_50"
-    if not convention.is_usual or not own_images or backbone != "resnet_v1_50" or known.get("exact_classes"):
+    by_channel = (known.get("quantization") or {}).get("per_channel")
+    usual = convention.is_usual and own_images and backbone == "resnet_v1_50"
+    if not usual or known.get("exact_classes") or by_channel:
         raise UsageError(
             f"--to nvidia: these weights need {convention.in_words()}"
             + (f", backbone {backbone}" if known.get("task") == "detection" else "")
+            + (", a range for each output channel" if by_channel else "")
             + ", which NVIDIA's networks do not have; they would compute something else"
         )
-    found = {name: value.reshape(file.shapes[name]) if name in file.shapes else value for name, value in values.items()}
-    state = [name for name in file.shapes if name.endswith("/Momentum") and name.removesuffix("/Momentum") in found]
-    found |= {name: file.read(name) for name in state}
-    step = file.read("global_step") if "global_step" in file.shapes else 0
-    return {**found, "global_step": np.asarray(step, np.int64)}
+
+
+def _for_nvidia(file: WeightsFile, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that NVIDIA's program reads: weights in the shapes that they were stored in, and the step."""
+    import numpy as np
+
+    found = {name: value.reshape(file.shapes.get(name, value.shape)) for name, value in values.items()}
+    return {**found, "global_step": np.asarray(values.get("global_step", 0), np.int64)}
 
 
 def _say(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 LOADED = "loaded"
 RENAMED = "loaded, under another name there"
@@ -13,10 +13,12 @@ MISSING = "new, not in the checkpoint"
 _ORDER = (LOADED, RENAMED, RESHAPED, AVERAGE)  # the others follow in the order in which they come
 _NAMES_SHOWN = 3
 _OPTIMIZER = "not used, the state of the optimizer that trained it"
+_RANGE = re.compile(r"_quant/|^fake_quantization_step$")
+_SUFFIX = "/ExponentialMovingAverage"
 _UNUSED = (  # what stored names match, and why those are not used
     (re.compile(r"Momentum[^/]*$|^global_step|^loss_scale"), _OPTIMIZER),
-    (re.compile(r"_quant/|^fake_quantization_step$"), "not used, ranges of quantization"),
-    (re.compile(r"/ExponentialMovingAverage$"), "not used, averages of the weights"),
+    (re.compile(f"{_SUFFIX}$"), "not used, averages of the weights"),
+    (_RANGE, "not used, ranges of quantization"),
     (re.compile(r"num_batches_tracked$"), "not used, counters of batch normalization"),
     (re.compile(r"^signal_handler_var"), "not used, the state of the program that trained it"),
 )
@@ -24,8 +26,10 @@ AVERAGED = "not used, its moving average is"
 _UNKNOWN = "not used, nothing here begins with it"
 
 
-def why_unused(name: str) -> str:
-    """Why a stored tensor is not loaded, by its name."""
+def why_unused(name: str, used: Collection[str] = ()) -> str:
+    """Why a stored tensor is not loaded, by its name and by those of the tensors that are."""
+    if f"{name}{_SUFFIX}" in used:
+        return AVERAGED
     return next((reason for pattern, reason in _UNUSED if pattern.search(name)), _UNKNOWN)
 
 
@@ -36,7 +40,28 @@ def is_unknown(name: str) -> bool:
 
 def is_own_state(name: str) -> bool:
     """Whether a variable is one that the weights of another program cannot have, so that lacking it means little."""
-    return "_quant/" in name or name.endswith("/ExponentialMovingAverage") or name == "fake_quantization_step"
+    return is_range(name) or name.endswith(_SUFFIX)
+
+
+def is_range(name: str) -> bool:
+    """Whether a variable belongs to quantization: a range, what it follows from, or the counter of the delay."""
+    return _RANGE.search(name) is not None
+
+
+def fate_of_loaded(name: str, source: str, stored: Sequence[int], wanted: Sequence[int]) -> tuple[str, str]:
+    """What a table shows of a variable that was loaded, and under which heading.
+
+    Args:
+        name: The variable.
+        source: The stored tensor's name.
+        stored: The stored tensor's shape.
+        wanted: The variable's shape.
+    """
+    if tuple(stored) != tuple(wanted):
+        return reshaped(name, stored, wanted), RESHAPED
+    if source.endswith(_SUFFIX) and not name.endswith(_SUFFIX):
+        return name, AVERAGE
+    return (name, LOADED) if name == source else (renamed(name, source), RENAMED)
 
 
 def load_table(fates: Iterable[tuple[str, str]]) -> str:

@@ -10,7 +10,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from utils.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, RunError, UsageError
+from utils.command import run_command
+from utils.errors import EXIT_DONE
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -25,13 +26,13 @@ def make_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     flags = make_parser().parse_args(arguments)
+    return run_command(lambda: _run(flags))
+
+
+def _run(flags: argparse.Namespace) -> int:
     from utils.checkpoint_rewriting import rewrite_classifier  # loads TensorFlow, which --help need not
 
-    try:
-        before, after = rewrite_classifier(flags.input, flags.dense_layer, flags.output)
-    except (UsageError, RunError) as error:
-        print(f"postprocess_ckpt: error: {error}", file=sys.stderr)
-        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
+    before, after = rewrite_classifier(flags.input, flags.dense_layer, flags.output)
     print(f"{flags.output / 'new.ckpt'}: the kernel {list(before)} is now {list(after)}")
     return EXIT_DONE
 

@@ -57,6 +57,8 @@ def resolve_quantization(given: Quantization | None, stored: Mapping[str, Any]) 
     """
     if not stored:
         return given
+    if stored.get("has_ranges"):  # of a kind that nothing says
+        return given
     if stored.get(_FIELD) is None:
         if given is not None:
             raise UsageError(

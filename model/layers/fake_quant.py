@@ -128,6 +128,9 @@ class FakeQuantizer:
 
     def _follow(self, inputs: tf.Tensor, known: _Range) -> tf.Tensor:
         if not self._training:
+            if self._spec.symmetric:  # ranges need not be, where a scale alone quantized in training
+                low, high = self._widen(known.low, known.high)
+                known = known._replace(low=low, high=high)
             return self._quantize(inputs, known)
         values = tf.stop_gradient(tf.cast(inputs, tf.float32))
         low, high = self._widen(tf.reduce_min(values), tf.reduce_max(values))

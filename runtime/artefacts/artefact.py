@@ -6,7 +6,6 @@ Shape symbols: N batch, S side of the image in pixels.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 from runtime.task import Task, TensorMap
-from utils.errors import RunError, UsageError, reason
+from utils.description import parse_description
+from utils.errors import RunError, UsageError
 
 tf1 = tf.compat.v1
 
@@ -37,6 +37,9 @@ class Artefact:
         input_shape: [N, S, S, 3], or [N, 3, S, S]; None where it takes any number of images.
         outputs: Shapes, with None for N, and types by name.
         forward: Adds the outputs for raw images [N, S, S, 3] in 0..255 to the current graph.
+
+    Raises:
+        RunError: The input has another number of dimensions.
     """
 
     path: Path
@@ -46,6 +49,10 @@ class Artefact:
     input_shape: Sequence[int | None]
     outputs: Mapping[str, tf.TensorSpec]
     forward: Callable[[Any], TensorMap]
+
+    def __post_init__(self) -> None:
+        if len(self.input_shape) != 4:
+            raise RunError(f"{self.path}: takes an input of shape {list(self.input_shape)}, and no images")
 
     @property
     def batch_size(self) -> int | None:
@@ -175,28 +182,13 @@ def called_outside(
     return forward
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_beside(path: Path) -> dict[str, Any]:
     """The metadata in a file of their own.
 
     Raises:
-        RunError: There are none, or they are no JSON object.
+        RunError: There are none, or they say what cannot be.
     """
     try:
-        return parse_metadata(path.read_bytes(), path)
+        return parse_description(path.read_bytes(), path)
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror}; it says what the artefact's weights mean") from error
-
-
-def parse_metadata(text: bytes | str, where: Path) -> dict[str, Any]:
-    """Metadata out of an artefact.
-
-    Raises:
-        RunError: They are no JSON object.
-    """
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise RunError(f"{where}: its metadata are not readable JSON: {reason(error)}") from error
-    if not isinstance(found, dict):
-        raise RunError(f"{where}: its metadata are no JSON object")
-    return found

@@ -11,7 +11,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
-from runtime.artefacts.artefact import INPUT, Artefact, in_the_layout_of, read_json
+from runtime.artefacts.artefact import INPUT, Artefact, in_the_layout_of, read_beside
 from runtime.artefacts.network import ConstantNetwork
 from runtime.task import TensorMap
 from utils.atomic_file import write_atomically
@@ -36,7 +36,7 @@ def open_frozen_graph(path: Path) -> Artefact:
     Raises:
         RunError: It is damaged, or the JSON beside it is missing.
     """
-    metadata = read_json(path.with_name(f"{path.name}.json"))
+    metadata = read_beside(path.with_name(f"{path.name}.json"))
     graph_def = tf1.GraphDef()
     try:
         graph_def.ParseFromString(path.read_bytes())

@@ -14,7 +14,6 @@ from runtime.artefacts.artefact import INPUT
 from runtime.evaluation import load_weights
 from runtime.graphs import build_predict_graph
 from runtime.task import Setup, Task
-from utils.errors import RunError
 
 tf1 = tf.compat.v1
 
@@ -59,21 +58,7 @@ def read_weights(setup: Setup, prefix: Path) -> dict[str, np.ndarray]:
     predict = build_predict_graph(setup.task, graph, images)
     with tf1.Session(graph=graph, config=setup.session_config) as session:
         load_weights(session, predict, prefix, setup.config.tuning.eval_weights)
-        values = session.run({v.op.name: v for v in predict.variables})
-    require_finite(values, prefix)
-    return values
-
-
-def require_finite(values: Mapping[str, np.ndarray], prefix: Path) -> None:
-    """Refuses weights that are no numbers.
-
-    Raises:
-        RunError: Names the first of them.
-    """
-    for name, value in values.items():
-        if not np.isfinite(value).all():
-            count = int((~np.isfinite(value)).sum())
-            raise RunError(f"{prefix}: {name} has {count} of {value.size} values that are not finite; nothing exported")
+        return dict(session.run({v.op.name: v for v in predict.variables}))
 
 
 def constant_network(task: Task, values: Mapping[str, np.ndarray], spec: InputSpec) -> ConstantNetwork:

@@ -11,16 +11,18 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from runtime.artefacts.artefact import INPUT, Artefact, called_outside, parse_metadata, without_advice_to_migrate
+from runtime.artefacts.artefact import INPUT, Artefact, called_outside, without_advice_to_migrate
 from runtime.artefacts.formats import package_missing
 from runtime.artefacts.network import ConstantNetwork
 from utils.atomic_file import write_atomically
+from utils.description import parse_description
 from utils.errors import RunError, UsageError, reason
 
 OPSET = 17
 OPSETS = range(13, 19)
 """Versions of ONNX's operators that tf2onnx 1.17 writes and that have all that the networks need."""
 METADATA_KEY = "metadata"
+_TYPES = {"tensor(float)": tf.float32, "tensor(int32)": tf.int32, "tensor(int64)": tf.int64}
 
 
 def check_opset(opset: int) -> None:
@@ -98,6 +100,8 @@ def open_onnx(path: Path, threads: int | None) -> Artefact:
     stored = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     if stored is None:
         raise RunError(f"{path}: has no metadata of ours, so that what its numbers mean is unknown")
+    if len(session.get_inputs()) != 1 or {output.type for output in session.get_outputs()} - _TYPES.keys():
+        raise RunError(f"{path}: has other inputs and outputs than a model of ours")
     (taken,) = session.get_inputs()
     shape = [side if isinstance(side, int) else None for side in taken.shape]
     specs = {output.name: _spec(output) for output in session.get_outputs()}
@@ -109,7 +113,7 @@ def open_onnx(path: Path, threads: int | None) -> Artefact:
         path=path,
         runtime=f"ONNX Runtime {onnxruntime.__version__}",
         precision="float32",
-        metadata=parse_metadata(stored, path),
+        metadata=parse_description(stored, path),
         input_shape=shape,
         outputs=specs,
         forward=called_outside(call, shape, specs),
@@ -117,5 +121,4 @@ def open_onnx(path: Path, threads: int | None) -> Artefact:
 
 
 def _spec(output: Any) -> tf.TensorSpec:
-    types = {"tensor(float)": tf.float32, "tensor(int32)": tf.int32, "tensor(int64)": tf.int64}
-    return tf.TensorSpec([side if isinstance(side, int) else None for side in output.shape], types[output.type])
+    return tf.TensorSpec([side if isinstance(side, int) else None for side in output.shape], _TYPES[output.type])

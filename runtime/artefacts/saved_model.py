@@ -11,9 +11,8 @@ from typing import Any
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from runtime.artefacts.artefact import Artefact, read_json, without_advice_to_migrate
+from runtime.artefacts.artefact import Artefact, read_beside, without_advice_to_migrate
 from runtime.artefacts.frozen_graph import in_graph
-from runtime.artefacts.network import require_finite
 from runtime.evaluation import load_weights
 from runtime.graphs import build_predict_graph
 from runtime.task import PredictGraph, Setup
@@ -48,7 +47,6 @@ def write_saved_model(setup: Setup, prefix: Path, folder: Path, metadata: Mappin
     predict, signatures = _build(setup)
     with tf1.Session(graph=predict.graph, config=setup.session_config) as session:
         load_weights(session, predict, prefix, setup.config.tuning.eval_weights)
-        require_finite(session.run({v.op.name: v for v in predict.variables}), prefix)
         try:
             _write(session, predict.graph, signatures, staging)
             (staging / METADATA).parent.mkdir()
@@ -103,7 +101,7 @@ def open_saved_model(folder: Path) -> Artefact:
             image = kinds[0].inputs["input"].name
             outputs = {key: info.name for kind in kinds for key, info in kind.outputs.items()}
             graph_def = constants(session, [name.partition(":")[0] for name in outputs.values()])
-        metadata = read_json(folder / METADATA) if (folder / METADATA).exists() else {}
+        metadata = read_beside(folder / METADATA) if (folder / METADATA).exists() else {}
         return in_graph(folder, graph_def, image, outputs, metadata or _read_off(graph_def, image, outputs))
     except (KeyError, IndexError) as error:
         raise RunError(f"{folder}: has no signature serving_default with an input named input") from error

@@ -16,11 +16,12 @@ import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.tools import flatbuffer_utils
 
-from runtime.artefacts.artefact import INPUT, Artefact, called_outside, parse_metadata, without_advice_to_migrate
+from runtime.artefacts.artefact import INPUT, Artefact, called_outside, without_advice_to_migrate
 from runtime.artefacts.formats import package_missing
 from runtime.artefacts.network import ConstantNetwork, pruned
 from runtime.artefacts.tflite_groups import widen_groups
 from utils.atomic_file import write_atomically
+from utils.description import parse_description
 from utils.errors import RunError, reason
 
 tf1 = tf.compat.v1
@@ -121,13 +122,14 @@ def open_tflite(path: Path, threads: int | None) -> Artefact:
     except ImportError as error:
         raise package_missing("ai-edge-litert", path) from error
     try:
-        metadata = parse_metadata(_stored(path.read_bytes()), path)
+        stored = _stored(path.read_bytes())
         interpreter = litert.Interpreter(model_path=str(path), num_threads=threads)
         interpreter.allocate_tensors()
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror}") from error
     except Exception as error:  # the parser of flatbuffers and LiteRT raise what they happen to raise
         raise RunError(f"{path}: cannot be read as a TFLite model of ours: {reason(error)}") from error
+    metadata = parse_description(stored, path)
     (taken,) = interpreter.get_input_details()
     shape = [None if side < 0 else int(side) for side in taken["shape_signature"]]
     given = interpreter.get_output_details()

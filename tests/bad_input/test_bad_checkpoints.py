@@ -1,10 +1,15 @@
 """Weights that are not there, damaged, or of another network or data set end a launch with a sentence."""
 
+import json
+import shutil
+
+import numpy as np
 import pytest
 
-from tests.bad_input.launching import FAILED, USAGE, assert_ends, launch, write_examples
-from tests.runtime.runs import CLASSES, network, picture, write_data
+from tests.bad_input.launching import FAILED, USAGE, assert_ends, launch, train_on, write_examples
+from tests.runtime.runs import CLASSES, network, picture, values, write_data
 from tests.utils.input_records import record
+from tests.utils.weights.foreign import save_checkpoint
 from utils.manifest import Manifest, ShardFile, Split, write_manifest
 
 
@@ -73,3 +78,50 @@ def test_a_checkpoint_whose_description_is_damaged(sound, trained, tmp_path):
     (trained / "model.ckpt-5.json").write_text('{"architecture": "res')
     result = launch(*network(sound / "data", tmp_path, "evaluate"), "--batch_size=4", f"--model_dir={trained}")
     assert_ends(result, FAILED, trained / "model.ckpt-5.json", "is not readable JSON")
+
+
+@pytest.mark.parametrize("mode", ["train", "evaluate"])
+def test_a_description_that_says_what_cannot_be(sound, trained, tmp_path, mode):
+    path = trained / "model.ckpt-5.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"num_classes": "3"}))
+    result = launch(*network(sound / "data", tmp_path / "r", mode), "--batch_size=4", f"--model_dir={trained}")
+    assert_ends(result, FAILED, path, "\"num_classes\" is '3', and must be a whole number")
+
+
+def changed(sound, folder, name, change):
+    """The trained weights with one variable changed, with their description."""
+    folder.mkdir()
+    weights = values(sound / "trained" / "model.ckpt-5")
+    weights[name] = np.ascontiguousarray(change(weights[name]))
+    shutil.copy(sound / "trained" / "model.ckpt-5.json", folder)
+    return save_checkpoint(folder / "model.ckpt-5", weights)
+
+
+def _poisoned(kernel):
+    kernel[0, 0, 0, 0] = np.nan
+    return kernel
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("btlnck_block_0_0/bottleneck_2/conv2d/kernel", _poisoned, "1 of its 144 values are not finite"),
+        ("conv2d/BatchNorm/moving_variance", lambda v: v - 100, "4 of its 4 values are negative; no variance is"),
+    ],
+)
+def test_weights_that_relus_would_hide(sound, tmp_path, name, change, words):
+    prefix = changed(sound, tmp_path / "poisoned", f"resnet50/{name}", change)
+    result = launch(*network(sound / "data", tmp_path / "r", "evaluate"), "--batch_size=4", f"--model_dir={prefix}")
+    assert_ends(result, FAILED, f"{prefix}: resnet50/{name}: {words}")
+    (tmp_path / "0.png").write_bytes(picture(0))
+    flags = (f"--to_predict={tmp_path / '0.png'}", f"--results_dir={tmp_path / 'p'}")
+    assert_ends(launch("--mode=predict", f"--model_dir={prefix}", *flags), FAILED, words)
+    assert not (tmp_path / "p" / "predictions.json").exists()
+
+
+def test_a_transposed_head_is_not_taken_for_one_of_other_classes(sound, tmp_path):
+    name = "resnet50/output/dense/kernel"
+    prefix = changed(sound, tmp_path / "transposed", name, np.transpose)
+    result = train_on(sound / "data", tmp_path / "r", f"--finetune_checkpoint={prefix}", "--num_iter=1")
+    assert_ends(result, FAILED, f"{prefix}: {name} has shape [3, 8], the network's [8, 3]", "--finetune_checkpoint")
+    assert not list((tmp_path / "r").glob("model.ckpt*"))

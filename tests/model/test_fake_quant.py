@@ -1,5 +1,7 @@
 """The quantizer against a second implementation and values by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -56,6 +58,16 @@ def test_values_and_gradients_are_those_of_the_second_implementation(low, high, 
     inside = (least <= VALUES) & (most >= VALUES)
     assert 0 < inside.sum() < len(VALUES)
     assert (gradient == inside).all()
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1.0, 1.3), (0.0, 2.0), (-0.7, 0.0), (-128 / 127, 1.0)])
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_a_zero_point_in_place_of_a_scale_alone_keeps_the_levels(low, high, symmetric):
+    spec = QuantizationSpec(qdq=True, symmetric=symmetric)
+    scaled_alone, _ = in_range(low, high, VALUES, **dataclasses.asdict(spec))
+    found, _ = in_range(low, high, VALUES, **dataclasses.asdict(spec.by_zero_point()))
+    off = np.abs(found - scaled_alone) > 1e-5
+    assert off.mean() < 0.01  # as above
 
 
 def test_a_range_is_moved_until_zero_is_a_level():

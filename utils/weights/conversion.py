@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from utils.checkpoint_contents import check_finite
+from utils.checkpoint_contents import averages_or_raw, check_values, is_weight
 from utils.errors import RunError, UsageError
 from utils.load_report import (
-    LOADED,
-    RENAMED,
-    RESHAPED,
+    fate_of_loaded,
+    is_range,
     is_unknown,
     load_table,
-    renamed,
-    reshaped,
     same_numbers,
     why_unused,
 )
+from utils.moving_averages import name_of_average
 from utils.weights.weights_file import WeightsFile
 
 Shape = tuple[int, ...]
@@ -35,12 +34,14 @@ class Candidate:
         wanted: The shape of each of its variables, those of the head for the classes that the file has.
         sources: The name in the file for each variable, whether it is there or not.
         head: The variables whose shapes depend on the number of classes.
+        state: What goes along beside the variables, by the name that it gets: the stored name.
     """
 
     architecture: str
     wanted: Mapping[str, Shape]
     sources: Mapping[str, str]
     head: frozenset[str]
+    state: Mapping[str, str] = field(default_factory=dict)
 
 
 def our_shape(shape: Sequence[int], *, torch: bool) -> Shape:
@@ -54,13 +55,13 @@ def our_shape(shape: Sequence[int], *, torch: bool) -> Shape:
 
 
 def our_array(array: np.ndarray, shape: Shape, *, torch: bool) -> np.ndarray:
-    """The values of a stored tensor in this project's layout and shape, as float32 where they are no integers."""
+    """The values of a stored tensor in this project's layout and shape, as float32."""
     if torch and array.ndim == 4:
         array = array.transpose(2, 3, 1, 0)
     elif torch:
         array = array.T
-    kind = np.float32 if array.dtype.kind == "f" else array.dtype
-    return np.ascontiguousarray(array, dtype=kind).reshape(shape)
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused for that
+        return np.ascontiguousarray(array, dtype=np.float32).reshape(shape)
 
 
 def likeliest(file: WeightsFile, candidates: Sequence[Candidate]) -> str | None:
@@ -82,13 +83,39 @@ def _without_place(file: WeightsFile, candidate: Candidate) -> list[str]:
     used = set(candidate.sources.values())
     if not file.is_torch:
         used = {candidate.sources.get(name, name) for name in candidate.wanted}
-    return [name for name in file.shapes if name not in used and is_unknown(name)]
+    return [name for name in file.shapes if not {name, name_of_average(name)} & used and is_unknown(name)]
 
 
 def _fits(file: WeightsFile, candidate: Candidate, name: str) -> bool:
     source = candidate.sources.get(name, name)
     stored = file.shapes.get(source)
     return stored is not None and same_numbers(our_shape(stored, torch=file.is_torch), candidate.wanted[name])
+
+
+def with_state(file: WeightsFile, candidate: Candidate, *, ranges: bool, averaged: bool, to: str) -> Candidate:
+    """A candidate with what goes along beside its variables, of a TensorFlow checkpoint.
+
+    Args:
+        file: The weights.
+        candidate: The network.
+        ranges: Whether it quantizes, so that it is nothing without its ranges.
+        averaged: Whether moving averages are taken where there are any.
+        to: "nvidia" takes along all ranges, momentum and step too; "here" begins a run anew.
+    """
+    if file.is_torch:
+        return candidate
+    state: dict[str, str] = {}
+    if ranges or to == "nvidia":
+        names = {name: name for name in file.shapes if is_range(name) and is_weight(name)}
+        state |= averages_or_raw(names, file.shapes) if averaged else names
+    if to == "nvidia":
+        state |= {name: candidate.sources[name] for name in candidate.sources if _is_momentum(name, candidate)}
+        state |= {name: name for name in file.shapes if name == "global_step"}
+    return dataclasses.replace(candidate, state=state)
+
+
+def _is_momentum(name: str, candidate: Candidate) -> bool:
+    return name.endswith("/Momentum") and name.removesuffix("/Momentum") in candidate.wanted
 
 
 def convert(file: WeightsFile, candidate: Candidate, others: Sequence[Candidate]) -> tuple[dict[str, np.ndarray], str]:
@@ -110,16 +137,19 @@ def convert(file: WeightsFile, candidate: Candidate, others: Sequence[Candidate]
     values, fates = {}, []
     for name, shape in candidate.wanted.items():
         source = candidate.sources[name]
-        array = our_array(file.read(source), shape, torch=file.is_torch)
-        check_finite(array, f"{file.path}: {source}")
+        array = file.read(source)
+        if array.dtype.kind != "f":
+            raise RunError(f"{file.path}: {source} holds {array.dtype} numbers; weights are floating-point numbers")
+        array = our_array(array, shape, torch=file.is_torch)
+        check_values(array, f"{file.path}: {source}")
         values[name] = array
-        stored = our_shape(file.shapes[source], torch=file.is_torch)
-        if stored != shape:
-            fates.append((reshaped(name, stored, shape), RESHAPED))
-        else:
-            fates.append((name, LOADED) if name == source else (renamed(name, source), RENAMED))
-    used = {candidate.sources[name] for name in candidate.wanted}
-    fates += [(name, why_unused(name)) for name in file.shapes if name not in used]
+        fates.append(fate_of_loaded(name, source, our_shape(file.shapes[source], torch=file.is_torch), shape))
+    for name, source in candidate.state.items():
+        values[name] = file.read(source)
+        check_values(values[name], f"{file.path}: {source}")
+        fates.append(fate_of_loaded(name, source, (), ()))
+    used = {candidate.sources[name] for name in candidate.wanted} | set(candidate.state.values())
+    fates += [(name, why_unused(name, used)) for name in file.shapes if name not in used]
     return values, load_table(fates)
 
 

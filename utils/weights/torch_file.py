@@ -182,10 +182,18 @@ def _parameter(tensor: TorchTensor, *_: Any) -> TorchTensor:
     return tensor
 
 
+class _Options:
+    """Stands for the options of the program that trained: nothing of them is kept."""
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
 _ALLOWED: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("collections", "OrderedDict"): collections.OrderedDict,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch._utils", "_rebuild_parameter"): _parameter,
+    ("argparse", "Namespace"): _Options,  # beside the states in timm's training checkpoints
 }
 
 

@@ -133,7 +133,7 @@ def test_weights_that_are_no_numbers_are_not_exported(trained, tmp_path):
     shutil.copy(trained / "model.ckpt-5.json", tmp_path)
     found = export(tmp_path / "exp", f"--model_dir={tmp_path}", "--format=frozen,saved_model")
     assert found.status == 1
-    assert f"{name} has 1 of 3 values that are not finite; nothing exported" in found.error
+    assert f"{name}: 1 of its 3 values are not finite; the weights are damaged" in found.error
     assert list((tmp_path / "exp").iterdir()) == []
 
 
@@ -159,7 +159,7 @@ def test_int8_needs_images_or_trained_ranges(trained, tmp_path):
 )
 def test_contradictions_are_usage_errors(capsys, tmp_path, flags, sentence):
     assert main([f"--model_dir={tmp_path}", f"--export_dir={tmp_path / 'x'}", *flags]) == 2
-    assert capsys.readouterr().err.startswith(f"export.py: error: {sentence}")
+    assert capsys.readouterr().err.startswith(f"error: {sentence}")
     assert not (tmp_path / "x").exists()
 
 

@@ -1,7 +1,11 @@
 """SSD320 in every format: suppression inside where the format has it, the same metrics everywhere."""
 
+import json
+
+import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from runtime.artefacts.formats import FORMATS
 from tests.runtime.artefacts.exports import ALL, export, need_packages
@@ -48,6 +52,20 @@ def test_main_evaluates_it_with_all_of_coco_s_metrics(exported, scenes, tmp_path
     assert result.status == 0, result.error
     assert result.summary["Precision/mAP"] == pytest.approx(exported.of(name)["of_artefact"], abs=1e-6)
     assert (tmp_path / "detections.json").exists()
+
+
+def test_main_draws_what_it_finds(exported, tmp_path):
+    (tmp_path / "0.png").write_bytes(picture_of(scene(0), 0))
+    path = f"--model_dir={exported.of('onnx')['path']}"
+    flags = (f"--to_predict={tmp_path / '0.png'}", f"--results_dir={tmp_path}", "--min_score=0")
+    result = run("--mode=predict", path, *flags)
+    assert result.status == 0, result.error
+    (row,) = json.loads((tmp_path / "predictions.json").read_text())
+    assert row["predictions"][0]["name"] in NAMES
+    assert row["picture"] == str(tmp_path / "pictures" / "0.jpg")  # pictures are JPEG files, whatever the original is
+    with Image.open(row["picture"]) as picture, Image.open(tmp_path / "0.png") as original:
+        assert picture.size == original.size
+        assert np.abs(np.asarray(picture, np.int16) - np.asarray(original, np.int16)).max() > 100  # frames
 
 
 def test_an_encoded_image_gives_boxes_with_names(exported):

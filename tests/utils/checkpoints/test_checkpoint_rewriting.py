@@ -108,7 +108,7 @@ def test_an_output_that_is_there_is_left_alone(tmp_path, capsys):
     status, _, error = run(postprocess_ckpt, capsys, "--input", prefix, "--output", tmp_path / "run")
     assert (status, error) == (
         2,
-        f"postprocess_ckpt: error: --output {tmp_path}/run: is there already; name a folder that is not",
+        f"error: --output {tmp_path}/run: is there already; name a folder that is not",
     )
     assert sorted((path.name, path.read_bytes()) for path in (tmp_path / "run").iterdir()) == before
 
@@ -119,7 +119,7 @@ def test_an_output_that_is_there_is_left_alone(tmp_path, capsys):
 def test_a_checkpoint_that_is_not_there_is_a_sentence(tmp_path, capsys, name, sentence):
     status, _, error = run(postprocess_ckpt, capsys, "--input", tmp_path / name, "--output", tmp_path / "new")
     assert status == 1
-    assert error == f"postprocess_ckpt: error: {tmp_path / name}: {sentence}"
+    assert error == f"error: {tmp_path / name}: {sentence}"
 
 
 @pytest.mark.parametrize("command", ["postprocess_ckpt", "average_checkpoints"])
@@ -165,7 +165,7 @@ def test_of_a_folder_the_last_ones(tmp_path, capsys, three):
     wanted = np.mean([values(folder / f"model.ckpt-{step}")[OTHER] for step in (10, 15)], axis=0)
     np.testing.assert_allclose(values(tmp_path / "mean" / "model.ckpt-15")[OTHER], wanted, rtol=1e-6)
     status, _, error = run(average_checkpoints, capsys, folder, "--last", 4, "--output", tmp_path / "more")
-    assert (status, error) == (2, "average_checkpoints: error: --last 4: there are only 3 checkpoints")
+    assert (status, error) == (2, "error: --last 4: there are only 3 checkpoints")
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_what_has_no_mean_is_refused(tmp_path, capsys, changes, sentence):
     one, other = save(tmp_path / "one", 3, **changes), save(tmp_path / "other", 4)
     status, _, error = run(average_checkpoints, capsys, one, other, "--output", tmp_path / "mean")
     assert (status, error.count("\n")) == (1, 0)
-    assert f"average_checkpoints: error: {one}: " in error
+    assert f"error: {one}: " in error
     assert sentence in error
     assert not (tmp_path / "mean").exists()
 
@@ -193,7 +193,7 @@ def test_what_has_no_mean_is_refused(tmp_path, capsys, changes, sentence):
 def test_one_checkpoint_has_no_mean(tmp_path, capsys):
     prefix = save(tmp_path / "one")
     status, _, error = run(average_checkpoints, capsys, prefix, tmp_path / "one", "--output", tmp_path / "mean")
-    assert (status, error) == (2, f"average_checkpoints: error: {prefix}: a mean needs two checkpoints or more")
+    assert (status, error) == (2, f"error: {prefix}: a mean needs two checkpoints or more")
 
 
 def test_a_damaged_checkpoint_is_a_sentence(tmp_path, capsys, three):
@@ -209,7 +209,7 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path, capsys, three):
     (tmp_path / "file").write_text("")
     status, _, error = run(average_checkpoints, capsys, *three, "--output", tmp_path / "file" / "mean")
     assert status == 1
-    assert error.startswith(f"average_checkpoints: error: --output {tmp_path}/file/mean: cannot be written: ")
+    assert error.startswith(f"error: --output {tmp_path}/file/mean: cannot be written: ")
 
 
 def test_metadata_stay_readable_by_people(tmp_path, capsys, three):

@@ -1,7 +1,9 @@
 """Files of PyTorch are read without PyTorch, and nothing that is pickled in them runs."""
 
+import argparse
 import collections
 import os
+import pathlib
 import pickle
 import subprocess
 
@@ -32,6 +34,17 @@ def test_a_state_dict_comes_back(tmp_path):
     assert found["count"] == 7
     assert found["count"].dtype == np.int64
     np.testing.assert_array_equal(found["half"], np.float16([0.5, 2]))
+
+
+def test_the_options_of_a_training_program_are_skipped_and_nothing_else_beside_the_states(tmp_path):
+    options = argparse.Namespace(lr=0.1, model="resnet50")
+    path = save(tmp_path / "last.pth.tar", {"epoch": 3, "args": options, "state_dict": {"a": Tensor(KERNEL)}})
+    np.testing.assert_array_equal(read_back(path)["a"], KERNEL)
+    worse = save(
+        tmp_path / "worse.pth", {"args": argparse.Namespace(x=pathlib.PurePosixPath("/")), "a": Tensor(KERNEL)}
+    )
+    with pytest.raises(RunError, match=r"its pickle asks for pathlib\S*PurePosixPath"):
+        TorchFile(worse)
 
 
 def test_views_and_transposed_tensors_are_read_by_their_strides(tmp_path):
