@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         digits = draw_digits(_predictions(given.folder / "predictions"))
         scenes = draw_scenes(_predictions(given.folder / "detections"))
         given.out.mkdir(parents=True, exist_ok=True)
-        digits.quantize(64).save(given.out / "classification.png", optimize=True)
+        digits.save(given.out / "classification.png", optimize=True)
         scenes.save(given.out / "detection.jpg", quality=85)
     except OSError as error:
         print(f"error: {error.filename}: {error.strerror}; `bash examples/quickstart.sh` comes first", file=sys.stderr)

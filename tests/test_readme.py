@@ -17,6 +17,7 @@ from utils.benchmark_input import parse_arguments as parse_benchmark_input
 from utils.cmdline_helper import build_parser, parse
 from utils.convert_dataset import make_parser as converter_parser
 from utils.doctor import make_parser as doctor_parser
+from utils.doctor import parse_arguments as doctor_arguments
 from utils.import_checkpoint import make_parser as import_parser
 from utils.postprocess_ckpt import make_parser as rewriting_parser
 from utils.report import make_parser as report_parser
@@ -169,6 +170,14 @@ def test_a_script_prints_what_the_command_would_start(words, tmp_path):
             parse(flags, {})
         elif program.name == "model_main.py":
             parse_model_main(flags, {})
+
+
+INLINE = [re.split(r" -m ", code, maxsplit=1)[1].split() for code in code_in(PROSE) if " -m " in code]
+
+
+@pytest.mark.parametrize("words", [w for w in INLINE if w[0] in OTHERS and w[1:] not in ([], ["--help"])], ids=" ".join)
+def test_a_command_within_a_sentence_is_one_that_is_taken(words):
+    (doctor_arguments if words[0] == "utils.doctor" else OTHERS[words[0]]().parse_args)(words[1:])
 
 
 def test_every_program_that_is_named_anywhere_exists():

@@ -75,6 +75,20 @@ def test_code_and_blocks_end_where_they_begin():
         assert paragraph.count("`") % 2 == 0, paragraph
 
 
+def test_a_markdown_parser_sees_the_same_tables_headings_and_pictures():
+    markdown = pytest.importorskip("markdown_it").MarkdownIt("commonmark").enable("table")
+    blocks = markdown.parse(README)
+    kinds = [block.type for block in blocks]
+    assert kinds.count("table_open") == len(tables(PROSE))
+    assert kinds.count("tr_open") == sum(len(table) for table in tables(PROSE))
+    assert kinds.count("heading_open") == len(re.findall(r"^#+ ", PROSE, flags=re.MULTILINE))
+    assert kinds.count("fence") == len(BLOCK.findall(README))
+    spans = [span for block in blocks for span in block.children or ()]
+    assert [span.attrs["src"] for span in spans if span.type == "image"] == [path for _, path in PICTURES]
+    assert [span.attrs["href"] for span in spans if span.type == "link_open"] == LINKS
+    assert not [span for span in spans if span.type == "html_inline"]
+
+
 @pytest.mark.parametrize("title", HOW_TO)
 def test_a_how_to_ends_in_commands(title):
     assert section(title).rstrip().endswith("```")
