@@ -61,7 +61,7 @@ def smaller(words):
     if measured:
         yield from ("--num_iter=4", "--warmup_steps=1")
     elif config.run.is_training:
-        yield "--num_iter=2"
+        yield "--num_iter=2" if config.run.mode == "train" else "--num_iter=1"  # what is resumed has two halves
         yield from ("--run_iter=1",) if config.run.run_limit else ()
 
 
