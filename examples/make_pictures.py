@@ -1,8 +1,15 @@
-"""Draws the README's two pictures from what the quick start left behind: digits with their names, scenes with boxes.
+r"""Draws the README's two pictures from what the quick start left behind: digits with their names, scenes with boxes.
 
-Run as ``python examples/make_pictures.py FOLDER OUT`` after ``bash examples/quickstart.sh FOLDER``. OUT gets
-``classification.png``, each unseen digit with its best guess and, in red and with the right answer, those that are
-wrong; and ``detection.jpg``, the unseen scenes as ``main.py --mode=predict`` drew them.
+Run after the quick start, from the clone, with its folder and one to write to; the detections are predicted once more,
+from a lower score on, since a detector that has trained for minutes is sure of little::
+
+    bash examples/quickstart.sh OUT
+    .venv/bin/python main.py --mode=predict --model_dir=OUT/detection_run --to_predict=OUT/scenes/unseen \
+        --min_score=0.3 --results_dir=OUT/detections
+    .venv/bin/python examples/make_pictures.py OUT docs
+
+``docs`` gets ``classification.png``, each unseen digit with its best guess and, in red and with the right answer, those
+that are wrong; and ``detection.jpg``, the unseen scenes as ``main.py --mode=predict`` drew them.
 """
 
 from __future__ import annotations
