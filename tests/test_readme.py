@@ -1,9 +1,7 @@
 """The README: its commands parse, its scripts exist, its flags are flags, and its table of files is the tree."""
 
 import re
-import shlex
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -11,11 +9,15 @@ from object_detection.create_coco_tfrecord import make_parser as coco_parser
 from object_detection.model_command import parse as parse_model_main
 from object_detection.model_flags import FLAGS as MODEL_MAIN_FLAGS
 from runtime.export import make_parser as export_parser
+from tests import launching
+from tests.conftest import ROOT
+from tests.readme_text import COMMANDS, PROSE, README, code_in, commands_in, without_variables
 from utils.average_checkpoints import make_parser as averaging_parser
 from utils.benchmark_input import parse_arguments as parse_benchmark_input
 from utils.cmdline_helper import build_parser, parse
 from utils.convert_dataset import make_parser as converter_parser
 from utils.doctor import make_parser as doctor_parser
+from utils.doctor import parse_arguments as doctor_arguments
 from utils.import_checkpoint import make_parser as import_parser
 from utils.inspect_dataset import make_parser as inspection_parser
 from utils.postprocess_ckpt import make_parser as rewriting_parser
@@ -24,19 +26,7 @@ from utils.scaling_model import main as scaling_model
 from utils.scaling_model import make_parser as scaling_parser
 from utils.validate_dataset import make_parser as validation_parser
 
-ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 TABLED = ("*.py", "*.sh", "*.args", "*.txt")
-
-
-def commands():
-    """Each command of the README's shell blocks, comments and continued lines resolved."""
-    blocks = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
-    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    return [words for line in lines if (words := shlex.split(line, comments=True))]
-
-
-COMMANDS = commands()
 
 
 def test_the_readme_shows_its_two_commands_first():
@@ -132,7 +122,88 @@ def test_every_flag_in_the_readme_is_one():
     elsewhere |= {"--mca", "--user", "--ipc", "--cap-add", "--logdir"}  # of Open MPI, Docker and TensorBoard
     tables = re.findall(r"`([^`\n]*--[^`]*)`", README)
     used = {word for text in tables for word in re.findall(r"--[a-zA-Z_][\w-]*", text)}
+    used |= set(re.findall(r"(?<![\w-])--[a-zA-Z_][\w-]*", PROSE))
     assert used - known - elsewhere == set()
+
+
+@pytest.mark.parametrize(
+    ("flag", "path"),
+    [
+        ("--fast", "tests/run.sh"),
+        ("--inference", "tests/benchmarks/against_torchvision.py"),
+        ("--steps", "tests/benchmarks/memory_soak.py"),
+    ],
+)
+def test_flags_of_other_programs_of_ours_are_theirs(flag, path):
+    assert flag in (ROOT / path).read_text(encoding="utf-8")
+
+
+MODULES = {*OTHERS, "utils.convert_dataset", "utils.import_checkpoint", "utils.benchmark_input"}
+MODULES |= {"object_detection.create_coco_tfrecord", "utils.scaling_model"}
+WITHOUT_DRY_RUN = {
+    *("examples/quickstart.sh", "tests/run.sh", "utils/install_horovod.sh", "download_dataset.sh", "download_all.sh")
+}
+
+
+def kind_of(words):
+    """The kind of a command, each of which a test here takes; None for one that no test would take."""
+    if words[0] in ("bash", "docker", "sbatch"):
+        return words[0]
+    if "main.py" in words or "object_detection/model_main.py" in words or "PROGRAM" in words:
+        return "program"
+    if words[0] in (".venv/bin/python", "python") and words[1] == "-m":
+        return words[2] if words[2] in MODULES else "pip" if words[2:5:2] == ["pip", "-r"] else None
+    return None
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_no_command_is_left_untested(words):
+    assert kind_of(words) is not None
+    assert all((ROOT / word).is_file() for word in words if re.fullmatch(r"requirements[\w-]*\.txt", word))
+
+
+PARTS = [(w, without_variables(w)) for w in commands_in(README)]
+SCRIPTS = [w for w, command in PARTS if command[0] == "bash" and command[1] not in WITHOUT_DRY_RUN]
+
+
+@pytest.mark.parametrize("words", SCRIPTS, ids=" ".join)
+def test_a_script_prints_what_the_command_would_start(words, tmp_path):
+    _, script, *arguments = without_variables(words)
+    variables = dict(word.split("=", 1) for word in words[: words.index("bash")])
+    variables.pop("DRY_RUN", None)
+    (tmp_path / "cwd").mkdir()
+    for _, program, flags in launching.commands(script, *arguments, cwd=tmp_path / "cwd", **variables):
+        assert (ROOT / program).is_file()
+        if program.name == "main.py":
+            parse(flags, {})
+        elif program.name == "model_main.py":
+            parse_model_main(flags, {})
+
+
+INLINE = [re.split(r" -m ", code, maxsplit=1)[1].split() for code in code_in(PROSE) if " -m " in code]
+
+
+@pytest.mark.parametrize("words", [w for w in INLINE if w[0] in OTHERS and w[1:] not in ([], ["--help"])], ids=" ".join)
+def test_a_command_within_a_sentence_is_one_that_is_taken(words):
+    (doctor_arguments if words[0] == "utils.doctor" else OTHERS[words[0]]().parse_args)(words[1:])
+
+
+def test_every_program_that_is_named_anywhere_exists():
+    for module in set(re.findall(r"-m (\w+(?:\.\w+)+)", README)):
+        assert "__main__" in (ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
+    scripts = set(re.findall(r"(?:bash|python|sbatch) ([\w./-]+\.(?:py|sh))", README))
+    named = {code for code in code_in(PROSE) if re.fullmatch(r"[\w-]+(/[\w.-]+)+\.(py|sh|args|txt|config)", code)}
+    assert len(scripts) > 10
+    assert {path for path in scripts | named if not (ROOT / path).is_file()} == set()
+
+
+def test_every_variable_before_a_command_is_one_that_a_script_reads():
+    words = {word.split("=")[0] for command in commands_in(README) for word in command if re.match(r"[A-Z_]+=", word)}
+    words |= {word.split("=")[0] for code in code_in(PROSE) for word in re.findall(r"(?:^| )([A-Z_]{4,}=)", code)}
+    files = subprocess.run(["git", "ls-files", "*.sh", "*.py", "Dockerfile"], cwd=ROOT, capture_output=True, text=True)
+    text = "".join((ROOT / path).read_text(encoding="utf-8") for path in files.stdout.split())
+    assert words
+    assert {word for word in words if not re.search(rf"\b{word}\b", text)} == set()
 
 
 def test_the_table_of_files_is_the_tree():
