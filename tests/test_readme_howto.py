@@ -19,7 +19,7 @@ from runtime import export
 from tests.conftest import ROOT
 from tests.object_detection.tiny_coco import annotation, content, image
 from tests.readme_text import HOW_TO, commands_in, section, without_variables
-from tests.runtime.runs import CLASSES, _root_logger, run, tiny_networks
+from tests.runtime.runs import CLASSES, root_logger, run, tiny_networks
 from tests.runtime.scenes import IDS, NAMES, picture_of, scene
 from tests.utils.input_records import encode, noise
 from tests.utils.tiny_images import write_files
@@ -78,7 +78,7 @@ def follow(title, report=False):
             done.append(run(*words[2:], *smaller(words[2:]), report=report))
             assert done[-1].status == 0, f"{words}: {done[-1].error}"
         elif what is not None:
-            with tiny_networks(), _root_logger():
+            with tiny_networks(), root_logger():
                 assert PROGRAMS[what]([*words[3:], *SMALLER[what]]) == 0, words
     return done
 
