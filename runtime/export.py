@@ -21,6 +21,7 @@ from utils.command import run_command
 from utils.config import ARCHITECTURES, DATA_FORMATS
 from utils.errors import UsageError, require
 from utils.hooks.preemption import PreemptionHook
+from utils.tuning_config import EVAL_WEIGHTS
 
 BATCH = 8
 """Images at a time while artefacts are compared, where they take any number."""
@@ -77,8 +78,9 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Request:
 
 
 def _check(given: argparse.Namespace, formats: Sequence[str]) -> None:
-    for flag in ("calibration_images", "validation_images"):
-        require(getattr(given, flag) > 0, flag, getattr(given, flag), "a positive integer")
+    for flag in ("calibration_images", "validation_images", "batch_size", "image_size", "num_classes"):
+        value = getattr(given, flag)
+        require(value is None or value > 0, flag, value, "a positive integer")
     for flag in ("max_drift", "max_metric_drop"):
         value = getattr(given, flag)
         require(value is None or value >= 0, flag, value, "0 or more")
@@ -103,9 +105,8 @@ def _command(given: argparse.Namespace, folder: Path, environ: Mapping[str, str]
         flags += ["--mode=evaluate", f"--data_dir={given.data_dir}"]
     else:
         flags += ["--mode=inference_benchmark", "--iter_unit=batch", "--num_iter=1000", "--warmup_steps=0"]
-    flags += [
-        f"--{name}={getattr(given, name)}" for name in ("arch", "image_size", "num_classes") if getattr(given, name)
-    ]
+    named = ("arch", "image_size", "num_classes", "eval_weights")
+    flags += [f"--{name}={getattr(given, name)}" for name in named if getattr(given, name)]
     flags += [
         f"--{name}" for name in ("quantize", "symmetric", "use_qdq", "use_final_conv", "cpu") if getattr(given, name)
     ]
@@ -129,6 +130,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--arch", "--model_name", choices=ARCHITECTURES, help="needed where the checkpoint does not say")
     add("--image_size", type=int, help="side of the input in pixels (default: the checkpoint's)")
     add("--num_classes", type=int, help="needed where the checkpoint does not say")
+    add("--eval_weights", choices=EVAL_WEIGHTS, help="weights as trained, or their averages (default: these if any)")
     add("--batch_size", type=int, help="number of images that artefacts take (default: any)")
     add("--input_format", choices=DATA_FORMATS, default="NHWC", help="layout of the input (default: NHWC)")
     add("--compute_format", choices=DATA_FORMATS, default="NHWC", help="layout inside (default: NHWC)")

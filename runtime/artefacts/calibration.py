@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,18 +13,25 @@ from runtime.artefacts.artefact import in_the_layout_of
 from runtime.task import Setup
 from utils.batching import STATUS_OK, Position, Shard
 from utils.errors import RunError
-from utils.manifest import load_split
+from utils.manifest import read_manifest
+from utils.record_files import split_files_by_name
 
 tf1 = tf.compat.v1
+_log = logging.getLogger(__name__)
 
 
 def calibration_split(data_dir: Path) -> str:
-    """The training split where there is one, so that nothing is judged by the images that it was fitted to."""
-    try:
-        load_split(data_dir, "train")
-    except RunError:
-        return "validation"
-    return "train"
+    """The training split where there is one, so that nothing is judged by the images that it was fitted to.
+
+    Raises:
+        RunError: The manifest cannot be read.
+    """
+    manifest = read_manifest(data_dir)
+    there = split_files_by_name(data_dir) if manifest is None else manifest.splits
+    if "train" in there and (manifest is None or manifest.splits["train"].examples):
+        return "train"
+    _log.warning("--data_dir %s: has no training images; validation images set the ranges of int8", data_dir)
+    return "validation"
 
 
 def calibration_images(setup: Setup, count: int) -> np.ndarray:

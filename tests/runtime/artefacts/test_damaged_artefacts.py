@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -137,6 +138,15 @@ def test_weights_that_are_no_numbers_are_not_exported(trained, tmp_path):
     assert list((tmp_path / "exp").iterdir()) == []
 
 
+def test_training_images_that_are_missing_are_not_replaced_by_validation_images(trained, data_dir, tmp_path):
+    data = Path(shutil.copytree(data_dir, tmp_path / "data"))
+    (data / "train-00001-of-00002").unlink()
+    found = export(tmp_path / "x", f"--model_dir={trained}", f"--data_dir={data}", "--format=tflite_int8")
+    assert found.status == 1
+    assert f"{data / 'train-00001-of-00002'}: is missing; dataset.json of" in found.error
+    assert list((tmp_path / "x").iterdir()) == []
+
+
 def test_int8_needs_images_or_trained_ranges(trained, tmp_path):
     found = export(tmp_path, f"--model_dir={trained}", "--format=frozen,tflite_int8")
     assert found.status == 2
@@ -150,6 +160,8 @@ def test_int8_needs_images_or_trained_ranges(trained, tmp_path):
         (("--format=caffe",), "--format caffe: must be some of saved_model,frozen,onnx,"),
         (("--format=,",), "--format ',': must be some of"),
         (("--format=tflite_int8", "--calibration_images=0"), "--calibration_images 0: must be a positive integer"),
+        (("--batch_size=0",), "--batch_size 0: must be a positive integer"),
+        (("--image_size=0",), "--image_size 0: must be a positive integer"),
         (("--max_drift=-1",), "--max_drift -1.0: must be 0 or more"),
         (("--opset=17",), "--opset: only used with --format onnx"),
         (("--write_text_graphdef",), "--write_text_graphdef: only used with --format frozen"),
