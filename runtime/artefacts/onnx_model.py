@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import tensorflow as tf
 from runtime.artefacts.artefact import INPUT, Artefact, called_outside, without_advice_to_migrate
 from runtime.artefacts.formats import package_missing
 from runtime.artefacts.network import ConstantNetwork
+from runtime.artefacts.outside_weights import with_weights_outside
 from utils.atomic_file import write_atomically
 from utils.description import parse_description
 from utils.errors import RunError, UsageError, reason
@@ -48,24 +49,48 @@ def write_onnx(network: ConstantNetwork, path: Path, metadata: Mapping[str, Any]
         import tf2onnx
     except ImportError as error:
         raise package_missing(error.name or "tf2onnx", "--format onnx") from error
-    tensors = {f"{name}:0": name for name in (INPUT, *network.outputs)}
+    weights: dict[str, np.ndarray] = {}
+    if not _quantizes(network):  # else kernels are part of what is quantized
+        network, weights = with_weights_outside(network)
+    inputs = (INPUT, *weights)
     try:
         model, _ = tf2onnx.convert.from_graph_def(
             network.graph_def,
             name=str(metadata.get("architecture")),
-            input_names=[f"{INPUT}:0"],
+            input_names=[f"{name}:0" for name in inputs],
             output_names=[f"{name}:0" for name in network.outputs],
             opset=opset,
-            tensors_to_rename=tensors,
+            tensors_to_rename={f"{name}:0": name for name in (*inputs, *network.outputs)},
         )
     except Exception as error:  # tf2onnx raises what its handlers of operations happen to raise
         raise RunError(f"--format onnx: the network cannot be written in opset {opset}: {reason(error)}") from error
     unknown = unknown_operators(model, onnx.defs)
     if unknown:
         raise RunError(f"--format onnx: opset {opset} has no operator for {', '.join(unknown)}")
+    _put_inside(model.graph, weights, onnx.numpy_helper.from_array)
     model.metadata_props.add(key=METADATA_KEY, value=json.dumps(dict(metadata), ensure_ascii=False))
     write_atomically(path, model.SerializeToString())
     return Counter(node.op_type for node in model.graph.node)
+
+
+def _quantizes(network: ConstantNetwork) -> bool:
+    return any(node.op.startswith(("FakeQuant", "QuantizeAndDequantize")) for node in network.graph_def.node)
+
+
+def _put_inside(graph: Any, weights: Mapping[str, np.ndarray], tensor_of: Callable[[np.ndarray, str], Any]) -> None:
+    """Makes inputs of a model constants again, in the order of dimensions in which they are used."""
+    turned = {node.input[0]: node for node in graph.node if node.op_type == "Transpose" and node.input[0] in weights}
+    results = {node.output[0] for node in turned.values()}
+    nodes = [node for node in graph.node if node.output[0] not in results]
+    inputs = [given for given in graph.input if given.name not in weights]
+    for name, node in turned.items():
+        (order,) = (attribute.ints for attribute in node.attribute if attribute.name == "perm")
+        graph.initializer.append(tensor_of(np.ascontiguousarray(weights[name].transpose(order)), node.output[0]))
+    for name in weights.keys() & {name for node in nodes for name in node.input}:
+        graph.initializer.append(tensor_of(weights[name], name))
+    for part, kept in ((graph.node, nodes), (graph.input, inputs)):
+        del part[:]
+        part.extend(kept)
 
 
 def unknown_operators(model: Any, known: Any) -> list[str]:
