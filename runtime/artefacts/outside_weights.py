@@ -21,12 +21,14 @@ def with_weights_outside(network: ConstantNetwork) -> tuple[ConstantNetwork, dic
     Returns:
         The network, in which each large weight is a placeholder, and their values by the placeholder's name.
     """
-    nodes = network.graph_def.node
     varying = _varying(network)
-    needed = {_name(source) for node in nodes if node.name in varying for source in node.input} - varying
+    nodes = [node for node in network.graph_def.node if node.name in varying]
+    sources = sorted({source for node in nodes for source in node.input if not source.startswith("^")})
+    stand_ins = {source: source.replace(":", "_output_") for source in sources if _name(source) not in varying}
     with tf.Graph().as_default(), tf1.Session(config=_as_it_stands()) as session:
         tf.import_graph_def(network.graph_def, name="")
-        values = session.run({name: f"{name}:0" for name in sorted(needed)})
+        tensors = {name: source if ":" in source else f"{source}:0" for source, name in stand_ins.items()}
+        values = session.run(tensors)
     large = {name: value for name, value in values.items() if value.size >= LARGE}
     with tf.Graph().as_default() as graph:
         for name, value in values.items():
@@ -35,7 +37,12 @@ def with_weights_outside(network: ConstantNetwork) -> tuple[ConstantNetwork, dic
             else:
                 tf.constant(value, name=name)
     graph_def = graph.as_graph_def()
-    graph_def.node.extend(node for node in nodes if node.name in varying)
+    for node in nodes:
+        inputs = [stand_ins.get(s, s) for s in node.input if s in stand_ins or _name(s) in varying]
+        added = graph_def.node.add()
+        added.CopyFrom(node)
+        del added.input[:]
+        added.input.extend(inputs)
     return ConstantNetwork(graph_def=graph_def, outputs=network.outputs), large
 
 

@@ -24,7 +24,7 @@ KERNEL, SCALE, MATRIX, BIAS = (
 
 @pytest.fixture
 def network(monkeypatch):
-    """Two grouped convolutions by one computed kernel, and a matrix product by a matrix that is also added up."""
+    """Convolutions by one computed kernel, a matrix that multiplies and is added up, a constant of several outputs."""
     monkeypatch.setattr(outside_weights, "LARGE", 100)
     with tf.Graph().as_default() as graph:
         images = tf1.placeholder(tf.float32, [None, 8, 8, 8], name=INPUT)
@@ -33,7 +33,8 @@ def network(monkeypatch):
         features = tf.nn.conv2d(features[..., :8], kernel, 1, padding="SAME")
         matrix = tf.constant(MATRIX, name="matrix")
         logits = tf.matmul(tf.reduce_mean(features, axis=[1, 2]), matrix) + tf.reduce_sum(matrix)
-        tf.identity(logits, name="logits")
+        low, high = tf.unstack(tf.constant([[-3.0], [3.0]]))
+        tf.clip_by_value(logits, 10 * low, 10 * high, name="logits")
     return ConstantNetwork(graph_def=graph.as_graph_def(), outputs=("logits",))
 
 
