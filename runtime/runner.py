@@ -26,7 +26,7 @@ from utils.dllogger_utils import SUMMARY, Logger
 from utils.errors import EXIT_DONE, EXIT_PREEMPTED
 from utils.event_file import write_event
 from utils.hooks.measurement import MeasurementHook
-from utils.hvd_utils import Communicator
+from utils.hvd_utils import Communicator, of_rank
 from utils.tuning_config import EMA, RAW
 
 _log = logging.getLogger(__name__)
@@ -72,9 +72,9 @@ class Runner:
         return status
 
     def _place(self) -> str:
-        rank = f" of rank {self._communicator.rank}" if self._communicator.size > 1 else ""
         run = self._config.run
-        return f"after training step {self._stopping.step}{rank}" if run.is_training else f"in --mode {run.mode}{rank}"
+        place = f"after training step {self._stopping.step}" if run.is_training else f"in --mode {run.mode}"
+        return place + of_rank(self._communicator)
 
     @contextlib.contextmanager
     def _folders(self) -> Iterator[None]:

@@ -56,6 +56,11 @@ class Communicator(Protocol):
         """Waits until all processes are here."""
 
 
+def of_rank(communicator: Communicator) -> str:
+    """For messages: " of rank 1" where there are several processes, else nothing."""
+    return f" of rank {communicator.rank}" if communicator.size > 1 else ""
+
+
 class SerialCommunicator:
     """The communicator of a run in one process."""
 

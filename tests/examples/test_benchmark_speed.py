@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import subprocess
 import sys
@@ -6,16 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.examples.loading import load_example
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCRIPT = ROOT / "examples" / "benchmark_speed.py"
 
 
 @pytest.fixture(scope="module")
 def benchmark_speed():
-    spec = importlib.util.spec_from_file_location("benchmark_speed", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_example("benchmark_speed")
 
 
 def records(speeds, every=10):

@@ -1,4 +1,3 @@
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.examples.loading import load_example
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCRIPT = ROOT / "examples" / "make_digits.py"
 
@@ -14,10 +15,7 @@ SCRIPT = ROOT / "examples" / "make_digits.py"
 @pytest.fixture(scope="module")
 def make_digits():
     pytest.importorskip("sklearn")
-    spec = importlib.util.spec_from_file_location("make_digits", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_example("make_digits")
 
 
 @pytest.fixture(scope="module")

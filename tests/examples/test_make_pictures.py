@@ -1,23 +1,17 @@
 """The README's pictures, drawn from made-up predictions in the quick start's folders."""
 
-import importlib.util
 import json
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import ROOT
-
-SCRIPT = ROOT / "examples" / "make_pictures.py"
+from tests.examples.loading import load_example
 
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("make_pictures", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_example("make_pictures")
 
 
 def digit(folder, true, number, guess):

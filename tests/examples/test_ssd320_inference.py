@@ -1,10 +1,11 @@
-import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.examples.loading import load_example
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCRIPT = ROOT / "examples" / "SSD320_inference.py"
@@ -21,10 +22,7 @@ SUMMARY = {
 
 @pytest.fixture(scope="module")
 def inference():
-    spec = importlib.util.spec_from_file_location("SSD320_inference", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_example("SSD320_inference")
 
 
 CONFIG = ROOT / "object_detection" / "configs" / "ssd320_full_1gpus.config"

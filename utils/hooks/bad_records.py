@@ -9,7 +9,7 @@ import numpy as np
 
 from utils.errors import RunError
 from utils.hooks.hook import Hook, StepRecord
-from utils.hvd_utils import Communicator
+from utils.hvd_utils import Communicator, of_rank
 
 STATUS = "status"
 INDEX = "index"
@@ -36,10 +36,11 @@ class BadRecordHook(Hook):
 
     def after_step(self, record: StepRecord) -> None:
         status = np.asarray(record.values[STATUS])
+        place = f"in step {record.step}{of_rank(self._communicator)}"
         for row in np.flatnonzero(~np.isin(status, _NOT_BAD)):
             index = int(record.values[INDEX][row])
             if index not in self.found and index not in self._untold:
-                self._untold[index] = (self._describe(index, int(status[row])), self._place(record.step))
+                self._untold[index] = (self._describe(index, int(status[row])), place)
         if self._communicator.size == 1 or np.any(record.values.get(BAD_SOMEWHERE, 0)):
             self.share()
         elif len(self.found) + len(self._untold) > self._allowed:
@@ -60,10 +61,6 @@ class BadRecordHook(Hook):
         for index, (reason, place) in untold.items():
             if index not in self.found:
                 self._add(index, reason, place)
-
-    def _place(self, step: int) -> str:
-        rank = f" of rank {self._communicator.rank}" if self._communicator.size > 1 else ""
-        return f"in step {step}{rank}"
 
     def _add(self, index: int, reason: str, place: str) -> None:
         self.found[index] = reason
