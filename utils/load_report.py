@@ -1,9 +1,11 @@
-"""What became of each variable when weights were loaded, as one table for people (no TF)."""
+"""What became of each variable when weights were loaded, as one table for people."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
+
+from utils.moving_averages import SUFFIX, name_of_average
 
 LOADED = "loaded"
 RENAMED = "loaded, under another name there"
@@ -14,10 +16,9 @@ _ORDER = (LOADED, RENAMED, RESHAPED, AVERAGE)  # the others follow in the order 
 _NAMES_SHOWN = 3
 _OPTIMIZER = "not used, the state of the optimizer that trained it"
 _RANGE = re.compile(r"_quant/|^fake_quantization_step$")
-_SUFFIX = "/ExponentialMovingAverage"
 _UNUSED = (  # what stored names match, and why those are not used
     (re.compile(r"Momentum[^/]*$|^global_step|^loss_scale"), _OPTIMIZER),
-    (re.compile(f"{_SUFFIX}$"), "not used, averages of the weights"),
+    (re.compile(f"{SUFFIX}$"), "not used, averages of the weights"),
     (_RANGE, "not used, ranges of quantization"),
     (re.compile(r"num_batches_tracked$"), "not used, counters of batch normalization"),
     (re.compile(r"^signal_handler_var"), "not used, the state of the program that trained it"),
@@ -28,7 +29,7 @@ _UNKNOWN = "not used, nothing here begins with it"
 
 def why_unused(name: str, used: Collection[str] = ()) -> str:
     """Why a stored tensor is not loaded, by its name and by those of the tensors that are."""
-    if f"{name}{_SUFFIX}" in used:
+    if name_of_average(name) in used:
         return AVERAGED
     return next((reason for pattern, reason in _UNUSED if pattern.search(name)), _UNKNOWN)
 
@@ -40,7 +41,7 @@ def is_unknown(name: str) -> bool:
 
 def is_own_state(name: str) -> bool:
     """Whether a variable is one that the weights of another program cannot have, so that lacking it means little."""
-    return is_range(name) or name.endswith(_SUFFIX)
+    return is_range(name) or name.endswith(SUFFIX)
 
 
 def is_range(name: str) -> bool:
@@ -59,7 +60,7 @@ def fate_of_loaded(name: str, source: str, stored: Sequence[int], wanted: Sequen
     """
     if tuple(stored) != tuple(wanted):
         return reshaped(name, stored, wanted), RESHAPED
-    if source.endswith(_SUFFIX) and not name.endswith(_SUFFIX):
+    if source.endswith(SUFFIX) and not name.endswith(SUFFIX):
         return name, AVERAGE
     return (name, LOADED) if name == source else (renamed(name, source), RENAMED)
 
