@@ -7,7 +7,7 @@
 # On NVIDIA's TensorFlow image, whose own TensorFlow, Horovod and DALI are then used:
 #
 #   docker build -t classifiers-and-ssd --build-arg BASE_IMAGE=nvcr.io/nvidia/tensorflow:25.02-tf2-py3 \
-#       --build-arg REQUIREMENTS=requirements-image.txt --build-arg VENV_OPTIONS=--system-site-packages .
+#       --build-arg REQUIREMENTS=requirements/image.txt --build-arg VENV_OPTIONS=--system-site-packages .
 #
 # A base image can be held to its content with its digest: --build-arg BASE_IMAGE=name:tag@sha256:...
 ARG BASE_IMAGE=nvidia/cuda:12.9.1-cudnn-devel-ubuntu24.04
@@ -15,13 +15,13 @@ FROM ${BASE_IMAGE}
 
 # The state of Ubuntu's archive that packages come from; it must be younger than the base image.
 ARG UBUNTU_SNAPSHOT=20261101T000000Z
-ARG REQUIREMENTS=requirements-gpu.txt
+ARG REQUIREMENTS=requirements/gpu.txt
 ARG VENV_OPTIONS=""
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 
-# Python and a compiler for Horovod; numactl for utils/bind_dgx_a100.sh; ssh for launches on several machines; curl and
-# unzip for download_dataset.sh; git, which tells a run's log the commit. NVIDIA's package lists have no snapshots, and
-# nothing is taken from them. Versions are those of the snapshot.
+# Python and a compiler for Horovod; numactl for utils/shell/bind_dgx_a100.sh; ssh for launches on several machines; curl
+# and unzip for download_dataset.sh; git, which tells a run's log the commit. NVIDIA's package lists have no snapshots,
+# and nothing is taken from them. Versions are those of the snapshot.
 # hadolint ignore=DL3008
 RUN rm -f /etc/apt/sources.list.d/cuda* /etc/apt/sources.list.d/nvidia* \
     && apt-get -o APT::Snapshot="$UBUNTU_SNAPSHOT" update \
@@ -34,16 +34,18 @@ WORKDIR /workspace
 ENV PIP_NO_CACHE_DIR=1
 
 # What follows is what tests/run.sh does, by the same scripts.
-COPY requirements*.txt constraints.txt ./
+COPY requirements.txt ./
+COPY requirements/ requirements/
 COPY utils/*.sh utils/
-RUN . utils/setup_venv.sh && setup_venv "$REQUIREMENTS"
+COPY utils/shell/ utils/shell/
+RUN . utils/shell/setup_venv.sh && setup_venv "$REQUIREMENTS"
 
 # Horovod with NCCL for Volta to Hopper, and DALI, unless the base image brings them along; ONNX and LiteRT.
 ARG HOROVOD_BUILD_CUDA_CC_LIST=70,75,80,86,89,90
 RUN export XDG_CACHE_HOME=/tmp/cache HOROVOD_GPU_OPERATIONS=NCCL \
     && { .venv/bin/python -c 'import horovod.tensorflow' 2> /dev/null || bash utils/install_horovod.sh; } \
-    && { .venv/bin/python -c 'import nvidia.dali' 2> /dev/null || { . utils/setup_venv.sh && setup_venv requirements-dali.txt; }; } \
-    && . utils/setup_venv.sh && setup_venv requirements-export.txt \
+    && { .venv/bin/python -c 'import nvidia.dali' 2> /dev/null || { . utils/shell/setup_venv.sh && setup_venv requirements/dali.txt; }; } \
+    && . utils/shell/setup_venv.sh && setup_venv requirements/export.txt \
     && rm -rf /tmp/cache
 
 COPY . .

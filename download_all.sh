@@ -15,7 +15,7 @@ set -euo pipefail
 
 start=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")"
-source utils/download.sh
+source utils/shell/download.sh
 
 RESNET_URL=${RESNET_URL:-https://download.tensorflow.org/models/resnet_v1_50_2016_08_28.tar.gz}
 

@@ -17,7 +17,7 @@ set -euo pipefail
 
 start=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")"
-source utils/download.sh
+source utils/shell/download.sh
 source utils/launch.sh
 
 # The bucket itself: the certificate of https://images.cocodataset.org is not for that name.

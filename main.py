@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from runtime.front_door import run, show_any_name
+from runtime.entry_point import run, show_any_name
 from utils.cmdline_helper import parse
 
 

@@ -17,7 +17,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from object_detection.model_command import parse
-from runtime.front_door import start
+from runtime.entry_point import start
 from utils.cmdline_helper import Command
 from utils.dllogger_utils import SUMMARY, Logger, read_log
 from utils.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, RunError, UsageError

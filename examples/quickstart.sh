@@ -28,8 +28,8 @@ if [ -n "${DRY_RUN:-}" ]; then
     echo "DRY_RUN=$DRY_RUN: quickstart.sh installs and trains, and has no dry run" >&2
     exit 2
 fi
-source utils/setup_venv.sh
-setup_venv requirements-examples.txt
+source utils/shell/setup_venv.sh
+setup_venv requirements/examples.txt
 python=.venv/bin/python
 
 run() {
@@ -52,7 +52,7 @@ newest_checkpoint() {
 
 classification() {
     make_images examples/make_digits.py "$out/digits"
-    run $python -m utils.convert_dataset "$out/digits" "$out/records"
+    run $python -m tools.convert "$out/digits" "$out/records"
     run $python main.py @examples/quickstart.args --data_dir="$out/records" --results_dir="$out/run"
     run $python main.py --mode=predict --model_dir="$out/run" --to_predict="$out/digits/unseen" --top_k=2 \
         --results_dir="$out/predictions"

@@ -1,6 +1,6 @@
 # What the SSD320 scripts share: their arguments, and the facts that do not stand in their names. Sourced by them.
 source "$(dirname "${BASH_SOURCE[0]}")/../utils/launch.sh"
-source "$LAUNCH_ROOT/utils/arguments.sh"
+source "$LAUNCH_ROOT/utils/shell/arguments.sh"
 
 SSD320_CONFIGS=$LAUNCH_ROOT/object_detection/configs
 

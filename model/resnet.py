@@ -11,9 +11,9 @@ from model.blocks.conv2d_block import conv2d_block, quantized_output
 from model.blocks.resnet_bottleneck_block import bottleneck_block
 from model.layers.activation import ACTIVATIONS
 from model.layers.dense import dense, dense_as_convolution
-from model.layers.fake_quant import with_quantizer
-from model.layers.options import LayerOptions, tf1, variance_scaling
+from model.layers.options import LayerOptions, variance_scaling, with_quantizer
 from model.layers.pooling import max_pool, spatial_mean
+from model.layers.variable import tf1
 from model.specs import ResNetSpec
 
 

@@ -12,8 +12,8 @@ from model.blocks.conv2d_block import conv2d_block, quantized_output
 from model.blocks.fpn_block import fpn_block
 from model.layers.bias import add_bias
 from model.layers.conv2d import conv2d
-from model.layers.fake_quant import with_quantizer
-from model.layers.options import LayerOptions, tf1
+from model.layers.options import LayerOptions, with_quantizer
+from model.layers.variable import tf1
 from model.resnet import resnet_features
 from model.specs import SSDSpec
 

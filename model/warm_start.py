@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from model.foreign_names import OWN_CLASSIFIER, SLIM_SCOPE, backbone_pairs, is_own_classifier, is_slim
+from model.checkpoint_names import OWN_CLASSIFIER, SLIM_SCOPE, backbone_pairs, is_own_classifier, is_slim
 from model.specs import RESNETS, SLIM_NAMES
 from model.variables import FEATURES_SCOPE, PREDICTOR_SCOPE
 

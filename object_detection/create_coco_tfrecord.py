@@ -1,85 +1,10 @@
-"""Turns COCO-format annotations and their images into TFRecords with a label map and a manifest.
-
-Run as ``python -m object_detection.create_coco_tfrecord --train_image_dir DIR --train_annotations_file FILE ...
---output_dir OUT``. OUT gets ``coco_train.record-*``, ``coco_val.record-*`` and ``coco_testdev.record-*`` of what is
-named, ``label_map.pbtxt`` and ``dataset.json``. Run again after an interruption, it completes what is missing.
-"""
+"""Converts COCO annotations and images to TFRecords; ``tools.create_coco_tfrecord`` under its familiar name."""
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
-from utils.conversion.command import EXIT_TEXT, add_output_flags, run_conversion
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m object_detection.create_coco_tfrecord",
-        description=__doc__,
-        epilog=EXIT_TEXT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    source = parser.add_argument_group("splits, of which any may be left out").add_argument
-    for split, folder, file in (
-        ("training", "train_image_dir", "train_annotations_file"),
-        ("validation", "val_image_dir", "val_annotations_file"),
-        ("test-dev", "test_image_dir", "testdev_annotations_file"),
-    ):
-        source(f"--{folder}", metavar="DIR", type=_path, help=f"folder of the {split} images")
-        source(f"--{file}", metavar="FILE", type=_path, help=f"JSON file of the {split} annotations")
-    output = parser.add_argument_group("output").add_argument
-    output("--output_dir", metavar="OUT", type=Path, required=True, help="folder to write to; made if it is missing")
-    output(
-        "--include_masks",
-        metavar="BOOL",
-        nargs="?",
-        const=True,
-        default=False,
-        type=_truth,
-        help="store a PNG of every object's outline too (needs the package pycocotools)",
-    )
-    for flag, files, customary in (("train", "train", 100), ("val", "val", 10), ("testdev", "testdev", 100)):
-        output(
-            f"--{flag}_shards",
-            metavar="N",
-            type=int,
-            help=f"number of coco_{files}.record-* files (default: {customary} for COCO in full, else by the images)",
-        )
-    add_output_flags(output, "OUT")
-    output("--logtostderr", action="store_true", help="accepted; the log goes to standard error in any case")
-    return parser
-
-
-def _path(text: str) -> Path | None:
-    return Path(text) if text else None  # empty is how some scripts say that there is none
-
-
-def _truth(text: str) -> bool:
-    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-    if text.lower() not in words:
-        raise argparse.ArgumentTypeError(f"{text!r}: must be true or false")
-    return words[text.lower()]
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit status."""
-    values = vars(make_parser().parse_args(arguments))
-
-    def action() -> int:
-        from object_detection.conversion.coco_plan import options_from, plan_coco
-        from utils.conversion.run import convert  # after parsing, so that --help need not load NumPy and Pillow
-
-        options = options_from(values)
-        plan = plan_coco(options)
-        return convert(plan, options.output_dir, workers=options.workers, overwrite=options.overwrite)
-
-    return run_conversion(action)
-
+from tools.convert.coco_command import main
 
 if __name__ == "__main__":
     sys.exit(main())

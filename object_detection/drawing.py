@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from utils.lettering import Lettering
+from utils.images.lettering import Lettering
 
 _LINE_SHARE = 0.004  # of the picture's shorter side, as those that follow
 _FONT_SHARE = 0.03

@@ -24,9 +24,9 @@ from object_detection.object_records import (
     WEIGHT_KEY,
 )
 from object_detection.preprocessing import Objects, augmented_view, recolor
-from utils.batching import InputOptions, RecordDecoder, Sight
 from utils.detection_config import AugmentationStep, ColorSpec
 from utils.image_processing import whole_view
+from utils.input.batching import InputOptions, RecordDecoder, Sight
 
 UNKNOWN = -1
 

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils.atomic_file import write_atomically
 from utils.errors import RunError
+from utils.files.atomic_file import write_atomically
 
 BACKGROUND = "background"
 

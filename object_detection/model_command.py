@@ -20,7 +20,7 @@ from object_detection.model_flags import (
 from utils.cmdline_helper import Command
 from utils.config import DATA_FORMATS, Duration, ExperimentConfig, RunConfig
 from utils.errors import UsageError, require
-from utils.flags import variables
+from utils.flags import environment_variables
 from utils.observation_config import ObservationConfig, steps_of_text
 from utils.precision_config import PrecisionConfig
 
@@ -70,7 +70,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
     given = read_flags(argv)
     _check(given)
     ignored = _take_unused(given)
-    asked = variables.combine(
+    asked = environment_variables.combine(
         amp=given.get("amp", False),
         xla=given.get("allow_xla", False),
         no_tf32=False,
@@ -130,8 +130,14 @@ def _unused(given: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _command(given: Mapping[str, Any], precision: PrecisionConfig) -> Command:
-    from object_detection import hparams, pipeline_config  # after the flags are read: --help need not load protobuf
-    from utils.record_files import files_of_pattern, patterns_in  # they load NumPy, which --help need not either
+    from object_detection.pipeline import (
+        config as pipeline_config,  # after the flags are read: --help need not load protobuf
+    )
+    from object_detection.pipeline import hparams  # after the flags are read: --help need not load protobuf
+    from utils.records.record_files import (  # they load NumPy, which --help need not either
+        files_of_pattern,
+        patterns_in,
+    )
 
     pipeline = pipeline_config.load_pipeline(given["pipeline_config_path"])
     pipeline = pipeline_config.apply_overrides(pipeline, given.get("hparams_overrides", ""))

@@ -10,7 +10,7 @@ if not __package__:  # run by its path, from whatever folder: this file's own fo
     sys.path[:] = [str(folder.parent), *(path for path in sys.path if path != str(folder))]
 
 from object_detection.model_command import parse
-from runtime.front_door import run, show_any_name
+from runtime.entry_point import run, show_any_name
 
 
 def main(arguments: list[str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from object_detection.class_table import ClassTable
-from utils.conversion.example_proto import Values
+from utils.records.example_proto import Values
 
 BOX_KEYS = tuple(f"image/object/bbox/{side}" for side in ("ymin", "xmin", "ymax", "xmax"))
 TEXT_KEY, LABEL_KEY = "image/object/class/text", "image/object/class/label"

@@ -10,7 +10,7 @@ from PIL import Image
 
 from object_detection.drawing import draw_detections
 from utils.errors import RunError
-from utils.lettering import MISSED, RIGHT, WRONG
+from utils.images.lettering import MISSED, RIGHT, WRONG
 
 _COLORS = {"wrong": WRONG, "right": RIGHT, "missed": MISSED}
 

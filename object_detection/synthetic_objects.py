@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from object_detection.class_table import ClassTable
-from utils.batching import InputOptions
+from utils.input.batching import InputOptions
 
 SYNTHETIC_OBJECTS = 7  # about as many as a COCO image has
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from utils.errors import RunError
-from utils.lettering import RIGHT, WRONG, with_caption
+from utils.images.lettering import RIGHT, WRONG, with_caption
 
 _COLUMNS = ("class", "name", "probability")
 

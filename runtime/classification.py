@@ -9,24 +9,24 @@ from typing import Any
 
 import tensorflow as tf
 
-from model.foreign_names import classifier_sources
+from model.checkpoint_names import classifier_sources
 from model.layers.options import LayerOptions
-from model.parts import CLASSIFIER_SCOPE, part_of_classifier
 from model.resnet import resnet
 from model.specs import RESNETS
+from model.variable_groups import CLASSIFIER_SCOPE, part_of_classifier
 from runtime.class_evaluation import ClassificationEvaluator
 from runtime.class_presenter import ClassPresenter
 from runtime.task import Part, WarmStart, resolved
-from utils.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Position, Shard, make_input
 from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig
-from utils.convention import MEAN_RGB, STD_RGB
 from utils.data_utils import Reader, TensorFlowReader, synthetic_input
 from utils.hvd_utils import Communicator, SerialCommunicator
 from utils.image_processing import eval_preprocess, normalize, normalized_range
-from utils.labelled_images import LABELLED_IMAGES
-from utils.manifest import SplitFiles
+from utils.input.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Position, Shard, make_input
+from utils.input.labelled_images import LABELLED_IMAGES
 from utils.optimizers import l2_loss
-from utils.tfrecord_file import read_record
+from utils.records.manifest import SplitFiles
+from utils.records.tfrecord_file import read_record
+from utils.weights.pretrained_config import MEAN_RGB, STD_RGB
 
 MIXUP_PURPOSE = 1
 LABEL_KEY = "image/class/label"

@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from utils.dali_utils import FAILURE
 from utils.errors import OUT_OF_MEMORY, RunError, reason
-from utils.manifest import SplitFiles
-from utils.tfrecord_file import find_bad_record
+from utils.records.manifest import SplitFiles
+from utils.records.tfrecord_file import find_bad_record
 
 SEARCH_S = 20
 """How long a damaged record is looked for, while the other processes of a run wait."""
@@ -56,7 +56,7 @@ def _damaged_record(splits: Mapping[str, SplitFiles], seen: str) -> str:
         if time.monotonic() > deadline:
             return (
                 f"--data_dir: a record is damaged ({seen}), and was not found within {SEARCH_S} s; "
-                "`python -m utils.validate_dataset` on the folder names it"
+                "`python -m tools.validate` on the folder names it"
             )
         found = find_bad_record(path)
         if found is not None:

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from model.foreign_names import OWN_CLASSIFIER, is_own_classifier
+from model.checkpoint_names import OWN_CLASSIFIER, is_own_classifier
 from model.layers.options import LayerOptions
-from model.parts import part_of_detector
 from model.specs import BACKBONES, SSDS, SSDSpec
 from model.ssd import ssd
+from model.variable_groups import part_of_detector
 from model.warm_start import CLASS_HEAD, STEM_KERNEL, detector_sources
 from object_detection.anchors import pyramid_anchors
 from object_detection.box_coder import decode
 from object_detection.class_table import class_table
-from object_detection.coco_evaluation import CocoEvaluator
+from object_detection.coco.evaluation import CocoEvaluator
 from object_detection.input_pipeline import detection_decoder
 from object_detection.losses import focal_loss_of_slots, huber_loss
 from object_detection.postprocessing import Detections, postprocess
@@ -29,15 +29,15 @@ from object_detection.record_faults import fault_in, uneven_lists
 from object_detection.synthetic_objects import synthetic_objects
 from object_detection.target_assigner import Groundtruth, assign_targets
 from runtime.task import Part, WarmStart, resolved
-from utils.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Position, Shard, make_input
 from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig, ModelConfig
-from utils.convention import DETECTION_MEAN_RGB, MEAN_RGB, STD_RGB
 from utils.data_utils import Reader, TensorFlowReader, synthetic_input
 from utils.hvd_utils import Communicator, SerialCommunicator
 from utils.image_processing import normalized_range, subtract_mean
-from utils.manifest import SplitFiles
+from utils.input.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Position, Shard, make_input
 from utils.optimizers import l2_loss
-from utils.tfrecord_file import read_record
+from utils.records.manifest import SplitFiles
+from utils.records.tfrecord_file import read_record
+from utils.weights.pretrained_config import DETECTION_MEAN_RGB, MEAN_RGB, STD_RGB
 
 TensorMap = dict[str, Any]
 

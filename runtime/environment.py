@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from utils.config import ExperimentConfig
-from utils.flags.variables import TF32_VARIABLE, XLA_VARIABLE, auto_jit
+from utils.flags.environment_variables import TF32_VARIABLE, XLA_VARIABLE, auto_jit
 
 _MPI_SETTINGS = {"OMPI_MCA_mpi_yield_when_idle": "1"}
 _GPU_SETTINGS = {
@@ -34,8 +34,8 @@ def environment_for(config: ExperimentConfig, environ: Mapping[str, str]) -> dic
     Left out of what programs of this family used to set, and why: ``HOROVOD_GPU_ALLREDUCE`` is read when Horovod is
     built, not when it runs; ``TF_ADJUST_HUE_FUSED`` and ``TF_ADJUST_SATURATION_FUSED`` concern color distortion, which
     is not done; ``TF_DISABLE_NVTX_RANGES`` and ``TF_ENABLE_AUTO_MIXED_PRECISION*`` were read by NVIDIA's builds alone
-    (``utils/flags/variables.py`` reads the latter); ``TF_AUTOTUNE_THRESHOLD`` is documented nowhere for current
-    TensorFlow; ``--tf_xla_enable_lazy_compilation=false`` was set even without XLA, and its default is kept.
+    (``utils/flags/environment_variables.py`` reads the latter); ``TF_AUTOTUNE_THRESHOLD`` is documented nowhere for
+    current TensorFlow; ``--tf_xla_enable_lazy_compilation=false`` was set even without XLA, and its default is kept.
     """
     # Errors that matter come as exceptions; what is logged as an error besides (2.21 logs one of its own making when a
     # map inside a map is optimized) only frightens.

@@ -13,8 +13,12 @@ import tensorflow as tf
 from runtime.graphs import build_eval_graph, shard_of
 from runtime.loop import run_loop
 from runtime.task import Evaluator, NetworkAlone, Setup
-from utils.batching import STATUS_OK, Position
-from utils.checkpoint_contents import (
+from utils.errors import RunError
+from utils.hooks.hook import Hook, StepRecord
+from utils.hvd_utils import Communicator
+from utils.input.batching import STATUS_OK, Position
+from utils.tuning_config import EMA, RAW
+from utils.weights.checkpoint_contents import (
     Names,
     averages_or_raw,
     has_averages,
@@ -22,10 +26,6 @@ from utils.checkpoint_contents import (
     match_variables,
     stored_shapes,
 )
-from utils.errors import RunError
-from utils.hooks.hook import Hook, StepRecord
-from utils.hvd_utils import Communicator
-from utils.tuning_config import EMA, RAW
 
 tf1 = tf.compat.v1
 _log = logging.getLogger(__name__)

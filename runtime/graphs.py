@@ -6,18 +6,18 @@ from typing import Any
 
 import tensorflow as tf
 
+from runtime.fine_tuning import learning_rate_multiplier
 from runtime.histograms import histogram_summary
 from runtime.plan import TrainingPlan
 from runtime.precision import Precision
 from runtime.stopping import VOTE, Stopping
 from runtime.task import EvalGraph, PredictGraph, Task, TensorMap, TrainGraph
-from runtime.tuning import learning_rate_multiplier
-from utils.batching import STATUS_OK, STATUS_PADDING, Input, Position, Shard
 from utils.config import ExperimentConfig
 from utils.hooks.bad_records import BAD_SOMEWHERE
 from utils.hvd_utils import Communicator
-from utils.moving_averages import MovingAverages
+from utils.input.batching import STATUS_OK, STATUS_PADDING, Input, Position, Shard
 from utils.optimizers import LossScale, Update, momentum_update, trained
+from utils.weights.moving_averages import MovingAverages
 
 tf1 = tf.compat.v1
 

@@ -21,9 +21,9 @@ from utils.errors import EXIT_FAILED, EXIT_PREEMPTED, EXIT_USAGE, RunError, Usag
 from utils.hooks.preemption import PreemptionHook
 from utils.hooks.progress import console
 from utils.hvd_utils import communicator
-from utils.machine import machine_facts
-from utils.versions import versions
-from utils.watchdog import Pulse, Watchdog
+from utils.system.machine import machine_facts
+from utils.system.versions import versions
+from utils.system.watchdog import Pulse, Watchdog
 
 Work = Callable[[Command, PreemptionHook], int]
 _log = logging.getLogger("main")

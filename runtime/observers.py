@@ -11,7 +11,6 @@ from runtime.stopping import Stopping
 from runtime.task import Setup
 from runtime.trainer import Trainer
 from utils.dllogger_utils import Logger
-from utils.event_file import has_events
 from utils.hooks.bad_records import BadRecordHook
 from utils.hooks.checkpoint import CheckpointHook
 from utils.hooks.hook import Hook
@@ -21,6 +20,7 @@ from utils.hooks.nan_guard import NanGuard
 from utils.hooks.profile import ProfileHook
 from utils.hooks.progress import ProgressHook
 from utils.hvd_utils import Communicator
+from utils.reporting.event_file import has_events
 
 
 class Observers:

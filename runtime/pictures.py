@@ -12,9 +12,9 @@ from typing import Any
 from PIL import Image
 
 from runtime.task import Presenter
-from utils.atomic_file import write_atomically
 from utils.errors import RunError
-from utils.image_files import load_rgb
+from utils.files.atomic_file import write_atomically
+from utils.images.image_files import load_rgb
 
 JPEG_QUALITY = 92
 

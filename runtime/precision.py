@@ -7,8 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from utils.machine import BFLOAT16_FEATURES
 from utils.precision_config import PrecisionConfig
+from utils.system.machine import BFLOAT16_FEATURES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,14 +21,14 @@ from runtime.graphs import build_predict_graph
 from runtime.loop import run_loop
 from runtime.pictures import Pictures, name_in_utf8
 from runtime.task import Presenter, Setup
-from utils.atomic_file import write_atomically
-from utils.batching import STATUS_OK, STATUS_PADDING
 from utils.data_utils import image_input
 from utils.errors import EXIT_DONE, EXIT_SOME_SKIPPED, RunError
+from utils.files.atomic_file import write_atomically
 from utils.hooks.hook import Hook, StepRecord
 from utils.hooks.progress import ProgressHook
 from utils.hvd_utils import Communicator
-from utils.image_files import UnreadableImage, load_rgb
+from utils.images.image_files import UnreadableImage, load_rgb
+from utils.input.batching import STATUS_OK, STATUS_PADDING
 
 tf1 = tf.compat.v1
 _log = logging.getLogger(__name__)

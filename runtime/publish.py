@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from runtime.task import Evaluator
-from utils.atomic_file import write_atomically
 from utils.errors import RunError
+from utils.files.atomic_file import write_atomically
 
 
 def publish(evaluator: Evaluator, folder: Path) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from runtime.artefacts.exporting import prepare_folder
-from runtime.artefacts.timestamped import export_saved_model
-from runtime.best import Best
+from runtime.artefacts.serving_export import export_saved_model
+from runtime.best_checkpoint import Best
 from runtime.data_errors import readable_data_errors
 from runtime.evaluation import Evaluation
 from runtime.evaluation_details import leave_details
@@ -24,9 +24,9 @@ from runtime.trainer import Trainer
 from utils.checkpoints import CheckpointDir, next_checkpoint, read_metadata
 from utils.dllogger_utils import SUMMARY, Logger
 from utils.errors import EXIT_DONE, EXIT_PREEMPTED
-from utils.event_file import write_event
 from utils.hooks.measurement import MeasurementHook
 from utils.hvd_utils import Communicator, of_rank
+from utils.reporting.event_file import write_event
 from utils.tuning_config import EMA, RAW
 
 _log = logging.getLogger(__name__)

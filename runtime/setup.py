@@ -9,33 +9,43 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from model.checkpoint_names import OWN_CLASSIFIER, describe, is_own_classifier
 from model.layers.conv2d import probe_grouped_convolution
 from model.layers.options import LayerOptions
 from model.specs import RESNETS, QuantizationSpec
+from object_detection.label_map import read_label_map
 from runtime.artefacts.artefact import ArtefactTask
 from runtime.artefacts.formats import artefacts_in
-from runtime.artefacts.named import open_named_artefact, precision_of
+from runtime.artefacts.model_dir import open_named_artefact, precision_of
 from runtime.classification import Classification
 from runtime.detection import Detection
-from runtime.detection_setup import resolve_detection
-from runtime.foreign import described, warm_convention
+from runtime.fine_tuning import check_frozen
 from runtime.precision import Precision, choose_precision
+from runtime.resolve_classifier import resolve_model
+from runtime.resolve_detector import (
+    Categories,
+    disagreement,
+    numbered_categories,
+    resolve_detector,
+    stored_categories,
+)
 from runtime.session import session_config, uses_gpu
 from runtime.task import Setup
-from runtime.tuning import check_frozen
-from utils.checkpoints import find_checkpoint
-from utils.class_names import read_names_in_order
+from utils.checkpoints import find_checkpoint, read_metadata
 from utils.config import CLASSIFIERS, DETECTORS, ExperimentConfig, RunConfig
-from utils.convention import ORIGINS, Convention, stored_convention
 from utils.dali_utils import DaliReader
 from utils.data_utils import Reader, TensorFlowReader
 from utils.detection_config import DetectionConfig
 from utils.errors import RunError, UsageError
 from utils.hvd_utils import Communicator, SerialCommunicator
-from utils.machine import cpu_features
-from utils.manifest import LABEL_OFFSET, SplitFiles, load_pattern, load_split
-from utils.resolve import resolve_model
+from utils.records.class_names import read_names_in_order
+from utils.records.manifest import LABEL_MAP_NAME, LABEL_OFFSET, SplitFiles, load_pattern, load_split
+from utils.system.machine import cpu_features
+from utils.weights.checkpoint_contents import stored_shapes
+from utils.weights.pretrained_config import ORIGINS, Convention, stored_convention
 
+COCO_LABEL_MAP = Path(__file__).resolve().parent.parent / "object_detection" / "data" / "mscoco_label_map.pbtxt"
+COCO_LARGEST_ID = 90
 SPLITS_READ = {
     "train": ("train",),
     "train_and_evaluate": ("train", "validation"),
@@ -239,3 +249,104 @@ def _grouped_convolution(architecture: str | None, data_format: str, precision: 
             "one by one, which is slower"
         )
     return choice
+
+
+def described(prefix: Path) -> dict[str, Any]:
+    """The description beside a checkpoint, else one from its names, with "origin"; empty where they are unknown.
+
+    Raises:
+        RunError: The description or the checkpoint cannot be read.
+    """
+    metadata = read_metadata(prefix)
+    return describe(stored_shapes(prefix)) if metadata is None else metadata
+
+
+def warm_convention(metadata: Mapping[str, Any], *, detector: bool) -> Convention:
+    """The convention of a run that begins with the weights of which this is known.
+
+    A classifier's weights are a detector's backbone under their own convention where they are a resnet50 of this
+    project; for slim's the detector's usual backbone is made.
+    """
+    if detector and metadata.get("task") != "detection" and metadata.get("architecture") != OWN_CLASSIFIER:
+        return Convention()
+    if detector and metadata.get("origin") == "slim":
+        return Convention()
+    return stored_convention(metadata)
+
+
+def resolve_detection(
+    config: ExperimentConfig, splits: Mapping[str, SplitFiles], metadata: Mapping[str, Any]
+) -> tuple[ExperimentConfig, tuple[str, ...]]:
+    """The configuration with everything about categories, backbone and size known, and sentences for the log.
+
+    Raises:
+        UsageError: Flags, data and checkpoint contradict each other.
+        RunError: A label map or checkpoint cannot be read.
+    """
+    if config.detection is None:
+        raise ValueError("the configuration is not a detector's")
+    warm_start = config.run.finetune_checkpoint
+    backbone, origin = (None, None) if metadata or not warm_start else _backbone_of(Path(warm_start))
+    new_classes = config.run.reset_head or config.run.finetune_scope
+    first = stored_categories(metadata) or (None if new_classes else origin)
+    known = _known_categories(config, splits)
+    notes: tuple[str, ...] = ()
+    if first is not None and first is origin and known and (difference := disagreement(origin, known[0])):
+        first, config = None, dataclasses.replace(config, run=dataclasses.replace(config.run, reset_head=True))
+        notes = (f"--finetune_checkpoint {warm_start}: {difference}; the class head begins with new weights",)
+    sources = [found for found in (first, *known) if found is not None]
+    assumed = () if sources else (_default_categories(config.model.num_classes or metadata.get("num_classes")),)
+    model, detection, more = resolve_detector(
+        config.model, config.detection, metadata, sources or list(assumed), backbone
+    )
+    notes += more
+    if splits:
+        notes += tuple(
+            f"neither checkpoint nor data name their categories; those of {categories.origin} are assumed (--label_map)"
+            for categories in assumed
+        )
+    return dataclasses.replace(config, model=model, detection=detection), notes
+
+
+def _known_categories(config: ExperimentConfig, splits: Mapping[str, SplitFiles]) -> list[Categories]:
+    """Those of the label map that was given, then those of the data."""
+    found = []
+    if config.data.label_map_file:
+        found.append(_read_categories(Path(config.data.label_map_file)))
+    manifests = [files.manifest for files in splits.values() if files.manifest]
+    for manifest in manifests[:1]:
+        ids = manifest.category_ids or ()
+        found.append(Categories(ids, manifest.class_names, (), "the data's dataset.json"))
+    beside = Path(config.data.data_dir or ".") / LABEL_MAP_NAME
+    if config.data.data_dir and beside.is_file():
+        found.append(_read_categories(beside))
+    return found
+
+
+def _default_categories(num_classes: int | None) -> Categories:
+    return (
+        _read_categories(COCO_LABEL_MAP)
+        if num_classes in (None, COCO_LARGEST_ID)
+        else numbered_categories(int(num_classes))
+    )
+
+
+def _read_categories(path: Path) -> Categories:
+    items = [item for item in read_label_map(path) if not item.is_background]
+    return Categories(
+        tuple(item.id for item in items),
+        tuple(item.title for item in items),
+        tuple(item.name for item in items),
+        str(path),
+    )
+
+
+def _backbone_of(path: Path) -> tuple[str | None, Categories | None]:
+    """What the weights of a warm start were trained as, a row of ``BACKBONES``, and the categories of a detector."""
+    prefix = find_checkpoint(path)
+    if prefix is None:  # said where the weights are loaded
+        return None, None
+    metadata = described(prefix)
+    if metadata.get("task") == "detection":
+        return metadata.get("backbone"), stored_categories(metadata)
+    return (OWN_CLASSIFIER if is_own_classifier(stored_shapes(prefix)) else None), None

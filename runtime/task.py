@@ -13,11 +13,11 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from runtime.precision import Precision
-from utils.batching import Batch, Input, InputOptions, Position, Shard
-from utils.checkpoint_contents import Names, by_name
 from utils.config import ExperimentConfig
 from utils.hooks.logs import HISTOGRAMS
-from utils.manifest import SplitFiles
+from utils.input.batching import Batch, Input, InputOptions, Position, Shard
+from utils.records.manifest import SplitFiles
+from utils.weights.checkpoint_contents import Names, by_name
 
 TensorMap = dict[str, Any]
 Part = Literal["backbone", "pyramid", "head"]

@@ -10,19 +10,19 @@ from typing import Any
 
 import tensorflow as tf
 
+from runtime.fine_tuning import changes, kept, require_frozen
 from runtime.graphs import build_train_graph
 from runtime.loop import run_loop
 from runtime.plan import TrainingPlan
 from runtime.stopping import Stopping
 from runtime.task import Setup
-from runtime.tuning import changes, kept, require_frozen
 from runtime.warm_start import class_renamed, load_warm_start
-from utils.batching import Position
-from utils.checkpoint_contents import is_weight, load_matched, match_variables
 from utils.checkpoints import CheckpointDir, find_checkpoint, read_metadata
 from utils.errors import RunError
 from utils.hooks.hook import Hook, StepRecord
 from utils.hvd_utils import Communicator
+from utils.input.batching import Position
+from utils.weights.checkpoint_contents import is_weight, load_matched, match_variables
 
 tf1 = tf.compat.v1
 _log = logging.getLogger(__name__)

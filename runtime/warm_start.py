@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from runtime.task import WarmStart
-from utils.checkpoint_contents import assign, averages_or_raw, stored_shapes, stored_values
 from utils.errors import RunError
-from utils.load_report import (
+from utils.weights.checkpoint_contents import assign, averages_or_raw, stored_shapes, stored_values
+from utils.weights.load_report import (
     MISSING,
     fate_of_loaded,
     is_own_state,

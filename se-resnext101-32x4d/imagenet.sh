@@ -1,6 +1,6 @@
 # What the training scripts share: their arguments, and the layout of their folders. Sourced by them.
 source "$(dirname "${BASH_SOURCE[0]}")/../utils/launch.sh"
-source "$LAUNCH_ROOT/utils/arguments.sh"
+source "$LAUNCH_ROOT/utils/shell/arguments.sh"
 
 IMAGENET_RECIPES=$LAUNCH_ROOT/se-resnext101-32x4d/recipes
 

@@ -18,8 +18,8 @@
 #
 # Exit status: 0 done; 1 a run failed, as the table says, or nothing fitted; 2 wrong usage; 75 stopped by a signal.
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/../utils/benchmark.sh"
-source "$LAUNCH_ROOT/utils/arguments.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/../utils/shell/benchmark.sh"
+source "$LAUNCH_ROOT/utils/shell/arguments.sh"
 
 if wants_help "$@"; then
     sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"

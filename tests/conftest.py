@@ -28,3 +28,9 @@ def sample_data() -> Path:
 def python() -> str:
     """The interpreter that runs the tests, for those that start the program itself."""
     return sys.executable
+
+
+@pytest.fixture
+def listening(caplog):
+    """Has ``caplog`` hear what is said of progress too."""
+    caplog.set_level("INFO")

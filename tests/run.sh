@@ -5,8 +5,8 @@
 # and in continuous integration (CI in the environment) that is a failure.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-source utils/setup_venv.sh
-setup_venv requirements-dev.txt
+source utils/shell/setup_venv.sh
+setup_venv requirements/dev.txt
 
 # A part of the environment that not every machine can have: optional_part NAME COMMAND...
 optional_part() {
@@ -28,8 +28,8 @@ if [ "${1:-}" = --fast ]; then
     select=(-m "not slow")
 else
     optional_part Horovod bash utils/install_horovod.sh .venv/bin/python
-    optional_part DALI setup_venv requirements-dali.txt
-    optional_part ONNX/LiteRT setup_venv requirements-export.txt
+    optional_part DALI setup_venv requirements/dali.txt
+    optional_part ONNX/LiteRT setup_venv requirements/export.txt
 fi
 export SAMPLE_DATA=${SAMPLE_DATA:-$PWD/../shared/data}
 .venv/bin/ruff check .

@@ -15,7 +15,7 @@ def test_a_launch_without_dali_ends_with_status_2_and_says_what_to_install(tmp_p
     assert result.status == 2
     sentence = result.error.splitlines()[-1]
     assert "--dali: NVIDIA DALI cannot be imported" in sentence
-    assert "`pip install -r requirements-dali.txt` installs it" in sentence
+    assert "`pip install -r requirements/dali.txt` installs it" in sentence
     assert not list((tmp_path / "r").glob("model.ckpt*"))
 
 

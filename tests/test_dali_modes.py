@@ -9,9 +9,9 @@ from tests.conftest import ROOT
 from tests.runtime.runs import assert_same_checkpoint, network, picture, run, train, write_data, write_split
 from tests.runtime.scenes import write_scenes
 from tests.utils.input_records import record
-from utils.record_index import INDEX_FOLDER
+from utils.records.record_index import INDEX_FOLDER
 
-MISSING = "NVIDIA DALI is not installed (requirements-dali.txt)"
+MISSING = "NVIDIA DALI is not installed (requirements/dali.txt)"
 pytestmark = pytest.mark.slow
 
 

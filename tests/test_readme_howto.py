@@ -14,8 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from object_detection import create_coco_tfrecord
-from runtime import export
 from tests.conftest import ROOT
 from tests.object_detection.tiny_coco import annotation, content, image
 from tests.readme_text import HOW_TO, commands_in, section, without_variables
@@ -23,24 +21,27 @@ from tests.runtime.runs import CLASSES, root_logger, run, tiny_networks
 from tests.runtime.scenes import IDS, NAMES, picture_of, scene
 from tests.utils.input_records import encode, noise
 from tests.utils.tiny_images import write_files
-from utils import benchmark_input, convert_dataset, validate_dataset
+from tools import benchmark_input, export
+from tools.convert import __main__ as convert_dataset
+from tools.convert import coco_command as create_coco_tfrecord
+from tools.validate import __main__ as validate_dataset
 from utils.cmdline_helper import parse
 
 pytestmark = pytest.mark.slow
 PROGRAMS = {
-    "utils.convert_dataset": convert_dataset.main,
-    "utils.validate_dataset": validate_dataset.main,
+    "tools.convert": convert_dataset.main,
+    "tools.validate": validate_dataset.main,
     "object_detection.create_coco_tfrecord": create_coco_tfrecord.main,
-    "runtime.export": export.main,
-    "utils.benchmark_input": benchmark_input.main,
+    "tools.export": export.main,
+    "tools.benchmark_input": benchmark_input.main,
 }
 ONE_WORKER = ("--workers=1",)
 SMALLER = {
-    "utils.convert_dataset": ONE_WORKER,
-    "utils.validate_dataset": ONE_WORKER,
+    "tools.convert": ONE_WORKER,
+    "tools.validate": ONE_WORKER,
     "object_detection.create_coco_tfrecord": ONE_WORKER,
-    "runtime.export": ("--max_drift=1", "--max_metric_drop=1"),  # whether a tiny network survives int8 is chance
-    "utils.benchmark_input": ("--image_size=16", "--batches=2", "--batch_size=4", "--network_speed=9", "--split=train"),
+    "tools.export": ("--max_drift=1", "--max_metric_drop=1"),  # whether a tiny network survives int8 is chance
+    "tools.benchmark_input": ("--image_size=16", "--batches=2", "--batch_size=4", "--network_speed=9", "--split=train"),
 }
 
 
@@ -176,7 +177,7 @@ def test_fine_tuning(trained):
 
 def test_deploying(trained):
     for package in ("onnx", "onnxruntime", "tf2onnx", "ai_edge_litert"):
-        pytest.importorskip(package, reason=f"{package} is not installed (requirements-export.txt)")
+        pytest.importorskip(package, reason=f"{package} is not installed (requirements/export.txt)")
     evaluated, _ = follow("Deploying")
     assert evaluated.summary["images"] == 9
     report = json.loads((trained / "EXPORT" / "export_report.json").read_text())

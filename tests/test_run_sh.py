@@ -20,7 +20,7 @@ def run(tmp_path):
         shutil.copy(ROOT / script, clone / script)
     (clone / "utils").mkdir()
     (clone / "utils" / "setup_venv.sh").write_text(
-        'setup_venv() { echo "setup_venv $*" >> "$CALLS"; [ "$*" != "requirements-$BROKEN.txt" ]; }\n'
+        'setup_venv() { echo "setup_venv $*" >> "$CALLS"; [ "$*" != "requirements/$BROKEN.txt" ]; }\n'
     )
     (clone / ".venv" / "bin").mkdir(parents=True)
     for tool in ("ruff", "mypy", "python"):
@@ -46,9 +46,9 @@ def test_everything_is_installed_then_checked_then_tested(run):
     status, said, calls = run("tests/run.sh", "-k", "x")
     assert (status, said) == (0, "")
     assert calls == [
-        "setup_venv requirements-dev.txt",
-        *("install_horovod.sh .venv/bin/python", "setup_venv requirements-dali.txt"),
-        "setup_venv requirements-export.txt",
+        "setup_venv requirements/dev.txt",
+        *("install_horovod.sh .venv/bin/python", "setup_venv requirements/dali.txt"),
+        "setup_venv requirements/export.txt",
         *("ruff check .", "ruff format --check .", "mypy ", "python -m pytest -k x"),
     ]
 

@@ -41,8 +41,8 @@ def test_train_tune_average_convert_evaluate(tmp_path):
     np.testing.assert_array_equal(found["resnet50/conv2d/conv2d/kernel"], base["resnet50/conv2d/conv2d/kernel"])
     assert found["resnet50/output/dense/kernel"].shape == (1, 1, 8, 3)
     mean, matrix = tmp_path / "mean", tmp_path / "matrix"
-    done("utils.average_checkpoints", tuned, "--last", 2, "--output", mean)
-    done("utils.postprocess_ckpt", "--input", mean, "--output", matrix)
+    done("tools.average_weights", tuned, "--last", 2, "--output", mean)
+    done("tools.postprocess_weights", "--input", mean, "--output", matrix)
     evaluate = (*common[:4], "--mode=evaluate")
     losses = []
     for folder in (mean, matrix):

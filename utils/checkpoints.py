@@ -19,11 +19,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from utils.atomic_file import flush_to_disk, temporary_name, write_atomically
-from utils.description import parse_description
 from utils.errors import RunError, UsageError, reason
-from utils.file_lock import locked
+from utils.files.atomic_file import flush_to_disk, temporary_name, write_atomically
+from utils.files.file_lock import locked
 from utils.hooks.hook import Hook
+from utils.weights.description import parse_description
 
 tf1 = tf.compat.v1
 _log = logging.getLogger(__name__)

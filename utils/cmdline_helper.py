@@ -3,7 +3,8 @@
 The familiar flags keep their names, defaults and meaning; ``utils/flags/table.py`` lists them. Any prefix that fits one
 flag stands for it, and a prefix that fits one of the familiar flags stands for that one whatever newer flags it fits
 too. ``@file`` reads flags from a recipe (``utils/flags/recipes.py``); some environment variables mean a flag
-(``utils/flags/variables.py``). Every flag acts, is said to have no effect, or is refused. Imports no TensorFlow.
+(``utils/flags/environment_variables.py``). Every flag acts, is said to have no effect, or is refused. Imports no
+TensorFlow.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from utils.config import (
 from utils.detection_config import DetectionConfig
 from utils.distributed_config import DistributedConfig
 from utils.errors import UsageError, require
-from utils.flags import recipes, variables
+from utils.flags import environment_variables, recipes
 from utils.flags.help import HELP
 from utils.flags.table import (
     BY_NAME,
@@ -45,7 +46,7 @@ from utils.flags.table import (
     STATIC_LOSS_SCALE,
     Flag,
 )
-from utils.flags.words import complete, read_value, with_origin
+from utils.flags.typed_arguments import complete, read_value, with_origin
 from utils.observation_config import ObservationConfig
 from utils.precision_config import PrecisionConfig
 from utils.quantization import with_quantization
@@ -161,7 +162,7 @@ def _command(given: dict[str, Any], environ: Mapping[str, str]) -> Command:
     mode = given.get("mode", RunConfig().mode)
     _settle_image_size(given)
     scaled_by = _settle_static_loss_scale(given)
-    asked = variables.combine(
+    asked = environment_variables.combine(
         amp=given.get("amp", False),
         xla=given.get("xla", False),
         no_tf32=given.get("no_tf32", False),

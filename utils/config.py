@@ -1,7 +1,8 @@
 """The typed configuration of a run: one frozen dataclass per concern, validated where it is made.
 
-``None`` in a field of ``ModelConfig`` means "not given": ``utils/resolve.py`` fills it from the checkpoint, the data's
-manifest or the default, in this order. Everything else is final as parsed. Imports no TensorFlow.
+``None`` in a field of ``ModelConfig`` means "not given": ``runtime/resolve_classifier.py`` fills it from the
+checkpoint, the data's manifest or the default, in this order. Everything else is final as parsed. Imports no
+TensorFlow.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from utils.convention import Convention
 from utils.detection_config import DetectionConfig
 from utils.distributed_config import DistributedConfig
 from utils.errors import UsageError, require
@@ -17,6 +17,7 @@ from utils.observation_config import ObservationConfig
 from utils.precision_config import PrecisionConfig
 from utils.quantization import Quantization
 from utils.tuning_config import TuningConfig
+from utils.weights.pretrained_config import Convention
 
 CLASSIFIERS = ("resnet50", "resnext101-32x4d", "se-resnext101-32x4d")
 DETECTORS = ("ssd320",)

@@ -6,4 +6,4 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/launch.sh"
 export PYTHONPATH=$LAUNCH_ROOT${PYTHONPATH:+:$PYTHONPATH} PYTHONSAFEPATH=1 # the program lies in a package
-launch 1 utils/dali_index.py "$@"
+launch 1 tools/dali_index.py "$@"

@@ -19,7 +19,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from utils.batching import (
+from utils.errors import UsageError
+from utils.image_processing import CHANNELS, PNG_BEGIN, View, decode_full
+from utils.input.batching import (
     BATCHES_IN_FLIGHT,
     PREFETCHED_BATCHES,
     Example,
@@ -34,11 +36,9 @@ from utils.batching import (
     blank_targets,
     readable_rows,
 )
-from utils.errors import UsageError
-from utils.image_processing import CHANNELS, PNG_BEGIN, View, decode_full
-from utils.indexed_records import indexed_eval_rows, indexed_train_rows
-from utils.manifest import SplitFiles
-from utils.record_index import split_index
+from utils.input.indexed_records import indexed_eval_rows, indexed_train_rows
+from utils.records.manifest import SplitFiles
+from utils.records.record_index import split_index
 
 FAILURE = "DALI failed"
 """How the error begins that is none of a single image's."""
@@ -147,7 +147,7 @@ def _import(name: str) -> Any:
         return importlib.import_module(name)
     except (ImportError, OSError) as error:
         raise UsageError(
-            f"--dali: NVIDIA DALI cannot be imported ({error}); `pip install -r requirements-dali.txt` installs it, "
+            f"--dali: NVIDIA DALI cannot be imported ({error}); `pip install -r requirements/dali.txt` installs it, "
             "and without the flag TensorFlow reads the data"
         ) from error
 

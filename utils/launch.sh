@@ -16,7 +16,7 @@
 #                  one on the PATH or beside the interpreter, else horovodrun
 #   LAUNCHER_ARGS  words for the launcher, split at spaces: "--mca btl_tcp_if_include eth0"
 #   BIND           what each process is bound to: none (default), socket, core or numa, by mpiexec or srun; or dgx_a100,
-#                  by utils/bind_dgx_a100.sh. BIND_TO_SOCKET=1 is BIND=socket
+#                  by utils/shell/bind_dgx_a100.sh. BIND_TO_SOCKET=1 is BIND=socket
 #
 # The exit status is the program's (horovodrun's over Gloo: 1 for whatever is not 0). SIGTERM, SIGINT, SIGUSR1 and SIGHUP sent
 # to the script reach the program. Open MPI kills its processes a moment after it gets SIGTERM or SIGINT, so mpiexec is
@@ -112,7 +112,7 @@ launch_binding() {
     wrapper=()
     case ${binding:=none} in
         none) ;;
-        dgx_a100) wrapper=(bash "$LAUNCH_ROOT/utils/bind_dgx_a100.sh") binding=none ;;
+        dgx_a100) wrapper=(bash "$LAUNCH_ROOT/utils/shell/bind_dgx_a100.sh") binding=none ;;
         socket | core | numa)
             [ "$launcher" != horovodrun ] ||
                 launch_fail "BIND=$binding: horovodrun does not bind processes; LAUNCHER=mpiexec does"

@@ -6,7 +6,8 @@ import tensorflow as tf
 
 from model.layers.batch_norm import affine, batch_norm, folded_batch_norm, moving_affine
 from model.layers.conv2d import conv2d, conv2d_kernel, conv2d_scope, convolve
-from model.layers.options import LayerOptions, tf1
+from model.layers.options import LayerOptions
+from model.layers.variable import tf1
 
 
 def conv2d_block(

@@ -7,7 +7,8 @@ import tensorflow as tf
 from model.blocks.conv2d_block import conv2d_block, quantized_output
 from model.layers.bias import add_bias
 from model.layers.conv2d import conv2d
-from model.layers.options import LayerOptions, tf1
+from model.layers.options import LayerOptions
+from model.layers.variable import tf1
 
 
 def fpn_block(stages: list[tf.Tensor], width: int, options: LayerOptions, *, name: str) -> list[tf.Tensor]:

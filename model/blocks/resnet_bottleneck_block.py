@@ -6,8 +6,9 @@ import tensorflow as tf
 
 from model.blocks.conv2d_block import conv2d_block, quantized_output
 from model.layers.activation import ACTIVATIONS
-from model.layers.options import LayerOptions, tf1
+from model.layers.options import LayerOptions
 from model.layers.squeeze_excitation import squeeze_excitation
+from model.layers.variable import tf1
 from model.specs import ResNetSpec
 
 

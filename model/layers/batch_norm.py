@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from model.layers.options import LayerOptions, tf1, variable
+from model.layers.options import LayerOptions
+from model.layers.variable import tf1, variable
 
 _Normalized = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # with mean and Bessel-corrected variance of each channel
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from model.layers.options import LayerOptions, tf1, variable
+from model.layers.options import LayerOptions
+from model.layers.variable import tf1, variable
 
 
 def add_bias(

@@ -8,7 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from model.layers.options import LayerOptions, normal, tf1, variable, variance_scaling
+from model.layers.options import LayerOptions, normal, variance_scaling
+from model.layers.variable import tf1, variable
 
 # Up to so many output pixels in a batch, training computes convolutions as matrix products: oneDNN brings the filters
 # into its own order in each step, which takes longer than the arithmetic (TensorFlow 2.21).

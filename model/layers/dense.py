@@ -6,7 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from model.layers.options import LayerOptions, tf1, variable
+from model.layers.options import LayerOptions
+from model.layers.variable import tf1, variable
 
 
 def dense(inputs: tf.Tensor, units: int, options: LayerOptions, initializer: Any, *, name: str = "dense") -> tf.Tensor:

@@ -11,13 +11,12 @@ arXiv:2004.09602 (symmetric ranges).
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from model.layers.options import LayerOptions, tf1, variable
+from model.layers.variable import tf1, variable
 from model.specs import QuantizationSpec
 
 BITS = 8
@@ -220,14 +219,6 @@ class _Average(NamedTuple):
         ends = tf.unstack(averages)
         values = (*tf.unstack(sums), *tf.unstack(done), *ends)
         return ends, list(zip((*biased, *steps, self.low, self.high), values, strict=True))
-
-
-def with_quantizer(options: LayerOptions) -> LayerOptions:
-    """Options for building one network in the current graph: with a quantizer where there is quantization."""
-    if options.quantization is None:
-        return options
-    quantizer = FakeQuantizer(options.quantization, training=options.training, dtype=options.compute_dtype)
-    return dataclasses.replace(options, quantizer=quantizer)
 
 
 def _range_variables(shape: tuple[int, ...], start: float) -> tuple[str, tf.Variable, tf.Variable]:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import tensorflow as tf
 
+from model.layers.fake_quant import FakeQuantizer
+from model.layers.variable import tf1
 from model.specs import BatchNormSpec, NormalInit, QuantizationSpec
-
-if TYPE_CHECKING:
-    from model.layers.fake_quant import FakeQuantizer
-
-tf1 = tf.compat.v1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,11 +81,12 @@ class LayerOptions:
         return [1, stride, stride, 1] if self.data_format == "NHWC" else [1, 1, stride, stride]
 
 
-def variable(name: str, shape: tuple[int, ...], initializer: Any, *, trainable: bool = True) -> tf.Variable:
-    """A float32 variable of the current scope."""
-    return tf1.get_variable(
-        name, shape=shape, dtype=tf.float32, initializer=initializer, trainable=trainable, use_resource=True
-    )
+def with_quantizer(options: LayerOptions) -> LayerOptions:
+    """Options for building one network in the current graph: with a quantizer where there is quantization."""
+    if options.quantization is None:
+        return options
+    quantizer = FakeQuantizer(options.quantization, training=options.training, dtype=options.compute_dtype)
+    return replace(options, quantizer=quantizer)
 
 
 def variance_scaling(options: LayerOptions, name: str, *, scale: float, mode: str) -> Any:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import tensorflow as tf
 
 from model.layers.dense import dense
-from model.layers.options import LayerOptions, tf1, variance_scaling
+from model.layers.options import LayerOptions, variance_scaling
 from model.layers.pooling import spatial_mean
+from model.layers.variable import tf1
 
 
 def squeeze_excitation(inputs: tf.Tensor, ratio: int, options: LayerOptions, *, name: str) -> tf.Tensor:

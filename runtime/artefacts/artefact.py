@@ -16,8 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 from runtime.task import Task, TensorMap
-from utils.description import parse_description
 from utils.errors import RunError, UsageError
+from utils.weights.description import parse_description
 
 tf1 = tf.compat.v1
 

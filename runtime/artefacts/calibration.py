@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from runtime.artefacts.artefact import in_the_layout_of
 from runtime.task import Setup
-from utils.batching import STATUS_OK, Position, Shard
 from utils.errors import RunError
-from utils.manifest import read_manifest
-from utils.record_files import split_files_by_name
+from utils.input.batching import STATUS_OK, Position, Shard
+from utils.records.manifest import read_manifest
+from utils.records.record_files import split_files_by_name
 
 tf1 = tf.compat.v1
 _log = logging.getLogger(__name__)

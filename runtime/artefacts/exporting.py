@@ -18,17 +18,17 @@ import tensorflow as tf
 from runtime.artefacts.calibration import batches, calibration_images, calibration_split
 from runtime.artefacts.formats import FORMATS, Format
 from runtime.artefacts.frozen_graph import write_frozen_graph
-from runtime.artefacts.network import ConstantNetwork, InputSpec, constant_network, read_weights
+from runtime.artefacts.inference_graph import ConstantNetwork, InputSpec, constant_network, read_weights
+from runtime.artefacts.loading import open_artefact, require_packages
 from runtime.artefacts.onnx_model import OPSET, check_opset, write_onnx
-from runtime.artefacts.opening import open_artefact, require_packages
 from runtime.artefacts.saved_model import write_saved_model
 from runtime.artefacts.tflite_model import convert, not_in_int8, operators, write_tflite
 from runtime.artefacts.verification import Comparison, compare, compare_signatures, signatures_differ
 from runtime.evaluation import chosen_weights
 from runtime.task import Setup
-from utils.atomic_file import write_atomically
 from utils.config import ExperimentConfig
 from utils.errors import EXIT_DONE, EXIT_FAILED, EXIT_PREEMPTED, RunError, UsageError, reason
+from utils.files.atomic_file import write_atomically
 from utils.hooks.hook import Hook
 
 _log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from utils.errors import UsageError
 
-INSTALL = "python -m pip install -r requirements-export.txt"
+INSTALL = "python -m pip install -r requirements/export.txt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,10 +12,10 @@ from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
 from runtime.artefacts.artefact import INPUT, Artefact, in_the_layout_of, read_beside
-from runtime.artefacts.network import ConstantNetwork
+from runtime.artefacts.inference_graph import ConstantNetwork
 from runtime.task import TensorMap
-from utils.atomic_file import write_atomically
 from utils.errors import RunError, reason
+from utils.files.atomic_file import write_atomically
 
 tf1 = tf.compat.v1
 

@@ -12,12 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 from runtime.artefacts.artefact import INPUT, Artefact, called_outside, without_advice_to_migrate
+from runtime.artefacts.external_weights import with_weights_outside
 from runtime.artefacts.formats import package_missing
-from runtime.artefacts.network import ConstantNetwork
-from runtime.artefacts.outside_weights import with_weights_outside
-from utils.atomic_file import write_atomically
-from utils.description import parse_description
+from runtime.artefacts.inference_graph import ConstantNetwork
 from utils.errors import RunError, UsageError, reason
+from utils.files.atomic_file import write_atomically
+from utils.weights.description import parse_description
 
 OPSET = 17
 OPSETS = range(13, 19)

@@ -18,11 +18,11 @@ from tensorflow.lite.tools import flatbuffer_utils
 
 from runtime.artefacts.artefact import INPUT, Artefact, called_outside, without_advice_to_migrate
 from runtime.artefacts.formats import package_missing
-from runtime.artefacts.network import ConstantNetwork, pruned
+from runtime.artefacts.inference_graph import ConstantNetwork, pruned
 from runtime.artefacts.tflite_groups import widen_groups
-from utils.atomic_file import write_atomically
-from utils.description import parse_description
 from utils.errors import RunError, reason
+from utils.files.atomic_file import write_atomically
+from utils.weights.description import parse_description
 
 tf1 = tf.compat.v1
 

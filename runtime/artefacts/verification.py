@@ -16,9 +16,9 @@ from runtime.artefacts.saved_model import ENCODED_SIGNATURE, IMAGE_SIGNATURES
 from runtime.evaluation import load_weights
 from runtime.graphs import build_eval_graph
 from runtime.task import Setup, Task
-from utils.batching import STATUS_OK, Position, Shard
 from utils.errors import RunError, reason
 from utils.hvd_utils import SerialCommunicator
+from utils.input.batching import STATUS_OK, Position, Shard
 
 tf1 = tf.compat.v1
 MOST_BETWEEN_SIGNATURES = 1e-3

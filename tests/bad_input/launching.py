@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.runtime.runs import CLASSES, Run, network, run, write_split
 from utils.errors import UsageError
-from utils.manifest import Manifest, Split, write_manifest
+from utils.records.manifest import Manifest, Split, write_manifest
 
 FAILED, USAGE = 1, 2
 FIRST_SHARD = "train-00000-of-00002"

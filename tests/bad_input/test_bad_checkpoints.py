@@ -8,9 +8,9 @@ import pytest
 
 from tests.bad_input.launching import FAILED, USAGE, assert_ends, launch, train_on, write_examples
 from tests.runtime.runs import CLASSES, network, picture, values, write_data
+from tests.tools.weights.foreign import save_checkpoint
 from tests.utils.input_records import record
-from tests.utils.weights.foreign import save_checkpoint
-from utils.manifest import Manifest, ShardFile, Split, write_manifest
+from utils.records.manifest import Manifest, ShardFile, Split, write_manifest
 
 
 @pytest.mark.parametrize("mode", ["evaluate", "predict"])

@@ -7,7 +7,7 @@ import pytest
 from tests.bad_input.launching import FAILED, FIRST_SHARD, USAGE, assert_ends, launch, train_on, write_examples
 from tests.runtime.runs import network, picture, write_data
 from tests.utils.input_records import record
-from utils.tfrecord_file import iterate_headers
+from utils.records.tfrecord_file import iterate_headers
 
 # The folder
 

@@ -69,9 +69,9 @@ def runners(setup, folder, batch):
     import tensorflow as tf
 
     from runtime.artefacts.frozen_graph import write_frozen_graph
-    from runtime.artefacts.network import InputSpec, constant_network
+    from runtime.artefacts.inference_graph import InputSpec, constant_network
+    from runtime.artefacts.loading import open_artefact
     from runtime.artefacts.onnx_model import write_onnx
-    from runtime.artefacts.opening import open_artefact
     from runtime.artefacts.tflite_model import convert, operators, write_tflite
 
     size, ends = setup.config.model.image_size, tuple(setup.task.ends)

@@ -13,8 +13,8 @@ import time
 
 import numpy as np
 
-from object_detection.coco_evaluation import CocoEvaluator
-from object_detection.coco_metrics import METRICS
+from object_detection.coco.evaluation import CocoEvaluator
+from object_detection.coco.metrics import METRICS
 from tests.benchmarks.common import json_line, load_at_start
 from tests.object_detection.coco_problems import plain_pycocotools
 

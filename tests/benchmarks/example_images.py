@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from utils.manifest import load_split
-from utils.tfrecord_file import iterate_headers
+from utils.records.manifest import load_split
+from utils.records.tfrecord_file import iterate_headers
 
 BYTES_KIND = 2  # of a protobuf field: its length, then so many bytes
 KEY = b"image/encoded"

@@ -68,8 +68,8 @@ def network(setup):
     import tensorflow as tf
 
     from runtime.graphs import build_eval_graph
-    from utils.batching import Position, Shard
     from utils.hvd_utils import SerialCommunicator
+    from utils.input.batching import Position, Shard
 
     graph = tf.Graph()
     with graph.as_default():

@@ -26,12 +26,12 @@ def ours(options):
     """A function that makes batches of this project's input and normalizes them."""
     import tensorflow as tf
 
-    from utils.batching import InputOptions, Position, Shard, make_input
     from utils.dali_utils import DaliReader
     from utils.data_utils import TensorFlowReader
     from utils.image_processing import normalize
-    from utils.labelled_images import LABELLED_IMAGES
-    from utils.manifest import load_split
+    from utils.input.batching import InputOptions, Position, Shard, make_input
+    from utils.input.labelled_images import LABELLED_IMAGES
+    from utils.records.manifest import load_split
 
     reader = DaliReader(None, None) if options.reader == "--dali" else TensorFlowReader()
     how = InputOptions(
@@ -60,9 +60,9 @@ def dalis_own(options):
     """A function that makes batches with DALI's reader, random crop and normalization."""
     from nvidia.dali import Pipeline, fn, tfrecord, types
 
-    from utils.convention import MEAN_RGB, STD_RGB
-    from utils.manifest import load_split
-    from utils.record_index import CACHE_FOLDER, INDEX_FOLDER, split_index
+    from utils.records.manifest import load_split
+    from utils.records.record_index import CACHE_FOLDER, INDEX_FOLDER, split_index
+    from utils.weights.pretrained_config import MEAN_RGB, STD_RGB
 
     files = load_split(options.data_dir, "train")
     split_index(files, None)

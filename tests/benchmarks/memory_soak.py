@@ -40,7 +40,7 @@ def main():
         folder = Path(name)
         if not options.data_dir:
             make_images(folder / "images")
-            convert = [sys.executable, "-m", "utils.convert_dataset", folder / "images", folder / "records"]
+            convert = [sys.executable, "-m", "tools.convert", folder / "images", folder / "records"]
             subprocess.run(convert, check=True, stdout=subprocess.DEVNULL)
         samples = train(folder, options)
     settled = {step: resident for step, resident in samples.items() if step >= WARMUP}

@@ -6,7 +6,7 @@ import tarfile
 import pytest
 
 from tests.download.coco_server import ARCHIVE, requested
-from utils.manifest import read_manifest
+from utils.records.manifest import read_manifest
 
 
 def test_download_all_needs_an_image_and_takes_three_places(run):

@@ -8,7 +8,7 @@ import pytest
 
 from tests.download.coco_server import requested, write_zip
 from tests.utils.tiny_images import jpeg
-from utils.manifest import read_manifest
+from utils.records.manifest import read_manifest
 
 
 def test_everything_is_downloaded_checked_unpacked_and_converted(server, run, tmp_path):

@@ -66,7 +66,7 @@ def quickstart(clone, *arguments):
 
 CLASSIFICATION = """
 examples/make_digits.py {out}/digits.part
--m utils.convert_dataset {out}/digits {out}/records
+-m tools.convert {out}/digits {out}/records
 main.py @examples/quickstart.args --data_dir={out}/records --results_dir={out}/run
 main.py --mode=predict --model_dir={out}/run --to_predict={out}/digits/unseen --top_k=2 --results_dir={out}/predictions
 """

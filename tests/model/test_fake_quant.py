@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from model.layers.fake_quant import FakeQuantizer
-from model.layers.options import tf1
+from model.layers.variable import tf1
 from model.specs import QuantizationSpec
 from tests.model.numpy_quantizer import MovingRange, nudged, scaled
 

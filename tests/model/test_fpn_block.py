@@ -6,7 +6,8 @@ import tensorflow as tf
 
 from model.blocks.fpn_block import fpn_block
 from model.layers.conv2d import conv2d
-from model.layers.options import LayerOptions, tf1
+from model.layers.options import LayerOptions
+from model.layers.variable import tf1
 
 
 def ramp(side):

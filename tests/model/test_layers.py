@@ -7,9 +7,10 @@ import tensorflow as tf
 from model.blocks.conv2d_block import conv2d_block
 from model.layers.batch_norm import batch_norm
 from model.layers.conv2d import conv2d, probe_grouped_convolution
-from model.layers.options import LayerOptions, tf1
+from model.layers.options import LayerOptions
 from model.layers.pooling import max_pool, spatial_mean
 from model.layers.squeeze_excitation import squeeze_excitation
+from model.layers.variable import tf1
 
 RAMP = np.arange(16, dtype=np.float32).reshape(1, 4, 4, 1)
 

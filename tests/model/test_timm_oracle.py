@@ -4,7 +4,7 @@ torch and timm live in an environment of their own; without it these tests are s
 
     python3.11 -m venv .venv-oracle
     .venv-oracle/bin/pip install torch==2.13.0
-    .venv-oracle/bin/pip install --no-deps -r requirements-oracle.txt
+    .venv-oracle/bin/pip install --no-deps -r requirements/oracle.txt
     ORACLE_PYTHON=.venv-oracle/bin/python .venv/bin/python -m pytest -s tests/model/test_timm_oracle.py
 
 timm computes in float64, so what differs is the rounding of our float32. ``-s`` shows by how much: the norm of the

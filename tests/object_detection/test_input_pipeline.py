@@ -10,8 +10,8 @@ from object_detection.input_pipeline import detection_decoder
 from object_detection.record_faults import fault_in
 from tests.object_detection.detection_records import EXACT, FAULTS, GOOD, SOUND, TABLE, UNEVEN, detection_record
 from tests.utils.input_records import encode, eval_input, noise, options, quick_session, train_input, write_files
-from utils.batching import STATUS_BAD_LABEL, STATUS_OK, STATUS_PADDING, STATUS_UNDECODABLE, Position, Shard
 from utils.detection_config import CropSpec, FlipSpec
+from utils.input.batching import STATUS_BAD_LABEL, STATUS_OK, STATUS_PADDING, STATUS_UNDECODABLE, Position, Shard
 
 HEIGHT, WIDTH = 20, 24  # of every image that is not said to be another
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from object_detection.model_command import parse
-from tests.object_detection.pipelines import CONFIGS, experiment
+from tests.object_detection.pipeline.pipelines import CONFIGS, experiment
 from utils.cmdline_helper import parse as parse_main
 from utils.config import Duration, PrecisionConfig
 from utils.errors import UsageError

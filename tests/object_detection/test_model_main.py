@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from object_detection.pipeline_config import ROOT
-from tests.object_detection.pipelines import CONFIGS, FULL
+from object_detection.pipeline.config import ROOT
+from tests.object_detection.pipeline.pipelines import CONFIGS, FULL
 
 PROGRAM = ROOT / "object_detection" / "model_main.py"
 

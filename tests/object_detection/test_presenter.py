@@ -9,7 +9,7 @@ from PIL import Image
 from object_detection.drawing import class_color
 from object_detection.presenter import BoxPresenter
 from utils.errors import RunError
-from utils.lettering import MISSED, RIGHT, WRONG
+from utils.images.lettering import MISSED, RIGHT, WRONG
 
 NAMES = {1: "cat", 7: "bird"}
 

@@ -23,7 +23,7 @@ from utils.dllogger_utils import read_log
 from utils.hooks.hook import StepRecord
 from utils.hooks.nan_guard import NanGuard
 from utils.hooks.preemption import PreemptionHook
-from utils.manifest import Manifest, ShardFile, Split, write_manifest
+from utils.records.manifest import Manifest, ShardFile, Split, write_manifest
 
 _SIZES = {"blocks": (1,), "widths": (4,), "expansion": 2, "stem_width": 4}
 TINY = {

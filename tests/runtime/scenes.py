@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests.utils.input_records import encode
-from utils.manifest import Manifest, ShardFile, Split, write_manifest
+from utils.records.manifest import Manifest, ShardFile, Split, write_manifest
 
 NAMES, IDS = ("red", "green", "blue"), (1, 3, 4)  # with a gap, as in COCO
 CHANNEL = dict(zip(IDS, range(3), strict=True))

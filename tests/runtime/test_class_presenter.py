@@ -8,7 +8,7 @@ from PIL import Image
 
 from runtime.class_presenter import ClassPresenter
 from utils.errors import RunError
-from utils.lettering import RIGHT, WRONG, with_caption
+from utils.images.lettering import RIGHT, WRONG, with_caption
 
 PROBABILITIES = {"probabilities": np.array([0.25, 0.1234567, 0.25, 0.3765433], np.float32)}
 

@@ -11,8 +11,8 @@ from runtime.classification import Classification
 from tests.runtime.runs import TINY, tiny_networks
 from tests.runtime.tiny_classifier import SIZE, batch, config, softmax_cross_entropy, task
 from tests.utils.input_records import run_graph
-from utils.batching import STATUS_BAD_LABEL, STATUS_OK, STATUS_PADDING, STATUS_UNDECODABLE
 from utils.config import ModelConfig
+from utils.input.batching import STATUS_BAD_LABEL, STATUS_OK, STATUS_PADDING, STATUS_UNDECODABLE
 
 # Losses
 

@@ -6,8 +6,8 @@ import tensorflow as tf
 from tests.runtime.processes import Pretended
 from tests.runtime.tiny_classifier import task
 from tests.utils.input_records import encode, noise, record, write_files
-from utils.batching import STATUS_BAD_LABEL, STATUS_UNDECODABLE, Position, Shard
-from utils.tfrecord_file import read_record
+from utils.input.batching import STATUS_BAD_LABEL, STATUS_UNDECODABLE, Position, Shard
+from utils.records.tfrecord_file import read_record
 
 
 def test_a_split_without_files_is_a_thousand_batches_of_all_replicas():

@@ -11,8 +11,8 @@ from tests.runtime.runs import at_step, network, picture, run, train, write_data
 from tests.utils.input_records import record
 from utils.checkpoints import steps_in
 from utils.errors import RunError
-from utils.manifest import SplitFiles
-from utils.tfrecord_file import iterate_headers
+from utils.records.manifest import SplitFiles
+from utils.records.tfrecord_file import iterate_headers
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ import pytest
 import tensorflow as tf
 
 from model.layers.options import LayerOptions
+from runtime.resolve_detector import Categories, resolve_detector, stored_categories
 from tests.model.tiny_ssd import load
 from tests.runtime.tiny_detector import ANCHORS, IDS, NAMES, SIZE, task, tiny_detectors
 from tests.utils.input_records import run_graph
-from utils.batching import Position, Shard
 from utils.config import ModelConfig
 from utils.detection_config import AnchorSpec, DetectionConfig
-from utils.resolve_detection import Categories, resolve_detector, stored_categories
+from utils.input.batching import Position, Shard
 
 tf1 = tf.compat.v1
 

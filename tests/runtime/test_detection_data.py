@@ -9,10 +9,10 @@ from tests.object_detection.detection_records import FAULTS, GOOD, detection_rec
 from tests.runtime.processes import Pretended
 from tests.runtime.tiny_detector import IDS, SIZE, task
 from tests.utils.input_records import encode, noise, run_graph, write_files
-from utils.batching import STATUS_BAD_LABEL, STATUS_OK, STATUS_UNDECODABLE, Position, Shard
 from utils.config import SYNTHETIC_EPOCH_BATCHES
 from utils.detection_config import DetectionConfig
-from utils.manifest import SplitFiles
+from utils.input.batching import STATUS_BAD_LABEL, STATUS_OK, STATUS_UNDECODABLE, Position, Shard
+from utils.records.manifest import SplitFiles
 
 tf1 = tf.compat.v1
 

@@ -7,8 +7,8 @@ import tensorflow as tf
 from tests.object_detection.test_target_assigner import IMAGES, padded
 from tests.runtime.tiny_detector import task
 from tests.utils.input_records import run_graph
-from utils.batching import STATUS_BAD_LABEL, STATUS_OK, STATUS_PADDING, STATUS_UNDECODABLE, Batch
 from utils.detection_config import DetectionConfig, LossSpec
+from utils.input.batching import STATUS_BAD_LABEL, STATUS_OK, STATUS_PADDING, STATUS_UNDECODABLE, Batch
 
 COCO = {"image_size": 320, "num_classes": 90, "category_ids": (1, 3, 17, 62, 90), "class_names": tuple("abcde")}
 ALL_ANCHORS = 12804

@@ -66,7 +66,7 @@ def test_averages_are_evaluated_where_there_are_any_and_raw_weights_where_they_a
 
 def test_what_is_evaluated_are_the_averages_themselves(data_dir, averaged, tmp_path):
     """A second way: a checkpoint whose weights are the averages gives the same loss."""
-    from utils.checkpoint_rewriting import write_folder
+    from tools.weights.checkpoint_rewriting import write_folder
 
     results, launch = averaged
     stored = values(results / "model.ckpt-6")

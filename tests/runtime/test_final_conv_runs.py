@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.runtime.runs import TINY, network, picture, run, train, values
-from utils.checkpoint_rewriting import rewrite_classifier
+from tools.weights.checkpoint_rewriting import rewrite_classifier
 from utils.checkpoints import read_metadata
 
 KERNEL = "resnet50/output/dense/kernel"

@@ -14,8 +14,8 @@ from runtime.precision import Precision
 from tests.runtime.processes import ALONE, Pretended, never_stopping
 from tests.runtime.runs import picture, tiny_networks
 from tests.utils.input_records import record, write_files
-from utils.batching import Position, Shard
 from utils.config import DataConfig, ExperimentConfig, ModelConfig, OptimizerConfig, RunConfig
+from utils.input.batching import Position, Shard
 
 tf1 = tf.compat.v1
 SIZE, BATCH, CLASSES = 16, 4, 3

@@ -11,7 +11,7 @@ import pytest
 from tests.runtime.runs import train, values
 from utils import checkpoints
 from utils.checkpoints import steps_in
-from utils.file_lock import locked
+from utils.files.file_lock import locked
 
 EPOCH = 5  # steps of the tiny data set in batches of 4
 

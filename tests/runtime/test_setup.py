@@ -13,7 +13,7 @@ from utils.cmdline_helper import parse
 from utils.config import MODES
 from utils.errors import RunError, UsageError
 from utils.hvd_utils import SerialCommunicator
-from utils.manifest import read_manifest, write_manifest
+from utils.records.manifest import read_manifest, write_manifest
 
 
 @pytest.fixture

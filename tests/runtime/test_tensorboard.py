@@ -13,7 +13,7 @@ from PIL import Image
 from runtime.histograms import IMAGES
 from tests.runtime.runs import CLASSES, assert_same_checkpoint, network, picture, run, train, values
 from tests.runtime.scenes import picture_of, scene, write_scenes
-from utils.lettering import MISSED, RIGHT, WRONG
+from utils.images.lettering import MISSED, RIGHT, WRONG
 from utils.reporting.evaluation_file import EVALUATION_NAME, read_evaluation
 
 tf1 = tf.compat.v1

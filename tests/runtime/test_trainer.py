@@ -22,11 +22,11 @@ from tests.runtime.runs import (
     train,
     values,
 )
-from utils.batching import Position
 from utils.checkpoints import CheckpointDir, read_metadata, steps_in
 from utils.cmdline_helper import parse
 from utils.config import DataConfig, Duration, ExperimentConfig, RunConfig
 from utils.errors import RunError, UsageError
+from utils.input.batching import Position
 
 ALL_RANDOM = ("--mixup=0.2", "--label_smoothing=0.1", "--cosine_lr", "--lr_init=2", "--deterministic")
 EIGHT_STEPS = ("--num_iter=8", "--iter_unit=batch", "--display_every=1")

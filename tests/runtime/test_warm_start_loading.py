@@ -10,9 +10,9 @@ from model.specs import BACKBONES, RESNETS
 from runtime.warm_start import load_warm_start
 from tests.model.tiny_ssd import BACKBONE, PREDICTOR, load_by_name, variables_of_ssd320, weights_by_name
 from tests.runtime.tiny_detector import SIZE, task, tiny_detectors
-from utils.convention import CONVENTIONS, Convention
 from utils.errors import RunError
 from utils.image_processing import normalize
+from utils.weights.pretrained_config import CONVENTIONS, Convention
 
 tf1 = tf.compat.v1
 

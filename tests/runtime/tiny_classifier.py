@@ -6,8 +6,8 @@ import tensorflow as tf
 from model.layers.options import LayerOptions
 from runtime.classification import Classification
 from tests.runtime.runs import tiny_networks
-from utils.batching import STATUS_OK, Batch
 from utils.config import DataConfig, ExperimentConfig, ModelConfig, OptimizerConfig, RunConfig
+from utils.input.batching import STATUS_OK, Batch
 
 SIZE = 8
 

@@ -5,7 +5,7 @@ import pytest
 from tests.launching import ROOT
 from utils.cmdline_helper import build_parser, parse
 from utils.flags import recipes
-from utils.flags.words import complete
+from utils.flags.typed_arguments import complete
 from utils.quantization import Quantization
 
 FOLDER = ROOT / "se-resnext101-32x4d" / "recipes"

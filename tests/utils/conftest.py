@@ -1,28 +1,13 @@
-"""What the tests of the converter, and those of the launcher, share as fixtures."""
+"""Fixtures of the tests of the launcher."""
 
-import logging
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.utils.tiny_images import two_classes
-
 ROOT = Path(__file__).resolve().parent.parent.parent
 TOOLS = ("bash", "dirname", "sed", "mkdir", "tee", "tr")
-
-
-@pytest.fixture
-def source(tmp_path):
-    """A small data set of two classes, in folders."""
-    return two_classes(tmp_path / "source")
-
-
-@pytest.fixture
-def listening(caplog):
-    """Has ``caplog`` hear what is said of progress too."""
-    caplog.set_level(logging.INFO)
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from utils.batching import InputOptions, make_input
 from utils.dali_utils import DaliReader
 from utils.data_utils import TensorFlowReader
-from utils.manifest import SplitFiles
+from utils.input.batching import InputOptions, make_input
+from utils.records.manifest import SplitFiles
 
 
 class Fetched(NamedTuple):
@@ -134,5 +134,5 @@ def reader(name):
     """What reads records: "tf.data", or "dali", which skips the test where it is not installed."""
     if name == "tf.data":
         return TensorFlowReader()
-    pytest.importorskip("nvidia.dali", reason="NVIDIA DALI is not installed (requirements-dali.txt)")
+    pytest.importorskip("nvidia.dali", reason="NVIDIA DALI is not installed (requirements/dali.txt)")
     return DaliReader(None, None)

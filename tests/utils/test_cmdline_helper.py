@@ -294,6 +294,6 @@ def test_help_lists_every_flag_with_its_default_in_the_familiar_groups(capsys, m
 
 
 def test_the_command_line_imports_no_tensorflow():
-    modules = "utils.cmdline_helper, utils.resolve, runtime.environment"
+    modules = "utils.cmdline_helper, runtime.resolve_classifier, runtime.environment"
     code = f"import sys, {modules}; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0

@@ -25,13 +25,13 @@ from tests.utils.input_records import (
     write_files,
 )
 from utils import dali_utils
-from utils.batching import Position, Shard, make_input
 from utils.dali_utils import DaliReader
 from utils.data_utils import TensorFlowReader
 from utils.detection_config import ColorSpec, CropSpec, FlipSpec
 from utils.errors import RunError, UsageError
-from utils.labelled_images import LABELLED_IMAGES
-from utils.manifest import load_split
+from utils.input.batching import Position, Shard, make_input
+from utils.input.labelled_images import LABELLED_IMAGES
+from utils.records.manifest import load_split
 
 GREY_LEVELS = 2  # how far evaluation images may be apart in the mean
 
@@ -180,7 +180,7 @@ def test_evaluation_of_detection_sees_the_same_images_and_objects(dali, scenes):
 def test_without_dali_the_flag_says_how_to_install_it():
     with (
         mock.patch.dict(sys.modules, {"nvidia": None, "nvidia.dali": None}),
-        pytest.raises(UsageError, match=r"NVIDIA DALI cannot be imported .*pip install -r requirements-dali.txt"),
+        pytest.raises(UsageError, match=r"NVIDIA DALI cannot be imported .*pip install -r requirements/dali.txt"),
     ):
         DaliReader(None, None)
 

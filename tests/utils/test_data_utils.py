@@ -15,7 +15,10 @@ from tests.utils.input_records import (
     train_input,
     write_files,
 )
-from utils.batching import (
+from utils.data_utils import image_input, synthetic_input
+from utils.errors import UsageError
+from utils.image_processing import eval_preprocess
+from utils.input.batching import (
     STATUS_BAD_LABEL,
     STATUS_OK,
     STATUS_PADDING,
@@ -23,11 +26,8 @@ from utils.batching import (
     Position,
     Shard,
 )
-from utils.data_utils import image_input, synthetic_input
-from utils.errors import UsageError
-from utils.image_processing import eval_preprocess
-from utils.labelled_images import LABELLED_IMAGES
-from utils.manifest import SplitFiles
+from utils.input.labelled_images import LABELLED_IMAGES
+from utils.records.manifest import SplitFiles
 
 EXAMPLES = 23
 

@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 
 from tests.utils.input_records import encode, noise, options, quick_session, record, train_input, write_files
-from utils.batching import Position, Shard
-from utils.labelled_images import LABELLED_IMAGES
-from utils.manifest import SplitFiles
+from utils.input.batching import Position, Shard
+from utils.input.labelled_images import LABELLED_IMAGES
+from utils.records.manifest import SplitFiles
 
 ROOT = Path(__file__).resolve().parents[2]
 BATCH = 40

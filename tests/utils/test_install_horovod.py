@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.utils.fake_environment import ROOT, Environment, program
+from tests.utils.shell.fake_environment import ROOT, Environment, program
 
 SCRIPT = "install_horovod.sh"
 PARTS = ["install-requirements-horovod", "install-requirements-openmpi"]

@@ -128,7 +128,7 @@ def test_processes_are_bound_by_the_launcher(words, bind, slurm):
 def test_a_dgx_a100_binds_by_its_own_script(words, clone):
     for launcher in ("mpiexec", "horovodrun", "srun"):
         printed = words(BIND="dgx_a100", LAUNCHER=launcher)
-        assert printed[-2:] == ["bash", f"{clone}/clone/utils/bind_dgx_a100.sh"]
+        assert printed[-2:] == ["bash", f"{clone}/clone/utils/shell/bind_dgx_a100.sh"]
     assert after(words(BIND="dgx_a100"), "--bind-to") == "none"
 
 

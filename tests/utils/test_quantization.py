@@ -4,11 +4,11 @@ import dataclasses
 
 import pytest
 
+from runtime.resolve_classifier import resolve_model
 from utils.cmdline_helper import parse, to_flags
 from utils.config import ModelConfig
 from utils.errors import UsageError
 from utils.quantization import Quantization, resolve_quantization
-from utils.resolve import resolve_model
 
 TRAIN = ["--mode=train", "--batch_size=8", "--data_dir=D"]
 STORED = {"architecture": "resnet50", "quantization": dataclasses.asdict(Quantization(symmetric=True, delay=5))}

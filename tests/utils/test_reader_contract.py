@@ -5,7 +5,9 @@ import pytest
 import tensorflow as tf
 
 from tests.utils.input_records import encode, fetch, noise, options, reader, record, write_files
-from utils.batching import (
+from utils.data_utils import TensorFlowReader
+from utils.errors import UsageError
+from utils.input.batching import (
     STATUS_BAD_LABEL,
     STATUS_OK,
     STATUS_PADDING,
@@ -14,9 +16,7 @@ from utils.batching import (
     Shard,
     make_input,
 )
-from utils.data_utils import TensorFlowReader
-from utils.errors import UsageError
-from utils.labelled_images import LABELLED_IMAGES
+from utils.input.labelled_images import LABELLED_IMAGES
 
 EXAMPLES = 23
 BOTH = pytest.mark.parametrize("name", ["tf.data", "dali"])

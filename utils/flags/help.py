@@ -60,7 +60,7 @@ HELP: dict[str, tuple[str, ...]] = {
     ),
     "no_report": ("Write no report.html with curves, confusions and mistakes to --results_dir at the end.", ""),
     "data_dir": (
-        "Folder with TFRecords, as utils.convert_dataset or object_detection.create_coco_tfrecord writes them.",
+        "Folder with TFRecords, as tools.convert or object_detection.create_coco_tfrecord writes them.",
         "none; the benchmarks then make synthetic images, train and evaluate need it",
     ),
     "data_idx_dir": (

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from utils.dllogger_utils import Logger
-from utils.event_file import EventFile
 from utils.hooks.hook import Hook, StepRecord
 from utils.hooks.measurement import RateHook
+from utils.reporting.event_file import EventFile
 
 
 class TrainingLogHook(Hook):

@@ -7,7 +7,7 @@ An object with the keys
 - ``pictures``: objects with ``index`` (the example's place in its split) and, where it could be had, ``jpeg``, a small
   picture in base64;
 - of a classifier: ``class_names`` (null where they have none), and what ``runtime.class_details`` says;
-- of a detector: what ``object_detection.coco_details`` says, and ``findings``, sentences on what is wrong.
+- of a detector: what ``object_detection.coco.details`` says, and ``findings``, sentences on what is wrong.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from utils.atomic_file import write_atomically
-from utils.json_values import typed, typed_list
+from utils.files.atomic_file import write_atomically
+from utils.files.json_values import typed, typed_list
 
 EVALUATION_NAME = "evaluation.json"
 FORMAT = 1

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from utils.atomic_file import write_atomically
+from utils.files.atomic_file import write_atomically
 from utils.reporting import charts
 from utils.reporting.class_sections import class_sections
 from utils.reporting.detection_sections import detection_sections

@@ -1,1 +1,1 @@
-"""Reading weights that other programs wrote, and turning them into checkpoints."""
+"""Stored weights: the contents of checkpoints, their descriptions, moving averages and pretrained configurations."""

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from runtime.artefacts.formats import FORMATS
-from runtime.export import main
 from tests.runtime.runs import root_logger, tiny_networks
+from tools.export import main
 
 ALL = ",".join(FORMATS)
 
@@ -34,11 +34,11 @@ class Export:
 def need_packages() -> None:
     """Skips a module of tests where the packages of ONNX and TFLite are not installed."""
     for package in ("onnx", "onnxruntime", "tf2onnx", "ai_edge_litert"):
-        pytest.importorskip(package, reason=f"{package} is not installed (requirements-export.txt)")
+        pytest.importorskip(package, reason=f"{package} is not installed (requirements/export.txt)")
 
 
 def export(folder: Path, *arguments: str | Path) -> Export:
-    """Runs ``python -m runtime.export`` with ``--export_dir``."""
+    """Runs ``python -m tools.export`` with ``--export_dir``."""
     output, error = io.StringIO(), io.StringIO()
     with tiny_networks(), root_logger(), contextlib.redirect_stdout(output), contextlib.redirect_stderr(error):
         status = main([f"--export_dir={folder}", *map(str, arguments)])

@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 
 from runtime.artefacts.formats import FORMATS
-from runtime.export import main
 from tests.runtime.artefacts.exports import export, need_packages
 from tests.runtime.runs import run, values
+from tools.export import main
 
 need_packages()
 tf1 = tf.compat.v1
@@ -92,7 +92,7 @@ def test_a_missing_package_says_how_to_install_it(exported, data_dir, tmp_path, 
     monkeypatch.setitem(sys.modules, package, None)
     result = evaluate(exported.of(name)["path"], data_dir, tmp_path)
     assert result.status == 2
-    assert "is not installed: python -m pip install -r requirements-export.txt" in result.error
+    assert "is not installed: python -m pip install -r requirements/export.txt" in result.error
 
 
 def test_artefacts_do_not_train_and_are_not_exported_again(exported, data_dir, tmp_path):
@@ -189,7 +189,7 @@ def test_an_opset_that_is_not_offered_is_a_usage_error(trained, tmp_path):
 
 
 def test_an_operation_that_a_format_lacks_is_named(tmp_path):
-    from runtime.artefacts.network import ConstantNetwork
+    from runtime.artefacts.inference_graph import ConstantNetwork
     from runtime.artefacts.onnx_model import write_onnx
     from runtime.artefacts.tflite_model import convert
     from utils.errors import RunError

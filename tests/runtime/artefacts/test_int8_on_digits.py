@@ -10,10 +10,10 @@ from model.specs import ResNetSpec
 from tests.conftest import ROOT
 from tests.runtime.artefacts.exports import export, need_packages
 from tests.runtime.runs import TINY, run
-from utils import convert_dataset
+from tools.convert import __main__ as convert_dataset
 
 need_packages()
-pytest.importorskip("sklearn", reason="scikit-learn is not installed (requirements-examples.txt)")
+pytest.importorskip("sklearn", reason="scikit-learn is not installed (requirements/examples.txt)")
 SMALL = ResNetSpec(name="resnet50", blocks=(1, 1, 1), widths=(16, 32, 64), expansion=2, stem_width=16)
 
 

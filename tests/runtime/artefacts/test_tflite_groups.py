@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from runtime.artefacts.artefact import INPUT
-from runtime.artefacts.network import ConstantNetwork
+from runtime.artefacts.inference_graph import ConstantNetwork
 from runtime.artefacts.tflite_groups import TILE, merge_groups, widen_groups
 from runtime.artefacts.tflite_model import convert
 from tests.runtime.artefacts.exports import need_packages

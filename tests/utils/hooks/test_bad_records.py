@@ -7,9 +7,9 @@ import pytest
 
 from tests.runtime.processes import ALONE
 from tests.utils.hooks.steps import step
-from utils.batching import STATUS_BAD_LABEL, STATUS_OK, STATUS_PADDING, STATUS_UNDECODABLE
 from utils.errors import RunError
 from utils.hooks.bad_records import BadRecordHook
+from utils.input.batching import STATUS_BAD_LABEL, STATUS_OK, STATUS_PADDING, STATUS_UNDECODABLE
 
 
 def hook(allowed):

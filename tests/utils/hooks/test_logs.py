@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from tests.utils.hooks.steps import step
 from utils.dllogger_utils import Logger, read_log
-from utils.event_file import write_event
 from utils.hooks.logs import BenchmarkLogHook, SummaryHook, TrainingLogHook
+from utils.reporting.event_file import write_event
 
 
 @pytest.fixture

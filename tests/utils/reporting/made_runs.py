@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from object_detection.coco_details import details as box_details
-from object_detection.coco_metrics import score_arrays
-from object_detection.coco_tables import Comparison, from_json
+from object_detection.coco.details import details as box_details
+from object_detection.coco.metrics import score_arrays
+from object_detection.coco.tables import Comparison, from_json
 from runtime.class_evaluation import ClassificationEvaluator
 from utils.dllogger_utils import PARAMETER, SUMMARY, open_log
 from utils.reporting.evaluation_file import histogram, write_evaluation

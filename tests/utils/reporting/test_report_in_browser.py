@@ -9,7 +9,7 @@ import pytest
 
 from tests.utils.reporting.made_runs import ODD_NAMES, write_boxes, write_classes, write_log
 from tests.utils.reporting.made_runs import comparison as tables
-from utils.report import main
+from tools.report import main
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium on PATH; apt-get install chromium brings one")

@@ -1,0 +1,259 @@
+"""Annotation files in COCO's format, read and checked (no TF).
+
+Boxes stay as the file has them: ``[x, y, width, height]`` in pixels of the stored picture, unlike anywhere else.
+
+Source: cocodataset.org/#format-data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from object_detection.label_map import Category
+from utils.errors import RunError
+from utils.files.json_values import is_kind, shortened, typed
+
+LARGEST_CATEGORY_ID = 2**31 - 1
+_INT64 = range(-(2**63), 2**63)
+
+StrPath = str | os.PathLike[str]
+Parsed = TypeVar("Parsed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CocoImage:
+    """A picture: ``file_name`` is its path below the image folder; the size in pixels is None where it is not said."""
+
+    id: int
+    file_name: str
+    height: int | None = None
+    width: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CocoAnnotation:
+    """An object in a picture.
+
+    Attributes:
+        id: Its own, once in the file.
+        image_id: The picture that it is in.
+        category_id: Its class.
+        box_px: ``(x, y, width, height)`` in pixels as the file has it, perhaps without area or past the edge.
+        area_px: Of the object's outline, in square pixels; None where it is not said.
+        is_crowd: Whether it stands for many objects.
+        segmentation: Polygons or run lengths as the file has them, where they were asked for.
+    """
+
+    id: int
+    image_id: int
+    category_id: int
+    box_px: tuple[float, float, float, float]
+    area_px: float | None = None
+    is_crowd: bool = False
+    segmentation: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CocoFile:
+    """What an annotation file holds: pictures and annotations in the file's order, classes by ascending id."""
+
+    path: Path
+    sha256: str
+    images: tuple[CocoImage, ...]
+    categories: tuple[Category, ...]
+    annotations: tuple[CocoAnnotation, ...] = field(repr=False)
+
+    def by_image(self) -> dict[int, tuple[CocoAnnotation, ...]]:
+        """The annotations of every picture by its id; pictures without any have an empty tuple."""
+        found: dict[int, list[CocoAnnotation]] = {image.id: [] for image in self.images}
+        for annotation in self.annotations:
+            found[annotation.image_id].append(annotation)
+        return {image_id: tuple(annotations) for image_id, annotations in found.items()}
+
+
+def read_coco(
+    path: StrPath, *, flag: str | None = None, need_annotations: bool = True, keep_segmentation: bool = False
+) -> CocoFile:
+    """Reads an annotation file.
+
+    Args:
+        path: A JSON file with the keys images, annotations and categories.
+        flag: What named it, as messages say it ("--val_annotations_file").
+        need_annotations: Refuse a file without the key annotations, as COCO's ``image_info`` files are.
+        keep_segmentation: Keep outlines, which take most of the memory, and refuse annotations that have none.
+
+    Raises:
+        RunError: the file cannot be read, is not JSON, or is not in COCO's format; names the file and the entry.
+    """
+    where = f"{flag} {path}" if flag else str(path)
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise RunError(f"{where}: cannot be read ({error.strerror})") from error
+    content = _parse(data, where, keep_segmentation)
+    try:
+        _check_top(content, need_annotations)
+        images = _entries(content, "images", image_from)
+        categories = _entries(content, "categories", category_from)
+        annotations = ()
+        if need_annotations or "annotations" in content:
+            annotations = _entries(content, "annotations", annotation_from, keep_segmentation)
+        if not images:
+            raise ValueError('"images" is an empty list')
+        _check_categories(categories)
+        _check_references(images, annotations, categories)
+    except ValueError as error:
+        raise RunError(f"{where}: is not in COCO's format: {error}") from error
+    return CocoFile(
+        path=Path(path),
+        sha256=hashlib.sha256(data).hexdigest(),
+        images=images,
+        categories=tuple(sorted(categories, key=lambda category: category.id)),
+        annotations=annotations,
+    )
+
+
+def _parse(data: bytes, where: str, keep_segmentation: bool) -> Any:
+    """The JSON value; outlines are dropped while it is read, not after, since they are nine tenths of it."""
+
+    def without_outline(entry: dict[str, Any]) -> dict[str, Any]:
+        entry.pop("segmentation", None)
+        return entry
+
+    try:
+        return json.loads(data, object_hook=None if keep_segmentation else without_outline)
+    except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are among them
+        raise RunError(f"{where}: is not JSON ({error}); must be annotations in COCO's format") from error
+
+
+def _check_top(content: Any, need_annotations: bool) -> None:
+    if isinstance(content, list):
+        raise ValueError(
+            "it holds a list, as files of detections do; must be an object with images, annotations and categories"
+        )
+    if not isinstance(content, dict):
+        raise ValueError(f"it holds {shortened(content)}; must be an object with images, annotations and categories")
+    for key in ("images", "annotations", "categories") if need_annotations else ("images", "categories"):
+        if key not in content:
+            raise ValueError(f'"{key}" is missing; it has {", ".join(map(repr, content)) or "no key at all"}')
+
+
+def _entries(content: Mapping[str, Any], key: str, parse: Callable[..., Parsed], *further: Any) -> tuple[Parsed, ...]:
+    """Every entry of a list, parsed; its ids are whole numbers that differ."""
+    parsed = []
+    seen: set[int] = set()
+    for number, entry in enumerate(typed(content, key, list)):
+        if not isinstance(entry, dict):
+            raise ValueError(f'entry {number} (from 0) of "{key}" is {shortened(entry)}, and must be an object')
+        try:
+            number_of_its_own = _id(entry, "id")
+            if number_of_its_own in seen:
+                raise ValueError("an entry before it has the same id")
+            seen.add(number_of_its_own)
+            parsed.append(parse(entry, *further))
+        except ValueError as error:
+            name = f"id {entry['id']}" if is_kind(entry.get("id"), int) else f"entry {number} (from 0)"
+            raise ValueError(f'{name} of "{key}": {error}') from error
+    return tuple(parsed)
+
+
+def _id(entry: Mapping[str, Any], key: str) -> int:
+    value: int = typed(entry, key, int)
+    if value not in _INT64:
+        raise ValueError(f'"{key}" is {shortened(value)}, and must fit 64 bits')
+    return value
+
+
+def image_from(entry: Mapping[str, Any]) -> CocoImage:
+    """The entry of an image, whose id was checked; raises ``ValueError`` where it is not what it must be."""
+    name: str = typed(entry, "file_name", str)
+    try:
+        usable = bool(name) and "\0" not in os.fsdecode(os.fsencode(name))
+    except UnicodeError:
+        usable = False
+    if not usable:
+        raise ValueError(f'"file_name" is {shortened(name)}, and must be the name of a file')
+    sides = {}
+    for side in ("height", "width"):
+        sides[side] = typed(entry, side, int, optional=True, least=1)
+    return CocoImage(id=entry["id"], file_name=name, **sides)
+
+
+def category_from(entry: Mapping[str, Any]) -> Category:
+    """The entry of a category, whose id was checked; raises ``ValueError`` where it is not what it must be."""
+    name: str = typed(entry, "name", str)
+    if not name.strip():
+        raise ValueError('"name" is blank, and must name the class')
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f'"name" is {shortened(name)}, which is not valid Unicode') from error
+    if not 0 <= entry["id"] <= LARGEST_CATEGORY_ID:
+        raise ValueError(f"the class {name!r} needs an id from 0 to {LARGEST_CATEGORY_ID}")
+    return Category(id=entry["id"], name=name, display_name=name)
+
+
+def _number(value: Any) -> float:
+    """A JSON number as a float; NaN where it is none that a float holds."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.nan
+
+
+def annotation_from(entry: Mapping[str, Any], keep_segmentation: bool) -> CocoAnnotation:
+    """The entry of an annotation, whose id was checked; raises ``ValueError`` where it is not what it must be."""
+    box = typed(entry, "bbox", list)
+    if len(box) != 4 or not all(is_kind(value, float) for value in box):
+        raise ValueError(f'"bbox" is {shortened(box)}, and must be four numbers: x, y, width, height')
+    crowd = entry.get("iscrowd", 0)
+    if crowd not in (0, 1):
+        raise ValueError(f'"iscrowd" is {shortened(crowd)}, and must be 0 or 1')
+    area = typed(entry, "area", float, optional=True)
+    segmentation = entry.get("segmentation") if keep_segmentation else None
+    if keep_segmentation and not (segmentation and isinstance(segmentation, list | dict)):
+        raise ValueError(f'"segmentation" is {shortened(segmentation)}, and must be polygons or run lengths for masks')
+    x, y, width, height = map(_number, box)
+    return CocoAnnotation(
+        id=entry["id"],
+        image_id=_id(entry, "image_id"),
+        category_id=_id(entry, "category_id"),
+        box_px=(x, y, width, height),
+        area_px=None if area is None else _number(area),
+        is_crowd=bool(crowd),
+        segmentation=segmentation,
+    )
+
+
+def _check_categories(categories: Iterable[Category]) -> None:
+    ids: dict[str, int] = {}
+    for category in categories:
+        if category.name in ids:
+            raise ValueError(
+                f'the ids {ids[category.name]} and {category.id} of "categories" have the same name, {category.name!r}'
+            )
+        ids[category.name] = category.id
+    if not ids:
+        raise ValueError('"categories" is an empty list')
+
+
+def _check_references(
+    images: Iterable[CocoImage], annotations: Iterable[CocoAnnotation], categories: Iterable[Category]
+) -> None:
+    image_ids = {image.id for image in images}
+    category_ids = {category.id for category in categories}
+    for annotation in annotations:
+        if annotation.image_id not in image_ids:
+            raise ValueError(f'annotation {annotation.id} is of image {annotation.image_id}, which "images" lacks')
+        if annotation.category_id not in category_ids:
+            raise ValueError(
+                f'annotation {annotation.id} is of category {annotation.category_id}, which "categories" lacks; it has '
+                + shortened(sorted(category_ids))
+            )

@@ -1,0 +1,186 @@
+"""What an evaluation of a detector shows beyond its metrics, as JSON values (no TF).
+
+Everything is at an overlap of half. What depends on a score, that is what counts as found, takes the *operating score*:
+the one at which precision and recall of all categories together have the highest harmonic mean.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from object_detection.coco.metrics import Groundtruth, Matches, Results, Summary, iou, precision_curves
+from object_detection.coco.tables import Comparison
+from utils.reporting.evaluation_file import examples_of
+
+PICTURES = 24
+_BOXES_A_PICTURE = 60
+_OVERLAP = 0.5
+_DECIMALS = 6
+
+
+def details(comparison: Comparison, summary: Summary, indices: Mapping[int, int]) -> dict[str, Any]:
+    """Figures of each category, precision by recall, confusions, the pictures with the worst mistakes, and examples.
+
+    Args:
+        comparison: What was compared.
+        summary: Its metrics.
+        indices: The place of each image in its split, by image id.
+    """
+    threshold = operating_score(summary.matches)
+    return {
+        "task": "detection",
+        "operating_score": threshold,
+        "classes": _classes(comparison, summary, threshold),
+        "curves": _curves(comparison, summary.matches),
+        "confusion": _confusion(comparison, threshold),
+        **_pictures(comparison, summary.matches, threshold, indices),
+    }
+
+
+def operating_score(matches: Matches) -> float:
+    """The score from which on detections make the highest harmonic mean of precision and recall; 0 without any."""
+    counted = matches.right | matches.wrong
+    scores, right = matches.results.scores[counted], matches.right[counted]
+    if not right.any():
+        return 0.0
+    order = np.argsort(-scores, kind="stable")
+    scores, hits = scores[order], np.cumsum(right[order])
+    objects = np.count_nonzero(~matches.groundtruth.crowds)
+    quality = 2 * hits / (np.arange(1, len(hits) + 1) + objects)
+    last_of_score = np.append(scores[1:] < scores[:-1], True)
+    return float(scores[np.where(last_of_score, quality, -1).argmax()])
+
+
+def _classes(comparison: Comparison, summary: Summary, threshold: float) -> list[dict[str, Any]]:
+    """A row for each category: how many objects, how precise, and what is found at the operating score."""
+    matches = summary.matches
+    sure = matches.results.scores >= threshold
+    rows = []
+    for category, name in comparison.categories.items():
+        mine = matches.results.category_ids == category
+        objects = int(np.sum((matches.groundtruth.category_ids == category) & ~matches.groundtruth.crowds))
+        right = int(np.sum(matches.right & mine & sure))
+        rows.append(
+            {
+                "id": category,
+                "name": name,
+                "objects": objects,
+                "detections": int(np.sum(mine)),
+                "average_precision": summary.by_category[category],
+                "right": right,
+                "wrong": int(np.sum(matches.wrong & mine & sure)),
+                "missed": objects - right,
+            }
+        )
+    return rows
+
+
+def _curves(comparison: Comparison, matches: Matches) -> list[dict[str, Any]]:
+    """Precision at the recalls 0, 0.01, ... 1 of each category that has objects."""
+    curves = []
+    for category in comparison.categories:
+        mine = matches.results.category_ids == category
+        objects = np.count_nonzero((matches.groundtruth.category_ids == category) & ~matches.groundtruth.crowds)
+        if objects:
+            best_first = np.argsort(-matches.results.scores[mine], kind="stable")
+            hits, misses = (flags[mine][best_first][np.newaxis] for flags in (matches.right, matches.wrong))
+            curve = precision_curves(hits, misses, objects)[0]
+            curves.append({"id": category, "precision": np.round(curve, _DECIMALS).tolist()})
+    return curves
+
+
+def _confusion(comparison: Comparison, threshold: float) -> list[list[int | None]]:
+    """How often an object of one category was found as another: triples of object's id, detection's id and number.
+
+    Detections of any category, the best first, take the object that they overlap most, by half at least. None stands
+    for no object, or for no detection; crowds, and what lies in them, are left out.
+    """
+    known = list(comparison.categories)
+    objects, results = comparison.groundtruth, comparison.results
+    objects = objects.take(np.isin(objects.category_ids, known))
+    results = results.take(np.isin(results.category_ids, known) & (results.scores >= threshold))
+    rows_of = [_rows_by_image(table.image_ids) for table in (objects, results)]
+    pairs: Counter[tuple[int | None, int | None]] = Counter()
+    nothing = np.zeros(0, np.int64)
+    for image in rows_of[0].keys() | rows_of[1].keys():
+        there, found = (rows.get(image, nothing) for rows in rows_of)
+        pairs.update(_pairs(objects.take(there), results.take(found)))
+    ordered = sorted(pairs.items(), key=lambda entry: tuple((value is None, value or 0) for value in entry[0]))
+    return [[of, found, count] for (of, found), count in ordered]
+
+
+def _rows_by_image(image_ids: np.ndarray) -> dict[int, np.ndarray]:
+    order = np.argsort(image_ids, kind="stable")
+    ids, firsts = np.unique(image_ids[order], return_index=True)
+    return dict(zip(ids.tolist(), np.split(order, firsts[1:]), strict=True)) if len(ids) else {}
+
+
+def _pairs(objects: Groundtruth, results: Results) -> list[tuple[int | None, int | None]]:
+    """Categories of an object and of the detection of it, in one image."""
+    overlaps = iou(results.boxes_px, objects.boxes_px, objects.crowds)
+    free = ~objects.crowds
+    pairs: list[tuple[int | None, int | None]] = []
+    for row in np.argsort(-results.scores, kind="stable"):
+        reachable = np.where(free, overlaps[row], 0.0)
+        if reachable.size and reachable.max() >= _OVERLAP:
+            taken = int(reachable.argmax())
+            free[taken] = False
+            pairs.append((int(objects.category_ids[taken]), int(results.category_ids[row])))
+        elif not (overlaps[row][objects.crowds] >= _OVERLAP).any():
+            pairs.append((None, int(results.category_ids[row])))
+    return pairs + [(int(category), None) for category in objects.category_ids[free]]
+
+
+def _pictures(
+    comparison: Comparison, matches: Matches, threshold: float, indices: Mapping[int, int]
+) -> dict[str, list[dict[str, Any]]]:
+    """Images with their boxes and what became of each.
+
+    "pictures" are those with the most confident false alarms and those with the most missed objects, "examples" some of
+    all.
+    """
+    sure = matches.results.scores >= threshold
+    found = np.zeros(len(matches.groundtruth.crowds), bool)
+    found[matches.objects[sure & matches.right]] = True
+    missed = ~found & ~matches.groundtruth.crowds
+    sizes = dict(zip(comparison.image_ids.tolist(), comparison.sizes_px.tolist(), strict=True))
+
+    def entry(image: int) -> dict[str, Any]:
+        height, width = sizes[image]
+        here, there = matches.results.image_ids == image, matches.groundtruth.image_ids == image
+        boxes = _boxes("missed", matches.groundtruth.take(there & missed), (width, height))
+        for kind, flags in (("wrong", matches.wrong), ("right", matches.right)):
+            boxes += _boxes(kind, matches.results.take(here & sure & flags), (width, height))
+        place = {"image_id": image, "index": indices[image], "width": int(width), "height": int(height)}
+        return {**place, "boxes": boxes[:_BOXES_A_PICTURE]}
+
+    in_order = sorted(indices, key=lambda image: indices[image])
+    chosen = {
+        "pictures": _worst(matches, sure & matches.wrong, missed),
+        "examples": [in_order[place] for place in examples_of(len(in_order))],
+    }
+    return {name: [entry(image) for image in images] for name, images in chosen.items()}
+
+
+def _worst(matches: Matches, alarms: np.ndarray, missed: np.ndarray) -> list[int]:
+    """Ids of the images with the most confident false alarms, then of those with the most missed objects."""
+    wrong = np.flatnonzero(alarms)
+    images = matches.results.image_ids[wrong[np.argsort(-matches.results.scores[wrong], kind="stable")]].tolist()
+    most_missed = Counter(matches.groundtruth.image_ids[missed].tolist()).most_common()
+    chosen = list(dict.fromkeys(images))[: PICTURES // 2]
+    return chosen + [image for image, _ in most_missed if image not in chosen][: PICTURES - len(chosen)]
+
+
+def _boxes(kind: str, table: Groundtruth | Results, size: tuple[float, float]) -> list[dict[str, Any]]:
+    """Boxes ``[ymin, xmin, ymax, xmax]`` in [0, 1] of an image of this width and height, with what became of each."""
+    x, y, width, height = (table.boxes_px / np.array([*size, *size])).T
+    sides = np.round(np.stack([y, x, y + height, x + width], axis=1), _DECIMALS).tolist()
+    scores = table.scores.tolist() if isinstance(table, Results) else [None] * len(sides)
+    return [
+        {"kind": kind, "category": category, "score": score, "box": box}
+        for category, score, box in zip(table.category_ids.tolist(), scores, sides, strict=True)
+    ]

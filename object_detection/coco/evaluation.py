@@ -1,0 +1,259 @@
+"""COCO metrics of a detector over a split, or of a file of results (no TF).
+
+Boxes come as ``[ymin, xmin, ymax, xmax]`` in [0, 1] and become ``[x, y, width, height]`` in pixels of the original
+image, rounded to thousandths. For groundtruth this brings back the numbers of the annotation file; detections are
+scored just as they are written, so that whoever scores the file finds the same metrics.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from object_detection.coco import report as coco_report
+from object_detection.coco.details import details
+from object_detection.coco.metrics import Groundtruth, Results, Summary, score_arrays
+from object_detection.coco.tables import Comparison, from_json, results_json, round_px, shortest, to_pixels
+from utils.errors import RunError
+
+CATEGORY_KEY = "PerformanceByCategory/mAP/"
+RESULTS_FILE = "detections.json"
+_COLUMNS = (
+    "detection_boxes",
+    "detection_scores",
+    "detection_classes",
+    "num_detections",
+    "groundtruth_boxes",
+    "groundtruth_classes",
+    "groundtruth_area",
+    "groundtruth_is_crowd",
+    "num_groundtruth",
+    "image_size",
+    "source_id",
+    "index",
+)
+_NUMBER = re.compile(rb"-?[0-9]{1,18}|-?[0-8][0-9]{18}")  # more may not fit 64 bits
+
+
+def score(groundtruth: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> Summary:
+    """Scores a list of detections by a COCO annotation file, both as ``json.load`` reads them.
+
+    Raises:
+        RunError: One of them is not what it must be.
+    """
+    comparison = from_json(groundtruth, results)
+    return score_arrays(comparison.groundtruth, comparison.results, list(comparison.categories))
+
+
+class _Image(NamedTuple):
+    """An image that was seen."""
+
+    index: int
+    source_id: bytes
+    height_px: int
+    width_px: int
+
+
+class CocoEvaluator:
+    """Average precision and recall of the boxes of a split, each image once.
+
+    The result depends neither on the order of the images, nor on the batch size, nor on how ``merge`` puts parts
+    together. An example that comes again (same "index" and "source_id") is left out: benchmarks repeat a split.
+
+    Args:
+        categories: Id and name of each category that is scored. Objects and detections of others are left out.
+
+    Raises:
+        ValueError: Two categories have the same id.
+    """
+
+    def __init__(self, categories: Sequence[tuple[int, str]]) -> None:
+        self._categories = dict(categories)
+        if len(self._categories) < len(categories):
+            raise ValueError("two categories have the same id")
+        self._images: dict[tuple[int, bytes], _Image] = {}
+        # Until the end, an image's number in the order of arrival stands for its id.
+        self._groundtruth: list[Groundtruth] = []
+        self._results: list[Results] = []
+        self._scored: tuple[Comparison, Summary] | None = None
+
+    def update(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Adds the images of a batch.
+
+        Args:
+            arrays: "detection_boxes" [N, D, 4], "detection_scores" [N, D], "detection_classes" [N, D] category ids,
+                "num_detections" [N]; "groundtruth_boxes" [N, G, 4], "groundtruth_classes" [N, G] category ids,
+                "groundtruth_area" [N, G] in px² of the original image, "groundtruth_is_crowd" [N, G],
+                "num_groundtruth" [N]; "image_size" [N, 2], height and width of the original in pixels; "source_id" [N]
+                bytes, the image id in decimal; "index" [N], the example's place in its split.
+
+        Raises:
+            RunError: A box or a score is not finite.
+        """
+        first = len(self._images)
+        new = self._add_images(arrays)
+        batch = {name: np.asarray(arrays[name])[new] for name in _COLUMNS}
+        sizes = batch["image_size"]
+        image, slot = _filled(batch["num_detections"], batch["detection_scores"])
+        boxes, scores = batch["detection_boxes"][image, slot], batch["detection_scores"][image, slot]
+        if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
+            raise RunError("the network's detections are not finite: the weights are damaged or the precision too low")
+        self._results.append(
+            Results(
+                image_ids=first + image,
+                category_ids=batch["detection_classes"][image, slot].astype(np.int64),
+                boxes_px=to_pixels(boxes, sizes[image]),
+                scores=shortest(scores),
+            )
+        )
+        image, slot = _filled(batch["num_groundtruth"], batch["groundtruth_classes"])
+        boxes, areas = batch["groundtruth_boxes"][image, slot], batch["groundtruth_area"][image, slot]
+        for broken in image[~(np.isfinite(boxes).all(axis=1) & np.isfinite(areas))][:1]:
+            index, source_id = batch["index"][broken], bytes(batch["source_id"][broken])
+            raise RunError(f"example {index} (image id {source_id.decode()!r}): a box or area is not finite")
+        self._groundtruth.append(
+            Groundtruth(
+                image_ids=first + image,
+                category_ids=batch["groundtruth_classes"][image, slot].astype(np.int64),
+                boxes_px=to_pixels(boxes, sizes[image]),
+                areas_px=round_px(areas),
+                crowds=batch["groundtruth_is_crowd"][image, slot].astype(bool),
+            )
+        )
+
+    def _add_images(self, arrays: Mapping[str, np.ndarray]) -> list[int]:
+        """The rows of a batch that hold images not seen before."""
+        self._scored = None
+        new = []
+        columns = (arrays["index"], arrays["source_id"], arrays["image_size"])
+        for row, (index, source_id, (height, width)) in enumerate(zip(*columns, strict=True)):
+            key = (int(index), bytes(source_id))
+            if key not in self._images:
+                self._images[key] = _Image(*key, int(height), int(width))
+                new.append(row)
+        return new
+
+    def merge(self, other: CocoEvaluator) -> None:
+        """Adds what another evaluator has seen.
+
+        Raises:
+            RunError: Both have seen the same example.
+        """
+        self._scored = None
+        first = len(self._images)
+        for index, source_id in self._images.keys() & other._images.keys():
+            raise RunError(f"image id {source_id.decode()!r} (example {index}) was evaluated by two processes")
+        self._images.update(other._images)
+        self._groundtruth += [_renumbered(table, first) for table in other._groundtruth]
+        self._results += [_renumbered(table, first) for table in other._results]
+
+    def result(self) -> dict[str, float]:
+        """The twelve COCO metrics, average precision by category, and the number of images.
+
+        Metrics are in [0, 1]; -1 where there is no groundtruth to measure by.
+
+        Raises:
+            RunError: No image was seen, or two have the same id.
+        """
+        comparison, summary = self._score()
+        repeated = {name for name, times in Counter(comparison.categories.values()).items() if times > 1}
+        by_category = {}
+        for category, value in summary.by_category.items():
+            name = comparison.categories[category]
+            by_category[f"{CATEGORY_KEY}{name} ({category})" if name in repeated else CATEGORY_KEY + name] = value
+        return {**summary.metrics, **by_category, "images": len(self._images)}
+
+    def artefacts(self) -> dict[str, bytes]:
+        """Files by name: the detections as the COCO server takes them.
+
+        Raises:
+            RunError: As ``result``.
+        """
+        return {RESULTS_FILE: results_json(self._score()[0])}
+
+    def report(self) -> str:
+        """The metrics as pycocotools prints them, and what may be wrong where they are next to nothing.
+
+        Raises:
+            RunError: As ``result``.
+        """
+        return coco_report.report(*self._score())
+
+    def details(self) -> dict[str, Any]:
+        """Figures of each category, precision by recall, confusions, and the pictures with the worst mistakes.
+
+        Raises:
+            RunError: As ``result``.
+        """
+        comparison, summary = self._score()
+        indices = (image.index for image in self._images.values())
+        findings = coco_report.findings(comparison, summary)
+        by_id = dict(zip(comparison.image_ids.tolist(), indices, strict=True))
+        return {**details(comparison, summary, by_id), "findings": findings}
+
+    def _score(self) -> tuple[Comparison, Summary]:
+        if not self._images:
+            raise RunError("no image could be evaluated")
+        if self._scored is None:
+            comparison = self._comparison()
+            tables = comparison.groundtruth, comparison.results
+            self._scored = comparison, score_arrays(*tables, list(comparison.categories))
+        return self._scored
+
+    def _comparison(self) -> Comparison:
+        images = [*self._images.values()]
+        image_ids = _image_ids(images)
+        groundtruth, results = _joined(self._groundtruth), _joined(self._results)
+        return Comparison(
+            image_ids=image_ids,
+            sizes_px=np.array([(image.height_px, image.width_px) for image in images], np.float64),
+            categories=self._categories,
+            groundtruth=dataclasses.replace(groundtruth, image_ids=image_ids[groundtruth.image_ids]),
+            results=dataclasses.replace(results, image_ids=image_ids[results.image_ids]),
+        )
+
+
+def _filled(counts: np.ndarray, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and slots ``[n]`` of a padded table ``[N, S]`` that are not padding."""
+    return np.nonzero(np.arange(slots.shape[1]) < counts[:, np.newaxis])
+
+
+def _renumbered(table: Any, first: int) -> Any:
+    return dataclasses.replace(table, image_ids=table.image_ids + first)
+
+
+def _joined(tables: Sequence[Any]) -> Any:
+    """One table of several of a kind."""
+    kind = type(tables[0])
+    return kind(**{name: np.concatenate([getattr(table, name) for table in tables]) for name in kind.__slots__})
+
+
+def _image_ids(images: Sequence[_Image]) -> np.ndarray:
+    """The id of each image: its source id, or if those of some are no numbers, each one's index and 1.
+
+    Raises:
+        RunError: Two images have the same.
+    """
+    strange = [image for image in images if not _NUMBER.fullmatch(image.source_id)]
+    if strange:
+        logging.getLogger(__name__).warning(
+            "image/source_id is no number in %d of %d images (%r is the first): images are numbered from 1 instead",
+            len(strange),
+            len(images),
+            strange[0].source_id.decode(errors="replace"),
+        )
+    ids = [image.index + 1 if strange else int(image.source_id) for image in images]
+    for image_id, times in Counter(ids).most_common(1):
+        if times > 1:
+            examples = [image.index for image, same in zip(images, ids, strict=True) if same == image_id]
+            raise RunError(
+                f"image id {image_id} comes {times} times, in examples {examples[0]} and {examples[1]} of the split; "
+                "image/source_id must be unique"
+            )
+    return np.array(ids, np.int64)

@@ -1,0 +1,1 @@
+"""Pipeline configs in protobuf's text format, their schema, rules and overrides."""

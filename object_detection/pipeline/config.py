@@ -1,0 +1,255 @@
+"""Pipeline configs: from a config in the text format of protocol buffers to an experiment's typed config (no TF).
+
+Every field of a config is read, or has the one value that SSD320 has, or is refused with its path, or is named in a
+note as having no effect.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from object_detection.pipeline import text as pipeline_text
+from object_detection.pipeline.detection import HYPERPARAMS, detection_of, model_of, trains_batch_norm
+from object_detection.pipeline.fields import Fields
+from object_detection.pipeline.hparams import override
+from object_detection.pipeline.rules import check_messages, check_rest
+from object_detection.pipeline.text import Pipeline
+from utils.config import (
+    DataConfig,
+    Duration,
+    ExperimentConfig,
+    OptimizerConfig,
+    RunConfig,
+)
+from utils.precision_config import PrecisionConfig
+from utils.tuning_config import TuningConfig
+
+ROOT = Path(__file__).resolve().parents[2]
+METRICS = "coco_detection_metrics"
+CHECKPOINT_TYPES = ("classification", "detection")
+FEATURES = "FeatureExtractor"  # what a detector's checkpoint gives unless the config asks for everything
+
+_COSINE = "train_config.optimizer.momentum_optimizer.learning_rate.cosine_decay_learning_rate"
+_TRAINING = ("train", "train_and_evaluate")
+
+
+def load_pipeline(file: str) -> Pipeline:
+    """Reads a config.
+
+    Raises:
+        UsageError: There is no such file, or its text does not fit the format; names file, line and field.
+    """
+    return pipeline_text.read(file)
+
+
+def apply_overrides(pipeline: Pipeline, text: str) -> Pipeline:
+    """Apply ``--hparams_overrides``, in the notation of ``object_detection/pipeline/hparams.py``.
+
+    Raises:
+        UsageError: An override names no field, or its value does not fit; names it.
+    """
+    return override(pipeline, text)
+
+
+def to_experiment(
+    pipeline: Pipeline,
+    *,
+    run: RunConfig,
+    precision: PrecisionConfig | None = None,
+    data_format: str = "NHWC",
+    train_steps: int | None = None,
+    eval_split: str = "validation",
+    eval_every: int | None = None,
+) -> tuple[ExperimentConfig, tuple[str, ...]]:
+    """What a config means.
+
+    Args:
+        pipeline: The config.
+        run: What is to be done; where it trains, its length and what it starts from come from the config.
+        precision: Mixed precision and compilation.
+        data_format: Layout of the network's tensors.
+        train_steps: Length of the run in place of the config's ``num_steps``. The schedule keeps the config's.
+        eval_split: Split that evaluation reads.
+        eval_every: Evaluate each so-many-th example, in place of what the config says.
+
+    Returns:
+        The experiment, and sentences for the log.
+
+    Raises:
+        UsageError: A field asks for what is not done here, is out of range or missing; names it, its file and line.
+    """
+    fields = Fields(pipeline)
+    check_messages(fields)
+    model, detection = model_of(fields, data_format), detection_of(fields)
+    tuning = TuningConfig(freeze_batch_norm=not trains_batch_norm(fields))
+    optimizer = _optimizer(fields)
+    run, run_notes = _run(fields, run, optimizer, train_steps)
+    data, data_notes = _data(fields, run, eval_split, eval_every)
+    notes = (*run_notes, *data_notes, *check_rest(fields))
+    config = ExperimentConfig(
+        model=model,
+        data=data,
+        optimizer=optimizer,
+        precision=precision or PrecisionConfig(),
+        run=run,
+        detection=detection,
+        tuning=tuning,
+    )
+    return config, notes
+
+
+def _optimizer(fields: Fields) -> OptimizerConfig:
+    fields.need("train_config.optimizer.momentum_optimizer")
+    fields.need(_COSINE)
+    for hyperparams in HYPERPARAMS:
+        fields.need(f"{hyperparams}.regularizer.l2_regularizer")
+    base = fields.number(f"{_COSINE}.learning_rate_base", 0, above=True)
+    warmup_rate = fields.number(f"{_COSINE}.warmup_learning_rate", 0, base)
+    warmup_steps = fields.number(f"{_COSINE}.warmup_steps", 0)
+    hold_steps = fields.number(f"{_COSINE}.hold_base_rate_steps", 0)
+    return OptimizerConfig(
+        learning_rate=base,
+        warmup_steps=warmup_steps,
+        warmup_start=warmup_rate / base,
+        hold_steps=hold_steps,
+        schedule="cosine",
+        schedule_steps=_total_steps(fields, warmup_steps + hold_steps),
+        cosine_from_peak=True,
+        momentum=_momentum(fields),
+        weight_decay=_weight_decay(fields),
+    )
+
+
+def _total_steps(fields: Fields, steps_at_peak: int) -> int:
+    total = int(fields.number(f"{_COSINE}.total_steps", 1))
+    if total <= steps_at_peak:
+        raise fields.error(
+            f"{_COSINE}.total_steps",
+            f" {total}: must be above the {steps_at_peak} steps of warmup_steps and hold_base_rate_steps",
+        )
+    return total
+
+
+def _momentum(fields: Fields) -> float:
+    path = "train_config.optimizer.momentum_optimizer.momentum_optimizer_value"
+    momentum = float(fields.number(path, 0, 1))
+    if momentum == 1:
+        raise fields.error(path, " 1: must be below 1")
+    return momentum
+
+
+def _weight_decay(fields: Fields) -> float:
+    paths = [f"{hyperparams}.regularizer.l2_regularizer.weight" for hyperparams in HYPERPARAMS]
+    fields.number(paths[0], 0)
+    return float(fields.same((paths[0], paths[1])))
+
+
+def _run(
+    fields: Fields, run: RunConfig, optimizer: OptimizerConfig, train_steps: int | None
+) -> tuple[RunConfig, list[str]]:
+    """The run with the length and the start that the config gives it."""
+    configured = fields.number("train_config.num_steps", 0)
+    start_from, scope = _start_from(fields)
+    if run.mode not in _TRAINING:
+        return run, []
+    steps = configured if train_steps is None else train_steps
+    if not steps:
+        raise fields.error("train_config.num_steps", " 0: must be a positive integer, or --num_train_steps be given")
+    last = optimizer.schedule_steps or steps
+    notes = []
+    if steps > last:
+        notes.append(
+            f"training ends at step {last}, not {steps}: the learning rate is 0 from there on ({_COSINE}.total_steps)"
+        )
+    duration = Duration(value=min(steps, last), unit="batch")
+    return replace(run, duration=duration, finetune_checkpoint=start_from, finetune_scope=scope), notes
+
+
+def _start_from(fields: Fields) -> tuple[str | None, str]:
+    """The checkpoint that a new run starts from, and the scope of the variables that are taken from it."""
+    path = fields.value("train_config.fine_tune_checkpoint")
+    kind = fields.value("train_config.fine_tune_checkpoint_type")
+    of_detector = fields.value("train_config.from_detection_checkpoint")
+    everything = fields.value("train_config.load_all_detection_checkpoint_vars")
+    if kind not in ("", *CHECKPOINT_TYPES):
+        allowed = " or ".join(CHECKPOINT_TYPES)
+        raise fields.error("train_config.fine_tune_checkpoint_type", f" {kind}: must be {allowed}")
+    if kind:
+        of_detector = kind == "detection"
+    return path or None, FEATURES if path and of_detector and not everything else ""
+
+
+def _data(fields: Fields, run: RunConfig, eval_split: str, eval_every: int | None) -> tuple[DataConfig, list[str]]:
+    readers = _readers(fields)
+    files = {split: _input_files(fields, reader) for split, reader in readers.items()}
+    needed = {"train"} if run.is_training else {eval_split}
+    if run.mode == "train_and_evaluate":
+        needed.add("validation")
+    for split in sorted(needed):
+        if not files.get(split):
+            name = "train_input_reader" if split == "train" else "eval_input_reader"
+            hint = "train_input_path" if split == "train" else "eval_input_path"
+            raise fields.error(
+                f"{readers.get(split, name)}.tf_record_input_reader.input_path",
+                f": needed; --hparams_overrides={hint}=FILES gives it",
+            )
+    metrics = fields.value("eval_config.metrics_set")
+    if set(metrics) - {METRICS}:
+        raise fields.error("eval_config.metrics_set", f" {', '.join(metrics)}: must be {METRICS}")
+    batch, notes = _batch(fields, run)
+    data = DataConfig(
+        train_files=files.get("train", ()),
+        validation_files=files.get("validation", ()),
+        label_map_file=_label_map(fields, list(readers.values())),
+        eval_split=eval_split,
+        eval_every=eval_every or _every(fields, readers),
+        batch_size_per_replica=batch,
+    )
+    buffer = "train_input_reader.shuffle_buffer_size"
+    size = fields.number(buffer, 1)
+    return (replace(data, shuffle_buffer=size) if fields.is_set(buffer) else data), notes
+
+
+def _readers(fields: Fields) -> dict[str, str]:
+    """The paths of the readers that there are, by split."""
+    readers = {"train": "train_input_reader"} if fields.is_set("train_input_reader") else {}
+    return readers | ({"validation": "eval_input_reader[0]"} if fields.is_set("eval_input_reader") else {})
+
+
+def _input_files(fields: Fields, reader: str) -> tuple[str, ...]:
+    fields.need(f"{reader}.tf_record_input_reader")
+    texts = fields.value(f"{reader}.tf_record_input_reader.input_path")
+    return tuple(text.strip() for text in texts if text.strip())
+
+
+def _every(fields: Fields, readers: dict[str, str]) -> int:
+    if "validation" not in readers:
+        return 1
+    return int(fields.number(f"{readers['validation']}.sample_1_of_n_examples", 1))
+
+
+def _label_map(fields: Fields, readers: list[str]) -> str | None:
+    """The label map, which is that of all readers; looked for in the current folder, then in the repository."""
+    paths = [path for path in (f"{reader}.label_map_path" for reader in readers) if fields.value(path)]
+    if not paths:
+        return None
+    for path in paths[1:]:
+        fields.same((paths[0], path))
+    file = str(fields.value(paths[0]))
+    return str(ROOT / file) if not Path(file).exists() and (ROOT / file).exists() else file
+
+
+def _batch(fields: Fields, run: RunConfig) -> tuple[int, list[str]]:
+    """The batch size of a process: evaluation alone has its own, where the config sets it."""
+    training, evaluation = "train_config.batch_size", "eval_config.batch_size"
+    sizes = {path: int(fields.number(path, 1)) for path in (training, evaluation)}
+    own = fields.is_set(evaluation)
+    if own and run.mode == "evaluate":
+        return sizes[evaluation], []
+    differs = own and run.mode == "train_and_evaluate" and sizes[evaluation] != sizes[training]
+    notes = [
+        f"{evaluation} {sizes[evaluation]} has no effect where training takes part: evaluation then reads batches of "
+        f"{training} {sizes[training]}, with the same results"
+    ]
+    return sizes[training], notes if differs else []

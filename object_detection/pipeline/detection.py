@@ -1,0 +1,186 @@
+"""What a pipeline config says of the network, its targets, losses, detections and augmentation (no TF)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from object_detection.pipeline.fields import Fields
+from utils.config import LARGEST_IMAGE_SIZE, MOST_CLASSES, ModelConfig
+from utils.detection_config import (
+    AnchorSpec,
+    AugmentationStep,
+    BoxCoderSpec,
+    ColorSpec,
+    CropSpec,
+    DetectionConfig,
+    FlipSpec,
+    LossSpec,
+    MatcherSpec,
+    PostProcessingSpec,
+)
+
+ARCHITECTURE = "ssd320"
+BACKBONES = {"ssd_resnet50_v1_fpn": "resnet_v1_50"}
+"""Types of feature extractor, and the rows of ``model.specs.BACKBONES`` that they are."""
+
+HYPERPARAMS = (
+    "model.ssd.feature_extractor.conv_hyperparams",
+    "model.ssd.box_predictor.weight_shared_convolutional_box_predictor.conv_hyperparams",
+)
+"""The two groups of constants of convolutions; what is no constant here has to be the same in both."""
+
+_SSD = "model.ssd."
+
+
+def model_of(fields: Fields, data_format: str) -> ModelConfig:
+    """The network."""
+    fields.need("model.ssd")
+    extractor, resizer = f"{_SSD}feature_extractor", f"{_SSD}image_resizer.fixed_shape_resizer"
+    fields.need(extractor)
+    fields.need(f"{_SSD}box_predictor.weight_shared_convolutional_box_predictor")
+    fields.need(f"{HYPERPARAMS[0]}.initializer.truncated_normal_initializer")
+    fields.need(f"{HYPERPARAMS[1]}.initializer.random_normal_initializer")
+    kind = fields.value(f"{extractor}.type")
+    if kind not in BACKBONES:
+        raise fields.error(f"{extractor}.type", f" {kind or '(not set)'}: must be {', '.join(BACKBONES)}")
+    fields.need(resizer)
+    height, width = (fields.number(f"{resizer}.{side}", 1, LARGEST_IMAGE_SIZE) for side in ("height", "width"))
+    if width != height:
+        raise fields.error(f"{resizer}.width", f" {width}: must be {height}, its height; images become squares here")
+    return ModelConfig(
+        architecture=ARCHITECTURE,
+        num_classes=fields.number(f"{_SSD}num_classes", 1, MOST_CLASSES),
+        image_size=height,
+        data_format=data_format,
+        backbone=BACKBONES[kind],
+    )
+
+
+def detection_of(fields: Fields) -> DetectionConfig:
+    """Everything beside the network."""
+    return DetectionConfig(
+        anchors=_anchors(fields),
+        coder=_coder(fields),
+        matcher=_matcher(fields),
+        losses=_losses(fields),
+        post_processing=_post_processing(fields),
+        augmentation=_augmentation(fields),
+        batch_norm_decay=_batch_norm_decay(fields),
+    )
+
+
+def _batch_norm_decay(fields: Fields) -> float:
+    paths = (f"{HYPERPARAMS[0]}.batch_norm.decay", f"{HYPERPARAMS[1]}.batch_norm.decay")
+    fields.number(paths[0], 0, 1 - 1e-9)
+    return float(fields.same(paths))
+
+
+def trains_batch_norm(fields: Fields) -> bool:
+    """Whether the statistics of batch normalization move."""
+    for hyperparams in HYPERPARAMS:
+        fields.need(f"{hyperparams}.batch_norm")
+    return bool(fields.same((f"{HYPERPARAMS[0]}.batch_norm.train", f"{HYPERPARAMS[1]}.batch_norm.train")))
+
+
+def _anchors(fields: Fields) -> AnchorSpec:
+    path = f"{_SSD}anchor_generator.multiscale_anchor_generator"
+    fields.need(path)
+    ratios = fields.value(f"{path}.aspect_ratios")
+    if not ratios or not all(0 < ratio < 1e6 for ratio in ratios):
+        raise fields.error(f"{path}.aspect_ratios", f" {list(ratios)}: must be one or more numbers above 0")
+    return AnchorSpec(
+        min_level=fields.value(f"{path}.min_level"),
+        max_level=fields.value(f"{path}.max_level"),
+        scale=fields.number(f"{path}.anchor_scale", 0, above=True),
+        aspect_ratios=ratios,
+        scales_per_octave=fields.number(f"{path}.scales_per_octave", 1, 100),
+    )
+
+
+def _coder(fields: Fields) -> BoxCoderSpec:
+    path = f"{_SSD}box_coder.faster_rcnn_box_coder"
+    fields.need(path)
+    names = ("y_scale", "x_scale", "height_scale", "width_scale")
+    return BoxCoderSpec(**{name: fields.number(f"{path}.{name}", 0, above=True) for name in names})
+
+
+def _matcher(fields: Fields) -> MatcherSpec:
+    fields.need(f"{_SSD}similarity_calculator.iou_similarity")
+    path = f"{_SSD}matcher.argmax_matcher"
+    fields.need(path)
+    values = {name: fields.number(f"{path}.{name}", 0, 1) for name in ("matched_threshold", "unmatched_threshold")}
+    try:
+        return MatcherSpec(
+            **values,
+            negatives_lower_than_unmatched=fields.value(f"{path}.negatives_lower_than_unmatched"),
+            force_match=fields.value(f"{path}.force_match_for_each_row"),
+        )
+    except ValueError as error:
+        raise fields.error(path, f": {error}") from None
+
+
+def _losses(fields: Fields) -> LossSpec:
+    path = f"{_SSD}loss."
+    focal, smooth = f"{path}classification_loss.weighted_sigmoid_focal", f"{path}localization_loss.weighted_smooth_l1"
+    fields.need(focal)
+    fields.need(smooth)
+    alpha = fields.number(f"{focal}.alpha", 0, 1)
+    return LossSpec(
+        focal_alpha=alpha if fields.is_set(f"{focal}.alpha") else None,
+        focal_gamma=fields.number(f"{focal}.gamma", 0),
+        huber_delta=fields.number(f"{smooth}.delta", 0, above=True),
+        classification_weight=fields.number(f"{path}classification_weight", 0),
+        localization_weight=fields.number(f"{path}localization_weight", 0),
+    )
+
+
+def _post_processing(fields: Fields) -> PostProcessingSpec:
+    path = f"{_SSD}post_processing.batch_non_max_suppression."
+    try:
+        return PostProcessingSpec(
+            score_threshold=fields.number(f"{path}score_threshold", 0, 1),
+            iou_threshold=fields.number(f"{path}iou_threshold", 0, 1),
+            max_detections_per_class=fields.number(f"{path}max_detections_per_class", 1),
+            max_total_detections=fields.number(f"{path}max_total_detections", 1),
+        )
+    except ValueError as error:
+        raise fields.error(path.removesuffix("."), f": {error}") from None
+
+
+def _augmentation(fields: Fields) -> tuple[AugmentationStep, ...]:
+    """The steps in the order of the config."""
+    steps: list[AugmentationStep] = []
+    for number, option in enumerate(fields.message.train_config.data_augmentation_options):
+        path = f"train_config.data_augmentation_options[{number}]"
+        name = option.WhichOneof("alternatives")
+        if name is None:
+            raise fields.error(path, f": is empty; it may hold one of {', '.join(_STEPS)}")
+        steps.append(_STEPS[name](fields, f"{path}.{name}."))
+    return tuple(steps)
+
+
+def _crop(fields: Fields, path: str) -> CropSpec:
+    ratios = fields.number(f"{path}min_aspect_ratio", 0, above=True), fields.number(f"{path}max_aspect_ratio", 0)
+    areas = fields.number(f"{path}min_area", 0, 1, above=True), fields.number(f"{path}max_area", 0, 1)
+    for name, (least, most) in {"aspect_ratio": ratios, "area": areas}.items():
+        if least > most:
+            raise fields.error(f"{path}min_{name}", f" {least:g}: must be at most max_{name} {most:g}")
+    return CropSpec(
+        min_object_covered=fields.number(f"{path}min_object_covered", 0, 1),
+        aspect_ratio=ratios,
+        area=areas,
+        overlap=fields.number(f"{path}overlap_thresh", 0, 1),
+        clip_boxes=fields.value(f"{path}clip_boxes"),
+        skip_probability=fields.number(f"{path}random_coef", 0, 1),
+    )
+
+
+def _color(fields: Fields, path: str) -> ColorSpec:
+    return ColorSpec(ordering=fields.number(f"{path}color_ordering", 0, 1))
+
+
+_STEPS: dict[str, Any] = {
+    "random_horizontal_flip": lambda fields, path: FlipSpec(),
+    "random_crop_image": _crop,
+    "random_distort_color": _color,
+}

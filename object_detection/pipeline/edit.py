@@ -1,0 +1,149 @@
+"""Sets one field of a pipeline config to what a text says (no TF)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from object_detection.pipeline.schema import OPAQUE
+from object_detection.pipeline.text import Pipeline, advice, refusal
+from utils.errors import UsageError
+
+FLAG = "--hparams_overrides"
+
+_STEP = re.compile(r"(?P<name>\w+)(?:\[(?P<index>\d+)\])?")
+_INTEGER = re.compile(r"[+-]?\d+")
+_SWITCH = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """An override as it was written, and the config that it changes."""
+
+    pipeline: Pipeline
+    name: str
+    value: str
+
+    def is_field(self, name: str) -> bool:
+        """Whether the root message has such a field, with an index or without."""
+        return name.partition("[")[0] in self.pipeline.message.DESCRIPTOR.fields_by_name
+
+    def set(self, path: str) -> None:
+        """Sets the field at ``path`` to the value.
+
+        Raises:
+            UsageError: There is no such field, or the value does not fit it.
+        """
+        message, field, index = self._reach(path)
+        if field.message_type:
+            self._set_message(message, field, index)
+        elif field.is_repeated:
+            values = [read_value(self, field, item) for item in self._items()]
+            message.SetInParent()
+            message.ClearField(field.name)
+            getattr(message, field.name).extend(values)
+        else:
+            setattr(message, field.name, read_value(self, field, self.value))
+        origins = self.pipeline.origins
+        for below in [other for other in origins if other.startswith((f"{path}.", f"{path}["))]:
+            del origins[below]
+        origins[path] = FLAG
+
+    def unknown(self, hint: str) -> UsageError:
+        """Says that there is no such field, and what may be meant."""
+        return UsageError(f"{FLAG}: {self.name}: no such field; {hint}")
+
+    def wrong(self, allowed: str) -> UsageError:
+        """Says that the value does not fit."""
+        return UsageError(f"{FLAG}: {self.name}={self.value}: must be {allowed}")
+
+    def _reach(self, path: str) -> tuple[Any, Any, int | None]:
+        """The message that holds the field at ``path``, the field, and the index at the path's end."""
+        message, before = self.pipeline.message, ""
+        *steps, last = path.split(".")
+        for step in steps:
+            field, index = self._step(message, step)
+            before = f"{before}.{step}".removeprefix(".")
+            if not field.message_type:
+                raise UsageError(f"{FLAG}: {self.name}: {before} holds a value and no fields")
+            if field.message_type.name == OPAQUE:
+                raise UsageError(f"{FLAG}: {self.name}: {refusal(before)}")
+            if field.is_repeated and index is None:
+                raise UsageError(f"{FLAG}: {self.name}: {before} is a list; {before}[0] is its first")
+            message = getattr(message, field.name)
+            message = message if index is None else message[index]
+        return message, *self._step(message, last)
+
+    def _step(self, message: Any, step: str) -> tuple[Any, int | None]:
+        """A field of ``message`` and the index that is behind its name; a list that is one too short gets one more."""
+        match = _STEP.fullmatch(step)
+        field = message.DESCRIPTOR.fields_by_name.get(match["name"]) if match else None
+        if match is None or field is None:
+            raise self.unknown(advice(message.DESCRIPTOR, step.partition("[")[0]))
+        if match["index"] is None:
+            return field, None
+        if not (field.is_repeated and field.message_type):
+            raise UsageError(f"{FLAG}: {self.name}: {match['name']} is no list of messages, leave out the index")
+        index, present = int(match["index"]), getattr(message, field.name)
+        if index > len(present):
+            raise UsageError(f"{FLAG}: {self.name}: there are {len(present)} of {match['name']}, counted from 0")
+        if index == len(present):
+            present.add()
+        return field, index
+
+    def _set_message(self, message: Any, field: Any, index: int | None) -> None:
+        allowed = "[]" if field.is_repeated and index is None else "{}"
+        if self.value != allowed:
+            inside = ", ".join(sorted(field.message_type.fields_by_name))
+            raise self.wrong(f"{allowed}, since it holds no value{f' but {inside}' if inside else ''}")
+        if index is not None:
+            getattr(message, field.name)[index].Clear()
+            return
+        message.SetInParent()
+        message.ClearField(field.name)
+        if not field.is_repeated:
+            getattr(message, field.name).SetInParent()
+
+    def _items(self) -> list[str]:
+        """The values of a list."""
+        if not (self.value.startswith("[") and self.value.endswith("]")):
+            return [self.value]
+        return re.findall(r"""\s*("[^"]*"|'[^']*'|[^,]+?)\s*(?:,|$)""", self.value[1:-1])
+
+
+def read_value(edit: Edit, field: Any, text: str) -> Any:
+    """What a text says, as a value of ``field``.
+
+    Raises:
+        UsageError: It is of another type.
+    """
+    text = text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
+    if field.enum_type:
+        allowed = field.enum_type.values_by_name
+        if text not in allowed:
+            raise edit.wrong(f"one of {', '.join(allowed)}")
+        return allowed[text].number
+    if field.cpp_type == field.CPPTYPE_BOOL:
+        return read_switch(edit)
+    if field.cpp_type == field.CPPTYPE_INT32:
+        if not _INTEGER.fullmatch(text) or abs(int(text)) >= 2**31:
+            raise edit.wrong("an integer of 32 bits")
+        return int(text)
+    if field.cpp_type == field.CPPTYPE_DOUBLE:
+        try:
+            return float(text)
+        except ValueError:
+            raise edit.wrong("a number") from None
+    return text
+
+
+def read_switch(edit: Edit) -> bool:
+    """The value as true or false.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if edit.value.lower() not in _SWITCH:
+        raise edit.wrong("true or false")
+    return _SWITCH[edit.value.lower()]

@@ -1,0 +1,159 @@
+"""Overrides of a pipeline config, ``name=value,name=value``, as ``--hparams_overrides`` has them (no TF).
+
+A name is the path of a field, as ``train_config.batch_size`` or
+``train_config.data_augmentation_options[1].random_crop_image.min_area``, or one of ``SHORT_NAMES``, ``learning_rate``
+(which scales that of the warm-up alike), ``classification_localization_weight_ratio`` or ``load_pretrained`` (where
+false drops the checkpoint to start from). A value is written as in a config; quotes around a text may be left out.
+Commas inside of quotes or brackets belong to the value. A list is ``[a,b]``, or the one value that it is to hold; a
+list of messages can be emptied with ``[]``. A message is set, and emptied, with ``{}``; the index just behind the last
+of a list adds one to it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Callable
+
+from object_detection.pipeline.edit import FLAG, Edit, read_switch
+from object_detection.pipeline.text import Pipeline, advice, holder
+from utils.errors import UsageError
+
+_SSD = "model.ssd."
+_MOMENTUM = "train_config.optimizer.momentum_optimizer."
+_COSINE = f"{_MOMENTUM}learning_rate.cosine_decay_learning_rate."
+_FOCAL = f"{_SSD}loss.classification_loss.weighted_sigmoid_focal."
+_TRAIN, _EVAL = "train_input_reader", "eval_input_reader[0]"
+
+SHORT_NAMES = {
+    "num_classes": f"{_SSD}num_classes",
+    "batch_size": "train_config.batch_size",
+    "train_steps": "train_config.num_steps",
+    "momentum_optimizer_value": f"{_MOMENTUM}momentum_optimizer_value",
+    "focal_loss_gamma": f"{_FOCAL}gamma",
+    "focal_loss_alpha": f"{_FOCAL}alpha",
+    "fine_tune_checkpoint": "train_config.fine_tune_checkpoint",
+    "train_input_path": f"{_TRAIN}.tf_record_input_reader.input_path",
+    "eval_input_path": f"{_EVAL}.tf_record_input_reader.input_path",
+    "train_shuffle": f"{_TRAIN}.shuffle",
+    "eval_shuffle": f"{_EVAL}.shuffle",
+    "eval_num_epochs": f"{_EVAL}.num_epochs",
+    "eval_with_moving_averages": "eval_config.use_moving_averages",
+    "retain_original_images_in_eval": "eval_config.retain_original_images",
+    "use_bfloat16": "train_config.use_bfloat16",
+}
+OF_BOTH_READERS = ("label_map_path", "mask_type")
+
+_READER = re.compile(r"eval_input_configs:(?P<name>[^:]*):(?P<field>\w+)")
+
+
+def override(pipeline: Pipeline, text: str) -> Pipeline:
+    """The config with overrides applied, one after the other, ``load_pretrained`` last.
+
+    Raises:
+        UsageError: What is written makes no sense, names no field, or its value does not fit; names it.
+    """
+    message = type(pipeline.message)()
+    message.CopyFrom(pipeline.message)
+    changed = dataclasses.replace(pipeline, message=message, origins=dict(pipeline.origins))
+    for name, value in sorted(pairs(text).items(), key=lambda pair: pair[0] == "load_pretrained"):
+        _apply(Edit(changed, name, value))
+    return changed
+
+
+def pairs(text: str) -> dict[str, str]:
+    """The names that are overridden, with their values as written.
+
+    Raises:
+        UsageError: A part has no name, no value, or a name that another part has.
+    """
+    found: dict[str, str] = {}
+    for part in filter(None, split(text)):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or not name:
+            raise UsageError(
+                f"{FLAG}: {part}: must be name=value; a value that has commas goes into quotes, a list into brackets"
+            )
+        if name in found:
+            raise UsageError(f"{FLAG}: {name} is given twice")
+        found[name] = value
+    return found
+
+
+def split(text: str) -> list[str]:
+    """Cuts a text at the commas that stand outside of brackets and quotes. A quote opens where a value begins."""
+    parts, depth, quote, last = [""], 0, "", "="
+    for letter in text:
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "\"'" and last in "=[,":
+            quote = letter
+        else:
+            depth += (letter in "[{") - (letter in "]}")
+        if letter == "," and not quote and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+        last = last if letter.isspace() else letter
+    if quote or depth:
+        raise UsageError(f"{FLAG}: {text}: has a {'quote' if quote else 'bracket'} without its other half")
+    return [part.strip() for part in parts]
+
+
+def _apply(edit: Edit) -> None:
+    if edit.name in _SPECIAL:
+        _SPECIAL[edit.name](edit)
+    elif edit.name in SHORT_NAMES:
+        edit.set(SHORT_NAMES[edit.name])
+    elif reader := _READER.fullmatch(edit.name):
+        edit.set(f"{_reader_called(edit, reader['name'])}.{reader['field']}")
+    elif "." in edit.name or edit.is_field(edit.name):
+        edit.set(edit.name)
+    else:
+        near = difflib.get_close_matches(edit.name, [*SHORT_NAMES, *_SPECIAL], n=1, cutoff=0.6)
+        root = edit.pipeline.message.DESCRIPTOR
+        raise edit.unknown(f"did you mean {near[0]}?" if near else advice(root, edit.name))
+
+
+def _reader_called(edit: Edit, name: str) -> str:
+    names = [reader.name for reader in edit.pipeline.message.eval_input_reader]
+    if name not in names:
+        called = f"those called {', '.join(names)}" if any(names) else "none with a name"
+        raise UsageError(f"{FLAG}: {edit.name}: the config's eval_input_reader has {called}")
+    return f"eval_input_reader[{names.index(name)}]"
+
+
+def _learning_rate(edit: Edit) -> None:
+    rates, base = holder(edit.pipeline.message, f"{_COSINE}learning_rate_base")
+    before = getattr(rates, base)
+    edit.set(f"{_COSINE}learning_rate_base")
+    if before:
+        scaled = rates.warmup_learning_rate * rates.learning_rate_base / before
+        dataclasses.replace(edit, value=repr(scaled)).set(f"{_COSINE}warmup_learning_rate")
+
+
+def _weight_ratio(edit: Edit) -> None:
+    edit.set(f"{_SSD}loss.classification_weight")
+    dataclasses.replace(edit, value="1.0").set(f"{_SSD}loss.localization_weight")
+
+
+def _load_pretrained(edit: Edit) -> None:
+    if not read_switch(edit):
+        dataclasses.replace(edit, value="").set("train_config.fine_tune_checkpoint")
+
+
+def _of_both_readers(edit: Edit) -> None:
+    """Sets a field of the readers that there are."""
+    message = edit.pipeline.message
+    present = {_TRAIN: message.HasField(_TRAIN), _EVAL: bool(message.eval_input_reader)}
+    for reader in [reader for reader in present if present[reader] or not any(present.values())]:
+        edit.set(f"{reader}.{edit.name}")
+
+
+_SPECIAL: dict[str, Callable[[Edit], None]] = {
+    "learning_rate": _learning_rate,
+    "classification_localization_weight_ratio": _weight_ratio,
+    "load_pretrained": _load_pretrained,
+    **dict.fromkeys(OF_BOTH_READERS, _of_both_readers),
+}

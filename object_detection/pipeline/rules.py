@@ -1,0 +1,179 @@
+"""What a pipeline config may say of things that are fixed here, and what it says without effect (no TF)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from object_detection.pipeline.fields import Fields, plain, written
+from object_detection.pipeline.schema import OPAQUE
+from object_detection.pipeline.text import describe, refusal
+
+_SSD = "model.ssd."
+_PREDICTOR = f"{_SSD}box_predictor.weight_shared_convolutional_box_predictor."
+_EXTRACTOR = f"{_SSD}feature_extractor."
+
+FIXED: dict[str, Any] = {
+    f"{_SSD}encode_background_as_zeros": True,
+    f"{_SSD}normalize_loss_by_num_matches": True,
+    f"{_SSD}normalize_loc_loss_by_codesize": True,
+    f"{_SSD}anchor_generator.multiscale_anchor_generator.min_level": 3,
+    f"{_SSD}anchor_generator.multiscale_anchor_generator.max_level": 7,
+    f"{_SSD}post_processing.score_converter": "SIGMOID",
+    f"{_PREDICTOR}depth": 256,
+    f"{_PREDICTOR}num_layers_before_predictor": 4,
+    f"{_PREDICTOR}kernel_size": 3,
+    f"{_PREDICTOR}class_prediction_bias_init": -4.6,
+    f"{_PREDICTOR}conv_hyperparams.activation": "RELU_6",
+    f"{_PREDICTOR}conv_hyperparams.initializer.random_normal_initializer.mean": 0.0,
+    f"{_PREDICTOR}conv_hyperparams.initializer.random_normal_initializer.stddev": 0.01,
+    f"{_PREDICTOR}conv_hyperparams.batch_norm.scale": True,
+    f"{_PREDICTOR}conv_hyperparams.batch_norm.epsilon": 0.001,
+    f"{_EXTRACTOR}fpn.min_level": 3,
+    f"{_EXTRACTOR}fpn.max_level": 7,
+    f"{_EXTRACTOR}override_base_feature_extractor_hyperparams": True,
+    f"{_EXTRACTOR}conv_hyperparams.activation": "RELU_6",
+    f"{_EXTRACTOR}conv_hyperparams.initializer.truncated_normal_initializer.mean": 0.0,
+    f"{_EXTRACTOR}conv_hyperparams.initializer.truncated_normal_initializer.stddev": 0.03,
+    f"{_EXTRACTOR}conv_hyperparams.batch_norm.scale": True,
+    f"{_EXTRACTOR}conv_hyperparams.batch_norm.epsilon": 0.001,
+    "train_config.optimizer.use_moving_average": False,
+}
+"""Fields that must have the value that SSD320 has, whether the config sets them or leaves them at their default."""
+
+_ADVICE = {
+    "train_config.optimizer.use_moving_average": "the config has to say so, since true is the field's default",
+    "train_config.use_bfloat16": "the flag --amp asks for mixed precision",
+    f"{_PREDICTOR}share_prediction_tower": "the two heads have a tower each",
+}
+
+_EITHER_WAY = {
+    # How the same numbers are computed, and in which order they are evaluated.
+    f"{_SSD}inplace_batchnorm_update",
+    f"{_SSD}matcher.argmax_matcher.use_matmul_gather",
+    f"{_SSD}post_processing.batch_non_max_suppression.use_static_shapes",
+    "train_config.unpad_groundtruth_tensors",
+    "eval_input_reader[].shuffle",
+    "eval_input_reader[].num_epochs",
+    "train_input_reader.name",
+    "eval_input_reader[].name",
+    # The results of each category are always there.
+    "eval_config.include_metrics_per_category",
+    # Says something only together with a field that is refused.
+    "train_config.optimizer.moving_average_decay",
+    f"{_PREDICTOR}dropout_keep_probability",
+}
+"""Fields that may say anything, since the result is the same."""
+
+_READERS = (
+    "sample_1_of_n_examples",
+    "filenames_shuffle_buffer_size",
+    "queue_capacity",
+    "min_after_dequeue",
+    "num_readers",
+    "read_block_length",
+    "num_parallel_batches",
+    "num_prefetch_batches",
+    "prefetch_size",
+    "mask_type",
+)
+_WITHOUT_EFFECT = {
+    f"{_EXTRACTOR}min_depth",
+    *(f"train_input_reader.{name}" for name in _READERS),
+    *(f"eval_input_reader[].{name}" for name in (*_READERS, "shuffle_buffer_size")),
+    "train_config.sync_replicas",
+    "train_config.startup_delay_steps",
+    "train_config.replicas_to_aggregate",
+    "train_config.batch_queue_capacity",
+    "train_config.num_batch_queue_threads",
+    "train_config.prefetch_queue_capacity",
+    "train_config.retain_original_images",
+    "eval_config.num_examples",
+    "eval_config.num_visualizations",
+    "eval_config.max_num_boxes_to_visualize",
+    "eval_config.min_score_threshold",
+    "eval_config.eval_interval_secs",
+    "eval_config.max_evals",
+    "eval_config.eval_master",
+    "eval_config.retain_original_images",
+}
+"""Fields that say something harmless that is not done; one sentence tells of all that a config sets."""
+
+_BOX_LIMITS = (
+    "train_config.max_number_of_boxes",
+    "train_input_reader.max_number_of_boxes",
+    "eval_input_reader[].max_number_of_boxes",
+)
+_FREEZE = f"{_SSD}freeze_batchnorm"
+
+
+def check_messages(fields: Fields) -> None:
+    """Checks that no message is there of which nothing is done here.
+
+    Raises:
+        UsageError: One is; names it, and what can be there.
+    """
+    for path, _ in _given(fields.message, ""):
+        if _is_message(path) and describe(path)[1].message_type.name == OPAQUE:
+            raise fields.error(path, f": {refusal(path)}")
+
+
+def check_rest(fields: Fields) -> list[str]:
+    """Checks every value that the mapping did not read; returns sentences about what has no effect.
+
+    Raises:
+        UsageError: A field asks for what is not done here.
+    """
+    for path, value in FIXED.items():
+        fields.fixed(path, value, _ADVICE.get(path, "SSD320 is built that way"))
+    no_effect: list[str] = []
+    known = {*fields.seen, *FIXED, *_EITHER_WAY, *_BOX_LIMITS, _FREEZE}
+    for path, value in _given(fields.message, ""):
+        kind = re.sub(r"\[\d+\]", "[]", path)
+        if kind in known or _is_message(path) or value == fields.default(path):
+            continue
+        if kind not in _WITHOUT_EFFECT:
+            why = _ADVICE.get(path, "nothing else is offered here")
+            raise fields.error(path, f" {written(value)}: must be {written(fields.default(path))}; {why}")
+        no_effect.append(path)
+    return [*_sentences(fields), *([f"{_joined(no_effect)} no effect here"] if no_effect else [])]
+
+
+def _is_message(path: str) -> bool:
+    return bool(describe(path)[1].message_type)
+
+
+def _given(message: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    """All fields that a config sets, messages before what is in them: paths and values."""
+    for field, value in message.ListFields():
+        path = f"{prefix}{field.name}"
+        if not field.message_type:
+            yield path, plain(field, value)
+            continue
+        for number, inner in enumerate(value if field.is_repeated else [value]):
+            place = f"{path}[{number}]" if field.is_repeated else path
+            yield place, inner
+            yield from _given(inner, f"{place}.")
+
+
+def _sentences(fields: Fields) -> list[str]:
+    """About the fields that users may expect more of."""
+    notes = []
+    if fields.is_set(_FREEZE) and fields.value(_FREEZE):
+        notes.append(
+            f"{_FREEZE} true has no effect, as ever; what freezes is conv_hyperparams.batch_norm.train false in both "
+            "box_predictor and feature_extractor, or --freeze_batch_norm of main.py"
+        )
+    readers = range(len(fields.message.eval_input_reader))
+    limits = [*_BOX_LIMITS[:2], *(_BOX_LIMITS[2].replace("[]", f"[{number}]") for number in readers)]
+    limited = [path for path in limits if fields.is_set(path)]
+    if limited:
+        notes.append(f"{_joined(limited)} no effect here: no box is dropped, however many an image has")
+    if len(readers) > 1:
+        notes.append("eval_input_reader: only the first of them is used")
+    return notes
+
+
+def _joined(paths: list[str]) -> str:
+    return f"{', '.join(paths[:-1])} and {paths[-1]} have" if len(paths) > 1 else f"{paths[0]} has"

@@ -1,0 +1,219 @@
+"""A pipeline config as it was written: the message, and where each of its fields was given (no TF).
+
+Paths of fields are dotted, as ``train_config.batch_size``; the messages of a list are counted from 0, as
+``train_config.data_augmentation_options[1].random_crop_image``.
+"""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import difflib
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import text_format
+
+from object_detection.pipeline.schema import OPAQUE, message_class
+from utils.errors import UsageError
+
+_TOKEN = re.compile(
+    r"""(?P<comment>\#.*) | (?P<text>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*') | (?P<mark>[{}<>\[\],;:]) """
+    r"""| (?P<word>[^\s{}<>\[\],;:"'#]+)""",
+    re.VERBOSE,
+)
+_CLOSING = {"{": "}", "<": ">"}
+_STEP = re.compile(r"(?P<name>\w+)(?:\[(?P<index>\d+)\])?")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
+    """A pipeline config.
+
+    Attributes:
+        message: The root message (``object_detection/pipeline/schema.py``).
+        file: The path as it was given.
+        origins: Where the field of a path was given: a file with its line, or a flag.
+    """
+
+    message: Any
+    file: str
+    origins: dict[str, str]
+
+    def error(self, path: str, problem: str) -> UsageError:
+        """What is wrong with the field at ``path``, and where it was given."""
+        return UsageError(f"{self._origin(path)}: {path}{problem}")
+
+    def _origin(self, path: str) -> str:
+        """Where a field was given, or else what is in it, or else what it would be in."""
+        if path in self.origins:
+            return self.origins[path]
+        inside = [origin for other, origin in self.origins.items() if other.startswith(f"{path}.")]
+        parent = path.rpartition(".")[0]
+        return inside[0] if inside else self._origin(parent) if parent else self.file
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str
+    text: str
+    place: tuple[int, int]
+    """Line and column, both from 1."""
+
+
+def read(file: str) -> Pipeline:
+    """Reads a config.
+
+    Raises:
+        UsageError: There is no such file, or its text does not fit the format; names file, line and field.
+    """
+    try:
+        text = Path(file).read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--pipeline_config_path {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"--pipeline_config_path {file}: must be a config in text format, in UTF-8") from None
+    message = message_class()()
+    found = _Scanner(text).found
+    try:
+        text_format.Parse(text, message)
+    except text_format.ParseError as error:
+        raise _explained(error, file, found) from None
+    return Pipeline(message=message, file=file, origins={path: f"{file}:{line}" for (line, _), path in found})
+
+
+class _Scanner:
+    """Finds the place of each field in a text, whether or not the text fits the format."""
+
+    def __init__(self, text: str) -> None:
+        self.found: list[tuple[tuple[int, int], str]] = []
+        """The place of each field and its path, in the order of the text."""
+        self._tokens = [*_tokens(text), _Token("end", "", (0, 0))]
+        self._next = 0
+        self._read_fields("", message_class().DESCRIPTOR, closing="")
+
+    def _peek(self) -> _Token:
+        return self._tokens[self._next]
+
+    def _takes(self, text: str) -> bool:
+        """Whether this comes next, and then goes past it."""
+        fits = self._peek().kind == "mark" and self._peek().text == text
+        self._next += fits
+        return fits
+
+    def _read_fields(self, prefix: str, message: Any, closing: str) -> None:
+        counts: Counter[str] = Counter()
+        while self._peek().kind != "end" and not self._takes(closing):
+            name = self._peek()
+            self._next += 1
+            if name.kind != "word":
+                continue
+            self._takes(":")
+            if not self._takes("["):
+                self._read_value(prefix, message, name, counts)
+                continue
+            while self._peek().kind != "end" and not self._takes("]"):
+                if not self._takes(","):
+                    self._read_value(prefix, message, name, counts)
+
+    def _read_value(self, prefix: str, message: Any, name: _Token, counts: Counter[str]) -> None:
+        field = message.fields_by_name.get(name.text) if message else None
+        path = prefix + name.text
+        inner = field.message_type if field else None
+        if field and inner and field.is_repeated:
+            path += f"[{counts[name.text]}]"
+            counts[name.text] += 1
+        self.found.append((name.place, path))
+        opening = self._peek().text
+        self._next += self._peek().kind != "end"
+        if opening in _CLOSING:
+            self._read_fields(f"{path}.", inner, _CLOSING[opening])
+
+
+def _tokens(text: str) -> Iterator[_Token]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        for match in _TOKEN.finditer(line):
+            if match.lastgroup != "comment":
+                yield _Token(str(match.lastgroup), match.group(), (number, match.start() + 1))
+
+
+def _explained(error: text_format.ParseError, file: str, found: list[tuple[tuple[int, int], str]]) -> UsageError:
+    """The library's message with file, path and advice."""
+    place = (error.GetLine() or 1, error.GetColumn() or 1)
+    before = bisect.bisect_right(found, place, key=lambda entry: entry[0]) - 1
+    path = found[before][1] if before >= 0 else ""
+    said = re.sub(r"^\d+:\d+ : ('.*': (?=[A-Z]))?", "", str(error).partition("\n")[0])
+    unknown = re.fullmatch(r'Message type "\w+\.(\w+)" has no field named "(\w+)"\.', said)
+    if unknown:
+        return UsageError(f"{file}:{place[0]}: {_about_unknown(path, *unknown.groups())}")
+    said = re.sub(r' of oneof "\w+" for message type "[\w.]+"', " of one choice", said)
+    said = re.sub(r'(Message|Enum) type "(?:\w+\.)+(\w+)"', r"\2", said)
+    if path and (field := describe(path)[1]) is not None and field.enum_type:
+        said += f" It may be {', '.join(field.enum_type.values_by_name)}."
+    return UsageError(f"{file}:{place[0]}: {path}: {said}" if path else f"{file}:{place[0]}: {said}")
+
+
+def _about_unknown(path: str, kind: str, name: str) -> str:
+    """Says that a message of type ``kind``, which holds what is at ``path``, has no field ``name``."""
+    parent = path.rpartition(".")[0]
+    holder_type = describe(parent)[1].message_type if parent and describe(parent)[1] else message_class().DESCRIPTOR
+    message = holder_type.file.message_types_by_name[kind]
+    if holder_type is not message:  # the text is so far off that the path is a guess
+        return f"{name}: no such field; {advice(message, name)}"
+    return f"{parent}: {refusal(parent)}" if kind == OPAQUE else f"{path}: no such field; {advice(message, name)}"
+
+
+def describe(path: str) -> tuple[Any, Any]:
+    """The message type that holds the field at ``path`` and the field; each is None where there is no such thing."""
+    message, field = message_class().DESCRIPTOR, None
+    for name in re.sub(r"\[\d+\]", "", path).split("."):
+        message = field.message_type if field else message
+        field = message.fields_by_name.get(name) if message else None
+        if field is None:
+            return message, None
+    return message, field
+
+
+def refusal(path: str) -> str:
+    """Why the message at ``path`` cannot be there."""
+    message, field = describe(path)
+    others = message.oneofs[0].fields if field.containing_oneof else ()
+    offered = [other.name for other in others if other.message_type.name != OPAQUE]
+    return f"not offered here; what is: {', '.join(offered)}" if offered else "not offered here; leave it out"
+
+
+def advice(message: Any, name: str) -> str:
+    """Where the field ``name``, which messages of this type have not got, may belong."""
+    if near := difflib.get_close_matches(name, message.fields_by_name, n=1, cutoff=0.6):
+        return f"did you mean {near[0]}?"
+    if elsewhere := [path for path in all_paths() if path.rpartition(".")[2] == name]:
+        return f"there is {' and '.join(elsewhere[:2])}"
+    return f"{message.name} has {', '.join(sorted(message.fields_by_name)) or 'none'}"
+
+
+def all_paths(prefix: str = "", message: Any = None) -> Iterator[str]:
+    """The paths of all fields there are, with ``[0]`` for the messages of a list."""
+    for field in (message or message_class().DESCRIPTOR).fields:
+        path = prefix + field.name + ("[0]" if field.is_repeated and field.message_type else "")
+        yield path
+        if field.message_type:
+            yield from all_paths(f"{path}.", field.message_type)
+
+
+def holder(message: Any, path: str) -> tuple[Any, str]:
+    """The message below ``message`` that holds the field at ``path``, and the field's name.
+
+    Raises:
+        IndexError: The path counts further than a list has messages.
+    """
+    *steps, name = path.split(".")
+    for step in steps:
+        parts = _STEP.fullmatch(step)
+        assert parts, path
+        message = getattr(message, parts["name"])
+        if parts["index"] is not None:
+            message = message[int(parts["index"])]
+    return message, name

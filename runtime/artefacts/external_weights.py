@@ -1,0 +1,68 @@
+"""A network whose large weights are inputs, for a converter that copies its graph again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from runtime.artefacts.inference_graph import ConstantNetwork
+
+tf1 = tf.compat.v1
+LARGE = 16_384
+"""Numbers from which on a weight is given from outside; normalization's and biases are always inside."""
+
+
+def with_weights_outside(network: ConstantNetwork) -> tuple[ConstantNetwork, dict[str, np.ndarray]]:
+    """The network with what does not depend on its input computed, and what of that is large taken out.
+
+    Returns:
+        The network, in which each large weight is a placeholder, and their values by the placeholder's name.
+    """
+    varying = _varying(network)
+    nodes = [node for node in network.graph_def.node if node.name in varying]
+    sources = sorted({source for node in nodes for source in node.input if not source.startswith("^")})
+    stand_ins = {source: source.replace(":", "_output_") for source in sources if _name(source) not in varying}
+    with tf.Graph().as_default(), tf1.Session(config=_as_it_stands()) as session:
+        tf.import_graph_def(network.graph_def, name="")
+        tensors = {name: source if ":" in source else f"{source}:0" for source, name in stand_ins.items()}
+        values = session.run(tensors)
+    large = {name: value for name, value in values.items() if value.size >= LARGE}
+    with tf.Graph().as_default() as graph:
+        for name, value in values.items():
+            if name in large:
+                tf1.placeholder(value.dtype, value.shape, name=name)
+            else:
+                tf.constant(value, name=name)
+    graph_def = graph.as_graph_def()
+    for node in nodes:
+        inputs = [stand_ins.get(s, s) for s in node.input if s in stand_ins or _name(s) in varying]
+        added = graph_def.node.add()
+        added.CopyFrom(node)
+        del added.input[:]
+        added.input.extend(inputs)
+    return ConstantNetwork(graph_def=graph_def, outputs=network.outputs), large
+
+
+def _as_it_stands() -> Any:
+    """Options by which a session computes without a second copy of all constants."""
+    config = tf1.ConfigProto()
+    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    config.graph_options.optimizer_options.opt_level = tf1.OptimizerOptions.L0
+    return config
+
+
+def _varying(network: ConstantNetwork) -> Collection[str]:
+    """The nodes that depend on a placeholder, and those that the outputs are; each comes after what it reads."""
+    found = set(network.outputs)
+    for node in network.graph_def.node:
+        if node.op == "Placeholder" or any(_name(source) in found for source in node.input):
+            found.add(node.name)
+    return found
+
+
+def _name(source: str) -> str:
+    """The node that an input names: "name", "name:1" or "^name"."""
+    return source.removeprefix("^").partition(":")[0]

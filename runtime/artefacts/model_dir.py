@@ -1,0 +1,54 @@
+"""The artefact that ``--model_dir`` names in place of a checkpoint, and what flags mean for it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import tensorflow as tf
+
+from runtime.artefacts.artefact import Artefact
+from runtime.artefacts.formats import find_artefact
+from runtime.artefacts.loading import open_artefact
+from runtime.precision import Precision
+from utils.config import ExperimentConfig
+from utils.errors import UsageError
+from utils.hvd_utils import Communicator
+
+_log = logging.getLogger(__name__)
+
+
+def open_named_artefact(config: ExperimentConfig, communicator: Communicator) -> Artefact | None:
+    """Opens what ``--model_dir`` names; None where that is a checkpoint, a folder of them, or nothing.
+
+    Each process opens it by itself, so that it must lie where all of them see it.
+
+    Raises:
+        UsageError: The mode, or a size that was asked for, is not for artefacts.
+        RunError: It is damaged.
+    """
+    run, given = config.run, Path(config.run.checkpoint_dir)
+    path = find_artefact(given)
+    if path is None or run.mode == "training_benchmark":
+        return None
+    if run.is_training:
+        raise UsageError(
+            f"--model_dir {given}: is an artefact; --mode {run.mode} writes checkpoints and needs a folder"
+        )
+    if run.export_dir:
+        raise UsageError(f"--export_dir {run.export_dir}: {given} is an artefact already; export its checkpoint")
+    for flag, unused in (("amp", config.precision.amp), ("data_format NCHW", config.model.data_format == "NCHW")):
+        if unused:
+            _log.warning("--%s: has no effect on %s, which computes as it was exported", flag, path)
+    threads = communicator.threads if communicator.size > 1 else config.data.threads
+    artefact = open_artefact(path, threads or len(os.sched_getaffinity(0)))
+    if config.precision.xla and not artefact.runtime.startswith("TensorFlow"):
+        _log.warning("--xla: has no effect on %s, which %s runs", path, artefact.runtime)
+    artefact.check(config.data.batch_size_per_replica, config.model.image_size)
+    return artefact
+
+
+def precision_of(artefact: Artefact | None) -> Precision | None:
+    """What results of an artefact are labelled with."""
+    return None if artefact is None else Precision(compute_dtype=tf.as_dtype(artefact.precision))

@@ -1,1 +1,0 @@
-"""A data set as a network receives it."""

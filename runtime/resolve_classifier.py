@@ -1,0 +1,144 @@
+"""What was not given on the command line: from the checkpoint, the data or the defaults. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from utils.config import ModelConfig
+from utils.errors import UsageError
+from utils.quantization import resolve_quantization
+from utils.records.manifest import IMAGENET_CLASSES, IMAGENET_HEAD, LABEL_OFFSET, Manifest
+
+DEFAULT_ARCHITECTURE = "resnet50"
+DEFAULT_IMAGE_SIZE = 224
+
+
+def resolve_model(
+    model: ModelConfig,
+    manifest: Manifest | None,
+    metadata: Mapping[str, Any] | None,
+    file_names: tuple[str, ...] | None,
+) -> tuple[ModelConfig, tuple[str, ...]]:
+    """Fills the fields of ``model`` that are None: from the checkpoint, else the data, else the defaults.
+
+    Args:
+      model: what was given.
+      manifest: what the data says of itself; None without data or without a dataset.json.
+      metadata: what is stored beside the checkpoint, by the names of ``ModelConfig``'s fields; None where there is no
+        checkpoint.
+      file_names: the names that --class_names lists.
+
+    Returns:
+      The model with architecture, class count, image size and label offset known, and sentences for the log.
+
+    Raises:
+      UsageError: flags, data and checkpoint contradict each other; names the flag and both values.
+    """
+    stored = {} if metadata is None else metadata
+    notes: list[str] = []
+    architecture = _architecture(model.architecture, stored)
+    num_classes = _num_classes(model.num_classes, manifest, stored)
+    label_offset = _label_offset(model.label_offset, manifest, stored)
+    image_size = _image_size(model.image_size, stored, notes)
+    data_names = _data_class_names(manifest, stored, file_names)
+    names = _class_names(num_classes, manifest, stored, file_names, notes)
+    resolved = replace(
+        model,
+        architecture=architecture,
+        num_classes=num_classes,
+        image_size=image_size,
+        label_offset=label_offset,
+        use_final_conv=model.use_final_conv or bool(stored.get("use_final_conv")),
+        class_names=names,
+        data_class_names=data_names,
+        quantization=resolve_quantization(model.quantization, stored),
+    )
+    return resolved, tuple(notes)
+
+
+def _architecture(given: str | None, stored: Mapping[str, Any]) -> str:
+    in_checkpoint = stored.get("architecture")
+    if given is not None and in_checkpoint is not None and given != in_checkpoint:
+        raise UsageError(
+            f"--arch {given}: the checkpoint holds {in_checkpoint}; leave --arch out or name another --model_dir"
+        )
+    return str(given or in_checkpoint or DEFAULT_ARCHITECTURE)
+
+
+def _num_classes(given: int | None, manifest: Manifest | None, stored: Mapping[str, Any]) -> int:
+    in_checkpoint = stored.get("num_classes")
+    if given is not None and in_checkpoint is not None and given != in_checkpoint:
+        raise UsageError(
+            f"--num_classes {given}: the checkpoint has {in_checkpoint} classes; leave --num_classes out or name "
+            "another --model_dir"
+        )
+    count = given or in_checkpoint or (manifest.head_size if manifest else IMAGENET_HEAD)
+    if manifest is not None and manifest.class_count > count:
+        holder = f"--num_classes {given}" if in_checkpoint is None else f"the checkpoint's {count} classes"
+        raise UsageError(f"--data_dir: the data has {manifest.class_count} classes, more than {holder}")
+    return int(count)
+
+
+def _label_offset(given: int | None, manifest: Manifest | None, stored: Mapping[str, Any]) -> int:
+    in_checkpoint = stored.get("label_offset")
+    in_data = manifest.label_offset if manifest else given
+    if in_data is not None and in_checkpoint is not None and in_data != in_checkpoint:
+        raise UsageError(
+            f"--data_dir: the data counts its labels from {in_data}, the checkpoint from {in_checkpoint}; the same "
+            "label would mean another class"
+        )
+    known = in_data if in_data is not None else in_checkpoint
+    return LABEL_OFFSET if known is None else int(known)
+
+
+def _image_size(given: int | None, stored: Mapping[str, Any], notes: list[str]) -> int:
+    in_checkpoint = stored.get("image_size")
+    if given is not None and in_checkpoint is not None and given != in_checkpoint:
+        notes.append(f"--image_size {given} is used; the checkpoint was trained at {in_checkpoint}")
+    return int(given or in_checkpoint or DEFAULT_IMAGE_SIZE)
+
+
+def _data_class_names(
+    manifest: Manifest | None, stored: Mapping[str, Any], file_names: tuple[str, ...] | None
+) -> tuple[str, ...] | None:
+    """The names that the data uses, after a check that label i of the data is class i of the checkpoint.
+
+    Data that lacks the last classes, or has more of them than were named, is fine. A checkpoint that does not tell the
+    data's names from its own is taken at its word unless --class_names says otherwise.
+    """
+    in_checkpoint = tuple(stored.get("data_class_names") or ())
+    in_data = manifest.class_names if manifest else ()
+    expected = in_checkpoint or tuple((not file_names and stored.get("class_names")) or ())
+    for index, (ours, theirs) in enumerate(zip(in_data, expected, strict=False)):
+        if ours != theirs:
+            raise UsageError(
+                f"--data_dir: class {index} of the data is {ours!r}, of the checkpoint {theirs!r}; the same label "
+                "would mean another class"
+            )
+    return max(in_checkpoint, in_data, key=len) or None
+
+
+def _class_names(
+    num_classes: int,
+    manifest: Manifest | None,
+    stored: Mapping[str, Any],
+    file_names: tuple[str, ...] | None,
+    notes: list[str],
+) -> tuple[str, ...] | None:
+    in_checkpoint = tuple(stored.get("class_names") or ())
+    in_data = manifest.class_names if manifest else ()
+    if file_names is None:
+        extended = in_data[: len(in_checkpoint)] == in_checkpoint
+        return (in_data if extended else in_checkpoint) or None
+    class_count = manifest.class_count if manifest else len(in_checkpoint)
+    allowed = {class_count or num_classes, num_classes}
+    if num_classes == IMAGENET_HEAD and not class_count:
+        allowed.add(IMAGENET_CLASSES)
+    if len(file_names) not in allowed:
+        counts = " or ".join(str(count) for count in sorted(allowed))
+        raise UsageError(f"--class_names: the file has {len(file_names)} names; must be {counts}, one for each class")
+    if in_checkpoint and in_checkpoint != file_names:
+        notes.append("the names of --class_names replace the checkpoint's")
+    return file_names

@@ -1,0 +1,26 @@
+"""Which variables are a network's head and which its backbone, by the names of the whole networks."""
+
+from collections import Counter
+
+import pytest
+
+from model.variable_groups import part_of_classifier, part_of_detector
+from tests.model.tiny_ssd import variables_of_ssd320
+
+
+def test_a_detector_has_a_backbone_of_265_variables_and_a_pyramid_below_its_head():
+    parts = Counter(part_of_detector(name) for name in variables_of_ssd320())
+    assert parts == {"backbone": 265, "pyramid": 26, "head": 172}
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("resnet50/output/dense/kernel", "head"),
+        ("se-resnext101-32x4d/output/dense/bias", "head"),
+        ("se-resnext101-32x4d/btlnck_block_0_0/bottleneck_se_layer/dense/kernel", "backbone"),
+        ("resnet50/conv2d/BatchNorm/moving_mean", "backbone"),
+    ],
+)
+def test_the_head_of_a_classifier_is_the_layer_that_tells_classes(name, part):
+    assert part_of_classifier(name) == part

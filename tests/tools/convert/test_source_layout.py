@@ -1,0 +1,221 @@
+import os
+
+import pytest
+
+from tests.utils.tiny_images import write_files
+from tools.convert.source_layout import order_key, read_sources
+from tools.convert.sources import is_image_name
+from utils.errors import RunError, UsageError
+from utils.text import printable
+
+
+def _tree(root, *names):
+    return write_files(root, dict.fromkeys(names, b"x"))
+
+
+def _names(sources, split):
+    return {folder: [image.name for image in images] for folder, images in sources.splits[split].items()}
+
+
+def test_train_and_validation_folders_give_two_splits(tmp_path):
+    root = _tree(tmp_path, "train/dog/b.jpg", "train/cat/a.PNG", "train/dog/a.jpeg", "validation/dog/c.jpg")
+    sources = read_sources(root)
+    assert sources.class_folders == ("cat", "dog")
+    assert _names(sources, "train") == {"cat": ["train/cat/a.PNG"], "dog": ["train/dog/a.jpeg", "train/dog/b.jpg"]}
+    assert _names(sources, "validation") == {"dog": ["validation/dog/c.jpg"]}
+    assert sources.notes == ()
+    assert not sources.is_imagenet
+
+
+def test_val_is_another_name_for_validation(tmp_path):
+    sources = read_sources(_tree(tmp_path, "train/cat/a.jpg", "val/cat/b.jpg"))
+    assert _names(sources, "validation") == {"cat": ["val/cat/b.jpg"]}
+    _tree(tmp_path, "validation/cat/b.jpg")
+    with pytest.raises(RunError, match="has validation and val for one split; keep one of them"):
+        read_sources(tmp_path)
+
+
+def test_labels_follow_the_sorted_folder_names_whatever_their_case(tmp_path):
+    sources = read_sources(_tree(tmp_path, "b/1.jpg", "a/1.jpg", "10/1.jpg", "9/1.jpg", "C/1.jpg"))
+    assert sources.class_folders == ("10", "9", "C", "a", "b")
+
+
+def test_class_folders_alone_are_all_for_training_and_it_is_said(tmp_path):
+    sources = read_sources(_tree(tmp_path, "cat/a.jpg", "dog/b.jpg"))
+    assert _names(sources, "train") == {"cat": ["cat/a.jpg"], "dog": ["dog/b.jpg"]}
+    assert "validation" not in sources.splits
+    assert any("has no validation folder, so all images become training records" in note for note in sources.notes)
+
+
+def test_validation_fraction_sets_images_of_each_class_aside_the_same_way_every_time(tmp_path):
+    root = _tree(tmp_path, *(f"{name}/{index}.jpg" for name in ("cat", "dog") for index in range(20)), "one/1.jpg")
+    first = read_sources(root, validation_fraction=0.25)
+    for name in ("cat", "dog"):
+        train, validation = first.splits["train"][name], first.splits["validation"][name]
+        assert (len(train), len(validation)) == (15, 5)
+        assert not {image.name for image in train} & {image.name for image in validation}
+    assert (len(first.splits["train"]["one"]), len(first.splits["validation"]["one"])) == (1, 0)
+    assert read_sources(root, validation_fraction=0.25).splits == first.splits
+    assert read_sources(root, validation_fraction=0.25, seed=1).splits != first.splits
+
+
+def test_validation_fraction_leaves_each_side_one_image(tmp_path):
+    root = _tree(tmp_path, *(f"cat/{index}.jpg" for index in range(3)))
+    for fraction, count in ((0.01, 1), (0.99, 2)):
+        assert len(read_sources(root, validation_fraction=fraction).splits["validation"]["cat"]) == count
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.5, 2.0, float("nan")])
+def test_validation_fraction_must_be_a_fraction(tmp_path, fraction):
+    with pytest.raises(UsageError, match=r"--validation_fraction .*: must be above 0 and below 1"):
+        read_sources(_tree(tmp_path, "cat/a.jpg"), validation_fraction=fraction)
+
+
+def test_validation_fraction_next_to_a_validation_folder_is_an_error(tmp_path):
+    root = _tree(tmp_path, "train/cat/a.jpg", "validation/cat/b.jpg")
+    with pytest.raises(UsageError, match=r"--validation_fraction 0.5: .* has validation images of its own"):
+        read_sources(root, validation_fraction=0.5)
+
+
+def test_validation_alone_is_taken_and_it_is_said(tmp_path):
+    sources = read_sources(_tree(tmp_path, "validation/cat/a.jpg"))
+    assert list(sources.splits) == ["validation"]
+    assert any("has validation images only" in note for note in sources.notes)
+
+
+def test_a_class_may_be_named_train(tmp_path):
+    sources = read_sources(_tree(tmp_path, "train/1.jpg", "plane/1.jpg"))
+    assert sources.class_folders == ("plane", "train")
+
+
+def test_synset_folders_are_imagenet(tmp_path):
+    assert read_sources(_tree(tmp_path, "train/n01440764/a.JPEG", "val/n01440764/b.JPEG")).is_imagenet
+    assert not read_sources(_tree(tmp_path, "train/cat/a.JPEG")).is_imagenet
+
+
+def test_files_that_are_not_images_by_name_are_counted(tmp_path):
+    root = _tree(
+        *(tmp_path, "train/cat/a.jpg", "train/cat/notes.txt", "train/cat/more.TXT", "train/dog/.DS_Store"),
+        *("train/cat/._a.jpg", "train/dog/b.jpg", "train/dog/README", "train/.cache/x.jpg", "LICENSE.txt"),
+    )
+    sources = read_sources(root, validation_fraction=0.5)
+    assert sources.class_folders == ("cat", "dog")
+    assert sources.notes == (
+        "passed over 5 files, not being images by their names: 1 .DS_Store, 1 .jpg, 2 .txt, 1 README",
+    )
+
+
+def test_images_outside_any_class_folder_are_told(tmp_path):
+    sources = read_sources(_tree(tmp_path, "train/cat/a.jpg", "train/b.jpg", "train/c.jpg", "val/cat/d.jpg"))
+    assert sources.notes == ("train: not used, for want of a class folder: 2 images",)
+
+
+def test_folders_inside_class_folders_are_read_and_told(tmp_path):
+    sources = read_sources(_tree(tmp_path, "train/cat/a.jpg", "train/cat/big/wild/b.jpg", "val/cat/d.jpg"))
+    assert _names(sources, "train")["cat"] == ["train/cat/a.jpg", "train/cat/big/wild/b.jpg"]
+    assert sources.notes == (
+        "counted for its class though in a folder inside the class folder (as in train/cat): 1 image of 1 class",
+    )
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path):
+    root = _tree(tmp_path / "data", "train/cat/a.jpg", "val/cat/b.jpg")
+    _tree(tmp_path / "elsewhere", "dogs/c.jpg")
+    (root / "train" / "dog").symlink_to(tmp_path / "elsewhere" / "dogs")
+    (root / "train" / "cat" / "also.jpg").symlink_to(tmp_path / "elsewhere" / "dogs" / "c.jpg")
+    (root / "train" / "cat" / "loop").symlink_to(root / "train" / "cat")
+    sources = read_sources(root)
+    assert _names(sources, "train") == {"cat": ["train/cat/a.jpg", "train/cat/also.jpg"], "dog": ["train/dog/c.jpg"]}
+    assert sources.notes == ("train/cat/loop: is a link to a folder above it, and was not followed",)
+
+
+def test_a_link_to_nothing_is_an_image_that_reading_will_report(tmp_path):
+    root = _tree(tmp_path, "train/cat/a.jpg", "val/cat/b.jpg")
+    (root / "train" / "cat" / "gone.jpg").symlink_to("absent.jpg")
+    assert "train/cat/gone.jpg" in _names(read_sources(root), "train")["cat"]
+
+
+def test_accents_written_in_two_ways_are_one_class(tmp_path):
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    sources = read_sources(_tree(tmp_path, f"train/{composed}/a.jpg", f"validation/{decomposed}/b.jpg"))
+    assert sources.class_folders == (composed,)
+    assert _names(sources, "validation") == {composed: [f"validation/{decomposed}/b.jpg"]}
+    _tree(tmp_path, f"train/{decomposed}/a.jpg")
+    with pytest.raises(RunError, match="two folders are both named café, written in different bytes"):
+        read_sources(tmp_path)
+
+
+def test_names_that_differ_in_capitals_alone_are_told(tmp_path):
+    sources = read_sources(_tree(tmp_path, "train/Cat/a.jpg", "train/cat/a.jpg", "val/cat/b.jpg"))
+    assert sources.class_folders == ("Cat", "cat")
+    assert sources.notes == ("train/: the classes Cat and cat differ only in capitals or blanks",)
+
+
+def test_long_and_strange_class_names_are_kept(tmp_path):
+    names = sorted(["x" * 255, "猫", "a b", "a\nb", "-n", "ünï"])
+    assert read_sources(_tree(tmp_path, *(f"train/{name}/a.jpg" for name in names))).class_folders == tuple(names)
+
+
+def test_a_class_folder_whose_name_is_not_text_is_a_sentence(tmp_path):
+    os.makedirs(os.fsencode(tmp_path / "train") + b"/caf\xe9")  # noqa: PTH103
+    with pytest.raises(RunError, match=r"caf\\udce9: the name of a class folder must be valid UTF-8"):
+        read_sources(tmp_path)
+
+
+def test_an_empty_class_keeps_its_label_and_is_told(tmp_path):
+    sources = read_sources(_tree(tmp_path, "train/cat/a.jpg", "train/bird/", "val/cat/b.jpg"))
+    assert sources.class_folders == ("bird", "cat")
+    assert sources.notes == ("the class bird has no images of its own; it keeps its label",)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ((), "holds no class folders; it must hold one for each class, or train/ and validation/"),
+        (("a.jpg",), "holds no class folders"),
+        (("train/",), "train: holds no class folders; it must hold one for each class"),
+        (("train/a.jpg", "val/cat/b.jpg"), "train: holds no class folders"),
+        (("cat/", "dog/"), "holds 2 class folders and no image in them"),
+        (("train/cat/a.txt",), "holds 1 class folder and no image in them"),
+        (("train/cat/a.jpg", "validation/"), "validation: holds neither class folders nor images"),
+        (
+            ("train/cat/a.jpg", "validation/dog/b.jpg", "validation/cow/b.jpg", "validation/cat/b.jpg"),
+            "its validation images have 2 classes that training has not: cow, dog",
+        ),
+    ],
+)
+def test_a_source_that_is_no_data_set_is_a_sentence(tmp_path, names, message):
+    with pytest.raises(RunError) as error:
+        read_sources(_tree(tmp_path, *names))
+    assert str(error.value).startswith(str(tmp_path))
+    assert message in str(error.value)
+
+
+def test_a_missing_source_is_a_sentence(tmp_path):
+    with pytest.raises(RunError, match="absent: no such folder to convert from"):
+        read_sources(tmp_path / "absent")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(RunError, match="file: is a file, not a folder to convert from"):
+        read_sources(tmp_path / "file")
+
+
+def test_a_validation_class_without_images_need_not_be_known(tmp_path):
+    with pytest.raises(RunError, match="1 class that training has not: dog"):
+        read_sources(_tree(tmp_path, "train/cat/a.jpg", "validation/cat/b.jpg", "validation/dog/"))
+
+
+def test_image_names_by_suffix():
+    assert all(map(is_image_name, ("a.jpg", "b.JPEG", "c.d.png", "e.WebP", "f.tiff")))
+    assert not any(map(is_image_name, ("a.txt", ".jpg", "._a.jpg", "jpg", "Thumbs.db", "a.jpg.part")))
+
+
+def test_names_are_shown_without_breaking_a_terminal():
+    assert printable("a\nb\x1b[31m猫\udce9") == "a\\nb\\x1b[31m猫\\udce9"
+
+
+def test_the_order_is_fixed_for_ever():
+    # printf '12345:train/cat/0.jpg' | sha256sum begins 19220477
+    names = [f"train/cat/{index}.jpg" for index in range(8)]
+    assert order_key(12345, names[0]).hex().startswith("19220477")
+    assert sorted(range(8), key=lambda index: order_key(12345, names[index])) == [0, 1, 5, 7, 2, 6, 3, 4]
+    assert sorted(range(8), key=lambda index: order_key(1, names[index])) == [5, 6, 0, 4, 3, 7, 2, 1]

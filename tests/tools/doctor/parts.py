@@ -1,0 +1,38 @@
+"""Probes of parts that work, are missing, raise, crash, end the process, hang and talk."""
+
+import os
+import signal
+import sys
+import time
+
+from tools.doctor.probe import Found, Missing
+
+
+def works():
+    print("noise on the standard output")
+    return Found("3.1, used", {"version": "3.1"})
+
+
+def is_missing():
+    raise Missing("not installed; `pip install it`")
+
+
+def raises():
+    raise ImportError("libother.so.3: cannot open shared object file\nand more lines")
+
+
+def ends():
+    sys.exit("goodbye")
+
+
+def crashes():
+    print("about to crash", file=sys.stderr, flush=True)
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def hangs():
+    time.sleep(1000)
+
+
+def counts(numbers=iter(range(10))):  # noqa: B008  (which process it is shows in how far it has counted)
+    return Found(str(next(numbers)))

@@ -1,0 +1,38 @@
+"""How commands end."""
+
+import pytest
+
+from tools.command import run_command
+from utils.errors import RunError, UsageError
+
+
+def raising(error):
+    def action():
+        raise error
+
+    return action
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (UsageError("--a 1: must be 2"), 2, "error: --a 1: must be 2\n"),
+        (RunError("b: broken"), 1, "error: b: broken\n"),
+        (FileNotFoundError(2, "No such file or directory", "c"), 1, "error: c: No such file or directory\n"),
+        (OSError("no number, no file"), 1, "error: no number, no file\n"),
+        (KeyboardInterrupt(), 75, "interrupted: the rest is missing\n"),
+    ],
+)
+def test_an_error_is_a_sentence_and_a_status(capsys, error, status, text):
+    assert run_command(raising(error), interrupted="the rest is missing") == status
+    assert capsys.readouterr().err == text
+
+
+def test_without_an_error_the_status_is_the_commands_own(capsys):
+    assert run_command(lambda: 3) == 3
+    assert capsys.readouterr().err == ""
+
+
+def test_what_nobody_expected_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        run_command(raising(ZeroDivisionError()))

@@ -1,0 +1,83 @@
+"""Small sound data sets, ways to spoil them, and the command run on them."""
+
+import json
+
+from tests.object_detection.tiny_coco import tiny_split
+from tests.tools.convert.converting import convert
+from tests.utils.tiny_images import jpeg, two_classes, write_files
+from tools.convert.coco_command import main as convert_coco
+from tools.validate.__main__ import main
+from utils.records.example_proto import decode_example, encode_example
+from utils.records.manifest import read_manifest
+from utils.records.tfrecord_file import frame, iterate_payloads, survey
+
+
+def validate(*arguments, tmp_path, workers=1):
+    """Runs the command; its exit status and the findings as JSON has them."""
+    report = tmp_path / "report.json"
+    report.unlink(missing_ok=True)
+    status = main([*map(str, arguments), f"--json={report}", f"--workers={workers}"])
+    return status, json.loads(report.read_text())["findings"] if report.exists() else None
+
+
+def kinds(findings, severity="fault"):
+    """The kinds of findings of a severity."""
+    return {finding["kind"] for finding in findings if finding["severity"] == severity}
+
+
+def labelled(root):
+    """Records of two classes: 12 for training in 2 files, 6 for validation."""
+    two_classes(root / "images")
+    assert convert(root / "images", root / "records", "--train_shards", "2") == 0
+    return root / "records"
+
+
+def with_objects(root):
+    """Records of six pictures for training and six for validation with up to two objects each."""
+    flags = [*tiny_split(root, "train"), *other_split(root)]
+    assert convert_coco([*flags, f"--output_dir={root / 'records'}", "--workers=1"]) == 0
+    return root / "records"
+
+
+def other_split(root):
+    """A split for validation whose pictures training has not; the flags of the converter that name it."""
+    flags = tiny_split(root, "val")
+    write_files(root / "val", {f"{index}.jpg": jpeg(100 + index) for index in range(6)})
+    return flags
+
+
+def payloads(file):
+    """The records of a file."""
+    return [payload for payload, _ in iterate_payloads(file, survey(file)[0])]
+
+
+def write(file, records):
+    """A file of these records."""
+    file.write_bytes(b"".join(part for one in records for part in (frame(one)[0], one, frame(one)[1])))
+
+
+def spoil(file, number, **changed):
+    """Changes features of a record of a file; None takes one away. Slashes in their names are double underscores."""
+    records = payloads(file)
+    features = decode_example(records[number])
+    features |= {name.replace("__", "/"): value for name, value in changed.items()}
+    records[number] = encode_example({name: value for name, value in features.items() if value is not None})
+    write(file, records)
+
+
+def as_it_is(folder):
+    """Makes the manifest describe the files as they are now, so that nothing but what was spoiled is wrong."""
+    path = folder / "dataset.json"
+    content = json.loads(path.read_text())
+    for split in content["splits"].values():
+        for shard in split["shards"]:
+            file = folder / shard["file"]
+            shard |= {"examples": len(survey(file)[0]), "bytes": file.stat().st_size, "sha256": None}
+        split["examples"] = sum(shard["examples"] for shard in split["shards"])
+    path.write_text(json.dumps(content))
+    assert read_manifest(folder) is not None
+
+
+def files(folder, split="train"):
+    """The record files of a split."""
+    return sorted(path for path in folder.iterdir() if path.name.startswith((f"{split}-", f"coco_{split}")))

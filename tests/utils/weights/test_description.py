@@ -1,0 +1,85 @@
+"""The description of weights: what it must hold, and the sentence where it does not."""
+
+import dataclasses
+import json
+
+import pytest
+
+from utils.detection_config import AnchorSpec, BoxCoderSpec
+from utils.errors import RunError
+from utils.quantization import Quantization
+from utils.weights.description import parse_description
+
+CLASSIFIER = {
+    "task": "classification",
+    "architecture": "resnet50",
+    "num_classes": 3,
+    "image_size": 224,
+    "label_offset": 1,
+    "class_names": ["a", "b", "c"],
+    "data_class_names": None,
+    "quantization": dataclasses.asdict(Quantization(symmetric=True)),
+    "preprocessing": {"mean_rgb": [1, 2, 3]},
+    "network": {"padding": None},
+    "step": 5,
+    "seed": -3,
+    "position": {"epoch": 1, "example": 0},
+    "best": {"step": 5, "value": 0.5, "evaluations_since": 0},
+    "evaluation": {"loss": 1.0},
+    "something": object.__name__,
+}
+DETECTOR = {
+    "task": "detection",
+    "class_names": ["cat", "dog"],
+    "category_ids": [1, 4],
+    "anchors": dataclasses.asdict(AnchorSpec()),
+    "coder": dataclasses.asdict(BoxCoderSpec()),
+    "artefact": {"format": "onnx", "precision": "int8"},
+}
+
+
+@pytest.mark.parametrize("description", [CLASSIFIER, DETECTOR, {}])
+def test_what_runs_write_is_read_as_it_is(description):
+    assert parse_description(json.dumps(description), "x") == json.loads(json.dumps(description))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"num_classes": "3"}, "\"num_classes\" is '3', and must be a whole number"),
+        ({"num_classes": 0}, '"num_classes" is 0, and must be 1 or more'),
+        ({"image_size": -4}, '"image_size" is -4, and must be 1 or more'),
+        ({"class_names": 5}, '"class_names" is 5, and must be a list'),
+        ({"class_names": "abc"}, "\"class_names\" is 'abc', and must be a list"),
+        ({"class_names": ["a", 1]}, '"class_names" has 1 in it, and must be a list with text at every place'),
+        ({"task": 1}, '"task" is 1, and must be text'),
+        ({"network": 5}, '"network" is 5, and must be an object'),
+        ({"quantization": True}, '"quantization" is True, and must be an object'),
+        ({"quantization": {"x": 1}}, "\"quantization\" has 'x' in it, and must have some of symmetric, qdq, delay"),
+        ({"quantization": {"qdq": 1}}, '"qdq" of "quantization" is 1, and must be true or false'),
+        ({"quantization": {"delay": 1.5}}, '"delay" is 1.5, and must be a whole number'),
+        ({"anchors": {"scale": "4"}}, "\"scale\" is '4', and must be a number"),
+        ({"anchors": {"aspect_ratios": [1, None]}}, '"aspect_ratios" has None in it'),
+        ({"step": "x"}, "\"step\" is 'x', and must be a whole number"),
+        ({"seed": "x"}, "\"seed\" is 'x', and must be a whole number"),
+        ({"position": 4}, '"position" is 4, and must be an object'),
+        ({"position": {"epoch": 1}}, '"example" is missing, and must be a whole number'),
+        ({"best": {"step": 5, "value": "x", "evaluations_since": 0}}, "\"value\" is 'x', and must be a number"),
+        ({"category_ids": [1, 2]}, '"category_ids" are 2, and must be as many as "class_names"'),
+        ({"artefact": {"precision": "int3"}}, "\"precision\" is 'int3', and must be one of float32, "),
+    ],
+)
+def test_what_cannot_be_is_a_sentence(change, words):
+    with pytest.raises(RunError) as refused:
+        parse_description(json.dumps(CLASSIFIER | change), "w.json")
+    assert str(refused.value).startswith(f"w.json: {words}")
+    assert str(refused.value).endswith("; the description of the weights is damaged")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [(b"{", "is not readable JSON"), (b"\xff", "is not readable JSON"), ("[1]", "holds no JSON object")],
+)
+def test_what_is_no_json_object_is_a_sentence(text, words):
+    with pytest.raises(RunError, match=f"^w.json: {words}"):
+        parse_description(text, "w.json")

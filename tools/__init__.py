@@ -1,0 +1,1 @@
+"""Commands, one folder or module each: ``python -m tools.NAME --help``."""

@@ -1,0 +1,158 @@
+"""Measures the input pipeline alone, from the record to the batch, and says what limits a network: it or its input.
+
+Of each split it prints the images per second of tf.data, of TensorFlow's reading and decoding without the rest, and
+with --dali of DALI. With --arch the network's own speed stands beside them: a short run of main.py on synthetic images,
+or what --network_speed says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from runtime.resolve_classifier import DEFAULT_IMAGE_SIZE as CLASSIFIER_SIZE
+from runtime.resolve_detector import DEFAULT_IMAGE_SIZE as DETECTOR_SIZE
+from tools.command import run_command
+from utils.config import ARCHITECTURES, CLASSIFIERS, DETECTORS
+from utils.dllogger_utils import read_log
+from utils.errors import EXIT_DONE, RunError, UsageError, require
+
+ROOT = Path(__file__).resolve().parent.parent
+MODES = {"train": "training_benchmark", "validation": "inference_benchmark"}
+SPEED_KEYS = {"train": "network_throughput", "validation": "eval_throughput"}
+NETWORK_STEPS, NETWORK_WARMUP_STEPS = 12, 4
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m tools.benchmark_input", description=__doc__)
+    parser.add_argument("--data_dir", required=True, help="folder with TFRecords of images or of detection")
+    parser.add_argument("--split", choices=(*MODES, "both"), default="both", help="default: %(default)s")
+    parser.add_argument("--image_size", type=int, help="side in pixels (default: 224; with --arch ssd320 320)")
+    parser.add_argument("--batch_size", type=int, default=32, help="images in a batch (default: %(default)s)")
+    parser.add_argument("--batches", type=int, default=50, help="batches to measure (default: %(default)s)")
+    parser.add_argument("--threads", type=int, help="decoding threads (default: one per CPU)")
+    parser.add_argument("--dali", action="store_true", help="measure DALI too")
+    parser.add_argument("--data_idx_dir", help="folder of DALI's index files (default: made where they are missing)")
+    parser.add_argument("--arch", choices=ARCHITECTURES, help="network to compare with; ssd320 reads objects too")
+    parser.add_argument("--network_speed", type=float, help="images/s of that network (default: measured)")
+    parser.add_argument("--amp", action="store_true", help="measure that network in mixed precision")
+    parser.add_argument("--cpu", action="store_true", help="use no GPU")
+    return parser
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Reads the command line.
+
+    Raises:
+        UsageError: Numbers are out of range, or flags lack others.
+    """
+    flags = make_parser().parse_args(arguments)
+    if flags.image_size is None:
+        flags.image_size = DETECTOR_SIZE if flags.arch in DETECTORS else CLASSIFIER_SIZE
+    require(flags.batches > 0, "batches", flags.batches, "a positive integer")
+    require(flags.threads is None or flags.threads > 0, "threads", flags.threads, "a positive integer")
+    speed = flags.network_speed
+    if speed is not None:
+        require(speed > 0, "network_speed", speed, "a positive number of images/s")
+        if flags.split == "both":
+            raise UsageError(f"--network_speed {speed:g}: is that of one --split, train or validation; name it")
+    for name, given in (("network_speed", speed is not None), ("amp", flags.amp)):
+        if given and flags.arch is None:
+            raise UsageError(f"--{name}: is about a network, which --arch names")
+    if flags.amp and speed is not None:
+        raise UsageError("--amp: only used where the network is measured, and --network_speed says how fast it is")
+    if flags.data_idx_dir and not flags.dali:
+        raise UsageError(f"--data_idx_dir {flags.data_idx_dir}: only used with --dali, which is not given")
+    return flags
+
+
+def run(flags: argparse.Namespace) -> int:
+    """Measures and prints, a line as soon as it is known; returns the exit status."""
+    for split in MODES if flags.split == "both" else (flags.split,):
+        best = _measure_input(flags, split)
+        if flags.arch:
+            speed = flags.network_speed or network_speed(flags, split)
+            print(f"{split}: {verdict(flags.arch, speed, best)}", flush=True)
+    return EXIT_DONE
+
+
+def verdict(architecture: str, network: float, data: float) -> str:
+    """What limits a network of a speed in images/s whose input has another."""
+    limit = "the input is the limit" if data < network else "the network is the limit"
+    share = f"{data / network:.2f} times as many"
+    return f"{architecture} by itself {network:.1f} images/s, its input {data:.1f}, {share}: {limit}"
+
+
+def _measure_input(flags: argparse.Namespace, split: str) -> float:
+    """Prints the speeds of the inputs of a split, and returns that of the one which was asked for."""
+    # Here, so that --help and a wrong flag answer at once: TensorFlow takes seconds to import.
+    from tools.measure.input_speed import decoding_speed, input_speed
+    from utils.input.batching import Position, Shard
+
+    def measure(*more: str) -> tuple[Any, float]:
+        setup = _setup(flags, split, *more)
+        return setup, input_speed(lambda: setup.task.input(split, Shard(), Position()), flags.batch_size, flags.batches)
+
+    setup, speed = measure()
+    print(f"{split}: tf.data {speed:.0f} images/s", flush=True)
+    cropping = split == "train" and flags.arch not in DETECTORS
+    decoding = decoding_speed(setup.splits[split], setup.task.input_options(), flags.batches, cropping=cropping)
+    share = min(1.0, speed / decoding)
+    print(f"{split}: reading and decoding alone {decoding:.0f} images/s, {share:.0%} of tf.data's time", flush=True)
+    if flags.dali:
+        index = [f"--data_idx_dir={flags.data_idx_dir}"] if flags.data_idx_dir else []
+        _, speed = measure("--dali", *index)
+        print(f"{split}: DALI {speed:.0f} images/s", flush=True)
+    return speed
+
+
+def _setup(flags: argparse.Namespace, split: str, *more: str) -> Any:
+    """What main.py would run on this data, in a folder without checkpoints."""
+    from runtime.setup import set_up
+    from utils.cmdline_helper import parse
+    from utils.hvd_utils import communicator
+
+    with tempfile.TemporaryDirectory() as empty:
+        given = [*_network_flags(flags, split, empty), f"--data_dir={flags.data_dir}", "--seed=0", *more]
+        config = parse(given, os.environ).config
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, threads=flags.threads))
+        return set_up(config, communicator(os.environ))
+
+
+def _network_flags(flags: argparse.Namespace, split: str, folder: str) -> list[str]:
+    length = [f"--num_iter={NETWORK_STEPS}", f"--warmup_steps={NETWORK_WARMUP_STEPS}", "--iter_unit=batch"]
+    sizes = [f"--image_size={flags.image_size}", f"--batch_size={flags.batch_size}"]
+    switches = [f"--{name}" for name in ("amp", "cpu") if getattr(flags, name)]
+    arch = flags.arch or CLASSIFIERS[0]
+    return [f"--arch={arch}", f"--mode={MODES[split]}", f"--results_dir={folder}", *length, *sizes, *switches]
+
+
+def network_speed(flags: argparse.Namespace, split: str) -> float:
+    """Images per second of the network without input: of main.py's benchmark on synthetic images.
+
+    Raises:
+        RunError: It failed; says how it ended.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, str(ROOT / "main.py"), *_network_flags(flags, split, folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != EXIT_DONE:
+            ending = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            raise RunError(f"--arch {flags.arch}: its benchmark ended with status {done.returncode}: {ending}")
+        return float(read_log(Path(folder) / "log.json")[-1]["data"][SPEED_KEYS[split]])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    return run_command(lambda: run(parse_arguments(arguments)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""Turns folders of images, or ImageNet's archives, into TFRecords with a manifest.
+
+Run as ``python -m tools.convert SRC OUT``. SRC holds ``train/<class>/*`` and ``validation/<class>/*`` (or
+``val``), or class folders alone, or ImageNet's tar files. OUT gets ``train-*``, ``validation-*`` and ``dataset.json``.
+Run again after an interruption, it completes what is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tools.convert.arguments import EXIT_TEXT, add_output_flags, run_conversion
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.convert",
+        description=__doc__,
+        epilog=EXIT_TEXT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("source", metavar="SRC", type=Path, help="folder that holds the images, or ImageNet's tar files")
+    add("out", metavar="OUT", type=Path, help="folder to write to; made if it is missing")
+    split = parser.add_argument_group("splits and classes").add_argument
+    split("--validation_fraction", metavar="F", type=float, help="part of each class to set aside for validation")
+    split(
+        "--validation_labels",
+        metavar="FILE",
+        type=Path,
+        help="labels of a validation folder or tar file without class folders: one synset a line in the order of the "
+        "file names, or ILSVRC2012_devkit_t12.tar.gz",
+    )
+    split("--class_names", metavar="FILE", type=Path, help="one name a line, or lines of folder (synset) TAB name")
+    split("--head_size", metavar="N", type=int, help="logits of a network for this data, at least the class count")
+    split("--bounding_boxes", metavar="PATH", type=Path, help="folder of XML annotations, or CSV file")
+    output = parser.add_argument_group("output").add_argument
+    output("--train_shards", metavar="N", type=int, help="number of train-* files (default: by the number of images)")
+    output("--validation_shards", metavar="N", type=int, help="number of validation-* files (default: likewise)")
+    output("--seed", metavar="N", type=int, default=12345, help="of the shuffle (default: %(default)s)")
+    add_output_flags(output, "OUT")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    values = vars(make_parser().parse_args(arguments))
+
+    def action() -> int:
+        from tools.convert.labelled_plan import ConvertOptions, plan_conversion
+        from tools.convert.run import convert  # after parsing, so that --help need not load NumPy and Pillow
+
+        options = ConvertOptions(**values)
+        plan = plan_conversion(options)
+        return convert(plan, options.out, workers=options.workers, overwrite=options.overwrite)
+
+    return run_conversion(action)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

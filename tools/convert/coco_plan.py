@@ -1,0 +1,244 @@
+"""The plan of a COCO data set: which picture goes into which shard, with which annotations (no TF)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from object_detection.coco.annotations import CocoFile, CocoImage, read_coco
+from object_detection.label_map import BACKGROUND, Category, label_map_text
+from tools.convert.coco_record import CocoRecord
+from tools.convert.conversion_plan import ConversionPlan, check_shards, shard_count, shard_name
+from tools.convert.instance_masks import check_pycocotools
+from tools.convert.record_writer import ShardPlan, source_hash
+from tools.convert.sources import ImageSource
+from utils.errors import RunError, UsageError, require
+from utils.records.manifest import LABEL_MAP_NAME, Manifest
+
+_log = logging.getLogger(__name__)
+
+_COCO_CLASSES = 80
+_SMALLEST_COCO_SHARD = 200  # test-dev's 20,288 images go into 100
+_CREATED_BY = "object_detection.create_coco_tfrecord 1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitKind:
+    """A split as the flags, the files and the manifest call it, and the number of files everyone has COCO's in."""
+
+    name: str
+    image_flag: str
+    annotations_flag: str
+    shards_flag: str
+    stem: str
+    customary_shards: int
+    need_annotations: bool = True
+
+
+SPLITS = (
+    SplitKind(
+        name="train",
+        image_flag="train_image_dir",
+        annotations_flag="train_annotations_file",
+        shards_flag="train_shards",
+        stem="coco_train.record",
+        customary_shards=100,
+    ),
+    SplitKind(
+        name="validation",
+        image_flag="val_image_dir",
+        annotations_flag="val_annotations_file",
+        shards_flag="val_shards",
+        stem="coco_val.record",
+        customary_shards=10,
+    ),
+    SplitKind(
+        name="testdev",
+        image_flag="test_image_dir",
+        annotations_flag="testdev_annotations_file",
+        shards_flag="testdev_shards",
+        stem="coco_testdev.record",
+        customary_shards=100,
+        need_annotations=False,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitSource:
+    """Where a split comes from, and the number of shards asked for."""
+
+    image_dir: Path
+    annotations_file: Path
+    shards: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CocoOptions:
+    """What ``python -m object_detection.create_coco_tfrecord`` was asked to do; ``splits`` goes by their names."""
+
+    splits: Mapping[str, SplitSource] = field(default_factory=dict)
+    output_dir: Path
+    include_masks: bool = False
+    workers: int = 1
+    skip_unreadable: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        require(self.workers > 0, "workers", self.workers, "a positive integer")
+
+
+def options_from(values: Mapping[str, Any]) -> CocoOptions:
+    """The options that the values of the flags amount to.
+
+    Raises:
+        UsageError: a flag lacks its partner or is out of range, or no split was named.
+    """
+    splits = {kind.name: source for kind in SPLITS if (source := _split_source(kind, values)) is not None}
+    if not splits:
+        raise UsageError("nothing to convert: give --train_image_dir with --train_annotations_file, or those of val")
+    others = ("output_dir", "include_masks", "workers", "skip_unreadable", "overwrite")
+    return CocoOptions(splits=splits, **{name: values[name] for name in others})
+
+
+def _split_source(kind: SplitKind, values: Mapping[str, Any]) -> SplitSource | None:
+    pair = {flag: values[flag] for flag in (kind.image_flag, kind.annotations_flag)}
+    missing = [flag for flag, value in pair.items() if value is None]
+    shards = values[kind.shards_flag]
+    if len(missing) == 1:
+        (given,) = pair.keys() - missing
+        raise UsageError(f"--{given} {pair[given]}: needs --{missing[0]} too")
+    require(shards is None or shards > 0, kind.shards_flag, shards, "a positive integer")
+    if missing:
+        if shards is not None:
+            raise UsageError(f"--{kind.shards_flag} {shards}: needs --{kind.image_flag} and --{kind.annotations_flag}")
+        return None
+    return SplitSource(image_dir=pair[kind.image_flag], annotations_file=pair[kind.annotations_flag], shards=shards)
+
+
+def plan_coco(options: CocoOptions) -> ConversionPlan:
+    """Reads the annotation files and decides everything about the records; writes nothing.
+
+    Raises:
+        UsageError: a flag does not fit what is there.
+        RunError: an annotation file is not sound, the files disagree on the classes, or an image folder is missing.
+    """
+    if options.include_masks:
+        check_pycocotools()
+    kinds = [kind for kind in SPLITS if kind.name in options.splits]
+    for kind in kinds:
+        _check_folder(kind, options.splits[kind.name].image_dir)
+    files = {kind: _read(kind, options) for kind in kinds}
+    categories = _common_categories(files)
+    sources = [options.splits[kind.name] for kind in kinds]
+    return ConversionPlan(
+        description=Manifest(
+            class_names=tuple(category.name for category in categories),
+            class_count=len(categories),
+            category_ids=tuple(category.id for category in categories),
+            head_size=categories[-1].id + 1,
+            label_offset=0,
+            task="detection",
+            created_by=_CREATED_BY,
+        ),
+        shards={kind.name: _shards(kind, file, options) for kind, file in files.items()},
+        sources=tuple(source.annotations_file for source in sources),
+        folders_read=tuple(source.image_dir for source in sources),
+        companions={LABEL_MAP_NAME: label_map_text(categories).encode()},
+        further_hashes=tuple(source_hash(file.path.name, bytes.fromhex(file.sha256)) for file in files.values()),
+    )
+
+
+def _check_folder(kind: SplitKind, image_dir: Path) -> None:
+    if not image_dir.is_dir():
+        what = "is a file, not a folder" if image_dir.exists() else "no such folder"
+        raise RunError(f"--{kind.image_flag} {image_dir}: {what}; it must hold the images of the annotations")
+
+
+def _read(kind: SplitKind, options: CocoOptions) -> CocoFile:
+    file = options.splits[kind.name].annotations_file
+    _log.info("reading %s", file)  # half a gigabyte for COCO's training set, which takes a minute
+    return read_coco(
+        file,
+        flag=f"--{kind.annotations_flag}",
+        need_annotations=kind.need_annotations,
+        keep_segmentation=options.include_masks,
+    )
+
+
+def _common_categories(files: Mapping[SplitKind, CocoFile]) -> tuple[Category, ...]:
+    """The classes, which must be the same in every file; without category 0 where that is the background."""
+    (first_kind, first), *others = files.items()
+    for kind, other in others:
+        different = [
+            f"{name} has {', '.join(f'{one.id} {one.name!r}' for one in only)}, which {lacking} lacks"
+            for name, only, lacking in (
+                (first.path, [one for one in first.categories if one not in other.categories], other.path),
+                (other.path, [one for one in other.categories if one not in first.categories], first.path),
+            )
+            if only
+        ]
+        if different:
+            flags = f"--{first_kind.annotations_flag} and --{kind.annotations_flag}"
+            raise RunError(f"{flags}: their categories differ, and must be the same: {'; '.join(different)}")
+    background = {category.id for category in first.categories if category.is_background}
+    for kind, file in files.items():
+        for annotation in file.annotations:
+            if annotation.category_id in background:
+                raise RunError(
+                    f"--{kind.annotations_flag} {file.path}: annotation {annotation.id} is of category 0, "
+                    f"{BACKGROUND!r}, which is no class of objects; call it something else if it is one"
+                )
+    classes = tuple(category for category in first.categories if category.id not in background)
+    if not classes:
+        raise RunError(f"--{first_kind.annotations_flag} {first.path}: its only category is {BACKGROUND!r}")
+    return classes
+
+
+def _shards(kind: SplitKind, file: CocoFile, options: CocoOptions) -> tuple[ShardPlan, ...]:
+    """Picture i goes to shard i modulo their number, as in everyone's COCO records."""
+    source = options.splits[kind.name]
+    image_dir = source.image_dir.absolute()
+    names = {category.id: category.name for category in file.categories}
+    by_image = file.by_image()
+    records = [
+        CocoRecord(
+            image=_image_source(image_dir, entry),
+            entry=entry,
+            annotations=by_image[entry.id],
+            category_names=tuple(names[annotation.category_id] for annotation in by_image[entry.id]),
+            masks=options.include_masks,
+        )
+        for entry in file.images
+    ]
+    count = _count_of_shards(kind, len(records), len(names), source.shards)
+    return tuple(
+        ShardPlan(
+            file=shard_name(kind.stem, index, count),
+            records=tuple(records[index::count]),
+            source=image_dir.parent,
+            out=options.output_dir,
+            skip_unreadable=options.skip_unreadable,
+        )
+        for index in range(count)
+    )
+
+
+def _count_of_shards(kind: SplitKind, images: int, classes: int, asked: int | None) -> int:
+    if asked is not None:
+        return check_shards(kind.shards_flag, asked, images, kind.name)
+    customary = kind.customary_shards if classes == _COCO_CLASSES else None
+    return shard_count(images, customary, smallest=_SMALLEST_COCO_SHARD)
+
+
+def _image_source(image_dir: Path, entry: CocoImage) -> ImageSource:
+    """The file of a picture, called by the image folder's name and its own; a path from the root stays what it is."""
+    name = entry.file_name if Path(entry.file_name).is_absolute() else f"{image_dir.name}/{entry.file_name}"
+    try:
+        status = (image_dir / entry.file_name).stat()
+    except OSError:  # told with all other images that cannot be read
+        return ImageSource(name, -1, 0)
+    return ImageSource(name, status.st_size, status.st_mtime_ns)

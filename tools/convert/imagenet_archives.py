@@ -1,0 +1,167 @@
+"""ImageNet's tar files read where they lie, and the labels of its flat validation folder (no TF)."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+from tools.convert.sources import SYNSET, Classes, ImageSource, Notes, class_of_folder, is_image_name
+from utils.errors import RunError, UsageError
+from utils.text import plural, printable
+
+TRAIN_TAR = "ILSVRC2012_img_train.tar"
+VALIDATION_TAR = "ILSVRC2012_img_val.tar"
+_TRUTH_FILE = "ILSVRC2012_validation_ground_truth.txt"
+_META_FILE = "meta.mat"
+_FULL_CLASSES, _FULL_TRAIN, _FULL_VALIDATION = 1000, 1_281_167, 50_000
+
+
+def _members(file: IO[bytes], name: str, start: int = 0, size: int | None = None) -> Iterator[tarfile.TarInfo]:
+    """The ordinary files of the uncompressed tar file that fills ``size`` bytes from ``start``, each lying inside it.
+
+    Their ``offset_data`` counts from the start of ``file``.
+    """
+    end = file.seek(0, os.SEEK_END) if size is None else start + size
+    file.seek(start)
+    try:
+        with tarfile.open(fileobj=file, mode="r:") as archive:
+            for member in archive:
+                if member.offset_data + member.size > end:
+                    raise RunError(f"{name}: is cut off inside {printable(member.name)}; get the file again")
+                if member.isfile():
+                    yield member
+    except tarfile.TarError as error:
+        raise RunError(f"{name}: is not a sound uncompressed tar file ({error}); get the file again") from error
+
+
+def _images_of(members: Iterable[tarfile.TarInfo], prefix: str, archive: str, notes: Notes) -> list[ImageSource]:
+    """The images among the members of a tar file, by name order; ``archive`` is the file that holds their bytes."""
+    images = []
+    for member in members:
+        base = member.name.rsplit("/", 1)[-1]
+        if is_image_name(base):
+            images.append(
+                ImageSource(prefix + base, member.size, int(member.mtime) * 10**9, archive, member.offset_data)
+            )
+        else:
+            notes.other_files[printable(os.path.splitext(base)[1].lower() or base)] += 1  # noqa: PTH122
+    return sorted(images, key=lambda image: image.name)
+
+
+def read_train_tar(root: Path, notes: Notes) -> Classes:
+    """The classes of ``ILSVRC2012_img_train.tar`` in ``root``: a tar file that holds one tar file a class.
+
+    Raises:
+        RunError: it, or a tar file in it, is damaged or cut off, or holds no tar file.
+    """
+    classes: Classes = {}
+    path = root / TRAIN_TAR
+    with path.open("rb") as outer, path.open("rb") as inner:
+        for member in _members(outer, str(path)):
+            stem, suffix = os.path.splitext(member.name.rsplit("/", 1)[-1])  # noqa: PTH122
+            if suffix != ".tar":
+                notes.other_files[printable(suffix or stem)] += 1
+                continue
+            parts = _members(inner, f"{path}: {printable(member.name)}", member.offset_data, member.size)
+            classes[class_of_folder(stem, str(path))] = _images_of(parts, f"train/{stem}/", TRAIN_TAR, notes)
+    if not classes:
+        raise RunError(f"{path}: holds no tar file; it must hold one for each class, such as n01440764.tar")
+    total = sum(len(images) for images in classes.values())
+    if (len(classes), total) != (_FULL_CLASSES, _FULL_TRAIN):
+        notes.sentences.append(
+            f"{path}: {plural(total, 'image')} of {plural(len(classes), 'class')}; the whole file has {_FULL_TRAIN:,} "
+            f"of {_FULL_CLASSES:,}"
+        )
+    return classes
+
+
+def read_class_tars(root: Path, folder: str, names: Sequence[str], notes: Notes) -> Classes:
+    """The classes of a folder that holds one tar file a class, as ``ILSVRC2012_img_train.tar`` extracts to."""
+    classes: Classes = {}
+    for name in names:
+        archive, stem = f"{folder}/{name}", name.removesuffix(".tar")
+        with (root / archive).open("rb") as file:
+            class_name = class_of_folder(stem, str(root / folder))
+            members = _members(file, str(root / archive))
+            classes[class_name] = _images_of(members, f"{folder}/{stem}/", archive, notes)
+    return classes
+
+
+def read_flat_tar(root: Path, notes: Notes) -> list[ImageSource]:
+    """The images of ``ILSVRC2012_img_val.tar`` in ``root``, by name order."""
+    with (root / VALIDATION_TAR).open("rb") as file:
+        return _images_of(_members(file, str(root / VALIDATION_TAR)), "validation/", VALIDATION_TAR, notes)
+
+
+def label_flat_images(images: Sequence[ImageSource], labels_path: Path) -> Classes:
+    """Gives each image of a flat validation folder its class.
+
+    Args:
+        images: In the order of their sorted file names.
+        labels_path: ``--validation_labels``: one synset a line in that order, or the devkit archive.
+
+    Raises:
+        UsageError: the file cannot be read, or does not hold one synset for each image.
+    """
+    synsets = _devkit_labels(labels_path) if tarfile_like(labels_path) else _label_lines(labels_path)
+    if len(synsets) != len(images):
+        raise UsageError(
+            f"--validation_labels {labels_path}: has {plural(len(synsets), 'label')} for "
+            f"{plural(len(images), 'validation image')}; "
+            f"there must be one for each (all of ImageNet has {_FULL_VALIDATION:,})"
+        )
+    classes: Classes = {}
+    for image, synset in zip(images, synsets, strict=True):
+        classes.setdefault(synset, []).append(image)
+    return classes
+
+
+def tarfile_like(path: Path) -> bool:
+    """Whether ``path`` is named like a tar file, compressed or not."""
+    return path.name.lower().endswith((".tar", ".tar.gz", ".tgz"))
+
+
+def _label_lines(path: Path) -> list[str]:
+    try:
+        lines = path.read_text("utf-8-sig").split()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise UsageError(f"--validation_labels {path}: cannot be read ({reason})") from error
+    for number, line in enumerate(lines, 1):
+        if not SYNSET.fullmatch(line):
+            hint = "; for ILSVRC ids give the devkit archive, which says what they mean" if line.isdigit() else ""
+            raise UsageError(
+                f"--validation_labels {path}: entry {number} is {printable(line)[:40]!r}; must be a synset such as "
+                f"n01440764{hint}"
+            )
+    return lines
+
+
+def _devkit_labels(path: Path) -> list[str]:
+    """The validation synsets from ``ILSVRC2012_devkit_t12.tar.gz``, by way of the ids in its ``meta.mat``."""
+    try:
+        from scipy.io import loadmat  # type: ignore[import-untyped, unused-ignore]  # optional: only for this file
+    except ImportError as error:
+        raise UsageError(
+            f"--validation_labels {path}: reading the devkit needs SciPy (pip install scipy); a text file of synset "
+            "lines does not"
+        ) from error
+    found: dict[str, bytes] = {}
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                base = member.name.rsplit("/", 1)[-1]
+                if base in (_TRUTH_FILE, _META_FILE) and (file := archive.extractfile(member)) is not None:
+                    found[base] = file.read()
+        ids = [int(line) for line in found[_TRUTH_FILE].split()]
+        rows = loadmat(io.BytesIO(found[_META_FILE]), squeeze_me=True)["synsets"]
+        synset_of = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in rows}
+        return [synset_of[number] for number in ids]
+    except KeyError as error:
+        raise UsageError(f"--validation_labels {path}: lacks {error}; is it ILSVRC2012_devkit_t12.tar.gz?") from error
+    except (OSError, EOFError, tarfile.TarError, ValueError) as error:
+        raise UsageError(f"--validation_labels {path}: cannot be read as the devkit archive ({error})") from error

@@ -1,0 +1,139 @@
+"""The plan of labelled images: which image goes into which shard, under which label and name (no TF)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.convert.bounding_boxes import BoundingBoxes, check_boxes, read_bounding_boxes
+from tools.convert.conversion_plan import ConversionPlan, check_shards, divide_evenly, shard_count, shard_name
+from tools.convert.labelled_record import LabelledRecord
+from tools.convert.record_writer import ShardPlan
+from tools.convert.source_layout import order_key, read_sources
+from tools.convert.sources import Classes, SourceSet
+from utils.errors import UsageError, require
+from utils.records.class_names import read_class_names
+from utils.records.manifest import IMAGENET_CLASSES, IMAGENET_HEAD, LABEL_OFFSET, Manifest
+
+_IMAGENET_SHARDS = {"train": 1024, "validation": 128}
+_CREATED_BY = "tools.convert 1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvertOptions:
+    """What ``python -m tools.convert`` was asked to do; the fields are its flags."""
+
+    source: Path
+    out: Path
+    train_shards: int | None = None
+    validation_shards: int | None = None
+    seed: int = 12345
+    workers: int = 1
+    validation_fraction: float | None = None
+    validation_labels: Path | None = None
+    class_names: Path | None = None
+    bounding_boxes: Path | None = None
+    head_size: int | None = None
+    skip_unreadable: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        for flag in ("train_shards", "validation_shards", "head_size", "workers"):
+            value = getattr(self, flag)
+            require(value is None or value > 0, flag, value, "a positive integer")
+
+
+def default_shards(images: int, split: str, class_count: int, is_imagenet: bool) -> int:
+    """How many shards a split gets when no flag says so; the customary numbers are those of ImageNet in full."""
+    customary = _IMAGENET_SHARDS.get(split) if is_imagenet and class_count == IMAGENET_CLASSES else None
+    return shard_count(images, customary)
+
+
+def plan_conversion(options: ConvertOptions) -> ConversionPlan:
+    """Reads the source and decides everything about the records; writes nothing.
+
+    Raises:
+        UsageError: a flag does not fit what is there.
+        RunError: the source is not a data set.
+    """
+    sources = read_sources(
+        options.source,
+        validation_fraction=options.validation_fraction,
+        validation_labels=options.validation_labels,
+        seed=options.seed,
+    )
+    folders = sources.class_folders
+    names = folders if options.class_names is None else read_class_names(options.class_names, folders)
+    notes = list(sources.notes)
+    boxes = None
+    if options.bounding_boxes is not None:
+        boxes = read_bounding_boxes(options.bounding_boxes)
+        notes += check_boxes(boxes, sources, options.bounding_boxes)
+    records = {
+        split: _shuffled_records(classes, sources, names, boxes, options.seed)
+        for split, classes in sources.splits.items()
+    }
+    shards = {
+        split: _divide(split, split_records, _shard_count(split, len(split_records), sources, options), options)
+        for split, split_records in records.items()
+        if split_records
+    }
+    return ConversionPlan(
+        description=Manifest(
+            class_names=names,
+            class_count=len(names),
+            head_size=_head_size(sources, options.head_size),
+            label_offset=LABEL_OFFSET,
+            created_by=_CREATED_BY,
+        ),
+        shards=shards,
+        sources=(options.source,),
+        folders_read=sources.folders_read,
+        notes=tuple(notes),
+    )
+
+
+def _head_size(sources: SourceSet, asked: int | None) -> int:
+    count = len(sources.class_folders)
+    if asked is not None and asked < count:
+        raise UsageError(f"--head_size {asked}: must be at least {count}, the number of classes in the data")
+    if asked is not None:
+        return asked
+    return IMAGENET_HEAD if sources.is_imagenet and count == IMAGENET_CLASSES else count
+
+
+def _shuffled_records(
+    classes: Classes, sources: SourceSet, names: tuple[str, ...], boxes: BoundingBoxes | None, seed: int
+) -> list[LabelledRecord]:
+    records = [
+        LabelledRecord(
+            image=image,
+            label=index + LABEL_OFFSET,
+            synset=folder,
+            text=names[index],
+            boxes=boxes.of(image.name, folder) if boxes is not None else None,
+        )
+        for index, folder in enumerate(sources.class_folders)
+        for image in classes.get(folder, ())
+    ]
+    return sorted(records, key=lambda record: order_key(seed, record.image.name))
+
+
+def _shard_count(split: str, images: int, sources: SourceSet, options: ConvertOptions) -> int:
+    asked: int | None = getattr(options, f"{split}_shards")
+    if asked is None:
+        return default_shards(images, split, len(sources.class_folders), sources.is_imagenet)
+    return check_shards(f"{split}_shards", asked, images, split)
+
+
+def _divide(split: str, records: list[LabelledRecord], count: int, options: ConvertOptions) -> tuple[ShardPlan, ...]:
+    return tuple(
+        ShardPlan(
+            file=shard_name(split, index, count),
+            records=tuple(records[run.start : run.stop]),
+            source=options.source,
+            out=options.out,
+            skip_unreadable=options.skip_unreadable,
+        )
+        for index, run in enumerate(divide_evenly(len(records), count))
+    )

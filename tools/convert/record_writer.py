@@ -1,0 +1,175 @@
+"""One shard of records written from its images, completely or not at all, and remembered beside it (no TF)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from tools.convert.remarks import Remark, Remarks
+from tools.convert.sources import ImageSource
+from utils.files.atomic_file import atomic_file, write_atomically
+from utils.images.image_files import EncodedImage, UnreadableImage, load_rgb
+from utils.records.example_proto import Value, encode_example
+from utils.records.manifest import CONVERSION_FOLDER
+from utils.records.tfrecord_file import FRAME_BYTES, frame
+
+_RECORD_VERSION = 1  # raise when the same images would give other records, so that old shards are built anew
+
+
+class RecordPlan(Protocol):
+    """What one record is made of: an image, and what is known of it. It travels to the process that writes it."""
+
+    @property
+    def image(self) -> ImageSource:
+        """The picture."""
+
+    def identity(self) -> tuple[Any, ...]:
+        """Everything but the image that decides the record, as values that JSON knows."""
+
+    def features(self, image: EncodedImage, remarks: Remarks) -> Mapping[str, Value]:
+        """The features of the record; tells ``remarks`` what had to be mended or left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardPlan:
+    """A shard still to be written: its file name, its records in order, and where to read and to write.
+
+    ``source`` is the folder that the names of the images start from.
+    """
+
+    file: str
+    records: tuple[RecordPlan, ...]
+    source: Path
+    out: Path
+    skip_unreadable: bool = False
+
+    def fingerprint(self) -> str:
+        """A hash of everything that decides the shard's bytes, the images by their names, sizes and times."""
+        records = [(*_identity(record.image), *record.identity()) for record in self.records]
+        return hashlib.sha256(json.dumps([_RECORD_VERSION, records]).encode()).hexdigest()
+
+
+def _identity(image: ImageSource) -> tuple[Any, ...]:
+    return image.name, image.size, image.modified_ns, image.archive, image.offset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardResult:
+    """What a finished shard holds. ``source_sha256`` sums the hashes of its images, see ``Manifest``."""
+
+    file: str
+    plan: str
+    examples: int
+    bytes: int
+    sha256: str
+    source_sha256: str
+    skipped: tuple[tuple[str, str], ...] = ()
+    remarks: tuple[Remark, ...] = ()
+
+
+class UnreadableImagesError(Exception):
+    """Images of a shard that cannot be read, as (name, reason); the shard was not written."""
+
+    def __init__(self, images: Sequence[tuple[str, str]]) -> None:
+        super().__init__(images)
+        self.images = tuple(images)
+
+
+def read_source(root: Path, image: ImageSource) -> bytes:
+    """The bytes of an image file, from its own file or from inside an archive.
+
+    Raises:
+        UnreadableImage: the file cannot be read, or the archive ends before the image does.
+    """
+    try:
+        if image.archive is None:
+            return (root / image.name).read_bytes()
+        with (root / image.archive).open("rb") as file:
+            file.seek(image.offset)
+            data = file.read(image.size)
+    except OSError as error:
+        raise UnreadableImage(image.name, f"cannot be read ({error.strerror})") from error
+    if len(data) < image.size:
+        raise UnreadableImage(image.name, f"is cut off in {image.archive}")
+    return data
+
+
+def source_hash(name: str, content_sha256: bytes) -> int:
+    """What one file adds to the hash of the sources: its name and content in 256 bits."""
+    return int.from_bytes(hashlib.sha256(os.fsencode(name) + b"\0" + content_sha256).digest(), "big")
+
+
+def add_source_hashes(hashes: Iterable[int]) -> str:
+    """The sum modulo 2^256, in hexadecimal: the same in any order and however the images are divided."""
+    return f"{sum(hashes) % 2**256:064x}"
+
+
+def write_shard(plan: ShardPlan) -> ShardResult:
+    """Writes a shard under a temporary name, syncs it, renames it, and then notes that it is complete.
+
+    Raises:
+        UnreadableImagesError: images cannot be read and are not to be skipped; names all of the shard, writes nothing.
+        OSError: writing failed; an older shard of this name is still there.
+    """
+    digest, size, examples = hashlib.sha256(), 0, 0
+    hashes: list[int] = []
+    skipped: list[tuple[str, str]] = []
+    remarks = Remarks()
+    state_path(plan.out, plan.file).unlink(missing_ok=True)
+    with atomic_file(plan.out / plan.file) as file:
+        for record in plan.records:
+            try:
+                data = read_source(plan.source, record.image)
+                image = load_rgb(data, record.image.name)
+            except UnreadableImage as error:
+                skipped.append((error.path, error.reason))
+                continue
+            if skipped and not plan.skip_unreadable:
+                continue  # the shard is lost; the rest is read only to name every bad image at once
+            hashes.append(source_hash(record.image.name, hashlib.sha256(data).digest()))
+            payload = encode_example(record.features(image, remarks))
+            before, after = frame(payload)
+            for part in (before, payload, after):
+                file.write(part)
+                digest.update(part)
+            size += len(payload) + FRAME_BYTES
+            examples += 1
+        if skipped and not plan.skip_unreadable:
+            raise UnreadableImagesError(skipped)
+    result = ShardResult(
+        file=plan.file,
+        plan=plan.fingerprint(),
+        examples=examples,
+        bytes=size,
+        sha256=digest.hexdigest(),
+        source_sha256=add_source_hashes(hashes),
+        skipped=tuple(skipped),
+        remarks=remarks.as_tuple(),
+    )
+    write_atomically(state_path(plan.out, plan.file), json.dumps(asdict(result)).encode())
+    return result
+
+
+def state_path(out: Path, file: str) -> Path:
+    """Where it is noted that a shard is complete, and what is in it."""
+    return out / CONVERSION_FOLDER / f"{file}.json"
+
+
+def finished(plan: ShardPlan) -> ShardResult | None:
+    """The result of an earlier run where it still holds: the same images and options, and the file has its size."""
+    try:
+        content = json.loads(state_path(plan.out, plan.file).read_bytes())
+        content["skipped"] = tuple((name, reason) for name, reason in content["skipped"])
+        content["remarks"] = tuple(Remark(**remark) for remark in content.get("remarks", ()))
+        result = ShardResult(**content)
+        size = (plan.out / plan.file).stat().st_size
+    except (OSError, ValueError, TypeError, KeyError):  # absent, or not written by this version: build it anew
+        return None
+    if result.plan != plan.fingerprint() or size != result.bytes or (result.skipped and not plan.skip_unreadable):
+        return None
+    return result

@@ -1,0 +1,186 @@
+"""Images to records: the shards of a plan are written side by side, the manifest last (no TF)."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from tools.convert.conversion_plan import ConversionPlan
+from tools.convert.output_folder import check_not_read, clear, explain_write_error, output_folder
+from tools.convert.record_writer import ShardPlan, ShardResult, UnreadableImagesError, finished, write_shard
+from tools.convert.remarks import Remarks
+from utils.errors import EXIT_DONE, EXIT_SOME_SKIPPED, RunError
+from utils.files.atomic_file import write_atomically
+from utils.records.manifest import MANIFEST_NAME, write_manifest
+from utils.system.worker_pool import Progress, progress_of, worker_pool
+from utils.text import plural, printable
+
+_LISTED_IMAGES = 100
+
+_log = logging.getLogger(__name__)
+
+
+def convert(plan: ConversionPlan, out: Path, *, workers: int, overwrite: bool) -> int:
+    """Writes what a plan says, or completes what an interrupted run of the same plan has begun.
+
+    Args:
+        plan: What to write.
+        out: The folder to write to; made where it is missing.
+        workers: Processes that write shards side by side.
+        overwrite: Replace whatever data set the folder holds.
+
+    Returns:
+        ``EXIT_DONE``, or ``EXIT_SOME_SKIPPED`` when images that cannot be read were left out.
+
+    Raises:
+        UsageError: the output folder holds something else, or lies among the images.
+        RunError: the images are not fit to convert, or writing failed. Shards that are complete stay.
+        KeyboardInterrupt: the user or SIGTERM stopped it. Shards that are complete stay.
+    """
+    for note in plan.notes:
+        _log.warning("%s", note)
+    check_not_read(out, plan.folders_read)
+    with _stop_on_sigterm(), output_folder(out, plan.sources, overwrite=overwrite):
+        try:
+            results = _write_missing(plan, out, workers)
+            return _finish(plan, out, results)
+        except OSError as error:
+            raise explain_write_error(error, out) from error
+
+
+def _write_missing(plan: ConversionPlan, out: Path, workers: int) -> dict[str, ShardResult]:
+    """The result of every shard by file name, after writing those that no earlier run completed."""
+    shards = plan.all_shards
+    results = {shard.file: done for shard in shards if (done := finished(shard)) is not None}
+    missing = [shard for shard in shards if shard.file not in results]
+    if results:
+        _log.info("%d of %d shards are complete and unchanged since an earlier run", len(results), len(shards))
+    names = {shard.file for shard in shards}
+    if missing:
+        if removed := clear(out, keep=names):
+            _log.info("removed %s of an earlier plan", plural(removed, "shard"))
+        images = sum(len(shard.records) for shard in missing)
+        _log.info("writing %s to %s in %s", plural(images, "image"), plural(len(missing), "shard"), out)
+        run = _Run(missing, min(workers, len(missing)))
+        try:
+            with progress_of(images) as progress:
+                run.write_all(progress)
+        except OSError as error:
+            kept = sum(finished(shard) is not None for shard in shards)  # those the workers still ended among them
+            failure = explain_write_error(error, out)
+            raise RunError(f"{failure}; {kept} of {len(shards)} shards are complete and kept") from error
+        if run.unreadable:
+            raise RunError(_unreadable_sentence(run.unreadable, len(results) + len(run.results), len(shards)))
+        results.update(run.results)
+    return results
+
+
+def _listing(images: Sequence[tuple[str, str]]) -> str:
+    lines = [f"  {printable(name)}: {printable(reason)}" for name, reason in sorted(images)[:_LISTED_IMAGES]]
+    if len(images) > _LISTED_IMAGES:
+        lines.append(f"  and {len(images) - _LISTED_IMAGES} more")
+    return "\n".join(lines)
+
+
+def _unreadable_sentence(images: Sequence[tuple[str, str]], kept: int, total: int) -> str:
+    return (
+        f"{plural(len(images), 'image')} cannot be read:\n{_listing(images)}\n"
+        f"{kept} of {total} shards are complete and kept; mend or remove these files and run the same command again, "
+        "or give --skip_unreadable to leave them out"
+    )
+
+
+def _finish(plan: ConversionPlan, out: Path, results: dict[str, ShardResult]) -> int:
+    """Writes what stands beside the shards, the manifest last, and tells what there is."""
+    manifest = plan.manifest(results)
+    for name, split in manifest.splits.items():
+        if not split.examples:
+            raise RunError(f"{plan.source_names}: none of its {name} images can be read")
+    beside = {**plan.companions, MANIFEST_NAME: manifest.to_json().encode()}
+    if any(not (out / name).is_file() or (out / name).read_bytes() != data for name, data in beside.items()):
+        clear(out, keep=results)
+        for name, data in plan.companions.items():
+            write_atomically(out / name, data)
+        write_manifest(out, manifest)
+    _tell(plan, results)
+    for name, split in manifest.splits.items():
+        _log.info("%s: %s in %s", name, plural(split.examples, "example"), plural(len(split.shards), "shard"))
+    _log.info(
+        *("%s, head size %d; described in %s", plural(manifest.class_count, "class"), manifest.head_size),
+        out / MANIFEST_NAME,
+    )
+    return EXIT_SOME_SKIPPED if any(done.skipped for done in results.values()) else EXIT_DONE
+
+
+def _tell(plan: ConversionPlan, results: dict[str, ShardResult]) -> None:
+    """Names what was mended or left out, in this run or in those before it."""
+    done_shards = [results[shard.file] for shard in plan.all_shards]
+    remarks = Remarks()
+    for done in done_shards:
+        remarks.merge(done.remarks)
+    for remark in remarks.as_tuple():
+        _log.warning("%s", remark.sentence())
+    skipped = [image for done in done_shards for image in done.skipped]
+    if skipped:
+        _log.warning("left out %s that cannot be read:\n%s", plural(len(skipped), "image"), _listing(skipped))
+
+
+class _Run:
+    """The shards to write, and what came of them so far."""
+
+    def __init__(self, shards: Sequence[ShardPlan], workers: int) -> None:
+        self._shards, self._workers = shards, workers
+        self.results: dict[str, ShardResult] = {}
+        self.unreadable: list[tuple[str, str]] = []
+
+    def write_all(self, progress: Progress) -> None:
+        """Writes every shard; one with unreadable images is noted and does not stop the others."""
+        if self._workers == 1:
+            for shard in self._shards:
+                self._take(shard, lambda shard=shard: write_shard(shard), progress)  # type: ignore[misc]
+            return
+        pool = worker_pool(self._workers)
+        try:
+            futures: dict[Future[ShardResult], ShardPlan] = {
+                pool.submit(write_shard, shard): shard for shard in self._shards
+            }
+            for future in as_completed(futures):
+                self._take(futures[future], future.result, progress)
+        except BrokenProcessPool as error:
+            raise RunError(
+                "a worker process was killed, perhaps for lack of memory; run the same command again to continue, with "
+                f"fewer than --workers {self._workers} if it happens again"
+            ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _take(self, shard: ShardPlan, result: Callable[[], ShardResult], progress: Progress) -> None:
+        try:
+            self.results[shard.file] = result()
+        except UnreadableImagesError as error:
+            self.unreadable.extend(error.images)
+        progress.update(len(shard.records))
+
+
+@contextmanager
+def _stop_on_sigterm() -> Iterator[None]:
+    """Makes SIGTERM end the block as Ctrl-C does, where signals can be caught."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

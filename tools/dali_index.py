@@ -1,0 +1,71 @@
+"""Writes DALI's index files of all records in a folder: SRC/train-00000-of-00004 gets DST/train-00000-of-00004.
+
+An index that is there already, and is that of its records, is kept: the same command continues what was interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from tools.command import run_command
+from utils.errors import EXIT_DONE, RunError
+from utils.records.manifest import read_manifest
+from utils.records.record_files import files_by_name
+from utils.records.record_index import write_index
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="dali_index.sh", description=__doc__)
+    parser.add_argument("source", metavar="SRC", type=Path, help="folder of TFRecord files")
+    parser.add_argument("destination", metavar="DST", type=Path, help="folder for the index files; made if missing")
+    return parser
+
+
+def record_files(folder: Path) -> list[Path]:
+    """The record files of a folder: those that its manifest lists, or else those with the names of a split's files.
+
+    Raises:
+        RunError: There is no such folder, or it has none.
+    """
+    if not folder.is_dir():
+        raise RunError(
+            f"{folder}: {'is not a folder' if folder.exists() else 'no such folder'}; SRC must hold TFRecords"
+        )
+    manifest = read_manifest(folder)
+    if manifest is None:
+        paths = files_by_name(folder)
+    else:
+        paths = [folder / shard.file for split in manifest.splits.values() for shard in split.shards]
+    if not paths:
+        raise RunError(f"{folder}: no file is named train-*, validation-* or coco_*, and there is no dataset.json")
+    return paths
+
+
+def run(source: Path, destination: Path) -> int:
+    """Writes the index files, a line on the console for each, and returns the exit status.
+
+    Raises:
+        RunError: A record file is missing or broken, or SRC and DST are one folder.
+        OSError: The disk refuses.
+    """
+    paths = record_files(source)
+    if destination.exists() and destination.resolve() == source.resolve():
+        raise RunError(f"{destination}: DST is SRC, and an index is named as its records; name another folder")
+    for number, path in enumerate(paths, start=1):
+        wrote = write_index(path, destination / path.name)
+        what = "written" if wrote else "there already"
+        print(f"{number} of {len(paths)}: {destination / path.name}: {what}", flush=True)
+    return EXIT_DONE
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    flags = make_parser().parse_args(arguments)
+    return run_command(lambda: run(flags.source, flags.destination), interrupted="the same command continues")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""Says whether this machine is fit to run on: what is there, whether it works when it is tried, and what is fast.
+
+Run as ``python -m tools.doctor``. Each part is used, not only looked for, in a process of its own and within a time
+limit. Exit status: 0 in order; 1 a part that every run needs, or that --require names, is missing or broken; 2 wrong
+usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+from runtime.environment import environment_for
+from tools.command import run_command
+from tools.doctor.checks import Check, Row, line_of, run_checks, unfit
+from utils.cmdline_helper import parse
+from utils.errors import EXIT_DONE, EXIT_FAILED, UsageError
+
+_MACHINE, _COMPUTE = "tools.doctor.package_probes", "tools.doctor.tensorflow_probes"
+CHECKS = (
+    Check(name="python", probe=f"{_MACHINE}:python"),
+    Check(name="cpu", probe=f"{_MACHINE}:cpu"),
+    Check(name="memory", probe=f"{_MACHINE}:memory"),
+    Check(name="disk", probe=f"{_MACHINE}:disk"),
+    Check(name="numpy", probe=f"{_MACHINE}:numpy", essential=True),
+    Check(name="pillow", probe=f"{_MACHINE}:pillow", essential=True),
+    Check(name="pycocotools", probe=f"{_MACHINE}:pycocotools"),
+    Check(name="tensorflow", probe=f"{_COMPUTE}:tensorflow", seconds=180, essential=True),
+    Check(name="gpu", probe=f"{_COMPUTE}:gpu", needs="tensorflow"),
+    Check(name="grouped_convolution", probe=f"{_COMPUTE}:grouped_convolution", needs="tensorflow", essential=True),
+    Check(name="bf16", probe=f"{_COMPUTE}:bf16", needs="tensorflow"),
+    Check(name="amp", probe=f"{_COMPUTE}:amp", needs="tensorflow"),
+    Check(name="xla", probe=f"{_COMPUTE}:xla", seconds=120, needs="tensorflow"),
+    Check(name="coco_evaluator", probe=f"{_COMPUTE}:coco_evaluator", needs="tensorflow", essential=True),
+    Check(name="tflite", probe=f"{_COMPUTE}:tflite", needs="tensorflow"),
+    Check(name="litert", probe=f"{_COMPUTE}:litert", needs="tensorflow"),
+    Check(name="onnx", probe=f"{_MACHINE}:onnx"),
+    Check(name="onnxruntime", probe=f"{_MACHINE}:onnxruntime"),
+    Check(name="dali", probe=f"{_COMPUTE}:dali", needs="tensorflow"),
+    Check(name="horovod", probe="tools.doctor.horovod_probe:horovod", seconds=200, needs="tensorflow"),
+)
+_COLORS = {"ok": "32", "missing": "33", "broken": "31"}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m tools.doctor", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--json", action="store_true", help="print one JSON object in place of the table")
+    names = ", ".join(check.name for check in CHECKS)
+    parser.add_argument(
+        "--require", metavar="NAME,...", default="", help=f"end with status 1 unless these are in order: {names}"
+    )
+    return parser
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Reads the command line; ``require`` becomes the names.
+
+    Raises:
+        UsageError: A name is that of no check.
+    """
+    flags = make_parser().parse_args(arguments)
+    flags.require = [name for name in (part.strip() for part in flags.require.split(",")) if name]
+    known = [check.name for check in CHECKS]
+    for name in flags.require:
+        if name not in known:
+            raise UsageError(f"--require {name}: must be of {', '.join(known)}")
+    return flags
+
+
+def environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment that a run with ``--xla`` has, and where this command was started."""
+    config = parse(["--mode=training_benchmark", "--batch_size=1", "--xla"], {}).config
+    return {**environ, **environment_for(config, environ), "PWD": os.getcwd()}  # noqa: PTH109
+
+
+def run(flags: argparse.Namespace, checks: Sequence[Check] = CHECKS) -> int:
+    """Tries everything, prints what came of it, and returns the exit status."""
+    rows: list[Row] = []
+    for row in run_checks(checks, environment(os.environ)):
+        rows.append(row)
+        if not flags.json:
+            print(line_of(row, max(len(check.name) for check in checks), _paint), flush=True)
+    needed = {check.name for check in checks if check.essential}.union(flags.require)
+    failed = unfit(rows, needed)
+    if flags.json:
+        print(json.dumps({"fit": not failed, "checks": {row.name: row.to_json() for row in rows}}, indent=1))
+    for row in failed:
+        print(f"error: {row.name} is {row.state}: {row.text}", file=sys.stderr)
+    return EXIT_FAILED if failed else EXIT_DONE
+
+
+def _paint(state: str, text: str) -> str:
+    colored = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    return f"\033[{_COLORS[state]}m{text}\033[0m" if colored else text
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    return run_command(lambda: run(parse_arguments(arguments)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""Probe of Horovod: two processes under a launcher, whose numbers are averaged (no TF)."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from tools.doctor.probe import Found, Missing, version_of
+from utils.errors import RunError
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+HOW = "`bash utils/install_horovod.sh` installs it; only several processes need it"
+SECONDS = 170.0  # some 20 on a quiet machine, more than 100 on a busy one
+
+# What a launcher says of itself to the processes that it starts: this program may have been started by one.
+_OF_A_LAUNCHER = re.compile(r"OMPI_(COMM|UNIVERSE)_|PMIX?_|SLURM_|HOROVOD_(RANK|SIZE|LOCAL_|CROSS_|CONTROLLER)")
+_PROOF = """
+import os
+import numpy as np
+import tensorflow as tf
+from utils.hvd_utils import communicator
+tf1 = tf.compat.v1
+processes = communicator(os.environ)
+with tf.Graph().as_default(), tf1.Session() as session:
+    mean = session.run(processes.average(tf.constant([float(processes.rank)])))[0]
+assert processes.size == 2 and mean == 0.5 and processes.gather(processes.rank) == [0, 1], (processes.size, mean)
+os.write(1, f"rank {processes.rank} agrees\\n".encode())
+"""
+
+
+def horovod() -> Found:
+    """Two processes on the CPU, that average a number and exchange another."""
+    version = version_of("horovod", how=HOW)
+    name, command = _launcher(os.environ.get("PATH", ""))
+    try:
+        done = subprocess.run(
+            [*command, sys.executable, "-c", _PROOF],
+            cwd=ROOT,
+            env=_own_environment(os.environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise RunError(f"two processes under {name} did not end within {SECONDS:g} s") from error
+    agreed = set(re.findall(r"rank [01] agrees", done.stdout))
+    if done.returncode or len(agreed) < 2:
+        lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        telling = [line for line in lines if "Error" in line] or lines or ["they said nothing"]
+        raise RunError(f"two processes under {name} ended with status {done.returncode}: {telling[-1]}")
+    return Found(f"{version}, two processes under {name} agree", {"version": version, "launcher": name})
+
+
+def _launcher(path: str) -> tuple[str, list[str]]:
+    """A launcher beside this interpreter, or else on the ``PATH``, by its name and as the command for two processes."""
+    places = os.pathsep.join([str(Path(sys.executable).parent), path])
+    mpi = ["--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-np", "2"]
+    for name, flags in (("mpiexec", mpi), ("horovodrun", ["--gloo", "-np", "2"])):
+        found = shutil.which(name, path=places)
+        if found:
+            return name, [found, *flags]
+    raise Missing(f"neither mpiexec nor horovodrun is there to start processes with; {HOW}")
+
+
+def _own_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    kept = {name: value for name, value in environ.items() if not _OF_A_LAUNCHER.match(name)}
+    return {**kept, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3", "OMPI_MCA_mpi_yield_when_idle": "1"}

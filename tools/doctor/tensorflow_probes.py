@@ -1,0 +1,175 @@
+"""Probes of what networks compute with: TensorFlow, its devices and number formats, the COCO evaluator and DALI."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from model.layers.conv2d import probe_grouped_convolution
+from object_detection.coco.evaluation import score
+from object_detection.coco.metrics import METRICS
+from runtime.precision import Precision, choose_precision
+from runtime.session import gpu_names
+from tools.doctor.package_probes import DETECTIONS, GROUNDTRUTH, check_ap, gray_image
+from tools.doctor.probe import Found, Missing, version_of
+from utils.config import PrecisionConfig
+from utils.dali_utils import decode_corner
+from utils.errors import RunError
+from utils.system.machine import cpu_features
+from utils.system.versions import DALI_PACKAGES
+
+tf1 = tf.compat.v1
+
+_GRAY, _GRAY_TOLERANCE = 128, 1.0
+_BATCH, _SIDE, _CHANNELS, _REPEATS = 8, 28, 128, 5
+
+
+def tensorflow() -> Found:
+    """A graph with a gradient, in a session."""
+    with tf.Graph().as_default(), tf1.Session() as session:
+        x = tf.constant([1.0, 2.0])
+        (slope,) = session.run(tf.gradients(tf.reduce_sum(x * x), x))
+    if slope.tolist() != [2.0, 4.0]:
+        raise RunError(f"the gradient of x² at 1 and 2 is {slope.tolist()}")
+    return Found(f"{tf.__version__}, a graph with gradients ran", {"version": tf.__version__})
+
+
+def gpu() -> Found:
+    """A product of matrices on each GPU."""
+    names = gpu_names()
+    if not names:
+        raise Missing("TensorFlow finds none; everything runs on the CPU")
+    for number in range(len(names)):
+        with tf.Graph().as_default(), tf.device(f"/GPU:{number}"), tf1.Session(config=_growing()) as session:
+            session.run(tf.matmul(tf.ones([256, 256]), tf.ones([256, 256])))
+    return Found(f"{len(names)}: {', '.join(names)}", {"names": names})
+
+
+def grouped_convolution() -> Found:
+    """The kernel that networks with groups of channels get here."""
+    kernel = probe_grouped_convolution("NHWC", tf.float32, _growing())
+    said = {"native": "TensorFlow's own kernels", "split": "split and concatenated, which is slower"}
+    return Found(f"{said[kernel]}, forward and backward", {"kernel": kernel})
+
+
+def bf16() -> Found:
+    """A convolution and its gradients in bfloat16: nearly the same numbers as in float32, and how fast."""
+    if choose_precision(PrecisionConfig(amp=True), gpu=False, cpu_features=cpu_features()).note and not gpu_names():
+        raise Missing("this CPU has neither avx512_bf16 nor amx_bf16")
+    exact, seconds_32 = _convolved(tf.float32)
+    rounded, seconds_16 = _convolved(tf.bfloat16)
+    error = max(float(np.linalg.norm(a - b) / np.linalg.norm(a)) for a, b in zip(exact, rounded, strict=True))
+    if not error < 0.02:
+        raise RunError(f"a convolution in bfloat16 is off by {error:.1%}")
+    speed = seconds_32 / seconds_16
+    text = f"convolution and gradients within {error:.1%} of float32, {speed:.1f} times as fast in this short test"
+    return Found(text, {"relative_error": round(error, 5), "speed_over_float32": round(speed, 2)})
+
+
+def amp() -> Found:
+    """What ``--amp`` does on this machine."""
+    chosen = choose_precision(PrecisionConfig(amp=True), gpu=bool(gpu_names()), cpu_features=cpu_features())
+    if chosen.note:
+        raise Missing(chosen.note)
+    return Found(f"--amp computes in {chosen.name}{_scaling(chosen)}", {"compute_dtype": chosen.name})
+
+
+def _scaling(chosen: Precision) -> str:
+    return " with dynamic loss scaling" if chosen.dynamic_loss_scale else ""
+
+
+def xla() -> Found:
+    """Whether ``--xla`` compiles here: a graph in the session that the flag asks for, and what became of it."""
+    options = _growing()
+    options.graph_options.optimizer_options.global_jit_level = tf1.OptimizerOptions.ON_2
+    traced, metadata = tf1.RunOptions(output_partition_graphs=True), tf1.RunMetadata()
+    with tf.Graph().as_default(), tf1.Session(config=options) as session:
+        x = tf1.placeholder(tf.float32, [8, 8])
+        y = tf.reduce_sum(tf.tanh(tf.matmul(x, x) * 2.0 + 1.0))
+        value = session.run(y, {x: np.zeros([8, 8], np.float32)}, traced, metadata)
+    if abs(value - 64 * np.tanh(1.0)) > 1e-3:
+        raise RunError(f"64 tanh(1) is {value}")
+    operations = {node.op for graph in metadata.partition_graphs for node in graph.node}
+    if not operations & {"_XlaRun", "XlaLaunch", "_XlaCompile"}:
+        raise Missing("--xla has no effect: TensorFlow compiled nothing")
+    return Found("--xla compiles graphs here")
+
+
+def coco_evaluator() -> Found:
+    """The AP of two detections that was worked out by hand."""
+    summary = score(GROUNDTRUTH, DETECTIONS)
+    found = float(summary.metrics[METRICS[0]])
+    check_ap(found)
+    return Found(f"AP {found:.6f} of two detections, as it must be", {"ap": found})
+
+
+def tflite() -> Found:
+    """A model converted to TensorFlow Lite and run by its interpreter."""
+    with tf.Graph().as_default(), tf1.Session() as session:
+        x = tf1.placeholder(tf.float32, [1, 4])
+        data = tf1.lite.TFLiteConverter.from_session(session, [x], [x + x]).convert()
+    interpreter = tf.lite.Interpreter(model_content=data)
+    _double(interpreter)
+    return Found("a model converted and run", {})
+
+
+def litert() -> Found:
+    """The same model run by LiteRT's own package."""
+    version = version_of("ai-edge-litert", how="only running exported TFLite models without TensorFlow needs it")
+    from ai_edge_litert.interpreter import Interpreter
+
+    with tf.Graph().as_default(), tf1.Session() as session:
+        x = tf1.placeholder(tf.float32, [1, 4])
+        data = tf1.lite.TFLiteConverter.from_session(session, [x], [x + x]).convert()
+    _double(Interpreter(model_content=data))
+    return Found(f"{version}, a model run", {"version": version})
+
+
+def _double(interpreter: Any) -> None:
+    interpreter.allocate_tensors()
+    (given,), (got,) = interpreter.get_input_details(), interpreter.get_output_details()
+    interpreter.set_tensor(given["index"], np.full([1, 4], 1.5, np.float32))
+    interpreter.invoke()
+    doubled = interpreter.get_tensor(got["index"]).tolist()
+    if doubled != [[3.0] * 4]:
+        raise RunError(f"1.5 + 1.5 is {doubled}")
+
+
+def dali() -> Found:
+    """A JPEG decoded in a pipeline."""
+    version = version_of(*DALI_PACKAGES, how="`pip install -r requirements/dali.txt` installs it; only --dali needs it")
+    image = decode_corner(gray_image("JPEG"), 16, 8)
+    if np.abs(image - _GRAY).max() > _GRAY_TOLERANCE:
+        raise RunError(f"a gray JPEG decodes to {image.min():g} to {image.max():g}")
+    return Found(f"{version}, a JPEG decoded in a pipeline on the CPU", {"version": version})
+
+
+def _growing() -> Any:
+    options = tf1.ConfigProto(allow_soft_placement=True)
+    options.gpu_options.allow_growth = True
+    return options
+
+
+def _convolved(dtype: tf.DType) -> tuple[list[Any], float]:
+    """A convolution's outputs and both its gradients as float32, and the least seconds that they took."""
+    generator = np.random.default_rng(0)
+    shapes = ((_BATCH, _SIDE, _SIDE, _CHANNELS), (3, 3, _CHANNELS, _CHANNELS))
+    with tf.Graph().as_default(), tf1.Session(config=_growing()) as session:
+        values = [generator.normal(size=shape).astype(np.float32) for shape in shapes]
+        x, k = (tf1.get_variable(name, initializer=value) for name, value in zip("xk", values, strict=True))
+        y = tf.nn.conv2d(tf.cast(x, dtype), tf.cast(k, dtype), 1, "SAME")
+        dx, dk = tf.gradients(tf.reduce_sum(tf.square(tf.cast(y, tf.float32))), [x, k])
+        session.run(tf1.global_variables_initializer())
+        results = session.run([tf.cast(y, tf.float32), dx, dk])
+        step = session.make_callable([y.op, dx.op, dk.op])
+        return results, min(_timed(step) for _ in range(_REPEATS))
+
+
+def _timed(step: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    step()
+    return time.perf_counter() - started

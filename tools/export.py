@@ -1,0 +1,161 @@
+"""Exports a checkpoint as SavedModel, frozen graph, ONNX and TFLite, and compares each of them with it.
+
+The flags of the older program that wrote frozen graphs are understood too. Imports no TensorFlow until it works.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from runtime.artefacts.formats import FORMATS, find_artefact, read_formats
+from runtime.entry_point import show_any_name, start
+from tools.command import run_command
+from utils.cmdline_helper import Command
+from utils.cmdline_helper import parse as parse_run
+from utils.config import ARCHITECTURES, DATA_FORMATS
+from utils.errors import UsageError, require
+from utils.hooks.preemption import PreemptionHook
+from utils.tuning_config import EVAL_WEIGHTS
+
+BATCH = 8
+"""Images at a time while artefacts are compared, where they take any number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A command line: what to set up, and how to export it, fields of ``ExportOptions``."""
+
+    command: Command
+    options: Mapping[str, Any]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs one export and returns its exit status."""
+    return run_command(lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str]) -> int:
+    request = parse(arguments, os.environ)
+    return start(request.command, lambda command, stop: _export(command, request.options, stop))
+
+
+def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Request:
+    """Reads a command line.
+
+    Raises:
+        UsageError: It cannot be understood, or contradicts itself.
+    """
+    given = make_parser().parse_args(list(arguments))
+    if not given.model_dir:
+        raise UsageError("--model_dir: needed, the checkpoint to export, or the folder of a run (--checkpoint)")
+    if not given.export_dir and not given.output_file:
+        raise UsageError("--export_dir: needed, the folder to export to; or --output_file for a frozen graph alone")
+    formats = read_formats(given.format or ("frozen" if given.output_file else "saved_model"))
+    _check(given, formats)
+    output_file = Path(given.output_file) if given.output_file else None
+    folder = Path(given.export_dir) if given.export_dir else Path(given.output_file).parent
+    options = {
+        "formats": formats,
+        "folder": folder,
+        "output_file": output_file,
+        "batch_size": given.batch_size,
+        "layout": given.input_format,
+        "calibration_images": given.calibration_images,
+        "validation_images": given.validation_images,
+        "max_drift": given.max_drift,
+        "max_metric_drop": given.max_metric_drop,
+        "text": given.write_text_graphdef,
+    }
+    if given.opset is not None:
+        options["opset"] = given.opset
+    return Request(_command(given, folder, environ), options)
+
+
+def _check(given: argparse.Namespace, formats: Sequence[str]) -> None:
+    for flag in ("calibration_images", "validation_images", "batch_size", "image_size", "num_classes"):
+        value = getattr(given, flag)
+        require(value is None or value > 0, flag, value, "a positive integer")
+    for flag in ("max_drift", "max_metric_drop"):
+        value = getattr(given, flag)
+        require(value is None or value >= 0, flag, value, "0 or more")
+    only = {"output_file": "frozen", "write_text_graphdef": "frozen", "opset": "onnx"}
+    for flag, needed in only.items():
+        if getattr(given, flag) and needed not in formats:
+            raise UsageError(f"--{flag}: only used with --format {needed}")
+    in_nchw = [f"--{flag}" for flag in ("input_format", "compute_format") if getattr(given, flag) == "NCHW"]
+    if "--input_format" in in_nchw and "saved_model" in formats:
+        raise UsageError("--input_format NCHW: a SavedModel takes images in NHWC; leave out the flag or the format")
+    if "--compute_format" in in_nchw and any(name.startswith("tflite") for name in formats):
+        raise UsageError("--compute_format NCHW: TFLite computes in NHWC; leave out the flag or the format")
+    if find_artefact(Path(given.model_dir)):
+        raise UsageError(f"--model_dir {given.model_dir}: is an artefact already; name the checkpoint it was made of")
+
+
+def _command(given: argparse.Namespace, folder: Path, environ: Mapping[str, str]) -> Command:
+    """What to set up, in the words of ``main.py``: an evaluation on the data, or without data on noise."""
+    flags = [f"--model_dir={given.model_dir}", f"--export_dir={folder}", f"--data_format={given.compute_format}"]
+    flags += [f"--batch_size={given.batch_size or BATCH}", f"--log_level={given.log_level}"]
+    if given.data_dir:
+        flags += ["--mode=evaluate", f"--data_dir={given.data_dir}"]
+    else:
+        flags += ["--mode=inference_benchmark", "--iter_unit=batch", "--num_iter=1000", "--warmup_steps=0"]
+    named = ("arch", "image_size", "num_classes", "eval_weights")
+    flags += [f"--{name}={getattr(given, name)}" for name in named if getattr(given, name)]
+    flags += [
+        f"--{name}" for name in ("quantize", "symmetric", "use_qdq", "use_final_conv", "cpu") if getattr(given, name)
+    ]
+    return parse_run(flags, environ)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all flags."""
+    parser = _Parser(prog="python -m tools.export", description=(__doc__ or "").partition("\n")[0])
+    add = parser.add_argument
+    add("--model_dir", "--checkpoint", help="checkpoint, or folder of a run, whose newest is taken")
+    add("--format", help=f"formats with commas between, of {','.join(FORMATS)} (default: saved_model)")
+    add("--export_dir", help="folder that artefacts and export_report.json are written to")
+    add("--output_file", help="where the frozen graph is written, in place of model.pb in --export_dir")
+    add("--data_dir", help="records: the training images set the ranges of int8, the validation images are compared on")
+    add("--arch", "--model_name", choices=ARCHITECTURES, help="needed where the checkpoint does not say")
+    add("--image_size", type=int, help="side of the input in pixels (default: the checkpoint's)")
+    add("--num_classes", type=int, help="needed where the checkpoint does not say")
+    add("--eval_weights", choices=EVAL_WEIGHTS, help="weights as trained, or their averages (default: these if any)")
+    add("--batch_size", type=int, help="number of images that artefacts take (default: any)")
+    add("--input_format", choices=DATA_FORMATS, default="NHWC", help="layout of the input (default: NHWC)")
+    add("--compute_format", choices=DATA_FORMATS, default="NHWC", help="layout inside (default: NHWC)")
+    add("--calibration_images", type=int, default=100, help="images that set the ranges of int8 (default: 100)")
+    add("--validation_images", type=int, default=64, help="images that are compared on (default: 64)")
+    add("--max_drift", type=float, help="drift beyond which an export fails (default: by format, README)")
+    add("--max_metric_drop", type=float, help="fall of the metric beyond which an export fails (default: by format)")
+    add("--opset", type=int, help="version of ONNX's operators (default: 17)")
+    add("--write_text_graphdef", action="store_true", help="write the frozen graph as text too")
+    add("--quantize", action="store_true", help="the checkpoint was trained with quantization")
+    add("--symmetric", action="store_true", help="its ranges are symmetric")
+    add("--use_qdq", action="store_true", help="it quantizes and dequantizes")
+    add("--use_final_conv", action="store_true", help="its classifier is a 1x1 convolution")
+    add("--cpu", action="store_true", help="run everything on the CPU")
+    add("--log_level", default="info", help="debug, info, warning or error (default: info)")
+    return parser
+
+
+def _export(command: Command, options: Mapping[str, Any], stop: PreemptionHook) -> int:
+    from runtime.artefacts.exporting import ExportOptions, export  # imports TensorFlow
+    from runtime.setup import set_up_alone
+
+    return export(command.config, set_up_alone, ExportOptions(**options), stop)
+
+
+if __name__ == "__main__":
+    show_any_name()
+    sys.exit(main(sys.argv[1:]))

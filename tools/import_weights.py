@@ -1,0 +1,258 @@
+"""Turns weights of other programs into a checkpoint of this one, or a checkpoint of this one into NVIDIA's.
+
+Run as ``python -m tools.import_weights SRC DST``. SRC is a .safetensors file, a file that torch.save wrote (nothing
+in it is executed), or a TensorFlow checkpoint of either format: a folder, a prefix or a file. DST is a folder that
+``--model_dir`` takes; padding, epsilon, mean and deviation that the weights need lie in it and are honoured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tools.command import run_command
+from utils.config import ARCHITECTURES, CLASSIFIERS
+from utils.errors import EXIT_DONE, UsageError
+from utils.tuning_config import EMA, EVAL_WEIGHTS
+
+if TYPE_CHECKING:
+    from tools.weights.conversion import Candidate
+    from tools.weights.weights_file import WeightsFile
+    from utils.weights.pretrained_config import Convention
+
+PROGRAM = "python -m tools.import_weights"
+_EXIT_TEXT = (
+    "Exit status: 0 done; 1 the weights are damaged or incomplete; 2 wrong usage, or another network's weights."
+)
+_RUN_STATE = ("step", "total_steps", "steps_per_epoch", "global_batch", "seed", "position", "best", "evaluation")
+_IMAGENET_LOGITS = 1001
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description=__doc__,
+        epilog=_EXIT_TEXT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("source", metavar="SRC", type=Path, help="the weights")
+    add("destination", metavar="DST", type=Path, help="folder to write; must be missing or empty")
+    add("--arch", choices=ARCHITECTURES, help="the network (default: by names and shapes)")
+    add("--class_names", metavar="FILE", help="one class a line in the order of the logits, or synset TAB name")
+    add("--to", choices=("here", "nvidia"), default="here", help="whose names and files to write (default: here)")
+    add("--state", metavar="KEY", help="which state of a training checkpoint, e.g. state_dict_ema")
+    add(
+        "--eval_weights",
+        choices=EVAL_WEIGHTS,
+        help="weights as trained, or their averages (default: ema if there are any)",
+    )
+    add("--mean_rgb", metavar="R,G,B", help="what was subtracted from pixels in 0..255 (default: the program's usual)")
+    add("--std_rgb", metavar="R,G,B", help="what they were divided by (default: the program's usual)")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    options = make_parser().parse_args(arguments)
+    return run_command(lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> int:
+    from model.checkpoint_names import torch_origin
+    from runtime.setup import described
+    from tools.weights.checkpoint_writing import require_free, write_described, write_plain
+    from tools.weights.conversion import convert, likeliest, with_state
+    from tools.weights.weights_file import open_weights
+
+    require_free(options.destination)
+    colors = {flag: _color(flag, getattr(options, flag)) for flag in ("mean_rgb", "std_rgb")}
+    file = open_weights(options.source, options.state)
+    known = {"origin": torch_origin(file.shapes)} if file.is_torch else described(file.path)
+    averaged = _averaged(file, options.eval_weights)
+    candidates = _candidates(file, averaged=averaged)
+    architecture = options.arch or known.get("architecture") or likeliest(file, list(candidates.values()))
+    if architecture not in candidates:
+        raise UsageError(_unknown(file, architecture, list(candidates)))
+    others = [candidate for name, candidate in candidates.items() if name != architecture]
+    ranges = known.get("quantization") is not None
+    candidate = with_state(file, candidates[architecture], ranges=ranges, averaged=averaged, to=options.to)
+    convention = _convention(known, colors)
+    if options.to == "nvidia":
+        _check_nvidia(known, convention)
+    values, table = convert(file, candidate, others)
+    if options.to == "nvidia":
+        prefix = write_plain(options.destination, _for_nvidia(file, values))
+    else:
+        description = _description(options, architecture, known, convention, values)
+        prefix = write_described(options.destination, values, description)
+    print(f"{file.path}: {architecture}\n{table}")
+    _say(file, options, known, convention, candidate)
+    print(f"written: {prefix}")
+    return EXIT_DONE
+
+
+def _unknown(file: WeightsFile, architecture: str | None, there: Sequence[str]) -> str:
+    if architecture is not None:
+        return f"--arch {architecture}: weights of PyTorch are read for {', '.join(there)}"
+    return f"{file.path}: holds none of {', '.join(there)}, as names and shapes go; --arch says what differs first"
+
+
+def _averaged(file: WeightsFile, asked: str | None) -> bool:
+    """Whether the moving averages of the weights are read, which they are where there are any and nothing is asked."""
+    from utils.weights.checkpoint_contents import has_averages
+
+    there = not file.is_torch and has_averages(file.shapes)
+    if asked == EMA and not there:
+        raise UsageError(f"--eval_weights ema: {file.path} has no averages under the names of TensorFlow's")
+    return there and asked in (None, EMA)
+
+
+def _candidates(file: WeightsFile, *, averaged: bool) -> dict[str, Candidate]:
+    """The networks that a file of its kind may hold, with as many classes as it has."""
+    from model.checkpoint_names import ANCHORS_PER_CELL, classifier_sources, torch_sources, variables_of
+    from model.warm_start import CLASS_HEAD
+    from tools.weights.conversion import Candidate, our_shape
+    from utils.weights.checkpoint_contents import averages_or_raw
+
+    found = {}
+    for name in CLASSIFIERS if file.is_torch else ARCHITECTURES:
+        sources = torch_sources(name, file.shapes) if file.is_torch else classifier_sources(file.shapes, name)
+        sources = averages_or_raw(sources, file.shapes) if averaged else sources
+        one, two = variables_of(name, 1), variables_of(name, 2)
+        head = frozenset(variable for variable in one if one[variable] != two[variable])
+        if name in CLASSIFIERS:
+            stored = file.shapes.get(sources.get(f"{name}/output/dense/bias", ""))
+            classes = our_shape(stored, torch=file.is_torch)[-1] if stored else 1
+        else:
+            stored = file.shapes.get(CLASS_HEAD[1])
+            classes = int(stored[-1]) // ANCHORS_PER_CELL - 1 if stored else 1
+        wanted = variables_of(name, classes)
+        found[name] = Candidate(architecture=name, wanted=wanted, sources=sources, head=head)
+    return found
+
+
+def _color(flag: str, text: str | None) -> tuple[float, float, float] | None:
+    if text is None:
+        return None
+    try:
+        red, green, blue = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--{flag} {text}: must be three numbers, R,G,B, for pixels in 0..255") from None
+    if not all(0 <= value < 1e6 for value in (red, green, blue)) or (flag == "std_rgb" and 0 in (red, green, blue)):
+        raise UsageError(f"--{flag} {text}: must be positive numbers for pixels in 0..255")
+    return red, green, blue
+
+
+def _convention(known: Mapping[str, Any], colors: Mapping[str, tuple[float, float, float] | None]) -> Convention:
+    import dataclasses
+
+    from utils.weights.pretrained_config import stored_convention
+
+    usual = stored_convention(known)
+    mean, std = colors["mean_rgb"] or usual.mean_rgb, colors["std_rgb"] or usual.std_rgb
+    return dataclasses.replace(usual, mean_rgb=mean, std_rgb=std)
+
+
+def _description(
+    options: argparse.Namespace,
+    architecture: str,
+    known: Mapping[str, Any],
+    convention: Convention,
+    values: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What is written beside the weights."""
+    from utils.weights.pretrained_config import DETECTION_MEAN_RGB, MEAN_RGB, ORIGINS, STD_RGB
+
+    kept = {key: value for key, value in known.items() if key not in (*_RUN_STATE, "origin", "has_ranges")}
+    is_classifier = architecture in CLASSIFIERS
+    usual = (MEAN_RGB, STD_RGB) if is_classifier else (DETECTION_MEAN_RGB, (1.0, 1.0, 1.0))
+    mean, std = convention.mean_rgb or usual[0], convention.std_rgb or usual[1]
+    found = {
+        **kept,
+        "task": "classification" if is_classifier else "detection",
+        "architecture": architecture,
+        "image_size": kept.get("image_size", 224 if is_classifier else 320),
+        "network": convention.network,
+        "preprocessing": {"mean_rgb": list(mean), "std_rgb": list(std), "range": [0, 255]},
+        "step": 0,
+        "imported": {"file": options.source.name, "from": ORIGINS.get(known.get("origin", ""), "this project")},
+    }
+    if is_classifier:
+        classes = int(values[f"{architecture}/output/dense/bias"].size)
+        found |= {"num_classes": classes, "data_class_names": kept.get("data_class_names")}
+        found["class_names"] = _names(options.class_names, classes) or kept.get("class_names")
+    elif options.class_names:
+        raise UsageError(f"--class_names {options.class_names}: a detector's categories come from --label_map or data")
+    return found
+
+
+def _names(path: str | None, classes: int) -> list[str] | None:
+    from utils.records.class_names import read_names_in_order
+
+    if path is None:
+        return None
+    names = read_names_in_order(path)
+    if len(names) not in {classes, classes - 1 if classes == _IMAGENET_LOGITS else classes}:
+        raise UsageError(f"--class_names {path}: has {len(names)} names; the weights have {classes} classes")
+    return list(names)
+
+
+def _check_nvidia(known: Mapping[str, Any], convention: Convention) -> None:
+    """Refuses weights that need what NVIDIA's networks do not have.
+
+    Raises:
+        UsageError: Names it.
+    """
+    from utils.weights.pretrained_config import MEAN_RGB, STD_RGB
+
+    own_images = known.get("task") == "detection" or (
+        convention.mean_rgb in (None, MEAN_RGB) and convention.std_rgb in (None, STD_RGB)
+    )
+    backbone = known.get("backbone") or "resnet_v1_50"
+    by_channel = (known.get("quantization") or {}).get("per_channel")
+    usual = convention.is_usual and own_images and backbone == "resnet_v1_50"
+    if not usual or known.get("exact_classes") or by_channel:
+        raise UsageError(
+            f"--to nvidia: these weights need {convention.in_words()}"
+            + (f", backbone {backbone}" if known.get("task") == "detection" else "")
+            + (", a range for each output channel" if by_channel else "")
+            + ", which NVIDIA's networks do not have; they would compute something else"
+        )
+
+
+def _for_nvidia(file: WeightsFile, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that NVIDIA's program reads: weights in the shapes that they were stored in, and the step."""
+    import numpy as np
+
+    found = {name: value.reshape(file.shapes.get(name, value.shape)) for name, value in values.items()}
+    return {**found, "global_step": np.asarray(values.get("global_step", 0), np.int64)}
+
+
+def _say(
+    file: WeightsFile,
+    options: argparse.Namespace,
+    known: Mapping[str, Any],
+    convention: Convention,
+    candidate: Candidate,
+) -> None:
+    """What is worth knowing of the weights, a line each."""
+    if file.note:
+        print(file.note)
+    print(f"the network is built for these weights: {convention.in_words()}")
+    if candidate.architecture in CLASSIFIERS:
+        classes = candidate.wanted[f"{candidate.architecture}/output/dense/bias"][0]
+        print(f"{classes} classes; logit i is label i + 1 of the records unless their dataset.json says otherwise")
+        if options.to == "nvidia" and classes != _IMAGENET_LOGITS:
+            print(f"NVIDIA's program is written for {_IMAGENET_LOGITS} classes and has to be changed for {classes}")
+        if options.to == "here" and not options.class_names and not known.get("class_names"):
+            print("no class has a name: --class_names gives them, here or later")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

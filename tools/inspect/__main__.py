@@ -1,0 +1,163 @@
+"""Shows a data set as the network gets it: sheets of pictures, charts and numbers, before anything is trained.
+
+Run as ``python -m tools.inspect OUT --output SHEETS [--arch=ssd320]``, with those flags of main.py that the run
+will have: the pictures come out of its own input, by tf.data or with --dali, and the learning rate is that of its
+schedule. Exit status: 0 done; 1 failed; 2 wrong usage; 3 done, and some records have faults; 75 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from runtime.entry_point import show_any_name, start
+from tools.command import run_command
+from tools.validate.record_source import task_of_files
+from utils.cmdline_helper import Command, add_flag, parse
+from utils.config import CLASSIFIERS, DETECTORS
+from utils.errors import RunError, UsageError, require
+from utils.flags import recipes
+from utils.flags.table import BY_NAME, FLAGS
+from utils.hooks.preemption import PreemptionHook
+from utils.records.manifest import SplitFiles, load_split, read_manifest
+from utils.records.record_files import split_files_by_name
+
+_INPUT = ("dali", "data_idx_dir", "batch_size", "image_size", "seed", "min_crop_area", "no_color_jitter")
+_LABELS = ("num_classes", "class_names", "label_map", "exact_classes", "train_crowds", "mixup", "label_smoothing")
+_SCHEDULE = ("num_iter", "iter_unit", "lr_init", "lr_warmup_epochs", "cosine_lr")
+ACTING = {"arch", "model_dir", "centred_p7", "cpu", "log_level", *_INPUT, *_LABELS, *_SCHEDULE}
+"""The flags of main.py that change what is shown; the others may be there, as in a recipe, and have no effect."""
+BATCH_SIZES = {"classification": 32, "detection": 8}
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A command line: the run whose input is to be shown, and how it is to be shown."""
+
+    command: Command
+    output: Path
+    images: int | None
+    processes: int
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.inspect",
+        description=__doc__,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    parser.add_argument("data", metavar="OUT", help="folder of TFRecords, of images or of detection")
+    parser.add_argument("--output", metavar="SHEETS", type=Path, required=True, help="folder for pictures and numbers")
+    parser.add_argument("--images", type=int, default=None, help="pictures on a sheet (default: 32; of objects 12)")
+    parser.add_argument(
+        "--processes", type=int, default=1, help="processes that the learning rate is shown for (default: %(default)s)"
+    )
+    group = parser.add_argument_group(
+        "flags of main.py", "--batch_size is 32 by default, for ssd320 8; those that are not listed here have no effect"
+    )
+    for flag in FLAGS:
+        add_flag(group, replace(flag, hidden=flag.name not in ACTING))
+    return parser
+
+
+def parse_arguments(arguments: Sequence[str], environ: Mapping[str, str], empty: str) -> Request:
+    """Reads the command line, and of the data what kind it is.
+
+    Args:
+        arguments: As they were typed.
+        environ: Environment variables, some of which mean a flag.
+        empty: A folder without a checkpoint.
+
+    Raises:
+        UsageError: Flags are out of range, or contradict each other or the data.
+        RunError: There is no such data.
+    """
+    given = vars(make_parser().parse_args(recipes.expand(arguments)))
+    data, output, images, processes = (given.pop(name) for name in ("data", "output", "images", "processes"))
+    require(bool(data), "data_dir", "''", "a folder of records")
+    require(images is None or images > 0, "images", images, "a positive integer")
+    require(processes > 0, "processes", processes, "a positive integer")
+    files, splits = _training_files(data)
+    task = files.manifest.task if files.manifest else task_of_files([Path(path) for path in files.paths])
+    arch = _architecture(given.get("arch"), task, data)
+    given.setdefault("batch_size", max(1, min(BATCH_SIZES[task], files.examples // processes)))
+    unused = [f"--{name}" for name in given if name not in ACTING]
+    given = {name: value for name, value in given.items() if name in ACTING} | arch
+    words = [f"--{name}" if BY_NAME[name].is_switch else f"--{name}={value}" for name, value in given.items()]
+    mode = "train_and_evaluate" if "validation" in splits else "train"
+    command = parse([*words, f"--mode={mode}", f"--data_dir={data}", f"--results_dir={empty}"], environ)
+    notes = (*command.notes, *([f"no effect here: {', '.join(unused)}"] if unused else []))
+    return Request(replace(command, notes=notes), output, images, processes)
+
+
+def _training_files(data: str) -> tuple[SplitFiles, set[str]]:
+    """The training records, and the names of all splits that have any.
+
+    Raises:
+        RunError: There are no training records.
+    """
+    files = load_split(data, "train")
+    manifest = read_manifest(data)
+    if manifest is None:
+        return files, set(split_files_by_name(Path(data)))
+    return files, {name for name, split in manifest.splits.items() if split.examples}
+
+
+def _architecture(given: str | None, task: str, data: str) -> dict[str, str]:
+    """The --arch to give: that of the data's task where none was given.
+
+    Raises:
+        UsageError: The one that was given is for the other task.
+    """
+    networks = DETECTORS if task == "detection" else CLASSIFIERS
+    if given is not None and given not in networks:
+        raise UsageError(
+            f"--arch {given}: the records in {data} are for {task}; networks for it: {', '.join(networks)}"
+        )
+    return {"arch": given or DETECTORS[0]} if given or task == "detection" else {}
+
+
+def _inspect(request: Request, stop: PreemptionHook) -> int:
+    from tools.inspect.run import InspectionOptions, inspect  # imports TensorFlow
+
+    options = InspectionOptions(output=request.output, images=request.images, processes=request.processes)
+    return inspect(request.command.config, options, stop)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Inspects and returns the exit status."""
+    with tempfile.TemporaryDirectory() as empty:
+        request = _in_our_words(lambda: parse_arguments(arguments, os.environ, empty))
+
+        def work(_: Command, stop: PreemptionHook) -> int:
+            return run_command(lambda: _in_our_words(lambda: _inspect(request, stop)))
+
+        return start(request.command, work)
+
+
+def _in_our_words(act: Callable[[], Result]) -> Result:
+    """Does something whose errors call the folder by main.py's flag."""
+    try:
+        return act()
+    except (UsageError, RunError) as error:
+        raise type(error)(re.sub(r"--data_dir(?!\w)", "OUT", str(error))) from error
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    show_any_name()
+    return run_command(lambda: run(sys.argv[1:] if arguments is None else arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

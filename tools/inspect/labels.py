@@ -1,0 +1,116 @@
+"""How images with one label each are shown, and what of them is counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from runtime.task import Setup, resolved
+from tools.inspect.charts import ClassRow, class_chart
+from tools.inspect.contact_sheet import display_side, fitted
+from tools.inspect.samples import Received
+from tools.inspect.stored_records import Stored, stored_image, stored_records
+from tools.inspect.summary import class_lines, count_words
+from tools.inspect.view import MOST_RECORDS, Contents, Shown
+from tools.validate.label_rules import LABEL_KEY
+from utils.errors import RunError
+
+_LEAST_SHARE = 0.05  # of a target, for its class to be named
+_NAMED = 2
+
+
+class LabelView:
+    """Of a resolved setup."""
+
+    unit = "images"
+
+    def __init__(self, setup: Setup) -> None:
+        model = setup.config.model
+        self._setup = setup
+        self._names = model.class_names or ()
+        self._offset = resolved(model.label_offset)
+        self._classes = resolved(model.num_classes)
+        self.side = display_side(resolved(model.image_size), 160, 320)
+
+    def more(self, batch: Any, targets: Any) -> dict[str, Any]:
+        """Nothing: the targets say it all."""
+        del batch, targets
+        return {}
+
+    def stored(self, record: Stored) -> Shown:
+        number = self._class_of(record)
+        image = stored_image(record)
+        size = [image.height, image.width]
+        label = number + self._offset
+        facts = {"label": label, "name": self._name(number), "image_size_px": size}
+        return Shown(fitted(image, self.side), self._labelled(number), facts)
+
+    def received(self, example: Received) -> Shown:
+        if "labels" in example.targets:  # of evaluation
+            shares = np.eye(self._classes)[int(example.targets["labels"])]
+        else:
+            shares = example.targets["probabilities"]
+        order = np.argsort(-shares, kind="stable")[:_NAMED]
+        named = [int(number) for number in order if shares[number] >= _LEAST_SHARE] or [int(order[0])]
+        whole = len(named) == 1 and shares[named[0]] > 1 - 1e-6
+        words = [self._labelled(n) if whole else f"{self._labelled(n)} {shares[n]:.2f}" for n in named]
+        targets = {self._name(n): round(float(shares[n]), 6) for n in named}
+        return Shown(fitted(example.image, self.side), " + ".join(words), {"target": targets})
+
+    def further(self, examples: Sequence[Received]) -> dict[str, tuple[str, list[Shown]]]:
+        del examples
+        return {}
+
+    def contents(self, heed: Callable[[Iterable[Any]], Iterator[Any]]) -> Contents:
+        counts: dict[str, Counter[int]] = {}
+        faults, counted = [], {}
+        for split, files in self._setup.splits.items():
+            counts[split] = Counter()
+            looked = 0
+            for record in heed(stored_records(files, MOST_RECORDS)):
+                looked += 1
+                try:
+                    counts[split][self._class_of(record)] += 1
+                except RunError as error:
+                    path, number = files.locate(record.number)
+                    faults.append(f"{path}, record {number}: {error}")
+            counted[split] = {"examples": files.examples, "looked_at": looked}
+        seen = max((number for part in counts.values() for number in part), default=0)
+        rows = [
+            ClassRow(self._labelled(n), {split: counts[split][n] for split in counts})
+            for n in range(len(self._names) or seen + 1)
+        ]
+        facts = {
+            "splits": counted,
+            "classes": [{"label": n + self._offset, "name": self._name(n), **row.counts} for n, row in enumerate(rows)],
+        }
+        lines = [f"{split}: {count_words(part, self.unit)}" for split, part in counted.items()]
+        charts = {"classes.png": class_chart(rows, list(counts), self.unit)}
+        return Contents(facts=facts, lines=[*lines, *class_lines(rows, list(counts))], charts=charts, faults=faults)
+
+    def _class_of(self, record: Stored) -> int:
+        """The number of a record's class.
+
+        Raises:
+            RunError: It has none that the network knows.
+        """
+        if record.fault:
+            raise RunError(record.fault)
+        values = record.features.get(LABEL_KEY) or []
+        if len(values) != 1 or not isinstance(values[0], int):
+            raise RunError(f"has no label ({LABEL_KEY})")
+        number = values[0] - self._offset
+        if not 0 <= number < self._classes:
+            allowed = f"{self._offset}..{self._offset + self._classes - 1}"
+            raise RunError(f"label {values[0]} is outside {allowed} (--num_classes {self._classes})")
+        return number
+
+    def _labelled(self, number: int) -> str:
+        """The label of a class, as records have it, and its name."""
+        return f"{number + self._offset} {self._name(number)}"
+
+    def _name(self, number: int) -> str:
+        return self._names[number] if number < len(self._names) else f"class {number}"

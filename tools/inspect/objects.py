@@ -1,0 +1,200 @@
+"""How images with objects are shown, and what of them is counted: the only place that knows anchors and sheets."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from object_detection.anchors import pyramid_anchors
+from object_detection.box_coder import decode
+from object_detection.class_table import class_table
+from object_detection.drawing import draw_detections
+from runtime.task import Setup, resolved
+from tools.inspect.anchor_pictures import StoredObjects, best_overlaps, draw_anchors, stored_objects
+from tools.inspect.charts import BoxSizes, ClassRow, box_chart, class_chart
+from tools.inspect.contact_sheet import display_side, fitted
+from tools.inspect.object_counts import Found, box_facts, box_lines
+from tools.inspect.samples import Received
+from tools.inspect.stored_records import Stored, stored_image, stored_records
+from tools.inspect.summary import class_lines, count_words
+from tools.inspect.view import MOST_RECORDS, Contents, Shown
+from utils.errors import RunError
+from utils.images.lettering import Lettering
+from utils.records.manifest import SplitFiles
+
+MOST_BOXES = 20_000
+"""Are compared with the anchors; of more, a random choice."""
+CROWD, NO_ANCHOR = "crowd", "no anchor"
+
+
+class ObjectView:
+    """Of a resolved setup of a detector."""
+
+    unit = "objects"
+
+    def __init__(self, setup: Setup) -> None:
+        model, self._detection = setup.config.model, resolved(setup.config.detection)
+        self._setup = setup
+        self._size = resolved(model.image_size)
+        self._table = class_table(
+            resolved(model.category_ids),
+            resolved(model.class_names),
+            model.data_class_names or (),
+            resolved(model.num_classes),
+            exact=self._detection.exact_classes,
+        )
+        self._names = dict(zip(self._table.ids, self._table.names, strict=True))
+        self._category_of_slot = dict(zip(self._table.slots, self._table.ids, strict=True))
+        self._anchors = pyramid_anchors(self._size, self._size, self._detection.anchors)
+        self._letters = Lettering(10)
+        self.side = display_side(self._size, 480, 800)
+
+    def more(self, batch: Any, targets: Any) -> dict[str, Any]:
+        """Of training, the boxes that the codes of all anchors stand for, and the objects that were to be matched."""
+        if "codes" not in targets:
+            return {}
+        return {**batch.targets, "coded": decode(targets["codes"], self._anchors, self._detection.coder)}
+
+    def stored(self, record: Stored) -> Shown:
+        objects, image = self._objects_in(record), stored_image(record)
+        names = [self._names[c] + (f" ({CROWD})" * bool(is_crowd)) for _, c, is_crowd in zip(*objects, strict=True)]
+        scale = (image.height, image.width) * 2
+        boxes = [
+            {"category_id": int(category), "name": name, "box_px": _rounded(box * scale)}
+            for box, category, name in zip(objects.boxes, objects.categories, names, strict=True)
+        ]
+        facts = {"image_size_px": [image.height, image.width], "objects": boxes}
+        return self._drawn(image, objects.boxes, names, objects.categories, facts)
+
+    def received(self, example: Received) -> Shown:
+        objects = self._trained(example) if "matches" in example.targets else self._compared(example)
+        boxes = np.array([one["box"] for one in objects], np.float32).reshape(-1, 4)
+        names = [one["name"] + (f" ({one['note']})" if one["note"] else "") for one in objects]
+        listed = [
+            {**{k: v for k, v in one.items() if k != "box"}, "box_px": _rounded(np.array(one["box"]) * self._size)}
+            for one in objects
+        ]
+        return self._drawn(example.image, boxes, names, [one["category_id"] for one in objects], {"objects": listed})
+
+    def further(self, examples: Sequence[Received]) -> dict[str, tuple[str, list[Shown]]]:
+        shown = [self._matched(example) for example in examples]
+        enough = self._detection.matcher.matched_threshold
+        title = f"Anchors that stand for objects in training: those that overlap by {enough:g}, else the best one"
+        return {"matched_anchors.png": (title, shown)}
+
+    def _matched(self, example: Received) -> Shown:
+        """An example with the anchors of each object, numbered in its name."""
+        objects, targets = self._trained(example), example.targets
+        rows = np.flatnonzero(targets["code_weights"] > 0)
+        categories = [self._category_of_slot.get(int(slot), 0) for slot in targets["labels"][rows]]
+        picture = draw_anchors(fitted(example.image, self.side), self._anchors[rows], categories)
+        boxes = np.array([one["box"] for one in objects], np.float32).reshape(-1, 4)
+        names = [f"{one['anchors']}" for one in objects]
+        picture = draw_detections(picture, boxes, names, classes=[one["category_id"] for one in objects])
+        return Shown(picture, f"{len(rows)} anchors for {len(objects)} objects", {"anchors": len(rows)})
+
+    def _trained(self, example: Received) -> list[dict[str, Any]]:
+        """What the targets of an example say there is: boxes as they are coded at the anchors; and what they lack."""
+        t = example.targets
+        found = []
+        for row in np.flatnonzero((t["groundtruth_weights"] > 0) | t["groundtruth_ignored"]):
+            anchors = np.flatnonzero((t["matches"] == row) & (t["code_weights"] > 0))
+            ignored = bool(t["groundtruth_ignored"][row])
+            note = CROWD if ignored else "" if len(anchors) else NO_ANCHOR
+            box = t["coded"][anchors[0]] if len(anchors) else t["groundtruth_boxes"][row]
+            slot = t["labels"][anchors[0]] if len(anchors) else t["groundtruth_slots"][row]
+            found.append({**self._named(slot), "box": box.tolist(), "anchors": len(anchors), "note": note})
+        return found
+
+    def _compared(self, example: Received) -> list[dict[str, Any]]:
+        """What the answers for an example of evaluation are compared with."""
+        t = example.targets
+        return [
+            {
+                "category_id": int(t["groundtruth_classes"][row]),
+                "name": self._names[int(t["groundtruth_classes"][row])],
+                "box": t["groundtruth_boxes"][row].tolist(),
+                "note": CROWD if t["groundtruth_is_crowd"][row] else "",
+            }
+            for row in range(int(t["num_groundtruth"]))
+        ]
+
+    def _named(self, slot: Any) -> dict[str, Any]:
+        category = self._category_of_slot.get(int(slot), 0)
+        return {"category_id": category, "name": self._names.get(category, f"class slot {slot}")}
+
+    def _drawn(
+        self, image: Image.Image, boxes: np.ndarray, names: Sequence[str], classes: Sequence[int], facts: dict[str, Any]
+    ) -> Shown:
+        written = [self._written(name, number) for name, number in zip(names, classes, strict=True)]
+        picture = draw_detections(fitted(image, self.side), boxes, written, classes=classes)
+        counts = Counter(names)
+        caption = ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "no objects"
+        return Shown(picture, caption, facts)
+
+    def _written(self, name: str, category: int) -> str:
+        """A name as pictures have it: with the id where the letters have nothing of it."""
+        return name if any(map(str.isalnum, self._letters.readable(name))) else f"{category} {name}"
+
+    def _objects_in(self, record: Stored) -> StoredObjects:
+        if record.fault:
+            raise RunError(record.fault)
+        return stored_objects(record.features, self._table)
+
+    def contents(self, heed: Callable[[Iterable[Any]], Iterator[Any]]) -> Contents:
+        found = {split: self._found(files, heed) for split, files in self._setup.splits.items()}
+        rows = [
+            ClassRow(f"{category} {name}", {split: part.categories[category] for split, part in found.items()})
+            for category, name in self._names.items()
+        ]
+        train = found["train"]
+        boxes = self._sizes(train)
+        facts = {
+            "splits": {split: part.counted() for split, part in found.items()},
+            "classes": [
+                {"category_id": category, "name": name, **row.counts}
+                for (category, name), row in zip(self._names.items(), rows, strict=True)
+            ],
+            "boxes": box_facts(boxes),
+        }
+        lines = [f"{split}: {count_words(part.counted(), 'images')}, {part.words()}" for split, part in found.items()]
+        charts = {"classes.png": class_chart(rows, list(found), self.unit)}
+        if len(boxes.overlaps):
+            charts["boxes.png"] = box_chart(boxes, train.per_image)
+        return Contents(
+            facts=facts,
+            lines=[*lines, *class_lines(rows, list(found)), *box_lines(facts["boxes"])],
+            charts=charts,
+            faults=[fault for part in found.values() for fault in part.faults],
+        )
+
+    def _found(self, files: SplitFiles, heed: Callable[[Iterable[Any]], Iterator[Any]]) -> Found:
+        found = Found(files)
+        for record in heed(stored_records(files, MOST_RECORDS)):
+            try:
+                found.add(self._objects_in(record), crowds=self._detection.train_crowds)
+            except RunError as error:
+                found.add_fault(record.number, str(error))
+        return found
+
+    def _sizes(self, found: Found) -> BoxSizes:
+        """The trained boxes, or a choice of them, beside the anchors."""
+        boxes = found.all_boxes()
+        chosen = np.sort(np.random.default_rng(0).permutation(len(boxes))[:MOST_BOXES])
+        boxes = boxes[chosen]
+        anchor_sides = np.unique(((self._anchors[:, 2:] - self._anchors[:, :2]) * self._size).round(2), axis=0)
+        return BoxSizes(
+            sides=(boxes[:, 2:] - boxes[:, :2]) * self._size,
+            overlaps=best_overlaps(boxes, self._anchors),
+            anchor_sides=anchor_sides,
+            enough=self._detection.matcher.matched_threshold,
+            size=self._size,
+        )
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    return [round(float(value), 2) + 0.0 for value in values]  # -0.0 becomes 0.0

@@ -1,0 +1,93 @@
+"""Examples as a network receives them: out of the task's own input graph, their images turned back into pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from runtime.data_errors import readable_data_errors
+from runtime.task import Setup, TensorMap
+from utils.errors import RunError
+from utils.input.batching import STATUS_OK, STATUS_PADDING, Batch, Position, Shard
+
+tf1 = tf.compat.v1
+More = Callable[[Batch, TensorMap], TensorMap]
+
+
+class Received(NamedTuple):
+    """One example.
+
+    Attributes:
+        split: "train" or "validation".
+        index: Its number in the split.
+        image: As the network gets it, its normalization undone.
+        targets: What it is trained to say, or what its answers are compared with, and what was asked for besides.
+        fault: Where it lies and what is wrong with it, or nothing; image and targets mean nothing then.
+    """
+
+    split: str
+    index: int
+    image: Image.Image
+    targets: dict[str, np.ndarray]
+    fault: str = ""
+
+
+def received(setup: Setup, split: str, count: int, more: More) -> list[Received]:
+    """The first examples that training from the beginning, or evaluation, reads; fewer where there are fewer.
+
+    Args:
+        setup: What is to be run.
+        split: "train" or "validation".
+        count: How many.
+        more: Further tensors of a batch, N rows each, by name; from the batch and the task's targets.
+
+    Raises:
+        RunError: None of them can be used, or the records cannot be read.
+    """
+    found: list[Received] = []
+    with tf.Graph().as_default(), readable_data_errors(setup.splits, lambda: "before the first step"):
+        data = setup.task.input(split, Shard(), Position())
+        step = tf1.placeholder(tf.int64, [])
+        if split == "train":
+            images, targets = setup.task.prepare(data.batch, step)
+        else:
+            images, targets = setup.task.normalize(data.batch.images), data.batch.targets
+        fetches = {"status": data.batch.status, "index": data.batch.index, "image": images}
+        fetches["targets"] = {**targets, **more(data.batch, targets)}
+        with tf1.Session(config=setup.session_config) as session:
+            session.run(data.initializer)
+            while len(found) < count:
+                try:
+                    values = session.run(fetches, {step: len(found) // data.batch.status.shape[0]})
+                except tf.errors.OutOfRangeError:
+                    break
+                found += _rows(setup, split, values)
+                if _ends(found, setup.task.num_examples(split)):
+                    break
+    found = found[:count]
+    if all(example.fault for example in found):
+        raise RunError(f"{found[0].fault}; none of the first {len(found)} examples of {split} can be used")
+    return found
+
+
+def _ends(found: list[Received], examples: int) -> bool:
+    """Whether a second epoch has begun: no example is shown twice."""
+    return len(found) >= examples
+
+
+def _rows(setup: Setup, split: str, values: dict[str, Any]) -> list[Received]:
+    preprocessing = setup.task.metadata()["preprocessing"]
+    pixels = values["image"] * np.float32(preprocessing["std_rgb"]) + np.float32(preprocessing["mean_rgb"])
+    pixels = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+    rows = []
+    for place, (status, index) in enumerate(zip(values["status"].tolist(), values["index"].tolist(), strict=True)):
+        if status == STATUS_PADDING:
+            continue
+        fault = "" if status == STATUS_OK else setup.task.describe_bad_example(split, index, status)
+        targets = {name: array[place] for name, array in values["targets"].items()}
+        rows.append(Received(split, index, Image.fromarray(pixels[place]), targets, fault))
+    return rows

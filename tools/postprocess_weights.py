@@ -1,0 +1,41 @@
+"""Writes a checkpoint again with its classifier in the other form: a matrix, or the kernel of a 1x1 convolution.
+
+The folder OUTPUT gets ``new.ckpt`` with the kernel [1, 1, C, K] where it was [C, K], and the other way round.
+``main.py`` reads both forms by itself; other programs may want one of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from tools.command import run_command
+from utils.errors import EXIT_DONE
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="postprocess_ckpt", description=__doc__)
+    parser.add_argument("--input", required=True, type=Path, help="prefix of a checkpoint, or its folder")
+    parser.add_argument("--dense_layer", help="name of the kernel; the only .../output/dense/kernel by default")
+    parser.add_argument("--output", type=Path, default=Path("output_dir"), help="folder to make (default: output_dir)")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    flags = make_parser().parse_args(arguments)
+    return run_command(lambda: _run(flags))
+
+
+def _run(flags: argparse.Namespace) -> int:
+    from tools.weights.checkpoint_rewriting import rewrite_classifier  # loads TensorFlow, which --help need not
+
+    before, after = rewrite_classifier(flags.input, flags.dense_layer, flags.output)
+    print(f"{flags.output / 'new.ckpt'}: the kernel {list(before)} is now {list(after)}")
+    return EXIT_DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""Makes the report of a run, or compares several: python -m tools.report RUN [RUN ...] --output report.html."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tools.command import run_command
+from utils.errors import EXIT_DONE, EXIT_SOME_SKIPPED, RunError, UsageError
+from utils.files.atomic_file import write_atomically
+from utils.reporting.comparison import comparison_page
+from utils.reporting.names import printable
+from utils.reporting.run_log import Run, read_run
+from utils.reporting.run_page import REPORT_NAME, run_page
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command's parser."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.report",
+        description="Write one HTML file, which needs no network, on a run or on several side by side.",
+        epilog="Exit status: 0 done; 1 failed; 2 wrong usage; 3 done, some runs could not be read and are left out.",
+    )
+    parser.add_argument(
+        "runs", metavar="RUN", nargs="+", type=Path, help="the folder of a run's log, or the log itself"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path(REPORT_NAME), help="the file to write (default: %(default)s)"
+    )
+    return parser
+
+
+def run(places: Sequence[Path], output: Path) -> int:
+    """Writes the report, says where it is, and returns the exit status.
+
+    Raises:
+        UsageError: The output is a folder, or one of the logs.
+        RunError: No run can be read, or the file cannot be written.
+    """
+    if output.is_dir():
+        raise UsageError(f"--output {output}: is a folder; name the file to write")
+    runs, faults = _read(places)
+    if not runs:
+        raise RunError(faults[0])
+    if output.resolve() in {one.path.resolve() for one in runs}:
+        raise UsageError(f"--output {output}: is the log of a run; name another file")
+    for fault in faults:
+        print(f"left out: {printable(fault)}", file=sys.stderr)
+    content = run_page(runs[0]) if len(runs) == 1 else comparison_page(runs)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(output, content)
+    except OSError as error:
+        raise RunError(f"--output {output}: cannot be written: {error.strerror}") from error
+    print(f"{output}: {len(runs)} run{'s' if len(runs) > 1 else ''}, {len(content) / 1e6:.1f} MB")
+    return EXIT_SOME_SKIPPED if faults else EXIT_DONE
+
+
+def _read(places: Sequence[Path]) -> tuple[list[Run], list[str]]:
+    """The runs, each place once, and what is wrong with places that hold none."""
+    runs, faults = [], []
+    for place in dict.fromkeys(places):
+        try:
+            runs.append(read_run(place))
+        except RunError as error:
+            faults.append(str(error))
+    return runs, faults
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    options = make_parser().parse_args(arguments)
+    return run_command(lambda: run(options.runs, options.output))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

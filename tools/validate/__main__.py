@@ -1,0 +1,171 @@
+"""Says what is wrong with a data set, with a reason for each file, and writes a copy without the faults.
+
+Run as ``python -m tools.validate SRC [SRC...]``. A SRC is a folder of TFRecords, a folder of images in class
+folders, or an annotation file in COCO's format; several are one data set, as the training and the validation file of
+COCO are. Exit status: 0 clean; 1 faults found, or the check failed; 2 wrong usage; 75 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtime.entry_point import show_any_name
+from tools.command import run_command
+from utils.errors import EXIT_DONE, EXIT_FAILED, RunError, UsageError, require
+
+if TYPE_CHECKING:
+    from tools.validate.survey import Source
+
+_NAMED = 5
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m tools.validate", description=__doc__, allow_abbrev=False)
+    add = parser.add_argument
+    add("sources", metavar="SRC", nargs="+", type=Path, help="folder of TFRecords or of images, or COCO's JSON file")
+    add("--fix", metavar="REPAIRED", type=Path, help="write a copy without the faults to this new folder")
+    add("--json", metavar="FILE", type=Path, help="write every finding to this file")
+    add("--named", metavar="N", type=int, default=_NAMED, help="findings of a kind to name (default: %(default)s)")
+    cpus = len(os.sched_getaffinity(0))
+    add("--workers", metavar="N", type=int, default=cpus, help="processes (default: one a CPU)")
+    kinds = parser.add_argument_group("what only some kinds of SRC have").add_argument
+    kinds(
+        *("--dali", "--data_idx_dir"),
+        metavar="INDEX",
+        type=Path,
+        help="folder of DALI's index files to check (default: .dali_idx beside the records, if it is there)",
+    )
+    kinds("--label_map", metavar="FILE", type=Path, help="categories of detection records that have no dataset.json")
+    kinds(
+        "--image_dir",
+        metavar="DIR",
+        type=Path,
+        action="append",
+        default=[],
+        help="images of a JSON file; once for each of them, in their order (default: one of the usual places)",
+    )
+    kinds("--validation_labels", metavar="FILE", type=Path, help="labels of validation images without class folders")
+    return parser
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Reads the command line.
+
+    Raises:
+        UsageError: A number is out of range, or a flag is for another kind of SRC.
+    """
+    flags = make_parser().parse_args(arguments)
+    require(flags.workers > 0, "workers", flags.workers, "a positive integer")
+    require(flags.named >= 0, "named", flags.named, "0 or more")
+    files = [source for source in flags.sources if source.is_file() or source.suffix == ".json"]
+    if flags.image_dir and len(flags.image_dir) != len(files):
+        raise UsageError(
+            f"--image_dir {flags.image_dir[-1]}: is given {len(flags.image_dir)} times for {len(files)} files"
+        )
+    for folder in flags.image_dir:
+        if not folder.is_dir():
+            raise UsageError(f"--image_dir {folder}: no such folder")
+    if flags.dali is not None and not flags.dali.is_dir():
+        raise UsageError(f"--dali {flags.dali}: no such folder; `bash utils/dali_index.sh SRC INDEX` makes it")
+    if len({source.resolve() for source in flags.sources}) < len(flags.sources):
+        raise UsageError(f"SRC {flags.sources[-1]}: a source is named twice")
+    return flags
+
+
+def open_sources(flags: argparse.Namespace) -> list[Source]:
+    """The sources, whatever kind each is of.
+
+    Raises:
+        UsageError: There is no such source, or a flag does not fit.
+        RunError: One is not a data set.
+    """
+    from tools.validate.coco_source import CocoSource
+    from tools.validate.folder_source import FolderSource
+    from tools.validate.label_rules import make_label_rules
+    from tools.validate.object_rules import make_rules
+    from tools.validate.record_source import MakeRules, RecordSource
+    from utils.records.manifest import MANIFEST_NAME
+    from utils.records.record_files import split_files_by_name
+
+    tasks: dict[str, MakeRules] = {
+        "classification": make_label_rules,
+        "detection": functools.partial(make_rules, label_map=flags.label_map),
+    }
+    image_dirs = iter(flags.image_dir)
+    sources: list[Source] = []
+    for path in flags.sources:
+        if not path.exists():
+            raise UsageError(f"SRC {path}: no such file or folder")
+        if path.is_file():
+            sources.append(CocoSource(path, next(image_dirs, None)))
+        elif (path / MANIFEST_NAME).exists() or split_files_by_name(path):
+            sources.append(RecordSource(path, tasks, flags.dali))
+        else:
+            sources.append(FolderSource(path, flags.validation_labels))
+    if len({source.task for source in sources}) > 1:
+        raise UsageError("SRC: some are for classification and some for detection; check them one after the other")
+    used = {
+        "dali": any(isinstance(source, RecordSource) for source in sources),
+        "label_map": any(isinstance(source, RecordSource) and source.task == "detection" for source in sources),
+        "validation_labels": any(isinstance(source, FolderSource) for source in sources),
+    }
+    for name, makes_sense in used.items():
+        if getattr(flags, name) is not None and not makes_sense:
+            raise UsageError(f"--{name} {getattr(flags, name)}: no SRC is of the kind that it is for")
+    return sources
+
+
+def run(flags: argparse.Namespace) -> int:
+    """Checks the sources, prints the summary, writes what was asked for, and returns the exit status."""
+    # Here, so that --help and a wrong flag answer at once.
+    from tools.validate.repair import check_target, write_repaired
+    from tools.validate.summary import dropped_lines, lines_of, to_json, verdict_of
+    from tools.validate.survey import survey
+
+    started = time.monotonic()
+    if flags.fix is not None:
+        check_target(flags.fix, flags.sources)
+    found = survey(open_sources(flags), flags.workers)
+    for line in lines_of(found, named=flags.named):
+        print(line)
+    content = to_json(found)
+    print(f"{verdict_of(found)}; {time.monotonic() - started:.1f} s", flush=True)
+    if flags.fix is not None:
+        done = write_repaired(found, flags.fix)
+        content["cured"] = [finding.to_json() for finding in done]
+        print(f"{flags.fix}: the repaired copy; {len(done):,} faults cured:" if done else f"{flags.fix}: the copy")
+        for line in dropped_lines(done, named=flags.named):
+            print(f"  {line}")
+    if flags.json is not None:
+        _write_json(flags.json, content)
+    return EXIT_FAILED if found.faults else EXIT_DONE
+
+
+def _write_json(path: Path, content: object) -> None:
+    from utils.files.atomic_file import write_atomically
+
+    try:
+        write_atomically(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    except OSError as error:
+        raise RunError(f"--json {path}: cannot be written ({error.strerror})") from error
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    show_any_name()
+    return run_command(lambda: run(parse_arguments(arguments)), interrupted="nothing was written")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

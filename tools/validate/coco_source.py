@@ -1,0 +1,265 @@
+"""An annotation file in COCO's format as a source, with the images that it is about (no TF)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from object_detection.coco.annotations import (
+    CocoAnnotation,
+    CocoImage,
+    annotation_from,
+    category_from,
+    image_from,
+)
+from tools.validate.boxes import Box, Verdict, judge_boxes
+from tools.validate.decoded_image import Look, look_at
+from tools.validate.findings import Finding, Place
+from tools.validate.scan import Seen, Unit, chunks
+from utils.errors import RunError, UsageError
+from utils.files.atomic_file import write_atomically
+from utils.files.json_values import is_kind, shortened
+
+_LISTS = ("images", "annotations", "categories")
+_SPLITS = {"train": "train", "val": "validation", "test": "testdev"}
+_TURNED = 5  # from this EXIF orientation on, height and width change places
+
+Parsed = TypeVar("Parsed")
+
+
+@dataclass(frozen=True, slots=True)
+class CocoUnit:
+    """Images of an annotation file with their annotations."""
+
+    image_dir: Path
+    source: str
+    split: str
+    images: tuple[tuple[CocoImage, tuple[CocoAnnotation, ...]], ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def look(self) -> list[Seen]:
+        return [self._seen(entry, objects) for entry, objects in self.images]
+
+    def _seen(self, entry: CocoImage, objects: Sequence[CocoAnnotation]) -> Seen:
+        place = Place(self.source, self.split, entry.file_name)
+        try:
+            data = (self.image_dir / entry.file_name).read_bytes()
+        except OSError as error:
+            fault = f"cannot be read ({error.strerror})"
+            return Seen(place, entry.file_name, findings=(Finding("image_unreadable", place, fault),))
+        look = look_at(data, as_record=False)
+        height, width, wrong_size = drawn_size(entry, look)
+        notes = [*look.notes, *((("image_size", wrong_size),) if wrong_size else ())]
+        verdicts = judge(objects, height, width)
+        for one, verdict in zip(objects, verdicts, strict=True):
+            if verdict.kind:
+                notes.append((verdict.kind, f"annotation {one.id}: {verdict.text}"))
+        kept = tuple(o.category_id for o, verdict in zip(objects, verdicts, strict=True) if verdict.left is not None)
+        if not kept and look.readable:
+            notes.append(("image_without_boxes", "has no annotation" + (" left" if objects else "")))
+        findings = tuple(Finding(kind, place, text) for kind, text in notes)
+        size = (look.height, look.width)
+        return Seen(place, entry.file_name, len(data), look.digest if data else b"", look.thumb, *size, kept, findings)
+
+
+def drawn_size(entry: CocoImage, look: Look) -> tuple[int, int, str]:
+    """Height and width of the pixels that boxes were drawn on, and what is wrong with what the entry says of them.
+
+    They are the stored ones, or the upright ones where the entry says so of a picture that EXIF turns.
+    """
+    stored = (look.height, look.width)
+    said = (entry.height, entry.width)
+    if not look.readable or None in said or said == stored:
+        return *stored, ""
+    if look.orientation >= _TURNED and said == stored[::-1]:
+        return look.width, look.height, ""
+    fault = f"is {look.width}x{look.height} pixels, and said to be {entry.width}x{entry.height}"
+    return *stored, fault
+
+
+def judge(objects: Sequence[CocoAnnotation], height_px: int, width_px: int) -> list[Verdict]:
+    """Judges the boxes of an image's annotations."""
+    boxes: list[Box] = []
+    for one in objects:
+        x, y, width, height = one.box_px
+        boxes.append((y, x, y + height, x + width))
+    return judge_boxes(boxes, [one.category_id for one in objects], height_px, width_px)
+
+
+class CocoSource:
+    """An annotation file.
+
+    Args:
+        path: The JSON file.
+        image_dir: The folder of its images, or None: one of the usual places is taken.
+
+    Raises:
+        RunError: The file cannot be read, is not JSON, or has no lists of images, annotations and categories.
+        UsageError: Its images are in none of the usual places.
+    """
+
+    task = "detection"
+
+    def __init__(self, path: Path, image_dir: Path | None = None) -> None:
+        self.path = path
+        self.findings: list[Finding] = []
+        self.split = next((name for word, name in _SPLITS.items() if word in path.stem.lower()), path.stem)
+        self._content = _read(path)
+        images = self._parsed("images", "image_entry", image_from)
+        categories = self._parsed("categories", "category", category_from)
+        self.classes: Mapping[int, str] = {one.id: one.name for one in categories.values()}
+        self._check_names()
+        annotations = self._parsed("annotations", "annotation", lambda entry: annotation_from(entry, False))
+        self._images, self._annotations = images, self._with_references(images, annotations)
+        names = [image.file_name for image in images.values()]
+        self.image_dir = image_dir or find_images(path, names)
+        self.what = f"COCO annotations of {self.split}, images in {self.image_dir}"
+
+    def units(self) -> Sequence[Unit]:
+        by_image: dict[int, list[CocoAnnotation]] = {number: [] for number in self._images}
+        for one in self._annotations.values():
+            by_image[one.image_id].append(one)
+        pairs = [(image, tuple(by_image[number])) for number, image in self._images.items()]
+        return [CocoUnit(self.image_dir, str(self.path), self.split, tuple(pairs[part])) for part in chunks(len(pairs))]
+
+    def repair(self, out: Path, images: Sequence[Seen], dropped: frozenset[Place]) -> None:
+        """Writes the file without what is dropped, boxes cut to their images; the images stay where they are."""
+        kept = {
+            one.place.file: one for one in images if one.place.source == str(self.path) and one.place not in dropped
+        }
+        entries = {number: entry for number, entry in self._images.items() if entry.file_name in kept}
+        boxes = self._boxes_kept(entries, kept)
+        content = dict(self._content)
+        content["images"] = [
+            {**one, "height": kept[one["file_name"]].height, "width": kept[one["file_name"]].width}
+            if says_another_size(kept[one["file_name"]])
+            else one
+            for one in _first_of_each(content["images"], entries)
+        ]
+        content["annotations"] = [
+            {**one, "bbox": boxes[one["id"]]} for one in _first_of_each(content["annotations"], boxes)
+        ]
+        content["categories"] = list(_first_of_each(content["categories"], self.classes))
+        write_atomically(out / self.path.name, json.dumps(content, ensure_ascii=False).encode())
+
+    def _boxes_kept(self, entries: Mapping[int, CocoImage], kept: Mapping[str, Seen]) -> dict[int, list[float]]:
+        """The box of each annotation that is kept, cut to its image where it reaches out of it."""
+        boxes: dict[int, list[float]] = {}
+        units = (unit for unit in self.units() if isinstance(unit, CocoUnit))
+        for entry, objects in (pair for unit in units for pair in unit.images if pair[0].id in entries):
+            size = _size_of(entry, kept[entry.file_name])
+            for one, verdict in zip(objects, judge(objects, *size), strict=True):
+                if verdict.left is None:
+                    continue
+                ymin, xmin, ymax, xmax = verdict.left
+                cut = verdict.kind == "box_outside"
+                boxes[one.id] = [xmin, ymin, xmax - xmin, ymax - ymin] if cut else list(one.box_px)
+        return boxes
+
+    def _parsed(self, key: str, kind: str, parse: Callable[[dict[str, Any]], Parsed]) -> dict[int, Parsed]:
+        """The entries of a list by their ids; those that are not what they must be are told."""
+        found: dict[int, Parsed] = {}
+        for number, entry in enumerate(self._content[key]):
+            name = f"entry {number} (from 0) of {key}"
+            try:
+                if not isinstance(entry, dict) or not is_kind(entry.get("id"), int):
+                    raise ValueError(f"is {shortened(entry)}, and must be an object with a whole number as its id")
+                name = f"id {entry['id']} of {key}"
+                if entry["id"] in found:
+                    raise ValueError("an entry before it has the same id")
+                found[entry["id"]] = parse(entry)
+            except ValueError as error:
+                self._tell(kind, f"{name}: {error}")
+        return found
+
+    def _check_names(self) -> None:
+        seen: dict[str, int] = {}
+        for number, name in list(self.classes.items()):
+            if name in seen:
+                self._tell("category", f"id {number} of categories: is called {name!r} as {seen[name]} is")
+                self.classes = {key: value for key, value in self.classes.items() if key != number}
+            seen.setdefault(name, number)
+
+    def _with_references(
+        self, images: dict[int, CocoImage], annotations: dict[int, CocoAnnotation]
+    ) -> dict[int, CocoAnnotation]:
+        """The annotations whose image and category there are."""
+        kept = {}
+        files: dict[str, int] = {}
+        for number, image in list(images.items()):
+            if image.file_name in files:
+                text = f"id {number} of images: its file {image.file_name!r} is that of id {files[image.file_name]} too"
+                self._tell("image_entry", text)
+                del images[number]
+            files.setdefault(image.file_name, number)
+        for number, one in annotations.items():
+            if one.image_id not in images:
+                self._tell("annotation", f"id {number} of annotations: is of image {one.image_id}, which is not there")
+            elif one.category_id not in self.classes:
+                text = f"id {number} of annotations: is of category {one.category_id}, which is not there"
+                self._tell("box_category", text)
+            else:
+                kept[number] = one
+        return kept
+
+    def _tell(self, kind: str, text: str) -> None:
+        self.findings.append(Finding(kind, Place(str(self.path), self.split, self.path.name), text))
+
+
+def _size_of(entry: CocoImage, seen: Seen) -> tuple[int, int]:
+    """Height and width of the pixels that boxes were drawn on."""
+    turned = (entry.height, entry.width) == (seen.width, seen.height) != (seen.height, seen.width)
+    return (seen.width, seen.height) if turned and not says_another_size(seen) else (seen.height, seen.width)
+
+
+def says_another_size(seen: Seen) -> bool:
+    """Whether the entry of an image says another size than it has."""
+    return any(finding.kind == "image_size" for finding in seen.findings)
+
+
+def _first_of_each(entries: Sequence[Any], wanted: Mapping[int, Any]) -> list[dict[str, Any]]:
+    """The entries whose ids are wanted, the first of each."""
+    found: dict[int, dict[str, Any]] = {}
+    for entry in entries:
+        if isinstance(entry, dict) and is_kind(entry.get("id"), int) and entry["id"] in wanted:
+            found.setdefault(entry["id"], entry)
+    return list(found.values())
+
+
+def find_images(path: Path, names: Sequence[str]) -> Path:
+    """The folder of an annotation file's images: one of the usual places that has one of the first of them.
+
+    Raises:
+        UsageError: None has.
+    """
+    above, words = path.parent, [word for word in ("train", "val", "test") if word in path.stem.lower()]
+    splits = [*(path.stem.removeprefix("instances_"), path.stem), *words, *(f"{word}2017" for word in words)]
+    places = [above, *(root / name for root in (above, above.parent, above.parent / "images") for name in splits)]
+    places += [above / "images", above.parent / "images", above.parent]
+    for place in places:
+        if any((place / name).is_file() for name in names[:20]):
+            return place
+    raise UsageError(
+        f"{path}: its images are in none of the usual places, {above} first; --image_dir names their folder"
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{path}: is not JSON ({error}); must be annotations in COCO's format") from error
+    wrong = [key for key in _LISTS if not isinstance(content, dict) or not isinstance(content.get(key), list)]
+    if wrong:
+        raise RunError(
+            f"{path}: must be an object with lists of {', '.join(_LISTS)}; it has none of {', '.join(wrong)}"
+        )
+    found: dict[str, Any] = content
+    return found

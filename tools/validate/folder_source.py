@@ -1,0 +1,65 @@
+"""Image folders as a source, laid out as ``tools.convert`` reads them (no TF)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tools.convert.record_writer import read_source
+from tools.convert.source_layout import read_sources
+from tools.convert.sources import ImageSource, subfolders
+from tools.validate.findings import Finding, Place
+from tools.validate.scan import FileUnit, Seen, Unit, chunks
+
+
+class FolderSource:
+    """A folder with ``train/<class>/*`` and ``validation/<class>/*``, class folders alone, or ImageNet's archives.
+
+    Args:
+        path: The folder.
+        validation_labels: The labels of a validation folder or tar file without class folders.
+
+    Raises:
+        RunError: It holds no classes, or a validation class that training lacks.
+        UsageError: Its validation images need labels.
+    """
+
+    what = "image folders for classification"
+    task = "classification"
+
+    def __init__(self, path: Path, validation_labels: Path | None = None) -> None:
+        self.path = path
+        found = read_sources(path, validation_labels=validation_labels)
+        self.classes: Mapping[int, str] = dict(enumerate(found.class_folders))
+        here = Place(str(path), "", path.name)
+        self.findings = [Finding("layout", here, note) for note in found.notes]
+        labels = {name: label for label, name in self.classes.items()}
+        self._images: dict[tuple[str, str], ImageSource] = {}
+        self._units: list[Unit] = []
+        for split, classes in found.splits.items():
+            images = [(image, labels[name]) for name, many in classes.items() for image in many]
+            self._images |= {(split, image.name): image for image, _ in images}
+            for part in chunks(len(images)):
+                some, theirs = zip(*images[part], strict=True)
+                self._units.append(
+                    FileUnit(root=path, source=str(path), split=split, images=tuple(some), labels=tuple(theirs))
+                )
+        self._class_folders = [
+            place.relative_to(path) / name
+            for place in found.folders_read
+            if place.is_dir()
+            for name in subfolders(place)
+        ]
+
+    def units(self) -> Sequence[Unit]:
+        return self._units
+
+    def repair(self, out: Path, images: Sequence[Seen], dropped: frozenset[Place]) -> None:
+        """Copies the images that are kept, and makes all class folders; images from archives become files."""
+        for folder in self._class_folders:
+            (out / folder).mkdir(parents=True, exist_ok=True)
+        for one in images:
+            if one.place.source == str(self.path) and one.place not in dropped:
+                target = out / one.place.file
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(read_source(self.path, self._images[one.place.split, one.place.file]))

@@ -1,0 +1,75 @@
+"""What the label of a classification record is worth (no TF)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.validate.decoded_image import Look
+from tools.validate.findings import Finding
+from tools.validate.scan import Features, Judgement, Seen, size_fault, true_size
+from utils.records.manifest import LABEL_OFFSET, Manifest
+
+LABEL_KEY, TEXT_KEY = "image/class/label", "image/class/text"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelRules:
+    """Labels as training reads them: from ``offset`` on, one for each of ``names``; any number without names."""
+
+    offset: int = LABEL_OFFSET
+    names: tuple[str, ...] | None = None
+
+    def __call__(self, features: Features, look: Look) -> Judgement:
+        values = features.get(LABEL_KEY) or []
+        if len(values) != 1 or not isinstance(values[0], int):
+            what = "has no label" if not values else f"has {len(values)} labels, or one that is no integer"
+            return Judgement(notes=(("label_missing", f"{what} ({LABEL_KEY})"),))
+        label = values[0]
+        fault = self._fault_of(label, text_of(features))
+        wrong_size = size_fault(features, look)
+        notes = (*fault, *((("image_size", wrong_size),) if wrong_size else ()))
+        return Judgement(() if fault else (label,), notes, true_size(look) if wrong_size else None)
+
+    def _fault_of(self, label: int, text: str) -> tuple[tuple[str, str], ...]:
+        last = "any" if self.names is None else str(self.offset + len(self.names) - 1)
+        if label < self.offset or (self.names is not None and label - self.offset >= len(self.names)):
+            return (("label_range", f"has the label {label}; must be {self.offset} to {last}"),)
+        if self.names is not None and text and text != self.names[label - self.offset]:
+            name = self.names[label - self.offset]
+            return (("label_name", f"is called {text!r} with the label {label}, which is that of {name!r}"),)
+        return ()
+
+
+def make_label_rules(folder: Path, manifest: Manifest | None) -> tuple[LabelRules, dict[int, str], list[str]]:
+    """The rules of a folder of records, the name of each label where the manifest tells, and no faults."""
+    del folder
+    if manifest is None:
+        return LabelRules(), {}, []
+    rules = LabelRules(offset=manifest.label_offset, names=manifest.class_names)
+    return rules, dict(enumerate(manifest.class_names, manifest.label_offset)), []
+
+
+def text_of(features: Features) -> str:
+    """What a record says its class is called, or nothing."""
+    values = features.get(TEXT_KEY) or [b""]
+    return values[0].decode(errors="replace") if isinstance(values[0], bytes) else ""
+
+
+def conflicts(images: Sequence[Seen]) -> list[Finding]:
+    """Identical images of one split that have different labels; there is no telling which label is right."""
+    by_digest: dict[tuple[str, bytes], list[Seen]] = {}
+    for image in images:
+        if image.thumb and image.labels:
+            by_digest.setdefault((image.place.split, image.digest), []).append(image)
+    found = []
+    for group in by_digest.values():
+        labels = Counter(image.labels[0] for image in group)
+        if len(labels) > 1:
+            for image in group:
+                other = next(one for one in group if one.labels != image.labels)
+                text = f"has the label {image.labels[0]}; {other.place} is the same image with {other.labels[0]}"
+                found.append(Finding("label_conflict", image.place, text))
+    return found

@@ -1,0 +1,109 @@
+"""What the objects of a detection record are worth (no TF)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from object_detection.class_table import ClassTable, class_table
+from object_detection.label_map import Category, read_label_map
+from object_detection.object_records import BOX_KEYS, categories_of, uneven
+from tools.validate.boxes import Box, judge_boxes
+from tools.validate.decoded_image import Look
+from tools.validate.findings import KINDS, REMARK
+from tools.validate.scan import Features, Judgement, size_fault, true_size
+from utils.errors import RunError
+from utils.records.example_proto import Value
+from utils.records.manifest import LABEL_MAP_NAME, MANIFEST_NAME, Manifest
+
+COCO_LABEL_MAP = Path(__file__).resolve().parents[2] / "object_detection" / "data" / "mscoco_label_map.pbtxt"
+_PREFIX = "image/object/"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRules:
+    """Objects as training reads them, of the categories of a table."""
+
+    table: ClassTable
+
+    def __call__(self, features: Features, look: Look) -> Judgement:
+        fault = uneven(features)
+        if fault:
+            return Judgement(notes=(("objects_uneven", fault),))
+        boxes: list[Box] = list(zip(*(map(float, features.get(key, [])) for key in BOX_KEYS), strict=True))  # type: ignore[arg-type]
+        found = categories_of(features, len(boxes), self.table)
+        ids = [category for category, _ in found]
+        notes = [("box_category", f"object {i}: {fault}") for i, (_, fault) in enumerate(found) if fault]
+        scale = (look.height, look.width) * 2 if look.readable else (1, 1) * 2
+        drawn = [tuple(edge * side for edge, side in zip(box, scale, strict=True)) for box in boxes]
+        height, width = (look.height, look.width) if look.readable else (0, 0)
+        verdicts = judge_boxes(drawn, ids, height, width)  # type: ignore[arg-type]  # four numbers each
+        notes += [(verdict.kind, f"object {i}: {verdict.text}") for i, verdict in enumerate(verdicts) if verdict.kind]
+        kept = [i for i, verdict in enumerate(verdicts) if verdict.left is not None and ids[i] > 0]
+        if not kept:
+            notes.append(("image_without_boxes", "has no object" + (" left" if boxes else "")))
+        wrong_size = size_fault(features, look)
+        if wrong_size:
+            notes.append(("image_size", wrong_size))
+        return Judgement(tuple(ids[i] for i in kept), tuple(notes), self._mended(features, look, boxes, kept, notes))
+
+    def _mended(
+        self,
+        features: Features,
+        look: Look,
+        boxes: Sequence[Box],
+        kept: Sequence[int],
+        notes: Sequence[tuple[str, str]],
+    ) -> Mapping[str, Value] | None:
+        """What changes of the record: its objects are the ones that are kept, cut to the image."""
+        if all(KINDS[kind].severity == REMARK for kind, _ in notes):
+            return None
+        changed: dict[str, Value] = {
+            key: [values[i] for i in kept]  # type: ignore[misc]  # a list of one kind stays one
+            for key, values in features.items()
+            if key.startswith(_PREFIX) and boxes and len(values) == len(boxes)
+        }
+        for side, key in enumerate(BOX_KEYS):
+            changed[key] = [min(max(boxes[i][side], 0.0), 1.0) for i in kept]
+        return {**changed, **(true_size(look) if size_fault(features, look) else {})}
+
+
+def make_rules(
+    folder: Path, manifest: Manifest | None, label_map: Path | None = None
+) -> tuple[ObjectRules, dict[int, str], list[str]]:
+    """The rules of a folder of records, the name of each category, and faults of the label map.
+
+    Args:
+        folder: Holds the records.
+        manifest: Theirs, if there is one.
+        label_map: A label map that was named, which counts where there is no manifest.
+
+    Raises:
+        RunError: The label map that was named cannot be read.
+    """
+    faults: list[str] = []
+    beside = folder / LABEL_MAP_NAME
+    found: tuple[Category, ...] | None = None
+    if label_map is not None:
+        found = read_label_map(label_map)
+    elif beside.is_file():
+        try:
+            found = read_label_map(beside)
+        except RunError as error:
+            faults.append(str(error))
+    listed = _listed(manifest)
+    categories = [one for one in found or () if not one.is_background]
+    if listed and categories and {one.id: one.title for one in categories} != {one.id: one.title for one in listed}:
+        faults.append(f"{beside if label_map is None else label_map}: its categories are not those of {MANIFEST_NAME}")
+    known = listed or categories or list(read_label_map(COCO_LABEL_MAP))
+    ids, names = tuple(one.id for one in known), tuple(one.title for one in known)
+    table = class_table(ids, names, tuple(one.name for one in known), ids[-1], exact=False)
+    return ObjectRules(table), dict(zip(ids, names, strict=True)), faults
+
+
+def _listed(manifest: Manifest | None) -> list[Category]:
+    if manifest is None:
+        return []
+    pairs = zip(manifest.category_ids or (), manifest.class_names, strict=True)
+    return [Category(id=number, name=name, display_name=name) for number, name in pairs]

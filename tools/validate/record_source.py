@@ -1,0 +1,175 @@
+"""TFRecords of a folder as a source: which files belong to which split, and what the manifest says of them (no TF)."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from tools.validate.findings import Finding, Place
+from tools.validate.label_rules import LABEL_KEY
+from tools.validate.repair_records import RecordFolder, repair_records
+from tools.validate.scan import RecordUnit, Rules, Seen, Unit, chunks
+from utils.errors import RunError
+from utils.records.example_proto import decode_example
+from utils.records.manifest import CONVERSION_FOLDER, MANIFEST_NAME, Manifest, ShardFile, read_manifest
+from utils.records.record_files import split_files_by_name
+from utils.records.record_index import INDEX_FOLDER, read_index
+from utils.records.tfrecord_file import iterate_payloads, survey
+from utils.text import plural
+
+MakeRules = Callable[[Path, Manifest | None], tuple[Rules, Mapping[int, str], list[str]]]
+"""From a folder and its manifest to the rules of its records, the classes, and faults of the label map."""
+
+
+class RecordSource:
+    """A folder of record files.
+
+    Args:
+        path: The folder.
+        tasks: How to judge the records of each task.
+        index_dir: Folder of DALI's index files to check, or None: those beside the records, if any.
+
+    Raises:
+        RunError: The folder has no record files, or one cannot be read.
+    """
+
+    def __init__(self, path: Path, tasks: Mapping[str, MakeRules], index_dir: Path | None = None) -> None:
+        self.path = path
+        self.findings: list[Finding] = []
+        self.manifest = self._read_manifest()
+        files = self._listed() if self.manifest else split_files_by_name(path)
+        if not any(files.values()):
+            raise RunError(
+                f"{path}: no file is named train-*, validation-* or coco_*; SRC must hold what it is to check"
+            )
+        self.files: dict[str, list[Path]] = files
+        self.task = (
+            self.manifest.task if self.manifest else task_of_files([file for many in files.values() for file in many])
+        )
+        self.rules, self.classes, faults = tasks[self.task](path, self.manifest)
+        self.findings += [Finding("label_map", self._place("", path), fault) for fault in faults]
+        described = "by " + MANIFEST_NAME if self.manifest else "nowhere"
+        self.what = f"TFRecords for {self.task}, described {described}"
+        self._index_dir = index_dir or (path / INDEX_FOLDER if (path / INDEX_FOLDER).is_dir() else None)
+        self._units: list[Unit] = []
+        for split, paths in files.items():
+            for file in paths:
+                self._survey(split, file)
+
+    def units(self) -> Sequence[Unit]:
+        return self._units
+
+    def repair(self, out: Path, images: Sequence[Seen], dropped: frozenset[Place]) -> None:
+        folder = RecordFolder(
+            path=self.path,
+            files=self.files,
+            manifest=self.manifest,
+            rules=self.rules,
+            label_map_is_sound=not any(finding.kind == "label_map" for finding in self.findings),
+        )
+        repair_records(folder, out, images, dropped)
+
+    def _place(self, split: str, file: Path) -> Place:
+        name = str(file.relative_to(self.path)) if file != self.path else file.name
+        return Place(str(self.path), split, name)
+
+    def _read_manifest(self) -> Manifest | None:
+        here = Place(str(self.path), "", MANIFEST_NAME)
+        try:
+            manifest = read_manifest(self.path)
+        except RunError as error:
+            self.findings.append(Finding("manifest", here, str(error)))
+            return None
+        if manifest is None and (self.path / CONVERSION_FOLDER).is_dir():
+            text = f"the conversion was never completed, so there is no {MANIFEST_NAME}"
+            self.findings.append(Finding("manifest", here, text))
+        return manifest
+
+    def _listed(self) -> dict[str, list[Path]]:
+        """The files that the manifest lists and that are there; others are told."""
+        assert self.manifest is not None
+        files: dict[str, list[Path]] = {}
+        for name, split in self.manifest.splits.items():
+            files[name] = [self.path / shard.file for shard in split.shards if self._is_there(name, shard)]
+            if not split.examples:
+                here = Place(str(self.path), name, MANIFEST_NAME)
+                self.findings.append(Finding("manifest", here, f"its split {name} has no examples"))
+        listed = {path for paths in files.values() for path in paths}
+        for split_name, paths in split_files_by_name(self.path).items():
+            for path in (one for one in paths if one not in listed):
+                text = f"holds records, and {MANIFEST_NAME} does not list it"
+                self.findings.append(Finding("file_unlisted", self._place(split_name, path), text))
+        return files
+
+    def _is_there(self, split: str, shard: ShardFile) -> bool:
+        path = self.path / shard.file
+        there = path.is_file()
+        if not there:
+            finding = Finding("file_missing", self._place(split, path), f"is missing; {MANIFEST_NAME} lists it")
+            self.findings.append(finding)
+        return there
+
+    def _survey(self, split: str, file: Path) -> None:
+        """Finds the records of a file, and compares it with what the manifest and the index say."""
+        place = self._place(split, file)
+        records, fault = survey(file)
+        if fault:
+            lost = f"{fault}; what follows in the file is lost"
+            self.findings.append(Finding("record_broken", Place(*_parts(place), len(records)), lost))
+        shard = self._shard_of(split, file)
+        if shard is not None:
+            self._compare(place, file, shard, len(records))
+        if self._index_dir is not None:
+            self._check_index(place, file, len(records))
+        numbered = [(number, *record) for number, record in enumerate(records)]
+        for part in chunks(len(numbered)):
+            self._units.append(RecordUnit(path=file, place=place, records=tuple(numbered[part]), rules=self.rules))
+
+    def _shard_of(self, split: str, file: Path) -> ShardFile | None:
+        shards = self.manifest.splits[split].shards if self.manifest else ()
+        return next((shard for shard in shards if self.path / shard.file == file), None)
+
+    def _compare(self, place: Place, file: Path, shard: ShardFile, count: int) -> None:
+        size = file.stat().st_size
+        if shard.bytes not in (None, size):
+            text = f"has {size:,} bytes, and {MANIFEST_NAME} says {shard.bytes:,}"
+            self.findings.append(Finding("file_changed", place, text))
+        elif shard.sha256 not in (None, _sha256(file)):
+            text = f"has another SHA-256 than {MANIFEST_NAME} says: its bytes were changed"
+            self.findings.append(Finding("file_changed", place, text))
+        if shard.examples != count:
+            text = f"has {plural(count, 'sound record')}, and {MANIFEST_NAME} says {shard.examples:,}"
+            self.findings.append(Finding("record_count", place, text))
+
+    def _check_index(self, place: Place, file: Path, count: int) -> None:
+        assert self._index_dir is not None
+        index = self._index_dir / file.name
+        try:
+            if not index.is_file():
+                raise RunError(f"{index}: is missing")
+            read_index(index, file, count)
+        except RunError as error:
+            self.findings.append(Finding("index", place, str(error)))
+
+
+def task_of_files(files: Sequence[Path]) -> str:
+    """What the first sound record is for: classification where it has one label, detection where it has objects."""
+    for file in files:
+        for payload, fault in iterate_payloads(file, survey(file)[0][:1]):
+            with contextlib.suppress(ValueError):
+                features = {} if fault else decode_example(payload)
+                if any(key.startswith("image/object/class/") for key in features) and LABEL_KEY not in features:
+                    return "detection"
+                return "classification" if LABEL_KEY in features or not file.name.startswith("coco_") else "detection"
+    return "classification"
+
+
+def _parts(place: Place) -> tuple[str, str, str]:
+    return place.source, place.split, place.file
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

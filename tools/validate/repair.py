@@ -1,0 +1,89 @@
+"""A repaired copy of a data set: which images it leaves out, and where it is written (no TF)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tools.validate.findings import KINDS, Finding, Place
+from tools.validate.survey import Source, Survey
+from utils.errors import RunError, UsageError
+from utils.files.atomic_file import flush_to_disk, temporary_name
+
+LIST_NAME = "repair.json"
+_LEAVES_OUT = ("image dropped", "dropped")
+
+
+def dropped_images(found: Survey) -> frozenset[Place]:
+    """Where the images are that a repaired copy leaves out."""
+    faulty = {finding.place for finding in found.faults if KINDS[finding.kind].cure in _LEAVES_OUT}
+    return frozenset(image.place for image in found.images if image.place in faulty)
+
+
+def cured(found: Survey) -> list[Finding]:
+    """The faults that a repaired copy does something about; of what it leaves out, only those that are why."""
+    dropped = dropped_images(found)
+    return [
+        finding
+        for finding in found.faults
+        if KINDS[finding.kind].cure in _LEAVES_OUT or (KINDS[finding.kind].cure and finding.place not in dropped)
+    ]
+
+
+def check_target(out: Path, sources: Sequence[Path]) -> None:
+    """Refuses a target that holds something, or lies in what it is a copy of.
+
+    Raises:
+        UsageError: With the reason.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        what = "is not empty" if out.is_dir() else "is a file"
+        raise UsageError(f"--fix {out}: {what}; name a new folder for the repaired copy")
+    for source in sources:
+        place = source.resolve()
+        if place == out.resolve() or (place.is_dir() and place in out.resolve().parents):
+            raise UsageError(f"--fix {out}: lies in {source}, which it is to be a copy of; name a folder outside it")
+
+
+def write_repaired(found: Survey, out: Path) -> list[Finding]:
+    """Writes the repaired copy, complete or not at all, with a list of what was done in ``repair.json``.
+
+    One folder becomes ``out`` itself, several become folders in it by their names; annotation files go into ``out``.
+
+    Returns:
+        The faults that it has no more.
+
+    Raises:
+        RunError: Nothing would be left, or it cannot be written.
+    """
+    done, dropped = cured(found), dropped_images(found)
+    growing = temporary_name(out)
+    try:
+        shutil.rmtree(growing, ignore_errors=True)
+        growing.mkdir(parents=True)
+        for source in found.sources:
+            source.repair(_folder_of(source, growing, found.sources), found.images, dropped)
+        content: list[dict[str, Any]] = [{**one.to_json(), "cure": KINDS[one.kind].cure} for one in done]
+        text = json.dumps(content, indent=1, ensure_ascii=False)
+        (growing / LIST_NAME).write_text(text + "\n", encoding="utf-8")
+        if out.exists():
+            out.rmdir()
+        growing.replace(out)
+        flush_to_disk(out.absolute().parent)
+    except OSError as error:
+        raise RunError(f"--fix {out}: cannot be written ({error.strerror or error})") from error
+    finally:
+        shutil.rmtree(growing, ignore_errors=True)
+    return done
+
+
+def _folder_of(source: Source, out: Path, sources: Sequence[Source]) -> Path:
+    folders = [one for one in sources if one.path.is_dir()]
+    if len(folders) < 2 or source not in folders:
+        return out
+    folder = out / source.path.resolve().name
+    folder.mkdir(exist_ok=True)
+    return folder

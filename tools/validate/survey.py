@@ -1,0 +1,115 @@
+"""A data set as it was found: its images, its classes, all findings, and the numbers of the summary (no TF)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from tools.validate.duplicates import duplicates, similar
+from tools.validate.findings import Finding, Place
+from tools.validate.label_rules import conflicts
+from tools.validate.scan import Seen, Unit, look_at_all
+
+UNBALANCED = 20.0  # times as many examples in the largest class as in the smallest
+_BY_THEMSELVES = ("duplicate_in_splits", "similar_in_splits", "label_conflict")
+
+
+class Source(Protocol):
+    """One source of images: a folder of records, a folder of images, or an annotation file.
+
+    Attributes:
+        path: As it was named.
+        what: What it is, for people.
+        task: "classification" or "detection".
+        classes: The name of each label or category that there may be.
+        findings: What is wrong with its files.
+    """
+
+    path: Path
+    what: str
+    task: str
+    classes: Mapping[int, str]
+    findings: list[Finding]
+
+    def units(self) -> Sequence[Unit]:
+        """The work of looking at its images."""
+
+    def repair(self, out: Path, images: Sequence[Seen], dropped: frozenset[Place]) -> None:
+        """Writes a copy of it without what was dropped, the rest mended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What was found."""
+
+    sources: Sequence[Source]
+    images: Sequence[Seen]
+    findings: Sequence[Finding] = field(repr=False)
+
+    @property
+    def faults(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.is_fault]
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits that have images, in their order."""
+        return list(dict.fromkeys(image.place.split for image in self.images))
+
+    @property
+    def classes(self) -> dict[int, str]:
+        """The name of each label or category, by all sources."""
+        names: dict[int, str] = {}
+        for source in self.sources:
+            names |= source.classes
+        return names
+
+    def of(self, source: Source, split: str | None = None) -> list[Seen]:
+        """The images of a source, or of one of its splits."""
+        name = str(source.path)
+        return [one for one in self.images if one.place.source == name and split in (None, one.place.split)]
+
+    def counts(self, split: str) -> Counter[int]:
+        """Examples of each label, or objects of each category, in a split."""
+        return Counter(label for image in self.images if image.place.split == split for label in image.labels)
+
+
+def survey(sources: Sequence[Source], workers: int) -> Survey:
+    """Looks at every image of the sources.
+
+    Raises:
+        RunError: A file cannot be read.
+    """
+    images = look_at_all([unit for source in sources for unit in source.units()], workers)
+    findings = [finding for source in sources for finding in source.findings]
+    findings += [finding for image in images for finding in image.findings]
+    findings += duplicates(images)
+    findings += similar(images)
+    if all(source.task == "classification" for source in sources):
+        findings += conflicts(images)
+    found = Survey(sources=sources, images=images, findings=findings)
+    return Survey(sources=sources, images=images, findings=[*findings, *_of_classes(found)])
+
+
+def _of_classes(found: Survey) -> Iterator[Finding]:
+    """Remarks on how many examples the classes have."""
+    names, counts = found.classes, {split: found.counts(split) for split in found.splits}
+    where = ", ".join(str(source.path) for source in found.sources)
+    for label, name in sorted(names.items()):
+        splits = [split for split in counts if counts[split][label]]
+        if not splits:
+            yield Finding("class_empty", Place(where, "", name), f"the class {name!r} has no examples")
+        elif "train" in counts and "train" not in splits:
+            text = f"the class {name!r} has examples in {' and '.join(splits)} and none to learn from"
+            yield Finding("class_untrained", Place(where, splits[0], name), text)
+    for split, numbers in counts.items():
+        if len(numbers) == 1:
+            (label,) = numbers
+            text = f"all examples of {split} are of the class {names.get(label, label)!r}: nothing is to be told apart"
+            yield Finding("one_class", Place(where, split, split), text)
+        elif numbers and max(numbers.values()) >= UNBALANCED * min(numbers.values()):
+            (most, many), (least, few) = numbers.most_common(1)[0], numbers.most_common()[-1]
+            text = f"{split} has {many:,} of {names.get(most, most)!r} and {few:,} of {names.get(least, least)!r}"
+            yield Finding("class_balance", Place(where, split, split), text)

@@ -1,0 +1,1 @@
+"""Reading weights that other programs wrote, and turning them into checkpoints."""

@@ -1,0 +1,68 @@
+"""Writes values by name as a checkpoint, without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from utils.checkpoints import PREFIX, CheckpointDir
+from utils.errors import RunError, UsageError, reason
+from utils.weights.checkpoint_contents import assign
+
+tf1 = tf.compat.v1
+
+
+def require_free(folder: Path) -> None:
+    """Refuses a folder that holds something, so that nothing is lost or mixed.
+
+    Raises:
+        UsageError: It is not empty, or not a folder.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder}: exists and is not an empty folder; DST is made new")
+
+
+def write_described(folder: Path, values: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> Path:
+    """A checkpoint of step 0 with its description, as training here begins from and ``--model_dir`` takes.
+
+    Raises:
+        RunError: The disk refused.
+    """
+    with _variables({**values, "global_step": np.zeros((), np.int64)}) as (session, saver):
+        target = CheckpointDir(folder, keep=1)
+        target.prepare()
+        return target.save(session, saver, 0, metadata)
+
+
+def write_plain(folder: Path, values: Mapping[str, np.ndarray]) -> Path:
+    """A checkpoint of the step that ``values`` say, as TensorFlow 1 writes it: no description beside it.
+
+    Raises:
+        RunError: The disk refused.
+    """
+    prefix = folder / f"{PREFIX}-{int(values['global_step'])}"
+    with _variables(values) as (session, saver), session.graph.as_default():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            saver.save(session, str(prefix), write_meta_graph=False)
+        except (OSError, tf.errors.OpError) as error:
+            raise RunError(f"{folder}: cannot be written to: {reason(error)}") from error
+    return prefix
+
+
+@contextmanager
+def _variables(values: Mapping[str, np.ndarray]) -> Iterator[tuple[Any, Any]]:
+    """A session with variables of these values, and a saver for them."""
+    arrays = {name: np.asarray(value) for name, value in values.items()}
+    with tf.Graph().as_default(), tf1.Session() as session:
+        made = [
+            tf1.get_variable(name, array.shape, array.dtype, initializer=tf1.zeros_initializer(), use_resource=True)
+            for name, array in arrays.items()
+        ]
+        assign(session, made, arrays)
+        yield session, tf1.train.Saver(made, max_to_keep=None)

@@ -1,0 +1,146 @@
+"""Weights in any file that is understood: PyTorch's, safetensors, and TensorFlow's checkpoints of both formats."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tools.weights.torch_file import TorchFile, TorchTensor, is_torch_file, states
+from utils.checkpoints import find_checkpoint
+from utils.errors import RunError, UsageError
+from utils.weights.checkpoint_contents import stored_shapes, value_reader
+
+USUAL_STATES = ("state_dict", "model", "module", "net", "model_state_dict")
+_WRAPPERS = ("module.", "_orig_mod.", "model.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsFile:
+    """Tensors by name, read when they are asked for.
+
+    Attributes:
+        path: The file, or the prefix of a checkpoint.
+        is_torch: Whether names and layouts are PyTorch's: kernels [out, in, height, width], matrices [out, in].
+        shapes: Shapes as stored, by name.
+        read: Gives one tensor.
+        note: A sentence on what of the file was taken; may be empty.
+    """
+
+    path: Path
+    is_torch: bool
+    shapes: Mapping[str, tuple[int, ...]]
+    read: Callable[[str], np.ndarray]
+    note: str = ""
+
+
+def open_weights(path: Path, state: str | None = None) -> WeightsFile:
+    """Opens a file, folder or prefix.
+
+    Args:
+        path: What holds the weights.
+        state: The key of the state in a training checkpoint of PyTorch; the usual one by default.
+
+    Raises:
+        UsageError: There is no such file, or no such state in it.
+        RunError: It is damaged, or of a kind that is not understood.
+    """
+    if path.is_file() and _is_safetensors(path):
+        _no_state(path, state)
+        return _safetensors(path)
+    if path.is_file() and is_torch_file(path):
+        return _torch(path, state)
+    prefix = find_checkpoint(path)
+    if prefix is None:
+        raise UsageError(
+            f"{path}: holds no weights; SRC is a .safetensors or .pth file, or a folder, prefix or file of a "
+            "TensorFlow checkpoint"
+        )
+    _no_state(path, state)
+    shapes = {name: tuple(shape) for name, shape in stored_shapes(prefix).items()}
+    return WeightsFile(path=prefix, is_torch=False, shapes=shapes, read=value_reader(prefix))
+
+
+def _no_state(path: Path, state: str | None) -> None:
+    if state is not None:
+        raise UsageError(f"--state {state}: {path} holds one state only; leave the flag out")
+
+
+def _is_safetensors(path: Path) -> bool:
+    """By the first bytes: the length of a JSON object and its opening brace."""
+    with path.open("rb") as file:
+        begin = file.read(9)
+    return path.suffix == ".safetensors" or (len(begin) == 9 and begin[8:] == b"{" and begin[4:8] == b"\0" * 4)
+
+
+def _safetensors(path: Path) -> WeightsFile:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        file: Any = safe_open(path, framework="np")
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise RunError(f"{path}: cannot be read as safetensors: {error}") from error
+
+    def read(name: str) -> np.ndarray:
+        try:
+            array = np.asarray(file.get_tensor(name))
+        except (SafetensorError, OSError, TypeError, ValueError) as error:
+            raise RunError(f"{path}: {name} cannot be read: {error}") from error
+        return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+
+    return _unwrapped(path, shapes, read, "")
+
+
+def _torch(path: Path, state: str | None) -> WeightsFile:
+    file = TorchFile(path)
+    found = states(file.content)
+    tensors, note = _choose(path, found, state)
+
+    def read(name: str) -> np.ndarray:
+        return file.read(tensors[name])
+
+    return _unwrapped(path, {name: tensor.shape for name, tensor in tensors.items()}, read, note)
+
+
+def _choose(
+    path: Path, found: Mapping[str, Mapping[str, TorchTensor]], state: str | None
+) -> tuple[Mapping[str, TorchTensor], str]:
+    """The state that is meant, and a sentence about the others."""
+    if not found:
+        raise RunError(f"{path}: holds no tensors by name; a state dict of PyTorch is a dictionary of them")
+    if "" in found:
+        _no_state(path, state)
+        return found[""], ""
+    names = ", ".join(sorted(found))
+    if state is not None and state not in found:
+        raise UsageError(f"--state {state}: {path} has no such state; it has {names}")
+    usual = [name for name in USUAL_STATES if name in found] or list(found)
+    if state is None and usual[0] not in USUAL_STATES and len(found) > 1:
+        raise UsageError(f"{path}: holds several states, {names}; --state says which")
+    chosen = state or usual[0]
+    others = ", ".join(sorted(set(found) - {chosen}))
+    return found[chosen], f"{chosen} was read" + (f"; --state reads another: {others}" if others else "")
+
+
+def _unwrapped(
+    path: Path, shapes: Mapping[str, tuple[int, ...]], read: Callable[[str], np.ndarray], note: str
+) -> WeightsFile:
+    """PyTorch's tensors under the names that they have without the modules that were wrapped around the network."""
+    prefix = _wrapping(list(shapes))
+    inner = {name.removeprefix(prefix): shape for name, shape in shapes.items()}
+    return WeightsFile(path=path, is_torch=True, shapes=inner, read=lambda name: read(prefix + name), note=note)
+
+
+def _wrapping(names: Sequence[str]) -> str:
+    found = ""
+    while names:
+        inner = next((w for w in _WRAPPERS if all(name.startswith(found + w) for name in names)), None)
+        if inner is None:
+            break
+        found += inner
+    return found

@@ -1,0 +1,1 @@
+"""Image files as bytes that TensorFlow decodes, and text drawn into images."""

@@ -1,0 +1,1 @@
+"""Batches of examples: order, readers, decoding and stacking."""

@@ -1,0 +1,72 @@
+"""Records read where an index says they lie: in any order, each process its own, nothing of what was consumed.
+
+The order is that of reading files from end to end (``utils/data_utils.py``): the same examples in the same batches.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from utils.input.batching import BATCHES_IN_FLIGHT, PADDING_INDEX, InputOptions, Position, Rows, Shard
+from utils.input.record_order import train_rows
+from utils.records.manifest import SplitFiles
+from utils.records.record_index import Index
+
+READS_IN_FLIGHT = 8  # of one batch: enough for disks and file servers that answer late
+
+
+def indexed_train_rows(
+    files: SplitFiles, index: Index, options: InputOptions, shard: Shard, start: Position
+) -> tf.data.Dataset:
+    """The rows of ``train_rows``: "index" and "serialized" of N rows, and "seed", ``[N, 2]`` int64.
+
+    Raises:
+        UsageError: the global batch is larger than the data set.
+    """
+
+    def numbers(path: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.data.Dataset:
+        return tf.data.Dataset.range(first, first + count)
+
+    rows = train_rows(files, numbers, options, shard, start)
+    rows = rows.map(lambda row: {"index": row["element"][0], "seed": row["seed"]})
+    return _with_records(rows, files, index, options.batch_size)
+
+
+def indexed_eval_rows(files: SplitFiles, index: Index, options: InputOptions, shard: Shard) -> tf.data.Dataset:
+    """The rows of ``eval_batches``: "index" and "serialized" of N rows, padded at the end."""
+    numbers = np.arange(0, files.examples, options.eval_every)
+    padding = np.full(-len(numbers) % (options.batch_size * shard.count), PADDING_INDEX)
+    batches = np.concatenate([numbers, padding]).reshape(-1, shard.count, options.batch_size)
+    rows = tf.data.Dataset.from_tensor_slices({"index": batches[:, shard.index].astype(np.int64)})
+    return _with_records(rows, files, index, options.batch_size)
+
+
+def _with_records(rows: tf.data.Dataset, files: SplitFiles, index: Index, batch_size: int) -> tf.data.Dataset:
+    """Adds "serialized": the record of each row, empty bytes for padding, which comes last."""
+    paths, firsts = tf.constant(files.paths), tf.constant(files.offsets, tf.int64)
+    offsets, sizes = (tf.constant(column, tf.int64) for column in index.T)
+
+    def record(number: tf.Tensor) -> tf.data.Dataset:
+        file = tf.searchsorted(firsts, number[tf.newaxis], side="right")[0] - 1
+        # TensorFlow's own reader: it checks the checksums. The public class has no offset.
+        reader = tf.raw_ops.TFRecordDatasetV2(
+            filenames=paths[file],
+            compression_type="",
+            buffer_size=sizes[number],
+            byte_offsets=offsets[number],
+        )
+        return tf.data.experimental.from_variant(reader, tf.TensorSpec([], tf.string)).take(1)
+
+    def read(batch: Rows) -> tf.data.Dataset:
+        real = tf.reduce_sum(tf.cast(tf.not_equal(batch["index"], PADDING_INDEX), tf.int32))
+        records = tf.data.Dataset.from_tensor_slices(batch["index"][:real]).interleave(
+            record, cycle_length=READS_IN_FLIGHT, num_parallel_calls=READS_IN_FLIGHT, deterministic=True
+        )
+        padding = tf.data.Dataset.from_tensor_slices(tf.fill([batch_size - real], ""))
+        whole = records.concatenate(padding).batch(batch_size, drop_remainder=True)
+        return whole.map(lambda serialized: batch | {"serialized": serialized})
+
+    return rows.interleave(
+        read, cycle_length=BATCHES_IN_FLIGHT, num_parallel_calls=BATCHES_IN_FLIGHT, deterministic=True
+    )

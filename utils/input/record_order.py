@@ -1,0 +1,78 @@
+"""The order in which training reads records: that of files and records, shuffled by the seed and the epoch alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from utils.errors import UsageError
+from utils.input.batching import InputOptions, Position, Shard, rows_of_shard
+from utils.records.manifest import SplitFiles
+
+# Files read at once, and records taken from one before the next: fixed, since they decide the order of the records.
+INTERLEAVED_FILES = 10
+INTERLEAVED_RECORDS = 8
+
+# From the path of a file, the index of its first example and the number of its examples, (index, ...) for each.
+ReadFile = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.data.Dataset]
+
+
+def train_rows(
+    files: SplitFiles, read: ReadFile, options: InputOptions, shard: Shard, start: Position
+) -> tf.data.Dataset:
+    """The batches of ``train_batches`` as ``{"element": what read gives, "seed": [2] int64}``, N rows each.
+
+    The order follows from the indices alone, so that it is the same whatever else ``read`` gives.
+
+    Raises:
+        UsageError: the global batch is larger than the data set.
+    """
+    global_batch = options.batch_size * shard.count
+    if global_batch > files.examples:
+        raise UsageError(
+            f"--batch_size {options.batch_size}: a step takes {global_batch} examples on {shard.count} replica(s), "
+            f"more than the {files.examples} of the training split; must be at most {files.examples // shard.count}"
+        )
+
+    def epoch_rows(epoch: tf.Tensor) -> tf.data.Dataset:
+        key = tf.random.stateless_uniform([], [options.seed, epoch], minval=None, maxval=None, dtype=tf.int64)
+        elements = _shuffled(files, read, key, options.shuffle_buffer)
+        elements = elements.skip(tf.where(tf.equal(epoch, start.epoch), tf.constant(start.example, tf.int64), 0))
+        rows = elements.map(lambda *element: {"element": element, "seed": tf.stack([key, element[0]])})
+        return rows_of_shard(rows, options.batch_size, shard)
+
+    return tf.data.Dataset.counter(start.epoch, dtype=tf.int64).flat_map(epoch_rows)
+
+
+def _shuffled(files: SplitFiles, read: ReadFile, key: tf.Tensor, shuffle_buffer: int) -> tf.data.Dataset:
+    """What ``read`` gives of the files of a split, in an order that depends on the int64 ``key`` alone."""
+    order = tf.argsort(tf.random.stateless_uniform([len(files.paths)], tf.stack([key, -1])))  # no example's seed
+    parts = (tf.constant(files.paths), tf.constant(files.offsets, tf.int64), tf.constant(files.counts, tf.int64))
+    elements = tf.data.Dataset.from_tensor_slices(tuple(tf.gather(part, order) for part in parts)).interleave(
+        read,
+        cycle_length=INTERLEAVED_FILES,
+        block_length=INTERLEAVED_RECORDS,
+        num_parallel_calls=INTERLEAVED_FILES,
+        deterministic=True,
+    )
+    return _shuffle(elements, min(shuffle_buffer, files.examples), key)
+
+
+def _shuffle(records: tf.data.Dataset, buffer: int, key: tf.Tensor) -> tf.data.Dataset:
+    """``records.shuffle`` in an order that depends on ``key`` alone.
+
+    The method would mix in the seed of the graph, and brings a stateful op that costs the pipeline its parallelism
+    under ``TF_DETERMINISTIC_OPS``; so the op behind it is called directly.
+    """
+    spec = records.element_spec
+    shuffled = tf.raw_ops.ShuffleDataset(
+        input_dataset=tf.data.experimental.to_variant(records),
+        buffer_size=tf.constant(buffer, tf.int64),
+        seed=key,
+        seed2=tf.constant(1, tf.int64),  # two zeros would mean an order by chance
+        output_types=[part.dtype for part in tf.nest.flatten(spec)],
+        output_shapes=[part.shape for part in tf.nest.flatten(spec)],
+        reshuffle_each_iteration=False,
+    )
+    return tf.data.experimental.from_variant(shuffled, spec)

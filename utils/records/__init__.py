@@ -1,0 +1,1 @@
+"""TFRecord files: framing, examples, manifests and indexes."""

@@ -1,0 +1,89 @@
+"""The file that ``--class_names`` names: human names of the classes (no TF)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from unicodedata import normalize
+
+from utils.errors import UsageError
+from utils.text import plural
+
+
+def read_class_names(path: str | Path, folders: Sequence[str]) -> tuple[str, ...]:
+    """The name of each of the classes that folders stand for.
+
+    Args:
+        path: One name a line in label order, or lines "folder TAB name" in any order, which may name other folders too
+            (as ImageNet's ``imagenet_metadata.txt`` does, "synset TAB name").
+        folders: The class folders (for ImageNet the synsets) in label order.
+
+    Raises:
+        UsageError: the file cannot be read, or does not name each class once.
+    """
+    lines = _lines(path)
+    tabbed = ["\t" in line for _, line in lines]
+    if any(tabbed) and not all(tabbed):
+        number = lines[tabbed.index(False)][0]
+        raise UsageError(f"--class_names {path}: line {number} has no TAB, and others have; must be folder TAB name")
+    return _by_folder(path, lines, folders) if all(tabbed) else _in_order(path, lines, folders)
+
+
+def read_names_in_order(path: str | Path) -> tuple[str, ...]:
+    """The names that a file lists in label order: one a line, or a synset, a tab and a name.
+
+    Synsets must differ where there are some, else names: ImageNet has two kinds of crane.
+
+    Raises:
+        UsageError: the file cannot be read, is empty, or has the same class twice.
+    """
+    names: list[str] = []
+    first: dict[str, int] = {}
+    for number, line in _lines(path):
+        class_id, _, name = (part.strip() for part in line.partition("\t"))
+        if class_id in first:
+            raise UsageError(f"--class_names {path}: lines {first[class_id]} and {number} are both {class_id!r}")
+        first[class_id] = number
+        names.append(name or class_id)
+    return tuple(names)
+
+
+def _lines(path: str | Path) -> list[tuple[int, str]]:
+    """The lines of a file that are not empty, with their numbers."""
+    try:
+        text = Path(path).read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UsageError(f"--class_names {path}: cannot be read ({reason})") from error
+    lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    if not lines:
+        raise UsageError(f"--class_names {path}: is empty; must hold one class name a line")
+    return lines
+
+
+def _in_order(path: str | Path, lines: Sequence[tuple[int, str]], folders: Sequence[str]) -> tuple[str, ...]:
+    if len(lines) != len(folders):
+        raise UsageError(
+            f"--class_names {path}: has {plural(len(lines), 'name')}; must have one for each of {len(folders)} classes"
+        )
+    first: dict[str, int] = {}
+    for number, name in lines:
+        if name in first:
+            raise UsageError(f"--class_names {path}: lines {first[name]} and {number} are both {name!r}; must differ")
+        first[name] = number
+    return tuple(name for _, name in lines)
+
+
+def _by_folder(path: str | Path, lines: Sequence[tuple[int, str]], folders: Sequence[str]) -> tuple[str, ...]:
+    """Two folders may share a name: ImageNet has two synsets that are both called "crane"."""
+    names: dict[str, str] = {}
+    for number, line in lines:
+        folder, name = (normalize("NFC", part.strip()) for part in line.split("\t", 1))
+        if names.setdefault(folder, name) != name:
+            raise UsageError(f"--class_names {path}: line {number} names {folder} a second time, and differently")
+    missing = [folder for folder in folders if not names.get(folder)]
+    if missing:
+        raise UsageError(
+            f"--class_names {path}: has no name for {plural(len(missing), 'class')}, the first being {missing[0]}"
+        )
+    return tuple(names[folder] for folder in folders)

@@ -1,0 +1,297 @@
+"""The manifest ``dataset.json`` beside the records, and the files of a split as every reader gets them (no TF)."""
+
+from __future__ import annotations
+
+import json
+import os
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from utils.errors import RunError
+from utils.files.atomic_file import write_atomically
+from utils.files.json_values import typed, typed_list
+from utils.records.record_files import CONVERTERS, check_size, count, count_by_name, files_of_pattern, patterns_in
+
+MANIFEST_NAME = "dataset.json"
+LABEL_MAP_NAME = "label_map.pbtxt"  # beside the manifest of data for detection
+CONVERSION_FOLDER = ".convert"  # what the converter notes of its progress, beside the records
+FORMAT = 1
+TASKS = ("classification", "detection")
+LABEL_OFFSET = 1  # the first label that the converter writes, and that of records without a manifest
+IMAGENET_CLASSES = 1000
+IMAGENET_HEAD = 1001  # one output for each class, and one that no label uses
+
+StrPath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardFile:
+    """One record file: its name in the data folder, and its size and SHA-256 where they are known."""
+
+    file: str
+    examples: int
+    bytes: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """The record files of one split, in order."""
+
+    shards: tuple[ShardFile, ...]
+
+    @property
+    def examples(self) -> int:
+        return sum(shard.examples for shard in self.shards)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a data folder holds.
+
+    For classification a record's label minus ``label_offset`` is the index into ``class_names``; for detection a label
+    is a category id, and ``category_ids`` has that of each class name, ascending. ``head_size`` is the number of
+    logits a network for this data has; it exceeds ``class_count`` for ImageNet, whose published networks have 1001,
+    and for detection it is the largest id and one more, so that each id can be the number of its logit.
+    ``source_sha256`` is the sum modulo 2^256 of the SHA-256 of each example's name and content, so it depends neither
+    on the order of the examples nor on the number of shards.
+    """
+
+    class_names: tuple[str, ...]
+    class_count: int
+    head_size: int
+    splits: Mapping[str, Split] = field(default_factory=dict)
+    label_offset: int = 1
+    task: str = "classification"
+    source_sha256: str | None = None
+    created_by: str | None = None
+    category_ids: tuple[int, ...] | None = None
+
+    def to_json(self) -> str:
+        """The text of ``dataset.json``; the same manifest always gives the same text."""
+        splits = {
+            name: {
+                "examples": split.examples,
+                "shards": [
+                    {"file": shard.file, "examples": shard.examples, "bytes": shard.bytes, "sha256": shard.sha256}
+                    for shard in split.shards
+                ],
+            }
+            for name, split in self.splits.items()
+        }
+        content: dict[str, Any] = {
+            "format": FORMAT,
+            "task": self.task,
+            "class_names": list(self.class_names),
+            "class_count": self.class_count,
+            "head_size": self.head_size,
+            "label_offset": self.label_offset,
+            "splits": splits,
+            "source_sha256": self.source_sha256,
+            "created_by": self.created_by,
+        }
+        if self.category_ids is not None:
+            content["category_ids"] = list(self.category_ids)
+        return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """Reads what ``to_json`` wrote.
+
+        Raises:
+            ValueError: the text is not a manifest of this format; the message says what is wrong.
+        """
+        content = json.loads(text)
+        if not isinstance(content, dict):
+            raise ValueError("it is not a JSON object")
+        version = typed(content, "format", int)
+        if version != FORMAT:
+            raise ValueError(f"its format is {version}, and this version reads format {FORMAT}")
+        splits = typed(content, "splits", dict)
+        manifest = cls(
+            class_names=tuple(typed_list(content, "class_names", str)),
+            class_count=typed(content, "class_count", int, least=0),
+            head_size=typed(content, "head_size", int, least=0),
+            label_offset=typed(content, "label_offset", int, least=0),
+            task=typed(content, "task", str),
+            splits={name: _split_from(name, splits[name]) for name in splits},
+            source_sha256=typed(content, "source_sha256", str, optional=True),
+            created_by=typed(content, "created_by", str, optional=True),
+            category_ids=tuple(typed_list(content, "category_ids", int)) if "category_ids" in content else None,
+        )
+        manifest._check()
+        return manifest
+
+    def _check(self) -> None:
+        if self.class_count < 1 or self.class_count != len(self.class_names):
+            raise ValueError(f'"class_count" is {self.class_count}, and there are {len(self.class_names)} class names')
+        if self.head_size < self.class_count:
+            raise ValueError(f'"head_size" is {self.head_size}, below the {self.class_count} classes')
+        if self.task not in TASKS:
+            raise ValueError(f'"task" is {self.task!r}, and must be one of {", ".join(TASKS)}')
+        if self.task == "detection":
+            self._check_categories(self.category_ids or ())
+        elif self.category_ids is not None:
+            raise ValueError(f'"category_ids" are for the task detection, and the task is {self.task}')
+
+    def _check_categories(self, ids: tuple[int, ...]) -> None:
+        if len(set(self.class_names)) != self.class_count:
+            raise ValueError('"class_names" has a name twice')
+        if len(ids) != self.class_count:
+            raise ValueError(f'"category_ids" has {len(ids)} ids, and there are {self.class_count} class names')
+        if min(ids) < 0 or list(ids) != sorted(set(ids)):
+            raise ValueError('"category_ids" must be 0 or more, and ascend')
+        if self.head_size <= ids[-1]:
+            raise ValueError(f'"head_size" is {self.head_size}, and must exceed {ids[-1]}, the largest category id')
+
+
+def _split_from(name: str, content: Any) -> Split:
+    if not isinstance(content, dict):
+        raise ValueError(f'its split "{name}" is not a JSON object')
+    split = Split(
+        shards=tuple(
+            ShardFile(
+                file=typed(shard, "file", str),
+                examples=typed(shard, "examples", int, least=0),
+                bytes=typed(shard, "bytes", int, optional=True, least=0),
+                sha256=typed(shard, "sha256", str, optional=True),
+            )
+            for shard in typed_list(content, "shards", dict)
+        )
+    )
+    if split.examples != typed(content, "examples", int, least=0):
+        raise ValueError(f'its split "{name}" says {content["examples"]} examples, its shards {split.examples}')
+    return split
+
+
+def write_manifest(data_dir: StrPath, manifest: Manifest) -> None:
+    """Writes ``dataset.json``, complete or not at all."""
+    write_atomically(Path(data_dir) / MANIFEST_NAME, manifest.to_json().encode())
+
+
+def read_manifest(data_dir: StrPath) -> Manifest | None:
+    """The manifest of a data folder, or None where there is no ``dataset.json``.
+
+    Raises:
+        RunError: there is one, and it cannot be read or is not sound.
+    """
+    path = Path(data_dir) / MANIFEST_NAME
+    try:
+        return Manifest.from_json(path.read_bytes().decode())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are among them
+        raise RunError(f"{path}: is not a sound manifest: {error}; {CONVERTERS} writes it anew") from error
+
+
+@dataclass(frozen=True, slots=True)
+class SplitFiles:
+    """The record files of a split in reading order, with the number of examples in each."""
+
+    paths: tuple[str, ...]
+    counts: tuple[int, ...]
+    manifest: Manifest | None = None
+
+    @property
+    def examples(self) -> int:
+        return sum(self.counts)
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """The index in the split of each file's first example."""
+        return tuple(accumulate(self.counts[:-1], initial=0)) if self.counts else ()
+
+    def locate(self, example_index: int) -> tuple[str, int]:
+        """The file of an example of the split, and its record number in it (from 0)."""
+        if not 0 <= example_index < self.examples:
+            raise IndexError(f"example {example_index} of a split of {self.examples}")
+        offsets = self.offsets
+        file = bisect_right(offsets, example_index) - 1
+        return self.paths[file], example_index - offsets[file]
+
+
+def load_split(data_dir: StrPath, split: str) -> SplitFiles:
+    """The files of a split ("train", "validation" or "testdev"), checked against the manifest where there is one.
+
+    Without a manifest the files are those named ``<split>-*``, or ``coco_train*``, ``coco_val*`` and
+    ``coco_testdev*``, and their records are counted, once a process.
+
+    Raises:
+        RunError: the folder is missing, has no such split, or a file is missing or cut off.
+    """
+    folder = Path(data_dir)
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "no such folder"
+        raise RunError(f"--data_dir {data_dir}: {what}; it must hold the records that training reads")
+    manifest = read_manifest(folder)
+    where = f"--data_dir {data_dir}"
+    if manifest is None:
+        _check_complete(folder, where)
+        return SplitFiles(*count_by_name(folder, split, where))
+    if split not in manifest.splits or not manifest.splits[split].examples:
+        there = ", ".join(f"{name} ({part.examples} examples)" for name, part in manifest.splits.items()) or "nothing"
+        raise RunError(f"{where}: its {MANIFEST_NAME} has no {split} examples; it has {there}")
+    shards = manifest.splits[split].shards
+    for shard in shards:
+        check_size(folder / shard.file, shard.bytes, f"{MANIFEST_NAME} of {where}")
+    return SplitFiles(
+        tuple(str(folder / shard.file) for shard in shards), tuple(shard.examples for shard in shards), manifest
+    )
+
+
+def load_pattern(patterns: Sequence[str], split: str, flag: str) -> SplitFiles:
+    """The files that patterns name, as the input paths of a pipeline configuration do.
+
+    Files that the manifest beside them lists have its counts; the records of others are counted, once a process.
+
+    Args:
+        patterns: Paths with ``*`` and ``?``, or several of them with commas between; a comma may be part of a path.
+        split: What the files are read for.
+        flag: What named the patterns, as messages say it ("--train_input", "train_input_reader.input_path").
+
+    Returns:
+        The files in the order of the patterns, each once; with the manifest if one lists them all.
+
+    Raises:
+        RunError: a pattern matches nothing, or a file is cut off or not made of records.
+    """
+    paths: dict[Path, None] = {}
+    for pattern in (part for text in patterns for part in patterns_in(text)):
+        found = files_of_pattern(pattern)
+        if not found:
+            raise RunError(f"{flag} {pattern or 'of nothing'}: no file matches; it must name the {split} records")
+        paths |= dict.fromkeys(found)
+    manifests = {folder: read_manifest(folder) for folder in {path.parent for path in paths}}
+    counts = []
+    listed = 0
+    for path in paths:
+        shard = _listed_shard(path, manifests[path.parent])
+        if shard is not None:
+            check_size(path, shard.bytes, f"the {MANIFEST_NAME} beside it")
+            listed += 1
+        elif manifests[path.parent] is None:
+            _check_complete(path.parent, f"{flag} {path.parent}")
+        counts.append(count(path) if shard is None else shard.examples)
+    if not sum(counts):
+        raise RunError(f"{flag} {','.join(patterns)}: the {len(counts)} files that match hold no record")
+    manifest = next(iter(manifests.values())) if len(manifests) == 1 and listed == len(paths) else None
+    return SplitFiles(tuple(map(str, paths)), tuple(counts), manifest)
+
+
+def _listed_shard(path: Path, manifest: Manifest | None) -> ShardFile | None:
+    splits = manifest.splits.values() if manifest else ()
+    return next((shard for split in splits for shard in split.shards if shard.file == path.name), None)
+
+
+def _check_complete(folder: Path, where: str) -> None:
+    if (folder / CONVERSION_FOLDER).is_dir():
+        raise RunError(
+            f"{where}: its conversion was never completed, so there is no {MANIFEST_NAME}; run the same "
+            f"conversion command again ({CONVERTERS})"
+        )

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Runs a command on the cores and the memory that are closest to a DGX A100's GPU: bash utils/shell/bind_dgx_a100.sh COMMAND...
+#
+# The GPU is the process's number on its machine: SLURM_LOCALID, OMPI_COMM_WORLD_LOCAL_RANK or HOROVOD_LOCAL_RANK. GPUs
+# 0 and 1 hang on NUMA node 3, 2 and 3 on node 1, 4 and 5 on node 7, 6 and 7 on node 5. Where a part of the binding
+# cannot be had (no numactl, another machine, a container that may not bind memory) the command runs without it, and
+# the first process of the machine says so. utils/launch.sh puts this in with BIND=dgx_a100.
+set -euo pipefail
+
+usage="usage: bash utils/shell/bind_dgx_a100.sh COMMAND [ARGUMENTS...]"
+case ${1:---} in
+    --help | -h) echo "$usage" && exit ;;
+    -*) echo "$usage" >&2 && exit 2 ;;
+esac
+NODES=(3 3 1 1 7 7 5 5)
+local_rank=${SLURM_LOCALID:-${OMPI_COMM_WORLD_LOCAL_RANK:-${HOROVOD_LOCAL_RANK:-0}}}
+
+say() {
+    if [ "$local_rank" = 0 ]; then
+        echo "bind_dgx_a100.sh: $1" >&2
+    fi
+}
+
+node=${NODES[$local_rank]:-}
+if ! command -v numactl > /dev/null; then
+    say "there is no numactl on the PATH: processes are not bound"
+elif [ -z "$node" ]; then
+    echo "bind_dgx_a100.sh: a DGX A100 has 8 GPUs: process $local_rank is not bound" >&2
+elif numactl --cpunodebind="$node" --membind="$node" true 2> /dev/null; then
+    exec numactl --cpunodebind="$node" --membind="$node" "$@"
+elif numactl --cpunodebind="$node" true 2> /dev/null; then
+    say "memory cannot be bound to NUMA node $node (in a container: --cap-add SYS_NICE): cores alone are"
+    exec numactl --cpunodebind="$node" "$@"
+else
+    say "this machine has no NUMA node $node, or its cores cannot be bound: processes are not bound"
+fi
+exec "$@"

@@ -1,0 +1,70 @@
+# Downloads that continue where they stopped, are checked, and are complete or absent. Sourced by scripts.
+#
+#   source utils/shell/download.sh
+#   fetch URL FILE CHECK [ARGUMENT...]     # CHECK FILE ARGUMENT... says whether a file is sound
+
+# Ends the script with a sentence.
+fail() {
+    echo "$(basename "$0"): $1" >&2
+    exit "${2:-1}"
+}
+
+# Downloads a file unless it is there: to FILE.part, which takes its name once the check found it sound.
+fetch() {
+    local url=$1 file=$2 part=$2.part before
+    shift 2
+    if [ -e "$file" ]; then
+        return
+    fi
+    mkdir -p "$(dirname "$file")"
+    while ! "$1" "$part" "${@:2}"; do # sound already where a run was killed between the last byte and the new name
+        before=$(wc -c 2> /dev/null < "$part" || echo 0)
+        echo "downloading $url" >&2
+        download "$url" "$part" || fail "$url: the download failed; run the same command again to continue it"
+        if "$1" "$part" "${@:2}"; then
+            break
+        fi
+        rm -f "$part"
+        [ "$before" != 0 ] || fail "$url: what came is damaged or not what was expected, and was removed"
+    done # once more from the start, for perhaps it was the part from before that was damaged
+    mv "$part" "$file"
+}
+
+# Appends what is missing of a file; starts anew where the server cannot continue.
+download() {
+    local url=$1 part=$2 status=0 answer
+    local -a curl=(curl --fail --location --retry 5 --output "$part" --write-out '%{http_code}')
+    if ! command -v curl > /dev/null; then
+        command -v wget > /dev/null || fail "curl or wget is needed"
+        wget --continue --no-verbose --tries=5 --output-document="$part" "$url"
+        return
+    fi
+    if [ -t 2 ]; then
+        curl+=(--progress-bar)
+    else
+        curl+=(--silent --show-error)
+    fi
+    answer=$("${curl[@]}" --continue-at - "$url") || status=$?
+    if [ "$status" = 33 ] || { [ "$status" != 0 ] && [ "$answer" = 416 ]; }; then # no ranges, or none so far behind
+        rm -f "$part"
+        status=0
+        "${curl[@]}" "$url" > /dev/null || status=$?
+    fi
+    return "$status"
+}
+
+# Whether a zip file is whole and holds this many files whose names match the extended regular expression.
+is_zip_of() {
+    local file=$1 count=$2 names=$3
+    [ -s "$file" ] && unzip -tqq "$file" > /dev/null 2>&1 && [ "$(unzip -Z1 "$file" | grep -Ec "$names")" = "$count" ]
+}
+
+# Whether a gzip file is whole.
+is_gzip() {
+    [ -s "$1" ] && gzip -t "$1" 2> /dev/null
+}
+
+# The folder as an absolute path, made where it is missing.
+absolute_folder() {
+    mkdir -p "$1" && (cd "$1" && pwd)
+}

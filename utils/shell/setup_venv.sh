@@ -1,0 +1,52 @@
+# Makes .venv in the clone and installs pinned requirements into it, once for each set of them. Sourced by scripts.
+#
+#   source utils/shell/setup_venv.sh
+#   setup_venv requirements.txt      # needs the repository's root as the current folder
+#
+# PYTHON names the interpreter to make it with; without it the first of 3.11 to 3.13 on the PATH serves. VENV_OPTIONS are
+# words for `python -m venv`, such as --system-site-packages where TensorFlow is there already.
+
+venv_supported() {
+    "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2> /dev/null
+}
+
+venv_find_python() {
+    local candidate
+    for candidate in ${PYTHON:+"$PYTHON"} python3 python3.12 python3.11 python3.13 python; do
+        if command -v "$candidate" > /dev/null && venv_supported "$candidate"; then
+            echo "$candidate"
+            return
+        fi
+        if [ -n "${PYTHON:-}" ]; then
+            break
+        fi
+    done
+    echo "Python 3.11, 3.12 or 3.13 is needed; ${PYTHON:-python3} is $( ("${PYTHON:-python3}" --version 2>&1 || true) | head -n 1)." \
+        "Install one, or name one: PYTHON=/path/to/python3.12 bash $0" >&2
+    return 2
+}
+
+setup_venv() {
+    local requirements=$1 python wanted stamp
+    if ! venv_supported .venv/bin/python; then
+        python=$(venv_find_python) || return 2
+        rm -rf .venv
+        # shellcheck disable=SC2086 # the options are meant to be split
+        if ! "$python" -m venv ${VENV_OPTIONS:-} .venv; then
+            rm -rf .venv
+            echo "$python cannot make a virtual environment; on Debian and Ubuntu the package python3-venv is missing." >&2
+            return 2
+        fi
+    fi
+    stamp=.venv/installed-${requirements//\//-}
+    wanted=$(cat requirements.txt requirements/*.txt | cksum)
+    if [ "$(cat "$stamp" 2> /dev/null)" = "$wanted" ]; then
+        return
+    fi
+    echo "Installing $requirements into .venv (some minutes, once)" >&2
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement "$requirements" || {
+        echo "The installation of $requirements failed; what pip says stands above." >&2
+        return 1
+    }
+    echo "$wanted" > "$stamp"
+}

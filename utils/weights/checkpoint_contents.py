@@ -1,0 +1,220 @@
+"""What is in a checkpoint, beside what a graph wants of it, and how it gets there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from utils.errors import RunError, reason
+from utils.weights.load_report import (
+    MISSING,
+    fate_of_loaded,
+    load_table,
+    same_numbers,
+    why_unused,
+)
+from utils.weights.moving_averages import SUFFIX, name_of_average
+
+tf1 = tf.compat.v1
+
+Names = Callable[[Mapping[str, Sequence[int]]], Mapping[str, str]]
+"""The stored name for each variable, from the names and shapes of all that is stored."""
+Misfit = tuple[str, tuple[int, ...], tuple[int, ...]]
+_FLAGS = "(--model_dir, --finetune_checkpoint)"
+_VARIANCES = ("/moving_variance", ".running_var")
+_TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".tar")
+
+
+def by_name(stored: Mapping[str, Sequence[int]]) -> dict[str, str]:
+    """Each variable by its own name."""
+    return {name: name for name in stored}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariableMatch:
+    """A checkpoint's variables beside a graph's.
+
+    Attributes:
+        prefix: The checkpoint.
+        sources: The stored name of each variable that can be loaded.
+        missing: Variables that it does not have.
+        unused: Stored names that no variable has.
+        reshaped: Variables among those that can be loaded whose numbers are stored in another shape: a matrix for a
+            1x1 convolution, or the other way round; with the stored and the wanted shape.
+        misfits: Variables whose stored shape is another one altogether.
+    """
+
+    prefix: Path
+    sources: Mapping[str, str]
+    missing: tuple[str, ...]
+    unused: tuple[str, ...]
+    reshaped: tuple[Misfit, ...]
+    misfits: tuple[Misfit, ...]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all that can be loaded is stored here under its name and in its shape, by this project."""
+        described = Path(f"{self.prefix}.json").exists()
+        return described and not self.reshaped and all(name == source for name, source in self.sources.items())
+
+    def table(self) -> str:
+        """One line for each thing that happens to variables."""
+        shapes = {name: (stored, wanted) for name, stored, wanted in self.reshaped}
+        fates = [fate_of_loaded(name, source, *shapes.get(name, ((), ()))) for name, source in self.sources.items()]
+        fates += [(name, MISSING) for name in self.missing]
+        used = set(self.sources.values())
+        return load_table([*fates, *((name, why_unused(name, used)) for name in self.unused)])
+
+    def require(self, names: Collection[str]) -> None:
+        """Makes sure that these are in the checkpoint, and that what is has the network's shape.
+
+        Raises:
+            RunError: They are not: the weights are another network's.
+        """
+        if self.misfits:
+            name, stored, wanted = self.misfits[0]
+            raise RunError(
+                f"{self.prefix}: {name} has shape {list(stored)}, the network that was asked for has {list(wanted)} "
+                "(--num_classes, --arch)"
+            )
+        lacking = [name for name in self.missing if name in names]
+        if lacking:
+            roots = sorted({name.split("/")[0] for name in self.unused if "/" in name})
+            holds = f"it holds variables of {', '.join(roots[:3])}" if roots else "it holds nothing else"
+            raise RunError(f"{self.prefix}: has no variable {lacking[0]}; {holds} (--arch, --model_dir)")
+
+
+def stored_shapes(prefix: Path) -> dict[str, Sequence[int]]:
+    """The shape of everything in a checkpoint, by name.
+
+    Raises:
+        RunError: It cannot be read.
+    """
+    try:
+        shapes: dict[str, Sequence[int]] = tf1.train.NewCheckpointReader(str(prefix)).get_variable_to_shape_map()
+    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        advice = ""
+        if Path(prefix).suffix in _TORCH_SUFFIXES:
+            advice = "; weights of PyTorch become a checkpoint by python -m tools.import_weights"
+        raise RunError(f"{prefix}: cannot be read as a checkpoint: {reason(error)} {_FLAGS}{advice}") from error
+    return dict(sorted(shapes.items()))
+
+
+def match_variables(prefix: Path, variables: Sequence[Any], names: Names = by_name) -> VariableMatch:
+    """Compares a checkpoint's names and shapes with a graph's variables, loading nothing.
+
+    Raises:
+        RunError: The checkpoint cannot be read.
+    """
+    stored = stored_shapes(prefix)
+    known = names(stored)
+    shapes = {v.op.name: tuple(v.shape.as_list()) for v in variables}
+    found = {name: tuple(stored[known[name]]) for name in shapes if known.get(name) in stored}
+    sources = {name: known[name] for name, shape in found.items() if same_numbers(shape, shapes[name])}
+    used = {known[name] for name in found}
+    other = {name: (name, found[name], shapes[name]) for name in found if found[name] != shapes[name]}
+    return VariableMatch(
+        prefix=prefix,
+        sources=sources,
+        missing=tuple(name for name in shapes if name not in found),
+        unused=tuple(name for name in stored if name not in used),
+        reshaped=tuple(entry for name, entry in other.items() if name in sources),
+        misfits=tuple(entry for name, entry in other.items() if name not in sources),
+    )
+
+
+def is_weight(name: str) -> bool:
+    """Whether a variable is the network's own, by its name: no state of an optimizer, and no average of another."""
+    state = name.endswith(("/Momentum", SUFFIX)) or name.startswith("loss_scale")
+    return not state and name != "global_step"
+
+
+def has_averages(stored: Iterable[str]) -> bool:
+    """Whether a checkpoint of these names has moving averages of its weights."""
+    return any(name.endswith(SUFFIX) for name in stored)
+
+
+def averages_or_raw(sources: Mapping[str, str], stored: Collection[str]) -> dict[str, str]:
+    """The stored names for variables, with that of its moving average in place of each that has one."""
+    averages = {name: name_of_average(source) for name, source in sources.items()}
+    return {name: averages[name] if averages[name] in stored else source for name, source in sources.items()}
+
+
+def load_matched(session: Any, saver: Any, variables: Sequence[Any], match: VariableMatch) -> None:
+    """Loads what a checkpoint has for these variables; ``saver`` is for them.
+
+    Raises:
+        RunError: The files are damaged, or a value cannot be.
+    """
+    if match.is_plain:
+        restore(session, saver, match.prefix)
+        for name, value in session.run({v.op.name: v for v in variables}).items():
+            check_values(value, f"{match.prefix}: {name}")
+    else:
+        assign(session, variables, stored_values(match.prefix, match.sources))
+
+
+def restore(session: Any, saver: Any, prefix: Path) -> None:
+    """Loads the saver's variables.
+
+    Raises:
+        RunError: The files are damaged.
+    """
+    try:
+        with session.graph.as_default():
+            saver.restore(session, str(prefix))
+    except (tf.errors.OpError, ValueError) as error:
+        raise RunError(f"{prefix}: the checkpoint is damaged: {reason(error)} {_FLAGS}") from error
+
+
+def stored_values(prefix: Path, sources: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """The values in a checkpoint for variables whose stored names are given.
+
+    Raises:
+        RunError: The files are damaged, or a value cannot be.
+    """
+    read = value_reader(prefix)
+    values = {name: read(source) for name, source in sources.items()}
+    for name, source in sources.items():
+        check_values(values[name], f"{prefix}: {source}")
+    return values
+
+
+def value_reader(prefix: Path) -> Callable[[str], np.ndarray]:
+    """Gives single values of a checkpoint by their stored names; raises ``RunError`` where the files are damaged."""
+    reader = tf1.train.NewCheckpointReader(str(prefix))
+
+    def read(name: str) -> np.ndarray:
+        try:
+            return np.asarray(reader.get_tensor(name))
+        except (tf.errors.OpError, ValueError, IndexError, RuntimeError) as error:  # some where the file ends early
+            what = f"{prefix}: {name} cannot be read: {reason(error)}"
+            raise RunError(f"{what}; the checkpoint is damaged {_FLAGS}") from error
+
+    return read
+
+
+def check_values(array: np.ndarray, what: str) -> None:
+    """Raises ``RunError`` where a value is no number, or a variance negative: ReLUs would hide what comes of it.
+
+    Args:
+        array: The values.
+        what: Where they were read, ending in the tensor's name.
+    """
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        count = int(array.size - np.isfinite(array).sum())
+        raise RunError(f"{what}: {count} of its {array.size} values are not finite; the weights are damaged")
+    if what.endswith(_VARIANCES) and (array < 0).any():
+        raise RunError(f"{what}: {int((array < 0).sum())} of its {array.size} values are negative; no variance is")
+
+
+def assign(session: Any, variables: Sequence[Any], values: Mapping[str, np.ndarray]) -> None:
+    """Gives variables new values, in the shapes that they have."""
+    given = [(v.initializer, values[v.op.name].reshape(v.shape.as_list())) for v in variables if v.op.name in values]
+    # All in one run: in a large graph each run of its own takes 50 ms.
+    session.run([initializer for initializer, _ in given], {op.inputs[1]: value for op, value in given})

@@ -1,0 +1,86 @@
+"""The description of weights, JSON beside a checkpoint or in an artefact, read and checked (no TF)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from utils.detection_config import AnchorSpec, BoxCoderSpec
+from utils.errors import RunError
+from utils.files.json_values import shortened, typed, typed_list
+from utils.quantization import Quantization
+
+_TEXTS = ("task", "architecture", "backbone", "eval_weights")
+_NUMBERS = {"num_classes": 1, "image_size": 1, "label_offset": 0, "step": 0, "total_steps": 0, "global_batch": 1}
+_LISTS = {"class_names": str, "data_class_names": str, "category_ids": int}
+_OBJECTS = ("preprocessing", "network", "evaluation", "tuning", "artefact")
+_FIELDS = {"quantization": Quantization, "anchors": AnchorSpec, "coder": BoxCoderSpec}
+_PRECISIONS = ("float32", "float16", "bfloat16", "int8")
+_PLACES = {"position": ("epoch", "example"), "best": ("step", "value", "evaluations_since")}
+
+
+def parse_description(text: bytes | str, where: object) -> dict[str, Any]:
+    """What is written of weights; keys that are not known stay as they are.
+
+    Args:
+        text: The JSON.
+        where: The file, for messages.
+
+    Raises:
+        RunError: It is no JSON object, or one of its values is not what it must be.
+    """
+    try:
+        found = json.loads(text)
+    except ValueError as error:  # also where it is not UTF-8
+        raise RunError(f"{where}: is not readable JSON: {error}; without it the weights' meaning is unknown") from error
+    if not isinstance(found, dict):
+        raise RunError(f"{where}: holds no JSON object; without it the weights' meaning is unknown")
+    try:
+        _check(found)
+    except ValueError as error:
+        raise RunError(f"{where}: {error}; the description of the weights is damaged") from error
+    return found
+
+
+def _check(found: Mapping[str, Any]) -> None:
+    """Raises ``ValueError`` for the first value that is not what it must be."""
+    for key in _TEXTS:
+        typed(found, key, str, optional=True)
+    for key, least in _NUMBERS.items():
+        typed(found, key, int, optional=True, least=least)
+    if "seed" in found:
+        typed(found, "seed", int)
+    for key, kind in _LISTS.items():
+        if found.get(key) is not None:
+            typed_list(found, key, kind)
+    for key in _OBJECTS:
+        typed(found, key, dict, optional=True)
+    precision = (found.get("artefact") or {}).get("precision", _PRECISIONS[0])
+    if precision not in _PRECISIONS:
+        raise ValueError(f'"precision" is {shortened(precision)}, and must be one of {", ".join(_PRECISIONS)}')
+    for key, fields in _PLACES.items():
+        place = typed(found, key, dict, optional=True)
+        for field in fields if place is not None else ():
+            typed(place, field, float if field == "value" else int)
+    for key, spec in _FIELDS.items():
+        _check_fields(found, key, spec)
+    if "category_ids" in found and len(found["category_ids"]) != len(found.get("class_names") or ()):
+        raise ValueError(f'"category_ids" are {len(found["category_ids"])}, and must be as many as "class_names"')
+
+
+def _check_fields(found: Mapping[str, Any], key: str, spec: Any) -> None:
+    """That an object has fields of a dataclass only, each of the kind of its default."""
+    given = typed(found, key, dict, optional=True)
+    defaults = {field.name: field.default for field in dataclasses.fields(spec)}
+    for name, value in (given or {}).items():
+        if name not in defaults:
+            raise ValueError(f'"{key}" has {shortened(name)} in it, and must have some of {", ".join(defaults)}')
+        default = defaults[name]
+        if isinstance(default, bool) and not isinstance(value, bool):
+            raise ValueError(f'"{name}" of "{key}" is {shortened(value)}, and must be true or false')
+        if isinstance(default, int | float) and not isinstance(default, bool):
+            typed(given, name, float if isinstance(default, float) else int)
+        if isinstance(default, tuple):
+            typed_list(given, name, float)
