@@ -16,8 +16,8 @@ from model.specs import RESNETS
 from model.variable_groups import CLASSIFIER_SCOPE, part_of_classifier
 from runtime.class_evaluation import ClassificationEvaluator
 from runtime.class_presenter import ClassPresenter
-from runtime.task import Part, WarmStart, resolved
-from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig
+from runtime.task import Part, WarmStart
+from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig, resolved
 from utils.data_utils import Reader, TensorFlowReader, synthetic_input
 from utils.hvd_utils import Communicator, SerialCommunicator
 from utils.image_processing import eval_preprocess, normalize, normalized_range
@@ -65,11 +65,11 @@ class Classification:
         self._seed = seed
         self._communicator = communicator or SerialCommunicator()
         self._reader = reader or TensorFlowReader()
-        self._spec = RESNETS[resolved(config.model.architecture)].as_trained(**config.model.convention.network)
+        self._spec = RESNETS[resolved(config.model, "architecture")].as_trained(**config.model.convention.network)
         self._mean_rgb = config.model.convention.mean_rgb or MEAN_RGB
         self._std_rgb = config.model.convention.std_rgb or STD_RGB
         self._layers = dataclasses.replace(layers, input_range=normalized_range(self._mean_rgb, self._std_rgb))
-        self.num_classes: int = resolved(config.model.num_classes)
+        self.num_classes: int = resolved(config.model, "num_classes")
 
     def num_examples(self, split: str) -> int:
         if split in self._splits:
@@ -80,10 +80,10 @@ class Classification:
         """How the examples of this task are read."""
         model, data = self._config.model, self._config.data
         return InputOptions(
-            image_size=resolved(model.image_size),
+            image_size=resolved(model, "image_size"),
             batch_size=data.batch_size_per_replica,
             num_classes=self.num_classes,
-            label_offset=resolved(model.label_offset),
+            label_offset=resolved(model, "label_offset"),
             seed=self._seed,
             min_crop_area=data.min_crop_area,
             threads=data.threads,
@@ -104,7 +104,7 @@ class Classification:
         path, number = self._splits[split].locate(index)
         where = f"{path}, record {number}"
         if status == STATUS_BAD_LABEL:
-            first, label = resolved(self._config.model.label_offset), _label_in(path, number)
+            first, label = resolved(self._config.model, "label_offset"), _label_in(path, number)
             if label is None:
                 return f"{where}: has no label ({LABEL_KEY})"
             return (

@@ -28,8 +28,8 @@ from object_detection.presenter import BoxPresenter
 from object_detection.record_faults import fault_in, uneven_lists
 from object_detection.synthetic_objects import synthetic_objects
 from object_detection.target_assigner import Groundtruth, assign_targets
-from runtime.task import Part, WarmStart, resolved
-from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig, ModelConfig
+from runtime.task import Part, WarmStart
+from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig, ModelConfig, resolved
 from utils.data_utils import Reader, TensorFlowReader, synthetic_input
 from utils.hvd_utils import Communicator, SerialCommunicator
 from utils.image_processing import normalized_range, subtract_mean
@@ -69,21 +69,21 @@ class Detection:
     ) -> None:
         self._config = config
         self._model = config.model
-        self._detection = resolved(config.detection)
+        self._detection = resolved(config, "detection")
         self._splits = splits
         self._seed = seed
         self._communicator = communicator or SerialCommunicator()
         self._reader = reader or TensorFlowReader()
         self._table = class_table(
-            resolved(self._model.category_ids),
-            resolved(self._model.class_names),
+            resolved(self._model, "category_ids"),
+            resolved(self._model, "class_names"),
             self._model.data_class_names or (),
-            resolved(self._model.num_classes),
+            resolved(self._model, "num_classes"),
             exact=self._detection.exact_classes,
         )
         self.num_classes: int = self._table.slot_count
         self._spec = _network(self._model, self._detection.batch_norm_decay)
-        size = resolved(self._model.image_size)
+        size = resolved(self._model, "image_size")
         self._anchors = pyramid_anchors(size, size, self._detection.anchors)
         usual_mean = MEAN_RGB if self._model.backbone == OWN_CLASSIFIER else DETECTION_MEAN_RGB
         self._mean_rgb = self._model.convention.mean_rgb or usual_mean
@@ -102,7 +102,7 @@ class Detection:
         """How the examples of this task are read."""
         data = self._config.data
         return InputOptions(
-            image_size=resolved(self._model.image_size),
+            image_size=resolved(self._model, "image_size"),
             batch_size=data.batch_size_per_replica,
             num_classes=self.num_classes,
             label_offset=0,
@@ -281,7 +281,7 @@ class Detection:
 
 def _network(model: ModelConfig, batch_norm_decay: float) -> SSDSpec:
     """The row of the table, with the backbone and the decay of statistics that were asked for."""
-    spec, backbone = SSDS[resolved(model.architecture)], BACKBONES[resolved(model.backbone)]
+    spec, backbone = SSDS[resolved(model, "architecture")], BACKBONES[resolved(model, "backbone")]
     backbone = backbone.as_trained(**model.convention.network)
     norms = [dataclasses.replace(part.batch_norm, decay=batch_norm_decay) for part in (spec, backbone)]
     return dataclasses.replace(spec, batch_norm=norms[0], backbone=dataclasses.replace(backbone, batch_norm=norms[1]))

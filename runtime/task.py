@@ -291,10 +291,3 @@ class PredictGraph:
 
 def _accounting(data: Input) -> TensorMap:
     return {"status": data.batch.status, "index": data.batch.index, "wait_seconds": data.wait_seconds}
-
-
-def resolved(value: Any) -> Any:
-    """A field that resolving has filled."""
-    if value is None:
-        raise ValueError("the configuration is not resolved")
-    return value

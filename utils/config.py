@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 from utils.detection_config import DetectionConfig
 from utils.distributed_config import DistributedConfig
@@ -289,3 +290,11 @@ def check_benchmark_length(steps: int, warmup_steps: int) -> None:
         raise UsageError(
             f"--num_iter gives {steps} steps: must be above --warmup_steps {warmup_steps}, or nothing is measured"
         )
+
+
+def resolved(section: Any, name: str) -> Any:
+    """The field ``name`` of a config or of one of its sections, which resolving has filled."""
+    value = getattr(section, name)
+    if value is None:
+        raise ValueError(f"the configuration is not resolved: {type(section).__name__}.{name} is None")
+    return value

@@ -116,7 +116,7 @@ def test_the_weights_metadata_says_what_is_needed_to_use_them():
 
 def test_a_configuration_that_was_not_resolved_is_refused():
     unresolved = dataclasses.replace(config(), model=ModelConfig())
-    with pytest.raises(ValueError, match="not resolved"):
+    with pytest.raises(ValueError, match=r"not resolved: ModelConfig\.architecture is None"):
         Classification(unresolved, {}, 5, LayerOptions())
 
 

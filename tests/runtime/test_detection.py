@@ -161,5 +161,5 @@ def test_metadata_say_what_the_first_kernel_expects():
 
 
 def test_a_configuration_that_is_not_resolved_is_refused():
-    with pytest.raises(ValueError, match="the configuration is not resolved"):
+    with pytest.raises(ValueError, match=r"the configuration is not resolved: ModelConfig\.category_ids is None"):
         task(category_ids=None)

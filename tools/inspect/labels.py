@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from runtime.task import Setup, resolved
+from runtime.task import Setup
 from tools.inspect.charts import ClassRow, class_chart
 from tools.inspect.contact_sheet import display_side, fitted
 from tools.inspect.samples import Received
@@ -16,6 +16,7 @@ from tools.inspect.stored_records import Stored, stored_image, stored_records
 from tools.inspect.summary import class_lines, count_words
 from tools.inspect.view import MOST_RECORDS, Contents, Shown
 from tools.validate.label_rules import LABEL_KEY
+from utils.config import resolved
 from utils.errors import RunError
 
 _LEAST_SHARE = 0.05  # of a target, for its class to be named
@@ -31,9 +32,9 @@ class LabelView:
         model = setup.config.model
         self._setup = setup
         self._names = model.class_names or ()
-        self._offset = resolved(model.label_offset)
-        self._classes = resolved(model.num_classes)
-        self.side = display_side(resolved(model.image_size), 160, 320)
+        self._offset = resolved(model, "label_offset")
+        self._classes = resolved(model, "num_classes")
+        self.side = display_side(resolved(model, "image_size"), 160, 320)
 
     def more(self, batch: Any, targets: Any) -> dict[str, Any]:
         """Nothing: the targets say it all."""

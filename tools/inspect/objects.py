@@ -13,7 +13,7 @@ from object_detection.anchors import pyramid_anchors
 from object_detection.box_coder import decode
 from object_detection.class_table import class_table
 from object_detection.drawing import draw_detections
-from runtime.task import Setup, resolved
+from runtime.task import Setup
 from tools.inspect.anchor_pictures import StoredObjects, best_overlaps, draw_anchors, stored_objects
 from tools.inspect.charts import BoxSizes, ClassRow, box_chart, class_chart
 from tools.inspect.contact_sheet import display_side, fitted
@@ -22,6 +22,7 @@ from tools.inspect.samples import Received
 from tools.inspect.stored_records import Stored, stored_image, stored_records
 from tools.inspect.summary import class_lines, count_words
 from tools.inspect.view import MOST_RECORDS, Contents, Shown
+from utils.config import resolved
 from utils.errors import RunError
 from utils.images.lettering import Lettering
 from utils.records.manifest import SplitFiles
@@ -37,14 +38,14 @@ class ObjectView:
     unit = "objects"
 
     def __init__(self, setup: Setup) -> None:
-        model, self._detection = setup.config.model, resolved(setup.config.detection)
+        model, self._detection = setup.config.model, resolved(setup.config, "detection")
         self._setup = setup
-        self._size = resolved(model.image_size)
+        self._size = resolved(model, "image_size")
         self._table = class_table(
-            resolved(model.category_ids),
-            resolved(model.class_names),
+            resolved(model, "category_ids"),
+            resolved(model, "class_names"),
             model.data_class_names or (),
-            resolved(model.num_classes),
+            resolved(model, "num_classes"),
             exact=self._detection.exact_classes,
         )
         self._names = dict(zip(self._table.ids, self._table.names, strict=True))
