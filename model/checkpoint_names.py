@@ -6,14 +6,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from model.specs import RESNETS, SLIM_NAMES, SSDS, ResNetSpec
-from model.variables import (
-    FEATURES_SCOPE,
-    PREDICTOR_SCOPE,
-    backbone_variables,
-    classifier_variables,
-    detector_variables,
-)
+from model.specs import RESNETS, SLIM_NAMES, SSD_NAMES, SSDS, ResNetSpec
+from model.variables import backbone_variables, classifier_variables, detector_variables
 
 SLIM_SCOPE = "resnet_v1_50"
 OWN_CLASSIFIER = "resnet50"
@@ -90,8 +84,8 @@ def _network_of(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
             return _classifier("nvidia", name, shapes.get(f"{name}/output/dense/kernel"))
     if f"{SLIM_SCOPE}/{SLIM_NAMES.stem}/{SLIM_NAMES.kernel}" in shapes:
         return _classifier("slim", OWN_CLASSIFIER, shapes.get(f"{SLIM_SCOPE}/logits/weights"))
-    kernel = shapes.get(f"{PREDICTOR_SCOPE}/ClassPredictor/weights")
-    if f"{FEATURES_SCOPE}/{SLIM_NAMES.stem}/{SLIM_NAMES.kernel}" in shapes and kernel is not None:
+    kernel = shapes.get(f"{SSD_NAMES.predictor}/{SSD_NAMES.class_head}/weights")
+    if f"{SSD_NAMES.backbone_scope}/{SLIM_NAMES.stem}/{SLIM_NAMES.kernel}" in shapes and kernel is not None:
         slots, rest = divmod(int(kernel[-1]), ANCHORS_PER_CELL)
         if slots > 1 and not rest:
             found = {"task": "detection", "architecture": DETECTOR, "num_classes": slots - 1}

@@ -148,6 +148,51 @@ RESNETS = {
 }
 
 
+CODE_SIZE = 4
+"""Numbers that place one box relative to its anchor."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SSDNames:
+    """Scopes of a detector's variables."""
+
+    features: str = "FeatureExtractor"
+    backbone: str = "resnet_v1_50"
+    pyramid: str = "fpn"
+    projections: tuple[str, ...] = ("projection_1", "projection_2", "projection_3")
+    smoothings: tuple[str, ...] = ("smoothing_1", "smoothing_2")
+    bottom_up: tuple[str, ...] = ("bottom_up_block5", "bottom_up_block6")
+    predictor: str = "WeightSharedConvolutionalBoxPredictor"
+    box_tower: str = "BoxPredictionTower"
+    class_tower: str = "ClassPredictionTower"
+    tower_layer: str = "conv2d_{number}"
+    level: str = "feature_{number}"
+    box_head: str = "BoxPredictor"
+    class_head: str = "ClassPredictor"
+
+    @property
+    def backbone_scope(self) -> str:
+        """Scope of the backbone and, within it, of the pyramid."""
+        return f"{self.features}/{self.backbone}"
+
+    @property
+    def pyramid_scope(self) -> str:
+        """Scope of the pyramid."""
+        return f"{self.backbone_scope}/{self.pyramid}"
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """Scopes of what the towers keep for each level of the pyramid."""
+        return tuple(self.level.format(number=n) for n in range(len(self.projections) + len(self.bottom_up)))
+
+    def tower_layers(self, count: int) -> tuple[str, ...]:
+        """Scopes of the convolutions of a tower."""
+        return tuple(self.tower_layer.format(number=number) for number in range(count))
+
+
+SSD_NAMES = SSDNames()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SSDSpec:
     """A one-stage detector: residual network, feature pyramid, and two heads that all levels share.
@@ -170,6 +215,7 @@ class SSDSpec:
     batch_norm: BatchNormSpec = BatchNormSpec(decay=0.997, epsilon=1e-3)
     kernel_init: NormalInit = NormalInit(stddev=0.03)
     head_init: NormalInit = NormalInit(stddev=0.01, truncated=False)
+    names: SSDNames = SSD_NAMES
 
 
 _RESNET_V1_50 = ResNetSpec(

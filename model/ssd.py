@@ -15,11 +15,10 @@ from model.layers.conv2d import conv2d
 from model.layers.options import LayerOptions, with_quantizer
 from model.layers.variable import tf1
 from model.resnet import resnet_features
-from model.specs import SSDSpec
+from model.specs import CODE_SIZE, SSDSpec
 
 IMAGE_MULTIPLE = 32
 """Sides of images are multiples of this, so that enlarging a map by two gives the one below."""
-CODE_SIZE = 4
 
 
 def ssd(
@@ -58,10 +57,11 @@ def ssd(
         kernel_name=spec.backbone.names.kernel,
         kernel_init=spec.kernel_init,
     )
-    with tf1.variable_scope("FeatureExtractor"), tf1.variable_scope("resnet_v1_50"):
+    names = spec.names
+    with tf1.variable_scope(names.features), tf1.variable_scope(names.backbone):
         endpoints = resnet_features(images, spec.backbone, options)
         stages = [endpoints[f"stage_{stage}"] for stage in (1, 2, 3)]
-        levels = fpn_block(stages, spec.width, options, name="fpn")
+        levels = fpn_block(stages, spec.width, options, names)
     endpoints |= {f"level_{number}": level for number, level in enumerate(levels, 3)}
     boxes, classes = _Head(anchors_per_cell, CODE_SIZE), _Head(anchors_per_cell, class_slots, used_slots)
     endpoints |= _heads(levels, spec, boxes, classes, dataclasses.replace(options, kernel_init=spec.head_init))
@@ -90,23 +90,22 @@ def _heads(
     levels: Sequence[tf.Tensor], spec: SSDSpec, boxes: _Head, classes: _Head, options: LayerOptions
 ) -> dict[str, tf.Tensor]:
     """The endpoints "box_codes" and "class_logits", by the same kernels at all levels."""
-    codes, logits = [], []
-    with tf1.variable_scope("WeightSharedConvolutionalBoxPredictor", reuse=tf1.AUTO_REUSE):
+    names, codes, logits = spec.names, [], []
+    with tf1.variable_scope(names.predictor, reuse=tf1.AUTO_REUSE):
         for number, level in enumerate(levels):
-            features = _tower(level, spec, number, options, name="BoxPredictionTower")
-            codes.append(_predict(features, boxes, 0.0, options, name="BoxPredictor"))
-            features = _tower(level, spec, number, options, name="ClassPredictionTower")
-            logits.append(_predict(features, classes, spec.class_bias, options, name="ClassPredictor"))
+            features = _tower(level, spec, number, options, name=names.box_tower)
+            codes.append(_predict(features, boxes, 0.0, options, name=names.box_head))
+            features = _tower(level, spec, number, options, name=names.class_tower)
+            logits.append(_predict(features, classes, spec.class_bias, options, name=names.class_head))
     return {"box_codes": tf.concat(codes, axis=1), "class_logits": tf.concat(logits, axis=1)}
 
 
 def _tower(inputs: tf.Tensor, spec: SSDSpec, level: int, options: LayerOptions, *, name: str) -> tf.Tensor:
     """Convolutions whose kernels all levels share; batch normalization and ranges are each level's own."""
-    options = dataclasses.replace(options, branch=f"feature_{level}")
+    options = dataclasses.replace(options, branch=spec.names.levels[level])
     with tf1.variable_scope(name):
         outputs = inputs
-        for number in range(spec.tower_layers):
-            block = f"conv2d_{number}"
+        for block in spec.names.tower_layers(spec.tower_layers):
             outputs = tf.nn.relu6(conv2d_block(outputs, spec.width, 3, options, name=block))
             outputs = quantized_output(outputs, options, name=block, positive=True)
     return outputs

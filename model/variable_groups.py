@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from model.variables import FEATURES_SCOPE, PREDICTOR_SCOPE
+from model.specs import SSD_NAMES
 
 Part = Literal["backbone", "pyramid", "head"]
 CLASSIFIER_SCOPE = "output"
@@ -17,6 +17,6 @@ def part_of_classifier(name: str) -> Part:
 
 def part_of_detector(name: str) -> Part:
     """The part of a detector that a variable belongs to: its head predicts boxes and classes, towers included."""
-    if name.startswith(f"{PREDICTOR_SCOPE}/"):
+    if name.startswith(f"{SSD_NAMES.predictor}/"):
         return "head"
-    return "pyramid" if name.startswith(f"{FEATURES_SCOPE}/fpn/") else "backbone"
+    return "pyramid" if name.startswith(f"{SSD_NAMES.pyramid_scope}/") else "backbone"

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from model.specs import ResNetSpec, SSDSpec
+from model.specs import CODE_SIZE, ResNetSpec, SSDSpec
 
 Shapes = dict[str, tuple[int, ...]]
 NORMALIZATION = ("gamma", "beta", "moving_mean", "moving_variance")
-FEATURES_SCOPE = "FeatureExtractor/resnet_v1_50"
-PREDICTOR_SCOPE = "WeightSharedConvolutionalBoxPredictor"
-PYRAMID_STAGES = 3
-PYRAMID_LEVELS = 5
-CODE_SIZE = 4
 
 
 def classifier_variables(spec: ResNetSpec, num_classes: int) -> Shapes:
@@ -34,26 +29,24 @@ def backbone_variables(spec: ResNetSpec) -> Shapes:
 
 def detector_variables(spec: SSDSpec, anchors_per_cell: int, class_slots: int) -> Shapes:
     """All variables of a detector."""
-    shapes = {f"{FEATURES_SCOPE}/{name}": shape for name, shape in backbone_variables(spec.backbone).items()}
-    fpn, width = f"{FEATURES_SCOPE}/fpn", spec.width
-    for number, channels in enumerate(spec.backbone.widths[-PYRAMID_STAGES:], 1):
-        scope = f"{fpn}/projection_{number}"
+    names, width = spec.names, spec.width
+    shapes = {f"{names.backbone_scope}/{name}": shape for name, shape in backbone_variables(spec.backbone).items()}
+    stage_widths = spec.backbone.widths[-len(names.projections) :]
+    for name, channels in zip(names.projections, stage_widths, strict=True):
+        scope = f"{names.pyramid_scope}/{name}"
         shapes |= {f"{scope}/weights": (1, 1, channels * spec.backbone.expansion, width), f"{scope}/biases": (width,)}
-    for name in (
-        *(f"smoothing_{number}" for number in range(1, PYRAMID_STAGES)),
-        "bottom_up_block5",
-        "bottom_up_block6",
-    ):
-        shapes |= _convolution(f"{fpn}/{name}/weights", f"{fpn}/{name}", (3, 3, width, width))
-    for tower in ("BoxPredictionTower", "ClassPredictionTower"):
-        for number in range(spec.tower_layers):
-            scope = f"{PREDICTOR_SCOPE}/{tower}/conv2d_{number}"
+    for name in (*names.smoothings, *names.bottom_up):
+        scope = f"{names.pyramid_scope}/{name}"
+        shapes |= _convolution(f"{scope}/weights", scope, (3, 3, width, width))
+    for tower in (names.box_tower, names.class_tower):
+        for layer in names.tower_layers(spec.tower_layers):
+            scope = f"{names.predictor}/{tower}/{layer}"
             shapes[f"{scope}/weights"] = (3, 3, width, width)
-            for level in range(PYRAMID_LEVELS):
-                shapes |= {f"{scope}/BatchNorm/feature_{level}/{kind}": (width,) for kind in NORMALIZATION}
-    for head, size in (("BoxPredictor", CODE_SIZE), ("ClassPredictor", class_slots)):
+            for level in names.levels:
+                shapes |= {f"{scope}/BatchNorm/{level}/{kind}": (width,) for kind in NORMALIZATION}
+    for head, size in ((names.box_head, CODE_SIZE), (names.class_head, class_slots)):
         filters = anchors_per_cell * size
-        scope = f"{PREDICTOR_SCOPE}/{head}"
+        scope = f"{names.predictor}/{head}"
         shapes |= {f"{scope}/weights": (3, 3, width, filters), f"{scope}/biases": (filters,)}
     return shapes
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from model.checkpoint_names import OWN_CLASSIFIER, SLIM_SCOPE, backbone_pairs, is_own_classifier, is_slim
-from model.specs import RESNETS, SLIM_NAMES
-from model.variables import FEATURES_SCOPE, PREDICTOR_SCOPE
+from model.specs import RESNETS, SLIM_NAMES, SSD_NAMES
 
-STEM_KERNEL = f"{FEATURES_SCOPE}/{SLIM_NAMES.stem}/{SLIM_NAMES.kernel}"
-CLASS_HEAD = tuple(f"{PREDICTOR_SCOPE}/ClassPredictor/{kind}" for kind in ("weights", "biases"))
+STEM_KERNEL = f"{SSD_NAMES.backbone_scope}/{SLIM_NAMES.stem}/{SLIM_NAMES.kernel}"
+CLASS_HEAD = tuple(f"{SSD_NAMES.predictor}/{SSD_NAMES.class_head}/{kind}" for kind in ("weights", "biases"))
 
 
 def detector_sources(stored: Iterable[str]) -> dict[str, str]:
@@ -23,7 +22,7 @@ def detector_sources(stored: Iterable[str]) -> dict[str, str]:
     stored = set(stored)
     pairs = backbone_pairs(RESNETS[OWN_CLASSIFIER])
     if is_own_classifier(stored):
-        return {f"{FEATURES_SCOPE}/{slim}": f"{OWN_CLASSIFIER}/{ours}" for ours, slim in pairs}
+        return {f"{SSD_NAMES.backbone_scope}/{slim}": f"{OWN_CLASSIFIER}/{ours}" for ours, slim in pairs}
     if is_slim(stored):
-        return {f"{FEATURES_SCOPE}/{slim}": f"{SLIM_SCOPE}/{slim}" for _, slim in pairs}
+        return {f"{SSD_NAMES.backbone_scope}/{slim}": f"{SLIM_SCOPE}/{slim}" for _, slim in pairs}
     return {name: name for name in stored}

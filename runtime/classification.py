@@ -65,9 +65,9 @@ class Classification:
         self._seed = seed
         self._communicator = communicator or SerialCommunicator()
         self._reader = reader or TensorFlowReader()
-        self._spec = RESNETS[resolved(config.model, "architecture")].as_trained(**config.model.convention.network)
-        self._mean_rgb = config.model.convention.mean_rgb or MEAN_RGB
-        self._std_rgb = config.model.convention.std_rgb or STD_RGB
+        self._spec = RESNETS[resolved(config.model, "architecture")].as_trained(**config.model.pretrained.network)
+        self._mean_rgb = config.model.pretrained.mean_rgb or MEAN_RGB
+        self._std_rgb = config.model.pretrained.std_rgb or STD_RGB
         self._layers = dataclasses.replace(layers, input_range=normalized_range(self._mean_rgb, self._std_rgb))
         self.num_classes: int = resolved(config.model, "num_classes")
 
@@ -202,7 +202,7 @@ class Classification:
             "label_offset": model.label_offset,
             "use_final_conv": model.use_final_conv,
             "image_size": model.image_size,
-            "network": model.convention.network,
+            "network": model.pretrained.network,
             "preprocessing": {"mean_rgb": list(self._mean_rgb), "std_rgb": list(self._std_rgb), "range": [0, 255]},
         }
 

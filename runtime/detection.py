@@ -86,7 +86,7 @@ class Detection:
         size = resolved(self._model, "image_size")
         self._anchors = pyramid_anchors(size, size, self._detection.anchors)
         usual_mean = MEAN_RGB if self._model.backbone == OWN_CLASSIFIER else DETECTION_MEAN_RGB
-        self._mean_rgb = self._model.convention.mean_rgb or usual_mean
+        self._mean_rgb = self._model.pretrained.mean_rgb or usual_mean
         self._layers = dataclasses.replace(
             layers,
             input_range=normalized_range(self._mean_rgb, (1.0, 1.0, 1.0)),
@@ -256,7 +256,7 @@ class Detection:
 
     def warm_start_map(self, stored: Mapping[str, Sequence[int]]) -> WarmStart:
         names = detector_sources(stored)
-        per_channel = 1.0 / np.asarray(self._model.convention.std_rgb or STD_RGB, np.float32)[:, np.newaxis]
+        per_channel = 1.0 / np.asarray(self._model.pretrained.std_rgb or STD_RGB, np.float32)[:, np.newaxis]
         factors = {STEM_KERNEL: per_channel} if is_own_classifier(stored) else {}
         return WarmStart(sources=names, factors=factors, replaceable=frozenset(CLASS_HEAD))
 
@@ -274,7 +274,7 @@ class Detection:
             "coder": dataclasses.asdict(dataclasses.replace(self._detection.coder, largest_log=None)),
             "backbone": self._model.backbone,
             "image_size": self._model.image_size,
-            "network": self._model.convention.network,
+            "network": self._model.pretrained.network,
             "preprocessing": {"mean_rgb": list(self._mean_rgb), "std_rgb": [1.0, 1.0, 1.0], "range": [0, 255]},
         }
 
@@ -282,6 +282,6 @@ class Detection:
 def _network(model: ModelConfig, batch_norm_decay: float) -> SSDSpec:
     """The row of the table, with the backbone and the decay of statistics that were asked for."""
     spec, backbone = SSDS[resolved(model, "architecture")], BACKBONES[resolved(model, "backbone")]
-    backbone = backbone.as_trained(**model.convention.network)
+    backbone = backbone.as_trained(**model.pretrained.network)
     norms = [dataclasses.replace(part.batch_norm, decay=batch_norm_decay) for part in (spec, backbone)]
     return dataclasses.replace(spec, batch_norm=norms[0], backbone=dataclasses.replace(backbone, batch_norm=norms[1]))

@@ -42,7 +42,7 @@ from utils.records.class_names import read_names_in_order
 from utils.records.manifest import LABEL_MAP_NAME, LABEL_OFFSET, SplitFiles, load_pattern, load_split
 from utils.system.machine import cpu_features
 from utils.weights.checkpoint_contents import stored_shapes
-from utils.weights.pretrained_config import ORIGINS, Convention, stored_convention
+from utils.weights.pretrained_config import ORIGINS, PretrainedConfig, stored_pretrained_config
 
 COCO_LABEL_MAP = Path(__file__).resolve().parent.parent / "object_detection" / "data" / "mscoco_label_map.pbtxt"
 COCO_LARGEST_ID = 90
@@ -66,17 +66,17 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
     options = session_config(config, communicator)
     artefact = open_named_artefact(config, communicator)
     if artefact is None:
-        checkpoint, metadata, convention = communicator.broadcast(_stored(config) if communicator.rank == 0 else None)
+        checkpoint, metadata, pretrained = communicator.broadcast(_stored(config) if communicator.rank == 0 else None)
     else:
         checkpoint, metadata = artefact.path, dict(artefact.metadata)
-        convention = stored_convention(metadata)
+        pretrained = stored_pretrained_config(metadata)
     reader = _reader(config, options)
     splits = _splits(config)
     config = _as_stored(config, metadata)
     _check_task(config, splits, metadata)
     resolve = resolve_detection if config.detection else _resolve_classification
     config, notes = resolve(config, splits, metadata)
-    config = dataclasses.replace(config, model=dataclasses.replace(config.model, convention=convention))
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, pretrained=pretrained))
     if config.data.threads is None:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, threads=communicator.threads))
     precision = precision_of(artefact) or choose_precision(
@@ -124,22 +124,22 @@ def set_up_alone(config: ExperimentConfig) -> Setup:
     return set_up(config, SerialCommunicator())
 
 
-def _stored(config: ExperimentConfig) -> tuple[Path | None, dict[str, Any], Convention]:
-    """The checkpoint to start from, what is known of it, and the convention of the weights that the run begins with."""
+def _stored(config: ExperimentConfig) -> tuple[Path | None, dict[str, Any], PretrainedConfig]:
+    """The checkpoint to start from, its description, and the settings that the weights were trained with."""
     checkpoint = _checkpoint(config)
     metadata = described(checkpoint) if checkpoint else {}
-    origin, convention = metadata.get("origin"), stored_convention(metadata)
+    origin, pretrained = metadata.get("origin"), stored_pretrained_config(metadata)
     if checkpoint and origin:
-        logging.getLogger(__name__).warning("%s: %s", checkpoint, _assumption(metadata, convention))
+        logging.getLogger(__name__).warning("%s: %s", checkpoint, _assumption(metadata, pretrained))
     warm_start = config.run.finetune_checkpoint if config.run.is_training else None
     if checkpoint is None and warm_start:
         prefix = find_checkpoint(Path(warm_start))
         begun = described(prefix) if prefix else {}
-        convention = warm_convention(begun, detector=config.detection is not None)
-    return checkpoint, metadata, convention
+        pretrained = warm_start_pretrained_config(begun, detector=config.detection is not None)
+    return checkpoint, metadata, pretrained
 
 
-def _assumption(metadata: Mapping[str, Any], convention: Convention) -> str:
+def _assumption(metadata: Mapping[str, Any], pretrained: PretrainedConfig) -> str:
     """What is taken for granted of a checkpoint without a description."""
     classes = metadata.get("num_classes")
     labels = ""
@@ -150,7 +150,7 @@ def _assumption(metadata: Mapping[str, Any], convention: Convention) -> str:
         ranges = "; it has ranges of quantization, which --quantize uses (--symmetric, --use_qdq as it was trained)"
     return (
         f"has no description; by its names it is {ORIGINS[metadata['origin']]}, taken for {metadata['architecture']} "
-        f"with {classes or 'no known number of'} classes, {convention.in_words()}{labels}{ranges}"
+        f"with {classes or 'no known number of'} classes, {pretrained.summary()}{labels}{ranges}"
     )
 
 
@@ -261,17 +261,17 @@ def described(prefix: Path) -> dict[str, Any]:
     return describe(stored_shapes(prefix)) if metadata is None else metadata
 
 
-def warm_convention(metadata: Mapping[str, Any], *, detector: bool) -> Convention:
-    """The convention of a run that begins with the weights of which this is known.
+def warm_start_pretrained_config(metadata: Mapping[str, Any], *, detector: bool) -> PretrainedConfig:
+    """The settings of a run that begins with the weights that ``metadata`` describes.
 
-    A classifier's weights are a detector's backbone under their own convention where they are a resnet50 of this
+    A classifier's weights are a detector's backbone under their own settings where they are a resnet50 of this
     project; for slim's the detector's usual backbone is made.
     """
     if detector and metadata.get("task") != "detection" and metadata.get("architecture") != OWN_CLASSIFIER:
-        return Convention()
+        return PretrainedConfig()
     if detector and metadata.get("origin") == "slim":
-        return Convention()
-    return stored_convention(metadata)
+        return PretrainedConfig()
+    return stored_pretrained_config(metadata)
 
 
 def resolve_detection(

@@ -21,7 +21,7 @@ from utils.tuning_config import EMA, EVAL_WEIGHTS
 if TYPE_CHECKING:
     from tools.weights.conversion import Candidate
     from tools.weights.weights_file import WeightsFile
-    from utils.weights.pretrained_config import Convention
+    from utils.weights.pretrained_config import PretrainedConfig
 
 PROGRAM = "python -m tools.import_weights"
 _EXIT_TEXT = (
@@ -82,17 +82,17 @@ def _run(options: argparse.Namespace) -> int:
     others = [candidate for name, candidate in candidates.items() if name != architecture]
     ranges = known.get("quantization") is not None
     candidate = with_state(file, candidates[architecture], ranges=ranges, averaged=averaged, to=options.to)
-    convention = _convention(known, colors)
+    pretrained = _pretrained_config(known, colors)
     if options.to == "nvidia":
-        _check_nvidia(known, convention)
+        _check_nvidia(known, pretrained)
     values, table = convert(file, candidate, others)
     if options.to == "nvidia":
         prefix = write_plain(options.destination, _for_nvidia(file, values))
     else:
-        description = _description(options, architecture, known, convention, values)
+        description = _description(options, architecture, known, pretrained, values)
         prefix = write_described(options.destination, values, description)
     print(f"{file.path}: {architecture}\n{table}")
-    _say(file, options, known, convention, candidate)
+    _say(file, options, known, pretrained, candidate)
     print(f"written: {prefix}")
     return EXIT_DONE
 
@@ -149,12 +149,14 @@ def _color(flag: str, text: str | None) -> tuple[float, float, float] | None:
     return red, green, blue
 
 
-def _convention(known: Mapping[str, Any], colors: Mapping[str, tuple[float, float, float] | None]) -> Convention:
+def _pretrained_config(
+    known: Mapping[str, Any], colors: Mapping[str, tuple[float, float, float] | None]
+) -> PretrainedConfig:
     import dataclasses
 
-    from utils.weights.pretrained_config import stored_convention
+    from utils.weights.pretrained_config import stored_pretrained_config
 
-    usual = stored_convention(known)
+    usual = stored_pretrained_config(known)
     mean, std = colors["mean_rgb"] or usual.mean_rgb, colors["std_rgb"] or usual.std_rgb
     return dataclasses.replace(usual, mean_rgb=mean, std_rgb=std)
 
@@ -163,7 +165,7 @@ def _description(
     options: argparse.Namespace,
     architecture: str,
     known: Mapping[str, Any],
-    convention: Convention,
+    pretrained: PretrainedConfig,
     values: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What is written beside the weights."""
@@ -172,13 +174,13 @@ def _description(
     kept = {key: value for key, value in known.items() if key not in (*_RUN_STATE, "origin", "has_ranges")}
     is_classifier = architecture in CLASSIFIERS
     usual = (MEAN_RGB, STD_RGB) if is_classifier else (DETECTION_MEAN_RGB, (1.0, 1.0, 1.0))
-    mean, std = convention.mean_rgb or usual[0], convention.std_rgb or usual[1]
+    mean, std = pretrained.mean_rgb or usual[0], pretrained.std_rgb or usual[1]
     found = {
         **kept,
         "task": "classification" if is_classifier else "detection",
         "architecture": architecture,
         "image_size": kept.get("image_size", 224 if is_classifier else 320),
-        "network": convention.network,
+        "network": pretrained.network,
         "preprocessing": {"mean_rgb": list(mean), "std_rgb": list(std), "range": [0, 255]},
         "step": 0,
         "imported": {"file": options.source.name, "from": ORIGINS.get(known.get("origin", ""), "this project")},
@@ -203,7 +205,7 @@ def _names(path: str | None, classes: int) -> list[str] | None:
     return list(names)
 
 
-def _check_nvidia(known: Mapping[str, Any], convention: Convention) -> None:
+def _check_nvidia(known: Mapping[str, Any], pretrained: PretrainedConfig) -> None:
     """Refuses weights that need what NVIDIA's networks do not have.
 
     Raises:
@@ -212,14 +214,14 @@ def _check_nvidia(known: Mapping[str, Any], convention: Convention) -> None:
     from utils.weights.pretrained_config import MEAN_RGB, STD_RGB
 
     own_images = known.get("task") == "detection" or (
-        convention.mean_rgb in (None, MEAN_RGB) and convention.std_rgb in (None, STD_RGB)
+        pretrained.mean_rgb in (None, MEAN_RGB) and pretrained.std_rgb in (None, STD_RGB)
     )
     backbone = known.get("backbone") or "resnet_v1_50"
     by_channel = (known.get("quantization") or {}).get("per_channel")
-    usual = convention.is_usual and own_images and backbone == "resnet_v1_50"
-    if not usual or known.get("exact_classes") or by_channel:
+    trained_alike = pretrained.is_default and own_images and backbone == "resnet_v1_50"
+    if not trained_alike or known.get("exact_classes") or by_channel:
         raise UsageError(
-            f"--to nvidia: these weights need {convention.in_words()}"
+            f"--to nvidia: these weights need {pretrained.summary()}"
             + (f", backbone {backbone}" if known.get("task") == "detection" else "")
             + (", a range for each output channel" if by_channel else "")
             + ", which NVIDIA's networks do not have; they would compute something else"
@@ -238,13 +240,13 @@ def _say(
     file: WeightsFile,
     options: argparse.Namespace,
     known: Mapping[str, Any],
-    convention: Convention,
+    pretrained: PretrainedConfig,
     candidate: Candidate,
 ) -> None:
     """What is worth knowing of the weights, a line each."""
     if file.note:
         print(file.note)
-    print(f"the network is built for these weights: {convention.in_words()}")
+    print(f"the network is built for these weights: {pretrained.summary()}")
     if candidate.architecture in CLASSIFIERS:
         classes = candidate.wanted[f"{candidate.architecture}/output/dense/bias"][0]
         print(f"{classes} classes; logit i is label i + 1 of the records unless their dataset.json says otherwise")

@@ -18,7 +18,7 @@ from utils.observation_config import ObservationConfig
 from utils.precision_config import PrecisionConfig
 from utils.quantization import Quantization
 from utils.tuning_config import TuningConfig
-from utils.weights.pretrained_config import Convention
+from utils.weights.pretrained_config import PretrainedConfig
 
 CLASSIFIERS = ("resnet50", "resnext101-32x4d", "se-resnext101-32x4d")
 DETECTORS = ("ssd320",)
@@ -71,7 +71,8 @@ class ModelConfig:
     ``num_classes`` of a classifier counts logits; the label in a record minus ``label_offset`` is the index of its
     logit. Of a detector it is the largest category id, or with exact classes the number of categories, and
     ``category_ids`` are those of ``class_names``.
-    ``backbone`` of a detector is a row of ``model.specs.BACKBONES``; ``convention`` is that of the weights.
+    ``backbone`` of a detector is a row of ``model.specs.BACKBONES``; ``pretrained`` are the settings that
+    its weights were trained with.
     """
 
     architecture: str | None = None
@@ -88,7 +89,7 @@ class ModelConfig:
     quantization: Quantization | None = None
     data_class_names: tuple[str, ...] | None = None
     """What the training data calls its classes, where --class_names may call them otherwise."""
-    convention: Convention = field(default_factory=Convention)
+    pretrained: PretrainedConfig = field(default_factory=PretrainedConfig)
 
     def __post_init__(self) -> None:
         if self.architecture is not None:

@@ -9,9 +9,10 @@ from model.layers.bias import add_bias
 from model.layers.conv2d import conv2d
 from model.layers.options import LayerOptions
 from model.layers.variable import tf1
+from model.specs import SSDNames
 
 
-def fpn_block(stages: list[tf.Tensor], width: int, options: LayerOptions, *, name: str) -> list[tf.Tensor]:
+def fpn_block(stages: list[tf.Tensor], width: int, options: LayerOptions, names: SSDNames) -> list[tf.Tensor]:
     """Brings three maps to one width, adds each to the enlarged one above it, and puts two smaller maps on top.
 
     The third level is its projection as it is, without normalization or activation; the fourth comes from the third,
@@ -21,22 +22,23 @@ def fpn_block(stages: list[tf.Tensor], width: int, options: LayerOptions, *, nam
         stages: Maps of H / 8, H / 16 and H / 32 pixels, in the layout of ``options``.
         width: Channels of every level.
         options: Shared options.
-        name: Scope that owns the variables.
+        names: Scopes that own the variables.
 
     Returns:
         Five maps of ``width`` channels: H / 8, H / 16, H / 32, H / 64 and H / 128 pixels, rounded up.
 
     Source: Lin et al., Feature Pyramid Networks, arXiv:1612.03144.
     """
-    with tf1.variable_scope(name):
+    with tf1.variable_scope(names.pyramid):
         merged: list[tf.Tensor] = []
-        for number in reversed(range(1, len(stages) + 1)):
-            projected = _project(stages[number - 1], width, options, f"projection_{number}")
-            merged.insert(0, projected if not merged else _sum(projected, merged[0], options, f"projection_{number}"))
-        levels = [_smooth(level, width, options, name=f"smoothing_{n}") for n, level in enumerate(merged[:-1], 1)]
+        for stage, name in reversed(list(zip(stages, names.projections, strict=True))):
+            projected = _project(stage, width, options, name)
+            merged.insert(0, projected if not merged else _sum(projected, merged[0], options, name))
+        smoothed = zip(merged[:-1], names.smoothings, strict=True)
+        levels = [_smooth(level, width, options, name=name) for level, name in smoothed]
         levels.append(merged[-1])
-        for number in (5, 6):
-            levels.append(_smooth(levels[-1], width, options, stride=2, name=f"bottom_up_block{number}"))
+        for name in names.bottom_up:
+            levels.append(_smooth(levels[-1], width, options, stride=2, name=name))
     return levels
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from model.specs import SSD_NAMES
 from object_detection.pipeline import text as pipeline_text
 from object_detection.pipeline.detection import HYPERPARAMS, detection_of, model_of, trains_batch_norm
 from object_detection.pipeline.fields import Fields
@@ -28,7 +29,6 @@ from utils.tuning_config import TuningConfig
 ROOT = Path(__file__).resolve().parents[2]
 METRICS = "coco_detection_metrics"
 CHECKPOINT_TYPES = ("classification", "detection")
-FEATURES = "FeatureExtractor"  # what a detector's checkpoint gives unless the config asks for everything
 
 _COSINE = "train_config.optimizer.momentum_optimizer.learning_rate.cosine_decay_learning_rate"
 _TRAINING = ("train", "train_and_evaluate")
@@ -177,7 +177,7 @@ def _start_from(fields: Fields) -> tuple[str | None, str]:
         raise fields.error("train_config.fine_tune_checkpoint_type", f" {kind}: must be {allowed}")
     if kind:
         of_detector = kind == "detection"
-    return path or None, FEATURES if path and of_detector and not everything else ""
+    return path or None, SSD_NAMES.features if path and of_detector and not everything else ""
 
 
 def _data(fields: Fields, run: RunConfig, eval_split: str, eval_every: int | None) -> tuple[DataConfig, list[str]]:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.bad_input.launching import FAILED, USAGE, assert_ends, launch, train_on, write_examples
 from tests.runtime.runs import CLASSES, network, picture, values, write_data
-from tests.tools.weights.foreign import save_checkpoint
+from tests.tools.weights.published_checkpoints import save_checkpoint
 from tests.utils.input_records import record
 from utils.records.manifest import Manifest, ShardFile, Split, write_manifest
 

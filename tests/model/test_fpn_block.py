@@ -8,6 +8,7 @@ from model.blocks.fpn_block import fpn_block
 from model.layers.conv2d import conv2d
 from model.layers.options import LayerOptions
 from model.layers.variable import tf1
+from model.specs import SSD_NAMES
 
 
 def ramp(side):
@@ -58,7 +59,7 @@ def test_a_strided_1x1_convolution_samples_even_positions(side, expected, symmet
 def pyramid(stages, values):
     """The levels over stages of one channel, with variables set where a value is given, else as they start."""
     with tf.Graph().as_default(), tf1.Session() as session:
-        levels = fpn_block([tf.constant(stage) for stage in stages], 1, LayerOptions(kernel_name="weights"), name="fpn")
+        levels = fpn_block([tf.constant(stage) for stage in stages], 1, LayerOptions(kernel_name="weights"), SSD_NAMES)
         session.run(tf1.global_variables_initializer())
         for variable in tf1.global_variables():
             if variable.op.name in values:
@@ -112,6 +113,6 @@ def test_levels_halve_and_round_up_in_both_layouts_and_for_any_batch(side, sides
             stages.append(
                 tf1.placeholder(tf.float32, shape if data_format == "NHWC" else [None, channels, *shape[1:3]])
             )
-        levels = fpn_block(stages, 4, LayerOptions(data_format=data_format), name="fpn")
+        levels = fpn_block(stages, 4, LayerOptions(data_format=data_format), SSD_NAMES)
         shapes = [level.shape.as_list() for level in levels]
     assert shapes == [[None, s, s, 4] if data_format == "NHWC" else [None, 4, s, s] for s in sides]

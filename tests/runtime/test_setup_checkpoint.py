@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tests.runtime.runs import network, picture, run, tiny_networks, values
 from tests.runtime.scenes import write_scenes
-from tests.tools.weights.foreign import (
+from tests.tools.weights.published_checkpoints import (
     CLASSES,
     SIZE,
     SLIM_MEAN,

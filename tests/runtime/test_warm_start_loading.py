@@ -12,7 +12,7 @@ from tests.model.tiny_ssd import BACKBONE, PREDICTOR, load_by_name, variables_of
 from tests.runtime.tiny_detector import SIZE, task, tiny_detectors
 from utils.errors import RunError
 from utils.image_processing import normalize
-from utils.weights.pretrained_config import CONVENTIONS, Convention
+from utils.weights.pretrained_config import PRETRAINED_CONFIGS, PretrainedConfig
 
 tf1 = tf.compat.v1
 
@@ -84,13 +84,13 @@ def test_slims_network_gives_the_265_variables_of_the_backbone(tmp_path):
 IMAGES = np.random.default_rng(0).uniform(0, 255, (1, SIZE, SIZE, 3)).astype(np.float32)
 
 
-USUAL = Convention()
+USUAL = PretrainedConfig()
 
 
-def classifier(folder, images, convention):
+def classifier(folder, images, pretrained):
     """The last map of a trained classifier, and its checkpoint."""
-    spec = RESNETS["resnet50"].as_trained(**convention.network)
-    colors = {"mean_rgb": convention.mean_rgb, "std_rgb": convention.std_rgb} if convention.mean_rgb else {}
+    spec = RESNETS["resnet50"].as_trained(**pretrained.network)
+    colors = {"mean_rgb": pretrained.mean_rgb, "std_rgb": pretrained.std_rgb} if pretrained.mean_rgb else {}
     with tf.Graph().as_default(), tf1.Session() as session:
         endpoints = resnet(normalize(tf.constant(images), **colors), spec, 5, LayerOptions())
         load_by_name(tf1.global_variables(), session)
@@ -98,11 +98,11 @@ def classifier(folder, images, convention):
         return session.run(endpoints["stage_3"]), path
 
 
-def backbone_of(path, images, convention, name="resnet50"):
+def backbone_of(path, images, pretrained, name="resnet50"):
     """The last map of a detector's backbone that began with a checkpoint."""
     with tf.Graph().as_default(), tf1.Session() as session:
-        detector = task(backbone=name, convention=convention)
-        spec = BACKBONES[name].as_trained(**convention.network)
+        detector = task(backbone=name, pretrained=pretrained)
+        spec = BACKBONES[name].as_trained(**pretrained.network)
         with tf1.variable_scope("FeatureExtractor"), tf1.variable_scope("resnet_v1_50"):
             endpoints = resnet_features(detector.normalize(tf.constant(images)), spec, LayerOptions())
         session.run(tf1.global_variables_initializer())
@@ -110,9 +110,9 @@ def backbone_of(path, images, convention, name="resnet50"):
         return session.run(endpoints["stage_3"]), lines(table)
 
 
-def compare(folder, convention=USUAL):
-    features, path = classifier(folder, IMAGES, convention)
-    found, table = backbone_of(path, IMAGES, convention)
+def compare(folder, pretrained=USUAL):
+    features, path = classifier(folder, IMAGES, pretrained)
+    found, table = backbone_of(path, IMAGES, pretrained)
     assert features.max() > 0.1
     np.testing.assert_allclose(found, features, atol=1e-4 * features.max())
     assert not [fate for fate in table if fate.startswith("new")]
@@ -132,7 +132,7 @@ def test_a_classifier_of_this_project_becomes_a_backbone_that_computes_the_same(
 
 def test_a_classifier_of_timms_that_was_imported_becomes_a_backbone_that_computes_the_same(tmp_path):
     with tiny_detectors():
-        path, features, _ = compare(tmp_path, CONVENTIONS["torch"])
+        path, features, _ = compare(tmp_path, PRETRAINED_CONFIGS["torch"])
         other, _ = backbone_of(path, IMAGES, USUAL)
         assert np.abs(other - features).max() > 0.01 * features.max()
 

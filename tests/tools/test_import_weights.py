@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from tests.runtime.runs import network, picture, run, train, values, write_data
-from tests.tools.weights.foreign import (
+from tests.tools.weights.published_checkpoints import (
     CLASSES,
     SIZE,
     TORCH_MEAN,

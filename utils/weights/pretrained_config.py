@@ -1,4 +1,4 @@
-"""What weights need beside their architecture: padding, epsilon, place of strides, mean and deviation of images.
+"""Settings that weights were trained with, beside their architecture: padding, epsilon, strides, mean and deviation.
 
 The only home of the mean and the standard deviation. Imports no TensorFlow.
 """
@@ -21,8 +21,8 @@ STRIDED = ("1x1", "3x3")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Convention:
-    """What another program trained weights with; None is what this project's networks have anyway.
+class PretrainedConfig:
+    """Settings that another program trained weights with; None stands for this project's own.
 
     Attributes:
         padding: One of ``PADDINGS``: as TensorFlow's SAME; as PyTorch, alike on all sides; alike on all sides of
@@ -41,16 +41,16 @@ class Convention:
 
     @property
     def network(self) -> dict[str, Any]:
-        """What the network is built by, as descriptions of checkpoints hold it under "network"."""
+        """Settings of the layers, as descriptions of checkpoints hold them under "network"."""
         return {"padding": self.padding, "epsilon": self.epsilon, "strided": self.strided}
 
     @property
-    def is_usual(self) -> bool:
-        """Whether the network itself is this project's."""
+    def is_default(self) -> bool:
+        """Whether the layers have this project's own settings."""
         return self.padding in (None, "same") and self.epsilon is None and self.strided in (None, "3x3")
 
-    def in_words(self) -> str:
-        """For the console."""
+    def summary(self) -> str:
+        """The settings in a line for the console."""
         padding = {"symmetric": "symmetric padding", "symmetric_convolutions": "symmetric padding of convolutions"}
         parts = [
             padding.get(self.padding or "", ""),
@@ -62,13 +62,13 @@ class Convention:
         return ", ".join(part for part in parts if part) or "as trained here"
 
 
-_TORCH = Convention(
+_TORCH = PretrainedConfig(
     padding="symmetric", epsilon=1e-5, mean_rgb=(123.675, 116.28, 103.53), std_rgb=(58.395, 57.12, 57.375)
 )
-CONVENTIONS = {
-    "nvidia": Convention(),
-    "detection": Convention(),
-    "slim": Convention(
+PRETRAINED_CONFIGS = {
+    "nvidia": PretrainedConfig(),
+    "detection": PretrainedConfig(),
+    "slim": PretrainedConfig(
         padding="symmetric_convolutions",
         epsilon=1e-5,
         strided="1x1",
@@ -88,18 +88,18 @@ ORIGINS = {
 }
 
 
-def stored_convention(metadata: Mapping[str, Any]) -> Convention:
-    """The convention of a checkpoint: what its description says, or that of the program whose names it has.
+def stored_pretrained_config(metadata: Mapping[str, Any]) -> PretrainedConfig:
+    """Read a checkpoint's settings from its description, else take those of the program whose names it has.
 
     Raises:
         RunError: The description says what no network here can have.
     """
-    usual = CONVENTIONS.get(metadata.get("origin", ""), Convention())
+    default = PRETRAINED_CONFIGS.get(metadata.get("origin", ""), PretrainedConfig())
     if "preprocessing" not in metadata:
-        return usual
+        return default
     network, images = metadata.get("network") or {}, metadata["preprocessing"]
     try:
-        found = Convention(
+        found = PretrainedConfig(
             padding=network.get("padding"),
             epsilon=None if network.get("epsilon") is None else float(network["epsilon"]),
             strided=network.get("strided"),

@@ -7,7 +7,7 @@ from object_detection.pipeline import config as pipeline_config
 from object_detection.pipeline.config import apply_overrides, load_pipeline
 from utils.config import RunConfig
 
-CONFIGS = Path(__file__).resolve().parents[2] / "object_detection" / "configs"
+CONFIGS = Path(__file__).resolve().parents[3] / "object_detection" / "configs"
 FULL = ("ssd320_full_1gpus", "ssd320_full_4gpus", "ssd320_full_8gpus", "ssd320_bench")
 ALL = (*FULL, "ssd320_full_8gpus_jitter")
 

@@ -17,7 +17,7 @@ from tools.inspect.stored_records import stored_records
 from utils.config import DETECTORS
 from utils.records.manifest import MANIFEST_NAME, Manifest, Split, load_split, write_manifest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SMALL = ("--image_size=16", "--images=6", "--seed=1")
 ODD_NAMES = ("日本語の名前", "Ünïcödé café", "$x^2$ <b>", "\x00\x1b[1m\n\ttab", "n" * 500, "")
 

@@ -11,7 +11,7 @@ from tests.tools.validate.validating import kinds, validate
 from tests.utils.tiny_images import two_classes
 from tools.validate.__main__ import main
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_help_loads_neither_tensorflow_nor_numpy():

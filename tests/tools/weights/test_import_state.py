@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.runtime.runs import network, run, train, values, write_data
-from tests.tools.weights.foreign import convert
+from tests.tools.weights.published_checkpoints import convert
 
 FLAGS = ("--num_iter=1", "--lr_init=0.5", "--ema_decay=0.5")
 SUFFIX = "/ExponentialMovingAverage"

@@ -61,13 +61,13 @@ def save_checkpoint(prefix, values, version=None):
     return prefix
 
 
-def probabilities(architecture, weights, files, *, mean, std, **convention):
+def probabilities(architecture, weights, files, *, mean, std, **settings):
     """What NumPy makes of image files, each as evaluation shows it to the network."""
     with tf.Graph().as_default(), tf1.Session() as session:
         encoded = tf1.placeholder(tf.string)
         image = eval_preprocess(encoded, SIZE)
         pixels = np.stack([session.run(image, {encoded: path.read_bytes()}) for path in files])
-    spec = TINY[architecture].as_trained(**convention)
+    spec = TINY[architecture].as_trained(**settings)
     logits = Network(spec, weights, training=False).logits((pixels - mean) / std)
     return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
 
