@@ -3,16 +3,39 @@
 import os
 import signal
 import sys
+from collections import Counter
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before any test imports TensorFlow
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).resolve().parent.parent
 
 # Tests send Ctrl-C to themselves and to what they start; a suite started in the background inherits that it is ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def scope_of(nodeid: str) -> str:
+    """What one process of pytest-xdist runs alone: a file, or the folder whose files share running processes."""
+    return "tests/distributed" if nodeid.startswith("tests/distributed/") else nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    class ByScope(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return scope_of(nodeid)
+
+    return ByScope(config, log)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Puts what takes long first, so that all processes end at about the same time."""
+    if hasattr(config, "workerinput"):
+        slow = Counter(scope_of(item.nodeid) for item in items if item.get_closest_marker("slow"))
+        items.sort(key=lambda item: -slow[scope_of(item.nodeid)])
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,16 @@
 #!/usr/bin/env bash
-# Lint, types and all tests, in an environment that this script makes: bash tests/run.sh [--fast] [pytest arguments]
-#   --fast   leaves out what takes long
-# Horovod, Open MPI, DALI and the export packages are installed too, except with --fast. Where they cannot be had, their tests are skipped,
-# and in continuous integration (CI in the environment) that is a failure.
+# Lint, types and all tests, in an environment that this script makes:
+#
+#   bash tests/run.sh [--fast | --coverage] [pytest arguments]
+#   bash tests/run.sh tests/model/test_resnet.py
+#
+#   --fast       leaves out what takes long
+#   --coverage   runs all tests, slower, and prints how many lines they run, of each package
+#
+# Tests run in two processes. Where files, folders or tests are named, only these run, in one process, without lint and
+# types and in the environment as it is. Horovod, Open MPI, DALI and the export packages are installed too, except with
+# --fast. Where they cannot be had, their tests are skipped, and in continuous integration (CI in the environment) that is
+# a failure.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source utils/shell/setup_venv.sh
@@ -22,17 +30,36 @@ optional_part() {
     echo "$name could not be installed: what needs it is skipped" >&2
 }
 
-select=()
-if [ "${1:-}" = --fast ]; then
-    shift
-    select=(-m "not slow")
-else
-    optional_part Horovod bash utils/install_horovod.sh .venv/bin/python
-    optional_part DALI setup_venv requirements/dali.txt
-    optional_part ONNX/LiteRT setup_venv requirements/export.txt
+python=(.venv/bin/python)
+options=()
+fast=no coverage=no whole=yes
+case "${1:-}" in
+    --fast) fast=yes options=(-m "not slow") && shift ;;
+    --coverage) coverage=yes python+=(-m coverage run) && shift ;;
+esac
+for argument in "$@"; do
+    if [[ $argument = tests* ]] && [ -e "${argument%%::*}" ]; then
+        whole=no
+    fi
+done
+
+if [ "$whole" = yes ]; then
+    options+=(-n 2 --no-loadscope-reorder)
+    if [ "$fast" = no ]; then
+        optional_part Horovod bash utils/install_horovod.sh .venv/bin/python
+        optional_part DALI setup_venv requirements/dali.txt
+        optional_part ONNX/LiteRT setup_venv requirements/export.txt
+    fi
+    .venv/bin/ruff check .
+    .venv/bin/ruff format --check .
+    .venv/bin/mypy
 fi
 export SAMPLE_DATA=${SAMPLE_DATA:-$PWD/../shared/data}
-.venv/bin/ruff check .
-.venv/bin/ruff format --check .
-.venv/bin/mypy
-.venv/bin/python -m pytest "${select[@]}" "$@"
+"${python[@]}" -m pytest "${options[@]}" "$@"
+if [ "$coverage" = yes ]; then
+    .venv/bin/python -m coverage combine --quiet
+    for package in model object_detection runtime utils tools; do
+        total=$(.venv/bin/python -m coverage report --format=total --precision=1 --include="$package/*")
+        printf '%-17s%s %% of the lines\n' "$package" "$total"
+    done
+fi

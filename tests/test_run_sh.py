@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+TWO_PROCESSES = "-n 2 --no-loadscope-reorder"
 PARTS = [("horovod", "Horovod"), ("dali", "DALI"), ("export", "ONNX/LiteRT")]
 PROGRAM = '#!/bin/sh\necho "$(basename "$0") $*" >> "$CALLS"\n'
 
@@ -18,8 +19,8 @@ def run(tmp_path):
     for script in ("tests/run.sh", ".ci/run"):
         (clone / script).parent.mkdir(parents=True)
         shutil.copy(ROOT / script, clone / script)
-    (clone / "utils").mkdir()
-    (clone / "utils" / "setup_venv.sh").write_text(
+    (clone / "utils" / "shell").mkdir(parents=True)
+    (clone / "utils" / "shell" / "setup_venv.sh").write_text(
         'setup_venv() { echo "setup_venv $*" >> "$CALLS"; [ "$*" != "requirements/$BROKEN.txt" ]; }\n'
     )
     (clone / ".venv" / "bin").mkdir(parents=True)
@@ -49,7 +50,23 @@ def test_everything_is_installed_then_checked_then_tested(run):
         "setup_venv requirements/dev.txt",
         *("install_horovod.sh .venv/bin/python", "setup_venv requirements/dali.txt"),
         "setup_venv requirements/export.txt",
-        *("ruff check .", "ruff format --check .", "mypy ", "python -m pytest -k x"),
+        *("ruff check .", "ruff format --check .", "mypy ", f"python -m pytest {TWO_PROCESSES} -k x"),
+    ]
+
+
+def test_a_named_file_is_all_that_runs(run):
+    status, _, calls = run("tests/run.sh", "tests/run.sh::test_x", "-x")
+    assert status == 0
+    assert calls == ["setup_venv requirements/dev.txt", "python -m pytest tests/run.sh::test_x -x"]
+
+
+def test_coverage_is_told_of_each_package(run):
+    status, _, calls = run("tests/run.sh", "--coverage")
+    assert status == 0
+    assert f"python -m coverage run -m pytest {TWO_PROCESSES}" in calls
+    packages = ("model", "object_detection", "runtime", "utils", "tools")
+    assert [call.partition("=total ")[2] for call in calls[-5:]] == [
+        f"--precision=1 --include={package}/*" for package in packages
     ]
 
 
@@ -57,7 +74,7 @@ def test_a_fast_run_installs_no_optional_part(run):
     status, _, calls = run("tests/run.sh", "--fast")
     assert status == 0
     assert not [call for call in calls if call.startswith("install") or "dali" in call or "export" in call]
-    assert calls[-1] == "python -m pytest -m not slow"
+    assert calls[-1] == f"python -m pytest -m not slow {TWO_PROCESSES}"
 
 
 @pytest.mark.parametrize(("broken", "name"), PARTS)
