@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.artefacts.exporting import prepare_folder
-from runtime.artefacts.serving_export import export_saved_model
+from runtime.artefacts.serving_export import export_for_serving
 from runtime.best_checkpoint import Best
 from runtime.data_errors import readable_data_errors
 from runtime.evaluation import Evaluation
@@ -262,7 +262,7 @@ class Runner:
     def _export(self, prefix: Path) -> dict[str, str]:
         if not self._config.run.export_dir or not self._writes:
             return {}
-        folder = export_saved_model(self._setup, prefix, Path(self._config.run.export_dir))
+        folder = export_for_serving(self._setup, prefix, Path(self._config.run.export_dir))
         _log.info("SavedModel written to %s", folder)
         return {"export_dir": str(folder)}
 

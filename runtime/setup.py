@@ -16,7 +16,7 @@ from model.specs import RESNETS, QuantizationSpec
 from object_detection.label_map import read_label_map
 from runtime.artefacts.artefact import ArtefactTask
 from runtime.artefacts.formats import artefacts_in
-from runtime.artefacts.model_dir import open_named_artefact, precision_of
+from runtime.artefacts.model_dir import open_model_dir, precision_of
 from runtime.classification import Classification
 from runtime.detection import Detection
 from runtime.fine_tuning import check_frozen
@@ -64,7 +64,7 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
         RunError: Checkpoint or data are missing or damaged.
     """
     options = session_config(config, communicator)
-    artefact = open_named_artefact(config, communicator)
+    artefact = open_model_dir(config, communicator)
     if artefact is None:
         checkpoint, metadata, pretrained = communicator.broadcast(_stored(config) if communicator.rank == 0 else None)
     else:

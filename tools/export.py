@@ -25,6 +25,9 @@ from utils.tuning_config import EVAL_WEIGHTS
 
 BATCH = 8
 """Images at a time while artefacts are compared, where they take any number."""
+DEFAULT = next(iter(FORMATS))
+NAMED_FILE = next(row.name for row in FORMATS.values() if "output_file" in row.flags)
+"""The format that ``--output_file`` alone asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Request:
         raise UsageError("--model_dir: needed, the checkpoint to export, or the folder of a run (--checkpoint)")
     if not given.export_dir and not given.output_file:
         raise UsageError("--export_dir: needed, the folder to export to; or --output_file for a frozen graph alone")
-    formats = read_formats(given.format or ("frozen" if given.output_file else "saved_model"))
+    formats = read_formats(given.format or (NAMED_FILE if given.output_file else DEFAULT))
     _check(given, formats)
     output_file = Path(given.output_file) if given.output_file else None
     folder = Path(given.export_dir) if given.export_dir else Path(given.output_file).parent
@@ -70,10 +73,9 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Request:
         "validation_images": given.validation_images,
         "max_drift": given.max_drift,
         "max_metric_drop": given.max_metric_drop,
+        "opset": given.opset,
         "text": given.write_text_graphdef,
     }
-    if given.opset is not None:
-        options["opset"] = given.opset
     return Request(_command(given, folder, environ), options)
 
 
@@ -84,15 +86,15 @@ def _check(given: argparse.Namespace, formats: Sequence[str]) -> None:
     for flag in ("max_drift", "max_metric_drop"):
         value = getattr(given, flag)
         require(value is None or value >= 0, flag, value, "0 or more")
-    only = {"output_file": "frozen", "write_text_graphdef": "frozen", "opset": "onnx"}
-    for flag, needed in only.items():
-        if getattr(given, flag) and needed not in formats:
-            raise UsageError(f"--{flag}: only used with --format {needed}")
-    in_nchw = [f"--{flag}" for flag in ("input_format", "compute_format") if getattr(given, flag) == "NCHW"]
-    if "--input_format" in in_nchw and "saved_model" in formats:
-        raise UsageError("--input_format NCHW: a SavedModel takes images in NHWC; leave out the flag or the format")
-    if "--compute_format" in in_nchw and any(name.startswith("tflite") for name in formats):
-        raise UsageError("--compute_format NCHW: TFLite computes in NHWC; leave out the flag or the format")
+    rows = [FORMATS[name] for name in formats]
+    for other in (row for row in FORMATS.values() if row not in rows):
+        for flag in other.flags:
+            value = getattr(given, flag)
+            if value is not None and value is not False:
+                raise UsageError(f"--{flag}: only used with --format {other.name}")
+    for flag, why in ((flag, why) for row in rows for flag, why in row.nhwc_only.items()):
+        if getattr(given, flag) == "NCHW":
+            raise UsageError(f"--{flag} NCHW: {why}; leave out the flag or the format")
     if find_artefact(Path(given.model_dir)):
         raise UsageError(f"--model_dir {given.model_dir}: is an artefact already; name the checkpoint it was made of")
 
@@ -123,7 +125,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m tools.export", description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
     add("--model_dir", "--checkpoint", help="checkpoint, or folder of a run, whose newest is taken")
-    add("--format", help=f"formats with commas between, of {','.join(FORMATS)} (default: saved_model)")
+    add("--format", help=f"formats with commas between, of {','.join(FORMATS)} (default: {DEFAULT})")
     add("--export_dir", help="folder that artefacts and export_report.json are written to")
     add("--output_file", help="where the frozen graph is written, in place of model.pb in --export_dir")
     add("--data_dir", help="records: the training images set the ranges of int8, the validation images are compared on")
@@ -150,7 +152,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _export(command: Command, options: Mapping[str, Any], stop: PreemptionHook) -> int:
-    from runtime.artefacts.exporting import ExportOptions, export  # imports TensorFlow
+    from runtime.artefacts.export_job import ExportOptions  # imports TensorFlow
+    from runtime.artefacts.exporting import export
     from runtime.setup import set_up_alone
 
     return export(command.config, set_up_alone, ExportOptions(**options), stop)

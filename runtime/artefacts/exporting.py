@@ -1,4 +1,4 @@
-"""A checkpoint as artefacts of several formats, each of which is opened, run and compared before it counts."""
+"""The export of a checkpoint in several formats, each of which is opened, run and compared before it counts."""
 
 from __future__ import annotations
 
@@ -8,22 +8,15 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from runtime.artefacts.calibration import batches, calibration_images, calibration_split
-from runtime.artefacts.formats import FORMATS, Format
-from runtime.artefacts.frozen_graph import write_frozen_graph
-from runtime.artefacts.inference_graph import ConstantNetwork, InputSpec, constant_network, read_weights
-from runtime.artefacts.loading import open_artefact, require_packages
-from runtime.artefacts.onnx_model import OPSET, check_opset, write_onnx
-from runtime.artefacts.saved_model import write_saved_model
-from runtime.artefacts.tflite_model import convert, not_in_int8, operators, write_tflite
-from runtime.artefacts.verification import Comparison, compare, compare_signatures, signatures_differ
+from runtime.artefacts.calibration import calibration_split
+from runtime.artefacts.export_job import ExportJob, ExportOptions
+from runtime.artefacts.formats import FORMATS, Format, Limits, function
+from runtime.artefacts.verification import Comparison, compare
 from runtime.evaluation import chosen_weights
 from runtime.task import Setup
 from utils.config import ExperimentConfig
@@ -34,37 +27,6 @@ from utils.hooks.hook import Hook
 _log = logging.getLogger(__name__)
 
 REPORT = "export_report.json"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportOptions:
-    """What is exported, and how it is judged.
-
-    Attributes:
-        formats: Rows of ``FORMATS``.
-        folder: Where artefacts and report go.
-        output_file: Where the frozen graph goes instead.
-        batch_size: Images that the artefacts take, or None for any number.
-        layout: Of their input.
-        calibration_images: How many set the ranges of int8.
-        validation_images: How many are compared.
-        max_drift: In place of each format's own, or None.
-        max_metric_drop: In place of each format's own, or None.
-        opset: Of ONNX.
-        text: Whether a frozen graph is written as text too.
-    """
-
-    formats: tuple[str, ...]
-    folder: Path
-    output_file: Path | None = None
-    batch_size: int | None = None
-    layout: str = "NHWC"
-    calibration_images: int = 100
-    validation_images: int = 64
-    max_drift: float | None = None
-    max_metric_drop: float | None = None
-    opset: int = OPSET
-    text: bool = False
 
 
 def export(
@@ -82,13 +44,16 @@ def export(
         UsageError: Something that was asked for cannot be done.
         RunError: The checkpoint or the data are damaged, or the folder cannot be written to.
     """
-    check_opset(options.opset)
-    for name in options.formats:
-        require_packages(name)
+    rows = [FORMATS[name] for name in options.formats]
+    for row in rows:
+        if row.check:
+            function(row.check)(options)
+    for row in rows:
+        row.require_packages()
     prepare_folder(options.folder)
     setup = set_up(config)
     calibration = None
-    if "tflite_int8" in options.formats and config.data.data_dir:
+    if any(row.calibrated for row in rows) and config.data.data_dir:
         data = dataclasses.replace(config.data, eval_split=calibration_split(Path(config.data.data_dir)))
         calibration = set_up(dataclasses.replace(config, data=data))
     return Exporter(setup, calibration, options).run(stop)
@@ -113,35 +78,33 @@ class Exporter:
         setup: The network, and the validation images to compare on.
         calibration: The same, its validation images being those that set the ranges of int8; None without data.
         options: What is wanted.
+
+    Raises:
+        UsageError: A format is not for this checkpoint.
+        RunError: The checkpoint is damaged.
     """
 
     def __init__(self, setup: Setup, calibration: Setup | None, options: ExportOptions) -> None:
         self._setup = setup
-        self._calibration = calibration
         self._options = options
+        self._rows = [FORMATS[name] for name in options.formats]
         self._prefix = setup.required_checkpoint
         which = chosen_weights(self._prefix, setup.config.tuning.eval_weights)
         self._metadata = {**setup.metadata, **setup.task.metadata(), "eval_weights": which}
-        if "tflite_int8" in options.formats and calibration is None and not self._has_ranges:
-            raise UsageError(
-                "--format tflite_int8: needs --data_dir, whose images set the ranges; this checkpoint was not trained "
-                "with quantization"
-            )
-        if "tflite_fp16" in options.formats and self._has_ranges:
-            raise UsageError(
-                "--format tflite_fp16: this checkpoint was trained with quantization, which leaves nothing to be "
-                "float16; take tflite_int8"
-            )
-        self._networks = self._build(read_weights(setup, self._prefix))
+        quantized = setup.config.model.quantization is not None
+        for row in self._rows:
+            _check_quantization(row, quantized=quantized, has_images=calibration is not None)
+        graphs = {row.graph for row in self._rows if row.graph is not None}
+        self._job = ExportJob(setup, calibration, options, graphs)
 
     def run(self, stop: Hook) -> int:
         """Exports everything, writes the report, and returns the status: 1 where an artefact failed."""
         entries: list[dict[str, Any]] = []
-        for name in self._options.formats:
+        for row in self._rows:
             if stop.wants_stop:
-                _log.warning("stopped by a signal before --format %s: rerun the same command", name)
+                _log.warning("stopped by a signal before --format %s: rerun the same command", row.name)
                 return EXIT_PREEMPTED
-            entry = self._export(name)
+            entry = self._export(row)
             entries.append(entry)
             print(line(entry), flush=True)
             gc.collect()  # graphs and sessions hold each other, and the weights
@@ -151,99 +114,40 @@ class Exporter:
             _log.critical("--format %s: failed: %s", entry["format"], entry["reason"])
         return EXIT_FAILED if failed else EXIT_DONE
 
-    def _export(self, name: str) -> dict[str, Any]:
+    def _export(self, row: Format) -> dict[str, Any]:
         """One format: written, opened, compared; what came of it."""
-        row, path = FORMATS[name], self._path(name)
-        entry: dict[str, Any] = {"format": name, "path": str(path), "status": "failed", "reason": None}
+        path = self._path(row)
+        entry: dict[str, Any] = {"format": row.name, "path": str(path), "status": "failed", "reason": None}
+        metadata = {**self._metadata, "artefact": {"format": row.name, "precision": row.precision}}
         began = time.perf_counter()
         try:
-            more = self._write(name, row, path)
-            entry |= {"seconds": round(time.perf_counter() - began, 2), "bytes": size_of(path), **more}
-            artefact = open_artefact(path, self._setup.config.data.threads)
+            written = function(row.write)(self._job, row, path, metadata)
+            seconds = round(time.perf_counter() - began, 2)
+            entry |= {"seconds": seconds, "bytes": size_of(path), **written.facts}
+            artefact = function(row.open)(path, self._setup.config.data.threads)
             comparison = compare(self._setup, self._prefix, artefact, self._options.validation_images)
-            entry |= {"runtime": artefact.runtime, **self._judged(row, comparison, entry)}
+            entry |= {"runtime": artefact.runtime, **self._judged(row, comparison, written.fault)}
         except RunError as error:
             entry["reason"] = str(error)
         except (OSError, tf.errors.OpError) as error:
             raise RunError(f"--export_dir {self._options.folder}: {path} cannot be written: {reason(error)}") from error
         return entry
 
-    def _path(self, name: str) -> Path:
-        if name == "frozen" and self._options.output_file is not None:
+    def _path(self, row: Format) -> Path:
+        if "output_file" in row.flags and self._options.output_file is not None:
             return self._options.output_file
-        return self._options.folder / FORMATS[name].file
+        return self._options.folder / row.file
 
-    def _write(self, name: str, row: Format, path: Path) -> dict[str, Any]:
-        """Writes an artefact; returns what is to be reported of it beside its comparison."""
-        metadata = {**self._metadata, "artefact": {"format": name, "precision": row.precision}}
-        if name == "saved_model":
-            write_saved_model(self._setup, self._prefix, path, metadata)
-            return {"largest_difference_of_signatures": compare_signatures(self._setup, path)}
-        network = self._networks[kind_of(name)]
-        if name == "frozen":
-            write_frozen_graph(network, path, metadata, text=self._options.text)
-            return {}
-        if name == "onnx":
-            counts = write_onnx(network, path, metadata, self._options.opset)
-            return {"opset": self._options.opset, "operators": dict(sorted(counts.items()))}
-        model = convert(network, self._tflite_outputs(row), row.precision, self._ranges(row))
-        write_tflite(model, path, metadata)
-        return {"operators": dict(sorted(operators(model).items()))}
-
-    def _build(self, weights: Mapping[str, np.ndarray]) -> dict[str, ConstantNetwork]:
-        """The networks that formats are made of; TFLite needs another where training quantized."""
-        task, kinds = self._setup.task, {kind_of(name) for name in self._options.formats} - {"saved_model"}
-        networks = {}
-        if kinds - {"tflite"} or ("tflite" in kinds and not self._has_ranges):
-            networks = dict.fromkeys(kinds, constant_network(task, weights, self._spec))
-        if "tflite" in kinds and self._has_ranges:
-            networks["tflite"] = constant_network(task.with_fake_quant(), weights, self._spec)
-        return networks
-
-    @property
-    def _has_ranges(self) -> bool:
-        """Whether the network was trained with quantization."""
-        return self._setup.config.model.quantization is not None
-
-    @property
-    def _spec(self) -> InputSpec:
-        size = int(self._setup.config.model.image_size or 0)
-        return InputSpec(image_size=size, batch_size=self._options.batch_size, layout=self._options.layout)
-
-    def _tflite_outputs(self, row: Format) -> tuple[str, ...]:
-        """Where a model ends: TFLite has no suppression of several classes, and int8 is too coarse for a softmax."""
-        ends = tuple(self._setup.task.ends)
-        simple = () if self._setup.task.heads or row.precision == "int8" else ("probabilities",)
-        return (*ends, *simple)
-
-    def _ranges(self, row: Format) -> Any:
-        """The images that set the ranges of int8; None where nothing is quantized or training set them."""
-        if row.precision != "int8" or self._has_ranges or self._calibration is None:
-            return None
-        images = calibration_images(self._calibration, self._options.calibration_images)
-        batch = self._options.batch_size or 1
-        if len(images) < batch:
-            raise RunError(f"--calibration_images: {len(images)} images could be read; a batch needs {batch}")
-        return lambda: batches(images, batch, self._spec.shape)
-
-    def _judged(self, row: Format, comparison: Comparison, entry: Mapping[str, Any]) -> dict[str, Any]:
-        options = self._options
-        if self._has_ranges and entry["format"] not in (
-            "saved_model",
-            "frozen",
-        ):  # where numbers are rounded to 8 bits, others are rounded apart
-            row = FORMATS["tflite_int8"]
-        max_drift = row.max_drift if options.max_drift is None else options.max_drift
-        max_drop = row.max_metric_drop if options.max_metric_drop is None else options.max_metric_drop
-        failure = comparison.failure(max_drift, max_drop)
-        in_float = not_in_int8(entry["operators"]) if entry["format"] == "tflite_int8" else []
-        if in_float and not failure:
-            failure = f"not all of it is in int8: {', '.join(in_float)}"
-        failure = failure or signatures_differ(entry.get("largest_difference_of_signatures", 0.0))
+    def _judged(self, row: Format, comparison: Comparison, fault: str | None) -> dict[str, Any]:
+        options, usual = self._options, row.quantized_limits if self._job.quantized else row.limits
+        limits = Limits(
+            max_drift=usual.max_drift if options.max_drift is None else options.max_drift,
+            max_metric_drop=usual.max_metric_drop if options.max_metric_drop is None else options.max_metric_drop,
+        )
+        failure = comparison.failure(limits) or fault
         return {
             **dataclasses.asdict(comparison),
-            "max_drift": max_drift,
-            "max_metric_drop": max_drop,
+            **dataclasses.asdict(limits),
             "status": "failed" if failure else "ok",
             "reason": failure,
         }
@@ -256,9 +160,15 @@ class Exporter:
         write_atomically(self._options.folder / REPORT, json.dumps(report, indent=1, ensure_ascii=False).encode())
 
 
-def kind_of(name: str) -> str:
-    """What a format is without its precision: "tflite" of "tflite_int8"."""
-    return name if name == "saved_model" else name.partition("_")[0]
+def _check_quantization(row: Format, *, quantized: bool, has_images: bool) -> None:
+    """Refuses a format that needs what the checkpoint has not, or has not what the checkpoint needs."""
+    if row.calibrated and not quantized and not has_images:
+        raise UsageError(
+            f"--format {row.name}: needs --data_dir, whose images set the ranges; this checkpoint was not trained "
+            "with quantization"
+        )
+    if row.unquantized_only and quantized:
+        raise UsageError(f"--format {row.name}: this checkpoint was trained with quantization, {row.unquantized_only}")
 
 
 def size_of(path: Path) -> int:
@@ -268,7 +178,7 @@ def size_of(path: Path) -> int:
 
 
 def line(entry: Mapping[str, Any]) -> str:
-    """What the console says of an artefact."""
+    """The line on the console of an artefact."""
     head = f"{entry['format']:12} {entry['path']}"
     if "drift" not in entry:
         return f"{head}  FAILED: {entry['reason']}"

@@ -1,4 +1,4 @@
-"""A network whose large weights are inputs, for a converter that copies its graph again and again."""
+"""External weights: the large ones as inputs, for a converter that copies its graph again and again."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from runtime.artefacts.inference_graph import ConstantNetwork
+from runtime.artefacts.inference_graph import InferenceGraph
 
 tf1 = tf.compat.v1
 LARGE = 16_384
-"""Numbers from which on a weight is given from outside; normalization's and biases are always inside."""
+"""Numbers from which on a weight is external; normalization's and biases never are."""
 
 
-def with_weights_outside(network: ConstantNetwork) -> tuple[ConstantNetwork, dict[str, np.ndarray]]:
+def with_external_weights(network: InferenceGraph) -> tuple[InferenceGraph, dict[str, np.ndarray]]:
     """The network with what does not depend on its input computed, and what of that is large taken out.
 
     Returns:
@@ -43,7 +43,7 @@ def with_weights_outside(network: ConstantNetwork) -> tuple[ConstantNetwork, dic
         added.CopyFrom(node)
         del added.input[:]
         added.input.extend(inputs)
-    return ConstantNetwork(graph_def=graph_def, outputs=network.outputs), large
+    return InferenceGraph(graph_def=graph_def, outputs=network.outputs), large
 
 
 def _as_it_stands() -> Any:
@@ -54,7 +54,7 @@ def _as_it_stands() -> Any:
     return config
 
 
-def _varying(network: ConstantNetwork) -> Collection[str]:
+def _varying(network: InferenceGraph) -> Collection[str]:
     """The nodes that depend on a placeholder, and those that the outputs are; each comes after what it reads."""
     found = set(network.outputs)
     for node in network.graph_def.node:

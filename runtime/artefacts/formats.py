@@ -1,43 +1,158 @@
-"""The formats of artefacts: their files, how one is told from another, and what each may lose (no TF)."""
+"""The formats of artefacts, a row each: files, limits, packages, and the functions that write and open them (no TF)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, Literal
 
 from utils.errors import UsageError
 
 INSTALL = "python -m pip install -r requirements/export.txt"
+GraphKind = Literal["as_trained", "by_zero_point"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Format:
-    """One row.
+class Limits:
+    """Differences up to which an artefact counts as its checkpoint's network.
 
     Attributes:
-        file: The artefact's name in the folder of exports.
-        precision: Type that its convolutions compute in.
-        max_drift: Largest drift that counts as the same network, see ``runtime.artefacts.verification``.
+        max_drift: Largest drift, see ``runtime.artefacts.verification``.
         max_metric_drop: By how much the metric may fall, a fraction.
     """
 
-    file: str
-    precision: str
     max_drift: float
     max_metric_drop: float
 
 
-FORMATS: Mapping[str, Format] = {
-    "saved_model": Format(file="saved_model", precision="float32", max_drift=1e-3, max_metric_drop=0.01),
-    "frozen": Format(file="model.pb", precision="float32", max_drift=1e-3, max_metric_drop=0.01),
-    "onnx": Format(file="model.onnx", precision="float32", max_drift=1e-3, max_metric_drop=0.01),
-    "tflite": Format(file="model.tflite", precision="float32", max_drift=1e-3, max_metric_drop=0.01),
-    "tflite_fp16": Format(file="model_fp16.tflite", precision="float16", max_drift=2e-2, max_metric_drop=0.02),
-    "tflite_int8": Format(file="model_int8.tflite", precision="int8", max_drift=0.3, max_metric_drop=0.1),
-}
-SAVED_MODEL_FILE = "saved_model.pb"
-SUFFIXES = (".pb", ".onnx", ".tflite")
+FLOAT32 = Limits(max_drift=1e-3, max_metric_drop=0.01)
+FLOAT16 = Limits(max_drift=2e-2, max_metric_drop=0.02)
+INT8 = Limits(max_drift=0.3, max_metric_drop=0.1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """One row. Functions are "module:name" and imported when they are called, since their modules import TensorFlow.
+
+    Attributes:
+        name: In ``--format`` and in reports.
+        file: The artefact's name in the folder of exports; a file's suffix tells its format.
+        marker: File that tells a folder of this format; None where an artefact is one file.
+        precision: Type that its convolutions compute in.
+        limits: What it may lose.
+        quantized_limits: The same for a network that was trained with quantization: where numbers are rounded to 8
+            bits, other runtimes round some of them apart.
+        packages: Modules that must be installed beside TensorFlow.
+        write: ``(ExportJob, Format, path, metadata) -> Written``, see ``runtime.artefacts.export_job``.
+        open: ``(path, threads) -> Artefact``.
+        check: ``(ExportOptions) -> None``, refuses what cannot be done before any work; may be empty.
+        graph: The graph that it is made of, see ``ExportJob.graph``; None where it is made of the checkpoint itself.
+        flags: Flags of ``tools.export`` that are for this format alone.
+        nhwc_only: Flags of ``tools.export`` that may not be NCHW, and why.
+        calibrated: Whether images set its ranges where training did not.
+        unquantized_only: Why no network that was trained with quantization is written so; empty where it may be.
+    """
+
+    name: str
+    file: str
+    marker: str | None = None
+    precision: str = "float32"
+    limits: Limits = FLOAT32
+    quantized_limits: Limits = INT8
+    packages: tuple[str, ...] = ()
+    write: str
+    open: str
+    check: str = ""
+    graph: GraphKind | None = "as_trained"
+    flags: tuple[str, ...] = ()
+    nhwc_only: Mapping[str, str] = field(default_factory=dict)
+    calibrated: bool = False
+    unquantized_only: str = ""
+
+    def recognizes(self, path: Path) -> bool:
+        """Whether an artefact is of this format, or of one that is opened the same way."""
+        if self.marker is not None:
+            return (path / self.marker).is_file()
+        return path.suffix == Path(self.file).suffix and not path.is_dir()
+
+    def require_packages(self) -> None:
+        """Refuses the format where its packages are not installed, before any work.
+
+        Raises:
+            UsageError: One is missing.
+        """
+        for package in self.packages:
+            if find_spec(package) is None:
+                raise package_missing(package, f"--format {self.name}")
+
+
+_TFLITE = Format(
+    name="tflite",
+    file="model.tflite",
+    packages=("ai_edge_litert",),
+    write="runtime.artefacts.tflite_model:write",
+    open="runtime.artefacts.tflite_model:open_tflite",
+    graph="by_zero_point",
+    nhwc_only={"compute_format": "TFLite computes in NHWC"},
+)
+_ROWS = (
+    Format(
+        name="saved_model",
+        file="saved_model",
+        marker="saved_model.pb",
+        quantized_limits=FLOAT32,
+        write="runtime.artefacts.saved_model:write",
+        open="runtime.artefacts.saved_model:open_saved_model",
+        graph=None,
+        nhwc_only={"input_format": "a SavedModel takes images in NHWC"},
+    ),
+    Format(
+        name="frozen",
+        file="model.pb",
+        quantized_limits=FLOAT32,
+        write="runtime.artefacts.frozen_graph:write",
+        open="runtime.artefacts.frozen_graph:open_frozen_graph",
+        flags=("output_file", "write_text_graphdef"),
+    ),
+    Format(
+        name="onnx",
+        file="model.onnx",
+        packages=("onnx", "tf2onnx", "onnxruntime"),
+        write="runtime.artefacts.onnx_model:write",
+        open="runtime.artefacts.onnx_model:open_onnx",
+        check="runtime.artefacts.onnx_model:check_opset",
+        flags=("opset",),
+    ),
+    _TFLITE,
+    dataclasses.replace(
+        _TFLITE,
+        name="tflite_fp16",
+        file="model_fp16.tflite",
+        precision="float16",
+        limits=FLOAT16,
+        unquantized_only="which leaves nothing to be float16; take tflite_int8",
+    ),
+    dataclasses.replace(
+        _TFLITE,
+        name="tflite_int8",
+        file="model_int8.tflite",
+        precision="int8",
+        limits=INT8,
+        calibrated=True,
+    ),
+)
+FORMATS: Mapping[str, Format] = {row.name: row for row in _ROWS}
+
+
+def function(name: str) -> Callable[..., Any]:
+    """The function that a row names as "module:name"."""
+    module, _, attribute = name.partition(":")
+    found: Callable[..., Any] = getattr(import_module(module), attribute)
+    return found
 
 
 def read_formats(text: str) -> tuple[str, ...]:
@@ -53,24 +168,29 @@ def read_formats(text: str) -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in given)
 
 
+def format_of(path: Path) -> Format | None:
+    """The row that opens an artefact, by its suffix or marker; None where it is none."""
+    return next((row for row in FORMATS.values() if row.recognizes(path)), None)
+
+
 def find_artefact(path: Path) -> Path | None:
-    """The artefact that ``--model_dir`` names, a folder of a SavedModel or a file; None where it names none."""
-    if path.is_dir():
-        return path if (path / SAVED_MODEL_FILE).is_file() else None
-    if path.name == SAVED_MODEL_FILE and path.is_file():
+    """The artefact that ``--model_dir`` names: a file, a folder, or the marker in a folder; None where it names none.
+
+    Raises:
+        UsageError: There is no file of that name, which has the suffix of a format.
+    """
+    if path.is_file() and any(path.name == row.marker for row in FORMATS.values()):
         return path.parent
-    if path.suffix not in SUFFIXES:
+    if format_of(path) is None:
         return None
-    if not path.is_file():
+    if not path.exists():
         raise UsageError(f"--model_dir {path}: no such file")
     return path
 
 
 def artefacts_in(folder: Path) -> list[Path]:
     """The artefacts in a folder, for messages to people who named the folder itself."""
-    if not folder.is_dir():
-        return []
-    return [path for path in sorted(folder.iterdir()) if path.suffix in SUFFIXES or (path / SAVED_MODEL_FILE).is_file()]
+    return [path for path in sorted(folder.iterdir()) if format_of(path)] if folder.is_dir() else []
 
 
 def package_missing(package: str, path: Path | str) -> UsageError:

@@ -12,7 +12,9 @@ from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
 from runtime.artefacts.artefact import INPUT, Artefact, in_the_layout_of, read_beside
-from runtime.artefacts.inference_graph import ConstantNetwork
+from runtime.artefacts.export_job import ExportJob, Written
+from runtime.artefacts.formats import Format
+from runtime.artefacts.inference_graph import InferenceGraph
 from runtime.task import TensorMap
 from utils.errors import RunError, reason
 from utils.files.atomic_file import write_atomically
@@ -20,7 +22,13 @@ from utils.files.atomic_file import write_atomically
 tf1 = tf.compat.v1
 
 
-def write_frozen_graph(network: ConstantNetwork, path: Path, metadata: Mapping[str, Any], *, text: bool) -> None:
+def write(job: ExportJob, row: Format, path: Path, metadata: Mapping[str, Any]) -> Written:
+    """Writes the format of that row."""
+    write_frozen_graph(job.graph(row), path, metadata, text=job.options.text)
+    return Written()
+
+
+def write_frozen_graph(network: InferenceGraph, path: Path, metadata: Mapping[str, Any], *, text: bool) -> None:
     """Writes the graph, what is known of it to ``<path>.json``, and, with ``text``, ``<path>txt`` for people."""
     beside = {**metadata, "artefact": {**metadata.get("artefact", {}), "outputs": list(network.outputs)}}
     write_atomically(path.with_name(f"{path.name}.json"), json.dumps(beside, indent=1, ensure_ascii=False).encode())
@@ -30,12 +38,13 @@ def write_frozen_graph(network: ConstantNetwork, path: Path, metadata: Mapping[s
     write_atomically(path, network.graph_def.SerializeToString())
 
 
-def open_frozen_graph(path: Path) -> Artefact:
-    """Opens a frozen graph of ours.
+def open_frozen_graph(path: Path, threads: int | None = None) -> Artefact:
+    """Opens a frozen graph of ours; the session that runs it knows the threads.
 
     Raises:
         RunError: It is damaged, or the JSON beside it is missing.
     """
+    del threads
     metadata = read_beside(path.with_name(f"{path.name}.json"))
     graph_def = tf1.GraphDef()
     try:

@@ -1,4 +1,4 @@
-"""A checkpoint's network as one graph of constants: raw images in, predictions out. All formats but one begin here."""
+"""The inference graph of a checkpoint, all constants: raw images in, predictions out. Most formats begin here."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ tf1 = tf.compat.v1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputSpec:
-    """What an exported network takes: ``batch_size`` images, or any number, of ``image_size`` pixels a side."""
+    """The input of an exported network: ``batch_size`` images, or any number, of ``image_size`` pixels a side."""
 
     image_size: int
     batch_size: int | None = None
@@ -33,7 +33,7 @@ class InputSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConstantNetwork:
+class InferenceGraph:
     """A graph without variables.
 
     Attributes:
@@ -61,7 +61,7 @@ def read_weights(setup: Setup, prefix: Path) -> dict[str, np.ndarray]:
         return dict(session.run({v.op.name: v for v in predict.variables}))
 
 
-def constant_network(task: Task, values: Mapping[str, np.ndarray], spec: InputSpec) -> ConstantNetwork:
+def inference_graph(task: Task, values: Mapping[str, np.ndarray], spec: InputSpec) -> InferenceGraph:
     """Builds the network on constants in place of its variables."""
 
     def constant(getter: Any, name: str, *args: Any, **kwargs: Any) -> Any:
@@ -76,10 +76,10 @@ def constant_network(task: Task, values: Mapping[str, np.ndarray], spec: InputSp
         found = {**{name: endpoints[name] for name in task.ends}, **task.predictions(endpoints)}
         for name, tensor in found.items():
             tf.identity(tensor, name=name)
-        return ConstantNetwork(graph_def=graph.as_graph_def(), outputs=tuple(found))
+        return InferenceGraph(graph_def=graph.as_graph_def(), outputs=tuple(found))
 
 
-def pruned(network: ConstantNetwork, outputs: Sequence[str]) -> ConstantNetwork:
+def pruned(network: InferenceGraph, outputs: Sequence[str]) -> InferenceGraph:
     """The part of a network that some of its outputs need."""
     graph_def = tf1.graph_util.extract_sub_graph(network.graph_def, list(outputs))
-    return ConstantNetwork(graph_def=graph_def, outputs=tuple(outputs))
+    return InferenceGraph(graph_def=graph_def, outputs=tuple(outputs))

@@ -9,8 +9,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from runtime.artefacts.artefact import Artefact
-from runtime.artefacts.formats import find_artefact
-from runtime.artefacts.loading import open_artefact
+from runtime.artefacts.formats import find_artefact, format_of, function
 from runtime.precision import Precision
 from utils.config import ExperimentConfig
 from utils.errors import UsageError
@@ -19,8 +18,8 @@ from utils.hvd_utils import Communicator
 _log = logging.getLogger(__name__)
 
 
-def open_named_artefact(config: ExperimentConfig, communicator: Communicator) -> Artefact | None:
-    """Opens what ``--model_dir`` names; None where that is a checkpoint, a folder of them, or nothing.
+def open_model_dir(config: ExperimentConfig, communicator: Communicator) -> Artefact | None:
+    """The artefact that ``--model_dir`` names, opened; None where that is a checkpoint, a folder of them, or nothing.
 
     Each process opens it by itself, so that it must lie where all of them see it.
 
@@ -49,6 +48,24 @@ def open_named_artefact(config: ExperimentConfig, communicator: Communicator) ->
     return artefact
 
 
+def open_artefact(path: Path, threads: int | None = None) -> Artefact:
+    """Opens what ``formats.find_artefact`` found.
+
+    Args:
+        path: File, or folder of a SavedModel.
+        threads: Of runtimes other than TensorFlow; None leaves it to them.
+
+    Raises:
+        UsageError: The package that runs it is missing.
+        RunError: It is damaged, or is not ours.
+    """
+    row = format_of(path)
+    if row is None:
+        raise ValueError(f"{path} is no artefact")
+    found: Artefact = function(row.open)(path, threads)
+    return found
+
+
 def precision_of(artefact: Artefact | None) -> Precision | None:
-    """What results of an artefact are labelled with."""
+    """The precision that results of an artefact are labelled with."""
     return None if artefact is None else Precision(compute_dtype=tf.as_dtype(artefact.precision))

@@ -12,9 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 from runtime.artefacts.artefact import INPUT, Artefact, called_outside, without_advice_to_migrate
-from runtime.artefacts.external_weights import with_weights_outside
-from runtime.artefacts.formats import package_missing
-from runtime.artefacts.inference_graph import ConstantNetwork
+from runtime.artefacts.export_job import ExportJob, ExportOptions, Written
+from runtime.artefacts.external_weights import with_external_weights
+from runtime.artefacts.formats import Format, package_missing
+from runtime.artefacts.inference_graph import InferenceGraph
 from utils.errors import RunError, UsageError, reason
 from utils.files.atomic_file import write_atomically
 from utils.weights.description import parse_description
@@ -26,18 +27,30 @@ METADATA_KEY = "metadata"
 _TYPES = {"tensor(float)": tf.float32, "tensor(int32)": tf.int32, "tensor(int64)": tf.int64}
 
 
-def check_opset(opset: int) -> None:
-    """Refuses what cannot be written.
+def check_opset(options: ExportOptions) -> None:
+    """Refuses a version of the operators that is not offered.
 
     Raises:
-        UsageError: The version is not offered.
+        UsageError: It is not.
     """
-    if opset not in OPSETS:
-        raise UsageError(f"--opset {opset}: must be {OPSETS[0]} to {OPSETS[-1]}")
+    if options.opset is not None and options.opset not in OPSETS:
+        raise UsageError(f"--opset {options.opset}: must be {OPSETS[0]} to {OPSETS[-1]}")
+
+
+def write(job: ExportJob, row: Format, path: Path, metadata: Mapping[str, Any]) -> Written:
+    """Writes the format of that row.
+
+    Raises:
+        UsageError: A package is missing.
+        RunError: An operation has no counterpart.
+    """
+    opset = OPSET if job.options.opset is None else job.options.opset
+    counts = write_onnx(job.graph(row), path, metadata, opset)
+    return Written(facts={"opset": opset, "operators": dict(sorted(counts.items()))})
 
 
 @without_advice_to_migrate()
-def write_onnx(network: ConstantNetwork, path: Path, metadata: Mapping[str, Any], opset: int = OPSET) -> Counter[str]:
+def write_onnx(network: InferenceGraph, path: Path, metadata: Mapping[str, Any], opset: int = OPSET) -> Counter[str]:
     """Writes a network; its metadata lie inside, under "metadata". Returns how many operators of each type it has.
 
     Raises:
@@ -51,7 +64,7 @@ def write_onnx(network: ConstantNetwork, path: Path, metadata: Mapping[str, Any]
         raise package_missing(error.name or "tf2onnx", "--format onnx") from error
     weights: dict[str, np.ndarray] = {}
     if not _quantizes(network):  # else kernels are part of what is quantized
-        network, weights = with_weights_outside(network)
+        network, weights = with_external_weights(network)
     inputs = (INPUT, *weights)
     try:
         model, _ = tf2onnx.convert.from_graph_def(
@@ -73,7 +86,7 @@ def write_onnx(network: ConstantNetwork, path: Path, metadata: Mapping[str, Any]
     return Counter(node.op_type for node in model.graph.node)
 
 
-def _quantizes(network: ConstantNetwork) -> bool:
+def _quantizes(network: InferenceGraph) -> bool:
     return any(node.op.startswith(("FakeQuant", "QuantizeAndDequantize")) for node in network.graph_def.node)
 
 

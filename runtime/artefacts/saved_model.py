@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from runtime.artefacts.artefact import Artefact, read_beside, without_advice_to_migrate
+from runtime.artefacts.export_job import ExportJob, Written
+from runtime.artefacts.formats import Format
 from runtime.artefacts.frozen_graph import in_graph
 from runtime.evaluation import load_weights
 from runtime.graphs import build_predict_graph
@@ -25,7 +28,21 @@ IMAGE_SIGNATURES = ("serving_default", "predict")
 ENCODED_SIGNATURE = "encoded"
 NETWORK_SIGNATURE = "network"
 METADATA = Path("assets.extra") / "metadata.json"
+MOST_BETWEEN_SIGNATURES = 1e-3
 _STAGING = ".exporting-"
+
+
+def write(job: ExportJob, row: Format, path: Path, metadata: Mapping[str, Any]) -> Written:
+    """Writes the format of that row and compares its signatures.
+
+    Raises:
+        RunError: The checkpoint does not fit or is not finite, or the model cannot be run.
+        OSError: The folder cannot be written to.
+        tf.errors.OpError: As above.
+    """
+    write_saved_model(job.setup, job.prefix, path, metadata)
+    largest = compare_signatures(job.setup, path)
+    return Written(facts={"largest_difference_of_signatures": largest}, fault=signatures_differ(largest))
 
 
 @without_advice_to_migrate()
@@ -84,12 +101,13 @@ def _write(session: Any, graph: Any, signatures: Mapping[str, Any], folder: Path
 
 
 @without_advice_to_migrate()
-def open_saved_model(folder: Path) -> Artefact:
-    """Opens a SavedModel of ours, or one that has the signature of the original's.
+def open_saved_model(folder: Path, threads: int | None = None) -> Artefact:
+    """Opens a SavedModel of ours, or one of the original's signature; the session that runs it knows the threads.
 
     Raises:
         RunError: It is damaged, or has no such signature.
     """
+    del threads
     try:
         with tf1.Session(graph=tf.Graph(), config=tf1.ConfigProto(device_count={"GPU": 0})) as session:
             meta = tf1.saved_model.load(session, [tf1.saved_model.tag_constants.SERVING], str(folder))
@@ -119,3 +137,37 @@ def _read_off(graph_def: Any, image: str, outputs: Mapping[str, str]) -> dict[st
 def constants(session: Any, outputs: list[str]) -> Any:
     """The part of a session's graph that operations need, with constants in place of its variables."""
     return tf1.graph_util.convert_variables_to_constants(session, session.graph.as_graph_def(), outputs)
+
+
+@without_advice_to_migrate()
+def compare_signatures(setup: Setup, folder: Path) -> float:
+    """The largest difference between a SavedModel's predictions for an encoded image and for the same as numbers.
+
+    Raises:
+        RunError: It cannot be run.
+    """
+    size = int(setup.config.model.image_size or 0)
+    with tf.Graph().as_default(), tf1.Session() as session:
+        noise = tf.random.stateless_uniform([1, size // 8 + 2, size // 6 + 2, 3], [1, 2], 0.0, 255.0)
+        smooth = tf.image.resize(noise, [size + 16, size * 3 // 2])[0]
+        encoded = tf.io.encode_png(tf.cast(smooth, tf.uint8))
+        bytes_, image = session.run([encoded, setup.task.preprocess(encoded, size)])
+    try:
+        with tf1.Session(graph=tf.Graph(), config=setup.session_config) as session:
+            meta = tf1.saved_model.load(session, [tf1.saved_model.tag_constants.SERVING], str(folder))
+            found = []
+            for name, key, value in ((IMAGE_SIGNATURES[0], "input", image), (ENCODED_SIGNATURE, "images", bytes_)):
+                signature = meta.signature_def[name]
+                outputs = {n: signature.outputs[n].name for n in setup.task.prediction_names}
+                found.append(session.run(outputs, {signature.inputs[key].name: [value]}))
+    except (KeyError, tf.errors.OpError) as error:
+        raise RunError(f"{folder}: its signatures cannot be run: {reason(error)}") from error
+    by_numbers, by_bytes = found
+    return max(float(np.abs(by_numbers[name] - by_bytes[name]).max()) for name in by_numbers)
+
+
+def signatures_differ(largest: float) -> str | None:
+    """A sentence of why a SavedModel with this difference between its signatures is wrong, or None."""
+    if largest <= MOST_BETWEEN_SIGNATURES:
+        return None
+    return f"an encoded image and the same image as numbers give predictions {largest:.3g} apart"

@@ -1,4 +1,4 @@
-"""The export of ``main.py --export_dir``: a SavedModel in a folder named by the time, as serving systems take them."""
+"""The export for serving, ``main.py --export_dir``: a SavedModel in a folder that is named by the time."""
 
 from __future__ import annotations
 
@@ -11,8 +11,14 @@ import tensorflow as tf
 
 from runtime.artefacts.exporting import REPORT
 from runtime.artefacts.formats import FORMATS
-from runtime.artefacts.saved_model import METADATA, open_saved_model, write_saved_model
-from runtime.artefacts.verification import compare, compare_signatures, signatures_differ
+from runtime.artefacts.saved_model import (
+    METADATA,
+    compare_signatures,
+    open_saved_model,
+    signatures_differ,
+    write_saved_model,
+)
+from runtime.artefacts.verification import compare
 from runtime.evaluation import chosen_weights
 from runtime.task import Setup
 from utils.errors import RunError, reason
@@ -20,7 +26,7 @@ from utils.errors import RunError, reason
 VALIDATION_IMAGES = 16
 
 
-def export_saved_model(setup: Setup, prefix: Path, export_dir: Path) -> Path:
+def export_for_serving(setup: Setup, prefix: Path, export_dir: Path) -> Path:
     """Writes ``<export_dir>/<seconds since 1970>/``, compares it with the checkpoint, and returns it.
 
     Its signatures are those of ``saved_model.write_saved_model``; the metadata of the weights lie in
@@ -35,14 +41,14 @@ def export_saved_model(setup: Setup, prefix: Path, export_dir: Path) -> Path:
     metadata = {**setup.metadata, **setup.task.metadata()}  # the flags may differ from the checkpoint's values
     metadata["eval_weights"] = chosen_weights(prefix, setup.config.tuning.eval_weights)
     metadata["artefact"] = {"format": "saved_model", "precision": setup.precision.name}
-    row = FORMATS["saved_model"]
+    limits = FORMATS["saved_model"].limits
     try:
         write_saved_model(setup, prefix, folder, metadata)
     except (OSError, tf.errors.OpError) as error:
         raise RunError(f"--export_dir {export_dir}: cannot be written to: {reason(error)}") from error
     comparison = compare(setup, prefix, open_saved_model(folder), VALIDATION_IMAGES)
     between = compare_signatures(setup, folder)
-    failure = comparison.failure(row.max_drift, row.max_metric_drop) or signatures_differ(between)
+    failure = comparison.failure(limits) or signatures_differ(between)
     found = {**dataclasses.asdict(comparison), "largest_difference_of_signatures": between, "reason": failure}
     (folder / METADATA.with_name(REPORT)).write_text(json.dumps(found, indent=1), encoding="utf-8")
     if failure:

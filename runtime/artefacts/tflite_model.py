@@ -7,7 +7,7 @@ import re
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.tools import flatbuffer_utils
 
 from runtime.artefacts.artefact import INPUT, Artefact, called_outside, without_advice_to_migrate
-from runtime.artefacts.formats import package_missing
-from runtime.artefacts.inference_graph import ConstantNetwork, pruned
+from runtime.artefacts.export_job import ExportJob, Images, Written
+from runtime.artefacts.formats import Format, package_missing
+from runtime.artefacts.inference_graph import InferenceGraph, pruned
 from runtime.artefacts.tflite_groups import widen_groups
 from utils.errors import RunError, reason
 from utils.files.atomic_file import write_atomically
@@ -31,11 +32,28 @@ IDENTIFIER = b"TFL3"
 PRODUCTS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL"})
 """Operators that must compute in int8 for a model to be an int8 model."""
 
-Images = Callable[[], Iterable[np.ndarray]]
+
+def write(job: ExportJob, row: Format, path: Path, metadata: Mapping[str, Any]) -> Written:
+    """Writes the format of that row.
+
+    A model ends before the suppression of several classes, which TFLite has not; one in int8 ends before the softmax
+    too, which is too coarse there.
+
+    Raises:
+        RunError: An operation has no counterpart, or there are too few images to set ranges.
+    """
+    task = job.setup.task
+    simple = () if task.heads or row.precision == "int8" else ("probabilities",)
+    model = convert(job.graph(row), (*task.ends, *simple), row.precision, job.ranges(row))
+    write_tflite(model, path, metadata)
+    counts = operators(model)
+    in_float = not_in_int8(counts) if row.precision == "int8" else []
+    fault = f"not all of it is in int8: {', '.join(in_float)}" if in_float else None
+    return Written(facts={"operators": dict(sorted(counts.items()))}, fault=fault)
 
 
 @without_advice_to_migrate()
-def convert(network: ConstantNetwork, outputs: tuple[str, ...], precision: str, calibration: Images | None) -> bytes:
+def convert(network: InferenceGraph, outputs: tuple[str, ...], precision: str, calibration: Images | None) -> bytes:
     """A network in TFLite's format.
 
     Args:
@@ -69,7 +87,7 @@ def convert(network: ConstantNetwork, outputs: tuple[str, ...], precision: str, 
         raise RunError(f"--format tflite ({precision}): {what}") from error
 
 
-def _function(network: ConstantNetwork) -> Any:
+def _function(network: InferenceGraph) -> Any:
     """The network as the converter takes it; the ranges of fake quantization survive on no other way."""
     wrapped = tf1.wrap_function(lambda: tf.import_graph_def(network.graph_def, name=""), [])
     tensors = {name: wrapped.graph.get_tensor_by_name(f"{name}:0") for name in network.outputs}

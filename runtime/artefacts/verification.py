@@ -1,4 +1,4 @@
-"""Whether an artefact is still the network it was exported from: both run on the same images, and are compared."""
+"""The comparison of an artefact with the network that it was exported from: both run on the same images."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from runtime.artefacts.artefact import Artefact, ArtefactTask, without_advice_to_migrate
-from runtime.artefacts.saved_model import ENCODED_SIGNATURE, IMAGE_SIGNATURES
+from runtime.artefacts.artefact import Artefact, ArtefactTask
+from runtime.artefacts.formats import Limits
 from runtime.evaluation import load_weights
 from runtime.graphs import build_eval_graph
 from runtime.task import Setup, Task
@@ -21,7 +21,6 @@ from utils.hvd_utils import SerialCommunicator
 from utils.input.batching import STATUS_OK, Position, Shard
 
 tf1 = tf.compat.v1
-MOST_BETWEEN_SIGNATURES = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +46,14 @@ class Comparison:
     of_checkpoint: float | None
     of_artefact: float | None
 
-    def failure(self, max_drift: float, max_metric_drop: float) -> str | None:
-        """Why the artefact is another network, or None where it is not."""
-        if not self.drift <= max_drift:  # also where it is no number
-            return f"a drift of {self.drift:.3g}, more than {max_drift:g} (--max_drift)"
+    def failure(self, limits: Limits) -> str | None:
+        """A sentence of why the artefact is another network, or None where it is not."""
+        if not self.drift <= limits.max_drift:  # also where it is no number
+            return f"a drift of {self.drift:.3g}, more than {limits.max_drift:g} (--max_drift)"
         if self.of_checkpoint is None or self.of_artefact is None:
             return None
         drop = self.of_checkpoint - self.of_artefact
-        allowed = max(max_metric_drop, 1.0 / self.images)  # a tie on one image is no drop
+        allowed = max(limits.max_metric_drop, 1.0 / self.images)  # a tie on one image is no drop
         if drop <= allowed + 1e-9:
             return None
         return (
@@ -143,37 +142,3 @@ def _compared(session: Any, fetches: Mapping[str, Any], task: Task, images: int,
         of_checkpoint=metrics.get("reference"),
         of_artefact=metrics.get("found"),
     )
-
-
-@without_advice_to_migrate()
-def compare_signatures(setup: Setup, folder: Path) -> float:
-    """The largest difference between a SavedModel's predictions for an encoded image and for the same as numbers.
-
-    Raises:
-        RunError: It cannot be run.
-    """
-    size = int(setup.config.model.image_size or 0)
-    with tf.Graph().as_default(), tf1.Session() as session:
-        noise = tf.random.stateless_uniform([1, size // 8 + 2, size // 6 + 2, 3], [1, 2], 0.0, 255.0)
-        smooth = tf.image.resize(noise, [size + 16, size * 3 // 2])[0]
-        encoded = tf.io.encode_png(tf.cast(smooth, tf.uint8))
-        bytes_, image = session.run([encoded, setup.task.preprocess(encoded, size)])
-    try:
-        with tf1.Session(graph=tf.Graph(), config=setup.session_config) as session:
-            meta = tf1.saved_model.load(session, [tf1.saved_model.tag_constants.SERVING], str(folder))
-            found = []
-            for name, key, value in ((IMAGE_SIGNATURES[0], "input", image), (ENCODED_SIGNATURE, "images", bytes_)):
-                signature = meta.signature_def[name]
-                outputs = {n: signature.outputs[n].name for n in setup.task.prediction_names}
-                found.append(session.run(outputs, {signature.inputs[key].name: [value]}))
-    except (KeyError, tf.errors.OpError) as error:
-        raise RunError(f"{folder}: its signatures cannot be run: {reason(error)}") from error
-    by_numbers, by_bytes = found
-    return max(float(np.abs(by_numbers[name] - by_bytes[name]).max()) for name in by_numbers)
-
-
-def signatures_differ(largest: float) -> str | None:
-    """Why a SavedModel with this difference between its signatures is wrong, or None where it is not."""
-    if largest <= MOST_BETWEEN_SIGNATURES:
-        return None
-    return f"an encoded image and the same image as numbers give predictions {largest:.3g} apart"

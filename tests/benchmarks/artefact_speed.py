@@ -69,13 +69,13 @@ def runners(setup, folder, batch):
     import tensorflow as tf
 
     from runtime.artefacts.frozen_graph import write_frozen_graph
-    from runtime.artefacts.inference_graph import InputSpec, constant_network
-    from runtime.artefacts.loading import open_artefact
+    from runtime.artefacts.inference_graph import InputSpec, inference_graph
+    from runtime.artefacts.model_dir import open_artefact
     from runtime.artefacts.onnx_model import write_onnx
     from runtime.artefacts.tflite_model import convert, operators, write_tflite
 
     size, ends = setup.config.model.image_size, tuple(setup.task.ends)
-    network = constant_network(setup.task, random_weights(setup), InputSpec(image_size=size))
+    network = inference_graph(setup.task, random_weights(setup), InputSpec(image_size=size))
     noise = np.random.default_rng(0).uniform(0, 255, (max(batch, CALIBRATION_IMAGES), size, size, 3))
     noise = noise.astype(np.float32)
 

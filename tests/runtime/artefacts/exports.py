@@ -33,7 +33,7 @@ class Export:
 
 def need_packages() -> None:
     """Skips a module of tests where the packages of ONNX and TFLite are not installed."""
-    for package in ("onnx", "onnxruntime", "tf2onnx", "ai_edge_litert"):
+    for package in {package for row in FORMATS.values() for package in row.packages}:
         pytest.importorskip(package, reason=f"{package} is not installed (requirements/export.txt)")
 
 

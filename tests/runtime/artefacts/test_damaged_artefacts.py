@@ -189,7 +189,7 @@ def test_an_opset_that_is_not_offered_is_a_usage_error(trained, tmp_path):
 
 
 def test_an_operation_that_a_format_lacks_is_named(tmp_path):
-    from runtime.artefacts.inference_graph import ConstantNetwork
+    from runtime.artefacts.inference_graph import InferenceGraph
     from runtime.artefacts.onnx_model import write_onnx
     from runtime.artefacts.tflite_model import convert
     from utils.errors import RunError
@@ -197,7 +197,7 @@ def test_an_operation_that_a_format_lacks_is_named(tmp_path):
     with tf.Graph().as_default() as graph:
         image = tf1.placeholder(tf.float32, [None, 4, 4, 3], name="input")
         tf.identity(tf.math.igamma(tf.abs(image) + 1.0, tf.abs(image)), name="logits")
-    network = ConstantNetwork(graph_def=graph.as_graph_def(), outputs=("logits",))
+    network = InferenceGraph(graph_def=graph.as_graph_def(), outputs=("logits",))
     with pytest.raises(RunError, match="opset 17 has no operator for Igamma"):
         write_onnx(network, tmp_path / "x.onnx", {})
     with pytest.raises(RunError, match="TFLite has no operator for Igamma"):

@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from runtime.artefacts import external_weights
 from runtime.artefacts.artefact import INPUT
-from runtime.artefacts.external_weights import with_weights_outside
-from runtime.artefacts.inference_graph import ConstantNetwork
+from runtime.artefacts.external_weights import with_external_weights
+from runtime.artefacts.inference_graph import InferenceGraph
 from runtime.artefacts.onnx_model import write_onnx
 from tests.runtime.artefacts.exports import need_packages
 
@@ -35,7 +35,7 @@ def network(monkeypatch):
         logits = tf.matmul(tf.reduce_mean(features, axis=[1, 2]), matrix) + tf.reduce_sum(matrix)
         low, high = tf.unstack(tf.constant([[-3.0], [3.0]]))
         tf.clip_by_value(logits, 10 * low, 10 * high, name="logits")
-    return ConstantNetwork(graph_def=graph.as_graph_def(), outputs=("logits",))
+    return InferenceGraph(graph_def=graph.as_graph_def(), outputs=("logits",))
 
 
 def logits(graph_def, given):
@@ -45,7 +45,7 @@ def logits(graph_def, given):
 
 
 def test_what_is_constant_is_computed_and_what_is_large_comes_from_outside(network):
-    slim, weights = with_weights_outside(network)
+    slim, weights = with_external_weights(network)
     kernel, matrix = sorted(weights.values(), key=lambda value: -value.ndim)
     np.testing.assert_array_equal(kernel, KERNEL * SCALE)
     np.testing.assert_array_equal(matrix, MATRIX)

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from runtime.artefacts.artefact import INPUT
-from runtime.artefacts.inference_graph import ConstantNetwork
+from runtime.artefacts.inference_graph import InferenceGraph
 from runtime.artefacts.tflite_groups import TILE, merge_groups, widen_groups
 from runtime.artefacts.tflite_model import convert
 from tests.runtime.artefacts.exports import need_packages
@@ -48,7 +48,7 @@ def model(filters, groups):
         images = tf1.placeholder(tf.float32, shape, name=INPUT)
         tf.nn.conv2d(images, filters, 1, padding="SAME", name="features")
     samples = np.random.default_rng(2).normal(size=(4, *shape)).astype(np.float32)
-    network = ConstantNetwork(graph_def=graph.as_graph_def(), outputs=("features",))
+    network = InferenceGraph(graph_def=graph.as_graph_def(), outputs=("features",))
     return convert(network, network.outputs, "int8", lambda: samples), samples[0]
 
 
