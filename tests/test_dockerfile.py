@@ -88,7 +88,7 @@ def test_an_image_with_its_own_tensorflow_keeps_it():
     lines = (ROOT / "requirements/image.txt").read_text().splitlines()
     assert not [line for line in lines if re.match(r"(tensorflow|numpy)", line)]
     assert "--build-arg VENV_OPTIONS=--system-site-packages" in TEXT
-    assert "VENV_OPTIONS" in (ROOT / "utils" / "setup_venv.sh").read_text()
+    assert "VENV_OPTIONS" in (ROOT / "utils" / "shell" / "setup_venv.sh").read_text()
 
 
 def test_it_runs_as_any_user():

@@ -45,7 +45,7 @@ def clone(tmp_path):
     for folder in ("examples", "utils", ".venv/bin"):
         (tmp_path / folder).mkdir(parents=True)
     shutil.copy(ROOT / "examples" / "quickstart.sh", tmp_path / "examples")
-    (tmp_path / "utils" / "setup_venv.sh").write_text("setup_venv() { :; }\n")
+    (tmp_path / "utils" / "shell" / "setup_venv.sh").write_text("setup_venv() { :; }\n")
     (tmp_path / ".venv" / "bin" / "python").write_text(FAKE_PYTHON)
     (tmp_path / ".venv" / "bin" / "python").chmod(0o755)
     return tmp_path
