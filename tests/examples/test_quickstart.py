@@ -42,7 +42,7 @@ elif words[0] == "main.py":
 @pytest.fixture
 def clone(tmp_path):
     """A clone with nothing but the script, and stand-ins for what it calls."""
-    for folder in ("examples", "utils", ".venv/bin"):
+    for folder in ("examples", "utils/shell", ".venv/bin"):
         (tmp_path / folder).mkdir(parents=True)
     shutil.copy(ROOT / "examples" / "quickstart.sh", tmp_path / "examples")
     (tmp_path / "utils" / "shell" / "setup_venv.sh").write_text("setup_venv() { :; }\n")

@@ -24,7 +24,7 @@ def _command(*arguments, **options):
 def test_help_loads_neither_tensorflow_nor_numpy_and_names_every_flag():
     script = (
         "import sys\n"
-        "from tools.convert import main\n"
+        "from tools.convert.__main__ import main\n"
         "try:\n    main(['--help'])\nfinally:\n"
         "    assert not {'tensorflow', 'numpy', 'PIL'} & set(sys.modules), sorted(sys.modules)\n"
     )
@@ -42,7 +42,7 @@ def test_help_loads_neither_tensorflow_nor_numpy_and_names_every_flag():
 
 def test_converting_never_loads_tensorflow(source, tmp_path):
     script = (
-        "import sys\nfrom tools.convert import main\n"
+        "import sys\nfrom tools.convert.__main__ import main\n"
         "status = main(sys.argv[1:])\nassert 'tensorflow' not in sys.modules\nsys.exit(status)\n"
     )
     done = subprocess.run(

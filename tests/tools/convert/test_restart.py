@@ -95,7 +95,7 @@ def _run_script(body, *arguments, **options):
     script = (
         "import os, signal, sys\n"
         "import tools.convert.record_writer as writer\n"
-        "from tools.convert import main\n"
+        "from tools.convert.__main__ import main\n"
         "real, calls = writer.encode_example, []\n"
         "def encode(features):\n"
         "    calls.append(1)\n"

@@ -53,7 +53,7 @@ def write_objects(folder, records):
 
 
 def test_help_is_there_without_tensorflow_and_lists_the_flags_that_act():
-    script = "import sys; sys.modules['tensorflow'] = None\nfrom tools.inspect import main\nmain(['--help'])"
+    script = "import sys; sys.modules['tensorflow'] = None\nfrom tools.inspect.__main__ import main\nmain(['--help'])"
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
 def test_help_loads_neither_tensorflow_nor_numpy():
     script = (
         "import sys\n"
-        "from tools.validate import main\n"
+        "from tools.validate.__main__ import main\n"
         "try:\n    main(['--help'])\nfinally:\n"
         "    assert not {'tensorflow', 'numpy', 'PIL'} & set(sys.modules), sorted(sys.modules)\n"
     )
@@ -31,7 +31,7 @@ def test_help_loads_neither_tensorflow_nor_numpy():
 
 def test_checking_never_loads_tensorflow(source, tmp_path):
     script = (
-        "import sys\nfrom tools.validate import main\n"
+        "import sys\nfrom tools.validate.__main__ import main\n"
         "status = main(sys.argv[1:])\nassert 'tensorflow' not in sys.modules\nsys.exit(status)\n"
     )
     done = subprocess.run(

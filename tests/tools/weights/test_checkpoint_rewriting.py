@@ -122,9 +122,9 @@ def test_a_checkpoint_that_is_not_there_is_a_sentence(tmp_path, capsys, name, se
     assert error == f"error: {tmp_path / name}: {sentence}"
 
 
-@pytest.mark.parametrize("command", ["postprocess_ckpt", "average_checkpoints"])
+@pytest.mark.parametrize("command", ["postprocess_weights", "average_weights"])
 def test_help_needs_no_tensorflow(command):
-    code = f"import sys; sys.modules['tensorflow'] = None\nfrom utils.{command} import main\nmain(['--help'])"
+    code = f"import sys; sys.modules['tensorflow'] = None\nfrom tools.{command} import main\nmain(['--help'])"
     shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert shown.returncode == 0, shown.stderr
     assert "--output" in shown.stdout
