@@ -18,11 +18,17 @@ from object_detection.model_flags import (
     read_flags,
 )
 from utils.cmdline_helper import Command
-from utils.config import DATA_FORMATS, Duration, ExperimentConfig, RunConfig
+from utils.config import (
+    DATA_FORMATS,
+    DiagnosticsConfig,
+    Duration,
+    ExperimentConfig,
+    PrecisionConfig,
+    RunConfig,
+    steps_of_text,
+)
 from utils.errors import UsageError, require
 from utils.flags import environment_variables
-from utils.observation_config import ObservationConfig, steps_of_text
-from utils.precision_config import PrecisionConfig
 
 Notes = tuple[str, ...]
 
@@ -159,7 +165,7 @@ def _command(given: Mapping[str, Any], precision: PrecisionConfig) -> Command:
         config,
         run=run,
         data=replace(config.data, max_bad_records=given.get("max_bad_records", 0)),
-        observation=_observation(given),
+        diagnostics=_diagnostics(given),
     )
     overridden = set(hparams.pairs(given.get("hparams_overrides", "")))
     if given.get("checkpoint_dir"):
@@ -201,9 +207,9 @@ def _run(given: Mapping[str, Any]) -> RunConfig:
     return RunConfig(mode=mode, eval_count=given.get("eval_count", 1), **common)
 
 
-def _observation(given: Mapping[str, Any]) -> ObservationConfig:
+def _diagnostics(given: Mapping[str, Any]) -> DiagnosticsConfig:
     profile = steps_of_text(given["profile"]) if "profile" in given else None
-    return ObservationConfig(histograms_every=given.get("histograms_every", 0), profile=profile)
+    return DiagnosticsConfig(histograms_every=given.get("histograms_every", 0), profile=profile)
 
 
 def _measurement(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,11 +13,11 @@ import tensorflow as tf
 from runtime.graphs import build_eval_graph, shard_of
 from runtime.loop import run_loop
 from runtime.task import Evaluator, NetworkAlone, Setup
+from utils.config import EMA, RAW
 from utils.errors import RunError
 from utils.hooks.hook import Hook, StepRecord
 from utils.hvd_utils import Communicator
 from utils.input.batching import STATUS_OK, Position
-from utils.tuning_config import EMA, RAW
 from utils.weights.checkpoint_contents import (
     Names,
     averages_or_raw,
@@ -68,7 +68,7 @@ class Evaluation:
             RunError: It is damaged, or of another network.
         """
         if self._communicator.rank == 0 and self.graph.variables:
-            which = self._setup.config.tuning.eval_weights
+            which = self._setup.config.moving_average.eval_weights
             self.weights, table = load_weights(self._session, self.graph, prefix, which)
             _log.log(logging.DEBUG if self._has_weights else logging.INFO, "%s:\n%s", prefix, table)
         self._session.run(self.graph.take_over)

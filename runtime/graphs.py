@@ -39,7 +39,7 @@ def build_train_graph(
         images, targets = task.prepare(data.batch, before)
         endpoints = task.forward(images, training=True)
         losses = task.losses(endpoints, targets, data.batch.mask)
-        multiplier = learning_rate_multiplier(task, config.tuning)
+        multiplier = learning_rate_multiplier(task, config.fine_tuning)
         l2_loss = task.weight_decay(trained(tf1.trainable_variables(), multiplier))
         learning_rate = tf.cast(plan.schedule.rate(tf.cast(before, tf.float64), tf), tf.float32)
         update = momentum_update(
@@ -51,7 +51,7 @@ def build_train_graph(
             average=communicator.average_gradients,
             multiplier=multiplier,
         )
-        after, begin_averages = _after(update, step, config.tuning.ema_decay)
+        after, begin_averages = _after(update, step, config.moving_average.ema_decay)
         means, votes = _of_all_processes(losses, data.batch.status, communicator, stopping)
         total = tf.add_n([*means.values(), l2_loss])
         scalars = {**means, "l2_loss": l2_loss, "total_loss": total, "learning_rate": learning_rate}
@@ -70,7 +70,7 @@ def build_train_graph(
             finite={v.op.name: tf.reduce_all(tf.math.is_finite(v)) for v in variables if v.dtype.is_floating},
             variables=variables,
             saver=_saver(variables),
-            histograms=histogram_summary(config.observation, communicator, endpoints, update, after),
+            histograms=histogram_summary(config.diagnostics, communicator, endpoints, update, after),
         )
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from utils.config import DiagnosticsConfig
 from utils.hvd_utils import Communicator
-from utils.observation_config import ObservationConfig
 from utils.optimizers import Update
 
 tf1 = tf.compat.v1
@@ -17,7 +17,7 @@ IMAGES = 4
 
 
 def histogram_summary(
-    observation: ObservationConfig, communicator: Communicator, endpoints: Mapping[str, Any], update: Update, after: Any
+    diagnostics: DiagnosticsConfig, communicator: Communicator, endpoints: Mapping[str, Any], update: Update, after: Any
 ) -> Any:
     """Histograms after each n-th step, as a serialized ``Summary``, a string that is empty after the other steps.
 
@@ -26,7 +26,7 @@ def histogram_summary(
     as 0. Nothing is computed after a step that is not shown or was skipped.
 
     Args:
-        observation: How often.
+        diagnostics: How often.
         communicator: The processes of the run, of which rank 0 writes.
         endpoints: The network's, each [N, ...].
         update: The step.
@@ -35,7 +35,7 @@ def histogram_summary(
     Returns:
         None where no histograms are asked for.
     """
-    if not observation.histograms_every or communicator.rank > 0:
+    if not diagnostics.histograms_every or communicator.rank > 0:
         return None
     variables = tf1.trainable_variables()
 
@@ -46,7 +46,7 @@ def histogram_summary(
         parts = [tf.raw_ops.HistogramSummary(tag=tag, values=_finite(value)) for tag, value in values.items()]
         return tf.raw_ops.MergeSummary(inputs=parts)
 
-    due = tf.logical_and(tf.equal(after % observation.histograms_every, 0), update.finite)
+    due = tf.logical_and(tf.equal(after % diagnostics.histograms_every, 0), update.finite)
     return tf.cond(due, summary, lambda: tf.constant(b""))
 
 

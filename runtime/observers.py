@@ -39,11 +39,11 @@ class Observers:
         self._communicator = communicator
         self._logger = logger
         self._stopping = stopping
-        observation, run = self._config.observation, self._config.run
+        diagnostics, run = self._config.diagnostics, self._config.run
         self._profile: list[ProfileHook] = []
-        if observation.profile and communicator.rank == 0:
+        if diagnostics.profile and communicator.rank == 0:
             mark = "train" if run.is_training else "eval"
-            self._profile = [ProfileHook(observation.profile, Path(run.results_dir), mark)]
+            self._profile = [ProfileHook(diagnostics.profile, Path(run.results_dir), mark)]
 
     def close(self) -> None:
         """Tells what was asked for and did not come."""

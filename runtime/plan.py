@@ -53,7 +53,7 @@ def plan_training(config: ExperimentConfig, num_examples: int, processes: int) -
     launch = config.run.run_limit.to_steps(steps_per_epoch) if config.run.run_limit else total_steps
     if config.run.is_benchmark:
         check_benchmark_length(min(launch, total_steps), config.run.warmup_steps)
-    config.observation.check_length(total_steps)
+    config.diagnostics.check_length(total_steps)
     return TrainingPlan(
         num_examples=num_examples,
         global_batch=global_batch,

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from utils.precision_config import PrecisionConfig
+from utils.config import PrecisionConfig
 from utils.system.machine import BFLOAT16_FEATURES
 
 

@@ -68,7 +68,7 @@ def predict_files(setup: Setup, communicator: Communicator, stop: Hook) -> int:
     with tf1.Session(graph=graph, config=setup.session_config) as session:
         if communicator.rank == 0 and predict.variables:
             prefix = setup.required_checkpoint
-            _, table = load_weights(session, predict, prefix, setup.config.tuning.eval_weights)
+            _, table = load_weights(session, predict, prefix, setup.config.moving_average.eval_weights)
             _log.info("%s:\n%s", prefix, table)
         else:
             session.run(predict.initializer)

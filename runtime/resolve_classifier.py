@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from runtime.resolve_quantization import resolve_quantization
 from utils.config import ModelConfig
 from utils.errors import UsageError
-from utils.quantization import resolve_quantization
 from utils.records.manifest import IMAGENET_CLASSES, IMAGENET_HEAD, LABEL_OFFSET, Manifest
 
 DEFAULT_ARCHITECTURE = "resnet50"

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
+from runtime.resolve_quantization import resolve_quantization
 from utils.config import MOST_CLASSES, ModelConfig
 from utils.detection_config import AnchorSpec, BoxCoderSpec, DetectionConfig
 from utils.errors import UsageError
-from utils.quantization import resolve_quantization
 
 DEFAULT_IMAGE_SIZE = 320
 DEFAULT_BACKBONE = "resnet_v1_50"

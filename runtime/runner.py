@@ -22,12 +22,12 @@ from runtime.stopping import Stopping
 from runtime.task import Setup
 from runtime.trainer import Trainer
 from utils.checkpoints import CheckpointDir, next_checkpoint, read_metadata
+from utils.config import EMA, RAW
 from utils.dllogger_utils import SUMMARY, Logger
 from utils.errors import EXIT_DONE, EXIT_PREEMPTED
 from utils.hooks.measurement import MeasurementHook
 from utils.hvd_utils import Communicator, of_rank
 from utils.reporting.event_file import write_event
-from utils.tuning_config import EMA, RAW
 
 _log = logging.getLogger(__name__)
 END_OF_EVALUATION = "Evaluation finished."  # scripts that parse the console take the line before the last
@@ -233,7 +233,7 @@ class Runner:
         limited = run.mode == "inference_benchmark" or (run.mode == "evaluate" and run.duration.unit == "batch")
         batches = run.duration.to_steps(whole) if limited else whole
         if not run.is_training:
-            self._config.observation.check_length(batches, "batches")
+            self._config.diagnostics.check_length(batches, "batches")
         return batches
 
     def _measure_network(self, evaluation: Evaluation) -> dict[str, float]:

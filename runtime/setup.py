@@ -12,7 +12,7 @@ from typing import Any
 from model.checkpoint_names import OWN_CLASSIFIER, describe, is_own_classifier
 from model.layers.conv2d import probe_grouped_convolution
 from model.layers.options import LayerOptions
-from model.specs import RESNETS, QuantizationSpec
+from model.specs import RESNETS
 from object_detection.label_map import read_label_map
 from runtime.artefacts.artefact import ArtefactTask
 from runtime.artefacts.formats import artefacts_in
@@ -105,16 +105,15 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
 
 
 def _layers(config: ExperimentConfig, precision: Precision, communicator: Communicator, seed: int) -> LayerOptions:
-    quantization = config.model.quantization
     return LayerOptions(
         data_format=config.model.data_format,
         weight_init=config.model.weight_init,
         compute_dtype=precision.compute_dtype,
-        freeze_batch_norm=config.tuning.freeze_batch_norm,
-        freeze_backbone=config.tuning.freeze_backbone,
+        freeze_batch_norm=config.fine_tuning.freeze_batch_norm,
+        freeze_backbone=config.fine_tuning.freeze_backbone,
         average=communicator.average if config.distributed.sync_batch_norm and communicator.size > 1 else None,
         replicas=communicator.size,
-        quantization=QuantizationSpec(**dataclasses.asdict(quantization)) if quantization else None,
+        quantization=config.model.quantization,
         seed=seed,
     )
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from runtime.fine_tuning import changes, kept, require_frozen
+from runtime.fine_tuning import require_frozen
 from runtime.graphs import build_train_graph
 from runtime.loop import run_loop
 from runtime.plan import TrainingPlan
 from runtime.stopping import Stopping
+from runtime.stored_options import changed_options, options_to_store
 from runtime.task import Setup
 from runtime.warm_start import class_renamed, load_warm_start
 from utils.checkpoints import CheckpointDir, find_checkpoint, read_metadata
@@ -129,7 +130,7 @@ class Trainer:
             "global_batch": self.plan.global_batch,
             "seed": self._setup.seed,
             "position": {"epoch": position.epoch, "example": position.example},
-            **kept(self._setup.config.tuning),
+            **options_to_store(self._setup.config),
             **self.state,
         }
 
@@ -141,7 +142,7 @@ class Trainer:
         with self.graph.graph.as_default():
             load_matched(self._session, tf1.train.Saver(wanted), wanted, found)
         _log.info("%s:\n%s", prefix, found.table())
-        for sentence in changes(self._setup.config.tuning, self._setup.metadata):
+        for sentence in changed_options(self._setup.config, self._setup.metadata):
             _log.warning("%s", sentence)
         self._say_extension()
         return found.sources
@@ -177,7 +178,7 @@ class Trainer:
                 "--finetune_checkpoint %s: %s; the layer that tells classes is taken all the same, --reset_head begins "
                 "it anew", prefix, difference,
             )  # fmt: skip
-        if self._setup.config.tuning.freeze_backbone:
+        if self._setup.config.fine_tuning.freeze_backbone:
             frozen = {v.op.name for v in weights if task.part_of(v.op.name) == "backbone"}
             require_frozen(prefix, frozen - found.loaded)
 

@@ -18,10 +18,9 @@ from runtime.entry_point import show_any_name, start
 from tools.command import run_command
 from utils.cmdline_helper import Command
 from utils.cmdline_helper import parse as parse_run
-from utils.config import ARCHITECTURES, DATA_FORMATS
+from utils.config import ARCHITECTURES, DATA_FORMATS, EVAL_WEIGHTS
 from utils.errors import UsageError, require
 from utils.hooks.preemption import PreemptionHook
-from utils.tuning_config import EVAL_WEIGHTS
 
 BATCH = 8
 """Images at a time while artefacts are compared, where they take any number."""

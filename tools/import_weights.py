@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools.command import run_command
-from utils.config import ARCHITECTURES, CLASSIFIERS
+from utils.config import ARCHITECTURES, CLASSIFIERS, EMA, EVAL_WEIGHTS
 from utils.errors import EXIT_DONE, UsageError
-from utils.tuning_config import EMA, EVAL_WEIGHTS
 
 if TYPE_CHECKING:
     from tools.weights.conversion import Candidate

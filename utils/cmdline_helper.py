@@ -19,23 +19,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from model.specs import QuantizationSpec
 from utils.config import (
     ARCHITECTURES,
     BENCHMARK_MODES,
     CLASSIFIERS,
     DETECTORS,
     DataConfig,
+    DiagnosticsConfig,
+    DistributedConfig,
     Duration,
     ExperimentConfig,
+    FineTuningConfig,
     ModelConfig,
+    MovingAverageConfig,
     OptimizerConfig,
+    PrecisionConfig,
     RunConfig,
 )
 from utils.detection_config import DetectionConfig
-from utils.distributed_config import DistributedConfig
 from utils.errors import UsageError, require
 from utils.flags import environment_variables, recipes
-from utils.flags.help import HELP
 from utils.flags.table import (
     BY_NAME,
     DETECTOR_DEFAULTS,
@@ -43,14 +47,12 @@ from utils.flags.table import (
     GROUPS,
     LONG_TRAINING,
     NO_DETECTOR,
+    QUANTIZATION,
+    QUANTIZATION_FLAGS,
     STATIC_LOSS_SCALE,
     Flag,
 )
 from utils.flags.typed_arguments import complete, read_value, with_origin
-from utils.observation_config import ObservationConfig
-from utils.precision_config import PrecisionConfig
-from utils.quantization import with_quantization
-from utils.tuning_config import TuningConfig
 
 _DESCRIPTION = "Train, evaluate, run and time networks that classify images or detect objects in them."
 _EPILOG = (
@@ -131,14 +133,13 @@ def add_flag(group: Any, flag: Flag) -> None:
 
 
 def _help(flag: Flag) -> str:
-    sentence, given, *detectors_given = HELP[flag.name]
-    default = given or _shown(flag, ExperimentConfig())
-    of_detectors = "".join(detectors_given) or given or _shown(flag, _detector())
+    default = flag.default or _shown(flag, ExperimentConfig())
+    of_detectors = flag.detector_default or flag.default or _shown(flag, _detector())
     if flag.architectures == DETECTORS:
         default = of_detectors
     elif flag.architectures == ARCHITECTURES and of_detectors != default:
         default = f"{default}; {DETECTORS[0]}: {of_detectors}"
-    return f"{sentence} (default: {default})".replace("%", "%%")
+    return f"{flag.help} (default: {default})".replace("%", "%%")
 
 
 def _shown(flag: Flag, config: ExperimentConfig) -> str:
@@ -275,16 +276,34 @@ def _build(values: dict[str, Any]) -> ExperimentConfig:
         sections[section][name] = value
     is_detector = values.get("model.architecture") in DETECTORS
     return ExperimentConfig(
-        model=ModelConfig(**with_quantization(sections["model"])),
+        model=ModelConfig(**_with_quantization(sections["model"])),
         data=DataConfig(**sections["data"]),
         optimizer=OptimizerConfig(**sections["optimizer"]),
         precision=PrecisionConfig(**sections["precision"]),
         run=RunConfig(**sections["run"]),
         distributed=DistributedConfig(**sections["distributed"]),
-        tuning=TuningConfig(**sections["tuning"]),
-        observation=ObservationConfig(**sections["observation"]),
+        fine_tuning=FineTuningConfig(**sections["fine_tuning"]),
+        moving_average=MovingAverageConfig(**sections["moving_average"]),
+        diagnostics=DiagnosticsConfig(**sections["diagnostics"]),
         detection=_build_detection(sections["detection"]) if is_detector else None,
     )
+
+
+def _with_quantization(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of the model as flags give them, where those of quantization become one object.
+
+    Raises:
+      UsageError: a flag about quantization without --quantize.
+    """
+    others = {name: value for name, value in fields.items() if name.partition(".")[0] != QUANTIZATION}
+    parts = {
+        name: fields[f"{QUANTIZATION}.{name}"] for name in QUANTIZATION_FLAGS if f"{QUANTIZATION}.{name}" in fields
+    }
+    if fields.get(QUANTIZATION):
+        return {**others, QUANTIZATION: QuantizationSpec(**parts)}
+    for name in parts:
+        raise UsageError(f"--{QUANTIZATION_FLAGS[name]}: only used with --quantize, which is not given")
+    return others
 
 
 def _build_detection(values: Mapping[str, Any]) -> DetectionConfig:

@@ -8,16 +8,13 @@ TensorFlow.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from model.specs import QuantizationSpec
 from utils.detection_config import DetectionConfig
-from utils.distributed_config import DistributedConfig
 from utils.errors import UsageError, require
-from utils.observation_config import ObservationConfig
-from utils.precision_config import PrecisionConfig
-from utils.quantization import Quantization
-from utils.tuning_config import TuningConfig
 from utils.weights.pretrained_config import PretrainedConfig
 
 CLASSIFIERS = ("resnet50", "resnext101-32x4d", "se-resnext101-32x4d")
@@ -32,10 +29,15 @@ DATA_FORMATS = ("NHWC", "NCHW")
 WEIGHT_INITS = ("fan_in", "fan_out")
 SCHEDULES = ("step", "cosine")
 SOURCES = ("tfrecord", "dali", "synthetic")
+RAW, EMA = "raw", "ema"
+EVAL_WEIGHTS = (RAW, EMA)
 SYNTHETIC_EPOCH_BATCHES = 1000
 MOST_CLASSES = 1_000_000  # the classifier of resnet50 then holds 8 GB of weights
 LARGEST_IMAGE_SIZE = 16_384
+LARGEST_QUANTIZATION_DELAY = 2**62
 LARGEST_AMOUNT = 1e30  # of what is computed in float32 from here on, whose largest number is 3e38
+MOST_TRACED_STEPS = 100  # a step of a large network has some ten thousand events, and viewers hold about a million
+_TRACED_STEPS = f"FROM,TO: the first and the last step, counted from 1, at most {MOST_TRACED_STEPS} of them"
 
 
 def _require_amount(flag: str, value: float, unit: str = "") -> None:
@@ -86,7 +88,7 @@ class ModelConfig:
     class_names: tuple[str, ...] | None = None
     category_ids: tuple[int, ...] | None = None
     backbone: str | None = None
-    quantization: Quantization | None = None
+    quantization: QuantizationSpec | None = None
     data_class_names: tuple[str, ...] | None = None
     """What the training data calls its classes, where --class_names may call them otherwise."""
     pretrained: PretrainedConfig = field(default_factory=PretrainedConfig)
@@ -101,6 +103,9 @@ class ModelConfig:
             require(0 < self.image_size <= LARGEST_IMAGE_SIZE, "image_size", self.image_size, allowed)
         require(self.data_format in DATA_FORMATS, "data_format", self.data_format, "NHWC or NCHW")
         require(self.weight_init in WEIGHT_INITS, "weight_init", self.weight_init, "fan_in or fan_out")
+        if self.quantization is not None:
+            delay, allowed = self.quantization.delay, f"0 to {LARGEST_QUANTIZATION_DELAY} steps"
+            require(0 <= delay <= LARGEST_QUANTIZATION_DELAY, "quant_delay", delay, allowed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +176,24 @@ class OptimizerConfig:
         smoothing = self.label_smoothing
         require(_is_fraction(smoothing) and smoothing < 1, "label_smoothing", smoothing, "at least 0 and below 1")
         _require_amount("mixup", alpha, "an alpha, ")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrecisionConfig:
+    """Mixed precision and compilation, as asked for; ``runtime/precision.py`` says what the machine can do of it."""
+
+    amp: bool = False
+    static_loss_scale: float | None = None
+    loss_scaling: bool = True
+    xla: bool = False
+    tf32: bool = True
+
+    def __post_init__(self) -> None:
+        scale = self.static_loss_scale
+        if scale is not None:
+            require(math.isfinite(scale) and scale > 0, "static_loss_scale", scale, "positive, or -1 for dynamic")
+            if not self.amp:
+                raise UsageError(f"--static_loss_scale {scale:g}: only used with --amp, which is not given")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,6 +287,119 @@ class RunConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DistributedConfig:
+    """Exchange between several processes, and how long they wait; one process has nothing of it.
+
+    Attributes:
+        fp16_compression: Send gradients as float16.
+        sync_batch_norm: Normalize by the statistics of the global batch, instead of each process by its own.
+        stall_timeout_s: A process that gives no sign of life for so many seconds ends the run.
+    """
+
+    fp16_compression: bool = False
+    sync_batch_norm: bool = False
+    stall_timeout_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        timeout = self.stall_timeout_s
+        require(math.isfinite(timeout) and timeout >= 1, "stall_timeout_s", timeout, "1 or more seconds")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FineTuningConfig:
+    """Parts of a network that a run does not train, or trains at another rate.
+
+    Attributes:
+        freeze_backbone: Train all but the backbone, whose batch normalization uses its stored statistics.
+        freeze_batch_norm: Train on the stored batch-norm statistics and leave them as they are.
+        head_lr_multiplier: Factor of the learning rate for the head.
+
+    Raises:
+        UsageError: A value is out of range.
+    """
+
+    freeze_backbone: bool = False
+    freeze_batch_norm: bool = False
+    head_lr_multiplier: float = 1.0
+
+    def __post_init__(self) -> None:
+        factor = self.head_lr_multiplier
+        require(math.isfinite(factor) and factor > 0, "head_lr_multiplier", f"{factor:g}", "a number above 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MovingAverageConfig:
+    """Averages of the weights that a run keeps and uses.
+
+    Attributes:
+        ema_decay: Share of the old average that a step keeps in the exponential moving averages of the weights, which
+            are saved beside the weights; None keeps no averages.
+        eval_weights: "raw" or "ema", the weights that evaluation, prediction and export use; None stands for the
+            averages where a checkpoint has them.
+
+    Raises:
+        UsageError: A value is out of range.
+    """
+
+    ema_decay: float | None = None
+    eval_weights: str | None = None
+
+    def __post_init__(self) -> None:
+        decay = self.ema_decay
+        if decay is not None:
+            require(0.0 < decay < 1.0, "ema_decay", f"{decay:g}", "above 0 and below 1")
+        if self.eval_weights is not None:
+            require(self.eval_weights in EVAL_WEIGHTS, "eval_weights", self.eval_weights, "raw or ema")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiagnosticsConfig:
+    """Histograms and traces that a run writes, beside what every run shows.
+
+    Attributes:
+        histograms_every: Write histograms of weights, gradients and activations every n-th training step; 0 for never.
+        profile: First and last step of the trace, both inside; None for none.
+
+    Raises:
+        UsageError: A value is out of range.
+    """
+
+    histograms_every: int = 0
+    profile: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        require(self.histograms_every >= 0, "histograms_every", self.histograms_every, "0 or more")
+        if self.profile is not None:
+            first, last = self.profile
+            fits = 0 < first <= last < first + MOST_TRACED_STEPS
+            require(fits, "profile", text_of_steps(self.profile), _TRACED_STEPS)
+
+    def check_length(self, steps: int, what: str = "steps") -> None:
+        """Raises ``UsageError`` when the trace would begin after the end of a run of ``steps``."""
+        if self.profile is not None and self.profile[0] > steps:
+            raise UsageError(
+                f"--profile {text_of_steps(self.profile)}: begins after the end, the run has {steps} {what}"
+            )
+
+
+def steps_of_text(text: str) -> tuple[int, int]:
+    """The two step numbers in ``FROM,TO``.
+
+    Raises:
+        UsageError: It is not two numbers.
+    """
+    match = re.fullmatch(r"\s*(\d{1,18})\s*,\s*(\d{1,18})\s*", text, re.ASCII)
+    if match is None:
+        raise UsageError(f"--profile {text or repr(text)}: must be {_TRACED_STEPS}")
+    return int(match[1]), int(match[2])
+
+
+def text_of_steps(steps: tuple[int, int]) -> str:
+    """``FROM,TO`` again."""
+    return f"{steps[0]},{steps[1]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExperimentConfig:
     """Everything that defines a run; ``detection`` is there for detectors and None for classifiers."""
 
@@ -274,8 +410,9 @@ class ExperimentConfig:
     run: RunConfig = field(default_factory=RunConfig)
     detection: DetectionConfig | None = None
     distributed: DistributedConfig = field(default_factory=DistributedConfig)
-    tuning: TuningConfig = field(default_factory=TuningConfig)
-    observation: ObservationConfig = field(default_factory=ObservationConfig)
+    fine_tuning: FineTuningConfig = field(default_factory=FineTuningConfig)
+    moving_average: MovingAverageConfig = field(default_factory=MovingAverageConfig)
+    diagnostics: DiagnosticsConfig = field(default_factory=DiagnosticsConfig)
 
     def __post_init__(self) -> None:
         mode = self.run.mode

@@ -20,11 +20,11 @@ from utils.config import (
     DataConfig,
     Duration,
     ExperimentConfig,
+    FineTuningConfig,
     OptimizerConfig,
+    PrecisionConfig,
     RunConfig,
 )
-from utils.precision_config import PrecisionConfig
-from utils.tuning_config import TuningConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 METRICS = "coco_detection_metrics"
@@ -82,7 +82,7 @@ def to_experiment(
     fields = Fields(pipeline)
     check_messages(fields)
     model, detection = model_of(fields, data_format), detection_of(fields)
-    tuning = TuningConfig(freeze_batch_norm=not trains_batch_norm(fields))
+    fine_tuning = FineTuningConfig(freeze_batch_norm=not trains_batch_norm(fields))
     optimizer = _optimizer(fields)
     run, run_notes = _run(fields, run, optimizer, train_steps)
     data, data_notes = _data(fields, run, eval_split, eval_every)
@@ -94,7 +94,7 @@ def to_experiment(
         precision=precision or PrecisionConfig(),
         run=run,
         detection=detection,
-        tuning=tuning,
+        fine_tuning=fine_tuning,
     )
     return config, notes
 

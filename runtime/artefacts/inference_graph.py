@@ -57,7 +57,7 @@ def read_weights(setup: Setup, prefix: Path) -> dict[str, np.ndarray]:
         images = tf1.placeholder(tf.float32, [None, size, size, 3])
     predict = build_predict_graph(setup.task, graph, images)
     with tf1.Session(graph=graph, config=setup.session_config) as session:
-        load_weights(session, predict, prefix, setup.config.tuning.eval_weights)
+        load_weights(session, predict, prefix, setup.config.moving_average.eval_weights)
         return dict(session.run({v.op.name: v for v in predict.variables}))
 
 

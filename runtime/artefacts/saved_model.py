@@ -63,7 +63,7 @@ def write_saved_model(setup: Setup, prefix: Path, folder: Path, metadata: Mappin
     shutil.rmtree(staging, ignore_errors=True)  # what a kill left
     predict, signatures = _build(setup)
     with tf1.Session(graph=predict.graph, config=setup.session_config) as session:
-        load_weights(session, predict, prefix, setup.config.tuning.eval_weights)
+        load_weights(session, predict, prefix, setup.config.moving_average.eval_weights)
         try:
             _write(session, predict.graph, signatures, staging)
             (staging / METADATA).parent.mkdir()

@@ -106,7 +106,7 @@ def compare(setup: Setup, prefix: Path, artefact: Artefact, images: int) -> Comp
             "found": ours.outputs(found, data.batch.targets),
         }
     with tf1.Session(graph=graph, config=setup.session_config) as session:
-        load_weights(session, reference, prefix, setup.config.tuning.eval_weights)
+        load_weights(session, reference, prefix, setup.config.moving_average.eval_weights)
         session.run(data.initializer)
         scored = bool(setup.splits.get("validation"))
         try:

@@ -7,10 +7,9 @@ import pytest
 from object_detection.model_command import parse
 from tests.object_detection.pipeline.pipelines import CONFIGS, experiment
 from utils.cmdline_helper import parse as parse_main
-from utils.config import Duration, PrecisionConfig
+from utils.config import DiagnosticsConfig, Duration, PrecisionConfig
 from utils.errors import UsageError
 from utils.learning_rate import make_schedule
-from utils.observation_config import ObservationConfig
 
 CONFIG = f"--pipeline_config_path={CONFIGS / 'ssd320_full_1gpus.config'}"
 TRAIN = ["--model_dir=M", CONFIG]
@@ -248,9 +247,9 @@ def test_color_jitter_is_the_default_of_one_door_and_a_config_of_the_other():
 
 
 def test_histograms_and_a_trace_can_be_asked_for():
-    assert config_of(*TRAIN).observation == ObservationConfig()
+    assert config_of(*TRAIN).diagnostics == DiagnosticsConfig()
     config = config_of(*TRAIN, "--histograms_every=50", "--profile=3,4")
-    assert config.observation == ObservationConfig(histograms_every=50, profile=(3, 4))
-    assert config_of(*EVALUATE, "--profile=3,4").observation.profile == (3, 4)
+    assert config.diagnostics == DiagnosticsConfig(histograms_every=50, profile=(3, 4))
+    assert config_of(*EVALUATE, "--profile=3,4").diagnostics.profile == (3, 4)
     assert "--histograms_every has no effect with --checkpoint_dir" in notes_of(*EVALUATE, "--histograms_every=5")
     assert problem_of(*TRAIN, "--profile=9,3").startswith("--profile 9,3: must be FROM,TO")

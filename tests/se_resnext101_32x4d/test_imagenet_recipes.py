@@ -2,11 +2,11 @@ import re
 
 import pytest
 
+from model.specs import QuantizationSpec
 from tests.launching import ROOT
 from utils.cmdline_helper import build_parser, parse
 from utils.flags import recipes
 from utils.flags.typed_arguments import complete
-from utils.quantization import Quantization
 
 FOLDER = ROOT / "se-resnext101-32x4d" / "recipes"
 ALL = sorted(path.name for path in FOLDER.iterdir())
@@ -73,7 +73,7 @@ def test_the_quantized_recipe_is_the_published_one():
 def test_the_quantized_recipe_runs():
     config = parse([f"@{FOLDER / QUANTIZED}", *DATA, "--finetune_checkpoint=/checkpoint"], {}).config
     assert config.run.finetune_checkpoint == "/checkpoint"
-    assert config.model.quantization == Quantization(symmetric=True, qdq=True)
+    assert config.model.quantization == QuantizationSpec(symmetric=True, qdq=True)
 
 
 @pytest.mark.parametrize("name", ALL)

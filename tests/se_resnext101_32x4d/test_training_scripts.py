@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from model.specs import QuantizationSpec
 from tests.launching import ROOT, dry_run, processes, run
 from utils.cmdline_helper import parse
 from utils.errors import UsageError
-from utils.quantization import Quantization
 
 FOLDER = Path("se-resnext101-32x4d/training")
 NAME = re.compile(r"(?P<machine>DGX1|DGX2|DGXA100)_SE-RNxt101-32x4d_(?P<precision>AMP|FP32|TF32)_(?P<epochs>\d+)E\.sh")
@@ -166,7 +166,7 @@ def test_the_quantized_network_trains_in_one_process_from_a_checkpoint(tmp_path)
         launcher, program, words = dry_run(QUANTIZED, *folders, "--batch_size=7", cwd=tmp_path)
         settings = config(words)
         assert (launcher, program) == ([], Path("main.py"))
-        assert settings.model.quantization == Quantization(symmetric=True, qdq=True)
+        assert settings.model.quantization == QuantizationSpec(symmetric=True, qdq=True)
         assert (settings.model.architecture, settings.run.duration.value) == ("resnet50", 10)
         assert settings.run.finetune_checkpoint == "/run/best"
         assert (settings.data.data_dir, settings.run.results_dir) == (data, result)

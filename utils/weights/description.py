@@ -7,16 +7,16 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from model.specs import QuantizationSpec
 from utils.detection_config import AnchorSpec, BoxCoderSpec
 from utils.errors import RunError
 from utils.files.json_values import shortened, typed, typed_list
-from utils.quantization import Quantization
 
 _TEXTS = ("task", "architecture", "backbone", "eval_weights")
 _NUMBERS = {"num_classes": 1, "image_size": 1, "label_offset": 0, "step": 0, "total_steps": 0, "global_batch": 1}
 _LISTS = {"class_names": str, "data_class_names": str, "category_ids": int}
 _OBJECTS = ("preprocessing", "network", "evaluation", "tuning", "artefact")
-_FIELDS = {"quantization": Quantization, "anchors": AnchorSpec, "coder": BoxCoderSpec}
+_FIELDS = {"quantization": QuantizationSpec, "anchors": AnchorSpec, "coder": BoxCoderSpec}
 _PRECISIONS = ("float32", "float16", "bfloat16", "int8")
 _PLACES = {"position": ("epoch", "example"), "best": ("step", "value", "evaluations_since")}
 

@@ -17,10 +17,9 @@ from tests.object_detection.pipeline.pipelines import (
     experiment,
     shipped,
 )
-from utils.config import Duration
+from utils.config import Duration, FineTuningConfig
 from utils.detection_config import ColorSpec, CropSpec, DetectionConfig, FlipSpec
 from utils.learning_rate import make_schedule
-from utils.tuning_config import TuningConfig
 
 HYPERPARAMS = {
     "activation": "RELU_6",
@@ -177,7 +176,7 @@ def test_a_shipped_config_becomes_the_recipe_of_ssd320(name):
     jitter = (ColorSpec(),) if name.endswith("jitter") else ()
     crop = CropSpec(min_object_covered=0, aspect_ratio=(0.75, 3), area=(0.75, 1), overlap=0)
     assert config.detection == DetectionConfig(augmentation=(FlipSpec(), crop, *jitter))
-    assert config.tuning == TuningConfig()
+    assert config.fine_tuning == FineTuningConfig()
 
 
 @pytest.mark.parametrize("name", RATES)

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
+from model.specs import QuantizationSpec
 from utils.detection_config import AnchorSpec, BoxCoderSpec
 from utils.errors import RunError
-from utils.quantization import Quantization
 from utils.weights.description import parse_description
 
 CLASSIFIER = {
@@ -18,7 +18,7 @@ CLASSIFIER = {
     "label_offset": 1,
     "class_names": ["a", "b", "c"],
     "data_class_names": None,
-    "quantization": dataclasses.asdict(Quantization(symmetric=True)),
+    "quantization": dataclasses.asdict(QuantizationSpec(symmetric=True)),
     "preprocessing": {"mean_rgb": [1, 2, 3]},
     "network": {"padding": None},
     "step": 5,
