@@ -2,8 +2,6 @@
 
 A file holds items ``item { id: 1 name: "cat" display_name: "Cat" }`` in protobuf's text format; fields may come in any
 order, with comments, in either kind of quotes, and fields that this module does not know are passed over.
-
-Source: protobuf.dev/reference/protobuf/textformat-spec.
 """
 
 from __future__ import annotations
@@ -11,23 +9,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from object_detection.text_format import CLOSING, Token, TokenReader, tokenize
 from utils.errors import RunError
-from utils.files.atomic_file import write_atomically
 
 BACKGROUND = "background"
 
 StrPath = str | os.PathLike[str]
 
-_TOKEN = re.compile(
-    r"""(?P<blank>[\s,;]+|\#[^\n]*)
-    |(?P<text>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
-    |(?P<word>[\w.+-]+)
-    |(?P<mark>[{}<>\[\]:/])""",
-    re.VERBOSE,
-)
+_WORD = re.compile(r"(?P<word>[\w.+-]+)|(?P<mark>/)|(?P<stray>.)")
 _ESCAPE = re.compile(
     rb"""\\(?:([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))""", re.DOTALL
 )
@@ -35,7 +27,6 @@ _LETTERS = {
     **{b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"},
     **{mark: mark for mark in (b"\\", b"'", b'"', b"?")},
 }
-_CLOSING = {"{": "}", "<": ">", "[": "]"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +69,7 @@ def read_label_map(path: StrPath) -> tuple[Category, ...]:
 def parse_label_map(text: str, where: str) -> tuple[Category, ...]:
     """As ``read_label_map``, of the text of a file that messages call ``where``."""
     try:
-        categories = _checked(list(_items(_Tokens(text))))
+        categories = _checked(list(_items(TokenReader(_tokens(text)))))
     except _FaultError as fault:
         raise RunError(f"{where}: line {fault.line}: {fault}") from fault
     if not categories:
@@ -98,11 +89,6 @@ def label_map_text(categories: Sequence[Category]) -> str:
     )
 
 
-def write_label_map(path: StrPath, categories: Sequence[Category]) -> None:
-    """Writes a label map, complete or not at all."""
-    write_atomically(Path(path), label_map_text(categories).encode())
-
-
 def _escaped(text: str) -> str:
     special = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
     return "".join(special.get(character, character) for character in text)
@@ -116,55 +102,39 @@ class _FaultError(Exception):
         self.line = line
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
-    kind: str  # text, word, mark, or end
-    value: str
-    line: int
+def _tokens(text: str) -> Iterator[Token]:
+    """Yield the tokens but for separators, which may stand between any two."""
+    for token in tokenize(text):
+        if token.kind == "open_quote":
+            raise _FaultError(token.line, "a text that does not end is not part of a label map")
+        if token.kind == "word":
+            yield from _words(token)
+        elif token.kind != "mark" or token.value not in ",;":
+            yield token
 
 
-class _Tokens:
-    """The tokens of a text, one ahead."""
-
-    def __init__(self, text: str) -> None:
-        self._rest = self._scan(text)
-        self.next = next(self._rest)
-
-    @staticmethod
-    def _scan(text: str) -> Iterator[_Token]:
-        position, line = 0, 1
-        while position < len(text):
-            found = _TOKEN.match(text, position)
-            if found is None:
-                what = "a text that does not end" if text[position] in "'\"" else repr(text[position])
-                raise _FaultError(line, f"{what} is not part of a label map")
-            kind, value = str(found.lastgroup), found.group()
-            if kind != "blank":
-                yield _Token(kind, value, line)
-            line += value.count("\n")
-            position = found.end()
-        yield _Token("end", "the end of the file", line)
-
-    def take(self) -> _Token:
-        token = self.next
-        if token.kind != "end":
-            self.next = next(self._rest)
-        return token
-
-    def expect(self, *values: str) -> _Token:
-        token = self.take()
-        if token.kind not in ("mark", "word") or token.value not in values:
-            raise _FaultError(token.line, f"{token.value} stands where {' or '.join(values)} must")
-        return token
+def _words(token: Token) -> Iterator[Token]:
+    """Yield the words of a token such as ``example.com/Type``, and the slashes between them."""
+    for part in _WORD.finditer(token.value):
+        if part["stray"]:
+            raise _FaultError(token.line, f"{part['stray']!r} is not part of a label map")
+        yield replace(token, kind="word" if part["word"] else "mark", value=part.group())
 
 
-def _items(tokens: _Tokens) -> Iterator[tuple[int, Category]]:
+def _expect(tokens: TokenReader, *values: str) -> Token:
+    token = tokens.take()
+    if token.kind not in ("mark", "word") or token.value not in values:
+        raise _FaultError(token.line, f"{token.value} stands where {' or '.join(values)} must")
+    return token
+
+
+def _items(tokens: TokenReader) -> Iterator[tuple[int, Category]]:
     """Yields the line and the class of each item."""
     while tokens.next.kind != "end":
-        start = tokens.expect("item")
+        start = _expect(tokens, "item")
         if tokens.next.value == ":":
             tokens.take()
-        closing = _CLOSING[tokens.expect("{", "<").value]
+        closing = CLOSING[_expect(tokens, "{", "<").value]
         fields: dict[str, str] = {}
         while tokens.next.kind == "word":
             name, value = _field(tokens)
@@ -172,11 +142,11 @@ def _items(tokens: _Tokens) -> Iterator[tuple[int, Category]]:
                 raise _FaultError(start.line, f"the item has {name} twice")
             if value is not None:
                 fields[name] = value
-        tokens.expect(closing)
+        _expect(tokens, closing)
         yield start.line, _category(fields, start.line)
 
 
-def _field(tokens: _Tokens) -> tuple[str, str | None]:
+def _field(tokens: TokenReader) -> tuple[str, str | None]:
     """A field's name, and its value where it is one that counts."""
     name = tokens.take()
     if tokens.next.value == ":":
@@ -202,20 +172,20 @@ def _field(tokens: _Tokens) -> tuple[str, str | None]:
     return name.value, None
 
 
-def _pass_over(tokens: _Tokens, opening: _Token) -> None:
+def _pass_over(tokens: TokenReader, opening: Token) -> None:
     """Skips a message or a list whose opening bracket was taken."""
-    expected = [_CLOSING.get(opening.value)]
+    expected = [CLOSING.get(opening.value)]
     while expected:
         token = tokens.take()
         if token.kind == "end" or expected[-1] is None:
             raise _FaultError(opening.line, f"{opening.value} has no counterpart")
-        if token.kind == "mark" and token.value in _CLOSING:
-            expected.append(_CLOSING[token.value])
+        if token.kind == "mark" and token.value in CLOSING:
+            expected.append(CLOSING[token.value])
         elif token.kind == "mark" and token.value == expected[-1]:
             expected.pop()
 
 
-def _unescaped(token: _Token) -> str:
+def _unescaped(token: Token) -> str:
     def replacement(found: re.Match[bytes]) -> bytes:
         octal, hexadecimal, short, long, letter = found.groups()
         if octal or hexadecimal:

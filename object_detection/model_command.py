@@ -29,6 +29,7 @@ from utils.config import (
 )
 from utils.errors import UsageError, require
 from utils.flags import environment_variables
+from utils.weights.description import has_description
 
 Notes = tuple[str, ...]
 
@@ -180,9 +181,8 @@ def _command(given: Mapping[str, Any], precision: PrecisionConfig) -> Command:
 
 def _with_stored_classes(config: ExperimentConfig, place: str, overridden: set[str]) -> tuple[ExperimentConfig, Notes]:
     """Lets the classes of a checkpoint count where it knows them and no override speaks of classes."""
-    files = [Path(f"{place}.json"), *sorted(Path(place).glob("model.ckpt-*.json"))]
     awaited = config.run.watch_checkpoints and not any(Path(place).glob("*.index"))
-    if overridden & CLASS_PATHS or not (awaited or any(file.is_file() for file in files)):
+    if overridden & CLASS_PATHS or not (awaited or has_description(place)):
         return config, ()
     model, data = replace(config.model, num_classes=None), replace(config.data, label_map_file=None)
     note = f"--checkpoint_dir {place}: its own classes count, not num_classes {config.model.num_classes} of the config"

@@ -15,7 +15,7 @@ from utils.errors import EXIT_DONE
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="average_checkpoints", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.average_weights", description=__doc__)
     parser.add_argument(
         "checkpoints", metavar="CHECKPOINT", nargs="+", type=Path, help="folder, or prefix of a checkpoint"
     )

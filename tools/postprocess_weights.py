@@ -16,7 +16,7 @@ from utils.errors import EXIT_DONE
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="postprocess_ckpt", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.postprocess_weights", description=__doc__)
     parser.add_argument("--input", required=True, type=Path, help="prefix of a checkpoint, or its folder")
     parser.add_argument("--dense_layer", help="name of the kernel; the only .../output/dense/kernel by default")
     parser.add_argument("--output", type=Path, default=Path("output_dir"), help="folder to make (default: output_dir)")

@@ -23,12 +23,11 @@ from utils.errors import RunError, UsageError, reason
 from utils.files.atomic_file import flush_to_disk, temporary_name, write_atomically
 from utils.files.file_lock import locked
 from utils.hooks.hook import Hook
-from utils.weights.description import parse_description
+from utils.weights.description import PREFIX, parse_description
 
 tf1 = tf.compat.v1
 _log = logging.getLogger(__name__)
 
-PREFIX = "model.ckpt"
 BEST = "best"
 STATE = "checkpoint"
 SECONDS_BETWEEN_LOOKS = 2.0

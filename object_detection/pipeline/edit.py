@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from object_detection.pipeline.schema import OPAQUE
-from object_detection.pipeline.text import Pipeline, advice, refusal
+from object_detection.pipeline.text import Pipeline, advice, refusal, split_step
 from utils.errors import UsageError
 
 FLAG = "--hparams_overrides"
 
-_STEP = re.compile(r"(?P<name>\w+)(?:\[(?P<index>\d+)\])?")
 _INTEGER = re.compile(r"[+-]?\d+")
 _SWITCH = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 
@@ -77,17 +76,17 @@ class Edit:
 
     def _step(self, message: Any, step: str) -> tuple[Any, int | None]:
         """A field of ``message`` and the index that is behind its name; a list that is one too short gets one more."""
-        match = _STEP.fullmatch(step)
-        field = message.DESCRIPTOR.fields_by_name.get(match["name"]) if match else None
-        if match is None or field is None:
+        name, index = split_step(step)
+        field = message.DESCRIPTOR.fields_by_name.get(name)
+        if field is None:
             raise self.unknown(advice(message.DESCRIPTOR, step.partition("[")[0]))
-        if match["index"] is None:
+        if index is None:
             return field, None
         if not (field.is_repeated and field.message_type):
-            raise UsageError(f"{FLAG}: {self.name}: {match['name']} is no list of messages, leave out the index")
-        index, present = int(match["index"]), getattr(message, field.name)
+            raise UsageError(f"{FLAG}: {self.name}: {name} is no list of messages, leave out the index")
+        present = getattr(message, field.name)
         if index > len(present):
-            raise UsageError(f"{FLAG}: {self.name}: there are {len(present)} of {match['name']}, counted from 0")
+            raise UsageError(f"{FLAG}: {self.name}: there are {len(present)} of {name}, counted from 0")
         if index == len(present):
             present.add()
         return field, index

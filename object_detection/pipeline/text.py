@@ -18,14 +18,9 @@ from typing import Any
 from google.protobuf import text_format
 
 from object_detection.pipeline.schema import OPAQUE, message_class
+from object_detection.text_format import CLOSING, Token, TokenReader, tokenize
 from utils.errors import UsageError
 
-_TOKEN = re.compile(
-    r"""(?P<comment>\#.*) | (?P<text>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*') | (?P<mark>[{}<>\[\],;:]) """
-    r"""| (?P<word>[^\s{}<>\[\],;:"'#]+)""",
-    re.VERBOSE,
-)
-_CLOSING = {"{": "}", "<": ">"}
 _STEP = re.compile(r"(?P<name>\w+)(?:\[(?P<index>\d+)\])?")
 
 
@@ -56,14 +51,6 @@ class Pipeline:
         return inside[0] if inside else self._origin(parent) if parent else self.file
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Token:
-    kind: str
-    text: str
-    place: tuple[int, int]
-    """Line and column, both from 1."""
-
-
 def read(file: str) -> Pipeline:
     """Reads a config.
 
@@ -91,53 +78,34 @@ class _Scanner:
     def __init__(self, text: str) -> None:
         self.found: list[tuple[tuple[int, int], str]] = []
         """The place of each field and its path, in the order of the text."""
-        self._tokens = [*_tokens(text), _Token("end", "", (0, 0))]
-        self._next = 0
+        self._tokens = TokenReader(token for token in tokenize(text) if token.kind != "open_quote")
         self._read_fields("", message_class().DESCRIPTOR, closing="")
-
-    def _peek(self) -> _Token:
-        return self._tokens[self._next]
-
-    def _takes(self, text: str) -> bool:
-        """Whether this comes next, and then goes past it."""
-        fits = self._peek().kind == "mark" and self._peek().text == text
-        self._next += fits
-        return fits
 
     def _read_fields(self, prefix: str, message: Any, closing: str) -> None:
         counts: Counter[str] = Counter()
-        while self._peek().kind != "end" and not self._takes(closing):
-            name = self._peek()
-            self._next += 1
+        while self._tokens.next.kind != "end" and not self._tokens.skip(closing):
+            name = self._tokens.take()
             if name.kind != "word":
                 continue
-            self._takes(":")
-            if not self._takes("["):
+            self._tokens.skip(":")
+            if not self._tokens.skip("["):
                 self._read_value(prefix, message, name, counts)
                 continue
-            while self._peek().kind != "end" and not self._takes("]"):
-                if not self._takes(","):
+            while self._tokens.next.kind != "end" and not self._tokens.skip("]"):
+                if not self._tokens.skip(","):
                     self._read_value(prefix, message, name, counts)
 
-    def _read_value(self, prefix: str, message: Any, name: _Token, counts: Counter[str]) -> None:
-        field = message.fields_by_name.get(name.text) if message else None
-        path = prefix + name.text
+    def _read_value(self, prefix: str, message: Any, name: Token, counts: Counter[str]) -> None:
+        field = message.fields_by_name.get(name.value) if message else None
+        path = prefix + name.value
         inner = field.message_type if field else None
         if field and inner and field.is_repeated:
-            path += f"[{counts[name.text]}]"
-            counts[name.text] += 1
-        self.found.append((name.place, path))
-        opening = self._peek().text
-        self._next += self._peek().kind != "end"
-        if opening in _CLOSING:
-            self._read_fields(f"{path}.", inner, _CLOSING[opening])
-
-
-def _tokens(text: str) -> Iterator[_Token]:
-    for number, line in enumerate(text.splitlines(), start=1):
-        for match in _TOKEN.finditer(line):
-            if match.lastgroup != "comment":
-                yield _Token(str(match.lastgroup), match.group(), (number, match.start() + 1))
+            path += f"[{counts[name.value]}]"
+            counts[name.value] += 1
+        self.found.append(((name.line, name.column), path))
+        opening = self._tokens.take().value
+        if opening in ("{", "<"):
+            self._read_fields(f"{path}.", inner, CLOSING[opening])
 
 
 def _explained(error: text_format.ParseError, file: str, found: list[tuple[tuple[int, int], str]]) -> UsageError:
@@ -209,11 +177,17 @@ def holder(message: Any, path: str) -> tuple[Any, str]:
     Raises:
         IndexError: The path counts further than a list has messages.
     """
-    *steps, name = path.split(".")
+    *steps, last = path.split(".")
     for step in steps:
-        parts = _STEP.fullmatch(step)
-        assert parts, path
-        message = getattr(message, parts["name"])
-        if parts["index"] is not None:
-            message = message[int(parts["index"])]
-    return message, name
+        name, index = split_step(step)
+        message = getattr(message, name)
+        message = message if index is None else message[index]
+    return message, last
+
+
+def split_step(step: str) -> tuple[str, int | None]:
+    """The name and the index, if there is one, of one step of a path; the step itself where it is not of that form."""
+    match = _STEP.fullmatch(step)
+    if match is None:
+        return step, None
+    return match["name"], None if match["index"] is None else int(match["index"])

@@ -9,7 +9,6 @@ from object_detection.label_map import (
     label_map_text,
     parse_label_map,
     read_label_map,
-    write_label_map,
 )
 from utils.errors import RunError
 
@@ -58,7 +57,7 @@ def test_what_is_written_is_read_back(names):
 
 def test_the_file_that_is_written_is_read_back(tmp_path):
     categories = (Category(id=1, name="größe", display_name='a "b"'), Category(id=5, name="c", display_name="c"))
-    write_label_map(tmp_path / "map.pbtxt", categories)
+    (tmp_path / "map.pbtxt").write_text(label_map_text(categories), encoding="utf-8")
     assert read_label_map(tmp_path / "map.pbtxt") == categories
     (tmp_path / "map.pbtxt").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "map.pbtxt").read_bytes())
     assert read_label_map(tmp_path / "map.pbtxt") == categories, "a byte order mark does no harm"

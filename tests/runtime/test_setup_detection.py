@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import tensorflow as tf
 
-from object_detection.label_map import Category, write_label_map
+from object_detection.label_map import Category, label_map_text
 from runtime.setup import COCO_LABEL_MAP, LABEL_MAP_NAME, resolve_detection
 from tests.runtime.test_resolve_detector import METADATA
 from utils.config import DataConfig, ExperimentConfig, ModelConfig, RunConfig
@@ -36,7 +36,8 @@ def resolved(*, manifest=None, metadata=None, warm_start=None, reset=False, data
 
 def label_map(path, **names):
     """A label map of ``c<id>="name"``."""
-    write_label_map(path, [Category(id=int(key[1:]), name=f"/m/{key}", display_name=n) for key, n in names.items()])
+    categories = [Category(id=int(key[1:]), name=f"/m/{key}", display_name=n) for key, n in names.items()]
+    path.write_text(label_map_text(categories), encoding="utf-8")
     return str(path)
 
 
@@ -89,7 +90,7 @@ def test_data_that_contradict_the_label_map_are_refused(tmp_path):
 
 def test_the_background_is_no_category(tmp_path):
     path = tmp_path / "pets.pbtxt"
-    write_label_map(path, [Category(id=0, name="background"), Category(id=2, name="cat")])
+    path.write_text(label_map_text([Category(id=0, name="background"), Category(id=2, name="cat")]))
     assert resolved(data={"label_map_file": str(path)})[0].category_ids == (2,)
 
 

@@ -1,5 +1,4 @@
 import re
-import subprocess
 
 import pytest
 
@@ -113,13 +112,3 @@ def test_bad_input_ends_with_a_sentence(folder, capsys, flags, status, message):
     captured = capsys.readouterr()
     assert message in captured.err
     assert captured.out == ""
-
-
-def test_the_help_answers_without_tensorflow(python):
-    code = (
-        "import sys, tools.benchmark_input as b\n"
-        "try: b.main(['--help'])\n"
-        "finally: assert 'tensorflow' not in sys.modules"
-    )
-    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert "--data_dir" in done.stdout

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from utils.checkpoints import PREFIX, STATE, find_checkpoint, read_metadata, steps_in
+from utils.checkpoints import STATE, find_checkpoint, read_metadata, steps_in
 from utils.errors import RunError, UsageError, reason
 from utils.files.atomic_file import write_atomically
 from utils.weights.checkpoint_contents import is_weight, stored_shapes, stored_values
+from utils.weights.description import PREFIX
 from utils.weights.moving_averages import name_of_average
 
 tf1 = tf.compat.v1

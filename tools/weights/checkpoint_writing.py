@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from utils.checkpoints import PREFIX, CheckpointDir
+from utils.checkpoints import CheckpointDir
 from utils.errors import RunError, UsageError, reason
 from utils.weights.checkpoint_contents import assign
+from utils.weights.description import PREFIX
 
 tf1 = tf.compat.v1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from model.specs import QuantizationSpec
@@ -12,6 +13,8 @@ from utils.detection_config import AnchorSpec, BoxCoderSpec
 from utils.errors import RunError
 from utils.files.json_values import shortened, typed, typed_list
 
+PREFIX = "model.ckpt"
+"""Checkpoints of this project are called by it and their step."""
 _TEXTS = ("task", "architecture", "backbone", "eval_weights")
 _NUMBERS = {"num_classes": 1, "image_size": 1, "label_offset": 0, "step": 0, "total_steps": 0, "global_batch": 1}
 _LISTS = {"class_names": str, "data_class_names": str, "category_ids": int}
@@ -19,6 +22,11 @@ _OBJECTS = ("preprocessing", "network", "evaluation", "tuning", "artefact")
 _FIELDS = {"quantization": QuantizationSpec, "anchors": AnchorSpec, "coder": BoxCoderSpec}
 _PRECISIONS = ("float32", "float16", "bfloat16", "int8")
 _PLACES = {"position": ("epoch", "example"), "best": ("step", "value", "evaluations_since")}
+
+
+def has_description(place: str) -> bool:
+    """Whether a checkpoint, by its prefix, or one of those in a folder has a description beside it."""
+    return Path(f"{place}.json").is_file() or any(Path(place).glob(f"{PREFIX}-*.json"))
 
 
 def parse_description(text: bytes | str, where: object) -> dict[str, Any]:

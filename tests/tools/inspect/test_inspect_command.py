@@ -1,8 +1,6 @@
 """The command that shows data sets: odd data, faults, wrong usage, and what it says of them."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,12 +10,11 @@ from tests.runtime.runs import picture, write_data, write_split
 from tests.runtime.scenes import write_scenes
 from tests.tools.inspect.inspecting import inspect
 from tests.utils.input_records import record
-from tools.inspect.__main__ import ACTING, BATCH_SIZES, parse_arguments
+from tools.inspect.__main__ import ACTING, BATCH_SIZES, make_parser, parse_arguments
 from tools.inspect.stored_records import stored_records
 from utils.config import DETECTORS
 from utils.records.manifest import MANIFEST_NAME, Manifest, Split, load_split, write_manifest
 
-ROOT = Path(__file__).resolve().parents[3]
 SMALL = ("--image_size=16", "--images=6", "--seed=1")
 ODD_NAMES = ("日本語の名前", "Ünïcödé café", "$x^2$ <b>", "\x00\x1b[1m\n\ttab", "n" * 500, "")
 
@@ -52,15 +49,11 @@ def write_objects(folder, records):
     return folder
 
 
-def test_help_is_there_without_tensorflow_and_lists_the_flags_that_act():
-    script = "import sys; sys.modules['tensorflow'] = None\nfrom tools.inspect.__main__ import main\nmain(['--help'])"
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
+def test_the_help_lists_the_flags_that_act():
+    text = make_parser().format_help()
     for flag in (*ACTING, "output", "images", "processes"):
-        assert re.search(rf"--{flag}[ ,\n]", done.stdout), flag
-    assert "--weight_decay" not in done.stdout
+        assert re.search(rf"--{flag}[ ,\n]", text), flag
+    assert "--weight_decay" not in text
 
 
 def test_the_kind_of_records_says_the_network(tmp_path):

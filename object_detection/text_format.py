@@ -1,0 +1,71 @@
+"""Tokens of protobuf's text format, in which label maps and pipeline configs are written (no TF).
+
+Source: protobuf.dev/reference/protobuf/textformat-spec.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal, cast
+
+Kind = Literal["text", "mark", "word", "open_quote", "end"]
+CLOSING = {"{": "}", "<": ">", "[": "]"}
+
+_TOKEN = re.compile(
+    r"""(?P<blank>\s+|\#[^\n]*)
+    |(?P<text>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
+    |(?P<mark>[{}<>\[\],;:])
+    |(?P<word>[^\s{}<>\[\],;:"'\#]+)
+    |(?P<open_quote>["'])""",
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token, and its line and column, both from 1.
+
+    A text is in quotes of either kind; an open quote is one that its line does not close. A word may hold characters
+    that the format has no use for.
+    """
+
+    kind: Kind
+    value: str
+    line: int
+    column: int
+
+
+def tokenize(text: str) -> Iterator[Token]:
+    """Yield the tokens of a text without blanks and comments, "end" last."""
+    line, line_start = 1, 0
+    for match in _TOKEN.finditer(text):
+        if match.lastgroup != "blank":
+            yield Token(cast(Kind, match.lastgroup), match.group(), line, match.start() - line_start + 1)
+        elif newlines := match.group().count("\n"):
+            line += newlines
+            line_start = match.start() + match.group().rindex("\n") + 1
+    yield Token("end", "the end of the file", line, len(text) - line_start + 1)
+
+
+class TokenReader:
+    """A position in a sequence of tokens, the next of which can be looked at."""
+
+    def __init__(self, tokens: Iterable[Token]) -> None:
+        self._rest = iter(tokens)
+        self.next = next(self._rest)
+
+    def take(self) -> Token:
+        """Go past the next token, unless it is the end, and return it."""
+        token = self.next
+        if token.kind != "end":
+            self.next = next(self._rest)
+        return token
+
+    def skip(self, mark: str) -> bool:
+        """Go past this mark where it comes next; false where something else does."""
+        found = self.next.kind == "mark" and self.next.value == mark
+        if found:
+            self.take()
+        return found
