@@ -94,12 +94,29 @@ def test_batch_norm_in_training_uses_the_batch_and_moves_with_the_corrected_vari
     np.testing.assert_allclose(variables["BatchNorm/moving_variance"], 0.9 + 0.1 * corrected, rtol=1e-5)
 
 
+def test_batch_norm_over_replicas_uses_the_statistics_of_all_their_batches():
+    images = np.random.default_rng(2).normal(3.0, 2.0, size=(4, 3, 2, 5)).astype(np.float32)
+    own, others = images[:2], images[2:]
+
+    def average(moments):
+        """Means and mean squares of this replica beside those of the other."""
+        theirs = np.stack([others.mean(axis=(0, 1, 2)), np.square(others).mean(axis=(0, 1, 2))])
+        return (moments + theirs.astype(np.float32)) / 2
+
+    options = LayerOptions(training=True, average=average, replicas=2)
+    value, variables = evaluate(lambda: batch_norm(tf.constant(own), options), updates=True)
+    mean, variance = images.mean(axis=(0, 1, 2)), images.var(axis=(0, 1, 2))
+    np.testing.assert_allclose(value, (own - mean) / np.sqrt(variance + 1.001e-5), rtol=1e-3, atol=1e-4)
+    corrected = variance * 24 / 23  # 4 * 3 * 2 values a channel, in both batches
+    np.testing.assert_allclose(variables["BatchNorm/moving_variance"], 0.9 + 0.1 * corrected, rtol=1e-4)
+
+
 def test_normalization_in_inference_is_folded_into_the_convolution_and_updates_nothing():
     images = np.random.default_rng(5).normal(size=(1, 4, 4, 3)).astype(np.float32)
     with tf.Graph().as_default(), tf1.Session() as session:
         outputs = conv2d_block(tf.constant(images), 2, 1, LayerOptions(), name="block")
         assert not tf1.get_collection(tf1.GraphKeys.UPDATE_OPS)
-        values = {"gamma": [2.0, 3.0], "beta": [0.5, -1.0], "moving_mean": [1.0, -2.0], "moving_variance": [4.0, 0.25]}
+        values = {"gamma": [2.0, 3.0], "beta": [0.5, -1.0], "moving_mean": [1.0, -2.0], "moving_variance": [4.0, 0.0]}
         session.run(tf1.global_variables_initializer())
         for variable in tf1.global_variables():
             if (name := variable.op.name.rpartition("/")[2]) in values:

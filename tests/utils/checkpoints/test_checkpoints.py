@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,19 @@ def test_tensorflow_finds_the_newest_and_all_that_are_kept(save, tmp_path):
     state = tf.train.get_checkpoint_state(str(tmp_path))
     assert [Path(path).name for path in state.all_model_checkpoint_paths] == [f"model.ckpt-{n}" for n in (2, 9, 10)]
     assert numbers(tmp_path / "model.ckpt-9") == {9.0}
+
+
+def test_all_of_a_checkpoint_is_on_the_disk_before_its_index_has_its_name(save, tmp_path, monkeypatch):
+    fsync, flushed = os.fsync, set()
+
+    def noting(descriptor):
+        if not (tmp_path / "model.ckpt-4.index").exists():
+            flushed.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    save(4)
+    assert {(tmp_path / f"model.ckpt-4.{suffix}").stat().st_ino for suffix in FILES} <= flushed
 
 
 def test_a_folder_that_was_moved_still_works(save, tmp_path):

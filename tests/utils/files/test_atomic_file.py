@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from utils.files.atomic_file import atomic_file, temporary_name, write_atomically
@@ -39,3 +41,16 @@ def test_what_a_killed_writer_left_is_overwritten(tmp_path):
     write_atomically(path, b"new")
     assert path.read_bytes() == b"new"
     assert not temporary_name(path).exists()
+
+
+def test_the_content_is_on_the_disk_before_the_name_and_the_name_before_it_returns(tmp_path, monkeypatch):
+    flushed = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(_seen(descriptor, tmp_path)))
+    write_atomically(tmp_path / "a", b"new")
+    assert flushed == [("file", [".a.tmp"]), ("folder", ["a"])]
+
+
+def _seen(descriptor, folder):
+    """What is flushed, and the names in the folder meanwhile."""
+    is_folder = os.fstat(descriptor).st_ino == folder.stat().st_ino
+    return "folder" if is_folder else "file", [entry.name for entry in folder.iterdir()]

@@ -35,6 +35,13 @@ def test_a_good_evaluation_is_silent_and_outputs_beyond_the_names_are_no_classes
     assert findings(good, {}) == []
 
 
+@pytest.mark.parametrize(("examples", "confused"), [(10, 2), (100, 14)])
+def test_a_few_examples_or_a_small_share_of_a_class_are_no_confusion(examples, confused):
+    right = examples - confused
+    rows = [[examples, right, right], [examples, examples + confused, examples]]
+    assert findings(classifier(rows, [[0, 0, right], [0, 1, confused], [1, 1, examples]], ("a", "b")), {}) == []
+
+
 @pytest.mark.parametrize(("confidence", "accuracy", "word"), [(0.9, 0.6, "more"), (0.4, 0.7, "less")])
 def test_a_gap_between_confidence_and_accuracy_is_told(confidence, accuracy, word):
     said = findings(classifier([[5, 5, 5]], [[0, 0, 5]], ("a",), [[10, confidence, accuracy]]), {})

@@ -1,0 +1,13 @@
+import pytest
+
+from utils.errors import RunError
+from utils.files.file_lock import locked
+
+
+@pytest.mark.parametrize("name", ["folder", "file"])
+def test_what_is_locked_is_refused_until_it_is_free(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    with locked(tmp_path / name), pytest.raises(RunError, match=r"^busy$"), locked(tmp_path / name, "busy"):
+        pass
+    with locked(tmp_path / name, "busy"):
+        pass
