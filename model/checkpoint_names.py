@@ -12,16 +12,11 @@ from model.variables import backbone_variables, classifier_variables, detector_v
 SLIM_SCOPE = "resnet_v1_50"
 OWN_CLASSIFIER = "resnet50"
 DETECTOR = "ssd320"
+NVIDIA_CLASSIFIERS = ("resnet50", "resnext101-32x4d", "se-resnext101-32x4d")
+"""The classifiers that NVIDIA's TensorFlow 1 program has."""
 ANCHORS_PER_CELL = 6
 SLOT = "/Momentum"
 _TORCH_STATISTICS = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
-_TORCH_LAYERS = {
-    "bottleneck_1": ("conv1", "bn1"),
-    "bottleneck_2": ("conv2", "bn2"),
-    "bottleneck_3": ("conv3", "bn3"),
-    "shortcut": ("downsample.0", "downsample.1"),
-    "conv2d": ("conv1", "bn1"),  # the stem
-}
 _CADENE = (("conv1.", "layer0.conv1."), ("bn1.", "layer0.bn1."), ("fc.", "last_linear."))
 
 
@@ -69,8 +64,8 @@ def describe(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
 
     Returns:
         Under the keys of the descriptions that this project writes: "task", "architecture" and, where the classifier
-        is there, "num_classes"; "origin", "nvidia", "slim" or "detection"; and "has_ranges" where it was trained with
-        quantization, of whatever kind. Empty where the network is unknown.
+        is there, "num_classes"; "origin", "nvidia", "own", "slim" or "detection"; and "has_ranges" where it was
+        trained with quantization, of whatever kind. Empty where the network is unknown.
     """
     found = _network_of(shapes)
     if found and any("_quant/" in name for name in shapes):
@@ -81,7 +76,8 @@ def describe(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
 def _network_of(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     for name, spec in RESNETS.items():
         if f"{name}/{spec.names.stem}/{spec.names.kernel}" in shapes:
-            return _classifier("nvidia", name, shapes.get(f"{name}/output/dense/kernel"))
+            origin = "nvidia" if name in NVIDIA_CLASSIFIERS else "own"
+            return _classifier(origin, name, shapes.get(f"{name}/output/dense/kernel"))
     if f"{SLIM_SCOPE}/{SLIM_NAMES.stem}/{SLIM_NAMES.kernel}" in shapes:
         return _classifier("slim", OWN_CLASSIFIER, shapes.get(f"{SLIM_SCOPE}/logits/weights"))
     kernel = shapes.get(f"{SSD_NAMES.predictor}/{SSD_NAMES.class_head}/weights")
@@ -110,7 +106,7 @@ def torch_sources(architecture: str, names: Collection[str]) -> dict[str, str]:
 
     torchvision and timm agree on them; the networks of ``pretrainedmodels``, timm's ``legacy_seresnext``, differ.
     """
-    usual = {name: _torch_name(name) for name in classifier_variables(RESNETS[architecture], 1)}
+    usual = _torch_names(RESNETS[architecture])
     older = {name: _cadene_name(theirs) for name, theirs in usual.items()}
     return max(usual, older, key=lambda naming: len(set(naming.values()) & set(names)))
 
@@ -120,20 +116,35 @@ def torch_origin(names: Collection[str]) -> str:
     return "cadene" if "layer0.conv1.weight" in names else "torch"
 
 
-def _torch_name(variable: str) -> str:
-    _, *scopes, kind = variable.split("/")
-    if scopes[0] == "output":
-        return f"fc.{'weight' if kind == 'kernel' else 'bias'}"
-    prefix = ""
-    if scopes[0].startswith("btlnck_block_"):
-        stage, block = scopes[0].removeprefix("btlnck_block_").split("_")
-        prefix, scopes = f"layer{int(stage) + 1}.{block}.", scopes[1:]
-    if scopes[0] == "bottleneck_se_layer":
-        return f"{prefix}se.{'fc1' if scopes[1] == 'dense' else 'fc2'}.{'weight' if kind == 'kernel' else 'bias'}"
-    convolution, norm = _TORCH_LAYERS[scopes[0]]
-    if kind in _TORCH_STATISTICS:
-        return f"{prefix}{norm}.{_TORCH_STATISTICS[kind]}"
-    return f"{prefix}{convolution}.weight"
+def _torch_names(spec: ResNetSpec) -> dict[str, str]:
+    """What torchvision and timm call each variable of a classifier."""
+    modules = _torch_modules(spec)
+    found = {}
+    for variable in classifier_variables(spec, 1):
+        scope, _, kind = variable.removeprefix(f"{spec.name}/").rpartition("/")
+        while scope not in modules:
+            scope = scope.rpartition("/")[0]
+        module, norm = modules[scope]
+        if kind in _TORCH_STATISTICS:
+            found[variable] = f"{norm}.{_TORCH_STATISTICS[kind]}"
+        else:
+            found[variable] = f"{module}.{'bias' if kind == 'bias' else 'weight'}"
+    return found
+
+
+def _torch_modules(spec: ResNetSpec) -> dict[str, tuple[str, str]]:
+    """The PyTorch modules of each scope that owns variables: the layer and, if it has one, its batch normalization."""
+    names = spec.names
+    found = {names.stem: ("conv1", "bn1"), "output/dense": ("fc", "")}
+    for stage, blocks in enumerate(spec.blocks):
+        for index in range(blocks):
+            ours, theirs = names.block_name(stage, index), f"layer{stage + 1}.{index}"
+            found[f"{ours}/{names.shortcut}"] = (f"{theirs}.downsample.0", f"{theirs}.downsample.1")
+            for number, name in enumerate(names.convolutions, 1):
+                found[f"{ours}/{name}"] = (f"{theirs}.conv{number}", f"{theirs}.bn{number}")
+            for number, name in enumerate(("dense", "dense_1"), 1):
+                found[f"{ours}/{names.squeeze}/{name}"] = (f"{theirs}.se.fc{number}", "")
+    return found
 
 
 def _cadene_name(name: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from model.blocks.conv2d_block import conv2d_block, quantized_output
+from model.blocks.resnet_basic_block import basic_block
 from model.blocks.resnet_bottleneck_block import bottleneck_block
 from model.layers.activation import ACTIVATIONS
 from model.layers.dense import dense, dense_as_convolution
@@ -15,6 +16,8 @@ from model.layers.options import LayerOptions, variance_scaling, with_quantizer
 from model.layers.pooling import max_pool, spatial_mean
 from model.layers.variable import tf1
 from model.specs import ResNetSpec
+
+BLOCKS = {"bottleneck": bottleneck_block, "basic": basic_block}
 
 
 def resnet(
@@ -82,7 +85,7 @@ def resnet_features(images: tf.Tensor, spec: ResNetSpec, options: LayerOptions) 
         for index in range(blocks):
             stride = 2 if stage > 0 and index == 0 else 1
             name = spec.names.block_name(stage, index)
-            outputs = bottleneck_block(outputs, spec, width, options, stride=stride, name=name)
+            outputs = BLOCKS[spec.block](outputs, spec, width, options, stride=stride, name=name)
         endpoints[f"stage_{stage}"] = outputs
     return endpoints
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 EXPONENTIAL_DECAY = 0.9
 FUSED_EPSILON = 1.001e-5  # 1e-5 asked for; the fused kernel's floor, which the published weights were trained with
@@ -51,7 +52,8 @@ class ResNetNames:
 
     stem: str = "conv2d"
     block: str = "btlnck_block_{stage}_{index}"
-    convolutions: tuple[str, str, str] = ("bottleneck_1", "bottleneck_2", "bottleneck_3")
+    convolutions: tuple[str, ...] = ("bottleneck_1", "bottleneck_2", "bottleneck_3")
+    squeeze: str = "bottleneck_se_layer"
     shortcut: str = "shortcut/conv2d"
     kernel: str = "conv2d/kernel"
 
@@ -60,6 +62,9 @@ class ResNetNames:
         return self.block.format(stage=stage, index=index, stage_from_1=stage + 1, index_from_1=index + 1)
 
 
+BASIC_NAMES = ResNetNames(
+    block="basic_block_{stage}_{index}", convolutions=("basic_1", "basic_2"), squeeze="basic_se_layer"
+)
 SLIM_NAMES = ResNetNames(
     stem="conv1",
     block="block{stage_from_1}/unit_{index_from_1}/bottleneck_v1",
@@ -73,9 +78,10 @@ SLIM_NAMES = ResNetNames(
 class ResNetSpec:
     """A member of the ResNet family.
 
+    ``block`` says which convolutions a block has: "bottleneck" 1x1, 3x3 and 1x1, "basic" two of 3x3 without groups.
     ``widths`` are the channels of the 3x3 convolutions per stage; a block puts out ``width * expansion`` channels.
     ``cardinality`` is the number of groups of the 3x3 convolutions; ``se_ratio`` divides a block's output channels to
-    give the width of its squeeze, 0 meaning no squeeze-and-excitation. The stride of a stage sits on the 3x3
+    give the width of its squeeze, 0 meaning no squeeze-and-excitation. The stride of a stage sits on the first 3x3
     convolution of its first block ("v1.5"), or with ``stride_first`` on the 1x1 convolution before it ("v1").
     ``activation`` follows the convolutions within a block and the stem; what a block puts out always went through ReLU.
     ``symmetric_padding`` pads strided convolutions alike on all sides, where TensorFlow's SAME pads the end more;
@@ -99,7 +105,15 @@ class ResNetSpec:
     symmetric_padding: bool = False
     symmetric_pooling: bool = False
     kernel_init: NormalInit | None = None
+    block: Literal["bottleneck", "basic"] = "bottleneck"
     names: ResNetNames = ResNetNames()
+
+    def __post_init__(self) -> None:
+        wanted = 3 if self.block == "bottleneck" else 2
+        if len(self.names.convolutions) != wanted:
+            raise ValueError(f"{self.name}: a {self.block} block has {wanted} convolutions: {self.names.convolutions}")
+        if self.block == "basic" and (self.cardinality, self.expansion) != (1, 1):
+            raise ValueError(f"{self.name}: a basic block has cardinality 1 and expansion 1")
 
     @property
     def features(self) -> int:
@@ -125,27 +139,38 @@ class ResNetSpec:
         return replace(self, **changes)
 
 
+def _basic(name: str, blocks: tuple[int, ...]) -> ResNetSpec:
+    return ResNetSpec(
+        name=name, block="basic", blocks=blocks, widths=(64, 128, 256, 512), expansion=1, names=BASIC_NAMES
+    )
+
+
+def _resnet(name: str, blocks: tuple[int, ...]) -> ResNetSpec:
+    return ResNetSpec(name=name, blocks=blocks, widths=(64, 128, 256, 512), expansion=4)
+
+
+def _resnext(name: str, blocks: tuple[int, ...], se_ratio: int = 0) -> ResNetSpec:
+    """32 groups, of 4 channels in the first stage."""
+    return ResNetSpec(
+        name=name, blocks=blocks, widths=(128, 256, 512, 1024), expansion=2, cardinality=32, se_ratio=se_ratio
+    )
+
+
 RESNETS = {
     spec.name: spec
     for spec in (
-        ResNetSpec(name="resnet50", blocks=(3, 4, 6, 3), widths=(64, 128, 256, 512), expansion=4),
-        ResNetSpec(
-            name="resnext101-32x4d",
-            blocks=(3, 4, 23, 3),
-            widths=(128, 256, 512, 1024),
-            expansion=2,
-            cardinality=32,
-        ),
-        ResNetSpec(
-            name="se-resnext101-32x4d",
-            blocks=(3, 4, 23, 3),
-            widths=(128, 256, 512, 1024),
-            expansion=2,
-            cardinality=32,
-            se_ratio=16,
-        ),
+        _basic("resnet18", (2, 2, 2, 2)),
+        _basic("resnet34", (3, 4, 6, 3)),
+        _resnet("resnet50", (3, 4, 6, 3)),
+        _resnet("resnet101", (3, 4, 23, 3)),
+        _resnet("resnet152", (3, 8, 36, 3)),
+        _resnext("resnext50-32x4d", (3, 4, 6, 3)),
+        _resnext("resnext101-32x4d", (3, 4, 23, 3)),
+        _resnext("se-resnext50-32x4d", (3, 4, 6, 3), se_ratio=16),
+        _resnext("se-resnext101-32x4d", (3, 4, 23, 3), se_ratio=16),
     )
 }
+"""All classifiers, a row each; what lists, trains, quantizes, imports or exports networks goes by these rows."""
 
 
 CODE_SIZE = 4

@@ -56,13 +56,15 @@ def _block(spec: ResNetSpec, scope: str, channels: int, width: int, *, projected
     if projected:
         shortcut = f"{scope}/{names.shortcut}"
         shapes |= _convolution(f"{shortcut}/{names.kernel}", shortcut, (1, 1, channels, wide))
-    first, second, third = (f"{scope}/{name}" for name in names.convolutions)
-    middle = f"{second}/{names.kernel if spec.cardinality == 1 else f'{names.convolutions[1]}group_filter'}"
-    shapes |= _convolution(f"{first}/{names.kernel}", first, (1, 1, channels, width))
-    shapes |= _convolution(middle, second, (3, 3, width // spec.cardinality, width))
-    shapes |= _convolution(f"{third}/{names.kernel}", third, (1, 1, width, wide))
+    ways = [(1, channels, width), (3, width, width), (1, width, wide)]  # size, input and output channels
+    if spec.block == "basic":
+        ways = [(3, channels, width), (3, width, wide)]
+    for name, (size, inputs, filters) in zip(names.convolutions, ways, strict=True):
+        groups = spec.cardinality if size > 1 else 1
+        kernel = names.kernel if groups == 1 else f"{name}group_filter"
+        shapes |= _convolution(f"{scope}/{name}/{kernel}", f"{scope}/{name}", (size, size, inputs // groups, filters))
     if spec.se_ratio:
-        squeeze = f"{scope}/bottleneck_se_layer"
+        squeeze = f"{scope}/{names.squeeze}"
         shapes |= _dense(f"{squeeze}/dense", wide, wide // spec.se_ratio)
         shapes |= _dense(f"{squeeze}/dense_1", wide // spec.se_ratio, wide)
     return shapes

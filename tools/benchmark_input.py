@@ -16,10 +16,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from runtime.resolve_classifier import DEFAULT_ARCHITECTURE
 from runtime.resolve_classifier import DEFAULT_IMAGE_SIZE as CLASSIFIER_SIZE
 from runtime.resolve_detector import DEFAULT_IMAGE_SIZE as DETECTOR_SIZE
 from tools.command import run_command
-from utils.config import ARCHITECTURES, CLASSIFIERS, DETECTORS
+from utils.config import ARCHITECTURES, DETECTORS
 from utils.dllogger_utils import read_log
 from utils.errors import EXIT_DONE, RunError, UsageError, require
 
@@ -130,7 +131,7 @@ def _network_flags(flags: argparse.Namespace, split: str, folder: str) -> list[s
     length = [f"--num_iter={NETWORK_STEPS}", f"--warmup_steps={NETWORK_WARMUP_STEPS}", "--iter_unit=batch"]
     sizes = [f"--image_size={flags.image_size}", f"--batch_size={flags.batch_size}"]
     switches = [f"--{name}" for name in ("amp", "cpu") if getattr(flags, name)]
-    arch = flags.arch or CLASSIFIERS[0]
+    arch = flags.arch or DEFAULT_ARCHITECTURE
     return [f"--arch={arch}", f"--mode={MODES[split]}", f"--results_dir={folder}", *length, *sizes, *switches]
 
 

@@ -83,7 +83,7 @@ def _run(options: argparse.Namespace) -> int:
     candidate = with_state(file, candidates[architecture], ranges=ranges, averaged=averaged, to=options.to)
     pretrained = _pretrained_config(known, colors)
     if options.to == "nvidia":
-        _check_nvidia(known, pretrained)
+        _check_nvidia(architecture, known, pretrained)
     values, table = convert(file, candidate, others)
     if options.to == "nvidia":
         prefix = write_plain(options.destination, _for_nvidia(file, values))
@@ -204,14 +204,17 @@ def _names(path: str | None, classes: int) -> list[str] | None:
     return list(names)
 
 
-def _check_nvidia(known: Mapping[str, Any], pretrained: PretrainedConfig) -> None:
-    """Refuses weights that need what NVIDIA's networks do not have.
+def _check_nvidia(architecture: str, known: Mapping[str, Any], pretrained: PretrainedConfig) -> None:
+    """Refuses networks that NVIDIA does not have, and weights that need what NVIDIA's do not have.
 
     Raises:
         UsageError: Names it.
     """
+    from model.checkpoint_names import NVIDIA_CLASSIFIERS
     from utils.weights.pretrained_config import MEAN_RGB, STD_RGB
 
+    if architecture in CLASSIFIERS and architecture not in NVIDIA_CLASSIFIERS:
+        raise UsageError(f"--to nvidia: NVIDIA's program has no {architecture}, but {', '.join(NVIDIA_CLASSIFIERS)}")
     own_images = known.get("task") == "detection" or (
         pretrained.mean_rgb in (None, MEAN_RGB) and pretrained.std_rgb in (None, STD_RGB)
     )

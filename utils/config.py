@@ -12,13 +12,13 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from model.specs import QuantizationSpec
+from model.specs import RESNETS, SSDS, QuantizationSpec
 from utils.detection_config import DetectionConfig
 from utils.errors import UsageError, require
 from utils.weights.pretrained_config import PretrainedConfig
 
-CLASSIFIERS = ("resnet50", "resnext101-32x4d", "se-resnext101-32x4d")
-DETECTORS = ("ssd320",)
+CLASSIFIERS = tuple(RESNETS)
+DETECTORS = tuple(SSDS)
 ARCHITECTURES = (*CLASSIFIERS, *DETECTORS)
 MODES = ("train", "train_and_evaluate", "evaluate", "predict", "training_benchmark", "inference_benchmark")
 TRAINING_MODES = ("train", "train_and_evaluate", "training_benchmark")

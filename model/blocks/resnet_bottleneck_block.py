@@ -5,9 +5,9 @@ from __future__ import annotations
 import tensorflow as tf
 
 from model.blocks.conv2d_block import conv2d_block, quantized_output
+from model.blocks.resnet_shortcut import add_shortcut, shortcut_of
 from model.layers.activation import ACTIVATIONS
 from model.layers.options import LayerOptions
-from model.layers.squeeze_excitation import squeeze_excitation
 from model.layers.variable import tf1
 from model.specs import ResNetSpec
 
@@ -36,23 +36,10 @@ def bottleneck_block(
     first_stride, second_stride = (stride, 1) if spec.stride_first else (1, stride)
     groups = spec.cardinality
     with tf1.variable_scope(name):
-        shortcut, projected = inputs, stride != 1 or inputs.shape[options.channel_axis] != channels
-        if projected:
-            shortcut = conv2d_block(inputs, channels, 1, options, stride=stride, name=spec.names.shortcut)
-            shortcut = quantized_output(shortcut, options, name=spec.names.shortcut, kind="conv_quant", positive=False)
+        shortcut = shortcut_of(inputs, spec, channels, options, stride=stride)
         residual = activate(conv2d_block(inputs, width, 1, options, stride=first_stride, name=first))
         residual = quantized_output(residual, options, name=first, positive=True)
         residual = activate(conv2d_block(residual, width, 3, options, stride=second_stride, groups=groups, name=second))
         residual = quantized_output(residual, options, name=second, groups=groups, positive=True)
         residual = conv2d_block(residual, channels, 1, options, name=third)
-        kind = "act_quant" if projected or spec.se_ratio else "conv_quant"
-        residual = quantized_output(residual, options, name=third, kind=kind, positive=False)
-        if spec.se_ratio:
-            residual = squeeze_excitation(residual, spec.se_ratio, options, name="bottleneck_se_layer")
-        outputs = tf.nn.relu(shortcut + residual)
-        if options.quantizer is None:
-            return outputs
-        if spec.se_ratio and not projected:  # published checkpoints have no range of its own for it
-            return options.quantizer.joined(outputs, inputs)
-        with tf1.variable_scope(spec.names.shortcut if projected else third):
-            return options.quantizer.activation(outputs, positive=True)
+        return add_shortcut(residual, shortcut, inputs, spec, options)

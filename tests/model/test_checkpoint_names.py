@@ -44,16 +44,17 @@ def test_slims_network_gives_every_variable_of_resnet50_and_its_momentum():
     assert sources["global_step"] == "global_step"
 
 
-@pytest.mark.parametrize("architecture", ["resnext101-32x4d", "se-resnext101-32x4d"])
-def test_slims_network_gives_nothing_to_the_others(architecture):
-    assert classifier_sources(SLIM, architecture) == {name: name for name in SLIM}
+def test_slims_network_gives_nothing_to_the_others():
+    same = {name: name for name in SLIM}
+    assert [name for name in RESNETS if classifier_sources(SLIM, name) != same] == ["resnet50"]
 
 
 @pytest.mark.parametrize("name", RESNETS)
 @pytest.mark.parametrize("classes", [1001, 10])
-def test_nvidias_checkpoints_are_known_by_their_names(name, classes):
+def test_checkpoints_of_nvidias_networks_and_of_ours_are_known_by_their_names(name, classes):
     stored = {**variables_of(name, classes), "signal_handler_var": (1,), "global_step": ()}
-    expected = {"task": "classification", "architecture": name, "origin": "nvidia", "num_classes": classes}
+    origin = "nvidia" if name in ("resnet50", "resnext101-32x4d", "se-resnext101-32x4d") else "own"
+    expected = {"task": "classification", "architecture": name, "origin": origin, "num_classes": classes}
     assert describe(stored) == expected
 
 

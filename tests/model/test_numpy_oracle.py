@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from model.specs import RESNETS, ResNetSpec
+from tests.model import test_resnet
 from tests.model.oracle.numpy_resnet import Network
 from tests.model.oracle.tensorflow_side import run
 from tests.model.oracle.weights import random_weights, variable_shapes
 
 TINY = ResNetSpec(name="tiny", blocks=(1, 2), widths=(8, 16), expansion=2, cardinality=4, se_ratio=2, stem_width=8)
+BASIC = dataclasses.replace(test_resnet.BASIC, se_ratio=2)
 TOLERANCE = 1e-4
 CLASSES = 11
 
@@ -39,8 +41,9 @@ def test_real_networks_compute_what_numpy_does(name, modes):
 
 
 @pytest.mark.parametrize("size", [31, 32, 33, 34])
-def test_every_remainder_of_the_strides_is_padded_as_numpy_pads_it(size):
-    assert_equal_passes(TINY, images(size), seed=3, modes=(False, True))
+@pytest.mark.parametrize("spec", [TINY, BASIC])
+def test_every_remainder_of_the_strides_is_padded_as_numpy_pads_it(spec, size):
+    assert_equal_passes(spec, images(size), seed=3, modes=(False, True))
 
 
 # What other programs train with: PyTorch's padding and slim's, the latter with strides on the first 1x1 convolutions.
@@ -83,10 +86,9 @@ def test_epsilon_is_exact_where_variances_are_as_small():
 
 
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("cardinality", [1, 4])
-def test_gradient_of_every_variable_is_the_slope_that_numpy_measures(training, cardinality):
+@pytest.mark.parametrize("spec", [dataclasses.replace(TINY, cardinality=1), TINY, BASIC])
+def test_gradient_of_every_variable_is_the_slope_that_numpy_measures(training, spec):
     """Along a random direction, so that every element counts: the slope is <gradient, direction>."""
-    spec = dataclasses.replace(TINY, cardinality=cardinality)
     generator = np.random.default_rng(5)
     weights = random_weights(variable_shapes(spec, CLASSES), seed=6)
     cotangent = generator.standard_normal((2, CLASSES), np.float32)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from model.layers import fake_quant
 from model.layers.options import LayerOptions
 from model.resnet import resnet
-from model.specs import RESNETS, BatchNormSpec, NormalInit, QuantizationSpec, ResNetSpec
+from model.specs import BASIC_NAMES, RESNETS, BatchNormSpec, NormalInit, QuantizationSpec, ResNetSpec
 from model.ssd import ssd
 from tests.model.tiny_ssd import TINY_SSD
 
@@ -18,6 +18,9 @@ tf1 = tf.compat.v1
 
 PLAIN = ResNetSpec(name="tiny", blocks=(2, 2), widths=(8, 16), expansion=2, stem_width=8)
 WITH_SE = ResNetSpec(name="tiny", blocks=(2, 2), widths=(8, 16), expansion=2, cardinality=4, se_ratio=4, stem_width=8)
+BASIC = ResNetSpec(
+    name="tiny", block="basic", blocks=(2, 2), widths=(8, 16), expansion=1, stem_width=8, names=BASIC_NAMES
+)
 # variables of ranges in training, in evaluation
 COUNTS = {"resnet50": (528, 248), "resnext101-32x4d": (1038, 486), "se-resnext101-32x4d": (1590, 758)}
 COLORS, NOISE = (np.random.default_rng(0).normal(size=(16, *shape)) for shape in ((1, 1, 3), (32, 32, 3)))
@@ -64,6 +67,19 @@ def test_ranges_are_those_of_the_original(name):
             },
         ),
         (
+            BASIC,
+            {
+                "conv2d/conv2d": "weights act",
+                "basic_block_0_0/basic_1/conv2d": "weights act",
+                "basic_block_0_0/basic_2/conv2d": "weights conv",
+                "basic_block_0_0/basic_2": "act",
+                "basic_block_0_1/basic_1/conv2d": "weights act",
+                "basic_block_0_1/basic_2/conv2d": "weights conv",
+                "basic_block_0_1/basic_2": "act",
+                "output/dense": "weights act",
+            },
+        ),
+        (
             WITH_SE,
             {
                 "conv2d/conv2d": "weights act",
@@ -94,7 +110,7 @@ def test_ranges_have_the_names_of_the_original(spec, expected):
         for end in ("min", "max")
     }
     found = names_of(spec, quantization=QuantizationSpec()) - names_of(spec)
-    assert {name for name in found if "btlnck_block_1" not in name} == names
+    assert {name for name in found if "_block_1_" not in name} == names
     trained = names_of(spec, training=True, quantization=QuantizationSpec())
     scope = "tiny/conv2d/conv2d/act_quant"
     assert f"{scope}/{scope}/min/biased" in trained
@@ -136,7 +152,7 @@ def noisy(spec, seed=5):
     return {name: rng.uniform(*ranges[name.rpartition("/")[2]], shape) for name, shape in shapes.items()}
 
 
-@pytest.mark.parametrize("spec", [PLAIN, WITH_SE])
+@pytest.mark.parametrize("spec", [PLAIN, WITH_SE, BASIC])
 @pytest.mark.parametrize("average", [None, lambda tensor: tensor])
 def test_until_the_delay_is_over_training_is_that_of_the_float_network(spec, average):
     seen, replicas = noisy(spec), {"average": average}
@@ -242,6 +258,7 @@ def lite(network, values, shape):
     [
         (PLAIN, QuantizationSpec(symmetric=True)),
         (PLAIN, QuantizationSpec(per_channel=True)),
+        (BASIC, QuantizationSpec(symmetric=True, per_channel=True)),
         (WITH_SE, QuantizationSpec()),
         (WITH_SE, QuantizationSpec(symmetric=True, per_channel=True)),
     ],
@@ -250,7 +267,7 @@ def test_tensorflow_lite_computes_every_layer_in_8_bits(spec, quantization):
     seen = trained(spec, quantization)
     options = LayerOptions(quantization=quantization, input_range=RANGE)
     exact, found, kinds = lite(lambda images: resnet(images, spec, 5, options)["logits"], seen, (32, 32, 3))
-    assert kinds["CONV_2D", "int8"] == 15
+    assert kinds["CONV_2D", "int8"] == (10 if spec is BASIC else 15)
     assert kinds["FULLY_CONNECTED", "int8"] == (9 if spec.se_ratio else 1)
     assert {name for name, kind in kinds if kind == "float32"} <= {"DEQUANTIZE", "DELEGATE"}
     largest, lead = np.abs(exact).max(), np.diff(np.sort(exact, axis=1), axis=1)[:, -1]

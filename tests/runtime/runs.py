@@ -15,7 +15,7 @@ from unittest import mock
 import numpy as np
 import tensorflow as tf
 
-from model.specs import BACKBONES, RESNETS, SSDS, ResNetSpec
+from model.specs import BACKBONES, BASIC_NAMES, RESNETS, SSDS, ResNetSpec
 from runtime.launch import launch
 from tests.utils.input_records import encode, noise, record
 from utils.cmdline_helper import Command, parse
@@ -30,6 +30,9 @@ TINY = {
     "resnet50": ResNetSpec(name="resnet50", **_SIZES),
     "resnext101-32x4d": ResNetSpec(name="resnext101-32x4d", cardinality=2, **_SIZES),
     "se-resnext101-32x4d": ResNetSpec(name="se-resnext101-32x4d", cardinality=2, se_ratio=4, **_SIZES),
+    "resnet18": ResNetSpec(
+        name="resnet18", block="basic", blocks=(1, 1), widths=(4, 8), expansion=1, stem_width=4, names=BASIC_NAMES
+    ),
 }
 _TINY_PARTS = {"blocks": (1, 1, 1, 1), "widths": (4, 8, 8, 8), "stem_width": 4}
 TINY_BACKBONES = {name: replace(spec, **_TINY_PARTS) for name, spec in BACKBONES.items()}

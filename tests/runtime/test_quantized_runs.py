@@ -118,8 +118,8 @@ def test_a_float_checkpoint_is_not_evaluated_in_8_bits(trained, data_dir, tmp_pa
     assert all(word in refused.error for word in words)
 
 
-@pytest.mark.parametrize("arch", ["resnext101-32x4d", "se-resnext101-32x4d"])
-def test_the_other_classifiers_train_and_evaluate_quantized_in_mixed_precision(arch, data_dir, tmp_path):
+@pytest.mark.parametrize("arch", ["resnet18", "se-resnext101-32x4d"])
+def test_other_blocks_train_and_evaluate_quantized_in_mixed_precision(arch, data_dir, tmp_path):
     finished = run(
         *network(data_dir, tmp_path, "train_and_evaluate", arch),
         "--batch_size=4",

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from model.specs import RESNETS
 from tests.runtime.runs import network, picture, run, train, values, write_data
 from tests.tools.weights.published_checkpoints import (
     CLASSES,
@@ -76,7 +77,7 @@ def torch_file(path, weights):
 
 @pytest.mark.parametrize(
     ("architecture", "name"),
-    [("resnet50", "model.safetensors"), ("resnext101-32x4d", "model.pth"), (SE, "model.safetensors"), (SE, "a.bin")],
+    [("resnet50", "model.safetensors"), ("resnet18", "model.pth"), (SE, "model.safetensors"), (SE, "a.bin")],
 )
 def test_weights_of_timm_predict_what_numpy_computes_with_pytorchs_padding(
     tmp_path, images, capsys, architecture, name
@@ -122,7 +123,7 @@ def test_the_older_networks_pool_as_tensorflow_does(tmp_path, images):
 
 
 def test_the_network_is_found_out_where_it_is_not_named(tmp_path, capsys):
-    for architecture in ("resnet50", "resnext101-32x4d", SE):
+    for architecture in ("resnet18", "resnet50", "resnext101-32x4d", SE):
         source = torch_file(tmp_path / f"{architecture}.safetensors", weights_of(architecture))
         assert convert(source, tmp_path / architecture) == 0
         assert f": {architecture}\n" in capsys.readouterr().out
@@ -233,7 +234,7 @@ def test_a_wider_network_is_refused_by_the_first_tensor_that_differs(tmp_path, c
     source = damaged(tmp_path, widen, "resnext101-32x4d")
     sentence = refused(capsys, 2, source, tmp_path / "out", "--arch=resnext101-32x4d")
     assert "layer1.0.conv1.weight has shape [8, 4, 1, 1], the network's [4, 4, 1, 1]" in sentence
-    assert "holds none of resnet50, " in refused(capsys, 2, source, tmp_path / "out")
+    assert f"holds none of {', '.join(RESNETS)}, as names" in refused(capsys, 2, source, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -241,7 +242,7 @@ def test_a_wider_network_is_refused_by_the_first_tensor_that_differs(tmp_path, c
     [
         (["--mean_rgb=1,2"], "--mean_rgb 1,2: must be three numbers"),
         (["--std_rgb=1,0,2"], "--std_rgb 1,0,2: must be positive"),
-        (["--arch=ssd320"], "--arch ssd320: weights of PyTorch are read for resnet50, "),
+        (["--arch=ssd320"], f"--arch ssd320: weights of PyTorch are read for {', '.join(RESNETS)}"),
         (["--to=nvidia"], "--to nvidia: these weights need symmetric padding, epsilon 1e-05"),
         (["--state=ema"], "--state ema: "),
     ],
@@ -295,3 +296,9 @@ def test_a_detectors_checkpoint_is_imported_with_its_classes(tmp_path, capsys):
     description = json.loads((tmp_path / "out" / "model.ckpt-0.json").read_text())
     assert (description["task"], description["architecture"], description["num_classes"]) == ("detection", "ssd320", 4)
     shutil.rmtree(tmp_path / "out")
+
+
+def test_a_network_that_nvidia_does_not_have_does_not_go_to_its_program(tmp_path, capsys):
+    prefix = save_checkpoint(tmp_path / "model.ckpt-1", weights_of("resnet18"))
+    sentence = refused(capsys, 2, prefix, tmp_path / "out", "--to=nvidia")
+    assert "--to nvidia: NVIDIA's program has no resnet18, but resnet50, resnext101-32x4d, " in sentence

@@ -3,7 +3,7 @@
 import pytest
 
 from utils.cmdline_helper import parse
-from utils.config import MODES
+from utils.config import ARCHITECTURES, MODES
 from utils.errors import UsageError
 
 TRAIN = ["--mode=train", "--batch_size=8", "--data_dir=D"]
@@ -29,7 +29,7 @@ def message_of(*arguments):
         ("--mode=predict", "--mode predict: needs --to_predict, an image, a folder or a glob"),
         ("--mode=predict --to_predict=", "--to_predict '': must be a path"),
         ("--mode=test", f"--mode test: must be one of {', '.join(MODES)}"),
-        ("--arch=resnet", "--arch resnet: must be one of resnet50, resnext101-32x4d, se-resnext101-32x4d, ssd320"),
+        ("--arch=resnet", f"--arch resnet: must be one of {', '.join(ARCHITECTURES)}"),
         ("--batch_size=0 --data_dir=D", "--batch_size 0: must be a positive integer"),
         ("--batch_size=-3 --data_dir=D", "--batch_size -3: must be a positive integer"),
         ("--batch_size=8.5", "--batch_size 8.5: must be an integer"),

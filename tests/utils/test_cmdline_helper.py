@@ -8,7 +8,7 @@ import pytest
 
 from model.specs import QuantizationSpec
 from utils.cmdline_helper import build_parser, parse, to_flags
-from utils.config import MODES, Duration
+from utils.config import ARCHITECTURES, MODES, Duration
 from utils.errors import UsageError
 from utils.flags.table import BY_NAME, FLAGS
 
@@ -199,7 +199,7 @@ def test_static_loss_scaling_stands_for_128():
     assert config_of(*TRAIN, "--static_loss_scale", "-1").precision.static_loss_scale is None
 
 
-@pytest.mark.parametrize("arch", ["resnet50", "resnext101-32x4d", "se-resnext101-32x4d", "ssd320"])
+@pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_each_flag_of_quantization_sets_its_field(arch):
     config = parse([*TRAIN, f"--arch={arch}", *QUANTIZATION], {}).config
     assert config.model.quantization == QuantizationSpec(symmetric=True, qdq=True, delay=7, per_channel=True)

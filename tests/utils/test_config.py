@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.specs import QuantizationSpec
+from model.specs import RESNETS, SSDS, QuantizationSpec
 from utils.config import (
     DataConfig,
     DiagnosticsConfig,
@@ -45,7 +45,7 @@ def test_batches_are_steps_and_epochs_are_whole_numbers_of_them(value, steps_per
         (lambda: Duration(value=1, unit="step"), "--iter_unit step: must be epoch or batch"),
         (
             lambda: ModelConfig(architecture="vgg"),
-            "--arch vgg: must be one of resnet50, resnext101-32x4d, se-resnext101-32x4d, ssd320",
+            f"--arch vgg: must be one of {', '.join((*RESNETS, *SSDS))}",
         ),
         (lambda: ModelConfig(num_classes=0), "--num_classes 0: must be 1 to 1000000"),
         (lambda: ModelConfig(image_size=-1), "--image_size -1: must be 1 to 16384 pixels"),

@@ -134,7 +134,7 @@ FLAGS = (
         "arch",
         "model.architecture",
         ARCHITECTURES,
-        "The network: three that classify images, one that detects objects.",
+        f"The network: {' and '.join(DETECTORS)} detects objects, all others classify images.",
         default="the checkpoint's, else resnet50",
     ),
     Flag("mode", "run.mode", MODES, "What to do."),

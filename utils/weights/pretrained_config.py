@@ -81,6 +81,7 @@ PRETRAINED_CONFIGS = {
 }
 ORIGINS = {
     "nvidia": "a TensorFlow 1 network of NVIDIA's",
+    "own": "a network of this program",
     "slim": "slim's resnet_v1_50",
     "detection": "a network of TensorFlow's detection library",
     "torch": "a network of timm or torchvision",

@@ -32,22 +32,35 @@ class Network:
         for stage, blocks in enumerate(self.spec.blocks):
             for block in range(blocks):
                 stride = 2 if stage > 0 and block == 0 else 1
-                x = self.bottleneck(x, f"{root}/btlnck_block_{stage}_{block}", stride)
+                if self.spec.block == "basic":
+                    x = self.basic(x, f"{root}/basic_block_{stage}_{block}", stride)
+                else:
+                    x = self.bottleneck(x, f"{root}/btlnck_block_{stage}_{block}", stride)
         return self.dense(x.mean(axis=(1, 2)), f"{root}/output/dense")
 
+    def basic(self, x, scope, stride):
+        residual = relu(self.conv_bn(x, f"{scope}/basic_1", stride=stride))
+        residual = self.conv_bn(residual, f"{scope}/basic_2")
+        return self.sum(x, self.excited(residual, f"{scope}/basic_se_layer"), scope, stride)
+
     def bottleneck(self, x, scope, stride):
-        shortcut = x
-        if f"{scope}/shortcut/conv2d/conv2d/kernel" in self.weights:
-            shortcut = self.conv_bn(x, f"{scope}/shortcut/conv2d", stride=stride)
         first, second = (stride, 1) if self.spec.stride_first else (1, stride)
-        x = relu(self.conv_bn(x, f"{scope}/bottleneck_1", stride=first))
-        x = relu(self.conv_bn(x, f"{scope}/bottleneck_2", stride=second))
-        x = self.conv_bn(x, f"{scope}/bottleneck_3")
-        if self.spec.se_ratio:
-            squeeze = relu(self.dense(x.mean(axis=(1, 2)), f"{scope}/bottleneck_se_layer/dense"))
-            gate = sigmoid(self.dense(squeeze, f"{scope}/bottleneck_se_layer/dense_1"))
-            x = x * gate[:, None, None, :]
-        return relu(x + shortcut)
+        residual = relu(self.conv_bn(x, f"{scope}/bottleneck_1", stride=first))
+        residual = relu(self.conv_bn(residual, f"{scope}/bottleneck_2", stride=second))
+        residual = self.conv_bn(residual, f"{scope}/bottleneck_3")
+        return self.sum(x, self.excited(residual, f"{scope}/bottleneck_se_layer"), scope, stride)
+
+    def excited(self, x, scope):
+        if not self.spec.se_ratio:
+            return x
+        squeeze = relu(self.dense(x.mean(axis=(1, 2)), f"{scope}/dense"))
+        gate = sigmoid(self.dense(squeeze, f"{scope}/dense_1"))
+        return x * gate[:, None, None, :]
+
+    def sum(self, x, residual, scope, stride):
+        if f"{scope}/shortcut/conv2d/conv2d/kernel" in self.weights:
+            x = self.conv_bn(x, f"{scope}/shortcut/conv2d", stride=stride)
+        return relu(residual + x)
 
     def conv_bn(self, x, scope, stride=1):
         grouped = f"{scope}/bottleneck_2group_filter"

@@ -17,15 +17,16 @@ import types
 
 import numpy as np
 
-TIMM_NAMES = {
-    "resnet50": "resnet50",
-    "resnext101-32x4d": "resnext101_32x4d",
-    "se-resnext101-32x4d": "seresnext101_32x4d",
-}
 EPSILON = 1.001e-5
 MOMENTUM = 0.1
 PARTS = {"bottleneck_1": ("conv1", "bn1"), "bottleneck_2": ("conv2", "bn2"), "bottleneck_3": ("conv3", "bn3")}
+PARTS |= {"basic_1": ("conv1", "bn1"), "basic_2": ("conv2", "bn2")}
 STATISTICS = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+
+
+def timm_name(name):
+    """What timm calls one of our architectures."""
+    return name.replace("se-", "se").replace("-", "_")
 
 
 def create(name, num_classes):
@@ -36,7 +37,7 @@ def create(name, num_classes):
         _stand_in_for_torchvision()
     import timm
 
-    return timm.create_model(TIMM_NAMES[name], num_classes=num_classes)
+    return timm.create_model(timm_name(name), num_classes=num_classes)
 
 
 def _stand_in_for_torchvision():
@@ -81,10 +82,10 @@ def timm_key(variable):
     if scopes == ["output", "dense"]:
         return f"fc.{_leaf(kind)}"
     prefix = ""
-    if scopes[0].startswith("btlnck_block_"):
-        stage, block = scopes[0].removeprefix("btlnck_block_").split("_")
+    if "_block_" in scopes[0]:
+        stage, block = scopes[0].partition("_block_")[2].split("_")
         prefix, scopes = f"layer{int(stage) + 1}.{block}.", scopes[1:]
-    if scopes[0] == "bottleneck_se_layer":
+    if scopes[0].endswith("_se_layer"):
         return f"{prefix}se.{'fc1' if scopes[1] == 'dense' else 'fc2'}.{_leaf(kind)}"
     conv, norm = ("downsample.0", "downsample.1") if scopes[0] == "shortcut" else PARTS.get(scopes[0], ("conv1", "bn1"))
     return f"{prefix}{norm if scopes[-1] == 'BatchNorm' else conv}.{_leaf(kind)}"

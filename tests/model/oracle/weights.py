@@ -12,20 +12,30 @@ def variable_shapes(spec, num_classes):
     for stage, (blocks, width) in enumerate(zip(spec.blocks, spec.widths, strict=True)):
         wide = width * spec.expansion
         for block in range(blocks):
-            scope = f"{spec.name}/btlnck_block_{stage}_{block}"
-            if block == 0:
+            kind = "basic" if spec.block == "basic" else "btlnck"
+            scope = f"{spec.name}/{kind}_block_{stage}_{block}"
+            if block == 0 and (stage > 0 or channels != wide):
                 shapes |= _conv_bn_shapes(f"{scope}/shortcut/conv2d", (1, 1, channels, wide))
-            shapes |= _conv_bn_shapes(f"{scope}/bottleneck_1", (1, 1, channels, width))
-            grouped = (3, 3, width // spec.cardinality, width)
-            kernel = "conv2d/kernel" if spec.cardinality == 1 else "bottleneck_2group_filter"
-            shapes |= _conv_bn_shapes(f"{scope}/bottleneck_2", grouped, kernel)
-            shapes |= _conv_bn_shapes(f"{scope}/bottleneck_3", (1, 1, width, wide))
+            if spec.block == "basic":
+                shapes |= _conv_bn_shapes(f"{scope}/basic_1", (3, 3, channels, width))
+                shapes |= _conv_bn_shapes(f"{scope}/basic_2", (3, 3, width, width))
+            else:
+                shapes |= _bottleneck_shapes(scope, channels, width, wide, spec.cardinality)
             if spec.se_ratio:
-                narrow = wide // spec.se_ratio
-                shapes |= _dense_shapes(f"{scope}/bottleneck_se_layer/dense", wide, narrow)
-                shapes |= _dense_shapes(f"{scope}/bottleneck_se_layer/dense_1", narrow, wide)
+                narrow, squeeze = wide // spec.se_ratio, "basic" if spec.block == "basic" else "bottleneck"
+                shapes |= _dense_shapes(f"{scope}/{squeeze}_se_layer/dense", wide, narrow)
+                shapes |= _dense_shapes(f"{scope}/{squeeze}_se_layer/dense_1", narrow, wide)
             channels = wide
     return shapes | _dense_shapes(f"{spec.name}/output/dense", channels, num_classes)
+
+
+def _bottleneck_shapes(scope, channels, width, wide, groups):
+    kernel = "conv2d/kernel" if groups == 1 else "bottleneck_2group_filter"
+    return (
+        _conv_bn_shapes(f"{scope}/bottleneck_1", (1, 1, channels, width))
+        | _conv_bn_shapes(f"{scope}/bottleneck_2", (3, 3, width // groups, width), kernel)
+        | _conv_bn_shapes(f"{scope}/bottleneck_3", (1, 1, width, wide))
+    )
 
 
 def _conv_bn_shapes(scope, shape, kernel="conv2d/kernel"):
@@ -46,13 +56,17 @@ def random_weights(shapes, seed):
 def _draw(name, shape, generator):
     kind = name.rpartition("/")[2]
     if kind == "gamma":  # smaller where a residual ends, or a hundred of them add up
-        return (0.3 if "bottleneck_3" in name else 1.0) * generator.uniform(0.5, 1.5, shape)
+        return (0.3 if _ends_a_residual(name) else 1.0) * generator.uniform(0.5, 1.5, shape)
     if kind == "moving_variance":
         return generator.uniform(0.5, 2.0, shape)
     normal = generator.standard_normal(shape, np.float32)
     if kind in ("beta", "moving_mean", "bias"):
         return 0.2 * normal
     return normal * np.sqrt(2 / np.prod(shape[:-1]))
+
+
+def _ends_a_residual(name):
+    return "/bottleneck_3/" in name or "/basic_2/" in name
 
 
 def decided_weights(spec, num_classes, images, seed):
@@ -70,20 +84,27 @@ def decided_weights(spec, num_classes, images, seed):
         if kind == "beta":
             gamma = weights[f"{scope}/gamma"]
             weights[name] = _sign(spec, name, array.size) * gamma * generator.uniform(3, 4, array.shape)
-            if "bottleneck_3" in name and "_0/bottleneck_3" not in name:  # what is on already need not go up further
+            block = scope.rpartition("/")[0].rpartition("/")[0]
+            projected = f"{block}/shortcut/conv2d/conv2d/kernel" in weights
+            if _ends_a_residual(name) and not projected:  # what is on already need not go up further
                 gamma *= 0.3
                 weights[name] = np.where(_sign(spec, name, array.size) > 0, 0.1, 0.3) * weights[name]
-        elif name.endswith("bottleneck_se_layer/dense/bias"):
+        elif name.endswith("_se_layer/dense/bias"):
             weights[name] = generator.choice([-1.0, 1.0], array.shape) * generator.uniform(4, 6, array.shape)
-        elif "bottleneck_se_layer" in name and kind == "kernel":
+        elif "_se_layer" in name and kind == "kernel":
             weights[name] = 0.5 * array
     return _calibrated(spec, {name: array.astype(np.float32) for name, array in weights.items()}, images, generator)
 
 
 def _sign(spec, name, channels):
-    """Which channels are on, 1, and off, -1: the same ones for all that is added up in a stage."""
+    """Which channels are on, 1, and off, -1: the same ones for all that is added up in a stage.
+
+    The first stage of basic blocks adds to the stem's output as it is.
+    """
     stage = name.split("/")[1].rpartition("_")[0]
-    shared = "bottleneck_3" in name or "shortcut" in name
+    shared = _ends_a_residual(name) or "shortcut" in name
+    if spec.block == "basic" and name.startswith(f"{spec.name}/conv2d/"):
+        stage, shared = "basic_block_0", True
     generator = np.random.default_rng(list((stage if shared else name).encode()))
     return np.where(generator.random(channels) < 0.7, 1.0, -1.0)
 

@@ -37,9 +37,10 @@ def randomize(network):
     """Weights far from those that networks begin with, small where a residual ends, or a hundred of them add up."""
     import torch
 
+    last = "bn3" if any(name.endswith("bn3") for name, _ in network.named_modules()) else "bn2"
     for name, module in network.named_modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            scale = 0.3 if name.endswith("bn3") else 1.0
+            scale = 0.3 if name.endswith(last) else 1.0
             torch.nn.init.uniform_(module.weight, 0.5 * scale, 1.5 * scale)
             torch.nn.init.normal_(module.bias, 0, 0.2)
             module.momentum = None  # the mean over all batches

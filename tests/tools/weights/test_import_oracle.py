@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from model.specs import RESNETS
 from runtime.setup import set_up
+from tests.model.oracle.timm_side import timm_name
 from tools import import_weights
 from utils.cmdline_helper import parse
 from utils.hvd_utils import SerialCommunicator
@@ -28,10 +30,10 @@ PHOTOGRAPHS = 8
 SIZE = 224
 TOLERANCE = 1e-4
 NETWORKS = (
+    *((timm_name(name), name, "weights.safetensors") for name in RESNETS),
+    ("torchvision/resnet18", "resnet18", "weights.pth"),
     ("torchvision/resnet50", "resnet50", "weights.pth"),
-    ("resnet50", "resnet50", "weights.safetensors"),
-    ("resnext101_32x4d", "resnext101-32x4d", "weights.pth"),
-    ("seresnext101_32x4d", "se-resnext101-32x4d", "weights.safetensors"),
+    ("legacy_seresnext50_32x4d", "se-resnext50-32x4d", "weights.pth"),
     ("legacy_seresnext101_32x4d", "se-resnext101-32x4d", "weights.pth"),
 )
 
