@@ -130,7 +130,7 @@ def _expect(tokens: TokenReader, *values: str) -> Token:
 
 def _items(tokens: TokenReader) -> Iterator[tuple[int, Category]]:
     """Yields the line and the class of each item."""
-    while tokens.next.kind != "end":
+    while not tokens.at_end:
         start = _expect(tokens, "item")
         if tokens.next.value == ":":
             tokens.take()

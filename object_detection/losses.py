@@ -35,7 +35,7 @@ def focal_loss(logits: tf.Tensor, targets: tf.Tensor, *, alpha: float | None = 0
 def focal_loss_when_off(logits: tf.Tensor, gamma: float) -> tf.Tensor:
     """``focal_loss`` without weights for targets of 0, ``p^gamma * softplus(z)``, with a gradient in few operations."""
 
-    @tf.custom_gradient
+    @tf.custom_gradient  # type: ignore[untyped-decorator]  # TensorFlow is not typed
     def loss(z: tf.Tensor) -> Any:
         probability, entropy = tf.sigmoid(z), tf.nn.softplus(z)
         factor = tf.square(probability) if gamma == 2.0 else tf.pow(probability, gamma)

@@ -56,10 +56,15 @@ class TokenReader:
         self._rest = iter(tokens)
         self.next = next(self._rest)
 
+    @property
+    def at_end(self) -> bool:
+        """Whether no token is left."""
+        return self.next.kind == "end"
+
     def take(self) -> Token:
         """Go past the next token, unless it is the end, and return it."""
         token = self.next
-        if token.kind != "end":
+        if not self.at_end:
             self.next = next(self._rest)
         return token
 

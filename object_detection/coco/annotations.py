@@ -102,7 +102,7 @@ def read_coco(
         _check_top(content, need_annotations)
         images = _entries(content, "images", image_from)
         categories = _entries(content, "categories", category_from)
-        annotations = ()
+        annotations: tuple[CocoAnnotation, ...] = ()
         if need_annotations or "annotations" in content:
             annotations = _entries(content, "annotations", annotation_from, keep_segmentation)
         if not images:

@@ -84,7 +84,7 @@ def _curves(comparison: Comparison, matches: Matches) -> list[dict[str, Any]]:
     curves = []
     for category in comparison.categories:
         mine = matches.results.category_ids == category
-        objects = np.count_nonzero((matches.groundtruth.category_ids == category) & ~matches.groundtruth.crowds)
+        objects = int(np.count_nonzero((matches.groundtruth.category_ids == category) & ~matches.groundtruth.crowds))
         if objects:
             best_first = np.argsort(-matches.results.scores[mine], kind="stable")
             hits, misses = (flags[mine][best_first][np.newaxis] for flags in (matches.right, matches.wrong))

@@ -12,7 +12,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -51,8 +51,9 @@ def score(groundtruth: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) 
     return score_arrays(comparison.groundtruth, comparison.results, list(comparison.categories))
 
 
-class _Image(NamedTuple):
-    """An image that was seen."""
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Image:
+    """An image that was seen; ``index`` is its place in the split."""
 
     index: int
     source_id: bytes
@@ -135,7 +136,7 @@ class CocoEvaluator:
         for row, (index, source_id, (height, width)) in enumerate(zip(*columns, strict=True)):
             key = (int(index), bytes(source_id))
             if key not in self._images:
-                self._images[key] = _Image(*key, int(height), int(width))
+                self._images[key] = _Image(index=key[0], source_id=key[1], height_px=int(height), width_px=int(width))
                 new.append(row)
         return new
 
@@ -221,7 +222,8 @@ class CocoEvaluator:
 
 def _filled(counts: np.ndarray, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows and slots ``[n]`` of a padded table ``[N, S]`` that are not padding."""
-    return np.nonzero(np.arange(slots.shape[1]) < counts[:, np.newaxis])
+    rows, columns = np.nonzero(np.arange(slots.shape[1]) < counts[:, np.newaxis])
+    return rows, columns
 
 
 def _renumbered(table: Any, first: int) -> Any:

@@ -103,10 +103,11 @@ def _mistake(comparison: Comparison) -> str | None:
         changed = dataclasses.replace(results, boxes_px=boxes)
         if np.isfinite(boxes).all() and _at_half(groundtruth, changed, list(comparison.categories)) >= _MUCH_BETTER:
             return cause
-    alike = [
-        dataclasses.replace(table, category_ids=np.ones_like(table.category_ids)) for table in (groundtruth, results)
-    ]
-    if _at_half(*alike, [1]) >= _MUCH_BETTER:
+    of_one_category = (
+        dataclasses.replace(groundtruth, category_ids=np.ones_like(groundtruth.category_ids)),
+        dataclasses.replace(results, category_ids=np.ones_like(results.category_ids)),
+    )
+    if _at_half(*of_one_category, [1]) >= _MUCH_BETTER:
         return "boxes match objects of other categories: check the category ids and the label map"
     return None
 

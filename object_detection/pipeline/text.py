@@ -83,7 +83,7 @@ class _Scanner:
 
     def _read_fields(self, prefix: str, message: Any, closing: str) -> None:
         counts: Counter[str] = Counter()
-        while self._tokens.next.kind != "end" and not self._tokens.skip(closing):
+        while not self._tokens.at_end and not self._tokens.skip(closing):
             name = self._tokens.take()
             if name.kind != "word":
                 continue
@@ -91,7 +91,7 @@ class _Scanner:
             if not self._tokens.skip("["):
                 self._read_value(prefix, message, name, counts)
                 continue
-            while self._tokens.next.kind != "end" and not self._tokens.skip("]"):
+            while not self._tokens.at_end and not self._tokens.skip("]"):
                 if not self._tokens.skip(","):
                     self._read_value(prefix, message, name, counts)
 

@@ -132,8 +132,9 @@ class _Frame:
         x, y, width, height = box_px
         out_px = max(-x, -y, x + width - self.width_px, y + height - self.height_px)
         edges = (y / self.height_px, x / self.width_px, (y + height) / self.height_px, (x + width) / self.width_px)
-        box = turn_box(tuple(min(max(edge, 0.0), 1.0) for edge in edges), self.orientation)
-        ymin, xmin, ymax, xmax = np.float32(box)  # as the record will hold it
+        top, left, bottom, right = (min(max(edge, 0.0), 1.0) for edge in edges)
+        box = turn_box((top, left, bottom, right), self.orientation)
+        ymin, xmin, ymax, xmax = np.array(box, np.float32)  # as the record will hold it
         return (box if ymax > ymin and xmax > xmin else None), out_px > _ROUNDING_PX
 
 

@@ -137,16 +137,16 @@ def _inspect(request: Request, stop: PreemptionHook) -> int:
 def run(arguments: Sequence[str]) -> int:
     """Inspects and returns the exit status."""
     with tempfile.TemporaryDirectory() as empty:
-        request = _in_our_words(lambda: parse_arguments(arguments, os.environ, empty))
+        request = _naming_out(lambda: parse_arguments(arguments, os.environ, empty))
 
         def work(_: Command, stop: PreemptionHook) -> int:
-            return run_command(lambda: _in_our_words(lambda: _inspect(request, stop)))
+            return run_command(lambda: _naming_out(lambda: _inspect(request, stop)))
 
         return start(request.command, work)
 
 
-def _in_our_words(act: Callable[[], Result]) -> Result:
-    """Does something whose errors call the folder by main.py's flag."""
+def _naming_out(act: Callable[[], Result]) -> Result:
+    """Run ``act``, whose errors name the folder by main.py's flag, and name it OUT in them."""
     try:
         return act()
     except (UsageError, RunError) as error:

@@ -1,60 +1,19 @@
-"""Objects as they are stored, how well anchors cover them, and pictures of which anchors stand for them."""
+"""How well anchors cover boxes, and pictures of the anchors that are matched with objects."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageDraw
 
 from object_detection import box_ops
-from object_detection.class_table import ClassTable
 from object_detection.drawing import class_color
-from object_detection.object_records import BOX_KEYS, CROWD_KEY, categories_of, uneven
-from utils.errors import RunError
-from utils.records.example_proto import Values
 
 tf1 = tf.compat.v1
 _PAIRS_AT_ONCE = 2_000_000
 _DIMMED = 0.55
-
-
-class StoredObjects(NamedTuple):
-    """The objects of one record, G rows each.
-
-    Attributes:
-        boxes: ``[G, 4]`` float32, ``[ymin, xmin, ymax, xmax]`` as stored.
-        categories: ``[G]``, category ids.
-        crowds: ``[G]`` boolean.
-    """
-
-    boxes: np.ndarray
-    categories: np.ndarray
-    crowds: np.ndarray
-
-
-def stored_objects(features: Mapping[str, Values], table: ClassTable) -> StoredObjects:
-    """The objects of a record.
-
-    Raises:
-        RunError: One of them cannot be trained with; says which and why, as training would.
-    """
-    fault = uneven(features)
-    if fault:
-        raise RunError(fault)
-    boxes = np.array([features.get(key, []) for key in BOX_KEYS], np.float32).reshape(4, -1).T
-    found = categories_of(features, len(boxes), table)
-    ymin, xmin, ymax, xmax = np.clip(boxes, 0.0, 1.0).T
-    placed = np.isfinite(boxes).all(axis=1) & (ymax > ymin) & (xmax > xmin)
-    for number, (_, why) in enumerate(found):
-        if why or not placed[number]:
-            shown = ", ".join(f"{side:g}" for side in boxes[number])
-            why = why or f"its box [ymin, xmin, ymax, xmax] [{shown}] has no area inside the image"
-            raise RunError(f"object {number}: {why}")
-    crowds = features.get(CROWD_KEY) or [0] * len(boxes)
-    return StoredObjects(boxes, np.array([category for category, _ in found], int), np.array(crowds, int) != 0)
 
 
 def best_overlaps(boxes: np.ndarray, anchors: np.ndarray) -> np.ndarray:

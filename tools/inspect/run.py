@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,11 @@ from runtime.setup import set_up_alone
 from runtime.task import Setup
 from tools.inspect.charts import rate_chart
 from tools.inspect.contact_sheet import Cell, contact_sheet, fitted
-from tools.inspect.labels import LabelView
-from tools.inspect.objects import ObjectView
-from tools.inspect.samples import Received, received
+from tools.inspect.label_view import LabelView
+from tools.inspect.network_inputs import NetworkInput, read_network_inputs
+from tools.inspect.object_view import ObjectView
 from tools.inspect.stored_records import stored_record
-from tools.inspect.view import Shown, View, heeding
+from tools.inspect.view import CaptionedPicture, View, interruptible_by
 from utils.config import ExperimentConfig
 from utils.errors import EXIT_DONE, EXIT_SOME_SKIPPED, RunError, UsageError
 from utils.files.atomic_file import write_atomically
@@ -41,6 +42,7 @@ PICTURES = (
 _CURVE_POINTS = 2000
 _LISTED_STEPS = 24
 _NAMED_FAULTS = 5
+_SheetPlan = tuple[str, str, list[Cell], list[dict[str, Any]]]
 _log = logging.getLogger(__name__)
 
 
@@ -66,31 +68,31 @@ def inspect(config: ExperimentConfig, options: InspectionOptions, stop: Preempti
         UsageError: Flags and data contradict each other.
         RunError: The data cannot be read, or the folder cannot be written.
     """
-    folder = _Folder(options.output, Path(str(config.data.data_dir)))
+    folder = _OutputFolder(options.output, Path(str(config.data.data_dir)))
     setup = set_up_alone(config)
     view: View = ObjectView(setup) if setup.config.detection else LabelView(setup)
     plan = plan_training(setup.config, setup.task.num_examples("train"), options.processes)
-    heed = heeding(stop)
+    interruptible = interruptible_by(stop)
     faults: dict[str, None] = {}
-    facts: dict[str, Any] = _facts_of(setup)
+    facts: dict[str, Any] = _run_facts(setup)
     sheets = facts["sheets"] = {}
     for name, title, cells, listed in _sheets(setup, view, options.images, faults):
-        next(heed([None]))
+        next(interruptible([None]))
         sheets[name] = {"examples": listed, "cells": folder.write_sheet(name, title, cells, view.side)}
-    contents = view.contents(heed)
-    for name, chart in contents.charts.items():
+    statistics = view.statistics(interruptible)
+    for name, chart in statistics.charts.items():
         folder.write(name, chart)
-    faults.update(dict.fromkeys(contents.faults))
-    facts |= {**contents.facts, "learning_rate": _rates(plan, folder), "faults": list(faults)}
+    faults.update(dict.fromkeys(statistics.faults))
+    facts |= {**statistics.facts, "learning_rate": _draw_learning_rate(plan, folder), "faults": list(faults)}
     folder.write(NUMBERS, (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace"))
     folder.finish()
-    for line in (*contents.lines, _rate_line(plan), _input_line(setup)):
+    for line in (*statistics.lines, _rate_line(plan), _input_line(setup)):
         print(line)
     print(f"{options.output}: {', '.join(folder.written)}")
-    return _told(list(faults))
+    return _log_faults(list(faults))
 
 
-def _told(faults: Sequence[str]) -> int:
+def _log_faults(faults: Sequence[str]) -> int:
     for fault in faults[:_NAMED_FAULTS]:
         _log.warning("%s", fault)
     if len(faults) > _NAMED_FAULTS:
@@ -98,44 +100,40 @@ def _told(faults: Sequence[str]) -> int:
     return EXIT_SOME_SKIPPED if faults else EXIT_DONE
 
 
-def _sheets(setup: Setup, view: View, images: int | None, faults: dict[str, None]) -> Any:
+def _sheets(setup: Setup, view: View, images: int | None, faults: dict[str, None]) -> Iterator[_SheetPlan]:
     """Yields name, title, cells and what JSON says of each sheet; adds what is wrong with examples to ``faults``."""
     count = images or (12 if setup.config.detection else 32)
-    trained = received(setup, "train", count, view.more)
+    trained = read_network_inputs(setup, "train", count, view.extra_tensors)
     faults.update({example.fault: None for example in trained if example.fault})
     size = setup.config.model.image_size
-    yield (
-        "raw.png",
-        "As stored: the training examples of augmented.png, before anything is done to them",
-        *_cells([(example, lambda e=example: view.stored(_record(setup, e))) for example in trained], view),
-    )
+    title = "As stored: the training examples of augmented.png, before anything is done to them"
+    yield "raw.png", title, *_cells(trained, partial(_show_stored, setup, view), view)
     title = f"As the network gets them: the first training examples with seed {setup.seed}, at {size} px"
-    yield "augmented.png", title, *_cells([(e, lambda e=e: view.received(e)) for e in trained], view)
-    sound = [example for example in trained if not example.fault]
-    for name, (title, shown) in view.further(sound).items():
-        yield name, title, *_cells([(e, lambda one=one: one) for e, one in zip(sound, shown, strict=True)], view)
+    yield "augmented.png", title, *_cells(trained, view.show_input, view)
+    for name, (title, show) in view.extra_sheets().items():
+        yield name, title, *_cells([example for example in trained if not example.fault], show, view)
     if "validation" in setup.splits:
-        tested = received(setup, "validation", count, view.more)
+        tested = read_network_inputs(setup, "validation", count, view.extra_tensors)
         faults.update({example.fault: None for example in tested if example.fault})
         title = f"As evaluation gets them: the first validation examples, at {size} px"
-        yield "evaluated.png", title, *_cells([(e, lambda e=e: view.received(e)) for e in tested], view)
+        yield "evaluated.png", title, *_cells(tested, view.show_input, view)
 
 
-def _record(setup: Setup, example: Received) -> Any:
-    return stored_record(setup.splits[example.split], example.index)
+def _show_stored(setup: Setup, view: View, example: NetworkInput) -> CaptionedPicture:
+    return view.show_stored(stored_record(setup.splits[example.split], example.index))
 
 
 def _cells(
-    examples: Sequence[tuple[Received, Callable[[], Shown]]], view: View
+    examples: Sequence[NetworkInput], show: Callable[[NetworkInput], CaptionedPicture], view: View
 ) -> tuple[list[Cell], list[dict[str, Any]]]:
     """The cells of a sheet, and what JSON says of each."""
     cells, listed = [], []
-    for example, show in examples:
+    for example in examples:
         facts: dict[str, Any] = {"split": example.split, "index": example.index}
         try:
             if example.fault:
                 raise RunError(example.fault)
-            shown = show()
+            shown = show(example)
             cells.append(Cell(shown.picture, (shown.caption, f"{example.split} {example.index}")))
             facts |= shown.facts
         except RunError as error:
@@ -146,7 +144,7 @@ def _cells(
     return cells, listed
 
 
-def _facts_of(setup: Setup) -> dict[str, Any]:
+def _run_facts(setup: Setup) -> dict[str, Any]:
     config = setup.config
     return {
         "task": setup.task.metadata()["task"],
@@ -159,7 +157,7 @@ def _facts_of(setup: Setup) -> dict[str, Any]:
     }
 
 
-def _rates(plan: TrainingPlan, folder: _Folder) -> dict[str, Any]:
+def _draw_learning_rate(plan: TrainingPlan, folder: _OutputFolder) -> dict[str, Any]:
     """Draws the learning rate and returns its numbers."""
     last = plan.total_steps - 1
     steps = np.unique(np.linspace(0, last, min(last + 1, _CURVE_POINTS)).astype(int))
@@ -200,14 +198,14 @@ def _rate_line(plan: TrainingPlan) -> str:
 
 
 def _input_line(setup: Setup) -> str:
-    facts = _facts_of(setup)
+    facts = _run_facts(setup)
     return (
         f"input: {facts['input']}, {facts['image_size']} px, batches of {facts['batch_size']}; "
         f"--seed={setup.seed} shows the same examples again"
     )
 
 
-class _Folder:
+class _OutputFolder:
     """Where everything goes.
 
     Args:

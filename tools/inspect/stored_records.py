@@ -1,4 +1,4 @@
-"""Records as they are stored: each one's features, by a pass over a split or by number (no TF)."""
+"""Records as they are stored: their features, by a pass over a split or by number, images and objects (no TF)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import io
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+import numpy as np
 from PIL import Image, ImageOps
 
+from object_detection.class_table import ClassTable
+from object_detection.object_records import BOX_KEYS, CROWD_KEY, categories_of, uneven
 from utils.errors import RunError
 from utils.records.example_proto import Values, decode_example
 from utils.records.manifest import SplitFiles
@@ -19,7 +22,7 @@ NO_EXAMPLE = "is no tf.train.Example"
 Features = Mapping[str, Values]
 
 
-class Stored(NamedTuple):
+class StoredRecord(NamedTuple):
     """One record.
 
     Attributes:
@@ -33,7 +36,7 @@ class Stored(NamedTuple):
     fault: str
 
 
-def stored_records(files: SplitFiles, most: int) -> Iterator[Stored]:
+def stored_records(files: SplitFiles, most: int) -> Iterator[StoredRecord]:
     """The records of a split in order; of more than ``most``, each n-th.
 
     Raises:
@@ -47,24 +50,24 @@ def stored_records(files: SplitFiles, most: int) -> Iterator[Stored]:
         for number, (payload, fault) in zip(numbers, payloads, strict=True):
             yield _read(first + number, payload, fault)
         if broken:
-            yield Stored(first + len(places), {}, broken)
+            yield StoredRecord(first + len(places), {}, broken)
 
 
-def stored_record(files: SplitFiles, index: int) -> Stored:
+def stored_record(files: SplitFiles, index: int) -> StoredRecord:
     """One record of a split, by its number."""
     return _read(index, read_record(*files.locate(index)), None)
 
 
-def _read(index: int, payload: bytes, fault: str | None) -> Stored:
+def _read(index: int, payload: bytes, fault: str | None) -> StoredRecord:
     if fault:
-        return Stored(index, {}, fault)
+        return StoredRecord(index, {}, fault)
     try:
-        return Stored(index, decode_example(payload), "")
+        return StoredRecord(index, decode_example(payload), "")
     except ValueError:
-        return Stored(index, {}, NO_EXAMPLE)
+        return StoredRecord(index, {}, NO_EXAMPLE)
 
 
-def stored_image(record: Stored) -> Image.Image:
+def stored_image(record: StoredRecord) -> Image.Image:
     """The image of a record, upright and in RGB.
 
     Raises:
@@ -78,3 +81,39 @@ def stored_image(record: Stored) -> Image.Image:
             return ImageOps.exif_transpose(image).convert("RGB")
     except Exception as error:  # Pillow's decoders raise errors of any type
         raise RunError("the image does not decode") from error
+
+
+class StoredObjects(NamedTuple):
+    """The objects of one record, G rows each.
+
+    Attributes:
+        boxes: ``[G, 4]`` float32, ``[ymin, xmin, ymax, xmax]`` as stored.
+        categories: ``[G]``, category ids.
+        crowds: ``[G]`` boolean.
+    """
+
+    boxes: np.ndarray
+    categories: np.ndarray
+    crowds: np.ndarray
+
+
+def stored_objects(features: Features, table: ClassTable) -> StoredObjects:
+    """The objects of a record.
+
+    Raises:
+        RunError: One of them cannot be trained with; says which and why, as training would.
+    """
+    fault = uneven(features)
+    if fault:
+        raise RunError(fault)
+    boxes = np.array([features.get(key, []) for key in BOX_KEYS], np.float32).reshape(4, -1).T
+    found = categories_of(features, len(boxes), table)
+    ymin, xmin, ymax, xmax = np.clip(boxes, 0.0, 1.0).T
+    placed = np.isfinite(boxes).all(axis=1) & (ymax > ymin) & (xmax > xmin)
+    for number, (_, why) in enumerate(found):
+        if why or not placed[number]:
+            shown = ", ".join(f"{side:g}" for side in boxes[number])
+            why = why or f"its box [ymin, xmin, ymax, xmax] [{shown}] has no area inside the image"
+            raise RunError(f"object {number}: {why}")
+    crowds = features.get(CROWD_KEY) or [0] * len(boxes)
+    return StoredObjects(boxes, np.array([category for category, _ in found], int), np.array(crowds, int) != 0)

@@ -1,23 +1,26 @@
-"""What an inspection asks of a kind of data: pictures with labels or boxes, and what a whole split holds."""
+"""The view of a task's data: captioned pictures with labels or boxes, and statistics of whole splits."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 from PIL import Image
 
-from tools.inspect.samples import More, Received
-from tools.inspect.stored_records import Stored
+from runtime.task import TensorMap
+from tools.inspect.network_inputs import NetworkInput
+from tools.inspect.stored_records import StoredRecord
 from utils.hooks.preemption import PreemptionHook
+from utils.input.batching import Batch
 
 MOST_RECORDS = 100_000
 """Of a split are counted; of more, each n-th."""
-Item = TypeVar("Item")
+Interruptible = Callable[[Iterable[Any]], Iterator[Any]]
+"""Goes around a long loop, to end it by ``KeyboardInterrupt`` once a signal has come."""
 
 
-class Shown(NamedTuple):
+class CaptionedPicture(NamedTuple):
     """A picture with what belongs to it.
 
     Attributes:
@@ -31,9 +34,13 @@ class Shown(NamedTuple):
     facts: dict[str, Any]
 
 
+ExtraSheet = tuple[str, Callable[[NetworkInput], CaptionedPicture]]
+"""The title of a sheet, and what makes its pictures."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contents:
-    """What the splits of a data set hold.
+class DatasetStatistics:
+    """Classes, objects and faults of the splits of a data set.
 
     Attributes:
         facts: For JSON.
@@ -54,37 +61,38 @@ class View(Protocol):
     Attributes:
         side: Width and height in pixels that a picture gets on a sheet.
         unit: What its classes count.
-        more: Tensors that it needs of a batch beside the task's targets.
     """
 
     side: int
     unit: str
-    more: More
 
-    def stored(self, record: Stored) -> Shown:
+    def extra_tensors(self, batch: Batch, targets: TensorMap) -> TensorMap:
+        """Tensors of a batch that are shown beside the task's targets, by name, N rows each."""
+
+    def show_stored(self, record: StoredRecord) -> CaptionedPicture:
         """A record's image with its labels or objects as they are stored.
 
         Raises:
             RunError: It has no image, or something else than the task can use.
         """
 
-    def received(self, example: Received) -> Shown:
+    def show_input(self, example: NetworkInput) -> CaptionedPicture:
         """An example as the network gets it, with what it is trained to say or compared with."""
 
-    def further(self, examples: Sequence[Received]) -> dict[str, tuple[str, list[Shown]]]:
-        """Titles and pictures of more sheets of training examples, by file name."""
+    def extra_sheets(self) -> dict[str, ExtraSheet]:
+        """More sheets of sound training examples, by file name."""
 
-    def contents(self, heed: Callable[[Iterable[Any]], Iterator[Any]]) -> Contents:
-        """Counts everything; ``heed`` is to be put around long loops."""
+    def statistics(self, interruptible: Interruptible) -> DatasetStatistics:
+        """Count everything; ``interruptible`` is put around long loops."""
 
 
-def heeding(stop: PreemptionHook) -> Callable[[Iterable[Item]], Iterator[Item]]:
-    """What ends a loop by ``KeyboardInterrupt`` once a signal has come."""
+def interruptible_by(stop: PreemptionHook) -> Interruptible:
+    """Make loops end once ``stop`` has got a signal."""
 
-    def heed(items: Iterable[Item]) -> Iterator[Item]:
+    def interruptible(items: Iterable[Any]) -> Iterator[Any]:
         for item in items:
             if stop.wants_stop:
                 raise KeyboardInterrupt
             yield item
 
-    return heed
+    return interruptible

@@ -31,7 +31,7 @@ class ObjectRules:
         fault = uneven(features)
         if fault:
             return Judgement(notes=(("objects_uneven", fault),))
-        boxes: list[Box] = list(zip(*(map(float, features.get(key, [])) for key in BOX_KEYS), strict=True))  # type: ignore[arg-type]
+        boxes: list[Box] = list(zip(*(map(float, features.get(key, [])) for key in BOX_KEYS), strict=True))
         found = categories_of(features, len(boxes), self.table)
         ids = [category for category, _ in found]
         notes = [("box_category", f"object {i}: {fault}") for i, (_, fault) in enumerate(found) if fault]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -15,16 +16,17 @@ from utils.errors import RunError
 from utils.input.batching import STATUS_OK, STATUS_PADDING, Batch, Position, Shard
 
 tf1 = tf.compat.v1
-More = Callable[[Batch, TensorMap], TensorMap]
+ExtraTensors = Callable[[Batch, TensorMap], TensorMap]
 
 
-class Received(NamedTuple):
-    """One example.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkInput:
+    """One example as the network gets it.
 
     Attributes:
         split: "train" or "validation".
         index: Its number in the split.
-        image: As the network gets it, its normalization undone.
+        image: Its normalization undone.
         targets: What it is trained to say, or what its answers are compared with, and what was asked for besides.
         fault: Where it lies and what is wrong with it, or nothing; image and targets mean nothing then.
     """
@@ -36,19 +38,19 @@ class Received(NamedTuple):
     fault: str = ""
 
 
-def received(setup: Setup, split: str, count: int, more: More) -> list[Received]:
+def read_network_inputs(setup: Setup, split: str, count: int, extra_tensors: ExtraTensors) -> list[NetworkInput]:
     """The first examples that training from the beginning, or evaluation, reads; fewer where there are fewer.
 
     Args:
         setup: What is to be run.
         split: "train" or "validation".
         count: How many.
-        more: Further tensors of a batch, N rows each, by name; from the batch and the task's targets.
+        extra_tensors: Further tensors of a batch, N rows each, by name; from the batch and the task's targets.
 
     Raises:
         RunError: None of them can be used, or the records cannot be read.
     """
-    found: list[Received] = []
+    found: list[NetworkInput] = []
     with tf.Graph().as_default(), readable_data_errors(setup.splits, lambda: "before the first step"):
         data = setup.task.input(split, Shard(), Position())
         step = tf1.placeholder(tf.int64, [])
@@ -57,7 +59,7 @@ def received(setup: Setup, split: str, count: int, more: More) -> list[Received]
         else:
             images, targets = setup.task.normalize(data.batch.images), data.batch.targets
         fetches = {"status": data.batch.status, "index": data.batch.index, "image": images}
-        fetches["targets"] = {**targets, **more(data.batch, targets)}
+        fetches["targets"] = {**targets, **extra_tensors(data.batch, targets)}
         with tf1.Session(config=setup.session_config) as session:
             session.run(data.initializer)
             while len(found) < count:
@@ -74,12 +76,12 @@ def received(setup: Setup, split: str, count: int, more: More) -> list[Received]
     return found
 
 
-def _ends(found: list[Received], examples: int) -> bool:
+def _ends(found: list[NetworkInput], examples: int) -> bool:
     """Whether a second epoch has begun: no example is shown twice."""
     return len(found) >= examples
 
 
-def _rows(setup: Setup, split: str, values: dict[str, Any]) -> list[Received]:
+def _rows(setup: Setup, split: str, values: dict[str, Any]) -> list[NetworkInput]:
     preprocessing = setup.task.metadata()["preprocessing"]
     pixels = values["image"] * np.float32(preprocessing["std_rgb"]) + np.float32(preprocessing["mean_rgb"])
     pixels = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
@@ -89,5 +91,6 @@ def _rows(setup: Setup, split: str, values: dict[str, Any]) -> list[Received]:
             continue
         fault = "" if status == STATUS_OK else setup.task.describe_bad_example(split, index, status)
         targets = {name: array[place] for name, array in values["targets"].items()}
-        rows.append(Received(split, index, Image.fromarray(pixels[place]), targets, fault))
+        image = Image.fromarray(pixels[place])
+        rows.append(NetworkInput(split=split, index=index, image=image, targets=targets, fault=fault))
     return rows

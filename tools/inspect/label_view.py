@@ -1,9 +1,8 @@
-"""How images with one label each are shown, and what of them is counted."""
+"""The view of images with one label each: their pictures and their statistics."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,10 @@ import numpy as np
 from runtime.task import Setup
 from tools.inspect.charts import ClassRow, class_chart
 from tools.inspect.contact_sheet import display_side, fitted
-from tools.inspect.samples import Received
-from tools.inspect.stored_records import Stored, stored_image, stored_records
-from tools.inspect.summary import class_lines, count_words
-from tools.inspect.view import MOST_RECORDS, Contents, Shown
+from tools.inspect.network_inputs import NetworkInput
+from tools.inspect.statistics import class_lines, count_line
+from tools.inspect.stored_records import StoredRecord, stored_image, stored_records
+from tools.inspect.view import MOST_RECORDS, CaptionedPicture, DatasetStatistics, ExtraSheet, Interruptible
 from tools.validate.label_rules import LABEL_KEY
 from utils.config import resolved
 from utils.errors import RunError
@@ -36,20 +35,20 @@ class LabelView:
         self._classes = resolved(model, "num_classes")
         self.side = display_side(resolved(model, "image_size"), 160, 320)
 
-    def more(self, batch: Any, targets: Any) -> dict[str, Any]:
+    def extra_tensors(self, batch: Any, targets: Any) -> dict[str, Any]:
         """Nothing: the targets say it all."""
         del batch, targets
         return {}
 
-    def stored(self, record: Stored) -> Shown:
+    def show_stored(self, record: StoredRecord) -> CaptionedPicture:
         number = self._class_of(record)
         image = stored_image(record)
         size = [image.height, image.width]
         label = number + self._offset
         facts = {"label": label, "name": self._name(number), "image_size_px": size}
-        return Shown(fitted(image, self.side), self._labelled(number), facts)
+        return CaptionedPicture(fitted(image, self.side), self._labelled(number), facts)
 
-    def received(self, example: Received) -> Shown:
+    def show_input(self, example: NetworkInput) -> CaptionedPicture:
         if "labels" in example.targets:  # of evaluation
             shares = np.eye(self._classes)[int(example.targets["labels"])]
         else:
@@ -59,19 +58,18 @@ class LabelView:
         whole = len(named) == 1 and shares[named[0]] > 1 - 1e-6
         words = [self._labelled(n) if whole else f"{self._labelled(n)} {shares[n]:.2f}" for n in named]
         targets = {self._name(n): round(float(shares[n]), 6) for n in named}
-        return Shown(fitted(example.image, self.side), " + ".join(words), {"target": targets})
+        return CaptionedPicture(fitted(example.image, self.side), " + ".join(words), {"target": targets})
 
-    def further(self, examples: Sequence[Received]) -> dict[str, tuple[str, list[Shown]]]:
-        del examples
+    def extra_sheets(self) -> dict[str, ExtraSheet]:
         return {}
 
-    def contents(self, heed: Callable[[Iterable[Any]], Iterator[Any]]) -> Contents:
+    def statistics(self, interruptible: Interruptible) -> DatasetStatistics:
         counts: dict[str, Counter[int]] = {}
         faults, counted = [], {}
         for split, files in self._setup.splits.items():
             counts[split] = Counter()
             looked = 0
-            for record in heed(stored_records(files, MOST_RECORDS)):
+            for record in interruptible(stored_records(files, MOST_RECORDS)):
                 looked += 1
                 try:
                     counts[split][self._class_of(record)] += 1
@@ -88,11 +86,13 @@ class LabelView:
             "splits": counted,
             "classes": [{"label": n + self._offset, "name": self._name(n), **row.counts} for n, row in enumerate(rows)],
         }
-        lines = [f"{split}: {count_words(part, self.unit)}" for split, part in counted.items()]
+        lines = [f"{split}: {count_line(part, self.unit)}" for split, part in counted.items()]
         charts = {"classes.png": class_chart(rows, list(counts), self.unit)}
-        return Contents(facts=facts, lines=[*lines, *class_lines(rows, list(counts))], charts=charts, faults=faults)
+        return DatasetStatistics(
+            facts=facts, lines=[*lines, *class_lines(rows, list(counts))], charts=charts, faults=faults
+        )
 
-    def _class_of(self, record: Stored) -> int:
+    def _class_of(self, record: StoredRecord) -> int:
         """The number of a record's class.
 
         Raises:

@@ -1,9 +1,9 @@
-"""How images with objects are shown, and what of them is counted: the only place that knows anchors and sheets."""
+"""The view of images with objects: their pictures, the anchors that are matched with them, and their statistics."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,13 @@ from object_detection.box_coder import decode
 from object_detection.class_table import class_table
 from object_detection.drawing import draw_detections
 from runtime.task import Setup
-from tools.inspect.anchor_pictures import StoredObjects, best_overlaps, draw_anchors, stored_objects
+from tools.inspect.anchor_pictures import best_overlaps, draw_anchors
 from tools.inspect.charts import BoxSizes, ClassRow, box_chart, class_chart
 from tools.inspect.contact_sheet import display_side, fitted
-from tools.inspect.object_counts import Found, box_facts, box_lines
-from tools.inspect.samples import Received
-from tools.inspect.stored_records import Stored, stored_image, stored_records
-from tools.inspect.summary import class_lines, count_words
-from tools.inspect.view import MOST_RECORDS, Contents, Shown
+from tools.inspect.network_inputs import NetworkInput
+from tools.inspect.statistics import ObjectStatistics, box_facts, box_lines, class_lines, count_line
+from tools.inspect.stored_records import StoredObjects, StoredRecord, stored_image, stored_objects, stored_records
+from tools.inspect.view import MOST_RECORDS, CaptionedPicture, DatasetStatistics, ExtraSheet, Interruptible
 from utils.config import resolved
 from utils.errors import RunError
 from utils.images.lettering import Lettering
@@ -54,13 +53,13 @@ class ObjectView:
         self._letters = Lettering(10)
         self.side = display_side(self._size, 480, 800)
 
-    def more(self, batch: Any, targets: Any) -> dict[str, Any]:
+    def extra_tensors(self, batch: Any, targets: Any) -> dict[str, Any]:
         """Of training, the boxes that the codes of all anchors stand for, and the objects that were to be matched."""
         if "codes" not in targets:
             return {}
         return {**batch.targets, "coded": decode(targets["codes"], self._anchors, self._detection.coder)}
 
-    def stored(self, record: Stored) -> Shown:
+    def show_stored(self, record: StoredRecord) -> CaptionedPicture:
         objects, image = self._objects_in(record), stored_image(record)
         names = [self._names[c] + (f" ({CROWD})" * bool(is_crowd)) for _, c, is_crowd in zip(*objects, strict=True)]
         scale = (image.height, image.width) * 2
@@ -69,9 +68,9 @@ class ObjectView:
             for box, category, name in zip(objects.boxes, objects.categories, names, strict=True)
         ]
         facts = {"image_size_px": [image.height, image.width], "objects": boxes}
-        return self._drawn(image, objects.boxes, names, objects.categories, facts)
+        return self._drawn(image, objects.boxes, names, objects.categories.tolist(), facts)
 
-    def received(self, example: Received) -> Shown:
+    def show_input(self, example: NetworkInput) -> CaptionedPicture:
         objects = self._trained(example) if "matches" in example.targets else self._compared(example)
         boxes = np.array([one["box"] for one in objects], np.float32).reshape(-1, 4)
         names = [one["name"] + (f" ({one['note']})" if one["note"] else "") for one in objects]
@@ -81,13 +80,12 @@ class ObjectView:
         ]
         return self._drawn(example.image, boxes, names, [one["category_id"] for one in objects], {"objects": listed})
 
-    def further(self, examples: Sequence[Received]) -> dict[str, tuple[str, list[Shown]]]:
-        shown = [self._matched(example) for example in examples]
+    def extra_sheets(self) -> dict[str, ExtraSheet]:
         enough = self._detection.matcher.matched_threshold
         title = f"Anchors that stand for objects in training: those that overlap by {enough:g}, else the best one"
-        return {"matched_anchors.png": (title, shown)}
+        return {"matched_anchors.png": (title, self._matched)}
 
-    def _matched(self, example: Received) -> Shown:
+    def _matched(self, example: NetworkInput) -> CaptionedPicture:
         """An example with the anchors of each object, numbered in its name."""
         objects, targets = self._trained(example), example.targets
         rows = np.flatnonzero(targets["code_weights"] > 0)
@@ -96,9 +94,9 @@ class ObjectView:
         boxes = np.array([one["box"] for one in objects], np.float32).reshape(-1, 4)
         names = [f"{one['anchors']}" for one in objects]
         picture = draw_detections(picture, boxes, names, classes=[one["category_id"] for one in objects])
-        return Shown(picture, f"{len(rows)} anchors for {len(objects)} objects", {"anchors": len(rows)})
+        return CaptionedPicture(picture, f"{len(rows)} anchors for {len(objects)} objects", {"anchors": len(rows)})
 
-    def _trained(self, example: Received) -> list[dict[str, Any]]:
+    def _trained(self, example: NetworkInput) -> list[dict[str, Any]]:
         """What the targets of an example say there is: boxes as they are coded at the anchors; and what they lack."""
         t = example.targets
         found = []
@@ -111,7 +109,7 @@ class ObjectView:
             found.append({**self._named(slot), "box": box.tolist(), "anchors": len(anchors), "note": note})
         return found
 
-    def _compared(self, example: Received) -> list[dict[str, Any]]:
+    def _compared(self, example: NetworkInput) -> list[dict[str, Any]]:
         """What the answers for an example of evaluation are compared with."""
         t = example.targets
         return [
@@ -130,59 +128,59 @@ class ObjectView:
 
     def _drawn(
         self, image: Image.Image, boxes: np.ndarray, names: Sequence[str], classes: Sequence[int], facts: dict[str, Any]
-    ) -> Shown:
+    ) -> CaptionedPicture:
         written = [self._written(name, number) for name, number in zip(names, classes, strict=True)]
         picture = draw_detections(fitted(image, self.side), boxes, written, classes=classes)
         counts = Counter(names)
         caption = ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "no objects"
-        return Shown(picture, caption, facts)
+        return CaptionedPicture(picture, caption, facts)
 
     def _written(self, name: str, category: int) -> str:
         """A name as pictures have it: with the id where the letters have nothing of it."""
         return name if any(map(str.isalnum, self._letters.readable(name))) else f"{category} {name}"
 
-    def _objects_in(self, record: Stored) -> StoredObjects:
+    def _objects_in(self, record: StoredRecord) -> StoredObjects:
         if record.fault:
             raise RunError(record.fault)
         return stored_objects(record.features, self._table)
 
-    def contents(self, heed: Callable[[Iterable[Any]], Iterator[Any]]) -> Contents:
-        found = {split: self._found(files, heed) for split, files in self._setup.splits.items()}
+    def statistics(self, interruptible: Interruptible) -> DatasetStatistics:
+        found = {split: self._count(files, interruptible) for split, files in self._setup.splits.items()}
         rows = [
             ClassRow(f"{category} {name}", {split: part.categories[category] for split, part in found.items()})
             for category, name in self._names.items()
         ]
         train = found["train"]
         boxes = self._sizes(train)
-        facts = {
-            "splits": {split: part.counted() for split, part in found.items()},
+        facts: dict[str, Any] = {
+            "splits": {split: part.facts() for split, part in found.items()},
             "classes": [
                 {"category_id": category, "name": name, **row.counts}
                 for (category, name), row in zip(self._names.items(), rows, strict=True)
             ],
             "boxes": box_facts(boxes),
         }
-        lines = [f"{split}: {count_words(part.counted(), 'images')}, {part.words()}" for split, part in found.items()]
+        lines = [f"{split}: {count_line(part.facts(), 'images')}, {part.line()}" for split, part in found.items()]
         charts = {"classes.png": class_chart(rows, list(found), self.unit)}
         if len(boxes.overlaps):
             charts["boxes.png"] = box_chart(boxes, train.per_image)
-        return Contents(
+        return DatasetStatistics(
             facts=facts,
             lines=[*lines, *class_lines(rows, list(found)), *box_lines(facts["boxes"])],
             charts=charts,
             faults=[fault for part in found.values() for fault in part.faults],
         )
 
-    def _found(self, files: SplitFiles, heed: Callable[[Iterable[Any]], Iterator[Any]]) -> Found:
-        found = Found(files)
-        for record in heed(stored_records(files, MOST_RECORDS)):
+    def _count(self, files: SplitFiles, interruptible: Interruptible) -> ObjectStatistics:
+        found = ObjectStatistics(files)
+        for record in interruptible(stored_records(files, MOST_RECORDS)):
             try:
                 found.add(self._objects_in(record), crowds=self._detection.train_crowds)
             except RunError as error:
                 found.add_fault(record.number, str(error))
         return found
 
-    def _sizes(self, found: Found) -> BoxSizes:
+    def _sizes(self, found: ObjectStatistics) -> BoxSizes:
         """The trained boxes, or a choice of them, beside the anchors."""
         boxes = found.all_boxes()
         chosen = np.sort(np.random.default_rng(0).permutation(len(boxes))[:MOST_BOXES])

@@ -1,29 +1,24 @@
-"""What the objects of a split come to: counts, sizes at the network's input, and how many no anchor covers."""
+"""Statistics of the classes and objects of a data set, as numbers for JSON and as lines for people (no TF)."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from tools.inspect.charts import BoxSizes
+from tools.inspect.charts import BoxSizes, ClassRow
+from tools.inspect.stored_records import StoredObjects
 from utils.records.manifest import SplitFiles
+from utils.reporting.names import short
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+_NAMED = 5
 SMALL_PX, LARGE_PX = 32, 96  # roots of areas, as COCO has them
 
 
-class Objects(Protocol):
-    """Those of one record: boxes ``[G, 4]``, category ids ``[G]`` and whether each is a crowd."""
-
-    boxes: np.ndarray
-    categories: np.ndarray
-    crowds: np.ndarray
-
-
-class Found:
+class ObjectStatistics:
     """What was counted of a split."""
 
     def __init__(self, files: SplitFiles) -> None:
@@ -34,7 +29,7 @@ class Found:
         self.per_image: list[int] = []
         self.faults: list[str] = []
 
-    def add(self, objects: Objects, *, crowds: bool) -> None:
+    def add(self, objects: StoredObjects, *, crowds: bool) -> None:
         """Counts the objects of a record; those of crowds only where they are trained."""
         trained = np.ones(len(objects.crowds), bool) if crowds else ~objects.crowds
         self._boxes.append(np.clip(objects.boxes[trained], 0.0, 1.0))
@@ -51,7 +46,7 @@ class Found:
         """``[B, 4]``, cut to the image."""
         return np.concatenate([np.zeros([0, 4], np.float32), *self._boxes])
 
-    def counted(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, Any]:
         """The numbers for JSON."""
         return {
             "examples": self._files.examples,
@@ -62,9 +57,9 @@ class Found:
             "most_objects_in_an_image": max(self.per_image, default=0),
         }
 
-    def words(self) -> str:
+    def line(self) -> str:
         """The same for people."""
-        count = self.counted()
+        count = self.facts()
         images = max(1, len(self.per_image))
         text = f"{count['objects']:,} objects, {count['objects'] / images:.1f} an image and at most "
         text += f"{count['most_objects_in_an_image']:,}; {count['images_without_objects']:,} images without objects"
@@ -121,3 +116,36 @@ def box_lines(facts: Mapping[str, Any]) -> list[str]:
         f"covered by no anchor at {facts['image_size']} px (best overlap below {facts['enough_overlap']:g}): "
         f"{facts['covered_by_no_anchor']:.1%} of {facts['compared']:,} boxes; {', '.join(bands)}",
     ]
+
+
+def count_line(part: Mapping[str, Any], unit: str) -> str:
+    """How many examples a split has, and how many of them were looked at."""
+    whole = f"{part['examples']:,} {unit}"
+    return whole if part["looked_at"] >= part["examples"] else f"{whole}, of which {part['looked_at']:,} were counted"
+
+
+def class_lines(rows: Sequence[ClassRow], splits: Sequence[str]) -> list[str]:
+    """The most and the least frequent class of the first split, and which classes a split lacks."""
+    first = splits[0]
+    ordered = sorted(rows, key=lambda row: -row.counts.get(first, 0))
+    total = sum(row.counts.get(first, 0) for row in rows)
+    if not total:
+        return [f"classes: {len(rows):,}, none of them in {first}"]
+    most, least = ordered[0], ordered[-1]
+    many, few = most.counts[first], least.counts[first]
+    if len(rows) == 1:
+        lines = [f"classes: 1, {short(most.name)}: there is nothing to tell apart"]
+    elif many == few:
+        lines = [f"classes: {len(rows):,}; {first} has {many:,} of each"]
+    else:
+        lines = [
+            f"classes: {len(rows):,}; {first} has most of {short(most.name)} ({many:,}, {many / total:.0%}), fewest of "
+            f"{short(least.name)} ({few:,})"
+        ]
+    for split in splits:
+        without = [row.name for row in rows if not row.counts.get(split, 0)]
+        if without:
+            named = ", ".join(short(name, 30) for name in without[:_NAMED])
+            more = f" and {len(without) - _NAMED:,} more" if len(without) > _NAMED else ""
+            lines.append(f"without an example in {split}: {named}{more}")
+    return lines
