@@ -14,7 +14,7 @@ from object_detection.object_records import BOX_KEYS, CROWD_KEY, categories_of, 
 from utils.errors import RunError
 from utils.records.example_proto import Values, decode_example
 from utils.records.manifest import SplitFiles
-from utils.records.tfrecord_file import iterate_payloads, read_record, survey
+from utils.records.tfrecord_file import iterate_payloads, locate_records, read_record
 
 IMAGE_KEY = "image/encoded"
 NO_EXAMPLE = "is no tf.train.Example"
@@ -44,7 +44,7 @@ def stored_records(files: SplitFiles, most: int) -> Iterator[StoredRecord]:
     """
     every = max(1, -(-files.examples // most))
     for path, first in zip(files.paths, files.offsets, strict=True):
-        places, broken = survey(path)
+        places, broken = locate_records(path)
         numbers = range(-first % every, len(places), every)
         payloads = iterate_payloads(path, (places[number] for number in numbers))
         for number, (payload, fault) in zip(numbers, payloads, strict=True):

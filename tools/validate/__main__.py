@@ -23,7 +23,7 @@ from tools.command import run_command
 from utils.errors import EXIT_DONE, EXIT_FAILED, RunError, UsageError, require
 
 if TYPE_CHECKING:
-    from tools.validate.survey import Source
+    from tools.validate.dataset_scan import Source
 
 _NAMED = 5
 
@@ -92,14 +92,14 @@ def open_sources(flags: argparse.Namespace) -> list[Source]:
     from tools.validate.coco_source import CocoSource
     from tools.validate.folder_source import FolderSource
     from tools.validate.label_rules import make_label_rules
-    from tools.validate.object_rules import make_rules
+    from tools.validate.object_rules import make_object_rules
     from tools.validate.record_source import MakeRules, RecordSource
     from utils.records.manifest import MANIFEST_NAME
     from utils.records.record_files import split_files_by_name
 
     tasks: dict[str, MakeRules] = {
         "classification": make_label_rules,
-        "detection": functools.partial(make_rules, label_map=flags.label_map),
+        "detection": functools.partial(make_object_rules, label_map=flags.label_map),
     }
     image_dirs = iter(flags.image_dir)
     sources: list[Source] = []
@@ -128,23 +128,23 @@ def open_sources(flags: argparse.Namespace) -> list[Source]:
 def run(flags: argparse.Namespace) -> int:
     """Checks the sources, prints the summary, writes what was asked for, and returns the exit status."""
     # Here, so that --help and a wrong flag answer at once.
+    from tools.validate.dataset_scan import scan_dataset
     from tools.validate.repair import check_target, write_repaired
-    from tools.validate.summary import dropped_lines, lines_of, to_json, verdict_of
-    from tools.validate.survey import survey
+    from tools.validate.summary import repair_lines, result_line, summary_lines, to_json
 
     started = time.monotonic()
     if flags.fix is not None:
         check_target(flags.fix, flags.sources)
-    found = survey(open_sources(flags), flags.workers)
-    for line in lines_of(found, named=flags.named):
+    found = scan_dataset(open_sources(flags), flags.workers)
+    for line in summary_lines(found, named=flags.named):
         print(line)
     content = to_json(found)
-    print(f"{verdict_of(found)}; {time.monotonic() - started:.1f} s", flush=True)
+    print(f"{result_line(found)}; {time.monotonic() - started:.1f} s", flush=True)
     if flags.fix is not None:
         done = write_repaired(found, flags.fix)
         content["cured"] = [finding.to_json() for finding in done]
         print(f"{flags.fix}: the repaired copy; {len(done):,} faults cured:" if done else f"{flags.fix}: the copy")
-        for line in dropped_lines(done, named=flags.named):
+        for line in repair_lines(done, named=flags.named):
             print(f"  {line}")
     if flags.json is not None:
         _write_json(flags.json, content)

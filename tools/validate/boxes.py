@@ -1,4 +1,4 @@
-"""What is wrong with the boxes of one image (no TF)."""
+"""Rules for the boxes of one image (no TF)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class BoxCheck:
     """What a box is worth: the kind of the finding and its text, or nothing; and what is left of it, or None."""
 
     kind: str = ""
@@ -23,8 +23,10 @@ class Verdict:
     left: Box | None = None
 
 
-def judge_boxes(boxes_px: Sequence[Box], categories: Sequence[int], height_px: float, width_px: float) -> list[Verdict]:
-    """Judges the boxes of an image.
+def check_boxes(
+    boxes_px: Sequence[Box], categories: Sequence[int], height_px: float, width_px: float
+) -> list[BoxCheck]:
+    """Check the boxes of an image.
 
     Args:
         boxes_px: ``[ymin, xmin, ymax, xmax]`` in pixels of the image as the boxes were drawn on it.
@@ -32,55 +34,53 @@ def judge_boxes(boxes_px: Sequence[Box], categories: Sequence[int], height_px: f
         height_px: Of the image; 0 where it is not known, and then nothing is said of the edges.
         width_px: Likewise.
     """
-    verdicts: list[Verdict] = []
+    checks: list[BoxCheck] = []
     for number, (box, category) in enumerate(zip(boxes_px, categories, strict=True)):
-        verdict = _alone(box, height_px, width_px)
-        if verdict.left is not None:
-            verdict = _beside(number, verdict, category, categories, verdicts)
-        verdicts.append(verdict)
-    return verdicts
+        check = _check_box(box, height_px, width_px)
+        if check.left is not None:
+            check = _compare_with_others(number, check, category, categories, checks)
+        checks.append(check)
+    return checks
 
 
-def _alone(box: Box, height_px: float, width_px: float) -> Verdict:
+def _check_box(box: Box, height_px: float, width_px: float) -> BoxCheck:
     ymin, xmin, ymax, xmax = box
     shown = f"its box {shown_box(box)} in pixels"
     if not all(map(math.isfinite, box)):
-        return Verdict("box_not_finite", f"{shown} is not finite")
+        return BoxCheck("box_not_finite", f"{shown} is not finite")
     if ymax < ymin or xmax < xmin:
-        return Verdict("box_inverted", f"{shown} ends before it begins")
+        return BoxCheck("box_inverted", f"{shown} ends before it begins")
     if ymax == ymin or xmax == xmin:
-        return Verdict("box_empty", f"{shown} has no area")
+        return BoxCheck("box_empty", f"{shown} has no area")
     if not height_px or not width_px:
-        return Verdict(left=box)
+        return BoxCheck(left=box)
     left = (max(ymin, 0.0), max(xmin, 0.0), min(ymax, height_px), min(xmax, width_px))
     image = f"the image of {width_px:g}x{height_px:g}"
     if left[2] <= left[0] or left[3] <= left[1]:
-        return Verdict("box_outside", f"{shown} lies outside {image}")
+        return BoxCheck("box_outside", f"{shown} lies outside {image}")
     if min(left[2] - left[0], left[3] - left[1]) < _LEAST_SIDE_PX - _ROUNDING_PX:
-        return Verdict("box_tiny", f"{shown} is less than a pixel wide or high in {image}")
+        return BoxCheck("box_tiny", f"{shown} is less than a pixel wide or high in {image}")
     out_px = max(-ymin, -xmin, ymax - height_px, xmax - width_px)
     if out_px > _OUTSIDE_PX:
-        return Verdict("box_outside", f"{shown} reaches {out_px:.1f} pixels outside {image}", left)
-    return Verdict(left=box)
+        return BoxCheck("box_outside", f"{shown} reaches {out_px:.1f} pixels outside {image}", left)
+    return BoxCheck(left=box)
 
 
-def _beside(
-    number: int, verdict: Verdict, category: int, categories: Sequence[int], before: Sequence[Verdict]
-) -> Verdict:
-    """The verdict on a box beside those before it that count."""
-    assert verdict.left is not None
+def _compare_with_others(
+    number: int, check: BoxCheck, category: int, categories: Sequence[int], before: Sequence[BoxCheck]
+) -> BoxCheck:
+    """The check on a box beside those before it that count."""
+    assert check.left is not None
     for other, earlier in enumerate(before):
         if earlier.left is None or categories[other] != category:
             continue
-        if max(abs(a - b) for a, b in zip(earlier.left, verdict.left, strict=True)) < _ROUNDING_PX:
-            return Verdict(
-                "box_duplicate", f"its box {shown_box(verdict.left)} in pixels is that of object {other} too"
-            )
-        overlap = _iou(earlier.left, verdict.left)
-        if overlap >= SIMILAR_IOU and not verdict.kind:
+        if max(abs(a - b) for a, b in zip(earlier.left, check.left, strict=True)) < _ROUNDING_PX:
+            return BoxCheck("box_duplicate", f"its box {shown_box(check.left)} in pixels is that of object {other} too")
+        overlap = _iou(earlier.left, check.left)
+        if overlap >= SIMILAR_IOU and not check.kind:
             text = f"its box and that of object {other}, of the same class, overlap by {overlap:.2f} (IoU)"
-            return Verdict("box_similar", text, verdict.left)
-    return verdict
+            return BoxCheck("box_similar", text, check.left)
+    return check
 
 
 def shown_box(box: Sequence[float]) -> str:

@@ -15,10 +15,10 @@ from object_detection.coco.annotations import (
     category_from,
     image_from,
 )
-from tools.validate.boxes import Box, Verdict, judge_boxes
-from tools.validate.decoded_image import Look, look_at
+from tools.validate.boxes import Box, BoxCheck, check_boxes
+from tools.validate.decoded_image import DecodedImage, decode_image
 from tools.validate.findings import Finding, Place
-from tools.validate.scan import Seen, Unit, chunks
+from tools.validate.scan import ScannedImage, ScanUnit, chunks
 from utils.errors import RunError, UsageError
 from utils.files.atomic_file import write_atomically
 from utils.files.json_values import is_kind, shortened
@@ -42,53 +42,54 @@ class CocoUnit:
     def __len__(self) -> int:
         return len(self.images)
 
-    def look(self) -> list[Seen]:
-        return [self._seen(entry, objects) for entry, objects in self.images]
+    def scan(self) -> list[ScannedImage]:
+        return [self._scan_one(entry, objects) for entry, objects in self.images]
 
-    def _seen(self, entry: CocoImage, objects: Sequence[CocoAnnotation]) -> Seen:
+    def _scan_one(self, entry: CocoImage, objects: Sequence[CocoAnnotation]) -> ScannedImage:
         place = Place(self.source, self.split, entry.file_name)
         try:
             data = (self.image_dir / entry.file_name).read_bytes()
         except OSError as error:
             fault = f"cannot be read ({error.strerror})"
-            return Seen(place, entry.file_name, findings=(Finding("image_unreadable", place, fault),))
-        look = look_at(data, as_record=False)
-        height, width, wrong_size = drawn_size(entry, look)
-        notes = [*look.notes, *((("image_size", wrong_size),) if wrong_size else ())]
-        verdicts = judge(objects, height, width)
-        for one, verdict in zip(objects, verdicts, strict=True):
-            if verdict.kind:
-                notes.append((verdict.kind, f"annotation {one.id}: {verdict.text}"))
-        kept = tuple(o.category_id for o, verdict in zip(objects, verdicts, strict=True) if verdict.left is not None)
-        if not kept and look.readable:
+            return ScannedImage(place, entry.file_name, findings=(Finding("image_unreadable", place, fault),))
+        decoded = decode_image(data, as_record=False)
+        height, width, wrong_size = drawn_size(entry, decoded)
+        notes = [*decoded.notes, *((("image_size", wrong_size),) if wrong_size else ())]
+        checks = check_annotations(objects, height, width)
+        for one, check in zip(objects, checks, strict=True):
+            if check.kind:
+                notes.append((check.kind, f"annotation {one.id}: {check.text}"))
+        kept = tuple(o.category_id for o, check in zip(objects, checks, strict=True) if check.left is not None)
+        if not kept and decoded.readable:
             notes.append(("image_without_boxes", "has no annotation" + (" left" if objects else "")))
         findings = tuple(Finding(kind, place, text) for kind, text in notes)
-        size = (look.height, look.width)
-        return Seen(place, entry.file_name, len(data), look.digest if data else b"", look.thumb, *size, kept, findings)
+        size = (decoded.height, decoded.width)
+        digest = decoded.digest if data else b""
+        return ScannedImage(place, entry.file_name, len(data), digest, decoded.thumb, *size, kept, findings)
 
 
-def drawn_size(entry: CocoImage, look: Look) -> tuple[int, int, str]:
+def drawn_size(entry: CocoImage, decoded: DecodedImage) -> tuple[int, int, str]:
     """Height and width of the pixels that boxes were drawn on, and what is wrong with what the entry says of them.
 
     They are the stored ones, or the upright ones where the entry says so of a picture that EXIF turns.
     """
-    stored = (look.height, look.width)
+    stored = (decoded.height, decoded.width)
     said = (entry.height, entry.width)
-    if not look.readable or None in said or said == stored:
+    if not decoded.readable or None in said or said == stored:
         return *stored, ""
-    if look.orientation >= _TURNED and said == stored[::-1]:
-        return look.width, look.height, ""
-    fault = f"is {look.width}x{look.height} pixels, and said to be {entry.width}x{entry.height}"
+    if decoded.orientation >= _TURNED and said == stored[::-1]:
+        return decoded.width, decoded.height, ""
+    fault = f"is {decoded.width}x{decoded.height} pixels, and said to be {entry.width}x{entry.height}"
     return *stored, fault
 
 
-def judge(objects: Sequence[CocoAnnotation], height_px: int, width_px: int) -> list[Verdict]:
-    """Judges the boxes of an image's annotations."""
+def check_annotations(objects: Sequence[CocoAnnotation], height_px: int, width_px: int) -> list[BoxCheck]:
+    """Check the boxes of an image's annotations."""
     boxes: list[Box] = []
     for one in objects:
         x, y, width, height = one.box_px
         boxes.append((y, x, y + height, x + width))
-    return judge_boxes(boxes, [one.category_id for one in objects], height_px, width_px)
+    return check_boxes(boxes, [one.category_id for one in objects], height_px, width_px)
 
 
 class CocoSource:
@@ -120,14 +121,14 @@ class CocoSource:
         self.image_dir = image_dir or find_images(path, names)
         self.what = f"COCO annotations of {self.split}, images in {self.image_dir}"
 
-    def units(self) -> Sequence[Unit]:
+    def units(self) -> Sequence[ScanUnit]:
         by_image: dict[int, list[CocoAnnotation]] = {number: [] for number in self._images}
         for one in self._annotations.values():
             by_image[one.image_id].append(one)
         pairs = [(image, tuple(by_image[number])) for number, image in self._images.items()]
         return [CocoUnit(self.image_dir, str(self.path), self.split, tuple(pairs[part])) for part in chunks(len(pairs))]
 
-    def repair(self, out: Path, images: Sequence[Seen], dropped: frozenset[Place]) -> None:
+    def repair(self, out: Path, images: Sequence[ScannedImage], dropped: frozenset[Place]) -> None:
         """Writes the file without what is dropped, boxes cut to their images; the images stay where they are."""
         kept = {
             one.place.file: one for one in images if one.place.source == str(self.path) and one.place not in dropped
@@ -147,17 +148,17 @@ class CocoSource:
         content["categories"] = list(_first_of_each(content["categories"], self.classes))
         write_atomically(out / self.path.name, json.dumps(content, ensure_ascii=False).encode())
 
-    def _boxes_kept(self, entries: Mapping[int, CocoImage], kept: Mapping[str, Seen]) -> dict[int, list[float]]:
+    def _boxes_kept(self, entries: Mapping[int, CocoImage], kept: Mapping[str, ScannedImage]) -> dict[int, list[float]]:
         """The box of each annotation that is kept, cut to its image where it reaches out of it."""
         boxes: dict[int, list[float]] = {}
         units = (unit for unit in self.units() if isinstance(unit, CocoUnit))
         for entry, objects in (pair for unit in units for pair in unit.images if pair[0].id in entries):
             size = _size_of(entry, kept[entry.file_name])
-            for one, verdict in zip(objects, judge(objects, *size), strict=True):
-                if verdict.left is None:
+            for one, check in zip(objects, check_annotations(objects, *size), strict=True):
+                if check.left is None:
                     continue
-                ymin, xmin, ymax, xmax = verdict.left
-                cut = verdict.kind == "box_outside"
+                ymin, xmin, ymax, xmax = check.left
+                cut = check.kind == "box_outside"
                 boxes[one.id] = [xmin, ymin, xmax - xmin, ymax - ymin] if cut else list(one.box_px)
         return boxes
 
@@ -174,14 +175,14 @@ class CocoSource:
                     raise ValueError("an entry before it has the same id")
                 found[entry["id"]] = parse(entry)
             except ValueError as error:
-                self._tell(kind, f"{name}: {error}")
+                self._add_finding(kind, f"{name}: {error}")
         return found
 
     def _check_names(self) -> None:
         seen: dict[str, int] = {}
         for number, name in list(self.classes.items()):
             if name in seen:
-                self._tell("category", f"id {number} of categories: is called {name!r} as {seen[name]} is")
+                self._add_finding("category", f"id {number} of categories: is called {name!r} as {seen[name]} is")
                 self.classes = {key: value for key, value in self.classes.items() if key != number}
             seen.setdefault(name, number)
 
@@ -194,32 +195,34 @@ class CocoSource:
         for number, image in list(images.items()):
             if image.file_name in files:
                 text = f"id {number} of images: its file {image.file_name!r} is that of id {files[image.file_name]} too"
-                self._tell("image_entry", text)
+                self._add_finding("image_entry", text)
                 del images[number]
             files.setdefault(image.file_name, number)
         for number, one in annotations.items():
             if one.image_id not in images:
-                self._tell("annotation", f"id {number} of annotations: is of image {one.image_id}, which is not there")
+                self._add_finding(
+                    "annotation", f"id {number} of annotations: is of image {one.image_id}, which is not there"
+                )
             elif one.category_id not in self.classes:
                 text = f"id {number} of annotations: is of category {one.category_id}, which is not there"
-                self._tell("box_category", text)
+                self._add_finding("box_category", text)
             else:
                 kept[number] = one
         return kept
 
-    def _tell(self, kind: str, text: str) -> None:
+    def _add_finding(self, kind: str, text: str) -> None:
         self.findings.append(Finding(kind, Place(str(self.path), self.split, self.path.name), text))
 
 
-def _size_of(entry: CocoImage, seen: Seen) -> tuple[int, int]:
+def _size_of(entry: CocoImage, image: ScannedImage) -> tuple[int, int]:
     """Height and width of the pixels that boxes were drawn on."""
-    turned = (entry.height, entry.width) == (seen.width, seen.height) != (seen.height, seen.width)
-    return (seen.width, seen.height) if turned and not says_another_size(seen) else (seen.height, seen.width)
+    turned = (entry.height, entry.width) == (image.width, image.height) != (image.height, image.width)
+    return (image.width, image.height) if turned and not says_another_size(image) else (image.height, image.width)
 
 
-def says_another_size(seen: Seen) -> bool:
+def says_another_size(image: ScannedImage) -> bool:
     """Whether the entry of an image says another size than it has."""
-    return any(finding.kind == "image_size" for finding in seen.findings)
+    return any(finding.kind == "image_size" for finding in image.findings)
 
 
 def _first_of_each(entries: Sequence[Any], wanted: Mapping[int, Any]) -> list[dict[str, Any]]:

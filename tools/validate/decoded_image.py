@@ -16,7 +16,7 @@ _DRAFT_SIDE = 4 * THUMB_SIDE  # a JPEG is decoded to no less
 _IN_RECORDS = ("JPEG", "MPO", "PNG", "GIF")  # what ``utils.image_processing.decode_full`` decodes
 
 
-class Look(NamedTuple):
+class DecodedImage(NamedTuple):
     """What was seen of an image.
 
     Attributes:
@@ -40,43 +40,43 @@ class Look(NamedTuple):
         return bool(self.thumb)
 
 
-def look_at(data: bytes, *, as_record: bool) -> Look:
+def decode_image(data: bytes, *, as_record: bool) -> DecodedImage:
     """Decodes an image and says what is wrong with it.
 
     A JPEG is decoded at a fraction of its size: its coefficients are all read, where damage shows just as well.
 
     Args:
         data: Its bytes.
-        as_record: Whether they go to training as they are, or through the converter, which mends more.
+        as_record: Whether they go to training as they are, or through the converter, which is_corrected more.
     """
     digest = hashlib.sha256(data).digest()[:DIGEST_BYTES]
     if not data:
-        return Look(digest, notes=(("image_unreadable", "is empty"),))
+        return DecodedImage(digest, notes=(("image_unreadable", "is empty"),))
     try:
         return _decoded(data, digest, as_record)
     except UnidentifiedImageError:
         fault = "is not an image of a known kind"
     except Exception as error:  # Pillow's decoders raise errors of any type on damaged data
         fault = f"does not decode ({error or type(error).__name__})"
-    return Look(digest, notes=(("image_unreadable", fault),))
+    return DecodedImage(digest, notes=(("image_unreadable", fault),))
 
 
-def _decoded(data: bytes, digest: bytes, as_record: bool) -> Look:
+def _decoded(data: bytes, digest: bytes, as_record: bool) -> DecodedImage:
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         kind, mode, (width, height) = str(image.format), image.mode, image.size
         if kind == "PNG":
             verify_png(data)
         if as_record and kind not in _IN_RECORDS:
-            return Look(digest, notes=(("image_unreadable", f"is a {kind}, which records must not hold"),))
+            return DecodedImage(digest, notes=(("image_unreadable", f"is a {kind}, which records must not hold"),))
         if as_record and kind in ("JPEG", "MPO") and not reaches_end_of_jpeg(data):
-            return Look(digest, notes=(("image_unreadable", "ends early: its end marker is missing"),))
+            return DecodedImage(digest, notes=(("image_unreadable", "ends early: its end marker is missing"),))
         drafted = image.draft("L", (_DRAFT_SIDE, _DRAFT_SIDE)) if mode in ("RGB", "L") else None
         box = (0, 0, width, height) if drafted is None else drafted[1]  # without what fills the last blocks
         image.load()
         thumb = image.convert("L").resize((THUMB_SIDE, THUMB_SIDE), Image.Resampling.BOX, box=box).tobytes()
         orientation = orientation_of(image)
     notes = _notes(orientation, mode) if as_record else []
-    return Look(digest, thumb, height, width, orientation, tuple(notes))
+    return DecodedImage(digest, thumb, height, width, orientation, tuple(notes))
 
 
 def _notes(orientation: int, mode: str) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tools.validate.decoded_image import THUMB_SIDE
 from tools.validate.findings import Finding, Place
-from tools.validate.scan import Seen
+from tools.validate.scan import ScannedImage
 
 SIMILAR = 0.99  # copies of photographs reach 0.983 and mostly 0.99, different ones of like things 0.978
 LEAST_CONTRAST = 4.0  # standard deviation in grey levels
@@ -23,7 +23,7 @@ _ROWS = 4096  # of one side of the comparison at a time
 Array = NDArray[np.float32]
 
 
-def duplicates(images: Sequence[Seen]) -> list[Finding]:
+def duplicates(images: Sequence[ScannedImage]) -> list[Finding]:
     """Findings about images that are there twice: in training and elsewhere, or in one split.
 
     Of an image in two splits the training copy is named; of one that is twice in a split, all but the first.
@@ -46,7 +46,7 @@ def duplicates(images: Sequence[Seen]) -> list[Finding]:
     return found
 
 
-def similar(images: Sequence[Seen]) -> list[Finding]:
+def near_duplicates(images: Sequence[ScannedImage]) -> list[Finding]:
     """Training images that look the same as an image of another split, and are not the same bytes."""
     usable = [image for image in images if image.thumb]
     train = [image for image in usable if image.place.split == "train"]
@@ -55,7 +55,7 @@ def similar(images: Sequence[Seen]) -> list[Finding]:
         return []
     kept = {image.digest for image in other}
     found = []
-    for i, j, likeness in alike(_normal(train), _normal(other)):
+    for i, j, likeness in most_similar(_normal(train), _normal(other)):
         if train[i].digest not in kept:
             place = other[j].place
             text = f"looks the same as {place} of {place.split} (likeness {likeness:.4f})"
@@ -63,7 +63,7 @@ def similar(images: Sequence[Seen]) -> list[Finding]:
     return found
 
 
-def alike(left: Array, right: Array) -> Iterator[tuple[int, int, float]]:
+def most_similar(left: Array, right: Array) -> Iterator[tuple[int, int, float]]:
     """Yields the rows of ``left`` that look like one of ``right``, the best of those, and their product."""
     for start in range(0, len(left), _ROWS):
         part = left[start : start + _ROWS]
@@ -77,7 +77,7 @@ def alike(left: Array, right: Array) -> Iterator[tuple[int, int, float]]:
             yield start + int(row), int(best[row]), float(value[row])
 
 
-def _normal(images: Sequence[Seen]) -> Array:
+def _normal(images: Sequence[ScannedImage]) -> Array:
     """``[images, THUMB_SIDE²]``: rows of mean 0 and norm 1; of 0 for pictures with next to no contrast."""
     grey = np.frombuffer(b"".join(image.thumb for image in images), np.uint8).reshape(-1, THUMB_SIDE**2)
     centred = grey.astype(np.float32) - grey.mean(axis=1, keepdims=True, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""What can be wrong with a data set: the kinds of findings, how bad each is, and what a repair does (no TF)."""
+"""Findings: their kinds, how bad each is, and what the repaired copy does about it (no TF)."""
 
 from __future__ import annotations
 

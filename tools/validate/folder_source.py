@@ -9,7 +9,7 @@ from tools.convert.record_writer import read_source
 from tools.convert.source_layout import read_sources
 from tools.convert.sources import ImageSource, subfolders
 from tools.validate.findings import Finding, Place
-from tools.validate.scan import FileUnit, Seen, Unit, chunks
+from tools.validate.scan import FileUnit, ScannedImage, ScanUnit, chunks
 
 
 class FolderSource:
@@ -35,7 +35,7 @@ class FolderSource:
         self.findings = [Finding("layout", here, note) for note in found.notes]
         labels = {name: label for label, name in self.classes.items()}
         self._images: dict[tuple[str, str], ImageSource] = {}
-        self._units: list[Unit] = []
+        self._units: list[ScanUnit] = []
         for split, classes in found.splits.items():
             images = [(image, labels[name]) for name, many in classes.items() for image in many]
             self._images |= {(split, image.name): image for image, _ in images}
@@ -51,10 +51,10 @@ class FolderSource:
             for name in subfolders(place)
         ]
 
-    def units(self) -> Sequence[Unit]:
+    def units(self) -> Sequence[ScanUnit]:
         return self._units
 
-    def repair(self, out: Path, images: Sequence[Seen], dropped: frozenset[Place]) -> None:
+    def repair(self, out: Path, images: Sequence[ScannedImage], dropped: frozenset[Place]) -> None:
         """Copies the images that are kept, and makes all class folders; images from archives become files."""
         for folder in self._class_folders:
             (out / folder).mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What the label of a classification record is worth (no TF)."""
+"""Rules for the label of a classification record (no TF)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.validate.decoded_image import Look
+from tools.validate.decoded_image import DecodedImage
 from tools.validate.findings import Finding
-from tools.validate.scan import Features, Judgement, Seen, size_fault, true_size
+from tools.validate.scan import Features, RecordCheck, ScannedImage, size_fault, true_size
 from utils.records.manifest import LABEL_OFFSET, Manifest
 
 LABEL_KEY, TEXT_KEY = "image/class/label", "image/class/text"
@@ -22,16 +22,16 @@ class LabelRules:
     offset: int = LABEL_OFFSET
     names: tuple[str, ...] | None = None
 
-    def __call__(self, features: Features, look: Look) -> Judgement:
+    def __call__(self, features: Features, decoded: DecodedImage) -> RecordCheck:
         values = features.get(LABEL_KEY) or []
         if len(values) != 1 or not isinstance(values[0], int):
             what = "has no label" if not values else f"has {len(values)} labels, or one that is no integer"
-            return Judgement(notes=(("label_missing", f"{what} ({LABEL_KEY})"),))
+            return RecordCheck(notes=(("label_missing", f"{what} ({LABEL_KEY})"),))
         label = values[0]
         fault = self._fault_of(label, text_of(features))
-        wrong_size = size_fault(features, look)
+        wrong_size = size_fault(features, decoded)
         notes = (*fault, *((("image_size", wrong_size),) if wrong_size else ()))
-        return Judgement(() if fault else (label,), notes, true_size(look) if wrong_size else None)
+        return RecordCheck(() if fault else (label,), notes, true_size(decoded) if wrong_size else None)
 
     def _fault_of(self, label: int, text: str) -> tuple[tuple[str, str], ...]:
         last = "any" if self.names is None else str(self.offset + len(self.names) - 1)
@@ -58,9 +58,9 @@ def text_of(features: Features) -> str:
     return values[0].decode(errors="replace") if isinstance(values[0], bytes) else ""
 
 
-def conflicts(images: Sequence[Seen]) -> list[Finding]:
+def label_conflicts(images: Sequence[ScannedImage]) -> list[Finding]:
     """Identical images of one split that have different labels; there is no telling which label is right."""
-    by_digest: dict[tuple[str, bytes], list[Seen]] = {}
+    by_digest: dict[tuple[str, bytes], list[ScannedImage]] = {}
     for image in images:
         if image.thumb and image.labels:
             by_digest.setdefault((image.place.split, image.digest), []).append(image)

@@ -1,4 +1,4 @@
-"""What the objects of a detection record are worth (no TF)."""
+"""Rules for the objects of a detection record (no TF)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 from object_detection.class_table import ClassTable, class_table
 from object_detection.label_map import Category, read_label_map
 from object_detection.object_records import BOX_KEYS, categories_of, uneven
-from tools.validate.boxes import Box, judge_boxes
-from tools.validate.decoded_image import Look
+from tools.validate.boxes import Box, check_boxes
+from tools.validate.decoded_image import DecodedImage
 from tools.validate.findings import KINDS, REMARK
-from tools.validate.scan import Features, Judgement, size_fault, true_size
+from tools.validate.scan import Features, RecordCheck, size_fault, true_size
 from utils.errors import RunError
 from utils.records.example_proto import Value
 from utils.records.manifest import LABEL_MAP_NAME, MANIFEST_NAME, Manifest
@@ -27,31 +27,33 @@ class ObjectRules:
 
     table: ClassTable
 
-    def __call__(self, features: Features, look: Look) -> Judgement:
+    def __call__(self, features: Features, decoded: DecodedImage) -> RecordCheck:
         fault = uneven(features)
         if fault:
-            return Judgement(notes=(("objects_uneven", fault),))
+            return RecordCheck(notes=(("objects_uneven", fault),))
         boxes: list[Box] = list(zip(*(map(float, features.get(key, [])) for key in BOX_KEYS), strict=True))
         found = categories_of(features, len(boxes), self.table)
         ids = [category for category, _ in found]
         notes = [("box_category", f"object {i}: {fault}") for i, (_, fault) in enumerate(found) if fault]
-        scale = (look.height, look.width) * 2 if look.readable else (1, 1) * 2
+        scale = (decoded.height, decoded.width) * 2 if decoded.readable else (1, 1) * 2
         drawn = [tuple(edge * side for edge, side in zip(box, scale, strict=True)) for box in boxes]
-        height, width = (look.height, look.width) if look.readable else (0, 0)
-        verdicts = judge_boxes(drawn, ids, height, width)  # type: ignore[arg-type]  # four numbers each
-        notes += [(verdict.kind, f"object {i}: {verdict.text}") for i, verdict in enumerate(verdicts) if verdict.kind]
-        kept = [i for i, verdict in enumerate(verdicts) if verdict.left is not None and ids[i] > 0]
+        height, width = (decoded.height, decoded.width) if decoded.readable else (0, 0)
+        checks = check_boxes(drawn, ids, height, width)  # type: ignore[arg-type]  # four numbers each
+        notes += [(check.kind, f"object {i}: {check.text}") for i, check in enumerate(checks) if check.kind]
+        kept = [i for i, check in enumerate(checks) if check.left is not None and ids[i] > 0]
         if not kept:
             notes.append(("image_without_boxes", "has no object" + (" left" if boxes else "")))
-        wrong_size = size_fault(features, look)
+        wrong_size = size_fault(features, decoded)
         if wrong_size:
             notes.append(("image_size", wrong_size))
-        return Judgement(tuple(ids[i] for i in kept), tuple(notes), self._mended(features, look, boxes, kept, notes))
+        return RecordCheck(
+            tuple(ids[i] for i in kept), tuple(notes), self._corrected(features, decoded, boxes, kept, notes)
+        )
 
-    def _mended(
+    def _corrected(
         self,
         features: Features,
-        look: Look,
+        decoded: DecodedImage,
         boxes: Sequence[Box],
         kept: Sequence[int],
         notes: Sequence[tuple[str, str]],
@@ -66,10 +68,10 @@ class ObjectRules:
         }
         for side, key in enumerate(BOX_KEYS):
             changed[key] = [min(max(boxes[i][side], 0.0), 1.0) for i in kept]
-        return {**changed, **(true_size(look) if size_fault(features, look) else {})}
+        return {**changed, **(true_size(decoded) if size_fault(features, decoded) else {})}
 
 
-def make_rules(
+def make_object_rules(
     folder: Path, manifest: Manifest | None, label_map: Path | None = None
 ) -> tuple[ObjectRules, dict[int, str], list[str]]:
     """The rules of a folder of records, the name of each category, and faults of the label map.

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from tools.validate.decoded_image import decode_image
 from tools.validate.findings import Finding, Place
 from tools.validate.label_rules import LABEL_KEY
-from tools.validate.repair_records import RecordFolder, repair_records
-from tools.validate.scan import RecordUnit, Rules, Seen, Unit, chunks
+from tools.validate.scan import RecordUnit, Rules, ScannedImage, ScanUnit, chunks, image_of
 from utils.errors import RunError
-from utils.records.example_proto import decode_example
-from utils.records.manifest import CONVERSION_FOLDER, MANIFEST_NAME, Manifest, ShardFile, read_manifest
+from utils.files.atomic_file import atomic_file
+from utils.records.example_proto import decode_example, encode_example
+from utils.records.manifest import (
+    CONVERSION_FOLDER,
+    LABEL_MAP_NAME,
+    MANIFEST_NAME,
+    Manifest,
+    ShardFile,
+    Split,
+    read_manifest,
+    write_manifest,
+)
 from utils.records.record_files import split_files_by_name
 from utils.records.record_index import INDEX_FOLDER, read_index
-from utils.records.tfrecord_file import iterate_payloads, survey
+from utils.records.tfrecord_file import FRAME_BYTES, frame, iterate_payloads, locate_records
 from utils.text import plural
 
 MakeRules = Callable[[Path, Manifest | None], tuple[Rules, Mapping[int, str], list[str]]]
@@ -28,7 +40,7 @@ class RecordSource:
 
     Args:
         path: The folder.
-        tasks: How to judge the records of each task.
+        tasks: What makes the rules of each task.
         index_dir: Folder of DALI's index files to check, or None: those beside the records, if any.
 
     Raises:
@@ -53,23 +65,70 @@ class RecordSource:
         described = "by " + MANIFEST_NAME if self.manifest else "nowhere"
         self.what = f"TFRecords for {self.task}, described {described}"
         self._index_dir = index_dir or (path / INDEX_FOLDER if (path / INDEX_FOLDER).is_dir() else None)
-        self._units: list[Unit] = []
+        self._units: list[ScanUnit] = []
         for split, paths in files.items():
             for file in paths:
-                self._survey(split, file)
+                self._scan_file(split, file)
 
-    def units(self) -> Sequence[Unit]:
+    def units(self) -> Sequence[ScanUnit]:
         return self._units
 
-    def repair(self, out: Path, images: Sequence[Seen], dropped: frozenset[Place]) -> None:
-        folder = RecordFolder(
-            path=self.path,
-            files=self.files,
-            manifest=self.manifest,
-            rules=self.rules,
-            label_map_is_sound=not any(finding.kind == "label_map" for finding in self.findings),
-        )
-        repair_records(folder, out, images, dropped)
+    def repair(self, out: Path, images: Sequence[ScannedImage], dropped: frozenset[Place]) -> None:
+        """Write the files with the records that are kept, and a manifest of them.
+
+        Records keep their order and, where nothing is to be mended in them, their bytes.
+
+        Args:
+            out: An empty folder.
+            images: Everything that was seen in this source and others.
+            dropped: The places of records that are left out.
+
+        Raises:
+            RunError: Nothing is left of a split.
+        """
+        name = str(self.path)
+        kept = {
+            (one.place.file, one.place.record): one.is_corrected
+            for one in images
+            if one.place.source == name and one.place not in dropped
+        }
+        splits: dict[str, Split] = {}
+        for split, files in self.files.items():
+            shards = [self._copy(file, out, kept) for file in files]
+            splits[split] = Split(shards=tuple(shard for shard in shards if shard.examples))
+            if not splits[split].examples:
+                raise RunError(f"{self.path}: nothing is left of its split {split}")
+        beside = self.path / LABEL_MAP_NAME
+        if beside.is_file() and not any(finding.kind == "label_map" for finding in self.findings):
+            shutil.copyfile(beside, out / LABEL_MAP_NAME)
+        if self.manifest is not None:
+            write_manifest(out, dataclasses.replace(self.manifest, splits=splits, source_sha256=None))
+
+    def _copy(self, file: Path, out: Path, kept: dict[tuple[str, int | None], bool]) -> ShardFile:
+        """Writes the records of one file that are kept."""
+        digest, size, examples = hashlib.sha256(), 0, 0
+        target = out / file.name
+        name = str(file.relative_to(self.path))
+        places, _ = locate_records(file)
+        wanted = [(number, place) for number, place in enumerate(places) if (name, number) in kept]
+        with atomic_file(target) as output:
+            payloads = iterate_payloads(file, (place for _, place in wanted))
+            for (number, _), (payload, _) in zip(wanted, payloads, strict=True):
+                record = self._corrected(payload) if kept[name, number] else payload
+                before, after = frame(record)
+                for part in (before, record, after):
+                    output.write(part)
+                    digest.update(part)
+                size += len(record) + FRAME_BYTES
+                examples += 1
+        if not examples:
+            target.unlink()
+        return ShardFile(file=file.name, examples=examples, bytes=size, sha256=digest.hexdigest())
+
+    def _corrected(self, payload: bytes) -> bytes:
+        features = decode_example(payload)
+        checked = self.rules(features, decode_image(image_of(features), as_record=True))
+        return encode_example({**features, **(checked.corrections or {})})
 
     def _place(self, split: str, file: Path) -> Place:
         name = str(file.relative_to(self.path)) if file != self.path else file.name
@@ -111,10 +170,10 @@ class RecordSource:
             self.findings.append(finding)
         return there
 
-    def _survey(self, split: str, file: Path) -> None:
+    def _scan_file(self, split: str, file: Path) -> None:
         """Finds the records of a file, and compares it with what the manifest and the index say."""
         place = self._place(split, file)
-        records, fault = survey(file)
+        records, fault = locate_records(file)
         if fault:
             lost = f"{fault}; what follows in the file is lost"
             self.findings.append(Finding("record_broken", Place(*_parts(place), len(records)), lost))
@@ -157,7 +216,7 @@ class RecordSource:
 def task_of_files(files: Sequence[Path]) -> str:
     """What the first sound record is for: classification where it has one label, detection where it has objects."""
     for file in files:
-        for payload, fault in iterate_payloads(file, survey(file)[0][:1]):
+        for payload, fault in iterate_payloads(file, locate_records(file)[0][:1]):
             with contextlib.suppress(ValueError):
                 features = {} if fault else decode_example(payload)
                 if any(key.startswith("image/object/class/") for key in features) and LABEL_KEY not in features:

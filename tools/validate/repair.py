@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tools.validate.dataset_scan import DatasetScan, Source
 from tools.validate.findings import KINDS, Finding, Place
-from tools.validate.survey import Source, Survey
 from utils.errors import RunError, UsageError
 from utils.files.atomic_file import flush_to_disk, temporary_name
 
@@ -17,13 +17,13 @@ LIST_NAME = "repair.json"
 _LEAVES_OUT = ("image dropped", "dropped")
 
 
-def dropped_images(found: Survey) -> frozenset[Place]:
+def dropped_images(found: DatasetScan) -> frozenset[Place]:
     """Where the images are that a repaired copy leaves out."""
     faulty = {finding.place for finding in found.faults if KINDS[finding.kind].cure in _LEAVES_OUT}
     return frozenset(image.place for image in found.images if image.place in faulty)
 
 
-def cured(found: Survey) -> list[Finding]:
+def cured(found: DatasetScan) -> list[Finding]:
     """The faults that a repaired copy does something about; of what it leaves out, only those that are why."""
     dropped = dropped_images(found)
     return [
@@ -48,7 +48,7 @@ def check_target(out: Path, sources: Sequence[Path]) -> None:
             raise UsageError(f"--fix {out}: lies in {source}, which it is to be a copy of; name a folder outside it")
 
 
-def write_repaired(found: Survey, out: Path) -> list[Finding]:
+def write_repaired(found: DatasetScan, out: Path) -> list[Finding]:
     """Writes the repaired copy, complete or not at all, with a list of what was done in ``repair.json``.
 
     One folder becomes ``out`` itself, several become folders in it by their names; annotation files go into ``out``.

@@ -1,4 +1,4 @@
-"""Every image of a data set, looked at by several processes; one ``Seen`` comes of each (no TF)."""
+"""The scan of images by several processes: each becomes a ``ScannedImage`` (no TF)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Protocol
 
 from tools.convert.record_writer import read_source
 from tools.convert.sources import ImageSource
-from tools.validate.decoded_image import Look, look_at
+from tools.validate.decoded_image import DecodedImage, decode_image
 from tools.validate.findings import Finding, Place
 from utils.errors import RunError
 from utils.images.image_files import UnreadableImage
@@ -27,26 +27,26 @@ Features = Mapping[str, Values]
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """What a record's labels or objects are worth.
+class RecordCheck:
+    """The labels or objects of a record that count, and what is wrong with the others.
 
     Attributes:
         labels: The label, or the category of each object; those that count.
         notes: (kind, text) of each finding.
-        mended: What is to change in the record, where the repaired copy keeps it changed.
+        corrections: Features that the repaired copy changes, or None.
     """
 
     labels: tuple[int, ...] = ()
     notes: tuple[tuple[str, str], ...] = ()
-    mended: Mapping[str, Value] | None = None
+    corrections: Mapping[str, Value] | None = None
 
 
-Rules = Callable[[Features, Look], Judgement]
-"""Judges a record of a task; can be sent to another process."""
+Rules = Callable[[Features, DecodedImage], RecordCheck]
+"""Checks a record of a task; can be sent to another process."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ScannedImage:
     """An image of the data set.
 
     Attributes:
@@ -54,10 +54,10 @@ class Seen:
         name: What it was called before it became a record, where that is known; its path otherwise.
         size: Of the image file, in bytes.
         digest: Of its bytes; nothing where there is no image at all.
-        thumb: As in ``Look``.
-        labels: As in ``Judgement``.
+        thumb: As in ``DecodedImage``.
+        labels: As in ``RecordCheck``.
         findings: What is wrong with it.
-        mends: Whether the repaired copy keeps it changed.
+        is_corrected: Whether the repaired copy keeps it changed.
     """
 
     place: Place
@@ -69,17 +69,17 @@ class Seen:
     width: int = 0
     labels: tuple[int, ...] = ()
     findings: tuple[Finding, ...] = ()
-    mends: bool = False
+    is_corrected: bool = False
 
 
-class Unit(Protocol):
+class ScanUnit(Protocol):
     """A part of the work that one process does at a time."""
 
     def __len__(self) -> int:
         """Number of images."""
 
-    def look(self) -> list[Seen]:
-        """Looks at them."""
+    def scan(self) -> list[ScannedImage]:
+        """Scan them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,30 +94,30 @@ class RecordUnit:
     def __len__(self) -> int:
         return len(self.records)
 
-    def look(self) -> list[Seen]:
+    def scan(self) -> list[ScannedImage]:
         payloads = iterate_payloads(self.path, ((offset, length) for _, offset, length in self.records))
         return [
-            self._seen(number, payload, fault)
+            self._scan_one(number, payload, fault)
             for (number, _, _), (payload, fault) in zip(self.records, payloads, strict=True)
         ]
 
-    def _seen(self, number: int, payload: bytes, fault: str | None) -> Seen:
+    def _scan_one(self, number: int, payload: bytes, fault: str | None) -> ScannedImage:
         place = Place(self.place.source, self.place.split, self.place.file, number)
         if fault:
-            return Seen(place, str(place), findings=(Finding("record_broken", place, fault),))
+            return ScannedImage(place, str(place), findings=(Finding("record_broken", place, fault),))
         try:
             features = decode_example(payload)
         except ValueError as error:
             text = f"is no tf.train.Example ({error})"
-            return Seen(place, str(place), findings=(Finding("record_content", place, text),))
+            return ScannedImage(place, str(place), findings=(Finding("record_content", place, text),))
         encoded = image_of(features)
-        look = look_at(encoded, as_record=True)
-        judged = self.rules(features, look)
-        return Seen(
-            *(place, name_of(features) or str(place), len(encoded), look.digest if encoded else b"", look.thumb),
-            *(look.height, look.width, judged.labels),
-            tuple(Finding(kind, place, text) for kind, text in (*look.notes, *judged.notes)),
-            judged.mended is not None,
+        decoded = decode_image(encoded, as_record=True)
+        checked = self.rules(features, decoded)
+        return ScannedImage(
+            *(place, name_of(features) or str(place), len(encoded), decoded.digest if encoded else b"", decoded.thumb),
+            *(decoded.height, decoded.width, checked.labels),
+            tuple(Finding(kind, place, text) for kind, text in (*decoded.notes, *checked.notes)),
+            checked.corrections is not None,
         )
 
 
@@ -127,17 +127,17 @@ def image_of(features: Features) -> bytes:
     return values[0] if isinstance(values[0], bytes) else b""
 
 
-def size_fault(features: Features, look: Look) -> str:
+def size_fault(features: Features, decoded: DecodedImage) -> str:
     """What is wrong with the size that a record says its image has, or nothing."""
     said = [(features.get(f"image/{side}") or [None])[0] for side in ("height", "width")]
-    if not look.readable or None in said or said == [look.height, look.width]:
+    if not decoded.readable or None in said or said == [decoded.height, decoded.width]:
         return ""
-    return f"is {look.width}x{look.height} pixels, and said to be {said[1]!r}x{said[0]!r}"
+    return f"is {decoded.width}x{decoded.height} pixels, and said to be {said[1]!r}x{said[0]!r}"
 
 
-def true_size(look: Look) -> dict[str, Value]:
+def true_size(decoded: DecodedImage) -> dict[str, Value]:
     """The features that say an image's size, as it is."""
-    return {"image/height": look.height, "image/width": look.width}
+    return {"image/height": decoded.height, "image/width": decoded.width}
 
 
 def name_of(features: Features) -> str:
@@ -159,21 +159,21 @@ class FileUnit:
     def __len__(self) -> int:
         return len(self.images)
 
-    def look(self) -> list[Seen]:
-        return [self._seen(*pair) for pair in zip(self.images, self.labels, strict=True)]
+    def scan(self) -> list[ScannedImage]:
+        return [self._scan_one(*pair) for pair in zip(self.images, self.labels, strict=True)]
 
-    def _seen(self, image: ImageSource, label: int) -> Seen:
+    def _scan_one(self, image: ImageSource, label: int) -> ScannedImage:
         place = Place(self.source, self.split, image.name)
         try:
             data = read_source(self.root, image)
         except UnreadableImage as error:
             finding = Finding("image_unreadable", place, error.reason)
-            return Seen(place, image.name, labels=(label,), findings=(finding,))
-        look = look_at(data, as_record=False)
-        findings = tuple(Finding(kind, place, text) for kind, text in look.notes)
-        digest = look.digest if data else b""
-        return Seen(
-            *(place, image.name, len(data), digest, look.thumb, look.height, look.width, (label,), findings),
+            return ScannedImage(place, image.name, labels=(label,), findings=(finding,))
+        decoded = decode_image(data, as_record=False)
+        findings = tuple(Finding(kind, place, text) for kind, text in decoded.notes)
+        digest = decoded.digest if data else b""
+        return ScannedImage(
+            *(place, image.name, len(data), digest, decoded.thumb, decoded.height, decoded.width, (label,), findings),
         )
 
 
@@ -182,31 +182,31 @@ def chunks(count: int) -> Iterator[slice]:
     return (slice(start, start + CHUNK) for start in range(0, count, CHUNK))
 
 
-def _look(unit: Unit) -> list[Seen]:
-    return unit.look()
+def _scan(unit: ScanUnit) -> list[ScannedImage]:
+    return unit.scan()
 
 
-def look_at_all(units: Sequence[Unit], workers: int) -> list[Seen]:
-    """Looks at the images of all units, in their order, with a progress bar on terminals and lines elsewhere.
+def scan_images(units: Sequence[ScanUnit], workers: int) -> list[ScannedImage]:
+    """Scan the images of all units, in their order, with a progress bar on terminals and lines elsewhere.
 
     Raises:
         RunError: A file cannot be read, or a process was killed.
     """
-    seen: list[Seen] = []
+    seen: list[ScannedImage] = []
     with progress_of(sum(map(len, units))) as progress:
-        for found in _looked(units, min(workers, len(units))):
+        for found in _scan_in_processes(units, min(workers, len(units))):
             seen.extend(found)
             progress.update(len(found))
     return seen
 
 
-def _looked(units: Sequence[Unit], workers: int) -> Iterable[list[Seen]]:
+def _scan_in_processes(units: Sequence[ScanUnit], workers: int) -> Iterable[list[ScannedImage]]:
     if workers <= 1:
-        yield from map(_look, units)
+        yield from map(_scan, units)
         return
     pool: ProcessPoolExecutor = worker_pool(workers)
     try:
-        yield from pool.map(_look, units)
+        yield from pool.map(_scan, units)
     except BrokenProcessPool as error:
         raise RunError(
             f"one of {plural(workers, 'process')} was killed, perhaps for lack of memory; give fewer --workers"

@@ -1,4 +1,4 @@
-"""What is said of a survey: lines for people, and one JSON object for machines (no TF)."""
+"""The summary of a scan: lines for people, and one JSON object for machines (no TF)."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from tools.validate.dataset_scan import DatasetScan, Source
 from tools.validate.findings import KINDS, Finding
-from tools.validate.survey import Source, Survey
 from utils.text import plural, printable
 
 _CLASSES_SHOWN = 12
 _NAME_LETTERS = 32
 
 
-def lines_of(found: Survey, *, named: int) -> Iterator[str]:
+def summary_lines(found: DatasetScan, *, named: int) -> Iterator[str]:
     """The summary; of each kind of finding the first ``named`` are named."""
     for source in found.sources:
         yield f"{source.path}: {source.what}"
-        for split in dict.fromkeys(one.place.split for one in found.of(source)):
+        for split in dict.fromkeys(one.place.split for one in found.images_of(source)):
             yield f"  {split}: {_of_split(found, source, split)}"
     yield from _class_lines(found)
     by_kind: dict[str, list[Finding]] = {}
@@ -31,7 +31,7 @@ def lines_of(found: Survey, *, named: int) -> Iterator[str]:
         yield from _named(findings, named)
 
 
-def verdict_of(found: Survey) -> str:
+def result_line(found: DatasetScan) -> str:
     """The last line."""
     faults = found.faults
     if not faults:
@@ -40,7 +40,7 @@ def verdict_of(found: Survey) -> str:
     return f"{plural(len(faults), 'fault')} of {plural(len(kinds), 'kind')} in {plural(len(found.images), 'image')}"
 
 
-def dropped_lines(dropped: Sequence[Finding], *, named: int) -> Iterator[str]:
+def repair_lines(dropped: Sequence[Finding], *, named: int) -> Iterator[str]:
     """What a repaired copy leaves out or changes, by cure and kind."""
     by_kind: dict[str, list[Finding]] = {}
     for finding in dropped:
@@ -50,7 +50,7 @@ def dropped_lines(dropped: Sequence[Finding], *, named: int) -> Iterator[str]:
         yield from _named(findings, named)
 
 
-def to_json(found: Survey) -> dict[str, Any]:
+def to_json(found: DatasetScan) -> dict[str, Any]:
     """Everything, for machines."""
     return {
         "sources": [{"path": str(one.path), "what": one.what, "task": one.task} for one in found.sources],
@@ -66,8 +66,8 @@ def to_json(found: Survey) -> dict[str, Any]:
     }
 
 
-def _of_split(found: Survey, source: Source, split: str) -> str:
-    images = found.of(source, split)
+def _of_split(found: DatasetScan, source: Source, split: str) -> str:
+    images = found.images_of(source, split)
     size = f"{sum(one.size for one in images) / 1e6:,.1f} MB"
     text = f"{plural(len(images), 'image')} in {plural(len({one.place.file for one in images}), 'file')}, {size}"
     if source.task == "detection":
@@ -76,13 +76,13 @@ def _of_split(found: Survey, source: Source, split: str) -> str:
     return text
 
 
-def _named_counts(found: Survey, split: str) -> dict[str, int]:
+def _named_counts(found: DatasetScan, split: str) -> dict[str, int]:
     names, counts = found.classes, found.counts(split)
     labels = sorted({*names, *counts})
     return {names.get(label, str(label)): counts[label] for label in labels}
 
 
-def _class_lines(found: Survey) -> Iterator[str]:
+def _class_lines(found: DatasetScan) -> Iterator[str]:
     """A table of the classes, the largest first; of many, the largest and the smallest."""
     splits = found.splits
     counts = {split: found.counts(split) for split in splits}

@@ -106,7 +106,7 @@ def read_record(path: StrPath, record_number: int) -> bytes:
     raise RunError(f"{path}: has no record {record_number}; it holds {count}, numbered from 0")
 
 
-def survey(path: StrPath) -> tuple[list[tuple[int, int]], str | None]:
+def locate_records(path: StrPath) -> tuple[list[tuple[int, int]], str | None]:
     """(offset, length) of every payload up to the first broken header, and what is wrong with that one, or None.
 
     Raises:

@@ -20,9 +20,9 @@ from tests.tools.validate.validating import (
     with_objects,
 )
 from tests.utils.tiny_images import jpeg
-from tools.validate.decoded_image import look_at
+from tools.validate.decoded_image import decode_image
 from tools.validate.findings import KINDS
-from tools.validate.object_rules import make_rules
+from tools.validate.object_rules import make_object_rules
 from utils.records.example_proto import decode_example
 from utils.records.manifest import load_split
 
@@ -118,8 +118,8 @@ def rules():
 
 def faults_of(serialized):
     features = decode_example(serialized)
-    judged = rules()(features, look_at(features["image/encoded"][0], as_record=True))
-    return {kind for kind, _ in judged.notes if KINDS[kind].severity == "fault"}
+    checked = rules()(features, decode_image(features["image/encoded"][0], as_record=True))
+    return {kind for kind, _ in checked.notes if KINDS[kind].severity == "fault"}
 
 
 @pytest.mark.parametrize("name", [*FAULTS, *UNEVEN])
@@ -135,7 +135,7 @@ def test_what_training_takes_is_no_fault_but_for_boxes_that_reach_outside(name):
 
 
 def test_without_manifest_and_label_map_the_categories_are_cocos(tmp_path):
-    _, classes, faults = make_rules(tmp_path, None)
+    _, classes, faults = make_object_rules(tmp_path, None)
     assert (len(classes), classes[1], faults) == (80, "person", [])
 
 

@@ -9,7 +9,7 @@ from tools.convert.coco_command import main as convert_coco
 from tools.validate.__main__ import main
 from utils.records.example_proto import decode_example, encode_example
 from utils.records.manifest import read_manifest
-from utils.records.tfrecord_file import frame, iterate_payloads, survey
+from utils.records.tfrecord_file import frame, iterate_payloads, locate_records
 
 
 def validate(*arguments, tmp_path, workers=1):
@@ -48,7 +48,7 @@ def other_split(root):
 
 def payloads(file):
     """The records of a file."""
-    return [payload for payload, _ in iterate_payloads(file, survey(file)[0])]
+    return [payload for payload, _ in iterate_payloads(file, locate_records(file)[0])]
 
 
 def write(file, records):
@@ -72,7 +72,7 @@ def as_it_is(folder):
     for split in content["splits"].values():
         for shard in split["shards"]:
             file = folder / shard["file"]
-            shard |= {"examples": len(survey(file)[0]), "bytes": file.stat().st_size, "sha256": None}
+            shard |= {"examples": len(locate_records(file)[0]), "bytes": file.stat().st_size, "sha256": None}
         split["examples"] = sum(shard["examples"] for shard in split["shards"])
     path.write_text(json.dumps(content))
     assert read_manifest(folder) is not None

@@ -1,4 +1,4 @@
-"""A data set as it was found: its images, its classes, all findings, and the numbers of the summary (no TF)."""
+"""The scan of a whole data set: its images, its classes, and everything that was found (no TF)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from tools.validate.duplicates import duplicates, similar
+from tools.validate.duplicates import duplicates, near_duplicates
 from tools.validate.findings import Finding, Place
-from tools.validate.label_rules import conflicts
-from tools.validate.scan import Seen, Unit, look_at_all
+from tools.validate.label_rules import label_conflicts
+from tools.validate.scan import ScannedImage, ScanUnit, scan_images
 
 UNBALANCED = 20.0  # times as many examples in the largest class as in the smallest
-_BY_THEMSELVES = ("duplicate_in_splits", "similar_in_splits", "label_conflict")
 
 
 class Source(Protocol):
@@ -34,19 +33,19 @@ class Source(Protocol):
     classes: Mapping[int, str]
     findings: list[Finding]
 
-    def units(self) -> Sequence[Unit]:
+    def units(self) -> Sequence[ScanUnit]:
         """The work of looking at its images."""
 
-    def repair(self, out: Path, images: Sequence[Seen], dropped: frozenset[Place]) -> None:
+    def repair(self, out: Path, images: Sequence[ScannedImage], dropped: frozenset[Place]) -> None:
         """Writes a copy of it without what was dropped, the rest mended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
-    """What was found."""
+class DatasetScan:
+    """The images of a data set, and what was found in them."""
 
     sources: Sequence[Source]
-    images: Sequence[Seen]
+    images: Sequence[ScannedImage]
     findings: Sequence[Finding] = field(repr=False)
 
     @property
@@ -66,7 +65,7 @@ class Survey:
             names |= source.classes
         return names
 
-    def of(self, source: Source, split: str | None = None) -> list[Seen]:
+    def images_of(self, source: Source, split: str | None = None) -> list[ScannedImage]:
         """The images of a source, or of one of its splits."""
         name = str(source.path)
         return [one for one in self.images if one.place.source == name and split in (None, one.place.split)]
@@ -76,24 +75,24 @@ class Survey:
         return Counter(label for image in self.images if image.place.split == split for label in image.labels)
 
 
-def survey(sources: Sequence[Source], workers: int) -> Survey:
-    """Looks at every image of the sources.
+def scan_dataset(sources: Sequence[Source], workers: int) -> DatasetScan:
+    """Scan every image of the sources.
 
     Raises:
         RunError: A file cannot be read.
     """
-    images = look_at_all([unit for source in sources for unit in source.units()], workers)
+    images = scan_images([unit for source in sources for unit in source.units()], workers)
     findings = [finding for source in sources for finding in source.findings]
     findings += [finding for image in images for finding in image.findings]
     findings += duplicates(images)
-    findings += similar(images)
+    findings += near_duplicates(images)
     if all(source.task == "classification" for source in sources):
-        findings += conflicts(images)
-    found = Survey(sources=sources, images=images, findings=findings)
-    return Survey(sources=sources, images=images, findings=[*findings, *_of_classes(found)])
+        findings += label_conflicts(images)
+    found = DatasetScan(sources=sources, images=images, findings=findings)
+    return DatasetScan(sources=sources, images=images, findings=[*findings, *_of_classes(found)])
 
 
-def _of_classes(found: Survey) -> Iterator[Finding]:
+def _of_classes(found: DatasetScan) -> Iterator[Finding]:
     """Remarks on how many examples the classes have."""
     names, counts = found.classes, {split: found.counts(split) for split in found.splits}
     where = ", ".join(str(source.path) for source in found.sources)
