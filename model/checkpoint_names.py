@@ -15,25 +15,25 @@ DETECTOR = "ssd320"
 NVIDIA_CLASSIFIERS = ("resnet50", "resnext101-32x4d", "se-resnext101-32x4d")
 """The classifiers that NVIDIA's TensorFlow 1 program has."""
 ANCHORS_PER_CELL = 6
-SLOT = "/Momentum"
 _TORCH_STATISTICS = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 _CADENE = (("conv1.", "layer0.conv1."), ("bn1.", "layer0.bn1."), ("fc.", "last_linear."))
 
 
-def classifier_sources(stored: Iterable[str], architecture: str) -> dict[str, str]:
-    """The name in a TensorFlow checkpoint for each variable of a classifier that it has, its momentum included.
+def classifier_sources(stored: Iterable[str], architecture: str, slots: Iterable[str]) -> dict[str, str]:
+    """The name in a TensorFlow checkpoint for each variable of a classifier that it has, its slots included.
 
     The names of NVIDIA's TensorFlow 1 networks are this project's; slim's ``resnet_v1_50`` gives a resnet50.
 
     Args:
         stored: All names in the checkpoint.
         architecture: The classifier.
+        slots: What an optimizer may keep for a variable.
     """
-    stored = set(stored)
+    stored, kinds = set(stored), ("", *(f"/{slot}" for slot in slots))
     sources = {name: name for name in stored}
     if architecture == OWN_CLASSIFIER and is_slim(stored) and not is_own_classifier(stored):
         for ours, theirs in _slim_names().items():
-            sources |= {ours + kind: theirs + kind for kind in ("", SLOT) if theirs + kind in stored}
+            sources |= {ours + kind: theirs + kind for kind in kinds if theirs + kind in stored}
     return sources
 
 

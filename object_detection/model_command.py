@@ -45,6 +45,7 @@ _OTHER_NAMES = (
     ("--finetune_checkpoint", "train_config.fine_tune_checkpoint"),
     ("--lr_warmup_epochs", "warmup_steps"),
     ("--lr_init", "learning_rate_base"),
+    ("--optimizer", "the optimizer"),
     ("--exact_classes", "main.py's --exact_classes"),
 )
 

@@ -23,6 +23,7 @@ from utils.hvd_utils import Communicator, SerialCommunicator
 from utils.image_processing import eval_preprocess, normalize, normalized_range
 from utils.input.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Position, Shard, make_input
 from utils.input.labelled_images import LABELLED_IMAGES
+from utils.optimizer_table import SLOTS
 from utils.optimizers import l2_loss
 from utils.records.manifest import SplitFiles
 from utils.records.tfrecord_file import read_record
@@ -175,7 +176,7 @@ class Classification:
         return ClassPresenter(self._config.model.class_names, min(self._config.run.top_k, self.num_classes))
 
     def stored_names(self, stored: Mapping[str, Sequence[int]]) -> Mapping[str, str]:
-        return classifier_sources(stored, self._spec.name)
+        return classifier_sources(stored, self._spec.name, SLOTS)
 
     def warm_start_map(self, stored: Mapping[str, Sequence[int]]) -> WarmStart:
         head = frozenset(f"{self._spec.name}/{CLASSIFIER_SCOPE}/dense/{kind}" for kind in ("kernel", "bias"))

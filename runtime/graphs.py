@@ -16,7 +16,8 @@ from utils.config import ExperimentConfig
 from utils.hooks.bad_records import BAD_SOMEWHERE
 from utils.hvd_utils import Communicator
 from utils.input.batching import STATUS_OK, STATUS_PADDING, Input, Position, Shard
-from utils.optimizers import LossScale, Update, momentum_update, trained
+from utils.optimizer_table import OPTIMIZERS
+from utils.optimizers import LossScale, Update, build_update, trained
 from utils.weights.moving_averages import MovingAverages
 
 tf1 = tf.compat.v1
@@ -42,11 +43,11 @@ def build_train_graph(
         multiplier = learning_rate_multiplier(task, config.fine_tuning)
         l2_loss = task.weight_decay(trained(tf1.trainable_variables(), multiplier))
         learning_rate = tf.cast(plan.schedule.rate(tf.cast(before, tf.float64), tf), tf.float32)
-        update = momentum_update(
+        update = build_update(
             tf.add_n([*losses.values(), l2_loss]),
             step,
             learning_rate,
-            momentum=config.optimizer.momentum,
+            make_optimizer=lambda rate: OPTIMIZERS[config.optimizer.name].build(rate, config.optimizer.momentum),
             loss_scale=LossScale(precision.static_loss_scale, dynamic=precision.dynamic_loss_scale),
             average=communicator.average_gradients,
             multiplier=multiplier,

@@ -30,6 +30,7 @@ from runtime.resolve_detector import (
     stored_categories,
 )
 from runtime.session import session_config, uses_gpu
+from runtime.stored_options import check_optimizer
 from runtime.task import Setup
 from utils.checkpoints import find_checkpoint, read_metadata
 from utils.config import CLASSIFIERS, DETECTORS, ExperimentConfig, RunConfig
@@ -127,6 +128,8 @@ def _stored(config: ExperimentConfig) -> tuple[Path | None, dict[str, Any], Pret
     """The checkpoint to start from, its description, and the settings that the weights were trained with."""
     checkpoint = _checkpoint(config)
     metadata = described(checkpoint) if checkpoint else {}
+    if checkpoint:
+        check_optimizer(config, checkpoint, metadata)
     origin, pretrained = metadata.get("origin"), stored_pretrained_config(metadata)
     if checkpoint and origin:
         logging.getLogger(__name__).warning("%s: %s", checkpoint, _assumption(metadata, pretrained))

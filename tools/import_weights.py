@@ -26,7 +26,10 @@ PROGRAM = "python -m tools.import_weights"
 _EXIT_TEXT = (
     "Exit status: 0 done; 1 the weights are damaged or incomplete; 2 wrong usage, or another network's weights."
 )
-_RUN_STATE = ("step", "total_steps", "steps_per_epoch", "global_batch", "seed", "position", "best", "evaluation")
+_RUN_STATE = (
+    *("step", "total_steps", "steps_per_epoch", "global_batch", "seed", "position", "best", "evaluation"),
+    "optimizer",
+)
 _IMAGENET_LOGITS = 1001
 
 
@@ -117,11 +120,12 @@ def _candidates(file: WeightsFile, *, averaged: bool) -> dict[str, Candidate]:
     from model.checkpoint_names import ANCHORS_PER_CELL, classifier_sources, torch_sources, variables_of
     from model.warm_start import CLASS_HEAD
     from tools.weights.conversion import Candidate, our_shape
+    from utils.optimizer_table import SLOTS
     from utils.weights.checkpoint_contents import averages_or_raw
 
     found = {}
     for name in CLASSIFIERS if file.is_torch else ARCHITECTURES:
-        sources = torch_sources(name, file.shapes) if file.is_torch else classifier_sources(file.shapes, name)
+        sources = torch_sources(name, file.shapes) if file.is_torch else classifier_sources(file.shapes, name, SLOTS)
         sources = averages_or_raw(sources, file.shapes) if averaged else sources
         one, two = variables_of(name, 1), variables_of(name, 2)
         head = frozenset(variable for variable in one if one[variable] != two[variable])

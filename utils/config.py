@@ -15,6 +15,7 @@ from typing import Any
 from model.specs import RESNETS, SSDS, QuantizationSpec
 from utils.detection_config import DetectionConfig
 from utils.errors import UsageError, require
+from utils.optimizer_table import DEFAULT_OPTIMIZER, OPTIMIZERS
 from utils.weights.pretrained_config import PretrainedConfig
 
 CLASSIFIERS = tuple(RESNETS)
@@ -142,7 +143,7 @@ class DataConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerConfig:
-    """Stochastic gradient descent with momentum, its schedule and its regularization.
+    """The optimizer, a row of ``utils.optimizer_table.OPTIMIZERS``, its schedule and its regularization.
 
     ``learning_rate``, where given, is the peak itself, whatever the batch. The warm-up has ``warmup_steps`` steps where
     given, else ``warmup_epochs`` epochs where given, else the share ``warmup_share`` of the run; it begins at the share
@@ -150,6 +151,7 @@ class OptimizerConfig:
     counts them from the end of the warm-up and of ``hold_steps`` at the peak, else they count from step 0.
     """
 
+    name: str = DEFAULT_OPTIMIZER
     learning_rate_per_256: float = 0.1
     learning_rate: float | None = None
     warmup_epochs: float | None = 5.0
@@ -167,6 +169,7 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         rate, warmup, alpha = self.learning_rate_per_256, self.warmup_epochs, self.mixup_alpha
+        require(self.name in OPTIMIZERS, "optimizer", self.name, f"one of {', '.join(OPTIMIZERS)}")
         _require_amount("lr_init", rate)
         if warmup is not None:
             _require_amount("lr_warmup_epochs", warmup, "a number of epochs, ")

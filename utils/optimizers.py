@@ -1,4 +1,4 @@
-"""Momentum SGD, the weight-decay filter and loss scaling."""
+"""The update of a training step by any optimizer, the weight-decay filter and loss scaling."""
 
 from __future__ import annotations
 
@@ -59,33 +59,33 @@ class Update:
     gradients: Mapping[str, Any]
 
 
-def momentum_update(
+def build_update(
     loss: Any,
     step: Any,
     learning_rate: Any,
     *,
-    momentum: float,
+    make_optimizer: Callable[[Any], Any],
     loss_scale: LossScale,
     average: Callable[[GradientsAndVariables], GradientsAndVariables] = list,
     multiplier: Callable[[str], float] = every_variable_alike,
 ) -> Update:
-    """Builds one step of m <- momentum * m + g, v <- v - rate * m, with g from a scaled loss.
+    """Builds one step of an optimizer, with gradients of a scaled loss.
 
     Args:
         loss: Scalar, float32.
         step: The global step variable.
         learning_rate: Scalar tensor.
-        momentum: Coefficient in [0, 1).
+        make_optimizer: Makes an optimizer of ``tf.compat.v1`` from a learning rate.
         loss_scale: How the loss is scaled before differentiation.
         average: Averages gradients over replicas; called on scaled gradients, which survive a narrower type on their
             way, and before they are judged finite, so that all replicas skip together.
-        multiplier: Factor of the learning rate by a variable's name. It acts on the update alone, so that the momentum
-            of a variable is the same whatever its factor; a variable with 0 is not trained and gets no momentum.
+        multiplier: Factor of the learning rate by a variable's name. It acts on the update alone, so that the slots of
+            a variable are the same whatever its factor; a variable with 0 is not trained and gets none.
 
     Returns:
         The update; under UPDATE_OPS of the graph, batch statistics included.
     """
-    descent = _Descent(learning_rate, momentum, multiplier)
+    descent = _Descent(learning_rate, make_optimizer, multiplier)
     scale = loss_scale.value()
     scaled = loss if scale is None else loss * scale
     pairs = descent.compute_gradients(scaled, trained(tf1.trainable_variables(), multiplier))
@@ -112,11 +112,18 @@ def momentum_update(
 
 
 class _Descent:
-    """Momentum descent at the learning rate times each variable's factor, by one optimizer for each factor."""
+    """Descent at the learning rate times each variable's factor, by one optimizer for each factor.
 
-    def __init__(self, learning_rate: Any, momentum: float, multiplier: Callable[[str], float]) -> None:
+    State that is of no variable, as the powers of Adam's betas, is theirs together: it has one name in checkpoints
+    whatever the factors, and advances once a step, with the last of them. No public function of TensorFlow 2.21's
+    optimizers shares it.
+    """
+
+    def __init__(
+        self, learning_rate: Any, make_optimizer: Callable[[Any], Any], multiplier: Callable[[str], float]
+    ) -> None:
         self._rate = learning_rate
-        self._momentum = momentum
+        self._make = make_optimizer
         self._multiplier = multiplier
         self._optimizers: dict[float, Any] = {}
 
@@ -134,7 +141,11 @@ class _Descent:
     def apply_gradients(self, pairs: GradientsAndVariables, step: Any) -> Any:
         """Updates all variables, and then the step."""
         *others, (factor, last) = self._groups(pairs).items()
-        done = [self._optimizer(other).apply_gradients(group) for other, group in others]
+        done = []
+        for other, group in others:
+            optimizer = self._optimizer(other)
+            optimizer._finish = _group  # leaves the shared state as it is
+            done.append(optimizer.apply_gradients(group))
         with tf.control_dependencies(done):
             return self._optimizer(factor).apply_gradients(last, global_step=step)
 
@@ -147,8 +158,15 @@ class _Descent:
     def _optimizer(self, factor: float) -> Any:
         if factor not in self._optimizers:
             rate = self._rate if factor == 1.0 else self._rate * factor
-            self._optimizers[factor] = tf1.train.MomentumOptimizer(rate, self._momentum)
+            optimizer = self._make(rate)
+            for other in self._optimizers.values():
+                optimizer._non_slot_dict = other._non_slot_dict
+            self._optimizers[factor] = optimizer
         return self._optimizers[factor]
+
+
+def _group(operations: Sequence[Any], name: str) -> Any:
+    return tf.group(*operations, name=name)
 
 
 def _constant(scale: Any) -> Any:

@@ -31,13 +31,14 @@ def test_the_older_names_are_taken_where_a_file_has_them():
     }
 
 
-def test_slims_network_gives_every_variable_of_resnet50_and_its_momentum():
-    stored = [*SLIM, *LOGITS, f"{SLIM[0]}/Momentum", "resnet_v1_50/mean_rgb", "global_step"]
-    sources = classifier_sources(stored, "resnet50")
+def test_slims_network_gives_every_variable_of_resnet50_and_its_slots():
+    stored = [*SLIM, *LOGITS, f"{SLIM[0]}/Momentum", f"{SLIM[0]}/Adam", "resnet_v1_50/mean_rgb", "global_step"]
+    sources = classifier_sources(stored, "resnet50", ("Momentum", "Adam"))
     ours = classifier_variables(RESNETS["resnet50"], 1000)
     assert {sources[name] for name in ours} == {*SLIM, *LOGITS}
     assert sources["resnet50/conv2d/conv2d/kernel"] == f"resnet_v1_50/{SLIM_NAMES.stem}/weights"
     assert sources["resnet50/conv2d/conv2d/kernel/Momentum"] == f"{SLIM[0]}/Momentum"
+    assert sources["resnet50/conv2d/conv2d/kernel/Adam"] == f"{SLIM[0]}/Adam"
     assert sources["resnet50/output/dense/kernel"] == "resnet_v1_50/logits/weights"
     middle = "resnet50/btlnck_block_2_5/bottleneck_2"
     assert sources[f"{middle}/conv2d/kernel"] == "resnet_v1_50/block3/unit_6/bottleneck_v1/conv2/weights"
@@ -46,7 +47,7 @@ def test_slims_network_gives_every_variable_of_resnet50_and_its_momentum():
 
 def test_slims_network_gives_nothing_to_the_others():
     same = {name: name for name in SLIM}
-    assert [name for name in RESNETS if classifier_sources(SLIM, name) != same] == ["resnet50"]
+    assert [name for name in RESNETS if classifier_sources(SLIM, name, ()) != same] == ["resnet50"]
 
 
 @pytest.mark.parametrize("name", RESNETS)

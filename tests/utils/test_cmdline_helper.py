@@ -57,6 +57,7 @@ OUR_DEFAULTS = {
     "keep_checkpoints": 5,
     **{"eval_every_epochs": 0, "eval_count": 1, "histograms_every": 0},
     "log_level": "info",
+    "optimizer": "momentum",
     "deterministic": False,
     "min_crop_area": 0.08,
     "max_bad_records": 0,

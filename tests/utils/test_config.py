@@ -68,6 +68,7 @@ def test_batches_are_steps_and_epochs_are_whole_numbers_of_them(value, steps_per
             lambda: OptimizerConfig(warmup_epochs=float("inf")),
             "--lr_warmup_epochs inf: must be a number of epochs, at least 0 and at most 1e+30",
         ),
+        (lambda: OptimizerConfig(name="lion"), "--optimizer lion: must be one of momentum, nesterov, adam"),
         (lambda: OptimizerConfig(schedule="poly"), "--cosine_lr poly: must be step or cosine"),
         (lambda: OptimizerConfig(momentum=1.0), "--momentum 1.0: must be at least 0 and below 1"),
         (lambda: OptimizerConfig(weight_decay=-1e-4), "--weight_decay -0.0001: must be at least 0 and at most 1e+30"),

@@ -1,18 +1,23 @@
-"""Momentum, weight decay and loss scaling against arithmetic by hand."""
+"""Optimizers, weight decay and loss scaling against arithmetic by hand."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from utils.optimizers import LossScale, decayed, l2_loss, momentum_update
+from utils.optimizer_table import OPTIMIZERS, SLOTS, STATE_PATTERN, optimizer_of, slot_names
+from utils.optimizers import LossScale, build_update, decayed, l2_loss
 
 tf1 = tf.compat.v1
+
+
+def maker(name="momentum", momentum=0.9):
+    return lambda rate: OPTIMIZERS[name].build(rate, momentum)
 
 
 class Toy:
     """One weight w with the loss slope * w, so that its gradient is whatever is fed."""
 
-    def __init__(self, static=None, *, dynamic=False, momentum=0.9):
+    def __init__(self, static=None, *, dynamic=False, momentum=0.9, optimizer="momentum"):
         self.graph = tf.Graph()
         with self.graph.as_default():
             self.step = tf1.get_variable("global_step", initializer=np.int64(0), trainable=False, use_resource=True)
@@ -20,7 +25,9 @@ class Toy:
             self.slope = tf1.placeholder(tf.float32, [])
             loss = self.slope * self.weight
             scale = LossScale(static, dynamic=dynamic)
-            self.update = momentum_update(loss, self.step, tf.constant(0.1), momentum=momentum, loss_scale=scale)
+            self.update = build_update(
+                loss, self.step, tf.constant(0.1), make_optimizer=maker(optimizer, momentum), loss_scale=scale
+            )
             with tf.control_dependencies([self.update.operation]):
                 self.after = self.step.read_value()
             self.session = tf1.Session()
@@ -96,7 +103,7 @@ def test_an_average_over_replicas_sees_scaled_gradients_and_the_weights_unscaled
         weight = tf1.get_variable("w", initializer=1.0)
         loss_scale = LossScale(64.0)
         rate = tf.constant(0.1)
-        update = momentum_update(3.0 * weight, step, rate, momentum=0.9, loss_scale=loss_scale, average=average)
+        update = build_update(3.0 * weight, step, rate, make_optimizer=maker(), loss_scale=loss_scale, average=average)
         session.run(tf1.global_variables_initializer())
         assert session.run(seen) == [3.0 * 64.0]
         session.run(update.operation)
@@ -118,14 +125,19 @@ def test_nothing_to_decay_is_no_loss():
         assert session.run(l2_loss([], 0.1)) == 0.0
 
 
-def two_weights(multiplier, scale=None, **dynamic):
+def two_weights(multiplier, scale=None, optimizer="momentum", **dynamic):
     """Two steps of a = b = 1 with slopes 2 and 3; what is left of all variables."""
     with tf.Graph().as_default(), tf1.Session() as session:
         step = tf1.get_variable("global_step", initializer=np.int64(0), trainable=False, use_resource=True)
         a, b = (tf1.get_variable(name, initializer=1.0, use_resource=True) for name in ("a", "b"))
         loss_scale = LossScale(scale, **dynamic)
-        update = momentum_update(
-            2 * a + 3 * b, step, tf.constant(0.1), momentum=0.5, loss_scale=loss_scale, multiplier=multiplier.get
+        update = build_update(
+            2 * a + 3 * b,
+            step,
+            tf.constant(0.1),
+            make_optimizer=maker(optimizer, 0.5),
+            loss_scale=loss_scale,
+            multiplier=multiplier.get,
         )
         session.run(tf1.global_variables_initializer())
         for _ in range(2):
@@ -148,3 +160,55 @@ def test_a_factor_of_0_leaves_a_variable_alone_and_without_momentum():
     assert found["a"] == 1.0
     assert found["b"] == pytest.approx(1 - 0.1 * (3 + 4.5))
     assert set(found) == {"a", "b", "b/Momentum", "global_step"}
+
+
+def in_numpy(name, gradient, factor, steps=2, rate=0.1, momentum=0.5):
+    """A weight that begins at 1, and the slots of a variable, after steps with the same gradient; Kingma and Ba,
+    arXiv:1412.6980, algorithm 1, and Sutskever et al., 2013, as TensorFlow writes it."""
+    weight, first, second = 1.0, 0.0, 0.0
+    for step in range(1, steps + 1):
+        if name == "adam":
+            first = momentum * first + (1 - momentum) * gradient
+            second = 0.999 * second + 0.001 * gradient**2
+            update = first / (1 - momentum**step) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+        else:
+            first = momentum * first + gradient
+            update = gradient + momentum * first if name == "nesterov" else first
+        weight -= factor * rate * update
+    return weight, (first, second)[: len(OPTIMIZERS[name].slots)]
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_row_is_all_that_an_optimizer_needs(name, dynamic):
+    """Its arithmetic, whatever the factors; its slots and its state under the names of the row, and no others."""
+    spec, own = OPTIMIZERS[name], {"a", "b", "global_step"}
+    for factors in ({"a": 1.0, "b": 1.0}, {"a": 1.0, "b": 10.0}, {"a": 3.0, "b": 10.0}):
+        found = two_weights(factors, optimizer=name, dynamic=dynamic)
+        for variable, gradient in (("a", 2.0), ("b", 3.0)):
+            weight, slots = in_numpy(name, gradient, factors[variable])
+            assert found[variable] == pytest.approx(weight, rel=1e-5, abs=1e-5)
+            assert [found[f"{variable}/{slot}"] for slot in spec.slots] == pytest.approx(slots, rel=1e-4)
+        kept = {f"{variable}/{slot}" for variable in ("a", "b") for slot in spec.slots} | set(spec.state)
+        assert {key for key in found if not key.startswith("loss_scale")} == own | kept
+        assert all(STATE_PATTERN.search(key) for key in kept)
+    if name == "adam":  # as TensorFlow keeps them: one power ahead
+        assert (found["beta1_power"], found["beta2_power"]) == (pytest.approx(0.5**3), pytest.approx(0.999**3))
+
+
+def test_an_overflow_leaves_all_that_an_optimizer_keeps_as_it_was():
+    toy = Toy(dynamic=True, optimizer="adam")
+    kept = ("w", "w/Adam", "w/Adam_1", "beta1_power", "beta2_power")
+    toy.run(1.0)
+    before = [toy.value(name) for name in kept]
+    toy.run(float("inf"))
+    assert [toy.value(name) for name in kept] == before
+
+
+def test_what_an_optimizer_keeps_is_known_by_its_name():
+    assert slot_names("a") == tuple(f"a/{slot}" for slot in SLOTS)
+    weights = ("a", "a/kernel", "Adam/kernel", "a/beta1_power", "a/BatchNorm/beta", "a/kernel/ExponentialMovingAverage")
+    assert [name for name in weights if STATE_PATTERN.search(name)] == []
+    assert optimizer_of([*weights, "a/kernel/Momentum"]) == "momentum"
+    assert optimizer_of(["a", "a/Adam", "a/Adam_1", "beta1_power"]) == "adam"
+    assert optimizer_of(["a", "a/Adam"]) is optimizer_of(weights) is None

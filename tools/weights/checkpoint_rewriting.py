@@ -15,6 +15,7 @@ import tensorflow as tf
 from utils.checkpoints import STATE, find_checkpoint, read_metadata, steps_in
 from utils.errors import RunError, UsageError, reason
 from utils.files.atomic_file import write_atomically
+from utils.optimizer_table import slot_names
 from utils.weights.checkpoint_contents import is_weight, stored_shapes, stored_values
 from utils.weights.description import PREFIX
 from utils.weights.moving_averages import name_of_average
@@ -22,7 +23,7 @@ from utils.weights.moving_averages import name_of_average
 tf1 = tf.compat.v1
 
 CLASSIFIER = "/output/dense/kernel"
-OF_ONE_MOMENT = ("best", "evaluation")
+OF_ONE_MOMENT = ("best", "evaluation", "optimizer")
 """What a checkpoint's metadata say of its own weights, which does not hold for others."""
 OF_ONE_NETWORK = ("architecture", "num_classes", "class_names", "label_offset", "category_ids", "preprocessing")
 """What the metadata of checkpoints must agree in, so that a mean of their weights is a network."""
@@ -31,7 +32,7 @@ OF_ONE_NETWORK = ("architecture", "num_classes", "class_names", "label_offset", 
 def rewrite_classifier(source: Path, layer: str | None, output: Path) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Writes a checkpoint again with the kernel of its classifier in the other form: [C, K] or [1, 1, C, K].
 
-    Its momentum and its moving average get the new shape too; everything else stays. The new one is ``new.ckpt``.
+    Its slots and its moving average get the new shape too; everything else stays. The new one is ``new.ckpt``.
 
     Args:
         source: A checkpoint's prefix or folder.
@@ -51,7 +52,7 @@ def rewrite_classifier(source: Path, layer: str | None, output: Path) -> tuple[t
     tensors = read_all(prefix)
     before = tensors[layer].shape
     after = before[2:] if len(before) == 4 else (1, 1, *before)
-    for name in (layer, f"{layer}/Momentum", name_of_average(layer)):
+    for name in (layer, *slot_names(layer), name_of_average(layer)):
         if name in tensors:
             tensors[name] = tensors[name].reshape(after)
     metadata = read_metadata(prefix)

@@ -10,6 +10,7 @@ import numpy as np
 
 from tools.weights.weights_file import WeightsFile
 from utils.errors import RunError, UsageError
+from utils.optimizer_table import STATE, slot_names
 from utils.weights.checkpoint_contents import averages_or_raw, check_values, is_weight
 from utils.weights.load_report import (
     fate_of_loaded,
@@ -100,7 +101,7 @@ def with_state(file: WeightsFile, candidate: Candidate, *, ranges: bool, average
         candidate: The network.
         ranges: Whether it quantizes, so that it is nothing without its ranges.
         averaged: Whether moving averages are taken where there are any.
-        to: "nvidia" takes along all ranges, momentum and step too; "here" begins a run anew.
+        to: "nvidia" takes along all ranges, the state of the optimizer and the step too; "here" begins a run anew.
     """
     if file.is_torch:
         return candidate
@@ -109,13 +110,10 @@ def with_state(file: WeightsFile, candidate: Candidate, *, ranges: bool, average
         names = {name: name for name in file.shapes if is_range(name) and is_weight(name)}
         state |= averages_or_raw(names, file.shapes) if averaged else names
     if to == "nvidia":
-        state |= {name: candidate.sources[name] for name in candidate.sources if _is_momentum(name, candidate)}
-        state |= {name: name for name in file.shapes if name == "global_step"}
+        slots = [slot for variable in candidate.wanted for slot in slot_names(variable) if slot in candidate.sources]
+        state |= {slot: candidate.sources[slot] for slot in slots}
+        state |= {name: name for name in file.shapes if name in ("global_step", *STATE)}
     return dataclasses.replace(candidate, state=state)
-
-
-def _is_momentum(name: str, candidate: Candidate) -> bool:
-    return name.endswith("/Momentum") and name.removesuffix("/Momentum") in candidate.wanted
 
 
 def convert(file: WeightsFile, candidate: Candidate, others: Sequence[Candidate]) -> tuple[dict[str, np.ndarray], str]:

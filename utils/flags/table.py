@@ -26,6 +26,7 @@ from utils.config import (
     text_of_steps,
 )
 from utils.detection_config import LARGEST_LOG, ColorSpec, DetectionConfig
+from utils.optimizer_table import OPTIMIZERS
 
 SWITCH, INTEGER, NUMBER, TEXT, PATH = "switch", "integer", "number", "text", "path"
 
@@ -445,6 +446,15 @@ FLAGS = (
         TRAINING,
         TRAINING_MODES,
         architectures=CLASSIFIERS,
+    ),
+    Flag(
+        "optimizer",
+        "optimizer.name",
+        tuple(OPTIMIZERS),
+        f"How gradients change the weights: {', '.join(f'{row.name} ({row.help})' for row in OPTIMIZERS.values())}.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
     ),
     Flag("momentum", "optimizer.momentum", NUMBER, "Momentum of the optimizer.", TRAINING, TRAINING_MODES),
     Flag(

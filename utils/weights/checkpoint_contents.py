@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from utils.errors import RunError, reason
+from utils.optimizer_table import STATE_PATTERN
 from utils.weights.load_report import (
     MISSING,
     fate_of_loaded,
@@ -130,7 +131,7 @@ def match_variables(prefix: Path, variables: Sequence[Any], names: Names = by_na
 
 def is_weight(name: str) -> bool:
     """Whether a variable is the network's own, by its name: no state of an optimizer, and no average of another."""
-    state = name.endswith(("/Momentum", SUFFIX)) or name.startswith("loss_scale")
+    state = STATE_PATTERN.search(name) or name.endswith(SUFFIX) or name.startswith("loss_scale")
     return not state and name != "global_step"
 
 

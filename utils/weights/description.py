@@ -15,7 +15,7 @@ from utils.files.json_values import shortened, typed, typed_list
 
 PREFIX = "model.ckpt"
 """Checkpoints of this project are called by it and their step."""
-_TEXTS = ("task", "architecture", "backbone", "eval_weights")
+_TEXTS = ("task", "architecture", "backbone", "eval_weights", "optimizer")
 _NUMBERS = {"num_classes": 1, "image_size": 1, "label_offset": 0, "step": 0, "total_steps": 0, "global_batch": 1}
 _LISTS = {"class_names": str, "data_class_names": str, "category_ids": int}
 _OBJECTS = ("preprocessing", "network", "evaluation", "tuning", "artefact")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Sequence
 
+from utils.optimizer_table import STATE_PATTERN
 from utils.weights.moving_averages import SUFFIX, name_of_average
 
 LOADED = "loaded"
@@ -17,7 +18,7 @@ _NAMES_SHOWN = 3
 _OPTIMIZER = "not used, the state of the optimizer that trained it"
 _RANGE = re.compile(r"_quant/|^fake_quantization_step$")
 _UNUSED = (  # what stored names match, and why those are not used
-    (re.compile(r"Momentum[^/]*$|^global_step|^loss_scale"), _OPTIMIZER),
+    (re.compile(rf"{STATE_PATTERN.pattern}|^global_step|^loss_scale"), _OPTIMIZER),
     (re.compile(f"{SUFFIX}$"), "not used, averages of the weights"),
     (_RANGE, "not used, ranges of quantization"),
     (re.compile(r"num_batches_tracked$"), "not used, counters of batch normalization"),

@@ -23,6 +23,8 @@ def test_a_reshaped_variable_is_shown_with_both_shapes():
     ("name", "word"),
     [
         ("resnet50/conv2d/conv2d/kernel/Momentum", "optimizer"),
+        ("resnet50/conv2d/conv2d/kernel/Adam_1", "optimizer"),
+        ("beta2_power", "optimizer"),
         ("global_step", "optimizer"),
         ("loss_scale/good_steps", "optimizer"),
         ("resnet50/output/dense/weights_quant/min", "quantization"),
