@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.convert.arguments import EXIT_TEXT, add_output_flags, run_conversion
+from tools.convert.command_line import EXIT_TEXT, add_output_flags, run_conversion
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -52,11 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     values = vars(make_parser().parse_args(arguments))
 
     def action() -> int:
-        from tools.convert.labelled_plan import ConvertOptions, plan_conversion
-        from tools.convert.run import convert  # after parsing, so that --help need not load NumPy and Pillow
+        from tools.convert.classification_plan import ClassificationOptions, plan_classification
+        from tools.convert.conversion import convert  # after parsing, so that --help need not load NumPy and Pillow
 
-        options = ConvertOptions(**values)
-        plan = plan_conversion(options)
+        options = ClassificationOptions(**values)
+        plan = plan_classification(options)
         return convert(plan, options.out, workers=options.workers, overwrite=options.overwrite)
 
     return run_conversion(action)

@@ -11,7 +11,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.convert.arguments import EXIT_TEXT, add_output_flags, run_conversion
+from tools.convert.command_line import EXIT_TEXT, add_output_flags, run_conversion
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -70,10 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     values = vars(make_parser().parse_args(arguments))
 
     def action() -> int:
-        from tools.convert.coco_plan import options_from, plan_coco
-        from tools.convert.run import convert  # after parsing, so that --help need not load NumPy and Pillow
+        from tools.convert.coco_plan import coco_options, plan_coco
+        from tools.convert.conversion import convert  # after parsing, so that --help need not load NumPy and Pillow
 
-        options = options_from(values)
+        options = coco_options(values)
         plan = plan_coco(options)
         return convert(plan, options.output_dir, workers=options.workers, overwrite=options.overwrite)
 

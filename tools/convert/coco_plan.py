@@ -13,7 +13,7 @@ from object_detection.label_map import BACKGROUND, Category, label_map_text
 from tools.convert.coco_record import CocoRecord
 from tools.convert.conversion_plan import ConversionPlan, check_shards, shard_count, shard_name
 from tools.convert.instance_masks import check_pycocotools
-from tools.convert.record_writer import ShardPlan, source_hash
+from tools.convert.shard_writer import ShardPlan, source_hash
 from tools.convert.sources import ImageSource
 from utils.errors import RunError, UsageError, require
 from utils.records.manifest import LABEL_MAP_NAME, Manifest
@@ -91,7 +91,7 @@ class CocoOptions:
         require(self.workers > 0, "workers", self.workers, "a positive integer")
 
 
-def options_from(values: Mapping[str, Any]) -> CocoOptions:
+def coco_options(values: Mapping[str, Any]) -> CocoOptions:
     """The options that the values of the flags amount to.
 
     Raises:

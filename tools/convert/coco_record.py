@@ -13,8 +13,7 @@ import numpy as np
 
 from object_detection.coco.annotations import CocoAnnotation, CocoImage
 from tools.convert.bounding_boxes import Box, turn_box
-from tools.convert.instance_masks import draw_mask, turn_mask
-from tools.convert.png import encode_png
+from tools.convert.instance_masks import draw_mask, encode_png, turn_mask
 from tools.convert.remarks import Remarks
 from tools.convert.sources import ImageSource
 from utils.errors import RunError

@@ -1,4 +1,4 @@
-"""What any conversion will write: its shards by split, and the manifest that will describe them (no TF)."""
+"""The plan of a conversion: its shards by split, and the manifest that will describe them (no TF)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tools.convert.record_writer import ShardPlan, ShardResult, add_source_hashes
+from tools.convert.shard_writer import ShardPlan, ShardResult, add_source_hashes
 from utils.errors import UsageError
 from utils.records.manifest import Manifest, ShardFile, Split
 

@@ -54,7 +54,7 @@ def output_folder(out: Path, sources: Sequence[Path], *, overwrite: bool) -> Ite
     owner = {os.fsencode(source.resolve()) for source in sources}
     with ExitStack() as held:
         try:
-            _refuse_foreign(out, owner, overwrite)
+            _check_ownership(out, owner, overwrite)
             state.mkdir(parents=True, exist_ok=True)
             held.enter_context(
                 locked(state / "lock", f"{out}: another conversion is writing to it; wait for it to end")
@@ -67,7 +67,7 @@ def output_folder(out: Path, sources: Sequence[Path], *, overwrite: bool) -> Ite
         yield
 
 
-def _refuse_foreign(out: Path, owner: Collection[bytes], overwrite: bool) -> None:
+def _check_ownership(out: Path, owner: Collection[bytes], overwrite: bool) -> None:
     if overwrite or not out.is_dir():
         return
     present = sorted(path.name for path in out.iterdir() if path.name in _BESIDE or _is_shard(path.name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tools.convert.record_writer import read_source
+from tools.convert.shard_writer import read_source
 from tools.convert.source_layout import read_sources
 from tools.convert.sources import ImageSource, subfolders
 from tools.validate.findings import Finding, Place

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from tools.convert.record_writer import read_source
+from tools.convert.shard_writer import read_source
 from tools.convert.sources import ImageSource
 from tools.validate.decoded_image import DecodedImage, decode_image
 from tools.validate.findings import Finding, Place

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-import tools.convert.record_writer
+import tools.convert.shard_writer
 from tools.convert.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -43,11 +43,11 @@ def files(out):
 def count_written(monkeypatch):
     """A list that grows with the file name of every record written from here on."""
     written = []
-    real = tools.convert.record_writer.encode_example
+    real = tools.convert.shard_writer.encode_example
 
     def counting(features):
         written.append(features["image/filename"])
         return real(features)
 
-    monkeypatch.setattr(tools.convert.record_writer, "encode_example", counting)
+    monkeypatch.setattr(tools.convert.shard_writer, "encode_example", counting)
     return written

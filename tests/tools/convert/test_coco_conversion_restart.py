@@ -86,7 +86,7 @@ def test_files_of_unknown_origin_are_kept_unless_told_to_overwrite(tmp_path, cap
 def test_a_conversion_stopped_in_the_middle_continues_where_it_was(tmp_path, number, monkeypatch):
     flags, out = [*tiny_split(tmp_path), "--train_shards", "3"], tmp_path / "out"
     script = (
-        "import os, signal, sys\nimport tools.convert.record_writer as writer\n"
+        "import os, signal, sys\nimport tools.convert.shard_writer as writer\n"
         "from tools.convert.coco_command import main\n"
         "real, calls = writer.encode_example, []\n"
         "def encode(features):\n    calls.append(1)\n"

@@ -6,7 +6,7 @@ import pytest
 
 from tests.utils.tiny_images import jpeg, write_files
 from tools.convert.imagenet_archives import TRAIN_TAR, VALIDATION_TAR, label_flat_images
-from tools.convert.record_writer import read_source
+from tools.convert.shard_writer import read_source
 from tools.convert.source_layout import read_sources
 from tools.convert.sources import ImageSource
 from utils.errors import RunError, UsageError

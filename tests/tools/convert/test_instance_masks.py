@@ -1,10 +1,12 @@
+import io
 import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 from pycocotools import mask as pycocotools_mask
 
-from tools.convert.instance_masks import check_pycocotools, draw_mask, turn_mask
+from tools.convert.instance_masks import check_pycocotools, draw_mask, encode_png, turn_mask
 from utils.errors import RunError
 
 
@@ -70,3 +72,11 @@ def test_a_missing_package_is_a_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "pycocotools.mask", None)
     with pytest.raises(RunError, match="--include_masks: needs the package pycocotools"):
         check_pycocotools()
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3)])
+def test_a_png_holds_the_pixels_as_they_were(shape):
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    with Image.open(io.BytesIO(encode_png(pixels))) as image:
+        assert image.format == "PNG"
+        np.testing.assert_array_equal(np.asarray(image), pixels)

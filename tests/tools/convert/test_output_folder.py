@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 import pytest
 
-import tools.convert.record_writer
-import tools.convert.run
+import tools.convert.conversion
+import tools.convert.shard_writer
 from tests.tools.convert.converting import convert, count_written, files
 from tests.utils.tiny_images import two_classes, write_files
 from utils.records.manifest import read_manifest
@@ -68,7 +68,7 @@ def test_an_output_that_cannot_be_made_is_a_sentence(source, tmp_path, capsys):
 
 
 def test_two_conversions_do_not_write_to_one_folder(source, tmp_path, capsys, monkeypatch):
-    real = tools.convert.run.write_shard
+    real = tools.convert.conversion.write_shard
     statuses = []
 
     def with_another(plan):
@@ -77,7 +77,7 @@ def test_two_conversions_do_not_write_to_one_folder(source, tmp_path, capsys, mo
             statuses[0] = convert(source, tmp_path / "out")
         return real(plan)
 
-    monkeypatch.setattr(tools.convert.run, "write_shard", with_another)
+    monkeypatch.setattr(tools.convert.conversion, "write_shard", with_another)
     assert convert(source, tmp_path / "out") == 0
     assert statuses == [1]
     assert "another conversion is writing to it; wait for it to end" in capsys.readouterr().err
@@ -93,7 +93,7 @@ def test_two_conversions_do_not_write_to_one_folder(source, tmp_path, capsys, mo
 )
 def test_a_full_disk_is_a_sentence_and_keeps_what_is_complete(source, tmp_path, capsys, monkeypatch, number, sentence):
     out, flags = tmp_path / "out", ("--train_shards", "4")
-    real = tools.convert.record_writer.atomic_file
+    real = tools.convert.shard_writer.atomic_file
 
     class Full:
         def write(self, data):
@@ -105,7 +105,7 @@ def test_a_full_disk_is_a_sentence_and_keeps_what_is_complete(source, tmp_path, 
             yield Full() if path.name == "train-00002-of-00004" else file
 
     with monkeypatch.context() as patch:
-        patch.setattr(tools.convert.record_writer, "atomic_file", full_at_the_third)
+        patch.setattr(tools.convert.shard_writer, "atomic_file", full_at_the_third)
         assert convert(source, out, *flags) == 1
     assert capsys.readouterr().err.endswith(f"error: {out}: {sentence}; 2 of 5 shards are complete and kept\n")
     assert sorted(files(out)) == ["train-00000-of-00004", "train-00001-of-00004"]
@@ -119,7 +119,7 @@ def test_a_full_disk_at_the_manifest_is_a_sentence(source, tmp_path, capsys, mon
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(tools.convert.run, "write_manifest", full)
+        patch.setattr(tools.convert.conversion, "write_manifest", full)
         assert convert(source, tmp_path / "out") == 1
     assert "no space left on the disk" in capsys.readouterr().err
     assert convert(source, tmp_path / "out") == 0
@@ -136,6 +136,6 @@ def test_a_killed_worker_is_a_sentence(source, tmp_path, capsys, monkeypatch):
         def shutdown(self, **options):
             pass
 
-    monkeypatch.setattr(tools.convert.run, "worker_pool", Pool)
+    monkeypatch.setattr(tools.convert.conversion, "worker_pool", Pool)
     assert convert(source, tmp_path / "out", workers=2) == 1
     assert "a worker process was killed, perhaps for lack of memory; run the same" in capsys.readouterr().err

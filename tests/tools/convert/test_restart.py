@@ -94,7 +94,7 @@ def _run_script(body, *arguments, **options):
     """Runs the command in a process of its own, after ``body`` has changed something in it."""
     script = (
         "import os, signal, sys\n"
-        "import tools.convert.record_writer as writer\n"
+        "import tools.convert.shard_writer as writer\n"
         "from tools.convert.__main__ import main\n"
         "real, calls = writer.encode_example, []\n"
         "def encode(features):\n"

@@ -1,18 +1,22 @@
-"""The plan of labelled images: which image goes into which shard, under which label and name (no TF)."""
+"""Classification records, and the plan that divides them into shards (no TF)."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from tools.convert.bounding_boxes import BoundingBoxes, check_boxes, read_bounding_boxes
+from tools.convert.bounding_boxes import DECIMALS, BoundingBoxes, Box, check_boxes, read_bounding_boxes, turn_box
 from tools.convert.conversion_plan import ConversionPlan, check_shards, divide_evenly, shard_count, shard_name
-from tools.convert.labelled_record import LabelledRecord
-from tools.convert.record_writer import ShardPlan
+from tools.convert.remarks import Remarks
+from tools.convert.shard_writer import ShardPlan
 from tools.convert.source_layout import order_key, read_sources
-from tools.convert.sources import Classes, SourceSet
+from tools.convert.sources import Classes, ImageSource, SourceSet
 from utils.errors import UsageError, require
+from utils.images.image_files import EncodedImage
 from utils.records.class_names import read_class_names
+from utils.records.example_proto import Value
 from utils.records.manifest import IMAGENET_CLASSES, IMAGENET_HEAD, LABEL_OFFSET, Manifest
 
 _IMAGENET_SHARDS = {"train": 1024, "validation": 128}
@@ -20,7 +24,7 @@ _CREATED_BY = "tools.convert 1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConvertOptions:
+class ClassificationOptions:
     """What ``python -m tools.convert`` was asked to do; the fields are its flags."""
 
     source: Path
@@ -43,13 +47,50 @@ class ConvertOptions:
             require(value is None or value > 0, flag, value, "a positive integer")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassificationRecord:
+    """What one record is made of. ``label`` counts from the label offset; ``text`` is the human name of the class."""
+
+    image: ImageSource
+    label: int
+    synset: str
+    text: str
+    boxes: tuple[Box, ...] | None = None
+
+    def identity(self) -> tuple[Any, ...]:
+        """Everything but the image that decides the record."""
+        return self.label, self.synset, self.text, self.boxes
+
+    def features(self, image: EncodedImage, remarks: Remarks) -> dict[str, Value]:
+        """The features of the record: the keys of ImageNet's own records (facts: Inception's data scripts)."""
+        del remarks  # the boxes were checked when they were read
+        features: dict[str, Value] = {
+            "image/height": image.height,
+            "image/width": image.width,
+            "image/colorspace": b"RGB",
+            "image/channels": 3,
+            "image/class/label": self.label,
+            "image/class/synset": self.synset.encode(),
+            "image/class/text": self.text.encode(),
+            "image/format": image.format.encode(),
+            "image/filename": os.fsencode(self.image.name.rsplit("/", 1)[-1]),
+            "image/encoded": image.data,
+        }
+        if self.boxes:
+            boxes = [turn_box(box, image.orientation) for box in self.boxes]
+            for column, edge in enumerate(("ymin", "xmin", "ymax", "xmax")):
+                features[f"image/object/bbox/{edge}"] = [round(box[column], DECIMALS) for box in boxes]
+            features["image/object/bbox/label"] = [self.label] * len(boxes)
+        return features
+
+
 def default_shards(images: int, split: str, class_count: int, is_imagenet: bool) -> int:
     """How many shards a split gets when no flag says so; the customary numbers are those of ImageNet in full."""
     customary = _IMAGENET_SHARDS.get(split) if is_imagenet and class_count == IMAGENET_CLASSES else None
     return shard_count(images, customary)
 
 
-def plan_conversion(options: ConvertOptions) -> ConversionPlan:
+def plan_classification(options: ClassificationOptions) -> ConversionPlan:
     """Reads the source and decides everything about the records; writes nothing.
 
     Raises:
@@ -104,9 +145,9 @@ def _head_size(sources: SourceSet, asked: int | None) -> int:
 
 def _shuffled_records(
     classes: Classes, sources: SourceSet, names: tuple[str, ...], boxes: BoundingBoxes | None, seed: int
-) -> list[LabelledRecord]:
+) -> list[ClassificationRecord]:
     records = [
-        LabelledRecord(
+        ClassificationRecord(
             image=image,
             label=index + LABEL_OFFSET,
             synset=folder,
@@ -119,14 +160,16 @@ def _shuffled_records(
     return sorted(records, key=lambda record: order_key(seed, record.image.name))
 
 
-def _shard_count(split: str, images: int, sources: SourceSet, options: ConvertOptions) -> int:
+def _shard_count(split: str, images: int, sources: SourceSet, options: ClassificationOptions) -> int:
     asked: int | None = getattr(options, f"{split}_shards")
     if asked is None:
         return default_shards(images, split, len(sources.class_folders), sources.is_imagenet)
     return check_shards(f"{split}_shards", asked, images, split)
 
 
-def _divide(split: str, records: list[LabelledRecord], count: int, options: ConvertOptions) -> tuple[ShardPlan, ...]:
+def _divide(
+    split: str, records: list[ClassificationRecord], count: int, options: ClassificationOptions
+) -> tuple[ShardPlan, ...]:
     return tuple(
         ShardPlan(
             file=shard_name(split, index, count),

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tests.tools.convert.converting import convert, examples, files, value, values
 from tests.utils.tiny_images import encoded, jpeg, pattern, write_files
-from tools.convert.labelled_plan import default_shards
+from tools.convert.classification_plan import default_shards
 from utils.images.image_files import load_rgb
 from utils.records.manifest import load_split, read_manifest
 from utils.records.tfrecord_file import count_records, find_bad_record, read_record

@@ -1,4 +1,4 @@
-"""Images to records: the shards of a plan are written side by side, the manifest last (no TF)."""
+"""A conversion: several processes write the shards of its plan, the manifest comes last (no TF)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from types import FrameType
 
 from tools.convert.conversion_plan import ConversionPlan
 from tools.convert.output_folder import check_not_read, clear, explain_write_error, output_folder
-from tools.convert.record_writer import ShardPlan, ShardResult, UnreadableImagesError, finished, write_shard
 from tools.convert.remarks import Remarks
+from tools.convert.shard_writer import ShardPlan, ShardResult, UnreadableImagesError, finished, write_shard
 from utils.errors import EXIT_DONE, EXIT_SOME_SKIPPED, RunError
 from utils.files.atomic_file import write_atomically
 from utils.records.manifest import MANIFEST_NAME, write_manifest
@@ -68,17 +68,17 @@ def _write_missing(plan: ConversionPlan, out: Path, workers: int) -> dict[str, S
             _log.info("removed %s of an earlier plan", plural(removed, "shard"))
         images = sum(len(shard.records) for shard in missing)
         _log.info("writing %s to %s in %s", plural(images, "image"), plural(len(missing), "shard"), out)
-        run = _Run(missing, min(workers, len(missing)))
+        writers = _ShardWriters(missing, min(workers, len(missing)))
         try:
             with progress_of(images) as progress:
-                run.write_all(progress)
+                writers.write_all(progress)
         except OSError as error:
             kept = sum(finished(shard) is not None for shard in shards)  # those the workers still ended among them
             failure = explain_write_error(error, out)
             raise RunError(f"{failure}; {kept} of {len(shards)} shards are complete and kept") from error
-        if run.unreadable:
-            raise RunError(_unreadable_sentence(run.unreadable, len(results) + len(run.results), len(shards)))
-        results.update(run.results)
+        if writers.unreadable:
+            raise RunError(_unreadable_sentence(writers.unreadable, len(results) + len(writers.results), len(shards)))
+        results.update(writers.results)
     return results
 
 
@@ -109,7 +109,7 @@ def _finish(plan: ConversionPlan, out: Path, results: dict[str, ShardResult]) ->
         for name, data in plan.companions.items():
             write_atomically(out / name, data)
         write_manifest(out, manifest)
-    _tell(plan, results)
+    _log_remarks(plan, results)
     for name, split in manifest.splits.items():
         _log.info("%s: %s in %s", name, plural(split.examples, "example"), plural(len(split.shards), "shard"))
     _log.info(
@@ -119,7 +119,7 @@ def _finish(plan: ConversionPlan, out: Path, results: dict[str, ShardResult]) ->
     return EXIT_SOME_SKIPPED if any(done.skipped for done in results.values()) else EXIT_DONE
 
 
-def _tell(plan: ConversionPlan, results: dict[str, ShardResult]) -> None:
+def _log_remarks(plan: ConversionPlan, results: dict[str, ShardResult]) -> None:
     """Names what was mended or left out, in this run or in those before it."""
     done_shards = [results[shard.file] for shard in plan.all_shards]
     remarks = Remarks()
@@ -132,7 +132,7 @@ def _tell(plan: ConversionPlan, results: dict[str, ShardResult]) -> None:
         _log.warning("left out %s that cannot be read:\n%s", plural(len(skipped), "image"), _listing(skipped))
 
 
-class _Run:
+class _ShardWriters:
     """The shards to write, and what came of them so far."""
 
     def __init__(self, shards: Sequence[ShardPlan], workers: int) -> None:
@@ -144,7 +144,7 @@ class _Run:
         """Writes every shard; one with unreadable images is noted and does not stop the others."""
         if self._workers == 1:
             for shard in self._shards:
-                self._take(shard, lambda shard=shard: write_shard(shard), progress)  # type: ignore[misc]
+                self._collect(shard, lambda shard=shard: write_shard(shard), progress)  # type: ignore[misc]
             return
         pool = worker_pool(self._workers)
         try:
@@ -152,7 +152,7 @@ class _Run:
                 pool.submit(write_shard, shard): shard for shard in self._shards
             }
             for future in as_completed(futures):
-                self._take(futures[future], future.result, progress)
+                self._collect(futures[future], future.result, progress)
         except BrokenProcessPool as error:
             raise RunError(
                 "a worker process was killed, perhaps for lack of memory; run the same command again to continue, with "
@@ -161,7 +161,7 @@ class _Run:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _take(self, shard: ShardPlan, result: Callable[[], ShardResult], progress: Progress) -> None:
+    def _collect(self, shard: ShardPlan, result: Callable[[], ShardResult], progress: Progress) -> None:
         try:
             self.results[shard.file] = result()
         except UnreadableImagesError as error:

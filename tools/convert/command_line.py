@@ -1,4 +1,4 @@
-"""What the commands that convert share: flags of the output, exit statuses and log (no TF)."""
+"""The common part of the commands that convert: flags of the output, exit statuses and log (no TF)."""
 
 from __future__ import annotations
 
