@@ -147,7 +147,7 @@ def find_checkpoint(path: Path) -> Path | None:
     """
     if path.is_dir():
         steps = steps_in(path)
-        return path / f"{PREFIX}-{steps[-1]}" if steps else _foreign_checkpoint(path)
+        return path / f"{PREFIX}-{steps[-1]}" if steps else _checkpoint_of_another_program(path)
     for candidate in (Path(_PART.sub("", str(path))), path):  # one of its files may have been named
         if Path(f"{candidate}.index").is_file() or candidate.is_file():  # the latter in TensorFlow's first format
             return candidate
@@ -156,7 +156,7 @@ def find_checkpoint(path: Path) -> Path | None:
     return None
 
 
-def _foreign_checkpoint(folder: Path) -> Path | None:
+def _checkpoint_of_another_program(folder: Path) -> Path | None:
     """What another program's state file names, or the one checkpoint that lies in a folder without such a file."""
     named = tf1.train.latest_checkpoint(str(folder))
     if named:

@@ -1,1 +1,1 @@
-"""Whether what runs are made of works on this machine: each part tried in a process of its own, within a time limit."""
+"""The check of this machine: each part that runs need is tried in a process of its own, within a time limit."""

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 
 from runtime.environment import environment_for
 from tools.command import run_command
-from tools.doctor.checks import Check, Row, line_of, run_checks, unfit
+from tools.doctor.checks import Check, CheckResult, format_line, not_in_order, run_checks
 from utils.cmdline_helper import parse
 from utils.errors import EXIT_DONE, EXIT_FAILED, UsageError
 
@@ -79,13 +79,13 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 def run(flags: argparse.Namespace, checks: Sequence[Check] = CHECKS) -> int:
     """Tries everything, prints what came of it, and returns the exit status."""
-    rows: list[Row] = []
+    rows: list[CheckResult] = []
     for row in run_checks(checks, environment(os.environ)):
         rows.append(row)
         if not flags.json:
-            print(line_of(row, max(len(check.name) for check in checks), _paint), flush=True)
+            print(format_line(row, max(len(check.name) for check in checks), _paint), flush=True)
     needed = {check.name for check in checks if check.essential}.union(flags.require)
-    failed = unfit(rows, needed)
+    failed = not_in_order(rows, needed)
     if flags.json:
         print(json.dumps({"fit": not failed, "checks": {row.name: row.to_json() for row in rows}}, indent=1))
     for row in failed:

@@ -43,7 +43,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class CheckResult:
     """What came of a check: ``state`` is "ok", "missing" or "broken"."""
 
     name: str
@@ -57,7 +57,7 @@ class Row:
         return {"state": self.state, "text": self.text, "seconds": self.seconds, **self.facts}
 
 
-def run_checks(checks: Sequence[Check], environ: Mapping[str, str]) -> Iterator[Row]:
+def run_checks(checks: Sequence[Check], environ: Mapping[str, str]) -> Iterator[CheckResult]:
     """Yields a row for each check as soon as it is known, in their order.
 
     One process tries all of them. Where a part ends it, or takes longer than it may, that part is broken and another
@@ -72,7 +72,7 @@ def run_checks(checks: Sequence[Check], environ: Mapping[str, str]) -> Iterator[
     try:
         for check in checks:
             if check.needs in broken:
-                row = Row(name=check.name, state=BROKEN, text=f"needs {check.needs}, which is broken")
+                row = CheckResult(name=check.name, state=BROKEN, text=f"needs {check.needs}, which is broken")
             else:
                 worker = worker if worker is not None and worker.alive else _Worker(environ)
                 row = worker.row(check)
@@ -103,7 +103,7 @@ class _Worker:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
-    def row(self, check: Check) -> Row:
+    def row(self, check: Check) -> CheckResult:
         """What the process answers for a check; without an answer it is ended."""
         text, started = "", time.monotonic()
         try:
@@ -112,10 +112,10 @@ class _Worker:
         except queue.Empty:
             line, text = b"", f"did not end within {check.seconds:g} s"
         if line:
-            return Row(name=check.name, **json.loads(line))
+            return CheckResult(name=check.name, **json.loads(line))
         text = text or self._death()
         self.end()
-        return Row(name=check.name, state=BROKEN, text=text, seconds=round(time.monotonic() - started, 1))
+        return CheckResult(name=check.name, state=BROKEN, text=text, seconds=round(time.monotonic() - started, 1))
 
     def end(self) -> None:
         """Ends the process with all that it started."""
@@ -148,11 +148,11 @@ class _Worker:
         return f"ended the process ({how})" + (f": {lines[-1].strip()}" if lines else "")
 
 
-def unfit(rows: Sequence[Row], names: Collection[str]) -> list[Row]:
+def not_in_order(rows: Sequence[CheckResult], names: Collection[str]) -> list[CheckResult]:
     """The rows of these names that are not in order."""
     return [row for row in rows if row.name in names and row.state != OK]
 
 
-def line_of(row: Row, width: int, paint: Callable[[str, str], str]) -> str:
+def format_line(row: CheckResult, width: int, paint: Callable[[str, str], str]) -> str:
     """A row of the table: name, state and text; ``paint`` colors a text by its state."""
     return f"{row.name:<{width}}  {paint(row.state, f'{row.state:<7}')}  {row.text}"

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tools.doctor.probe import Found, Missing, version_of
+from tools.doctor.probe import Missing, ProbeResult, version_of
 from utils.errors import RunError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -18,7 +18,7 @@ HOW = "`bash utils/install_horovod.sh` installs it; only several processes need 
 SECONDS = 170.0  # some 20 on a quiet machine, more than 100 on a busy one
 
 # What a launcher says of itself to the processes that it starts: this program may have been started by one.
-_OF_A_LAUNCHER = re.compile(r"OMPI_(COMM|UNIVERSE)_|PMIX?_|SLURM_|HOROVOD_(RANK|SIZE|LOCAL_|CROSS_|CONTROLLER)")
+_LAUNCHER_VARIABLES = re.compile(r"OMPI_(COMM|UNIVERSE)_|PMIX?_|SLURM_|HOROVOD_(RANK|SIZE|LOCAL_|CROSS_|CONTROLLER)")
 _PROOF = """
 import os
 import numpy as np
@@ -33,7 +33,7 @@ os.write(1, f"rank {processes.rank} agrees\\n".encode())
 """
 
 
-def horovod() -> Found:
+def horovod() -> ProbeResult:
     """Two processes on the CPU, that average a number and exchange another."""
     version = version_of("horovod", how=HOW)
     name, command = _launcher(os.environ.get("PATH", ""))
@@ -56,7 +56,7 @@ def horovod() -> Found:
         lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
         telling = [line for line in lines if "Error" in line] or lines or ["they said nothing"]
         raise RunError(f"two processes under {name} ended with status {done.returncode}: {telling[-1]}")
-    return Found(f"{version}, two processes under {name} agree", {"version": version, "launcher": name})
+    return ProbeResult(f"{version}, two processes under {name} agree", {"version": version, "launcher": name})
 
 
 def _launcher(path: str) -> tuple[str, list[str]]:
@@ -71,5 +71,5 @@ def _launcher(path: str) -> tuple[str, list[str]]:
 
 
 def _own_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    kept = {name: value for name, value in environ.items() if not _OF_A_LAUNCHER.match(name)}
+    kept = {name: value for name, value in environ.items() if not _LAUNCHER_VARIABLES.match(name)}
     return {**kept, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3", "OMPI_MCA_mpi_yield_when_idle": "1"}

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tools.doctor.probe import Found, Missing, version_of
+from tools.doctor.probe import Missing, ProbeResult, version_of
 from utils.errors import RunError
 from utils.system.machine import SPEED_FEATURES, cpu_features, cpu_name, disk_free_gb, memory_gb, uses_onednn
 from utils.system.versions import versions
@@ -41,42 +41,42 @@ def check_ap(found: float) -> None:
         raise RunError(f"finds an AP of {found:.6f} in two detections whose AP is {EXPECTED_AP:.6f}")
 
 
-def python() -> Found:
+def python() -> ProbeResult:
     """This interpreter and this version of the project."""
     found = versions()
     commit = found["git_commit"] or "not a clone"
     facts = {"version": platform.python_version(), "executable": sys.executable, "git_commit": found["git_commit"]}
-    return Found(f"{platform.python_version()} on {platform.platform()}, commit {commit[:12]}", facts)
+    return ProbeResult(f"{platform.python_version()} on {platform.platform()}, commit {commit[:12]}", facts)
 
 
-def cpu() -> Found:
+def cpu() -> ProbeResult:
     """The processor and the instruction sets that decide how fast it computes."""
     has = cpu_features()
     fast = [name for name in SPEED_FEATURES if name in has]
     count, onednn = len(os.sched_getaffinity(0)), uses_onednn(os.environ)
     words = f"{cpu_name()}, {count} usable; {' '.join(fast) or 'no vector instructions known'}"
     text = f"{words}; oneDNN {'on' if onednn else 'off'}"
-    return Found(text, {"model": cpu_name(), "count": count, "features": fast, "onednn": onednn})
+    return ProbeResult(text, {"model": cpu_name(), "count": count, "features": fast, "onednn": onednn})
 
 
-def memory() -> Found:
+def memory() -> ProbeResult:
     """Free memory; little of it is a fault."""
     known = memory_gb()
     if known is None:
         raise Missing("this system does not say how much there is")
     total, free = known
     _check_room(free)
-    return Found(f"{free:.1f} GB free of {total:.1f}", {"total_gb": round(total, 1), "free_gb": round(free, 1)})
+    return ProbeResult(f"{free:.1f} GB free of {total:.1f}", {"total_gb": round(total, 1), "free_gb": round(free, 1)})
 
 
-def disk() -> Found:
+def disk() -> ProbeResult:
     """Room where a run without ``--results_dir`` writes, the current folder; little of it is a fault."""
     folder = Path(os.environ.get("PWD", "."))
     free = disk_free_gb(folder)
     if free is None:
         raise Missing(f"this system does not say how much there is for {folder}")
     _check_room(free)
-    return Found(f"{free:.1f} GB free for {folder}", {"free_gb": round(free, 1), "folder": str(folder)})
+    return ProbeResult(f"{free:.1f} GB free for {folder}", {"free_gb": round(free, 1), "folder": str(folder)})
 
 
 def _check_room(free_gb: float) -> None:
@@ -84,17 +84,17 @@ def _check_room(free_gb: float) -> None:
         raise RunError(f"{free_gb:.2f} GB free; a run needs {LEAST_FREE_GB:g}")
 
 
-def numpy() -> Found:
+def numpy() -> ProbeResult:
     """A product of matrices."""
     import numpy as np
 
     square = np.arange(16.0).reshape(4, 4)
     if not np.array_equal(square @ np.eye(4), square):
         raise RunError("a matrix times the unit matrix is another one")
-    return Found(np.__version__, {"version": np.__version__})
+    return ProbeResult(np.__version__, {"version": np.__version__})
 
 
-def pillow() -> Found:
+def pillow() -> ProbeResult:
     """A JPEG and a PNG written and read."""
     version = version_of("pillow", how=_REQUIREMENTS)
     from PIL import Image
@@ -104,7 +104,7 @@ def pillow() -> Found:
             image.load()
             if image.getpixel((3, 3)) != (128, 128, 128):
                 raise RunError(f"a gray {kind} reads as {image.getpixel((3, 3))}")
-    return Found(f"{version}, JPEG and PNG written and read", {"version": version})
+    return ProbeResult(f"{version}, JPEG and PNG written and read", {"version": version})
 
 
 def gray_image(kind: str, side: int = 16) -> bytes:
@@ -116,7 +116,7 @@ def gray_image(kind: str, side: int = 16) -> bytes:
     return buffer.getvalue()
 
 
-def pycocotools() -> Found:
+def pycocotools() -> ProbeResult:
     """COCOeval on two detections, and the area of a mask."""
     version = version_of("pycocotools", how=_REQUIREMENTS)
     import numpy as np
@@ -136,19 +136,19 @@ def pycocotools() -> Found:
     drawn = np.asfortranarray(np.eye(4, dtype=np.uint8))
     if int(mask.area(mask.encode(drawn))) != 4:
         raise RunError("a mask of 4 pixels has another area")
-    return Found(f"{version}, AP and masks as they must be", {"version": version})
+    return ProbeResult(f"{version}, AP and masks as they must be", {"version": version})
 
 
-def onnx() -> Found:
+def onnx() -> ProbeResult:
     """A model made and checked."""
     version = version_of("onnx", how="only exporting to ONNX needs it")
     import onnx
 
     onnx.checker.check_model(_onnx_model())
-    return Found(f"{version}, a model made and checked", {"version": version})
+    return ProbeResult(f"{version}, a model made and checked", {"version": version})
 
 
-def onnxruntime() -> Found:
+def onnxruntime() -> ProbeResult:
     """A model run."""
     version = version_of("onnxruntime", "onnxruntime-gpu", how="only running exported ONNX models needs it")
     version_of("onnx", how="the model to try onnxruntime with is made by onnx")
@@ -159,7 +159,9 @@ def onnxruntime() -> Found:
     (doubled,) = session.run(None, {"x": np.array([1.5], np.float32)})
     if doubled.tolist() != [3.0]:
         raise RunError(f"1.5 + 1.5 is {doubled.tolist()}")
-    return Found(f"{version}, a model run", {"version": version, "providers": onnxruntime.get_available_providers()})
+    return ProbeResult(
+        f"{version}, a model run", {"version": version, "providers": onnxruntime.get_available_providers()}
+    )
 
 
 def _onnx_model() -> Any:

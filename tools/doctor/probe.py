@@ -1,7 +1,7 @@
-"""What a probe is, and the process that runs probes one after the other (no TF).
+"""Probes, and the process that runs them one after the other (no TF).
 
-A probe is a function without arguments. It returns a ``Found``, raises ``Missing`` where there is nothing to try, and
-raises anything else where what it tries does not work.
+A probe is a function without arguments. It returns a ``ProbeResult``, raises ``Missing`` where there is nothing to try,
+and raises anything else where what it tries does not work.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OK, MISSING, BROKEN = "ok", "missing", "broken"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ProbeResult:
     """What a probe saw work: a phrase for people, and values for machines."""
 
     text: str
@@ -67,7 +67,7 @@ def _answer(probe: str) -> dict[str, Any]:
 def _tried(probe: str) -> tuple[str, str, dict[str, Any]]:
     module, _, function = probe.partition(":")
     try:
-        found: Found = getattr(importlib.import_module(module), function)()
+        found: ProbeResult = getattr(importlib.import_module(module), function)()
     except Missing as missing:
         return MISSING, str(missing), {}
     except BaseException as error:  # a package that is broken may raise anything, SystemExit too

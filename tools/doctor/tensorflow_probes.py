@@ -15,7 +15,7 @@ from object_detection.coco.metrics import METRICS
 from runtime.precision import Precision, choose_precision
 from runtime.session import gpu_names
 from tools.doctor.package_probes import DETECTIONS, GROUNDTRUTH, check_ap, gray_image
-from tools.doctor.probe import Found, Missing, version_of
+from tools.doctor.probe import Missing, ProbeResult, version_of
 from utils.config import PrecisionConfig
 from utils.dali_utils import decode_corner
 from utils.errors import RunError
@@ -28,17 +28,17 @@ _GRAY, _GRAY_TOLERANCE = 128, 1.0
 _BATCH, _SIDE, _CHANNELS, _REPEATS = 8, 28, 128, 5
 
 
-def tensorflow() -> Found:
+def tensorflow() -> ProbeResult:
     """A graph with a gradient, in a session."""
     with tf.Graph().as_default(), tf1.Session() as session:
         x = tf.constant([1.0, 2.0])
         (slope,) = session.run(tf.gradients(tf.reduce_sum(x * x), x))
     if slope.tolist() != [2.0, 4.0]:
         raise RunError(f"the gradient of x² at 1 and 2 is {slope.tolist()}")
-    return Found(f"{tf.__version__}, a graph with gradients ran", {"version": tf.__version__})
+    return ProbeResult(f"{tf.__version__}, a graph with gradients ran", {"version": tf.__version__})
 
 
-def gpu() -> Found:
+def gpu() -> ProbeResult:
     """A product of matrices on each GPU."""
     names = gpu_names()
     if not names:
@@ -46,17 +46,17 @@ def gpu() -> Found:
     for number in range(len(names)):
         with tf.Graph().as_default(), tf.device(f"/GPU:{number}"), tf1.Session(config=_growing()) as session:
             session.run(tf.matmul(tf.ones([256, 256]), tf.ones([256, 256])))
-    return Found(f"{len(names)}: {', '.join(names)}", {"names": names})
+    return ProbeResult(f"{len(names)}: {', '.join(names)}", {"names": names})
 
 
-def grouped_convolution() -> Found:
+def grouped_convolution() -> ProbeResult:
     """The kernel that networks with groups of channels get here."""
     kernel = probe_grouped_convolution("NHWC", tf.float32, _growing())
     said = {"native": "TensorFlow's own kernels", "split": "split and concatenated, which is slower"}
-    return Found(f"{said[kernel]}, forward and backward", {"kernel": kernel})
+    return ProbeResult(f"{said[kernel]}, forward and backward", {"kernel": kernel})
 
 
-def bf16() -> Found:
+def bf16() -> ProbeResult:
     """A convolution and its gradients in bfloat16: nearly the same numbers as in float32, and how fast."""
     if choose_precision(PrecisionConfig(amp=True), gpu=False, cpu_features=cpu_features()).note and not gpu_names():
         raise Missing("this CPU has neither avx512_bf16 nor amx_bf16")
@@ -67,22 +67,22 @@ def bf16() -> Found:
         raise RunError(f"a convolution in bfloat16 is off by {error:.1%}")
     speed = seconds_32 / seconds_16
     text = f"convolution and gradients within {error:.1%} of float32, {speed:.1f} times as fast in this short test"
-    return Found(text, {"relative_error": round(error, 5), "speed_over_float32": round(speed, 2)})
+    return ProbeResult(text, {"relative_error": round(error, 5), "speed_over_float32": round(speed, 2)})
 
 
-def amp() -> Found:
+def amp() -> ProbeResult:
     """What ``--amp`` does on this machine."""
     chosen = choose_precision(PrecisionConfig(amp=True), gpu=bool(gpu_names()), cpu_features=cpu_features())
     if chosen.note:
         raise Missing(chosen.note)
-    return Found(f"--amp computes in {chosen.name}{_scaling(chosen)}", {"compute_dtype": chosen.name})
+    return ProbeResult(f"--amp computes in {chosen.name}{_scaling(chosen)}", {"compute_dtype": chosen.name})
 
 
 def _scaling(chosen: Precision) -> str:
     return " with dynamic loss scaling" if chosen.dynamic_loss_scale else ""
 
 
-def xla() -> Found:
+def xla() -> ProbeResult:
     """Whether ``--xla`` compiles here: a graph in the session that the flag asks for, and what became of it."""
     options = _growing()
     options.graph_options.optimizer_options.global_jit_level = tf1.OptimizerOptions.ON_2
@@ -96,28 +96,28 @@ def xla() -> Found:
     operations = {node.op for graph in metadata.partition_graphs for node in graph.node}
     if not operations & {"_XlaRun", "XlaLaunch", "_XlaCompile"}:
         raise Missing("--xla has no effect: TensorFlow compiled nothing")
-    return Found("--xla compiles graphs here")
+    return ProbeResult("--xla compiles graphs here")
 
 
-def coco_evaluator() -> Found:
+def coco_evaluator() -> ProbeResult:
     """The AP of two detections that was worked out by hand."""
     summary = score(GROUNDTRUTH, DETECTIONS)
     found = float(summary.metrics[METRICS[0]])
     check_ap(found)
-    return Found(f"AP {found:.6f} of two detections, as it must be", {"ap": found})
+    return ProbeResult(f"AP {found:.6f} of two detections, as it must be", {"ap": found})
 
 
-def tflite() -> Found:
+def tflite() -> ProbeResult:
     """A model converted to TensorFlow Lite and run by its interpreter."""
     with tf.Graph().as_default(), tf1.Session() as session:
         x = tf1.placeholder(tf.float32, [1, 4])
         data = tf1.lite.TFLiteConverter.from_session(session, [x], [x + x]).convert()
     interpreter = tf.lite.Interpreter(model_content=data)
     _double(interpreter)
-    return Found("a model converted and run", {})
+    return ProbeResult("a model converted and run", {})
 
 
-def litert() -> Found:
+def litert() -> ProbeResult:
     """The same model run by LiteRT's own package."""
     version = version_of("ai-edge-litert", how="only running exported TFLite models without TensorFlow needs it")
     from ai_edge_litert.interpreter import Interpreter
@@ -126,7 +126,7 @@ def litert() -> Found:
         x = tf1.placeholder(tf.float32, [1, 4])
         data = tf1.lite.TFLiteConverter.from_session(session, [x], [x + x]).convert()
     _double(Interpreter(model_content=data))
-    return Found(f"{version}, a model run", {"version": version})
+    return ProbeResult(f"{version}, a model run", {"version": version})
 
 
 def _double(interpreter: Any) -> None:
@@ -139,13 +139,13 @@ def _double(interpreter: Any) -> None:
         raise RunError(f"1.5 + 1.5 is {doubled}")
 
 
-def dali() -> Found:
+def dali() -> ProbeResult:
     """A JPEG decoded in a pipeline."""
     version = version_of(*DALI_PACKAGES, how="`pip install -r requirements/dali.txt` installs it; only --dali needs it")
     image = decode_corner(gray_image("JPEG"), 16, 8)
     if np.abs(image - _GRAY).max() > _GRAY_TOLERANCE:
         raise RunError(f"a gray JPEG decodes to {image.min():g} to {image.max():g}")
-    return Found(f"{version}, a JPEG decoded in a pipeline on the CPU", {"version": version})
+    return ProbeResult(f"{version}, a JPEG decoded in a pipeline on the CPU", {"version": version})
 
 
 def _growing() -> Any:

@@ -5,13 +5,13 @@ import time
 
 import pytest
 
-from tools.doctor.checks import Check, line_of, run_checks, unfit
+from tools.doctor.checks import Check, format_line, not_in_order, run_checks
 
-PARTS = "tests.tools.doctor.parts"
+PROBES = "tests.tools.doctor.sample_probes"
 
 
 def check(part, **options):
-    return Check(**{"name": part, "probe": f"{PARTS}:{part}", **options})
+    return Check(**{"name": part, "probe": f"{PROBES}:{part}", **options})
 
 
 def rows_of(*checks):
@@ -66,6 +66,6 @@ def test_the_process_ends_with_the_caller():
 @pytest.mark.parametrize(("part", "fit"), [("works", True), ("is_missing", False), ("raises", False)])
 def test_only_what_works_is_fit(part, fit):
     rows = rows_of(check(part))
-    assert (unfit(rows, {part}) == []) == fit
-    assert unfit(rows, ()) == []
-    assert line_of(rows[0], 12, lambda state, text: text).startswith(f"{part:<12}  {rows[0].state:<7}  ")
+    assert (not_in_order(rows, {part}) == []) == fit
+    assert not_in_order(rows, ()) == []
+    assert format_line(rows[0], 12, lambda state, text: text).startswith(f"{part:<12}  {rows[0].state:<7}  ")

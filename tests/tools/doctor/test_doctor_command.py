@@ -10,11 +10,11 @@ from tools.doctor.__main__ import CHECKS, environment, main, parse_arguments, ru
 from tools.doctor.checks import Check
 from utils.errors import UsageError
 
-PARTS = "tests.tools.doctor.parts"
+PROBES = "tests.tools.doctor.sample_probes"
 
 
 def check(part, **options):
-    return Check(name=part, probe=f"{PARTS}:{part}", **options)
+    return Check(name=part, probe=f"{PROBES}:{part}", **options)
 
 
 def test_an_unknown_name_is_a_usage_error_that_lists_the_names(capsys):

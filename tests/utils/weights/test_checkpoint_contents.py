@@ -49,7 +49,7 @@ def test_a_damaged_checkpoint_is_a_sentence(save, weights, tmp_path, suffix, dam
         load(tmp_path / "model.ckpt-1")
 
 
-def foreign(folder, value):
+def checkpoint_of_another_program(folder, value):
     """The prefix of a checkpoint of another program: nothing describes it."""
     stored = Weights(shape=(3, 1))
     with stored.session, stored.session.graph.as_default():
@@ -64,7 +64,7 @@ def names(stored):
 
 
 def test_variables_are_found_under_other_names_and_in_the_shape_of_a_1x1_convolution(tmp_path):
-    prefix = foreign(tmp_path, 5)
+    prefix = checkpoint_of_another_program(tmp_path, 5)
     target = Weights(shape=(1, 1, 3, 1), name="other")
     with target.session:
         match = match_variables(prefix, target.variables, names)
@@ -78,7 +78,7 @@ def test_variables_are_found_under_other_names_and_in_the_shape_of_a_1x1_convolu
 
 
 def test_what_is_the_networks_alone_and_what_the_checkpoints_is_in_the_table(tmp_path):
-    prefix = foreign(tmp_path, 5)
+    prefix = checkpoint_of_another_program(tmp_path, 5)
     target = Weights(shape=(3, 1), name="other")
     with target.session:
         table = match_variables(prefix, target.variables, lambda stored: {"network/other": "network/kernel"}).table()
@@ -90,7 +90,7 @@ def test_what_is_the_networks_alone_and_what_the_checkpoints_is_in_the_table(tmp
 
 
 def test_values_of_another_program_that_are_no_numbers_are_named(tmp_path):
-    prefix = foreign(tmp_path, float("nan"))
+    prefix = checkpoint_of_another_program(tmp_path, float("nan"))
     target = Weights(shape=(3, 1))
     with (
         target.session,

@@ -5,12 +5,12 @@ import signal
 import sys
 import time
 
-from tools.doctor.probe import Found, Missing
+from tools.doctor.probe import Missing, ProbeResult
 
 
 def works():
     print("noise on the standard output")
-    return Found("3.1, used", {"version": "3.1"})
+    return ProbeResult("3.1, used", {"version": "3.1"})
 
 
 def is_missing():
@@ -35,4 +35,4 @@ def hangs():
 
 
 def counts(numbers=iter(range(10))):  # noqa: B008  (which process it is shows in how far it has counted)
-    return Found(str(next(numbers)))
+    return ProbeResult(str(next(numbers)))
