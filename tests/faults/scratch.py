@@ -30,12 +30,12 @@ class Outcome:
     """What the tests made of a copy.
 
     Attributes:
-        caught_by: The first test that failed; empty where none did.
+        failed: The tests that did, in their order.
         trouble: Why the run says nothing, such as a module that cannot be imported; empty where it does.
         seconds: How long it took.
     """
 
-    caught_by: str = ""
+    failed: tuple[str, ...] = ()
     trouble: str = ""
     seconds: float = 0.0
 
@@ -82,28 +82,29 @@ class Scratch:
         path.write_text(text, encoding="utf-8")
         Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
 
-    def run(self, tests: Sequence[str]) -> Outcome:
-        """Runs tests until one fails."""
+    def run(self, tests: Sequence[str], *, to_the_end: bool = False) -> Outcome:
+        """Runs tests until one fails, or to the end whatever fails."""
         started = time.monotonic()
         receiver, sender = self._processes.Pipe(duplex=False)
-        arguments = (str(self._place), self._environment, list(tests), sender)
+        arguments = (str(self._place), self._environment, [*tests] if to_the_end else ["-x", *tests], sender)
         process = self._processes.Process(target=_run_tests, args=arguments)
         process.start()
         sender.close()
         try:
-            caught_by, trouble = receiver.recv() if receiver.poll(LONGEST_S) else (f"no end in {LONGEST_S:.0f} s", "")
+            longest_s = None if to_the_end else LONGEST_S
+            failed, trouble = receiver.recv() if receiver.poll(longest_s) else ((f"no end in {LONGEST_S:.0f} s",), "")
         except EOFError:
             process.join()
-            caught_by, trouble = f"the tests' process ended with status {process.exitcode}", ""
+            failed, trouble = (f"the tests' process ended with status {process.exitcode}",), ""
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid or 0, signal.SIGKILL)  # with whatever the tests have started
             process.join()
-        return Outcome(caught_by=caught_by, trouble=trouble, seconds=time.monotonic() - started)
+        return Outcome(failed=failed, trouble=trouble, seconds=time.monotonic() - started)
 
 
-def _run_tests(place: str, environment: dict[str, str], tests: list[str], sender: Any) -> None:
-    """Runs in a process of its own: tells the first test that failed, and why the tests could not run."""
+def _run_tests(place: str, environment: dict[str, str], arguments: list[str], sender: Any) -> None:
+    """Runs in a process of its own: tells which tests failed, and why the tests could not run."""
     os.setsid()
     os.environ.clear()
     os.environ.update(environment)
@@ -115,25 +116,26 @@ def _run_tests(place: str, environment: dict[str, str], tests: list[str], sender
     silence = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(silence, stream)
-    first = _FirstFailure()
-    status = pytest.main(["-x", "-q", "--tb=no", "-p", "no:cacheprovider", *tests], plugins=[first])
+    seen = _Failures()
+    status = pytest.main(["-q", "--tb=no", "-p", "no:cacheprovider", *arguments], plugins=[seen])
     if status == pytest.ExitCode.OK:
-        sender.send(("", ""))
-    elif status == pytest.ExitCode.TESTS_FAILED and first.test:
-        sender.send((first.test, ""))
+        sender.send(((), ""))
+    elif status == pytest.ExitCode.TESTS_FAILED and seen.tests:
+        sender.send((tuple(seen.tests), ""))
     else:
-        sender.send(("", first.trouble or f"pytest ended with {status!r}"))
+        sender.send(((), seen.trouble or f"pytest ended with {status!r}"))
 
 
-class _FirstFailure:
-    """Notes what failed first."""
+class _Failures:
+    """Notes what fails."""
 
     def __init__(self) -> None:
-        self.test = self.trouble = ""
+        self.tests: list[str] = []
+        self.trouble = ""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
-            self.test = self.test or report.nodeid
+            self.tests.append(report.nodeid)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed and not self.trouble:

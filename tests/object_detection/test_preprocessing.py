@@ -45,6 +45,11 @@ def test_a_crop_keeps_what_it_covers_enough_of():
     assert found.ignored.tolist() == [False, False]
 
 
+def test_an_object_of_which_the_very_least_share_is_inside_is_kept():
+    window, boxes = (0.0, 0.0, 1.0, 0.25), [(0.0, 0.0, 1.0, 0.5), (0.0, 0.0, 1.0, 0.625)]
+    np.testing.assert_array_equal(cropped(boxes, 0.5, False, window=window).boxes, [(0.0, 0.0, 1.0, 2.0)])
+
+
 def test_without_clipping_boxes_reach_out_of_the_crop():
     found = cropped(THREE, 0.3, False, [1, 7, 11])
     assert found.boxes[1, 1] == pytest.approx(-0.434599, abs=1e-5)
