@@ -1,4 +1,4 @@
-"""Fine-tuning by several processes is fine-tuning by one: the same weights, averages and momentum."""
+"""Fine-tuning by several processes is fine-tuning by one: the same weights, averages and state of the optimizer."""
 
 import numpy as np
 import pytest
@@ -19,9 +19,11 @@ def begun(pictures, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("options", [(), ("--freeze_backbone",)], ids=["all", "frozen"])
+@pytest.mark.parametrize(
+    "options", [("--optimizer=adam", "--lr_init=0.05"), ("--freeze_backbone",)], ids=["adam", "frozen"]
+)
 def test_two_processes_tune_as_one_does(begun, pictures, tmp_path, options):
-    flags = (*LENGTH, "--head_lr_multiplier=3", "--ema_decay=0.7", f"--finetune_checkpoint={begun}", *options)
+    flags = (*LENGTH, "--head_lr_multiplier=3", "--ema_decay=0.7", f"--finetune_checkpoint={begun}", *options.split())
     alone = run(*network(pictures, tmp_path / "alone", "train"), "--batch_size=8", *flags)
     assert alone.status == 0, alone.error
     for limit in (("--run_iter=3",), ()):  # the averages that the second launch begins with are rank 0's

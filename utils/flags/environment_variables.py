@@ -1,4 +1,4 @@
-"""Environment variables that mean a flag, and who wins when both speak. Imports no TensorFlow.
+"""Environment variables that stand for a flag, and their precedence: a flag wins. Imports no TensorFlow.
 
 ===============================================  =================================================================
 ``TF_ENABLE_AUTO_MIXED_PRECISION``               1 is ``--amp``
@@ -8,8 +8,7 @@
 ``NVIDIA_TF32_OVERRIDE``                         0 is ``--no_tf32``
 ===============================================  =================================================================
 
-Stock TensorFlow reads none of the first three: NVIDIA's builds did. A variable that is empty counts as not set. A flag
-wins over a variable that says the opposite.
+Stock TensorFlow reads none of the first three: NVIDIA's builds did. A variable that is empty counts as not set.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ _JIT_ON = re.compile(r"[12]|fusible|(?:fusible|single-gpu)\([12]\)")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What flags and variables ask for together, and sentences for the log."""
+class RequestedPrecision:
+    """The precision and compilation that flags and variables ask for together, and sentences for the log."""
 
     amp: bool
     loss_scaling: bool
@@ -42,7 +41,9 @@ class Asked:
     notes: tuple[str, ...]
 
 
-def combine(*, amp: bool, xla: bool, no_tf32: bool, static_scale: float | None, environ: Mapping[str, str]) -> Asked:
+def combine(
+    *, amp: bool, xla: bool, no_tf32: bool, static_scale: float | None, environ: Mapping[str, str]
+) -> RequestedPrecision:
     """Adds the environment to what the flags of these names say.
 
     Raises:
@@ -59,7 +60,7 @@ def combine(*, amp: bool, xla: bool, no_tf32: bool, static_scale: float | None, 
     tf32_off = environ.get(TF32_VARIABLE, "").strip() == "0"
     if tf32_off and not no_tf32:
         notes.append(f"{TF32_VARIABLE}=0 means --no_tf32")
-    return Asked(
+    return RequestedPrecision(
         amp=asked_amp,
         loss_scaling=not (scaling is False and asked_amp and static_scale is None),
         xla=asked_xla,
@@ -76,16 +77,16 @@ def auto_jit(environ: Mapping[str, str]) -> str | None:
 
 def _combine_amp(flag: bool, environ: Mapping[str, str], notes: list[str]) -> bool:
     values = {name: _boolean(name, environ) for name in AMP_VARIABLES}
-    for_it = [name for name in AMP_VARIABLES if values[name]]
-    against = [name for name in AMP_VARIABLES if values[name] is False]
-    for name in against:
+    enabling = [name for name in AMP_VARIABLES if values[name]]
+    disabling = [name for name in AMP_VARIABLES if values[name] is False]
+    for name in disabling:
         if flag:
             notes.append(f"--amp wins over {name}={environ[name]}")
-        elif for_it:
-            notes.append(f"{for_it[0]}={environ[for_it[0]]} wins over {name}={environ[name]}")
-    if for_it and not flag:
-        notes.append(f"{for_it[0]}={environ[for_it[0]]} means --amp")
-    return flag or bool(for_it)
+        elif enabling:
+            notes.append(f"{enabling[0]}={environ[enabling[0]]} wins over {name}={environ[name]}")
+    if enabling and not flag:
+        notes.append(f"{enabling[0]}={environ[enabling[0]]} means --amp")
+    return flag or bool(enabling)
 
 
 def _combine_xla(flag: bool, environ: Mapping[str, str], notes: list[str]) -> bool:

@@ -1,4 +1,4 @@
-"""Arguments as they were typed: shortened flags to their full names, values to their types. Imports no TensorFlow."""
+"""Normalization of typed arguments: abbreviated flags to full names, values to their types. Imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from utils.errors import UsageError, require
 from utils.flags import recipes
 from utils.flags.table import BY_NAME, FLAGS, INTEGER, NUMBER, PATH, Flag
 
-_ALIKE = 0.7
-"""From where on two words count as alike; 1 is equal."""
+_SIMILAR = 0.7
+"""Of a flag that is suggested for an unknown one; equal words have 1."""
 
 
 def read_value(flag: Flag, text: str) -> Any:
-    """What was written after a flag, as the value it stands for."""
+    """Converts the text after a flag to the flag's type."""
     if isinstance(flag.kind, tuple):
         require(text in flag.kind, flag.name, text or "''", f"one of {', '.join(flag.kind)}")
     elif flag.kind == PATH:
@@ -40,7 +40,7 @@ def _number(name: str, text: str) -> float:
 
 
 def complete(arguments: Sequence[str]) -> list[str]:
-    """Each flag under its full name and joined to its value, ``--name=value``; recipe origins are kept."""
+    """Gives each flag its full name and joins its value, ``--name=value``; recipe origins are kept."""
     if any(argument in ("-h", "--help") for argument in arguments):
         return ["--help"]
     completed: list[str] = []
@@ -57,7 +57,7 @@ def complete(arguments: Sequence[str]) -> list[str]:
 
 
 def _complete_one(argument: str, waiting: list[str]) -> str:
-    """``argument`` completed; takes its value off the end of ``waiting`` where that is the next argument."""
+    """Completes one argument; pops its value off ``waiting`` where that is the next argument."""
     written, equals, value = argument.partition("=")
     name = _full_name(argument, written)
     if name == "help" or BY_NAME[name].is_switch:
@@ -80,25 +80,25 @@ def _full_name(argument: str, written: str) -> str:
         name = ""
     if name in spellings:
         return spellings[name]
-    fits = {full for spelling, full in spellings.items() if name and spelling.startswith(name)}
-    familiar = {full for full in fits if full == "help" or not BY_NAME[full].ours}
-    matches = familiar or fits
+    candidates = {full for spelling, full in spellings.items() if name and spelling.startswith(name)}
+    familiar = {full for full in candidates if full == "help" or not BY_NAME[full].ours}
+    matches = familiar or candidates
     if len(matches) == 1:
         return matches.pop()
     if matches:
         raise UsageError(f"{written}: could be {' or '.join(f'--{match}' for match in sorted(matches))}")
-    raise UsageError(f"{written}: unknown flag; {_advice(written, spellings)}")
+    raise UsageError(f"{written}: unknown flag; {_suggestion(written, spellings)}")
 
 
-def _advice(written: str, spellings: Mapping[str, str]) -> str:
-    """The flag that is closest to what was written, or to what it may have been short for."""
+def _suggestion(written: str, spellings: Mapping[str, str]) -> str:
+    """The flag that is most similar to an unknown one, or that an unknown one may abbreviate."""
     name = written.lstrip("-").replace("-", "_").lower()
 
-    def likeness(spelling: str) -> float:
+    def similarity(spelling: str) -> float:
         return max(difflib.SequenceMatcher(None, name, end).ratio() for end in (spelling, spelling[: len(name) + 1]))
 
-    closest = max(spellings, key=likeness)
-    return f"did you mean --{spellings[closest]}?" if likeness(closest) >= _ALIKE else "--help lists all flags"
+    closest = max(spellings, key=similarity)
+    return f"did you mean --{spellings[closest]}?" if similarity(closest) >= _SIMILAR else "--help lists all flags"
 
 
 def with_origin(message: str, arguments: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from utils.errors import UsageError
-from utils.flags.environment_variables import AMP_VARIABLES, Asked, combine
+from utils.flags.environment_variables import AMP_VARIABLES, RequestedPrecision, combine
 
 AMP, REWRITE = AMP_VARIABLES
 SCALING = "TF_ENABLE_AUTO_MIXED_PRECISION_LOSS_SCALING"
@@ -14,7 +14,7 @@ def ask(environ, *, amp=False, xla=False, no_tf32=False, static_scale=None):
 
 
 def asked(*notes, amp=False, loss_scaling=True, xla=False, tf32=True):
-    return Asked(amp, loss_scaling, xla, tf32, notes)
+    return RequestedPrecision(amp, loss_scaling, xla, tf32, notes)
 
 
 @pytest.mark.parametrize(
