@@ -1,6 +1,7 @@
-"""Fixtures of the tests of the launcher."""
+"""Fixtures of the tests of the command line and of the launcher."""
 
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -38,3 +39,32 @@ def shell(clone):
         )
 
     return run
+
+
+@pytest.fixture
+def recipe(tmp_path, monkeypatch):
+    """Writes a recipe to the current folder; the argument that names it."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(text):
+        (tmp_path / "a.args").write_text(text, encoding="utf-8")
+        return "@a.args"
+
+    return write
+
+
+@pytest.fixture
+def started(clone):
+    """Starts a call of the launcher in the background, where a signal acts as in a terminal."""
+
+    def start(call, number):
+        return subprocess.Popen(
+            ["bash", "-c", f"source ../clone/utils/launch.sh; {call}"],
+            cwd=clone / "elsewhere",
+            env={"PATH": str(clone / "path")},
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # the suite itself may run under nohup
+        )
+
+    return start

@@ -93,17 +93,6 @@ def test_bad_command_lines_are_answered_with_a_sentence(arguments, message):
     assert message_of(*arguments.split()) == message
 
 
-@pytest.fixture
-def recipe(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def write(text):
-        (tmp_path / "a.args").write_text(text, encoding="utf-8")
-        return "@a.args"
-
-    return write
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [

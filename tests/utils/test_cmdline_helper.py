@@ -276,17 +276,6 @@ def test_a_flag_wins_over_a_variable_and_says_so():
         parse(TRAIN, {"TF_ENABLE_AUTO_MIXED_PRECISION": "yes"})
 
 
-@pytest.fixture
-def recipe(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def write(text):
-        (tmp_path / "a.args").write_text(text, encoding="utf-8")
-        return "@a.args"
-
-    return write
-
-
 def test_one_recipe_serves_all_modes_and_what_follows_it_wins(recipe):
     argument = recipe("--lr_init 0.256\n--cos\n--batch_size 128\n")
     command = parse([argument, "--mode=evaluate", "--data_dir=D", "--batch_size=7"], {})

@@ -159,18 +159,10 @@ while true; do read -r -t 5 -u 4 || true; done
 
 @pytest.mark.parametrize("call", ["launch", "launch_logged log"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP])
-def test_open_mpi_is_asked_to_end_by_usr1_first_for_it_kills_its_processes_at_anything_else(clone, call, number):
+def test_open_mpi_is_asked_to_end_by_usr1_first_for_it_kills_its_processes_at_others(clone, started, call, number):
     program(clone / "path" / "python3", "")
     program(clone / "path" / "mpiexec", MPIEXEC)
-    process = subprocess.Popen(
-        ["bash", "-c", f"source ../clone/utils/launch.sh; {call} 2 main.py"],
-        cwd=clone / "elsewhere",
-        env={"PATH": str(clone / "path")},
-        stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # the suite itself may run under nohup
-    )
-    with process:
+    with started(f"{call} 2 main.py", number) as process:
         assert process.stdout.readline() == "ready\n"
         os.kill(process.pid, number)
         assert process.stdout.readline() == "asked to end\n"
@@ -193,7 +185,7 @@ bash -c '"$0" "$@" & "$0" "$@" & wait' "$@" # not the processes themselves, as w
 
 @pytest.mark.parametrize("call", ["launch", "launch_logged log"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_horovodruns_processes_are_asked_to_end_themselves_for_it_would_leave_them_behind(clone, call, number):
+def test_horovodruns_processes_are_asked_to_end_themselves_for_it_would_leave_them_behind(clone, started, call, number):
     (clone / "clone" / "main.py").write_text(RANK)
     program(clone / "path" / "horovodrun", HOROVODRUN)
     process = subprocess.Popen(

@@ -1,7 +1,6 @@
 import os
 import shlex
 import signal
-import subprocess
 
 import pytest
 
@@ -123,17 +122,9 @@ while true; do read -r -t 5 -u 4 || true; done
 
 @pytest.mark.parametrize("call", ["launch", "launch_logged log"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP])
-def test_a_signal_to_the_script_reaches_the_program_whose_last_words_and_status_are_kept(clone, call, number):
+def test_a_signal_to_the_script_reaches_the_program_whose_last_words_and_status_are_kept(clone, started, call, number):
     program(clone / "path" / "python", WAITS)
-    process = subprocess.Popen(
-        ["bash", "-c", f"source ../clone/utils/launch.sh; {call} 1 main.py"],
-        cwd=clone / "elsewhere",
-        env={"PATH": str(clone / "path")},
-        stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # the suite itself may run under nohup
-    )
-    with process:
+    with started(f"{call} 1 main.py", number) as process:
         assert process.stdout.readline() == "ready\n"
         os.kill(process.pid, number)
         assert process.stdout.read() == "told\n"

@@ -1,1 +1,1 @@
-"""Images in folders or archives, turned into records: what there is, what will be written, and the writing."""
+"""Conversion of images in folders or archives to records: reading the source, planning the shards, writing them."""

@@ -16,7 +16,7 @@ from utils.files.atomic_file import atomic_file, write_atomically
 from utils.images.image_files import EncodedImage, UnreadableImage, load_rgb
 from utils.records.example_proto import Value, encode_example
 from utils.records.manifest import CONVERSION_FOLDER
-from utils.records.tfrecord_file import FRAME_BYTES, frame
+from utils.records.tfrecord_file import RecordWriter
 
 _RECORD_VERSION = 1  # raise when the same images would give other records, so that old shards are built anew
 
@@ -116,12 +116,12 @@ def write_shard(plan: ShardPlan) -> ShardResult:
         UnreadableImagesError: images cannot be read and are not to be skipped; names all of the shard, writes nothing.
         OSError: writing failed; an older shard of this name is still there.
     """
-    digest, size, examples = hashlib.sha256(), 0, 0
     hashes: list[int] = []
     skipped: list[tuple[str, str]] = []
     remarks = Remarks()
     state_path(plan.out, plan.file).unlink(missing_ok=True)
     with atomic_file(plan.out / plan.file) as file:
+        records = RecordWriter(file)
         for record in plan.records:
             try:
                 data = read_source(plan.source, record.image)
@@ -132,21 +132,15 @@ def write_shard(plan: ShardPlan) -> ShardResult:
             if skipped and not plan.skip_unreadable:
                 continue  # the shard is lost; the rest is read only to name every bad image at once
             hashes.append(source_hash(record.image.name, hashlib.sha256(data).digest()))
-            payload = encode_example(record.features(image, remarks))
-            before, after = frame(payload)
-            for part in (before, payload, after):
-                file.write(part)
-                digest.update(part)
-            size += len(payload) + FRAME_BYTES
-            examples += 1
+            records.write(encode_example(record.features(image, remarks)))
         if skipped and not plan.skip_unreadable:
             raise UnreadableImagesError(skipped)
     result = ShardResult(
         file=plan.file,
         plan=plan.fingerprint(),
-        examples=examples,
-        bytes=size,
-        sha256=digest.hexdigest(),
+        examples=records.examples,
+        bytes=records.bytes,
+        sha256=records.sha256,
         source_sha256=add_source_hashes(hashes),
         skipped=tuple(skipped),
         remarks=remarks.as_tuple(),

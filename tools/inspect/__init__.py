@@ -1,1 +1,1 @@
-"""What a data set looks like: sheets of pictures, charts and numbers."""
+"""Inspection of a data set as a network gets it: sheets of pictures, charts and numbers."""

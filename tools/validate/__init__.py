@@ -1,1 +1,1 @@
-"""What is wrong with a data set: its files, images and labels, what it has twice, and a copy without the faults."""
+"""Validation of a data set: faults of its files, images and labels, duplicates, and a copy without the faults."""

@@ -28,7 +28,7 @@ from utils.records.manifest import (
 )
 from utils.records.record_files import split_files_by_name
 from utils.records.record_index import INDEX_FOLDER, read_index
-from utils.records.tfrecord_file import FRAME_BYTES, frame, iterate_payloads, locate_records
+from utils.records.tfrecord_file import RecordWriter, iterate_payloads, locate_records
 from utils.text import plural
 
 MakeRules = Callable[[Path, Manifest | None], tuple[Rules, Mapping[int, str], list[str]]]
@@ -106,24 +106,18 @@ class RecordSource:
 
     def _copy(self, file: Path, out: Path, kept: dict[tuple[str, int | None], bool]) -> ShardFile:
         """Writes the records of one file that are kept."""
-        digest, size, examples = hashlib.sha256(), 0, 0
         target = out / file.name
         name = str(file.relative_to(self.path))
         places, _ = locate_records(file)
         wanted = [(number, place) for number, place in enumerate(places) if (name, number) in kept]
         with atomic_file(target) as output:
+            records = RecordWriter(output)
             payloads = iterate_payloads(file, (place for _, place in wanted))
             for (number, _), (payload, _) in zip(wanted, payloads, strict=True):
-                record = self._corrected(payload) if kept[name, number] else payload
-                before, after = frame(record)
-                for part in (before, record, after):
-                    output.write(part)
-                    digest.update(part)
-                size += len(record) + FRAME_BYTES
-                examples += 1
-        if not examples:
+                records.write(self._corrected(payload) if kept[name, number] else payload)
+        if not records.examples:
             target.unlink()
-        return ShardFile(file=file.name, examples=examples, bytes=size, sha256=digest.hexdigest())
+        return ShardFile(file=file.name, examples=records.examples, bytes=records.bytes, sha256=records.sha256)
 
     def _corrected(self, payload: bytes) -> bytes:
         features = decode_example(payload)

@@ -8,11 +8,13 @@ Source: tensorflow.org/tutorials/load_data/tfrecord, "TFRecords format details".
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from utils.errors import RunError
 from utils.records.crc32c import masked_crc32c
@@ -28,10 +30,35 @@ _CRC = struct.Struct("<I")
 StrPath = str | os.PathLike[str]
 
 
-def frame(payload: bytes) -> tuple[bytes, bytes]:
-    """What goes before and after ``payload`` in the file."""
+def framed(payload: bytes) -> bytes:
+    """A record as it stands in a file: the payload with its length before it and the checksums of both."""
     length = _LENGTH.pack(len(payload))
-    return length + _CRC.pack(masked_crc32c(length)), _CRC.pack(masked_crc32c(payload))
+    return length + _CRC.pack(masked_crc32c(length)) + payload + _CRC.pack(masked_crc32c(payload))
+
+
+class RecordWriter:
+    """Writes records to an open file.
+
+    Attributes:
+        examples: Records written.
+        bytes: Their size in the file.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._digest = file, hashlib.sha256()
+        self.examples = self.bytes = 0
+
+    def write(self, payload: bytes) -> None:
+        record = framed(payload)
+        self._file.write(record)
+        self._digest.update(record)
+        self.bytes += len(record)
+        self.examples += 1
+
+    @property
+    def sha256(self) -> str:
+        """The hash of what was written, in hexadecimal."""
+        return self._digest.hexdigest()
 
 
 @contextmanager

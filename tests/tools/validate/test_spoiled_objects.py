@@ -1,7 +1,6 @@
 """Records with objects and COCO's annotation files: planted faults are found, named, and gone from the copy."""
 
 import json
-import shutil
 
 import pytest
 
@@ -33,11 +32,6 @@ BOX = "image__object__bbox__"
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
     return with_objects(tmp_path_factory.mktemp("objects"))
-
-
-@pytest.fixture
-def records(sound, tmp_path):
-    return shutil.copytree(sound, tmp_path / "records")
 
 
 def sides(ymin=(0.1, 0.5), xmin=(0.1, 0.5), ymax=(0.4, 0.9), xmax=(0.4, 0.9)):

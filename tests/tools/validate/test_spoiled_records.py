@@ -1,7 +1,6 @@
 """Records of classification: every fault that was planted is found, named, and gone from the repaired copy."""
 
 import io
-import shutil
 
 import pytest
 from PIL import Image
@@ -25,11 +24,6 @@ from utils.records.manifest import load_split
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
     return labelled(tmp_path_factory.mktemp("labelled"))
-
-
-@pytest.fixture
-def records(sound, tmp_path):
-    return shutil.copytree(sound, tmp_path / "records")
 
 
 def image_of(file, number):

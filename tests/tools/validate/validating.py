@@ -9,7 +9,7 @@ from tools.convert.coco_command import main as convert_coco
 from tools.validate.__main__ import main
 from utils.records.example_proto import decode_example, encode_example
 from utils.records.manifest import read_manifest
-from utils.records.tfrecord_file import frame, iterate_payloads, locate_records
+from utils.records.tfrecord_file import framed, iterate_payloads, locate_records
 
 
 def validate(*arguments, tmp_path, workers=1):
@@ -53,7 +53,7 @@ def payloads(file):
 
 def write(file, records):
     """A file of these records."""
-    file.write_bytes(b"".join(part for one in records for part in (frame(one)[0], one, frame(one)[1])))
+    file.write_bytes(b"".join(map(framed, records)))
 
 
 def spoil(file, number, **changed):

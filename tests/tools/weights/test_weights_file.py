@@ -9,20 +9,13 @@ import pytest
 import tensorflow as tf
 from safetensors.numpy import save_file
 
+from tests.tools.weights.published_checkpoints import save_checkpoint
 from tests.tools.weights.torch_files import Tensor, save
 from tools.weights.weights_file import open_weights
 from utils.errors import RunError, UsageError
 
 tf1 = tf.compat.v1
 KERNEL = np.arange(6, dtype=np.float32).reshape(2, 3)
-
-
-def checkpoint(prefix, values, version=None):
-    kinds = {} if version is None else {"write_version": version}
-    with tf.Graph().as_default(), tf1.Session() as session:
-        made = {name: tf1.get_variable(name, initializer=value, use_resource=True) for name, value in values.items()}
-        session.run(tf1.global_variables_initializer())
-        tf1.train.Saver(made, **kinds).save(session, str(prefix), write_meta_graph=False, write_state=False)
 
 
 def test_safetensors_are_read_by_name_whatever_the_file_is_called(tmp_path):
@@ -104,7 +97,7 @@ def test_nothing_there_is_a_sentence(tmp_path):
 @pytest.mark.parametrize("version", [tf1.train.SaverDef.V1, tf1.train.SaverDef.V2])
 @pytest.mark.parametrize("named", ["folder", "prefix"])
 def test_checkpoints_of_both_formats_are_read_without_a_state_file(tmp_path, version, named):
-    checkpoint(tmp_path / "resnet_v1_50.ckpt", {"conv1/weights": KERNEL, "global_step": np.int64(7)}, version)
+    save_checkpoint(tmp_path / "resnet_v1_50.ckpt", {"conv1/weights": KERNEL, "global_step": np.int64(7)}, version)
     one_file = (tmp_path / "resnet_v1_50.ckpt").is_file()
     assert one_file == (version == tf1.train.SaverDef.V1)
     file = open_weights(tmp_path if named == "folder" else tmp_path / "resnet_v1_50.ckpt")
@@ -116,14 +109,14 @@ def test_checkpoints_of_both_formats_are_read_without_a_state_file(tmp_path, ver
 
 @pytest.mark.parametrize("suffix", [".index", ".data-00000-of-00001", ".meta"])
 def test_any_file_of_a_checkpoint_stands_for_it(tmp_path, suffix):
-    checkpoint(tmp_path / "nvidia_rn50_tf_amp", {"a": KERNEL})
+    save_checkpoint(tmp_path / "nvidia_rn50_tf_amp", {"a": KERNEL})
     (tmp_path / "nvidia_rn50_tf_amp.meta").touch()
     assert open_weights(tmp_path / f"nvidia_rn50_tf_amp{suffix}").path == tmp_path / "nvidia_rn50_tf_amp"
 
 
 def test_several_checkpoints_without_a_state_file_have_to_be_chosen_from(tmp_path):
     for name in ("one.ckpt", "two.ckpt"):
-        checkpoint(tmp_path / name, {"a": KERNEL})
+        save_checkpoint(tmp_path / name, {"a": KERNEL})
     with pytest.raises(UsageError, match=r"holds several checkpoints, one\.ckpt, two\.ckpt; name one of them"):
         open_weights(tmp_path)
 
@@ -131,7 +124,9 @@ def test_several_checkpoints_without_a_state_file_have_to_be_chosen_from(tmp_pat
 @pytest.mark.filterwarnings("ignore:.*V1.*")
 @pytest.mark.parametrize("version", [tf1.train.SaverDef.V1, tf1.train.SaverDef.V2])
 def test_a_checkpoint_whose_values_were_cut_off_is_a_sentence(tmp_path, version):
-    checkpoint(tmp_path / "model.ckpt", {"a": np.random.default_rng(0).normal(size=5000).astype(np.float32)}, version)
+    save_checkpoint(
+        tmp_path / "model.ckpt", {"a": np.random.default_rng(0).normal(size=5000).astype(np.float32)}, version
+    )
     data = next(path for path in tmp_path.iterdir() if path.suffix != ".index")
     data.write_bytes(data.read_bytes()[:10000])
     with pytest.raises((RunError, UsageError), match=r"cannot be read|damaged|holds no weights"):

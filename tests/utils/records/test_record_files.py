@@ -2,11 +2,11 @@ import pytest
 
 from utils.errors import RunError
 from utils.records.record_files import check_size, count, count_by_name, files_of_pattern
-from utils.records.tfrecord_file import frame
+from utils.records.tfrecord_file import framed
 
 
 def write_records(path, number):
-    path.write_bytes(b"".join(before + b"x" + after for before, after in [frame(b"x")] * number))
+    path.write_bytes(framed(b"x") * number)
 
 
 def test_detections_files_are_found_by_their_names(tmp_path):

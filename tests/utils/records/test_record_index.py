@@ -21,7 +21,7 @@ from utils.records.record_index import (
     split_index,
     write_index,
 )
-from utils.records.tfrecord_file import frame
+from utils.records.tfrecord_file import framed
 
 PAYLOADS = (b"one", b"", b"three" * 100, b"4")
 # A frame is 16 bytes: 3 + 16, 0 + 16, 500 + 16, 1 + 16.
@@ -30,7 +30,7 @@ INDEX = b"0 19\n19 16\n35 516\n551 17\n"
 
 def write_records(path, payloads=PAYLOADS):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"".join(frame(payload)[0] + payload + frame(payload)[1] for payload in payloads))
+    path.write_bytes(b"".join(map(framed, payloads)))
     return path
 
 

@@ -1,10 +1,18 @@
+import hashlib
 import struct
 
 import pytest
 import tensorflow as tf
 
 from utils.errors import RunError
-from utils.records.tfrecord_file import count_records, find_bad_record, frame, iterate_headers, read_record
+from utils.records.tfrecord_file import (
+    RecordWriter,
+    count_records,
+    find_bad_record,
+    framed,
+    iterate_headers,
+    read_record,
+)
 
 PAYLOADS = [b"", b"a", b"hello world", bytes(range(256)) * 9]
 
@@ -19,9 +27,15 @@ def records(tmp_path):
     return path
 
 
-def test_frames_are_what_tensorflow_writes(records):
-    ours = b"".join(before + payload + after for payload in PAYLOADS for before, after in [frame(payload)])
-    assert ours == records.read_bytes()
+def test_records_are_what_tensorflow_writes(records, tmp_path):
+    with (tmp_path / "ours").open("wb") as file:
+        writer = RecordWriter(file)
+        for payload in PAYLOADS:
+            writer.write(payload)
+    content = records.read_bytes()
+    assert (tmp_path / "ours").read_bytes() == content
+    assert (writer.examples, writer.bytes) == (len(PAYLOADS), len(content))
+    assert writer.sha256 == hashlib.sha256(content).hexdigest()
 
 
 def test_headers_give_offset_and_length_of_each_payload(records):
@@ -97,10 +111,9 @@ def test_a_file_of_another_kind_is_broken_at_record_0(tmp_path):
 def test_a_length_beyond_all_memory_is_not_believed(tmp_path):
     path = tmp_path / "huge"
     length = struct.pack("<Q", 2**62)
-    before, _ = frame(b"")
     from utils.records.crc32c import masked_crc32c
 
-    path.write_bytes(length + struct.pack("<I", masked_crc32c(length)) + before)
+    path.write_bytes(length + struct.pack("<I", masked_crc32c(length)) + framed(b""))
     number, reason = find_bad_record(path)
     assert number == 0
     assert "ends inside it" in reason
