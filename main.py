@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from runtime.entry_point import run, show_any_name
+from runtime.entry_point import escape_unencodable_text, run
 from utils.cmdline_helper import parse
 
 
@@ -14,5 +14,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    show_any_name()
+    escape_unencodable_text()
     sys.exit(main(sys.argv[1:]))

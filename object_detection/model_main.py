@@ -10,7 +10,7 @@ if not __package__:  # run by its path, from whatever folder: this file's own fo
     sys.path[:] = [str(folder.parent), *(path for path in sys.path if path != str(folder))]
 
 from object_detection.model_command import parse
-from runtime.entry_point import run, show_any_name
+from runtime.entry_point import escape_unencodable_text, run
 
 
 def main(arguments: list[str]) -> int:
@@ -19,5 +19,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    show_any_name()
+    escape_unencodable_text()
     sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""What every program does that launches runs: command line, environment, signals, then TensorFlow (no TF)."""
+"""The start of every program that launches runs: command line, environment, signals, then TensorFlow (no TF)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def start(command: Command, work: Callable[[Command, PreemptionHook], int] | Non
         return launch(command, preemption, work)
 
 
-def show_any_name() -> None:
-    """Lets the console show file names in encodings that it does not have, as escapes."""
+def escape_unencodable_text() -> None:
+    """Write what the encoding of the console lacks, as in file names, as escapes instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # both are text files in a program

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from runtime.artefacts.formats import FORMATS, find_artefact, read_formats
-from runtime.entry_point import show_any_name, start
+from runtime.entry_point import escape_unencodable_text, start
 from tools.command import run_command
 from utils.cmdline_helper import Command
 from utils.cmdline_helper import parse as parse_run
@@ -159,5 +159,5 @@ def _export(command: Command, options: Mapping[str, Any], stop: PreemptionHook) 
 
 
 if __name__ == "__main__":
-    show_any_name()
+    escape_unencodable_text()
     sys.exit(main(sys.argv[1:]))

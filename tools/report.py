@@ -11,7 +11,7 @@ from tools.command import run_command
 from utils.errors import EXIT_DONE, EXIT_SOME_SKIPPED, RunError, UsageError
 from utils.files.atomic_file import write_atomically
 from utils.reporting.comparison import comparison_page
-from utils.reporting.names import printable
+from utils.reporting.names import one_line
 from utils.reporting.run_log import Run, read_run
 from utils.reporting.run_page import REPORT_NAME, run_page
 
@@ -47,7 +47,7 @@ def run(places: Sequence[Path], output: Path) -> int:
     if output.resolve() in {one.path.resolve() for one in runs}:
         raise UsageError(f"--output {output}: is the log of a run; name another file")
     for fault in faults:
-        print(f"left out: {printable(fault)}", file=sys.stderr)
+        print(f"left out: {one_line(fault)}", file=sys.stderr)
     content = run_page(runs[0]) if len(runs) == 1 else comparison_page(runs)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from runtime.entry_point import show_any_name, start
+from runtime.entry_point import escape_unencodable_text, start
 from tools.command import run_command
 from tools.validate.record_source import task_of_files
 from utils.cmdline_helper import Command, add_flag, parse
@@ -155,7 +155,7 @@ def _naming_out(act: Callable[[], Result]) -> Result:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
-    show_any_name()
+    escape_unencodable_text()
     return run_command(lambda: run(sys.argv[1:] if arguments is None else arguments))
 
 

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.entry_point import show_any_name
+from runtime.entry_point import escape_unencodable_text
 from tools.command import run_command
 from utils.errors import EXIT_DONE, EXIT_FAILED, RunError, UsageError, require
 
@@ -163,7 +163,7 @@ def _write_json(path: Path, content: object) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    show_any_name()
+    escape_unencodable_text()
     return run_command(lambda: run(parse_arguments(arguments)), interrupted="nothing was written")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from utils.reporting import charts
 from utils.reporting.confusion import confusion_part
 from utils.reporting.findings import calibration_gap
-from utils.reporting.names import class_names, named
+from utils.reporting.names import class_names, quoted_class
 from utils.reporting.page import bar, folded, grid, notes, section, table
 
 _TABLE_OPEN = 40
@@ -84,8 +84,8 @@ def _calibration(evaluation: Mapping[str, Any]) -> str:
 def _mistakes(evaluation: Mapping[str, Any], names: Mapping[int, str]) -> str:
     figures = []
     for entry in evaluation["pictures"]:
-        says = f"taken for {named(names, entry['answer'])} ({entry['confidence']:.2f})"
-        truth = f"is {named(names, entry['label'])} ({entry['of_label']:.2f})"
+        says = f"taken for {quoted_class(names, entry['answer'])} ({entry['confidence']:.2f})"
+        truth = f"is {quoted_class(names, entry['label'])} ({entry['of_label']:.2f})"
         jpeg = entry.get("jpeg")
         source = f'<img alt="example {entry["index"]}" src="data:image/jpeg;base64,{escape(jpeg)}">' if jpeg else ""
         caption = (

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from utils.reporting import charts
-from utils.reporting.names import told
+from utils.reporting.names import format_flag
 from utils.reporting.page import Markup, folded, grid, notes, page, section, table
 from utils.reporting.run_log import Run, number, target_of
 from utils.reporting.run_page import run_sections
@@ -77,14 +77,14 @@ def _differences(runs: Sequence[Run]) -> str:
         rows = [[key, *(_shown(run, key) for run in runs)] for key in different]
         return table(["flag", *(run.name for run in runs)], rows)
     usual = {key: Counter(_plain(run.parameters.get(key)) for run in runs).most_common(1)[0][0] for key in different}
-    common = ", ".join(f"{key} {told(json.loads(value))}" for key, value in usual.items())
+    common = ", ".join(f"{key} {format_flag(json.loads(value))}" for key, value in usual.items())
     changed = [[run.name, ", ".join(_changes(run, usual)) or "as most"] for run in runs]
     return notes([f"Most frequent: {common}."]) + table(["run", "differs in"], changed)
 
 
 def _changes(run: Run, usual: dict[str, str]) -> list[str]:
     return [
-        f"{key} {told(run.parameters.get(key))}"
+        f"{key} {format_flag(run.parameters.get(key))}"
         for key, value in usual.items()
         if _plain(run.parameters.get(key)) != value
     ]
@@ -95,7 +95,7 @@ def _plain(value: Any) -> str:
 
 
 def _shown(run: Run, key: str) -> str | Markup:
-    return told(run.parameters[key]) if key in run.parameters else Markup("<i>not told</i>")
+    return format_flag(run.parameters[key]) if key in run.parameters else Markup("<i>not told</i>")
 
 
 def _curves(runs: Sequence[Run]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from utils.reporting import charts
 from utils.reporting.findings import confused_pairs
-from utils.reporting.names import named
+from utils.reporting.names import quoted_class
 from utils.reporting.page import grid, table
 
 _PAIRS = 20
@@ -74,6 +74,9 @@ def _darkest(shares: np.ndarray, blocks: int) -> np.ndarray:
 def pair_table(evaluation: Mapping[str, Any], names: Mapping[int, str], what: str) -> str:
     """The pairs that are confused most, with counts and shares."""
     pairs = confused_pairs(evaluation)[:_PAIRS]
-    rows = [[named(names, of), named(names, answer), count, f"{share:.1%}"] for of, answer, count, share in pairs]
+    rows = [
+        [quoted_class(names, of), quoted_class(names, answer), count, f"{share:.1%}"]
+        for of, answer, count, share in pairs
+    ]
     found = table(["class", "taken for", what, "of the class"], rows)
     return f"<div><h3>The pairs that are confused most</h3>{found}</div>" if found else ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from utils.reporting.names import class_names, listed, named, shown
+from utils.reporting.names import class_list, class_names, format_value, quoted_class
 
 _CONFUSED_SHARE, _CONFUSED_COUNT = 0.15, 3
 """A pair is named when so much of a class, and so many examples, are taken for the other."""
@@ -77,19 +77,19 @@ def _of_classes(evaluation: Mapping[str, Any]) -> Iterator[str]:
     names, rows = class_names(evaluation), evaluation["classes"]
     answered = [number for number, row in enumerate(rows) if row[1]]
     if len(answered) == 1 and sum(1 for row in rows if row[0]) > 1:
-        yield f"Every image is taken for {named(names, answered[0])}: the network tells nothing apart."
+        yield f"Every image is taken for {quoted_class(names, answered[0])}: the network tells nothing apart."
         return
     never = [number for number, row in enumerate(rows) if row[0] and not row[1]]
     if never:
-        yield f"Never predicted, though there are examples: {listed(names, never)}."
+        yield f"Never predicted, though there are examples: {class_list(names, never)}."
     lost = [number for number, row in enumerate(rows) if row[0] and row[1] and not row[2]]
     if lost:
-        yield f"Predicted, and never rightly: {listed(names, lost)}."
+        yield f"Predicted, and never rightly: {class_list(names, lost)}."
     absent = [
         number for number, row in enumerate(rows) if not row[0] and number < len(evaluation["class_names"] or rows)
     ]
     if absent:
-        yield f"Without an example in this split, so nothing is known of them: {listed(names, absent)}."
+        yield f"Without an example in this split, so nothing is known of them: {class_list(names, absent)}."
     yield from _of_pairs(evaluation, names, "examples")
     gap = calibration_gap(evaluation)
     if gap is not None and abs(gap[0] - gap[1]) >= _CALIBRATION_GAP:
@@ -102,19 +102,20 @@ def _of_boxes(evaluation: Mapping[str, Any]) -> Iterator[str]:
     names, rows = class_names(evaluation), evaluation["classes"]
     absent = [row["id"] for row in rows if row["average_precision"] < 0]
     if absent and len(absent) < len(rows):
-        yield f"Average precision -1, for want of an object in this split: {listed(names, absent)}."
+        yield f"Average precision -1, for want of an object in this split: {class_list(names, absent)}."
     silent = [row["id"] for row in rows if row["objects"] and not row["detections"]]
     if silent:
-        yield f"Never detected, though there are objects: {listed(names, silent)}."
+        yield f"Never detected, though there are objects: {class_list(names, silent)}."
     zero = [row["id"] for row in rows if row["average_precision"] == 0 and row["detections"]]
     if zero:
-        yield f"Detected, and never on an object of that category (average precision 0): {listed(names, zero)}."
+        yield f"Detected, and never on an object of that category (average precision 0): {class_list(names, zero)}."
     yield from _of_pairs(evaluation, names, "objects")
 
 
 def _of_pairs(evaluation: Mapping[str, Any], names: Mapping[int, str], what: str) -> Iterator[str]:
     for of, answer, count, share in _worst(confused_pairs(evaluation)):
-        yield f"{count} {what} of {named(names, of)}, {share:.0%} of them, are taken for {named(names, answer)}."
+        right, taken = quoted_class(names, of), quoted_class(names, answer)
+        yield f"{count} {what} of {right}, {share:.0%} of them, are taken for {taken}."
 
 
 def _worst(pairs: Sequence[tuple[int, int, int, float]]) -> list[tuple[int, int, int, float]]:
@@ -127,7 +128,7 @@ def summary_line(evaluation: Mapping[str, Any]) -> str:
     images = f"{metrics.get('images', 0):.0f} images"
     if evaluation["task"] == "classification":
         top1, loss = metrics.get("top1_accuracy"), metrics.get("loss")
-        return f"{images}: top-1 accuracy {shown(top1)}, loss {shown(loss)}."
+        return f"{images}: top-1 accuracy {format_value(top1)}, loss {format_value(loss)}."
     whole, half = metrics.get("Precision/mAP"), metrics.get("Precision/mAP@.50IOU")
     best = f"best used from score {evaluation['operating_score']:.2f}"
-    return f"{images}: average precision {shown(whole)}, at an overlap of half {shown(half)}; {best}."
+    return f"{images}: average precision {format_value(whole)}, at an overlap of half {format_value(half)}; {best}."

@@ -21,14 +21,14 @@ def class_names(evaluation: Mapping[str, Any]) -> dict[int, str]:
     return {n: given[n] if n < len(given) else f"class {n}" for n in range(len(evaluation["classes"]))}
 
 
-def printable(text: str) -> str:
+def one_line(text: str) -> str:
     """A text on one line with what cannot be printed or encoded replaced."""
     return "".join(letter if letter.isprintable() else _REPLACEMENT for letter in " ".join(text.split()))
 
 
 def short(text: str, longest: int = _LONGEST) -> str:
     """A printable text, cut in its middle if it is long."""
-    text = printable(text)
+    text = one_line(text)
     if len(text) <= longest:
         return text
     end = longest // 3
@@ -37,37 +37,37 @@ def short(text: str, longest: int = _LONGEST) -> str:
 
 def cell(text: str, longest: int = _LONGEST) -> str:
     """A text for HTML: short, and whole where the mouse rests on it."""
-    brief, whole = short(text, longest), printable(text)
+    brief, whole = short(text, longest), one_line(text)
     return escape(brief) if brief == whole else f'<span title="{escape(whole)}">{escape(brief)}</span>'
 
 
-def named(names: Mapping[int, str], number: int | None) -> str:
+def quoted_class(names: Mapping[int, str], number: int | None) -> str:
     """A class as a sentence names it."""
     return f"'{short(names.get(number, f'class {number}'))}'" if number is not None else "nothing"
 
 
-def listed(names: Mapping[int, str], numbers: Sequence[int]) -> str:
+def class_list(names: Mapping[int, str], numbers: Sequence[int]) -> str:
     """Some classes as a sentence lists them: the first few, and how many more there are."""
-    first = ", ".join(named(names, number) for number in numbers[:_LISTED])
+    first = ", ".join(quoted_class(names, number) for number in numbers[:_LISTED])
     more = len(numbers) - _LISTED
     return f"{first} and {more} more" if more > 0 else first
 
 
-def told(value: Any) -> str:
+def format_flag(value: Any) -> str:
     """The value of a flag as it was given, in full."""
     if isinstance(value, float):
         return f"{value:.10g}"
     if isinstance(value, list):
-        return ", ".join(map(told, value)) or "none"
-    return "–" if value is None else printable(str(value))
+        return ", ".join(map(format_flag, value)) or "none"
+    return "–" if value is None else one_line(str(value))
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value as a table has it: numbers to four or more digits, nothing as a dash."""
     if value is None or value == "":
         return "–"
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return printable(str(value))
+        return one_line(str(value))
     if isinstance(value, int) or not math.isfinite(value):
         return str(value)
     if value == int(value) and abs(value) < _WHOLE:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from utils.reporting.names import cell, printable, shown
+from utils.reporting.names import cell, format_value, one_line
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -50,7 +50,7 @@ def page(title: str, lead: str, parts: Iterable[str]) -> bytes:
         lead: HTML below it.
         parts: Sections, HTML.
     """
-    name = escape(printable(title))
+    name = escape(one_line(title))
     body = "\n".join(part for part in parts if part)
     text = (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -64,7 +64,7 @@ def page(title: str, lead: str, parts: Iterable[str]) -> bytes:
 def section(title: str, *parts: str) -> str:
     """A part of the page; nothing where it has no content."""
     content = "\n".join(part for part in parts if part)
-    return f"<section>\n<h2>{escape(printable(title))}</h2>\n{content}\n</section>" if content else ""
+    return f"<section>\n<h2>{escape(one_line(title))}</h2>\n{content}\n</section>" if content else ""
 
 
 def grid(*parts: str) -> str:
@@ -76,7 +76,7 @@ def grid(*parts: str) -> str:
 def tiles(figures: Mapping[str, Any]) -> str:
     """Figures with their names, each on its own."""
     content = "".join(
-        f'<div class="tile"><b>{escape(shown(value))}</b><span>{escape(printable(name))}</span></div>'
+        f'<div class="tile"><b>{escape(format_value(value))}</b><span>{escape(one_line(name))}</span></div>'
         for name, value in figures.items()
     )
     return f'<div class="tiles">{content}</div>' if content else ""
@@ -87,7 +87,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     body = "\n".join(f"<tr>{''.join(map(_data, row))}</tr>" for row in rows)
     if not body:
         return ""
-    head = "".join(f"<th>{escape(printable(name))}</th>" for name in headers)
+    head = "".join(f"<th>{escape(one_line(name))}</th>" for name in headers)
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
 
 
@@ -101,8 +101,8 @@ def _data(value: Any) -> str:
     if isinstance(value, Markup):
         return f"<td>{value}</td>"
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return f'<td class="number">{escape(shown(value))}</td>'
-    return f"<td>{cell(shown(value))}</td>"
+        return f'<td class="number">{escape(format_value(value))}</td>'
+    return f"<td>{cell(format_value(value))}</td>"
 
 
 def bar(share: float) -> Markup:
@@ -113,7 +113,7 @@ def bar(share: float) -> Markup:
 
 def notes(sentences: Iterable[str], kind: str = "finding") -> str:
     """Sentences, one below the other; of the kind "finding" or "note"."""
-    return "\n".join(f'<p class="{kind}">{escape(printable(sentence))}</p>' for sentence in sentences)
+    return "\n".join(f'<p class="{kind}">{escape(one_line(sentence))}</p>' for sentence in sentences)
 
 
 def folded(title: str, content: str) -> str:

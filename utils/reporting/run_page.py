@@ -12,7 +12,7 @@ from utils.reporting import charts
 from utils.reporting.class_sections import class_sections
 from utils.reporting.detection_sections import detection_sections
 from utils.reporting.findings import findings, speed_findings, summary_line
-from utils.reporting.names import printable, told
+from utils.reporting.names import format_flag, one_line
 from utils.reporting.page import folded, grid, notes, page, section, table, tiles
 from utils.reporting.run_log import Launch, Run, number, read_run, target_of
 
@@ -52,7 +52,7 @@ def run_page(run: Run) -> bytes:
     parameters = run.parameters
     what = " · ".join(str(parameters[key]) for key in ("arch", "mode", "data_dir") if parameters.get(key))
     began = run.launches[0].began.partition(".")[0] if run.launches else ""
-    lead = escape(printable(" · ".join(filter(None, (what, f"begun {began}" if began else "", str(run.path))))))
+    lead = escape(one_line(" · ".join(filter(None, (what, f"begun {began}" if began else "", str(run.path))))))
     return page(f"Run {run.name}", lead, run_sections(run))
 
 
@@ -177,8 +177,8 @@ def _curve_of_batches(launches: Sequence[Launch]) -> charts.Line:
 
 def _what_was_run(run: Run) -> str:
     parameters = run.parameters
-    first = [[key, told(parameters[key])] for key in (*_WHAT, *_WHERE, *_WITH) if key in parameters]
-    rest = [[key, told(value)] for key, value in parameters.items() if key not in {*_WHAT, *_WHERE, *_WITH}]
+    first = [[key, format_flag(parameters[key])] for key in (*_WHAT, *_WHERE, *_WITH) if key in parameters]
+    rest = [[key, format_flag(value)] for key, value in parameters.items() if key not in {*_WHAT, *_WHERE, *_WITH}]
     launches = [
         [launch.began.partition(".")[0], launch.parameters.get("mode"), _stretch(launch), _ended(launch)]
         for launch in run.launches
