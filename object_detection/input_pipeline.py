@@ -7,7 +7,7 @@ Record keys are those of TensorFlow's detection records: ``image/encoded``, ``im
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -23,10 +23,10 @@ from object_detection.object_records import (
     TEXT_KEY,
     WEIGHT_KEY,
 )
-from object_detection.preprocessing import Objects, augmented_view, recolor
-from utils.detection_config import AugmentationStep, ColorSpec
+from object_detection.preprocessing import DETECTION_TABLE, Objects
 from utils.image_processing import whole_view
-from utils.input.batching import InputOptions, RecordDecoder, Sight
+from utils.input.augmentation import augment_view
+from utils.input.batching import InputOptions, RecordDecoder, UndecodedExample
 
 UNKNOWN = -1
 
@@ -146,16 +146,14 @@ def _look_up(keys: tf.Tensor, known: Sequence[object], values: Sequence[int]) ->
     return tf.where(tf.reduce_any(equal, axis=1), tf.gather(tf.constant([*values, UNKNOWN], tf.int32), found), UNKNOWN)
 
 
-def detection_decoder(
-    table: ClassTable, augmentation: tuple[AugmentationStep, ...], *, train_crowds: bool
-) -> RecordDecoder:
+def detection_decoder(table: ClassTable, *, train_crowds: bool) -> RecordDecoder:
     """How records become examples of detection.
 
     Targets are what ``target_assigner.Groundtruth`` holds and what ``coco_evaluation.CocoEvaluator`` takes. A record
     with an object of unknown category, or a box that is not finite or has no area inside the image, is not valid.
     """
 
-    def for_training(serialized: tf.Tensor, seed: tf.Tensor, options: InputOptions) -> Sight:
+    def for_training(serialized: tf.Tensor, seed: tf.Tensor, options: InputOptions) -> UndecodedExample:
         record = parse_record(serialized)
         ids = category_ids(record, table)
         sound = is_sound(record, ids)
@@ -168,10 +166,11 @@ def detection_decoder(
             ignored=ignored,
         )
         objects = Objects(*(tf.boolean_mask(values, tf.fill(tf.shape(slots), sound)) for values in objects))
-        view, objects = augmented_view(record.encoded, objects, seed, augmentation, options.image_size)
-        return Sight(view, dict(zip(_TRAIN_TARGETS, objects, strict=True)), sound)
+        view = whole_view(record.encoded, options.image_size)
+        view, objects = augment_view(view, objects, seed, options.augmentation, DETECTION_TABLE)
+        return UndecodedExample(view, dict(zip(_TRAIN_TARGETS, objects, strict=True)), sound)
 
-    def for_evaluation(serialized: tf.Tensor, options: InputOptions) -> Sight:
+    def for_evaluation(serialized: tf.Tensor, options: InputOptions) -> UndecodedExample:
         record = parse_record(serialized)
         ids = category_ids(record, table)
         view = whole_view(record.encoded, options.image_size)
@@ -187,19 +186,12 @@ def detection_decoder(
             size,
             record.source_id,
         )
-        return Sight(view, dict(zip(_EVAL_TARGETS, targets, strict=True)), is_sound(record, ids))
+        return UndecodedExample(view, dict(zip(_EVAL_TARGETS, targets, strict=True)), is_sound(record, ids))
 
     return RecordDecoder(
-        see_for_training=for_training,
-        see_for_evaluation=for_evaluation,
+        parse_for_training=for_training,
+        parse_for_evaluation=for_evaluation,
         train_targets=_TRAIN_TARGETS,
         eval_targets=_EVAL_TARGETS,
-        recolor=_recolor_of(augmentation),
+        steps=DETECTION_TABLE,
     )
-
-
-def _recolor_of(augmentation: tuple[AugmentationStep, ...]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None:
-    """What changes the colors of an image by its seed, or None where no step does."""
-    if not any(isinstance(step, ColorSpec) for step in augmentation):
-        return None
-    return lambda image, seed: recolor(image, seed, augmentation)

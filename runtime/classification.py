@@ -86,7 +86,7 @@ class Classification:
             num_classes=self.num_classes,
             label_offset=resolved(model, "label_offset"),
             seed=self._seed,
-            min_crop_area=data.min_crop_area,
+            augmentation=data.augmentation,
             threads=data.threads,
             shuffle_buffer=data.shuffle_buffer,
         )

@@ -107,6 +107,7 @@ class Detection:
             num_classes=self.num_classes,
             label_offset=0,
             seed=self._seed,
+            augmentation=self._detection.augmentation,
             threads=data.threads,
             shuffle_buffer=data.shuffle_buffer,
             eval_every=data.eval_every,
@@ -116,9 +117,7 @@ class Detection:
         files, options = self._splits.get(split), self.input_options()
         if files is None:
             return synthetic_input(options, synthetic_objects(self._table, split, options))
-        decoder = detection_decoder(
-            self._table, self._detection.augmentation, train_crowds=self._detection.train_crowds
-        )
+        decoder = detection_decoder(self._table, train_crowds=self._detection.train_crowds)
         if split == "train":
             return make_input(self._reader.train_batches(files, decoder, options, shard, start))
         return make_input(self._reader.eval_batches(files, decoder, options, shard))

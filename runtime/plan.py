@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from utils.config import ExperimentConfig, check_benchmark_length
-from utils.errors import UsageError
+from utils.errors import require_full_batch
 from utils.learning_rate import Schedule, make_schedule
 
 
@@ -43,12 +43,8 @@ def plan_training(config: ExperimentConfig, num_examples: int, processes: int) -
     """
     batch = config.data.batch_size_per_replica
     global_batch = batch * processes
+    require_full_batch(batch, processes, num_examples, config.data.data_dir)
     steps_per_epoch = num_examples // global_batch
-    if steps_per_epoch == 0:
-        raise UsageError(
-            f"--batch_size {batch}: the global batch of {global_batch} is larger than the {num_examples} training "
-            f"examples in {config.data.data_dir}"
-        )
     total_steps = config.run.duration.to_steps(steps_per_epoch)
     launch = config.run.run_limit.to_steps(steps_per_epoch) if config.run.run_limit else total_steps
     if config.run.is_benchmark:

@@ -7,11 +7,11 @@ import glob
 import io
 import json
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -27,13 +27,19 @@ from utils.files.atomic_file import write_atomically
 from utils.hooks.hook import Hook, StepRecord
 from utils.hooks.progress import ProgressHook
 from utils.hvd_utils import Communicator
-from utils.images.image_files import UnreadableImage, load_rgb
+from utils.images.image_files import (
+    IMAGE_SUFFIXES,
+    UnreadableImage,
+    has_image_name,
+    kind_of_file,
+    load_rgb,
+    passed_over,
+)
 from utils.input.batching import STATUS_OK, STATUS_PADDING
 
 tf1 = tf.compat.v1
 _log = logging.getLogger(__name__)
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm"})
 READERS = 4
 READ_AHEAD = 64
 PICTURES = "pictures"
@@ -53,7 +59,10 @@ def predict_files(setup: Setup, communicator: Communicator, stop: Hook) -> int:
     """
     run = setup.config.run
     drawn = (Path(run.results_dir) / PICTURES).resolve()
-    files = [path for path in list_images(str(run.to_predict)) if drawn not in path.resolve().parents]
+    found = find_images(str(run.to_predict))
+    files = [path for path in found.images if drawn not in path.resolve().parents]
+    if found.others and communicator.rank == 0:
+        _log.info("--to_predict %s: %s", run.to_predict, passed_over(found.others))
     numbers = range(communicator.rank, len(files), communicator.size)
     reader = _Reader([files[number] for number in numbers])
     graph = tf.Graph()
@@ -75,34 +84,42 @@ def predict_files(setup: Setup, communicator: Communicator, stop: Hook) -> int:
         session.run([take_over, data.initializer])
         run_loop(session, predict, [rows, ProgressHook("predict"), stop], start=0, last=None)
     by_number = {number: row for part in communicator.gather(rows.rows) for number, row in part.items()}
-    found = [by_number[number] for number in sorted(by_number)]
+    predicted = [by_number[number] for number in sorted(by_number)]
     if communicator.rank == 0:
-        _write(Path(run.results_dir), found, presenter)
-        print(_table(found, presenter))
-    failed = sum("error" in row for row in found)
+        _write(Path(run.results_dir), predicted, presenter)
+        print(_table(predicted, presenter))
+    failed = sum("error" in row for row in predicted)
     if failed:
         _log.warning("%d of %d files could not be read; they are listed with their reasons", failed, len(files))
     return EXIT_SOME_SKIPPED if failed else EXIT_DONE
 
 
-def list_images(pattern: str) -> list[Path]:
-    """The files that an image, a folder (recursively) or a glob stands for, sorted.
+class FoundFiles(NamedTuple):
+    """The images to predict, sorted, and how many other files of each kind a folder holds."""
+
+    images: list[Path]
+    others: Mapping[str, int]
+
+
+def find_images(pattern: str) -> FoundFiles:
+    """The files that an image, a folder (recursively) or a glob stands for.
 
     Raises:
         RunError: There are none.
     """
     path = Path(pattern)
     if path.is_file():
-        return [path]
+        return FoundFiles([path], {})
     if path.is_dir():
-        found = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+        files = [p for p in sorted(path.rglob("*")) if p.is_file()]
+        found = [p for p in files if has_image_name(p.name)]
         if not found:
             raise RunError(f"--to_predict {pattern}: the folder holds no image ({' '.join(sorted(IMAGE_SUFFIXES))})")
-        return found
+        return FoundFiles(found, Counter(kind_of_file(p.name) for p in files if not has_image_name(p.name)))
     found = [p for p in map(Path, sorted(glob.glob(pattern, recursive=True))) if p.is_file()]  # noqa: PTH207
     if not found:
         raise RunError(f"--to_predict {pattern}: no such image or folder, and a glob that matches no file")
-    return found
+    return FoundFiles(found, {})
 
 
 class _Reader:

@@ -11,9 +11,9 @@ from tools.command import run_command
 from utils.errors import EXIT_DONE, EXIT_SOME_SKIPPED, RunError, UsageError
 from utils.files.atomic_file import write_atomically
 from utils.reporting.comparison import comparison_page
-from utils.reporting.names import one_line
 from utils.reporting.run_log import Run, read_run
 from utils.reporting.run_page import REPORT_NAME, run_page
+from utils.text import one_line
 
 
 def make_parser() -> argparse.ArgumentParser:

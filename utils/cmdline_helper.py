@@ -59,7 +59,7 @@ _EPILOG = (
     "@FILE in place of a flag reads flags from a recipe, one a line; what comes later wins. A flag may be shortened as "
     "long as it stays clear which one is meant."
 )
-_REAL_DATA_ONLY = ("dali", "data_idx_dir", "min_crop_area", "max_bad_records", "top_k")
+_REAL_DATA_ONLY = ("dali", "data_idx_dir", "min_crop_area", "color_jitter", "max_bad_records", "top_k")
 
 
 @dataclass(frozen=True, slots=True)

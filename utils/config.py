@@ -15,6 +15,7 @@ from typing import Any
 from model.specs import RESNETS, SSDS, QuantizationSpec
 from utils.detection_config import DetectionConfig
 from utils.errors import UsageError, require
+from utils.input.augmentation_specs import AugmentationStep, classification_steps
 from utils.optimizer_table import DEFAULT_OPTIMIZER, OPTIMIZERS
 from utils.weights.pretrained_config import PretrainedConfig
 
@@ -128,6 +129,7 @@ class DataConfig:
     batch_size_per_replica: int = 32
     class_names_file: str | None = None
     min_crop_area: float = 0.08
+    color_jitter: float = 0.0
     max_bad_records: int = 0
     shuffle_buffer: int = 4096
     threads: int | None = None
@@ -136,9 +138,15 @@ class DataConfig:
         require(self.source in SOURCES, "data_dir", self.source, f"one of {', '.join(SOURCES)}")
         require(self.batch_size_per_replica > 0, "batch_size", self.batch_size_per_replica, "a positive integer")
         require(0.0 < self.min_crop_area <= 1.0, "min_crop_area", self.min_crop_area, "above 0 and at most 1")
+        require(_is_fraction(self.color_jitter), "color_jitter", self.color_jitter, "at least 0 and at most 1")
         require(self.max_bad_records >= 0, "max_bad_records", self.max_bad_records, "0 or more")
         if self.source == "synthetic" and self.data_dir is not None:
             raise UsageError(f"--data_dir {self.data_dir}: synthetic data is used only when no --data_dir is given")
+
+    @property
+    def augmentation(self) -> tuple[AugmentationStep, ...]:
+        """The steps that training images of classification go through; ``DetectionConfig`` has those of detection."""
+        return classification_steps(min_crop_area=self.min_crop_area, color_jitter=self.color_jitter)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

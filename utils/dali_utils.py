@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from utils.errors import UsageError
 from utils.image_processing import CHANNELS, PNG_BEGIN, View, decode_full
+from utils.input.augmentation import ChangePixels
 from utils.input.batching import (
     BATCHES_IN_FLIGHT,
     PREFETCHED_BATCHES,
@@ -30,9 +31,9 @@ from utils.input.batching import (
     RecordDecoder,
     Rows,
     Shard,
-    Sight,
     TargetSpecs,
-    accounted_for,
+    UndecodedExample,
+    assemble_batch,
     blank_targets,
     readable_rows,
 )
@@ -47,7 +48,6 @@ _DECODER = "decoders.image"  # DALI's messages about images name the operator
 _MESSAGE_LETTERS = 300
 
 Array = NDArray[Any]
-Recolor = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 class DaliReader:
@@ -77,10 +77,10 @@ class DaliReader:
         """
         rows = indexed_train_rows(files, split_index(files, self._index_dir), options, shard, start)
 
-        def see(row: Rows) -> tuple[Sight, tf.Tensor]:
-            return decoder.see_for_training(row["serialized"], row["seed"], options), row["seed"]
+        def parse(row: Rows) -> tuple[UndecodedExample, tf.Tensor]:
+            return decoder.parse_for_training(row["serialized"], row["seed"], options), row["seed"]
 
-        return self._batches(rows, see, decoder.recolor, decoder.train_targets, options)
+        return self._batches(rows, parse, decoder.pixel_change(options), decoder.train_targets, options)
 
     def eval_batches(
         self, files: SplitFiles, decoder: RecordDecoder, options: InputOptions, shard: Shard
@@ -93,35 +93,36 @@ class DaliReader:
         rows = indexed_eval_rows(files, split_index(files, self._index_dir), options, shard)
         no_seed = tf.zeros([2], tf.int64)
 
-        def see(row: Rows) -> tuple[Sight, tf.Tensor]:
-            return decoder.see_for_evaluation(row["serialized"], options), no_seed
+        def parse(row: Rows) -> tuple[UndecodedExample, tf.Tensor]:
+            return decoder.parse_for_evaluation(row["serialized"], options), no_seed
 
-        return self._batches(rows, see, None, decoder.eval_targets, options)
+        return self._batches(rows, parse, None, decoder.eval_targets, options)
 
     def _batches(
         self,
         rows: tf.data.Dataset,
-        see: Callable[[Rows], tuple[Sight, tf.Tensor]],
-        recolor: Recolor | None,
+        parse: Callable[[Rows], tuple[UndecodedExample, tf.Tensor]],
+        change: ChangePixels | None,
         targets: TargetSpecs,
         options: InputOptions,
     ) -> tf.data.Dataset:
-        """Batches of what ``see`` sees of each row, in the colors that ``recolor`` gives the images."""
+        """Batches of what ``parse`` makes of each row, the decoded images changed by ``change``."""
 
-        def see_readable(row: Rows) -> tuple[Sight, tf.Tensor]:
-            sight, seed = see(row)
-            return sight._replace(view=sight.view._replace(encoded=_in_a_known_format(sight.view.encoded))), seed
+        def parse_known_format(row: Rows) -> tuple[UndecodedExample, tf.Tensor]:
+            example, seed = parse(row)
+            view = example.view._replace(encoded=_in_a_known_format(example.view.encoded))
+            return example._replace(view=view), seed
 
         view = View(
             tf.constant(""), tf.constant([0, 0, 1, 1]), tf.constant(False), tf.constant([1, 1]), tf.zeros([2], tf.int32)
         )
-        blank = (Sight(view, blank_targets(targets), tf.constant(False)), tf.zeros([2], tf.int64))
-        seen = readable_rows(rows, see_readable, blank, targets, options)
+        blank = (UndecodedExample(view, blank_targets(targets), tf.constant(False)), tf.zeros([2], tf.int64))
+        undecoded = readable_rows(rows, parse_known_format, blank, targets, options)
         engine = _Engine(options, self._device_id)
-        examples = seen.map(lambda index, row, sights: (index, *_develop(engine, row, *sights)))
-        if recolor is not None:
-            examples = _recolored(examples, recolor, options)
-        batches = examples.map(lambda index, row, example, seed: accounted_for(index, row, example, options))
+        examples = undecoded.map(lambda index, row, parsed: (index, *_decode_views(engine, row, *parsed)))
+        if change is not None:
+            examples = _with_changed_pixels(examples, change, options)
+        batches = examples.map(lambda index, row, example, seed: assemble_batch(index, row, example, options))
         return batches.prefetch(PREFETCHED_BATCHES)
 
 
@@ -158,25 +159,27 @@ def _in_a_known_format(encoded: tf.Tensor) -> tf.Tensor:
     return tf.cond(known, lambda: encoded, lambda: tf.io.encode_png(decode_full(encoded), compression=0))
 
 
-def _develop(engine: _Engine, row: tf.Tensor, sight: Sight, seed: tf.Tensor) -> tuple[tf.Tensor, Example, tf.Tensor]:
+def _decode_views(
+    engine: _Engine, row: tf.Tensor, undecoded: UndecodedExample, seed: tf.Tensor
+) -> tuple[tf.Tensor, Example, tf.Tensor]:
     """The rows that DALI could decode, as examples; arguments and results have N + 1 rows at most."""
-    images, readable = tf.numpy_function(engine, [*sight.view], [tf.float32, tf.bool], stateful=False)
+    images, readable = tf.numpy_function(engine, [*undecoded.view], [tf.float32, tf.bool], stateful=False)
     images = tf.ensure_shape(images, [None, engine.size, engine.size, CHANNELS])
     readable = tf.ensure_shape(readable, [None])
-    whole = (row, Example(images, sight.targets, sight.valid), seed)
+    whole = (row, Example(images, undecoded.targets, undecoded.valid), seed)
 
-    def without_the_bad() -> Any:
+    def readable_alone() -> Any:
         return tf.nest.map_structure(lambda values: tf.boolean_mask(values, readable), whole)
 
-    return tf.cond(tf.reduce_all(readable), lambda: whole, without_the_bad)
+    return tf.cond(tf.reduce_all(readable), lambda: whole, readable_alone)
 
 
-def _recolored(examples: tf.data.Dataset, recolor: Recolor, options: InputOptions) -> tf.data.Dataset:
-    """The same examples, their images in the colors that ``recolor`` gives them by their seeds."""
+def _with_changed_pixels(examples: tf.data.Dataset, change: ChangePixels, options: InputOptions) -> tf.data.Dataset:
+    """The same examples, their images changed by their seeds."""
 
     def of_batch(index: tf.Tensor, row: tf.Tensor, example: Example, seed: tf.Tensor) -> tf.data.Dataset:
         images = tf.data.Dataset.from_tensor_slices((example.image, seed)).map(
-            recolor, num_parallel_calls=options.decode_threads, deterministic=True
+            change, num_parallel_calls=options.decode_threads, deterministic=True
         )
         images = images.batch(options.batch_size + 1)
         return images.map(lambda image: (index, row, example._replace(image=image), seed))

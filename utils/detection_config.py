@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass, field
 
 from utils.errors import require
+from utils.input.augmentation_specs import DETECTION_STEPS, AugmentationStep
 
 LARGEST_LOG = math.log(1000 / 16)  # of a box's side over its anchor's: what --clamp_decode allows
 
@@ -147,54 +148,6 @@ class PostProcessingSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CropSpec:
-    """What a random crop may be.
-
-    Attributes:
-        min_object_covered: Part of some box that the crop covers at least.
-        aspect_ratio: Least and largest width over height.
-        area: Least and largest share of the image.
-        overlap: A box stays if at least so much of it lies inside; 0 keeps every sliver.
-        clip_boxes: Cut what stays to the crop.
-        skip_probability: How often the image stays whole.
-    """
-
-    min_object_covered: float = 0.0
-    aspect_ratio: tuple[float, float] = (0.75, 3.0)
-    area: tuple[float, float] = (0.75, 1.0)
-    overlap: float = 0.0
-    clip_boxes: bool = True
-    skip_probability: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlipSpec:
-    """Mirrors an image left to right, half of the time."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ColorSpec:
-    """What a random distortion of colors may do to an image in [0, 1].
-
-    Attributes:
-        brightness: Largest amount added or taken away.
-        saturation: Least and largest factor.
-        hue: Largest turn of the hue circle.
-        contrast: Least and largest factor.
-        ordering: 0 for brightness, saturation, hue, contrast; 1 for brightness, contrast, saturation, hue.
-    """
-
-    brightness: float = 32 / 255
-    saturation: tuple[float, float] = (0.5, 1.5)
-    hue: float = 0.2
-    contrast: tuple[float, float] = (0.5, 1.5)
-    ordering: int = 0
-
-
-AugmentationStep = FlipSpec | CropSpec | ColorSpec
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DetectionConfig:
     """Everything that defines a detector beside its network.
 
@@ -215,7 +168,7 @@ class DetectionConfig:
     matcher: MatcherSpec = field(default_factory=MatcherSpec)
     losses: LossSpec = field(default_factory=LossSpec)
     post_processing: PostProcessingSpec = field(default_factory=PostProcessingSpec)
-    augmentation: tuple[AugmentationStep, ...] = (FlipSpec(), CropSpec(), ColorSpec())
+    augmentation: tuple[AugmentationStep, ...] = DETECTION_STEPS
     exact_classes: bool = False
     train_crowds: bool = False
     batch_norm_decay: float = 0.997

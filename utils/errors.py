@@ -28,6 +28,15 @@ def require(ok: bool, flag: str, value: Any, allowed: str) -> None:
         raise UsageError(f"--{flag} {value}: must be {allowed}")
 
 
+def require_full_batch(batch_size: int, replicas: int, examples: int, where: str | None) -> None:
+    """Raises ``UsageError`` when a step of all replicas takes more training examples than there are."""
+    if batch_size * replicas > examples:
+        raise UsageError(
+            f"--batch_size {batch_size}: the global batch of {batch_size * replicas} is larger than the {examples} "
+            f"training examples in {where}"
+        )
+
+
 def reason(error: BaseException) -> str:
     """The one line of an error's text that says what happened.
 

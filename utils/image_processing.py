@@ -11,13 +11,11 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from utils.input.augmentation_specs import CropSpec
 from utils.weights.pretrained_config import MEAN_RGB, STD_RGB, Rgb
 
 CHANNELS = 3
 
-MAX_CROP_AREA = 1.0
-CROP_ASPECT_RANGE = (3 / 4, 4 / 3)  # width over height
-MIN_OBJECT_COVERED = 0.1
 CROP_ATTEMPTS = 100
 
 # Evaluation resizes the shorter side to size * 256 / 224 and cuts out the center: 256 and 224 at the usual size.
@@ -123,43 +121,6 @@ def decode_window(encoded: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
     return part
 
 
-def decode_and_random_crop(encoded: tf.Tensor, boxes: tf.Tensor, seed: tf.Tensor, min_area: float) -> tf.Tensor:
-    """Decodes a random part of an image, ``[h, w, 3]`` uint8; arguments as in ``random_window``."""
-    return decode_window(encoded, random_window(image_shape(encoded), boxes, seed, min_area))
-
-
-def random_window(shape: tf.Tensor, boxes: tf.Tensor, seed: tf.Tensor, min_area: float) -> tf.Tensor:
-    """A random part of an image: ``[y, x, height, width]`` int32, in pixels.
-
-    The part covers ``min_area`` to all of the area, has an aspect ratio of 3/4 to 4/3 and, if there are boxes, covers
-    at least a tenth of one; where 100 attempts find none, it is the whole image.
-
-    Differs from the original, which took the whole image for the box of an image without boxes and so never cut out
-    less than a tenth of it, whatever the smallest area.
-
-    Args:
-        shape: ``[2]`` int32, height and width in pixels.
-        boxes: ``[G, 4]`` float32, ``[ymin, xmin, ymax, xmax]`` in [0, 1]; G may be 0.
-        seed: ``[2]`` integers.
-        min_area: smallest share of the area, above 0 and at most 1.
-    """
-    boxes = tf.clip_by_value(boxes, 0.0, 1.0)
-    ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=1)
-    # The sampling op refuses a whole image for one degenerate box, and records in the wild have such boxes.
-    boxes = tf.boolean_mask(boxes, (ymin < ymax) & (xmin < xmax))
-    begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
-        tf.concat([shape, [CHANNELS]], axis=0),
-        boxes[tf.newaxis],
-        seed=seed,
-        min_object_covered=tf.where(tf.size(boxes) > 0, MIN_OBJECT_COVERED, 0.0),
-        aspect_ratio_range=CROP_ASPECT_RANGE,
-        area_range=(min_area, MAX_CROP_AREA),
-        max_attempts=CROP_ATTEMPTS,
-        use_image_if_no_bounding_boxes=True,
-    )
-    return tf.concat([begin[:2], extent[:2]], axis=0)
-
-
 class View(NamedTuple):
     """What a network gets to see of an encoded image: a window of it, resized, and a square cut out of that.
 
@@ -179,7 +140,7 @@ class View(NamedTuple):
     corner: tf.Tensor
 
 
-def render(view: View, size: int) -> tf.Tensor:
+def decode_view(view: View, size: int) -> tf.Tensor:
     """The square of ``size`` pixels that a view shows: ``[size, size, 3]`` float32 in 0..255."""
     part = decode_window(view.encoded, view.window)
     part = tf.cond(view.mirrored, lambda: tf.reverse(part, [1]), lambda: part)
@@ -194,20 +155,49 @@ def whole_view(encoded: tf.Tensor, size: int) -> View:
     return View(encoded, window, tf.constant(False), tf.constant([size, size]), tf.constant([0, 0]))
 
 
-def train_view(encoded: tf.Tensor, boxes: tf.Tensor, seed: tf.Tensor, size: int, min_area: float) -> View:
-    """A random part, mirrored half of the time; arguments as in ``train_preprocess``."""
-    crop_seed, flip_seed = tf.unstack(tf.random.split(seed, 2))
-    window = random_window(image_shape(encoded), boxes, crop_seed, min_area)
-    mirrored = tf.random.stateless_uniform([], flip_seed) < 0.5
-    return View(encoded, window, mirrored, tf.constant([size, size]), tf.constant([0, 0]))
+def random_window(
+    shape: tf.Tensor, boxes: tf.Tensor, seed: tf.Tensor, spec: CropSpec, min_object_covered: float | tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """A random part of an image, or the whole of it where no part that the spec allows is found.
 
+    Args:
+        shape: ``[2]`` int32, height and width in pixels.
+        boxes: ``[G, 4]`` float32, ``[ymin, xmin, ymax, xmax]`` in [0, 1]; without any, the whole image counts as one.
+        seed: ``[2]`` integers.
+        spec: Its areas, aspect ratios, and how often the image stays whole.
+        min_object_covered: Share of some box that the part covers at least.
 
-def train_preprocess(encoded: tf.Tensor, boxes: tf.Tensor, seed: tf.Tensor, size: int, min_area: float) -> tf.Tensor:
-    """A random crop, mirrored left to right half of the time, then resized: ``[size, size, 3]`` float32 in 0..255.
-
-    Arguments as in ``random_window``; ``size`` is the side of the result in pixels.
+    Returns:
+        The part, ``[4]`` int32, ``[y, x, height, width]`` in pixels, and the same as a box, ``[4]`` float32.
     """
-    return render(train_view(encoded, boxes, seed, size, min_area), size)
+    begin, extent, box = tf.image.stateless_sample_distorted_bounding_box(
+        tf.concat([shape, [CHANNELS]], axis=0),
+        boxes[tf.newaxis],
+        seed=seed,
+        min_object_covered=min_object_covered,
+        aspect_ratio_range=spec.aspect_ratio,
+        area_range=spec.area,
+        max_attempts=CROP_ATTEMPTS,
+        use_image_if_no_bounding_boxes=True,
+    )
+    part, box = tf.concat([begin[:2], extent[:2]], axis=0), box[0, 0]
+    if spec.skip_probability > 0:
+        skip = tf.random.stateless_uniform([], seed + 1) < spec.skip_probability
+        part = tf.where(skip, tf.pad(shape, [[2, 0]]), part)
+        box = tf.where(skip, tf.constant([0.0, 0.0, 1.0, 1.0]), box)
+    return part, box
+
+
+def cropped(view: View, part: tf.Tensor) -> View:
+    """A part of what a view shows; ``part`` as of ``random_window``, in pixels of the window as it is seen."""
+    top, left, height, width = tf.unstack(part)
+    left = tf.where(view.mirrored, view.window[3] - left - width, left)
+    return view._replace(window=tf.stack([view.window[0] + top, view.window[1] + left, height, width]))
+
+
+def mirrored_if(view: View, mirror: tf.Tensor) -> View:
+    """A view mirrored left to right, or as it is; ``mirror`` is a scalar boolean."""
+    return view._replace(mirrored=tf.not_equal(view.mirrored, mirror))
 
 
 def eval_view(encoded: tf.Tensor, size: int) -> View:
@@ -222,7 +212,7 @@ def eval_preprocess(encoded: tf.Tensor, size: int) -> tf.Tensor:
 
     Returns ``[size, size, 3]`` float32, RGB in 0..255.
     """
-    return render(eval_view(encoded, size), size)
+    return decode_view(eval_view(encoded, size), size)
 
 
 def _without_far_ends(shape: tf.Tensor) -> tf.Tensor:

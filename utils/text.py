@@ -8,6 +8,11 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "es" if noun.endswith(("s", "x")) else "s")
 
 
+def one_line(text: str) -> str:
+    """A text as ``printable`` shows it, with a blank for each break and each run of blanks."""
+    return printable(" ".join(text.split()))
+
+
 def printable(name: str) -> str:
     """``name`` fit for any terminal: bytes that are not UTF-8 and control characters are shown as escapes."""
     text = name.encode("utf-8", "backslashreplace").decode()

@@ -8,16 +8,13 @@ from object_detection.pipeline.fields import Fields
 from utils.config import LARGEST_IMAGE_SIZE, MOST_CLASSES, ModelConfig
 from utils.detection_config import (
     AnchorSpec,
-    AugmentationStep,
     BoxCoderSpec,
-    ColorSpec,
-    CropSpec,
     DetectionConfig,
-    FlipSpec,
     LossSpec,
     MatcherSpec,
     PostProcessingSpec,
 )
+from utils.input.augmentation_specs import AugmentationStep, ColorSpec, CropSpec, FlipSpec
 
 ARCHITECTURE = "ssd320"
 BACKBONES = {"ssd_resnet50_v1_fpn": "resnet_v1_50"}

@@ -29,6 +29,7 @@ def ours(options):
     from utils.dali_utils import DaliReader
     from utils.data_utils import TensorFlowReader
     from utils.image_processing import normalize
+    from utils.input.augmentation_specs import classification_steps
     from utils.input.batching import InputOptions, Position, Shard, make_input
     from utils.input.labelled_images import LABELLED_IMAGES
     from utils.records.manifest import load_split
@@ -36,7 +37,7 @@ def ours(options):
     reader = DaliReader(None, None) if options.reader == "--dali" else TensorFlowReader()
     how = InputOptions(
         image_size=options.image_size, batch_size=options.batch_size, num_classes=1000, label_offset=1, seed=0,
-        min_crop_area=CROP_AREA[0], threads=THREADS,
+        augmentation=classification_steps(min_crop_area=CROP_AREA[0], color_jitter=0.0), threads=THREADS,
     )  # fmt: skip
     files = load_split(options.data_dir, "train")
     graph = tf.Graph()

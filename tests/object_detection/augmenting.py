@@ -5,10 +5,14 @@ import contextlib
 import numpy as np
 import tensorflow as tf
 
-from object_detection.preprocessing import Objects, augment
-from tests.utils.input_records import encode, quick_session
+from object_detection.class_table import class_table
+from object_detection.input_pipeline import detection_decoder
+from object_detection.preprocessing import Objects
+from tests.object_detection.detection_records import detection_record
+from tests.utils.input_records import encode, options, quick_session
 
 BOX = (0.25, 0.125, 0.75, 0.5)
+TABLE = class_table((1, 2, 3), ("cat", "dog", "bird"), (), 3, exact=False)
 
 
 def objects_of(boxes, slots=None, weights=None):
@@ -24,9 +28,11 @@ def objects_of(boxes, slots=None, weights=None):
 
 @contextlib.contextmanager
 def augmenting(pixels, steps, boxes=(BOX,), size=16):
-    """Augments an image with its boxes, by seed; gives the image and the objects."""
+    """Augments an image with three boxes at most, as training does, by seed; gives the image and the objects."""
+    record = detection_record(boxes, encoded=encode(pixels), label=list(range(1, len(boxes) + 1)))
+    decoder = detection_decoder(TABLE, train_crowds=False)
     with tf.Graph().as_default(), quick_session() as session:
         seed = tf.compat.v1.placeholder(tf.int64, [2])
-        outputs = augment(tf.constant(encode(pixels)), objects_of(boxes), seed, tuple(steps), size)
-        run = session.make_callable(outputs, [seed])
+        example = decoder.train(tf.constant(record), seed, options(image_size=size, augmentation=tuple(steps)))
+        run = session.make_callable((example.image, Objects(*example.targets.values())), [seed])
         yield lambda number: run(np.array([number, 7]))

@@ -10,7 +10,7 @@ from object_detection.input_pipeline import detection_decoder
 from object_detection.record_faults import fault_in
 from tests.object_detection.detection_records import EXACT, FAULTS, GOOD, SOUND, TABLE, UNEVEN, detection_record
 from tests.utils.input_records import encode, eval_input, noise, options, quick_session, train_input, write_files
-from utils.detection_config import CropSpec, FlipSpec
+from utils.input.augmentation_specs import CropSpec, FlipSpec
 from utils.input.batching import STATUS_BAD_LABEL, STATUS_OK, STATUS_PADDING, STATUS_UNDECODABLE, Position, Shard
 
 HEIGHT, WIDTH = 20, 24  # of every image that is not said to be another
@@ -19,13 +19,14 @@ HEIGHT, WIDTH = 20, 24  # of every image that is not said to be another
 @contextlib.contextmanager
 def reader(mode, table=TABLE, *, train_crowds=False, augmentation=()):
     """Reads serialized records one by one, with always the same seed."""
-    decoder = detection_decoder(table, augmentation, train_crowds=train_crowds)
+    decoder = detection_decoder(table, train_crowds=train_crowds)
+    given = options(augmentation=augmentation)
     with tf.Graph().as_default(), quick_session() as session:
         serialized = tf.compat.v1.placeholder(tf.string, [])
         if mode == "train":
-            example = decoder.train(serialized, tf.constant([3, 4], tf.int64), options())
+            example = decoder.train(serialized, tf.constant([3, 4], tf.int64), given)
         else:
-            example = decoder.evaluate(serialized, options())
+            example = decoder.evaluate(serialized, given)
         yield session.make_callable(example, [serialized])
 
 
@@ -173,7 +174,7 @@ def objects(count):
 
 
 def evaluated(folder, records, **changes):
-    decoder = detection_decoder(TABLE, (), train_crowds=False)
+    decoder = detection_decoder(TABLE, train_crowds=False)
     return batches(lambda: eval_input(write_files(folder, records), decoder, options(**changes), Shard()))
 
 
@@ -220,10 +221,9 @@ def test_a_record_whose_lists_differ_in_length_is_bad(name, tmp_path):
 
 def test_training_batches_hold_every_object_of_every_record_once_an_epoch(tmp_path):
     records = [objects(count) for count in (0, 1, 2, 3, 4, 5, 6, 120)]
-    decoder = detection_decoder(TABLE, (FlipSpec(), CropSpec()), train_crowds=False)
-    found = batches(
-        lambda: train_input(write_files(tmp_path, records, 2), decoder, options(), Shard(), Position()), steps=2
-    )
+    decoder, given = detection_decoder(TABLE, train_crowds=False), options(augmentation=(FlipSpec(), CropSpec()))
+    files = write_files(tmp_path, records, 2)
+    found = batches(lambda: train_input(files, decoder, given, Shard(), Position()), steps=2)
     weights = np.concatenate([batch.targets["groundtruth_weights"].sum(axis=1) for batch in found])
     index = np.concatenate([batch.index for batch in found])
     assert sorted(index) == list(range(8))

@@ -1,15 +1,14 @@
-"""Boxes by hand, the grid of the square, and the order of the steps."""
+"""Boxes by hand, whole images, and steps that repeat."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection import preprocessing
-from object_detection.preprocessing import crop_objects, preprocess_image, to_square
+from object_detection.preprocessing import crop_objects, preprocess_image
 from tests.object_detection.augmenting import augmenting, objects_of
-from tests.object_detection.evaluate import evaluate, floats
+from tests.object_detection.evaluate import evaluate
 from tests.utils.input_records import encode, legacy_resize, noise
-from utils.detection_config import ColorSpec, CropSpec, FlipSpec
+from utils.input.augmentation_specs import ColorSpec, CropSpec, FlipSpec
 
 WINDOW = (0.03, 0.3575, 0.98, 0.95)
 
@@ -78,23 +77,6 @@ def test_there_may_be_no_objects():
 # The grid
 
 
-def test_the_square_lies_on_the_legacy_grid():
-    square = np.arange(16.0).reshape(4, 4, 1).repeat(3, axis=2)
-    third = evaluate(lambda: to_square(floats(*square), 3))[:, :, 1]
-    np.testing.assert_allclose(third, [(0, 4 / 3, 8 / 3), (16 / 3, 20 / 3, 8), (32 / 3, 12, 40 / 3)], rtol=1e-5)
-    six = evaluate(lambda: to_square(floats(*square), 6))[:, :, 1]
-    np.testing.assert_allclose(six[0], (0, 2 / 3, 4 / 3, 2, 8 / 3, 3), rtol=1e-5)
-    np.testing.assert_allclose(six[:, 0], (0, 8 / 3, 16 / 3, 8, 32 / 3, 12), rtol=1e-5)
-
-
-def test_a_photograph_of_any_aspect_ratio_becomes_a_square():
-    y, x = np.mgrid[:480, :640]
-    plane = (0.3 * y + 0.2 * x)[:, :, None].repeat(3, axis=2)
-    square = evaluate(lambda: to_square(floats(*plane), 320))[:, :, 0]
-    found = square[0, 0], square[1, 1], square[10, 20], square[319, 319], square.mean(dtype=np.float64)
-    np.testing.assert_allclose(found, (0, 0.85, 12.5, 271.15, 135.575), rtol=1e-5, atol=1e-6)
-
-
 def test_encoded_images_are_decoded_whole():
     pixels = noise(4, 30, 20)
     found = evaluate(lambda: preprocess_image(tf.constant(encode(pixels)), 16))
@@ -102,24 +84,6 @@ def test_encoded_images_are_decoded_whole():
 
 
 # Steps
-
-
-def test_steps_are_done_in_their_order_and_colors_last(monkeypatch):
-    done = []
-
-    def noting(name):
-        def step(image, *arguments):
-            done.append(name)
-            return image if name == "color" else (image, arguments[0])
-
-        return step
-
-    for function, name in (("_random_flip", "flip"), ("_random_crop", "crop"), ("_distort_colors", "color")):
-        monkeypatch.setattr(preprocessing, function, noting(name))
-    steps = [ColorSpec(), CropSpec(), FlipSpec(), CropSpec()]
-    with augmenting(noise(1), steps) as run:
-        run(1)
-    assert done == ["crop", "flip", "crop", "color"]
 
 
 def test_two_steps_of_a_kind_decide_for_themselves():

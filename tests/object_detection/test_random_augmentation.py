@@ -5,7 +5,7 @@ import pytest
 
 from tests.object_detection.augmenting import BOX, augmenting
 from tests.utils.input_records import coordinates, noise
-from utils.detection_config import ColorSpec, CropSpec, FlipSpec
+from utils.input.augmentation_specs import ColorSpec, CropSpec, FlipSpec
 
 
 def test_a_seed_decides_on_pixels_and_boxes():

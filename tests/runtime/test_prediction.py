@@ -10,13 +10,14 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
-from runtime.prediction import list_images
+from runtime.prediction import find_images
 from tests.runtime.runs import CLASSES, network, picture, run, send
 from tests.utils.input_records import noise
 from utils.errors import RunError
 from utils.hooks.progress import ProgressHook
+from utils.images.image_files import IMAGE_SUFFIXES, load_rgb
 
 UNREADABLE = {"b/broken.png": b"\x89PNG\r\n\x1a\n no image", "empty.jpg": b"", "notes/words.jpeg": b"words"}
 
@@ -56,6 +57,7 @@ def test_every_image_of_a_folder_is_a_row_and_the_status_tells_of_those_that_wer
     result, results = predicted
     assert result.status == 3
     assert "3 of 13 files could not be read; they are listed with their reasons" in result.error
+    assert f"--to_predict {folder}: passed over 1 file, not being images by their names: 1 .txt" in result.error
     files = [Path(row["file"]).relative_to(folder).as_posix() for row in rows(results)]
     assert files == sorted([*(f"{'a' if n < 6 else 'b'}/{n:02}.PNG" for n in range(10)), *UNREADABLE])
     failed = {Path(row["file"]).relative_to(folder).as_posix(): row["error"] for row in rows(results) if "error" in row}
@@ -238,40 +240,58 @@ def test_a_folder_is_searched_for_images_of_all_kinds_in_order(tmp_path):
     for name in [*names, "b/readme.md", "no_suffix", "d.txt"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    assert list_images(str(tmp_path)) == sorted(tmp_path / name for name in names)
+    found = find_images(str(tmp_path))
+    assert found.images == sorted(tmp_path / name for name in names)
+    assert found.others == {".md": 1, ".txt": 1, "no_suffix": 1}
+
+
+def test_every_kind_that_conversion_reads_is_found_and_read(tmp_path):
+    """In a folder, by a glob and by itself."""
+    if not features.check("jpg_2000"):
+        pytest.skip("this Pillow has no OpenJPEG")
+    image, written = Image.fromarray(noise(1, 16, 12)), {}
+    for suffix in IMAGE_SUFFIXES:
+        written[suffix] = tmp_path / f"picture{suffix}"
+        image.convert("1" if suffix == ".pbm" else "L" if suffix == ".pgm" else "RGB").save(written[suffix])
+    assert find_images(str(tmp_path)) == (sorted(written.values()), {})
+    assert find_images(str(tmp_path / "picture*")).images == sorted(written.values())
+    for path in written.values():
+        assert find_images(str(path)).images == [path]
+        read = load_rgb(path)
+        assert (read.height, read.width) == (16, 12), path
 
 
 def test_one_file_is_taken_whatever_its_name(tmp_path):
     (tmp_path / "photo").touch()
-    assert list_images(str(tmp_path / "photo")) == [tmp_path / "photo"]
+    assert find_images(str(tmp_path / "photo")).images == [tmp_path / "photo"]
 
 
 def test_a_glob_takes_the_files_that_match(tmp_path):
     for name in ("a1.png", "a2.png", "b1.png", "sub/a3.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert list_images(str(tmp_path / "a*.png")) == [tmp_path / "a1.png", tmp_path / "a2.png"]
-    assert list_images(str(tmp_path / "**" / "a*")) == [
+    assert find_images(str(tmp_path / "a*.png")).images == [tmp_path / "a1.png", tmp_path / "a2.png"]
+    assert find_images(str(tmp_path / "**" / "a*")).images == [
         tmp_path / "a1.png",
         tmp_path / "a2.png",
         tmp_path / "sub" / "a3.png",
     ]
-    assert list_images(str(tmp_path / "*")) == [tmp_path / name for name in ("a1.png", "a2.png", "b1.png")]
+    assert find_images(str(tmp_path / "*")).images == [tmp_path / name for name in ("a1.png", "a2.png", "b1.png")]
 
 
 def test_a_file_whose_name_looks_like_a_glob_is_that_file(tmp_path):
     (tmp_path / "photo[1].png").touch()
     (tmp_path / "photo1.png").touch()
-    assert list_images(str(tmp_path / "photo[1].png")) == [tmp_path / "photo[1].png"]
+    assert find_images(str(tmp_path / "photo[1].png")).images == [tmp_path / "photo[1].png"]
 
 
 @pytest.mark.parametrize("pattern", ["missing.png", "*.nothing"])
 def test_what_matches_nothing_is_a_sentence(tmp_path, pattern):
     with pytest.raises(RunError, match=r"--to_predict .*: no such image or folder, and a glob that matches no file"):
-        list_images(str(tmp_path / pattern))
+        find_images(str(tmp_path / pattern))
 
 
 def test_a_folder_without_images_is_a_sentence(tmp_path):
     (tmp_path / "readme.txt").touch()
     with pytest.raises(RunError, match=rf"--to_predict {tmp_path}: the folder holds no image \(\.bmp "):
-        list_images(str(tmp_path))
+        find_images(str(tmp_path))

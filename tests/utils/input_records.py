@@ -12,6 +12,7 @@ from PIL import Image
 
 from utils.dali_utils import DaliReader
 from utils.data_utils import TensorFlowReader
+from utils.input.augmentation_specs import classification_steps
 from utils.input.batching import InputOptions, make_input
 from utils.records.manifest import SplitFiles
 
@@ -81,8 +82,10 @@ def write_files(folder, records, files=1, name="train"):
 
 
 def options(**changes):
-    given = {"image_size": 8, "batch_size": 4, "num_classes": 10, "label_offset": 1, "seed": 5} | changes
-    return InputOptions(**given)
+    """Options of an input, with the augmentation of classification unless they say otherwise."""
+    usual = classification_steps(min_crop_area=0.08, color_jitter=0.0)
+    given = {"image_size": 8, "batch_size": 4, "num_classes": 10, "label_offset": 1, "seed": 5, "augmentation": usual}
+    return InputOptions(**given | changes)
 
 
 def quick_session():

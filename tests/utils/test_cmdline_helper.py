@@ -11,6 +11,7 @@ from utils.cmdline_helper import build_parser, parse, to_flags
 from utils.config import ARCHITECTURES, MODES, Duration
 from utils.errors import UsageError
 from utils.flags.table import BY_NAME, FLAGS
+from utils.input.augmentation_specs import classification_steps
 
 BENCHMARK = ["--mode=inference_benchmark", "--batch_size=16"]
 TRAIN = ["--mode=train", "--batch_size=8", "--data_dir=D"]
@@ -60,6 +61,7 @@ OUR_DEFAULTS = {
     "optimizer": "momentum",
     "deterministic": False,
     "min_crop_area": 0.08,
+    "color_jitter": 0.0,
     "max_bad_records": 0,
     "class_names": None,
     "early_stop_patience": 0,
@@ -89,6 +91,7 @@ def test_every_flag_changes_its_own_field():
         *("--log_filename=l.json", "--display_every=2", "--seed=5", "--gpu_memory_fraction=0.5", "--gpu_id=1"),
         *("--finetune_checkpoint=F", "--top_k=3", "--log_level=debug", "--data_dir=D", "--synthetic_data_size=64"),
         *("--num_classes=10", "--class_names=C", "--min_crop_area=0.05", "--max_bad_records=6", "--lr_init=0.256"),
+        *("--color_jitter=0.4",),
         *("--lr_warmup_epochs=0.5", "--weight_decay=3e-5", "--weight_init=fan_in", "--momentum=0.875"),
         *("--label_smoothing=0.1", "--mixup=0.2", "--cosine_lr", "--checkpoint_every=11", "--keep_checkpoints=2"),
         *("--eval_every_epochs=1", "--early_stop_patience=8", "--xla", "--data_format=NCHW", "--amp"),
@@ -99,7 +102,8 @@ def test_every_flag_changes_its_own_field():
     data = config.data
     assert (data.source, data.data_dir, data.batch_size_per_replica, data.class_names_file) == ("dali", "D", 7, "C")
     assert data.index_dir == "I"
-    assert (data.min_crop_area, data.max_bad_records) == (0.05, 6)
+    assert (data.min_crop_area, data.color_jitter, data.max_bad_records) == (0.05, 0.4, 6)
+    assert data.augmentation == classification_steps(min_crop_area=0.05, color_jitter=0.4)
     optimizer = config.optimizer
     assert (optimizer.learning_rate_per_256, optimizer.warmup_epochs, optimizer.schedule) == (0.256, 0.5, "cosine")
     assert (optimizer.momentum, optimizer.weight_decay) == (0.875, 3e-5)
@@ -236,6 +240,10 @@ def test_a_delay_has_no_effect_without_training():
         ("--mode=training_benchmark --batch_size=8 --min_crop_area=0.05",
          ("--min_crop_area has no effect on synthetic images",)),
         ("--mode=training_benchmark --batch_size=8 --min_crop_area=0.05 --data_dir=D", ()),
+        ("--mode=training_benchmark --batch_size=8 --color_jitter=0.3",
+         ("--color_jitter has no effect on synthetic images",)),
+        ("--mode=evaluate --batch_size=8 --data_dir=D --color_jitter=0.3",
+         ("--color_jitter has no effect in --mode evaluate",)),
         ("--mode=evaluate --batch_size=8 --data_dir=D --amp --loss_scale=64",
          ("--static_loss_scale has no effect in --mode evaluate",)),
     ],

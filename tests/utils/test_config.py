@@ -58,6 +58,8 @@ def test_batches_are_steps_and_epochs_are_whole_numbers_of_them(value, steps_per
         (lambda: DataConfig(batch_size_per_replica=0), "--batch_size 0: must be a positive integer"),
         (lambda: DataConfig(min_crop_area=0.0), "--min_crop_area 0.0: must be above 0 and at most 1"),
         (lambda: DataConfig(min_crop_area=1.5), "--min_crop_area 1.5: must be above 0 and at most 1"),
+        (lambda: DataConfig(color_jitter=1.5), "--color_jitter 1.5: must be at least 0 and at most 1"),
+        (lambda: DataConfig(color_jitter=float("nan")), "--color_jitter nan: must be at least 0 and at most 1"),
         (lambda: DataConfig(max_bad_records=-1), "--max_bad_records -1: must be 0 or more"),
         (
             lambda: DataConfig(source="synthetic", data_dir="d"),

@@ -27,8 +27,8 @@ from tests.utils.input_records import (
 from utils import dali_utils
 from utils.dali_utils import DaliReader
 from utils.data_utils import TensorFlowReader
-from utils.detection_config import ColorSpec, CropSpec, FlipSpec
 from utils.errors import RunError, UsageError
+from utils.input.augmentation_specs import ColorSpec, CropSpec, FlipSpec
 from utils.input.batching import Position, Shard, make_input
 from utils.input.labelled_images import LABELLED_IMAGES
 from utils.records.manifest import load_split
@@ -123,9 +123,9 @@ AUGMENTATIONS = {
 }
 
 
-def objects(given, files, steps, make, count):
+def objects(given, files, make, count):
     """All values of ``count`` batches of detection, the images first."""
-    decoder = detection_decoder(TABLE, steps, train_crowds=False)
+    decoder = detection_decoder(TABLE, train_crowds=False)
     with tf.Graph().as_default():
         stream = make_input(make(given, files, decoder))
         parts = {"images": stream.batch.images, "status": stream.batch.status, "index": stream.batch.index}
@@ -158,10 +158,12 @@ def scenes(tmp_path_factory):
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_training_of_detection_sees_the_same_images_and_objects(dali, scenes, name):
-    def make(given, files, decoder):
-        return given.train_batches(files, decoder, options(image_size=16), Shard(), Position())
+    how = options(image_size=16, augmentation=AUGMENTATIONS[name])
 
-    ours, theirs = (objects(given, scenes, AUGMENTATIONS[name], make, 6) for given in (dali, TensorFlowReader()))
+    def make(given, files, decoder):
+        return given.train_batches(files, decoder, how, Shard(), Position())
+
+    ours, theirs = (objects(given, scenes, make, 6) for given in (dali, TensorFlowReader()))
     assert {status for batch in ours for status in batch["status"]} == {0, 2, 3}
     assert_alike(ours, theirs, 0.1)
 
@@ -170,7 +172,7 @@ def test_evaluation_of_detection_sees_the_same_images_and_objects(dali, scenes):
     def make(given, files, decoder):
         return given.eval_batches(files, decoder, options(image_size=16), Shard())
 
-    ours, theirs = (objects(given, scenes, (), make, 3) for given in (dali, TensorFlowReader()))
+    ours, theirs = (objects(given, scenes, make, 3) for given in (dali, TensorFlowReader()))
     assert_alike(ours, theirs, 0.1)
 
 

@@ -142,7 +142,7 @@ def test_a_position_too_close_to_the_end_of_an_epoch_means_the_next_one(files, t
 
 def test_a_batch_larger_than_the_data_set_is_refused(files):
     with (
-        pytest.raises(UsageError, match=r"--batch_size 24: .* more than the 23 .* at most 23"),
+        pytest.raises(UsageError, match="--batch_size 24: the global batch of 24 is larger than the 23 training"),
         tf.Graph().as_default(),
     ):
         train_input(files, LABELLED_IMAGES, options(batch_size=24), Shard(), Position())

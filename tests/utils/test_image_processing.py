@@ -5,21 +5,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests.utils.input_records import coordinates, encode, legacy_resize, noise, run_graph
+from tests.utils.input_records import encode, legacy_resize, noise, run_graph
 from utils import image_processing as ip
-
-NO_BOXES = np.zeros([0, 4], np.float32)
-
-
-def crops(encoded, count, min_area=0.08, boxes=NO_BOXES):
-    """``[count, 4]`` windows (y, x, height, width) that random crops of a ``coordinates`` image show."""
-
-    def window(number):
-        seed = tf.stack([tf.constant(7, tf.int64), number])
-        crop = ip.decode_and_random_crop(tf.constant(encoded), tf.constant(boxes, tf.float32), seed, min_area)
-        return tf.concat([tf.cast(crop[0, 0, :2], tf.int32), tf.shape(crop)[:2]], axis=0)
-
-    return run_graph(lambda: tf.map_fn(window, tf.range(count, dtype=tf.int64), fn_output_signature=tf.int32))
 
 
 def evaluate(encoded, size):
@@ -132,107 +119,20 @@ def test_an_endless_strip_is_seen_at_its_center_without_filling_the_memory():
     assert evaluate(encode(noise(8, 20000, 1)), 224).shape == (224, 224, 3)
 
 
-def test_crop_areas_and_aspect_ratios_stay_in_range():
-    y, x, height, width = crops(encode(coordinates(200, 240)), 2000).T
-    assert (y + height).max() <= 200
-    assert (x + width).max() <= 240
-    area = height * width / (200 * 240)
-    # Sides are whole pixels, so the ratio of a window may be off by half a pixel of either side.
-    assert ((width + 0.5) / (height - 0.5)).min() >= 3 / 4
-    assert ((width - 0.5) / (height + 0.5)).max() <= 4 / 3
-    assert ((height + 0.5) * (width + 0.5) / (200 * 240)).min() >= 0.08
-    assert area.max() <= 1
-    # ... and use that range: uniform over area would have a mean of about 0.5 if every shape fitted.
-    assert area.min() < 0.085
-    assert area.max() > 0.9
-    assert 0.3 < area.mean() < 0.6
-    assert (width / height).min() < 0.8
-    assert (width / height).max() > 1.25
-
-
-@pytest.mark.parametrize("min_area", [0.05, 0.5])
-def test_the_smallest_area_can_be_chosen(min_area):
-    _, _, height, width = crops(encode(coordinates(200, 240)), 500, min_area=min_area).T
-    assert ((height + 0.5) * (width + 0.5) / (200 * 240)).min() >= min_area
-    assert (height * width / (200 * 240)).min() < min_area + 0.02
-
-
-def test_crops_cover_a_tenth_of_the_box():
-    box = np.array([0.8, 0.8, 1.0, 1.0])
-    y, x, height, width = crops(encode(coordinates(200, 240)), 100, boxes=box[None]).T
-    inside = np.maximum(y + height - 160, 0) * np.maximum(x + width - 192, 0) / (40 * 48)
-    assert inside.min() >= 0.1 - 0.02  # within a pixel of the box's borders
-    elsewhere = crops(encode(coordinates(200, 240)), 100)
-    assert ((elsewhere[:, 0] + elsewhere[:, 2] <= 160) | (elsewhere[:, 1] + elsewhere[:, 3] <= 192)).any()
-
-
-def test_boxes_without_area_count_as_none():
-    encoded = encode(coordinates(60, 50))
-    boxes = [[0.5, 0.5, 0.5, 0.9], [0.6, 0.1, 0.2, 0.9], [np.nan, 0, 1, 1], [1.2, 1.3, 1.5, 1.6]]
-    np.testing.assert_array_equal(crops(encoded, 20, boxes=np.array(boxes)), crops(encoded, 20))
-
-
-def test_a_box_that_sticks_out_is_clipped():
-    encoded = encode(coordinates(60, 50))
-    outside, inside = np.array([[-0.2, 0.5, 0.4, 1.7]]), np.array([[0, 0.5, 0.4, 1.0]])
-    np.testing.assert_array_equal(crops(encoded, 20, boxes=outside), crops(encoded, 20, boxes=inside))
-
-
-def test_the_whole_image_is_taken_where_no_crop_fits():
-    np.testing.assert_array_equal(crops(encode(coordinates(10, 250)), 5), [[0, 0, 10, 250]] * 5)
-
-
 @pytest.mark.parametrize("subsampling", [0, 1, 2])
 def test_cropping_a_jpeg_before_decoding_gives_the_pixels_of_cropping_after(subsampling):
     smooth = np.asarray(Image.fromarray(noise(9, 30, 36)).resize((240, 200), Image.Resampling.BICUBIC))
     jpeg = encode(smooth, "JPEG", subsampling=subsampling, quality=90)
-    windows = crops(encode(coordinates(200, 240)), 5)
+    windows = [(0, 0, 200, 240), (0, 0, 17, 9), (31, 77, 100, 101), (150, 3, 50, 237)]
 
     def build():
-        seeds = [tf.constant([7, number], tf.int64) for number in range(len(windows))]
-        parts = [ip.decode_and_random_crop(tf.constant(jpeg), tf.constant(NO_BOXES), seed, 0.08) for seed in seeds]
+        parts = [ip.decode_window(tf.constant(jpeg), tf.constant(window)) for window in windows]
         return ip.decode_full(tf.constant(jpeg)), parts
 
     full, parts = run_graph(build)
     for (y, x, height, width), part in zip(windows, parts, strict=True):
         # No tolerance: without fancy upsampling a block's pixels do not depend on its neighbors.
         np.testing.assert_array_equal(part, full[y : y + height, x : x + width])
-
-
-def test_training_mirrors_half_of_the_crops_and_then_resizes():
-    encoded = encode(coordinates(200, 240))
-
-    def build():
-        def both(number):
-            seed = tf.stack([tf.constant(3, tf.int64), number])
-            crop_seed = tf.random.split(seed, 2)[0]
-            part = ip.decode_and_random_crop(tf.constant(encoded), tf.constant(NO_BOXES), crop_seed, 0.08)
-            image = ip.train_preprocess(tf.constant(encoded), tf.constant(NO_BOXES), seed, 16, 0.08)
-            kinds = [ip.resize_bilinear_legacy(kind, 16, 16) for kind in (part, part[:, ::-1])]
-            return tf.stack([tf.reduce_all(tf.equal(image, kind)) for kind in kinds])
-
-        return tf.map_fn(both, tf.range(400, dtype=tf.int64), fn_output_signature=tf.bool)
-
-    plain, mirrored = run_graph(build).T
-    assert (plain ^ mirrored).all()
-    assert 0.4 < mirrored.mean() < 0.6  # four standard deviations
-
-
-def test_the_same_seed_gives_the_same_pixels_and_another_gives_others():
-    encoded = encode(noise(10, 60, 60))
-
-    def build():
-        seeds = ([1, 2], [1, 2], [1, 3], [2, 2])
-        return [
-            ip.train_preprocess(tf.constant(encoded), tf.constant(NO_BOXES), tf.constant(seed, tf.int64), 16, 0.08)
-            for seed in seeds
-        ]
-
-    first, same, other, another = run_graph(build)
-    assert first.shape == (16, 16, 3)
-    np.testing.assert_array_equal(first, same)
-    assert (first != other).any()
-    assert (first != another).any()
 
 
 def test_png_pixels_come_out_as_pillow_reads_them():
@@ -250,34 +150,28 @@ def test_jpegs_come_out_as_rgb_close_to_what_pillow_reads(kind):
     full, crop = run_graph(
         lambda: (
             ip.decode_full(tf.constant(buffer.getvalue())),
-            ip.decode_and_random_crop(tf.constant(buffer.getvalue()), tf.constant(NO_BOXES), tf.constant([1, 1]), 0.9),
+            ip.decode_window(tf.constant(buffer.getvalue()), tf.constant([3, 5, 40, 50])),
         )
     )
     # The fast integer DCT is off by a few of the 255 steps in single pixels.
     assert full.shape == (48, 64, 3)
     assert np.abs(full - expected).mean() < 2
-    assert crop.shape[2] == 3
+    assert crop.shape == (40, 50, 3)
 
 
 @pytest.mark.parametrize("cut", [0.3, 0.98])
-def test_a_jpeg_that_ends_early_is_refused_whatever_the_crop(cut):
+def test_a_jpeg_that_ends_early_is_refused_whatever_its_window(cut):
     jpeg = encode(noise(13, 64, 64), "JPEG")
     short = jpeg[: int(len(jpeg) * cut)]
-    for number in range(3):
+    for window in ([0, 0, 64, 64], [0, 0, 8, 8], [30, 20, 9, 30]):
         with pytest.raises(tf.errors.InvalidArgumentError):
-            run_graph(
-                lambda number=number: ip.decode_and_random_crop(
-                    tf.constant(short), tf.constant(NO_BOXES), tf.constant([0, number]), 0.08
-                )
-            )
+            run_graph(lambda window=window: ip.decode_window(tf.constant(short), tf.constant(window)))
 
 
 def test_bytes_after_the_end_of_a_jpeg_do_no_harm():
     jpeg = encode(noise(14, 64, 64), "JPEG")
+    window = [5, 6, 40, 30]
     clean, padded = run_graph(
-        lambda: [
-            ip.decode_and_random_crop(tf.constant(data), tf.constant(NO_BOXES), tf.constant([0, 4]), 0.08)
-            for data in (jpeg, jpeg + b"\0\0")
-        ]
+        lambda: [ip.decode_window(tf.constant(data), tf.constant(window)) for data in (jpeg, jpeg + b"\0\0")]
     )
     np.testing.assert_array_equal(clean, padded)

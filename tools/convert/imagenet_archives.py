@@ -11,6 +11,7 @@ from typing import IO
 
 from tools.convert.sources import SYNSET, Classes, ImageSource, Notes, class_of_folder, is_image_name
 from utils.errors import RunError, UsageError
+from utils.images.image_files import kind_of_file
 from utils.text import plural, printable
 
 TRAIN_TAR = "ILSVRC2012_img_train.tar"
@@ -48,7 +49,7 @@ def _images_of(members: Iterable[tarfile.TarInfo], prefix: str, archive: str, no
                 ImageSource(prefix + base, member.size, int(member.mtime) * 10**9, archive, member.offset_data)
             )
         else:
-            notes.other_files[printable(os.path.splitext(base)[1].lower() or base)] += 1  # noqa: PTH122
+            notes.other_files[kind_of_file(base)] += 1
     return sorted(images, key=lambda image: image.name)
 
 
@@ -64,7 +65,7 @@ def read_train_tar(root: Path, notes: Notes) -> Classes:
         for member in _members(outer, str(path)):
             stem, suffix = os.path.splitext(member.name.rsplit("/", 1)[-1])  # noqa: PTH122
             if suffix != ".tar":
-                notes.other_files[printable(suffix or stem)] += 1
+                notes.other_files[kind_of_file(stem + suffix)] += 1
                 continue
             parts = _members(inner, f"{path}: {printable(member.name)}", member.offset_data, member.size)
             classes[class_of_folder(stem, str(path))] = _images_of(parts, f"train/{stem}/", TRAIN_TAR, notes)

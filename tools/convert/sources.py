@@ -11,11 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from utils.errors import RunError
+from utils.images.image_files import has_image_name, kind_of_file, passed_over
 from utils.text import plural, printable
 
-IMAGE_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".jp2")
-)
 SYNSET = re.compile(r"n\d{8}")
 
 
@@ -51,9 +49,7 @@ class Notes:
         """The sentences."""
         lines = list(self.sentences)
         if self.other_files:
-            kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.other_files.items()))
-            files = plural(self.other_files.total(), "file")
-            lines.append(f"passed over {files}, not being images by their names: {kinds}")
+            lines.append(passed_over(self.other_files))
         for folder, count in sorted(self.loose_images.items()):
             lines.append(f"{folder}: not used, for want of a class folder: {plural(count, 'image')}")
         if self.nested:
@@ -83,7 +79,7 @@ class SourceSet:
 
 def is_image_name(name: str) -> bool:
     """Whether a file of this name is to be read as an image; hidden files (``.DS_Store``, ``._1.jpg``) are not."""
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
+    return not name.startswith(".") and has_image_name(name)
 
 
 def class_of_folder(name: str, where: str) -> str:
@@ -119,8 +115,7 @@ def images_in(folder: Path, prefix: str, notes: Notes) -> list[ImageSource]:
 def _is_image(entry: os.DirEntry[str], notes: Notes) -> bool:
     if is_image_name(entry.name):
         return True
-    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
-    notes.other_files[printable(suffix or entry.name)] += 1
+    notes.other_files[kind_of_file(entry.name)] += 1
     return False
 
 

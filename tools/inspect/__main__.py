@@ -29,7 +29,8 @@ from utils.hooks.preemption import PreemptionHook
 from utils.records.manifest import SplitFiles, load_split, read_manifest
 from utils.records.record_files import split_files_by_name
 
-_INPUT = ("dali", "data_idx_dir", "batch_size", "image_size", "seed", "min_crop_area", "no_color_jitter")
+_COLORS = ("color_jitter", "no_color_jitter")
+_INPUT = ("dali", "data_idx_dir", "batch_size", "image_size", "seed", "min_crop_area", *_COLORS)
 _LABELS = ("num_classes", "class_names", "label_map", "exact_classes", "train_crowds", "mixup", "label_smoothing")
 _SCHEDULE = ("num_iter", "iter_unit", "lr_init", "lr_warmup_epochs", "cosine_lr")
 ACTING = {"arch", "model_dir", "centred_p7", "cpu", "log_level", *_INPUT, *_LABELS, *_SCHEDULE}

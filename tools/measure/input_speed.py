@@ -8,9 +8,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from utils.image_processing import decode_and_random_crop, decode_full
+from utils.image_processing import decode_full, decode_window
 from utils.input.batching import PREFETCHED_BATCHES, Input, InputOptions, make_iterator
-from utils.input.labelled_images import parse_example
+from utils.input.labelled_images import parse_example, parse_for_training
 from utils.records.manifest import SplitFiles
 
 WARMUP_BATCHES = 10
@@ -31,11 +31,11 @@ def decoding_speed(files: SplitFiles, options: InputOptions, batches: int, *, cr
     """Images per second of reading and decoding by TensorFlow alone: whole images, or random crops of them."""
 
     def pixels(index: tf.Tensor, record: tf.Tensor) -> tf.Tensor:
-        encoded, _, boxes = parse_example(record)
         if not cropping:
-            return tf.size(decode_full(encoded))
+            return tf.size(decode_full(parse_example(record).encoded))
         seed = tf.stack([tf.constant(options.seed, tf.int64), index])
-        return tf.size(decode_and_random_crop(encoded, boxes, seed, options.min_crop_area))
+        view = parse_for_training(record, seed, options).view
+        return tf.size(decode_window(view.encoded, view.window))
 
     with tf.Graph().as_default():
         records = tf.data.TFRecordDataset(list(files.paths)).enumerate().repeat()

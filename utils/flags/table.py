@@ -25,7 +25,8 @@ from utils.config import (
     steps_of_text,
     text_of_steps,
 )
-from utils.detection_config import LARGEST_LOG, ColorSpec, DetectionConfig
+from utils.detection_config import LARGEST_LOG, DetectionConfig
+from utils.input.augmentation_specs import ColorSpec
 from utils.optimizer_table import OPTIMIZERS
 
 SWITCH, INTEGER, NUMBER, TEXT, PATH = "switch", "integer", "number", "text", "path"
@@ -398,6 +399,16 @@ FLAGS = (
         "data.min_crop_area",
         NUMBER,
         "Smallest share of an image that a random training crop may cover.",
+        DATASET,
+        TRAINING_MODES,
+        ours=True,
+        architectures=CLASSIFIERS,
+    ),
+    Flag(
+        "color_jitter",
+        "data.color_jitter",
+        NUMBER,
+        "Strength, up to 1, of random changes of brightness, saturation and contrast of training images; 0 for none.",
         DATASET,
         TRAINING_MODES,
         ours=True,

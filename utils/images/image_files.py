@@ -10,15 +10,22 @@ from __future__ import annotations
 import io
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from utils.text import plural, printable
+
 # Formats that Pillow itself decodes, the frequent ones first. EPS is left out since it starts another program, and TGA
 # since it has no signature, so that text can pass for it.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP", "TIFF", "JPEG2000")
+IMAGE_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".jp2")
+)
+"""How the names of files end that are looked for as images in a folder; a file that is named itself is always tried."""
 _JPEG_FORMATS = ("JPEG", "MPO")  # MPO: a JPEG with more pictures behind it, as some cameras write; the first one counts
 _EXIF_ORIENTATION = 0x0112
 _JPEG_QUALITY = 100
@@ -58,6 +65,26 @@ class UnreadableImage(Exception):  # noqa: N818  (it reads as what it is: the im
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}"
+
+
+def has_image_name(name: str) -> bool:
+    """Whether a file of this name is taken for an image in a folder."""
+    return _suffix(name) in IMAGE_SUFFIXES
+
+
+def kind_of_file(name: str) -> str:
+    """What a file that is passed over is counted as: the end of its name, or all of it."""
+    return printable(_suffix(name) or name)
+
+
+def passed_over(counts: Mapping[str, int]) -> str:
+    """The sentence about files whose names are not those of images, by ``kind_of_file``."""
+    listed = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+    return f"passed over {plural(sum(counts.values()), 'file')}, not being images by their names: {listed}"
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122  (a name, which may be no path)
 
 
 def load_rgb(source: str | os.PathLike[str] | bytes, name: str | None = None) -> EncodedImage:

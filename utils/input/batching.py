@@ -16,7 +16,9 @@ import numpy as np
 import tensorflow as tf
 
 from utils.errors import require
-from utils.image_processing import CHANNELS, View, render
+from utils.image_processing import CHANNELS, View, decode_view
+from utils.input.augmentation import ChangePixels, StepTable, pixel_change
+from utils.input.augmentation_specs import AugmentationStep
 
 STATUS_OK = 0
 STATUS_PADDING = 1
@@ -98,8 +100,8 @@ class Input:
 class InputOptions:
     """How examples are read.
 
-    ``batch_size`` is per replica, ``threads`` None means one per CPU of this process; evaluation reads each
-    ``eval_every``-th example.
+    ``batch_size`` is per replica, ``augmentation`` lists the steps that training images go through in their order,
+    ``threads`` None means one per CPU of this process; evaluation reads each ``eval_every``-th example.
     """
 
     image_size: int
@@ -107,7 +109,7 @@ class InputOptions:
     num_classes: int
     label_offset: int
     seed: int
-    min_crop_area: float = 0.08
+    augmentation: tuple[AugmentationStep, ...] = ()
     threads: int | None = None
     shuffle_buffer: int = 4096
     eval_every: int = 1
@@ -131,8 +133,8 @@ class Example(NamedTuple):
     valid: tf.Tensor
 
 
-class Sight(NamedTuple):
-    """An example before its image is decoded: what is to be seen of it, the task's targets, and as in ``Example``."""
+class UndecodedExample(NamedTuple):
+    """An example before its image is decoded: the view to decode, and the rest as in ``Example``."""
 
     view: View
     targets: dict[str, tf.Tensor]
@@ -150,29 +152,34 @@ class RecordDecoder:
     """How records of one kind become examples.
 
     Attributes:
-        see_for_training: From a serialized record and an int64 [2] seed, augmented.
-        see_for_evaluation: From a serialized record.
+        parse_for_training: From a serialized record and an int64 [2] seed, augmented but for its colors.
+        parse_for_evaluation: From a serialized record.
         train_targets: Types of the targets of one training example.
         eval_targets: Types of the targets of one evaluation example.
-        recolor: From the square of a training example and its seed, with other colors; None where they stay.
+        steps: How this kind of records takes each step of augmentation.
     """
 
-    see_for_training: Callable[[tf.Tensor, tf.Tensor, InputOptions], Sight]
-    see_for_evaluation: Callable[[tf.Tensor, InputOptions], Sight]
+    parse_for_training: Callable[[tf.Tensor, tf.Tensor, InputOptions], UndecodedExample]
+    parse_for_evaluation: Callable[[tf.Tensor, InputOptions], UndecodedExample]
     train_targets: TargetSpecs
     eval_targets: TargetSpecs
-    recolor: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None
+    steps: StepTable
+
+    def pixel_change(self, options: InputOptions) -> ChangePixels | None:
+        """What augmentation does to the square of a training example, by the seed of that example."""
+        return pixel_change(options.augmentation, self.steps)
 
     def train(self, serialized: tf.Tensor, seed: tf.Tensor, options: InputOptions) -> Example:
         """A training example, its image decoded by TensorFlow."""
-        view, targets, valid = self.see_for_training(serialized, seed, options)
-        image = render(view, options.image_size)
-        return Example(image if self.recolor is None else self.recolor(image, seed), targets, valid)
+        view, targets, valid = self.parse_for_training(serialized, seed, options)
+        image = decode_view(view, options.image_size)
+        change = self.pixel_change(options)
+        return Example(image if change is None else change(image, seed), targets, valid)
 
     def evaluate(self, serialized: tf.Tensor, options: InputOptions) -> Example:
         """An evaluation example, its image decoded by TensorFlow."""
-        view, targets, valid = self.see_for_evaluation(serialized, options)
-        return Example(render(view, options.image_size), targets, valid)
+        view, targets, valid = self.parse_for_evaluation(serialized, options)
+        return Example(decode_view(view, options.image_size), targets, valid)
 
 
 def decode_batches(
@@ -185,7 +192,7 @@ def decode_batches(
     size = options.image_size
     blank = Example(tf.zeros([size, size, CHANNELS]), blank_targets(targets), tf.constant(False))
     decoded = readable_rows(rows, decode, blank, targets, options)
-    batches = decoded.map(lambda index, row, example: accounted_for(index, row, example, options))
+    batches = decoded.map(lambda index, row, example: assemble_batch(index, row, example, options))
     return batches.prefetch(PREFETCHED_BATCHES)
 
 
@@ -212,7 +219,7 @@ def readable_rows(
     fixed = all(spec.shape.is_fully_defined() for spec in targets.values())
     last = tf.nest.map_structure(lambda value: value[tf.newaxis], (tf.constant(count), blank))
 
-    def survivors(batch: Rows) -> tf.data.Dataset:
+    def decodable(batch: Rows) -> tf.data.Dataset:
         real = tf.reduce_sum(tf.cast(tf.not_equal(batch["index"], PADDING_INDEX), tf.int32))
         # Padding comes last; it is not worth an error each.
         numbered = (tf.range(real), {name: values[:real] for name, values in batch.items()})
@@ -224,14 +231,14 @@ def readable_rows(
         return found.map(lambda row, example: (batch["index"], row, example))
 
     return rows.interleave(
-        survivors, cycle_length=BATCHES_IN_FLIGHT, num_parallel_calls=BATCHES_IN_FLIGHT, deterministic=True
+        decodable, cycle_length=BATCHES_IN_FLIGHT, num_parallel_calls=BATCHES_IN_FLIGHT, deterministic=True
     )
 
 
-def accounted_for(index: tf.Tensor, row: tf.Tensor, example: Example, options: InputOptions) -> Batch:
+def assemble_batch(index: tf.Tensor, row: tf.Tensor, example: Example, options: InputOptions) -> Batch:
     """The batch of N rows, from what ``readable_rows`` yields."""
     size, count = options.image_size, options.batch_size
-    # place[r]: where row r went among the survivors; 0 if it is missing, which the status then says.
+    # place[r]: where row r went among those that were decoded; 0 if it is missing, which the status then says.
     place = tf.scatter_nd(row[:, tf.newaxis], tf.range(tf.shape(row)[0]), [count + 1])[:count]
     present = tf.scatter_nd(row[:, tf.newaxis], tf.ones_like(row), [count + 1])[:count] > 0
     valid = tf.gather(example.valid, place)

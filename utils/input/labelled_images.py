@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from utils.image_processing import View, eval_view, train_view
-from utils.input.batching import InputOptions, RecordDecoder, Sight
+from utils.image_processing import View, cropped, eval_view, mirrored_if, random_window, whole_view
+from utils.input.augmentation import PHOTOMETRIC_STEPS, GeometricStep, StepTable, augment_view
+from utils.input.augmentation_specs import CropSpec, FlipSpec
+from utils.input.batching import InputOptions, RecordDecoder, UndecodedExample
 
 BOX_KEYS = tuple(f"image/object/bbox/{side}" for side in ("ymin", "xmin", "ymax", "xmax"))
 
@@ -32,28 +34,60 @@ def parse_example(serialized: tf.Tensor) -> ParsedExample:
     return ParsedExample(parsed["image/encoded"], parsed["image/class/label"], boxes)
 
 
-def see_for_training(serialized: tf.Tensor, seed: tf.Tensor, options: InputOptions) -> Sight:
-    """A random part of the image, and its label."""
+def _random_crop(view: View, boxes: tf.Tensor, seed: tf.Tensor, spec: CropSpec) -> tuple[View, tf.Tensor]:
+    """A random part that covers the spec's share of some box, if there are boxes.
+
+    Differs from the original, which took the whole image for the box of an image without boxes and so never cut out
+    less than a tenth of it, whatever the smallest area.
+    """
+    boxes = tf.clip_by_value(boxes, 0.0, 1.0)
+    ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=1)
+    # The sampling op refuses a whole image for one degenerate box, and records in the wild have such boxes.
+    boxes = tf.boolean_mask(boxes, (ymin < ymax) & (xmin < xmax))
+    covered = tf.where(tf.size(boxes) > 0, spec.min_object_covered, 0.0)
+    part, _ = random_window(view.window[2:], boxes, seed, spec, covered)
+    return cropped(view, part), boxes[:0]
+
+
+def _random_flip(view: View, boxes: tf.Tensor, seed: tf.Tensor, spec: FlipSpec) -> tuple[View, tf.Tensor]:
+    """Mirrored left to right half of the time."""
+    return mirrored_if(view, tf.random.stateless_uniform([], seed) < 0.5), boxes[:0]
+
+
+_STEPS: StepTable = {
+    CropSpec: GeometricStep(_random_crop),
+    FlipSpec: GeometricStep(_random_flip),
+    **PHOTOMETRIC_STEPS,
+}
+"""The steps of classification. Boxes are those of the whole image: they steer the first geometric step and are gone."""
+
+
+def parse_for_training(serialized: tf.Tensor, seed: tf.Tensor, options: InputOptions) -> UndecodedExample:
+    """The image as the augmentation shows it, and its label."""
     encoded, label, boxes = parse_example(serialized)
-    return _sight(train_view(encoded, boxes, seed, options.image_size, options.min_crop_area), label, options)
+    view = whole_view(encoded, options.image_size)
+    view, _ = augment_view(view, boxes, seed, options.augmentation, _STEPS)
+    return _with_label(view, label, options)
 
 
-def see_for_evaluation(serialized: tf.Tensor, options: InputOptions) -> Sight:
+def parse_for_evaluation(serialized: tf.Tensor, options: InputOptions) -> UndecodedExample:
     """The center of the image, and its label."""
     encoded, label, _ = parse_example(serialized)
-    return _sight(eval_view(encoded, options.image_size), label, options)
+    return _with_label(eval_view(encoded, options.image_size), label, options)
 
 
-def _sight(view: View, label: tf.Tensor, options: InputOptions) -> Sight:
+def _with_label(view: View, label: tf.Tensor, options: InputOptions) -> UndecodedExample:
     index = label - options.label_offset
-    return Sight(view, {"labels": tf.cast(index, tf.int32)}, (index >= 0) & (index < options.num_classes))
+    valid = (index >= 0) & (index < options.num_classes)
+    return UndecodedExample(view, {"labels": tf.cast(index, tf.int32)}, valid)
 
 
 _TARGETS = {"labels": tf.TensorSpec([], tf.int32)}
 LABELLED_IMAGES = RecordDecoder(
-    see_for_training=see_for_training,
-    see_for_evaluation=see_for_evaluation,
+    parse_for_training=parse_for_training,
+    parse_for_evaluation=parse_for_evaluation,
     train_targets=_TARGETS,
     eval_targets=_TARGETS,
+    steps=_STEPS,
 )
 """Targets "labels": the record's label minus the label offset."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import tensorflow as tf
 
-from utils.errors import UsageError
+from utils.errors import require_full_batch
 from utils.input.batching import InputOptions, Position, Shard, rows_of_shard
 from utils.records.manifest import SplitFiles
 
@@ -28,12 +29,8 @@ def train_rows(
     Raises:
         UsageError: the global batch is larger than the data set.
     """
-    global_batch = options.batch_size * shard.count
-    if global_batch > files.examples:
-        raise UsageError(
-            f"--batch_size {options.batch_size}: a step takes {global_batch} examples on {shard.count} replica(s), "
-            f"more than the {files.examples} of the training split; must be at most {files.examples // shard.count}"
-        )
+    folder = str(Path(files.paths[0]).parent)
+    require_full_batch(options.batch_size, shard.count, files.examples, folder)
 
     def epoch_rows(epoch: tf.Tensor) -> tf.data.Dataset:
         key = tf.random.stateless_uniform([], [options.seed, epoch], minval=None, maxval=None, dtype=tf.int64)

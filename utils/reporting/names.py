@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from utils.text import one_line
+
 _LONGEST = 60
 _LISTED = 6
 _TINY, _LARGE, _WHOLE = 0.001, 1e4, 1e9  # from where on numbers are written otherwise
-_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 def class_names(evaluation: Mapping[str, Any]) -> dict[int, str]:
@@ -21,13 +22,8 @@ def class_names(evaluation: Mapping[str, Any]) -> dict[int, str]:
     return {n: given[n] if n < len(given) else f"class {n}" for n in range(len(evaluation["classes"]))}
 
 
-def one_line(text: str) -> str:
-    """A text on one line with what cannot be printed or encoded replaced."""
-    return "".join(letter if letter.isprintable() else _REPLACEMENT for letter in " ".join(text.split()))
-
-
 def short(text: str, longest: int = _LONGEST) -> str:
-    """A printable text, cut in its middle if it is long."""
+    """A text on one line, cut in its middle if it is long."""
     text = one_line(text)
     if len(text) <= longest:
         return text

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from utils.reporting.names import cell, format_value, one_line
+from utils.reporting.names import cell, format_value
+from utils.text import one_line
 
 _STYLE = """
 :root { color-scheme: light; }

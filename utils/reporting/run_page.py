@@ -12,9 +12,10 @@ from utils.reporting import charts
 from utils.reporting.class_sections import class_sections
 from utils.reporting.detection_sections import detection_sections
 from utils.reporting.findings import findings, speed_findings, summary_line
-from utils.reporting.names import format_flag, one_line
+from utils.reporting.names import format_flag
 from utils.reporting.page import folded, grid, notes, page, section, table, tiles
 from utils.reporting.run_log import Launch, Run, number, read_run, target_of
+from utils.text import one_line
 
 REPORT_NAME = "report.html"
 _WHAT = ("arch", "mode", "data_dir", "batch_size", "num_iter", "iter_unit", "image_size", "num_classes", "seed")

@@ -19,15 +19,13 @@ from utils.config import Duration, PrecisionConfig, RunConfig
 from utils.detection_config import (
     AnchorSpec,
     BoxCoderSpec,
-    ColorSpec,
-    CropSpec,
     DetectionConfig,
-    FlipSpec,
     LossSpec,
     MatcherSpec,
     PostProcessingSpec,
 )
 from utils.errors import UsageError
+from utils.input.augmentation_specs import ColorSpec, CropSpec, FlipSpec
 from utils.learning_rate import make_schedule
 
 

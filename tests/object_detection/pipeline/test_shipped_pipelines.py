@@ -18,7 +18,8 @@ from tests.object_detection.pipeline.pipelines import (
     shipped,
 )
 from utils.config import Duration, FineTuningConfig
-from utils.detection_config import ColorSpec, CropSpec, DetectionConfig, FlipSpec
+from utils.detection_config import DetectionConfig
+from utils.input.augmentation_specs import ColorSpec, CropSpec, FlipSpec
 from utils.learning_rate import make_schedule
 
 HYPERPARAMS = {
