@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 EXPONENTIAL_DECAY = 0.9
 FUSED_EPSILON = 1.001e-5  # 1e-5 asked for; the fused kernel's floor, which the published weights were trained with
@@ -129,7 +129,7 @@ class ResNetSpec:
             epsilon: Added to the variance in batch normalization.
             strided: "1x1" or "3x3", the convolution of a stage's first block that has its stride.
         """
-        changes: dict[str, object] = {}
+        changes: dict[str, Any] = {}
         if padding is not None:
             changes |= {"symmetric_padding": padding != "same", "symmetric_pooling": padding == "symmetric"}
         if epsilon is not None:

@@ -52,7 +52,8 @@ def detector_variables(spec: SSDSpec, anchors_per_cell: int, class_slots: int) -
 
 
 def _block(spec: ResNetSpec, scope: str, channels: int, width: int, *, projected: bool) -> Shapes:
-    names, wide, shapes = spec.names, width * spec.expansion, {}
+    names, wide = spec.names, width * spec.expansion
+    shapes: Shapes = {}
     if projected:
         shortcut = f"{scope}/{names.shortcut}"
         shapes |= _convolution(f"{shortcut}/{names.kernel}", shortcut, (1, 1, channels, wide))

@@ -82,7 +82,7 @@ def _launch(command: Command, preemption: PreemptionHook) -> int:
     watchdog = Watchdog(
         processes,
         command.config.distributed.stall_timeout_s,
-        lambda: Pulse(step=stopping.step, stop=preemption.received and preemption.received.name),
+        lambda: Pulse(step=stopping.step, stop=preemption.received.name if preemption.received else None),
         preemption.pass_on,
     )
     log = report if leads else None

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from model.layers.batch_norm import affine, batch_norm, folded_batch_norm, moving_affine
 from model.layers.conv2d import conv2d, conv2d_kernel, conv2d_scope, convolve
+from model.layers.fake_quant import FakeQuantizer
 from model.layers.options import LayerOptions
 from model.layers.variable import tf1
 
@@ -28,7 +29,7 @@ def conv2d_block(
     with tf1.variable_scope(name):
         if options.quantizer is not None:
             kernel = conv2d_kernel(inputs.shape[options.channel_axis], filters, kernel_size, options, groups=groups)
-            return _quantized(inputs, kernel, options, stride=stride, groups=groups)
+            return _quantized(inputs, kernel, options, options.quantizer, stride=stride, groups=groups)
         if options.uses_batch_statistics:
             outputs = conv2d(inputs, filters, kernel_size, options, stride=stride, groups=groups)
             return batch_norm(outputs, options)
@@ -39,7 +40,9 @@ def conv2d_block(
         return tf.nn.bias_add(outputs, tf.cast(offset, outputs.dtype), data_format=options.data_format)
 
 
-def _quantized(inputs: tf.Tensor, kernel: tf.Variable, options: LayerOptions, *, stride: int, groups: int) -> tf.Tensor:
+def _quantized(
+    inputs: tf.Tensor, kernel: tf.Variable, options: LayerOptions, quantizer: FakeQuantizer, *, stride: int, groups: int
+) -> tf.Tensor:
     """By the quantized kernel with the normalization folded in; float32.
 
     The batch's statistics are those of the kernel as it is, which takes a second convolution in training.
@@ -51,7 +54,7 @@ def _quantized(inputs: tf.Tensor, kernel: tf.Variable, options: LayerOptions, *,
         kernel_scale, offset = moving_affine(kernel.shape[3], options)
         scale = None
     with conv2d_scope(groups, options):
-        folded = options.quantizer.weights(kernel * kernel_scale, options.branch)
+        folded = quantizer.weights(kernel * kernel_scale, options.branch)
     outputs = tf.cast(convolve(inputs, folded, options, stride=stride, groups=groups), tf.float32)
     if scale is None:
         return tf.nn.bias_add(outputs, offset, data_format=options.data_format)

@@ -146,7 +146,7 @@ def _with_filter_gradient(
     """
     strides = [1, stride, stride, 1]
 
-    @tf.custom_gradient
+    @tf.custom_gradient  # type: ignore[untyped-decorator]  # TensorFlow is not typed
     def convolve(x: tf.Tensor, k: tf.Tensor) -> Any:
         def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             dx = tf1.nn.conv2d_backprop_input(tf.shape(x), k, dy, strides=strides, padding="SAME")

@@ -37,7 +37,7 @@ def test_each_outcome_is_a_row_and_the_rest_is_tried():
 
 
 def test_a_module_that_is_not_there_is_broken():
-    (row,) = rows_of(Check(name="gone", probe="tests.utils.health.gone:works"))
+    (row,) = rows_of(Check(name="gone", probe="tests.tools.doctor.gone:works"))
     assert row.state == "broken"
     assert "ModuleNotFoundError" in row.text
 
