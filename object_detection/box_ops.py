@@ -43,7 +43,7 @@ def clip(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
 
 
 def touches_inside(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
-    """Which boxes are not completely outside of a window, ``[P]``; touching its edge from outside is outside."""
+    """Mask of the boxes that lie at least in part in a window, ``[P]``; touching its edge from outside is outside."""
     ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=-1)
     top, left, bottom, right = tf.unstack(window)
     return (ymin < bottom) & (xmin < right) & (ymax > top) & (xmax > left)

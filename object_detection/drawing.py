@@ -107,7 +107,7 @@ class _Pen:
         self._draw.rectangle(span, outline=color, width=self._line)
 
     def label(self, box: Span, name: str, end: str) -> _Label | None:
-        """What can be written at a box, inside the picture and if possible not over an earlier label."""
+        """Fit a label to a box, inside the picture and if possible not over an earlier label."""
         width, height = self._size
         text = self._letters.fitting(self._letters.readable(name), width - 2 * self._margin, end)
         if not text or self._height > height * _LABEL_SHARE:

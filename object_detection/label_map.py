@@ -39,12 +39,12 @@ class Category:
 
     @property
     def title(self) -> str:
-        """What people call it."""
+        """The name that people know it by."""
         return self.display_name or self.name
 
     @property
     def is_background(self) -> bool:
-        """Whether this is no class of objects: some maps list what is around them under id 0."""
+        """Return whether this is no class of objects: some maps list what is around them under id 0."""
         return self.id == 0 and BACKGROUND in (self.name, self.display_name)
 
 
@@ -95,7 +95,7 @@ def _escaped(text: str) -> str:
 
 
 class _FaultError(Exception):
-    """What is wrong with a label map, and on which line."""
+    """A fault of a label map, and its line."""
 
     def __init__(self, line: int, what: str) -> None:
         super().__init__(what)

@@ -1,4 +1,4 @@
-"""Which groundtruth box each anchor stands for."""
+"""The match of anchors with groundtruth boxes."""
 
 from __future__ import annotations
 

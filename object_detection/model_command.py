@@ -92,7 +92,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
 
 
 def _spelling(*, evaluating: bool) -> tuple[tuple[str, str], ...]:
-    """What messages are to call the flags of ``main.py``: the flag or field here that does the same."""
+    """Names that messages use for the flags of ``main.py``: the flag or field here that does the same."""
     folder = (("--model_dir", "--checkpoint_dir"),) if evaluating else ()
     return (*folder, *_OTHER_NAMES)
 

@@ -35,7 +35,7 @@ def fault_of_category(text: str, label: int, table: ClassTable) -> str:
 
 
 def uneven(features: Mapping[str, Values]) -> str:
-    """What is wrong where lists of objects differ in length, or are of another kind than they must be; else nothing."""
+    """Describe lists of objects that differ in length or are of a wrong kind; empty where they are right."""
     lengths = {key: len(features.get(key, [])) for key in (*BOX_KEYS, *OPTIONAL_KEYS)}
     lengths = {key: length for key, length in lengths.items() if length or key in BOX_KEYS}
     if len(set(lengths.values())) > 1:

@@ -45,7 +45,7 @@ class Detections(NamedTuple):
 
 
 class _Survivors(NamedTuple):
-    """What suppression leaves, class by class and best first, S rows an image.
+    """Detections that suppression leaves, class by class and best first, S rows an image.
 
     Attributes:
         boxes: ``[N, S, 4]``, not yet cut.
@@ -145,7 +145,7 @@ def _inverse(order: tf.Tensor) -> tf.Tensor:
 
 
 def _suppress(boxes: tf.Tensor, keys: tf.Tensor, most: int, spec: PostProcessingSpec) -> tf.Tensor:
-    """What greedy suppression within each class leaves.
+    """Suppress overlapping boxes greedily within each class.
 
     TensorFlow's operation goes by scores. Keys are given as such: no two are equal, so that there are no ties to break,
     and a key tells which candidate of which class it belongs to.
@@ -198,7 +198,7 @@ def _sigmoid(logits: tf.Tensor) -> tf.Tensor:
 
 
 def _logit(score: float) -> np.float32:
-    """What must be exceeded for the sigmoid to exceed ``score``."""
+    """The logit that must be exceeded for the sigmoid to exceed ``score``."""
     if score <= 0:
         return np.float32(-math.inf)
     return np.float32(math.log(score) - math.log1p(-score)) if score < 1 else np.float32(math.inf)

@@ -1,4 +1,4 @@
-"""What is wrong with a detection record, in words, for the message that names it."""
+"""Faults of detection records, in words, for the messages that name them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def fault_in(serialized: bytes, table: ClassTable) -> str:
 
 
 def uneven_lists(serialized: bytes) -> str:
-    """What is wrong where the lists of objects differ in length, so that the record cannot be read; else nothing."""
+    """Describe lists of objects that differ in length, so that the record cannot be read; empty where they do not."""
     features = tf.train.Example.FromString(serialized).features.feature
     lengths = {key: _length(features[key]) for key in (*BOX_KEYS, *OPTIONAL_KEYS)}
     lengths = {key: length for key, length in lengths.items() if length or key in BOX_KEYS}

@@ -1,4 +1,4 @@
-"""What the network is trained to say at each anchor."""
+"""The targets of the network at each anchor."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Groundtruth(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """What each anchor is trained with.
+    """Targets of each anchor.
 
     Attributes:
         labels: ``[N, A]`` int32, the class slot that is on; -1 where none is.
@@ -70,7 +70,7 @@ def assign_targets(anchors: tf.Tensor, groundtruth: Groundtruth, matcher: Matche
 
 
 def _in_ignored(anchors: tf.Tensor, groundtruth: Groundtruth) -> tf.Tensor:
-    """Which anchors lie in an ignored region by half of their area or more, ``[N, A]``."""
+    """Mask of the anchors that lie in an ignored region by half of their area or more, ``[N, A]``."""
     shared = box_ops.intersection(groundtruth.boxes, anchors[tf.newaxis])
     enough = shared >= IGNORED_SHARE * box_ops.area(anchors)
     return tf.reduce_any(enough & groundtruth.ignored[..., tf.newaxis], axis=1)

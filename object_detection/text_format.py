@@ -58,7 +58,7 @@ class TokenReader:
 
     @property
     def at_end(self) -> bool:
-        """Whether no token is left."""
+        """Return whether no token is left."""
         return self.next.kind == "end"
 
     def take(self) -> Token:

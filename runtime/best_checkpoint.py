@@ -1,4 +1,4 @@
-"""Which checkpoint is the best so far, and whether training still gets better."""
+"""The best checkpoint so far, and the number of evaluations that were no better since."""
 
 from __future__ import annotations
 

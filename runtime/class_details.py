@@ -1,4 +1,4 @@
-"""What an evaluation of a classifier shows beyond its metrics, as JSON values (no TF)."""
+"""Details of a classifier's evaluation beyond its metrics, as JSON values (no TF)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ANSWER = np.dtype([("index", "i8"), ("label", "i4"), ("answer", "i4"), ("confid
 
 
 class Answers:
-    """What the network answered to each example: 32 bytes an example, which several processes can put together."""
+    """The network's answers to the examples: 32 bytes each, which several processes can put together."""
 
     def __init__(self) -> None:
         self._parts: list[np.ndarray] = []

@@ -1,4 +1,4 @@
-"""What an evaluation leaves to be looked at: ``evaluation.json`` for the report, and pictures for TensorBoard."""
+"""Details of an evaluation: ``evaluation.json`` for the report, and pictures for TensorBoard."""
 
 from __future__ import annotations
 

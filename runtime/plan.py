@@ -28,7 +28,7 @@ class TrainingPlan:
     schedule: Schedule
 
     def last_step(self, config: ExperimentConfig, start: int) -> int:
-        """Where a launch that starts at ``start`` ends."""
+        """The step at which a launch that starts at ``start`` ends."""
         limit = config.run.run_limit
         if limit is None:
             return self.total_steps
@@ -62,7 +62,7 @@ def plan_training(config: ExperimentConfig, num_examples: int, processes: int) -
 
 
 def measured_warmup(config: ExperimentConfig, batches: int) -> int:
-    """How many of ``batches`` the measurements leave out: in benchmarks what was asked for, else a tenth at most.
+    """Number of ``batches`` that the measurements leave out: in benchmarks as asked for, else a tenth at most.
 
     Raises:
         UsageError: A benchmark would have nothing left to measure.

@@ -1,4 +1,4 @@
-"""What ``--amp`` means on this machine: a compute type for the layers, and a loss scale."""
+"""The meaning of ``--amp`` on this machine: a compute type for the layers, and a loss scale."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from utils.system.machine import BFLOAT16_FEATURES
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Precision:
-    """How numbers are held.
+    """Number formats of a run.
 
     Attributes:
         compute_dtype: Type of activations, and of kernels where they are used; variables, batch-norm statistics,

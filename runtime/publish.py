@@ -1,4 +1,4 @@
-"""What an evaluation leaves beside the log: lines on the console, and files."""
+"""The results of an evaluation beside the log: lines on the console, and files."""
 
 from __future__ import annotations
 

@@ -56,6 +56,6 @@ def uses_gpu(config: ExperimentConfig) -> bool:
 
 
 def gpu_names() -> list[str]:
-    """What the GPUs call themselves that TensorFlow can use."""
+    """Names of the GPUs that TensorFlow can use."""
     details = tf.config.experimental.get_device_details
     return [details(gpu).get("device_name", gpu.name) for gpu in tf.config.list_physical_devices("GPU")]

@@ -85,7 +85,7 @@ def run(flags: argparse.Namespace) -> int:
 
 
 def verdict(architecture: str, network: float, data: float) -> str:
-    """What limits a network of a speed in images/s whose input has another."""
+    """Say which of network and input limits the other, by their speeds in images/s."""
     limit = "the input is the limit" if data < network else "the network is the limit"
     share = f"{data / network:.2f} times as many"
     return f"{architecture} by itself {network:.1f} images/s, its input {data:.1f}, {share}: {limit}"
@@ -115,7 +115,7 @@ def _measure_input(flags: argparse.Namespace, split: str) -> float:
 
 
 def _setup(flags: argparse.Namespace, split: str, *more: str) -> Any:
-    """What main.py would run on this data, in a folder without checkpoints."""
+    """The setup that main.py would run on this data, in a folder without checkpoints."""
     from runtime.setup import set_up
     from utils.cmdline_helper import parse
     from utils.hvd_utils import communicator

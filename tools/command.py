@@ -1,4 +1,4 @@
-"""How the commands end: errors become a sentence on standard error and the exit status of their kind (no TF)."""
+"""The end of every command: an error becomes a sentence on standard error and the exit status of its kind (no TF)."""
 
 from __future__ import annotations
 

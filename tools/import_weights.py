@@ -106,7 +106,7 @@ def _unknown(file: WeightsFile, architecture: str | None, there: Sequence[str]) 
 
 
 def _averaged(file: WeightsFile, asked: str | None) -> bool:
-    """Whether the moving averages of the weights are read, which they are where there are any and nothing is asked."""
+    """Return whether the moving averages of the weights are read: where there are any and nothing is asked, they are."""
     from utils.weights.checkpoint_contents import has_averages
 
     there = not file.is_torch and has_averages(file.shapes)
@@ -171,7 +171,7 @@ def _description(
     pretrained: PretrainedConfig,
     values: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What is written beside the weights."""
+    """The description that is written beside the weights."""
     from utils.weights.pretrained_config import DETECTION_MEAN_RGB, MEAN_RGB, ORIGINS, STD_RGB
 
     kept = {key: value for key, value in known.items() if key not in (*_RUN_STATE, "origin", "has_ranges")}
@@ -249,7 +249,7 @@ def _say(
     pretrained: PretrainedConfig,
     candidate: Candidate,
 ) -> None:
-    """What is worth knowing of the weights, a line each."""
+    """Print facts of the weights, a line each."""
     if file.note:
         print(file.note)
     print(f"the network is built for these weights: {pretrained.summary()}")

@@ -103,7 +103,7 @@ class CheckpointDir:
         return prefix
 
     def prefix(self, step: int) -> Path:
-        """Where the checkpoint of ``step`` lies or would lie."""
+        """The prefix of the checkpoint of ``step``, whether it is there or not."""
         return self.folder / f"{PREFIX}-{step}"
 
     def annotate(self, step: int, metadata: Mapping[str, Any]) -> None:
@@ -157,7 +157,7 @@ def find_checkpoint(path: Path) -> Path | None:
 
 
 def _checkpoint_of_another_program(folder: Path) -> Path | None:
-    """What another program's state file names, or the one checkpoint that lies in a folder without such a file."""
+    """The checkpoint that another program's state file names, or the only one in a folder without such a file."""
     named = tf1.train.latest_checkpoint(str(folder))
     if named:
         return Path(named)
@@ -170,7 +170,7 @@ def _checkpoint_of_another_program(folder: Path) -> Path | None:
 
 
 def _is_table(path: Path) -> bool:
-    """Whether a file ends as a checkpoint in TensorFlow's first format does, one file with names and values."""
+    """Return whether a file ends as a checkpoint in TensorFlow's first format does, one file with names and values."""
     with path.open("rb") as file:
         file.seek(0, 2)
         file.seek(-min(len(_TABLE_END), file.tell()), 2)

@@ -15,11 +15,11 @@ OUT_OF_MEMORY = "out of memory"
 
 
 class UsageError(Exception):
-    """What was asked for cannot be done: flags out of range or in contradiction. Ends with status 2."""
+    """The command line asks for what cannot be done: flags out of range or in contradiction. Ends with status 2."""
 
 
 class RunError(Exception):
-    """What was asked for failed on the way: data, checkpoints, disk or numbers. Ends with status 1."""
+    """The run failed on the way: data, checkpoints, disk or numbers. Ends with status 1."""
 
 
 def require(ok: bool, flag: str, value: Any, allowed: str) -> None:

@@ -20,7 +20,7 @@ _INSTALL = "`bash utils/install_horovod.sh` builds and installs it, with MPI and
 
 
 class Communicator(Protocol):
-    """What a run asks of the processes that share it.
+    """The processes that share a run.
 
     Attributes:
         rank: This process among all, from 0.
@@ -50,7 +50,7 @@ class Communicator(Protocol):
         """Rank 0's value."""
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is set in any process."""
+        """Return whether the flag is set in any process."""
 
     def barrier(self) -> None:
         """Waits until all processes are here."""
@@ -176,7 +176,7 @@ class _Exchange:
 
 
 def fair_share(allowed: Sequence[tuple[str, Sequence[int]]], rank: int) -> int:
-    """How many threads a process may keep busy.
+    """Number of threads that a process may keep busy.
 
     Args:
         allowed: Host and usable CPUs of every process, by rank.
@@ -191,7 +191,7 @@ def fair_share(allowed: Sequence[tuple[str, Sequence[int]]], rank: int) -> int:
 
 
 def launched_processes(environ: Mapping[str, str]) -> tuple[int, str]:
-    """How many processes a launcher started, and the variable that tells; 1 and nothing without one."""
+    """Number of processes that a launcher started, and the variable that tells; 1 and nothing without one."""
     for name in LAUNCHER_SIZES:
         size = environ.get(name, "1")
         if size.isdigit() and int(size) > 1:

@@ -62,7 +62,7 @@ class CocoAnnotation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CocoFile:
-    """What an annotation file holds: pictures and annotations in the file's order, classes by ascending id."""
+    """The content of an annotation file: pictures and annotations in the file's order, classes by ascending id."""
 
     path: Path
     sha256: str

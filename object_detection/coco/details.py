@@ -1,4 +1,4 @@
-"""What an evaluation of a detector shows beyond its metrics, as JSON values (no TF).
+"""Details of a detector's evaluation beyond its metrics, as JSON values (no TF).
 
 Everything is at an overlap of half. What depends on a score, that is what counts as found, takes the *operating score*:
 the one at which precision and recall of all categories together have the highest harmonic mean.
@@ -94,7 +94,7 @@ def _curves(comparison: Comparison, matches: Matches) -> list[dict[str, Any]]:
 
 
 def _confusion(comparison: Comparison, threshold: float) -> list[list[int | None]]:
-    """How often an object of one category was found as another: triples of object's id, detection's id and number.
+    """Confusions of categories: triples of an object's id, the detection's id and their number.
 
     Detections of any category, the best first, take the object that they overlap most, by half at least. None stands
     for no object, or for no detection; crowds, and what lies in them, are left out.

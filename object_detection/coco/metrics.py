@@ -102,7 +102,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matches:
-    """What became of each detection and object of any size at an overlap of half.
+    """The match of each detection and object of any size at an overlap of half.
 
     Attributes:
         groundtruth: The objects of the scored categories, by category and image.
@@ -207,12 +207,12 @@ def _places(results: Results) -> np.ndarray:
 
 
 def _outside(areas_px: np.ndarray) -> np.ndarray:
-    """Which areas are not of which size, ``[S, n]``."""
+    """Mask of the areas that are not of each size, ``[S, n]``."""
     return (areas_px < AREA_RANGES_PX[:, :1]) | (areas_px > AREA_RANGES_PX[:, 1:])
 
 
 def _judge(groundtruth: Groundtruth, results: Results) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which detections are right and which are wrong, ``[S, T, D]`` each; some are neither. And ``Matches.objects``."""
+    """Masks of right and of wrong detections, ``[S, T, D]`` each; some are neither. And ``Matches.objects``."""
     right = np.zeros([len(SIZES), len(IOU_THRESHOLDS), len(results.scores)], bool)
     wrong = np.repeat(~_outside(results.boxes_px[:, 2] * results.boxes_px[:, 3])[:, np.newaxis], right.shape[1], axis=1)
     given = np.full(len(results.scores), -1, np.int64)

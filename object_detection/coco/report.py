@@ -1,4 +1,4 @@
-"""What is said of COCO metrics: the usual twelve lines, and a likely cause where they are next to nothing (no TF)."""
+"""The report of COCO metrics: the usual twelve lines, and a likely cause where they are next to nothing (no TF)."""
 
 from __future__ import annotations
 

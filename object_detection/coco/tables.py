@@ -21,7 +21,7 @@ _PX_DECIMALS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What is compared with what.
+    """Groundtruth and detections of the same images, as tables to be compared.
 
     Attributes:
         image_ids: ``[I]`` int64, all images that were looked at.

@@ -62,7 +62,7 @@ def to_experiment(
     eval_split: str = "validation",
     eval_every: int | None = None,
 ) -> tuple[ExperimentConfig, tuple[str, ...]]:
-    """What a config means.
+    """Turn a config into an experiment.
 
     Args:
         pipeline: The config.

@@ -1,4 +1,4 @@
-"""What a pipeline config says of the network, its targets, losses, detections and augmentation (no TF)."""
+"""The network, targets, losses, detections and augmentation of a pipeline config (no TF)."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _batch_norm_decay(fields: Fields) -> float:
 
 
 def trains_batch_norm(fields: Fields) -> bool:
-    """Whether the statistics of batch normalization move."""
+    """Return whether the statistics of batch normalization move."""
     for hyperparams in HYPERPARAMS:
         fields.need(f"{hyperparams}.batch_norm")
     return bool(fields.same((f"{HYPERPARAMS[0]}.batch_norm.train", f"{HYPERPARAMS[1]}.batch_norm.train")))

@@ -25,7 +25,7 @@ class Edit:
     value: str
 
     def is_field(self, name: str) -> bool:
-        """Whether the root message has such a field, with an index or without."""
+        """Return whether the root message has such a field, with an index or without."""
         return name.partition("[")[0] in self.pipeline.message.DESCRIPTOR.fields_by_name
 
     def set(self, path: str) -> None:
@@ -112,7 +112,7 @@ class Edit:
 
 
 def read_value(edit: Edit, field: Any, text: str) -> Any:
-    """What a text says, as a value of ``field``.
+    """Parse a text as a value of ``field``.
 
     Raises:
         UsageError: It is of another type.

@@ -30,14 +30,14 @@ class Fields:
         return self._pipeline.error(path, problem)
 
     def is_set(self, path: str) -> bool:
-        """Whether the config says anything of a field; reading it or not is not changed by that."""
+        """Return whether the config says anything of a field; reading it or not is not changed by that."""
         message, name = holder(self.message, path)
         if describe(path)[1].is_repeated:
             return len(getattr(message, name)) > 0
         return bool(message.HasField(name))
 
     def default(self, path: str) -> Any:
-        """What a number or text is where the config does not say."""
+        """The default of a number or text that the config does not give."""
         field = describe(path)[1]
         return () if field.is_repeated else plain(field, field.default_value)
 
@@ -107,7 +107,7 @@ class Fields:
 
 
 def plain(field: Any, value: Any) -> Any:
-    """What the library has in a field, as Python has it: lists as tuples, values of enumerations as their names."""
+    """Convert a field's value to Python's types: lists to tuples, values of enumerations to their names."""
     if field.is_repeated:
         return tuple(value)
     return field.enum_type.values_by_number[value].name if field.enum_type else value

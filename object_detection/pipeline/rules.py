@@ -1,4 +1,4 @@
-"""What a pipeline config may say of things that are fixed here, and what it says without effect (no TF)."""
+"""Rules for the fields of a pipeline config that are fixed here, and for those without effect (no TF)."""
 
 from __future__ import annotations
 

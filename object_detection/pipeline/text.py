@@ -39,11 +39,11 @@ class Pipeline:
     origins: dict[str, str]
 
     def error(self, path: str, problem: str) -> UsageError:
-        """What is wrong with the field at ``path``, and where it was given."""
+        """Describe the fault of the field at ``path``, and the place where it was given."""
         return UsageError(f"{self._origin(path)}: {path}{problem}")
 
     def _origin(self, path: str) -> str:
-        """Where a field was given, or else what is in it, or else what it would be in."""
+        """The place where a field was given, else a field inside it, else the one that it would be in."""
         if path in self.origins:
             return self.origins[path]
         inside = [origin for other, origin in self.origins.items() if other.startswith(f"{path}.")]
@@ -154,7 +154,7 @@ def refusal(path: str) -> str:
 
 
 def advice(message: Any, name: str) -> str:
-    """Where the field ``name``, which messages of this type have not got, may belong."""
+    """Suggest where the field ``name``, which messages of this type have not got, may belong."""
     if near := difflib.get_close_matches(name, message.fields_by_name, n=1, cutoff=0.6):
         return f"did you mean {near[0]}?"
     if elsewhere := [path for path in all_paths() if path.rpartition(".")[2] == name]:

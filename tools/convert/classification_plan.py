@@ -25,7 +25,7 @@ _CREATED_BY = "tools.convert 1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassificationOptions:
-    """What ``python -m tools.convert`` was asked to do; the fields are its flags."""
+    """Options of ``python -m tools.convert``; the fields are its flags."""
 
     source: Path
     out: Path
@@ -49,7 +49,7 @@ class ClassificationOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassificationRecord:
-    """What one record is made of. ``label`` counts from the label offset; ``text`` is the human name of the class."""
+    """One record. ``label`` counts from the label offset; ``text`` is the human name of the class."""
 
     image: ImageSource
     label: int
@@ -85,7 +85,7 @@ class ClassificationRecord:
 
 
 def default_shards(images: int, split: str, class_count: int, is_imagenet: bool) -> int:
-    """How many shards a split gets when no flag says so; the customary numbers are those of ImageNet in full."""
+    """Number of shards of a split when no flag says so; the customary numbers are those of ImageNet in full."""
     customary = _IMAGENET_SHARDS.get(split) if is_imagenet and class_count == IMAGENET_CLASSES else None
     return shard_count(images, customary)
 

@@ -69,7 +69,7 @@ SPLITS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitSource:
-    """Where a split comes from, and the number of shards asked for."""
+    """The source of a split, and the number of shards asked for."""
 
     image_dir: Path
     annotations_file: Path
@@ -78,7 +78,7 @@ class SplitSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CocoOptions:
-    """What ``python -m object_detection.create_coco_tfrecord`` was asked to do; ``splits`` goes by their names."""
+    """Options of ``python -m tools.create_coco_tfrecord``; ``splits`` goes by their names."""
 
     splits: Mapping[str, SplitSource] = field(default_factory=dict)
     output_dir: Path

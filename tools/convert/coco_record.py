@@ -26,7 +26,7 @@ _ROUNDING_PX = 1e-3  # a box that sticks out by less was written so by someone's
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CocoRecord:
-    """What one record is made of: the picture's file, its entry in the annotation file, and its annotations.
+    """One record: the picture's file, its entry in the annotation file, and its annotations.
 
     ``category_names`` are those of the annotations, one each. ``masks`` asks for a PNG of every object.
     """

@@ -62,7 +62,7 @@ class ConversionPlan:
 
 
 def shard_count(images: int, customary: int | None, *, smallest: int = _SMALL_SHARD) -> int:
-    """How many shards a split gets when no flag says so.
+    """Number of shards of a split when no flag says so.
 
     Args:
         images: In the split.

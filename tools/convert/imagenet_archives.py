@@ -122,7 +122,7 @@ def label_flat_images(images: Sequence[ImageSource], labels_path: Path) -> Class
 
 
 def tarfile_like(path: Path) -> bool:
-    """Whether ``path`` is named like a tar file, compressed or not."""
+    """Return whether ``path`` is named like a tar file, compressed or not."""
     return path.name.lower().endswith((".tar", ".tar.gz", ".tgz"))
 
 

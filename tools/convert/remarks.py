@@ -1,4 +1,4 @@
-"""What had to be mended or left out on the way to the records: counted by kind, with the first few named (no TF)."""
+"""Remarks on what a conversion mends or leaves out: counted by kind, with the first few named (no TF)."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Remarks:
             self._extend(other.noun, other.what, other.count, other.first)
 
     def as_tuple(self) -> tuple[Remark, ...]:
-        """What there is to tell."""
+        """The remarks so far."""
         return tuple(
             Remark(noun=noun, what=what, count=self._counts[noun, what], first=tuple(names))
             for (noun, what), names in self._names.items()

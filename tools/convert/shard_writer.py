@@ -22,7 +22,7 @@ _RECORD_VERSION = 1  # raise when the same images would give other records, so t
 
 
 class RecordPlan(Protocol):
-    """What one record is made of: an image, and what is known of it. It travels to the process that writes it."""
+    """One record: an image, and what is known of it. It travels to the process that writes it."""
 
     @property
     def image(self) -> ImageSource:
@@ -60,7 +60,7 @@ def _identity(image: ImageSource) -> tuple[Any, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardResult:
-    """What a finished shard holds. ``source_sha256`` sums the hashes of its images, see ``Manifest``."""
+    """A finished shard. ``source_sha256`` sums the hashes of its images, see ``Manifest``."""
 
     file: str
     plan: str
@@ -100,7 +100,7 @@ def read_source(root: Path, image: ImageSource) -> bytes:
 
 
 def source_hash(name: str, content_sha256: bytes) -> int:
-    """What one file adds to the hash of the sources: its name and content in 256 bits."""
+    """The part of one file in the hash of the sources: its name and content in 256 bits."""
     return int.from_bytes(hashlib.sha256(os.fsencode(name) + b"\0" + content_sha256).digest(), "big")
 
 
@@ -150,7 +150,7 @@ def write_shard(plan: ShardPlan) -> ShardResult:
 
 
 def state_path(out: Path, file: str) -> Path:
-    """Where it is noted that a shard is complete, and what is in it."""
+    """The file that notes that a shard is complete, and what is in it."""
     return out / CONVERSION_FOLDER / f"{file}.json"
 
 

@@ -1,4 +1,4 @@
-"""Which folders or tar files of a source are its training and its validation images (no TF)."""
+"""The layout of a source: its folders or tar files of training and of validation images (no TF)."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ Classes = dict[str, list[ImageSource]]
 
 @dataclass(slots=True)
 class Notes:
-    """What a scan passed over, told at its end in one sentence for each kind."""
+    """Files that a scan passed over, told at its end in one sentence for each kind."""
 
     other_files: Counter[str] = field(default_factory=Counter)
     loose_images: Counter[str] = field(default_factory=Counter)
@@ -73,12 +73,12 @@ class SourceSet:
 
     @property
     def is_imagenet(self) -> bool:
-        """Whether the classes are WordNet synsets."""
+        """Return whether the classes are WordNet synsets."""
         return all(SYNSET.fullmatch(folder) for folder in self.class_folders)
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file of this name is to be read as an image; hidden files (``.DS_Store``, ``._1.jpg``) are not."""
+    """Return whether a file of this name is read as an image; hidden files (``.DS_Store``, ``._1.jpg``) are not."""
     return not name.startswith(".") and has_image_name(name)
 
 

@@ -44,7 +44,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """What came of a check: ``state`` is "ok", "missing" or "broken"."""
+    """The result of a check: ``state`` is "ok", "missing" or "broken"."""
 
     name: str
     state: str
@@ -104,7 +104,7 @@ class _Worker:
         self._reader.start()
 
     def row(self, check: Check) -> CheckResult:
-        """What the process answers for a check; without an answer it is ended."""
+        """Have the process answer for a check; without an answer it is ended."""
         text, started = "", time.monotonic()
         try:
             self._ask(check.probe)

@@ -23,14 +23,14 @@ OK, MISSING, BROKEN = "ok", "missing", "broken"
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What a probe saw work: a phrase for people, and values for machines."""
+    """The result of a probe that worked: a phrase for people, and values for machines."""
 
     text: str
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Missing(Exception):  # noqa: N818  (nothing is wrong where something optional is not there)
-    """What was to be tried is not there: not installed, or not part of this machine."""
+    """The thing to try is not there: not installed, or not part of this machine."""
 
 
 def version_of(*distributions: str, how: str) -> str:

@@ -71,7 +71,7 @@ def bf16() -> ProbeResult:
 
 
 def amp() -> ProbeResult:
-    """What ``--amp`` does on this machine."""
+    """The effect of ``--amp`` on this machine."""
     chosen = choose_precision(PrecisionConfig(amp=True), gpu=bool(gpu_names()), cpu_features=cpu_features())
     if chosen.note:
         raise Missing(chosen.note)
@@ -83,7 +83,7 @@ def _scaling(chosen: Precision) -> str:
 
 
 def xla() -> ProbeResult:
-    """Whether ``--xla`` compiles here: a graph in the session that the flag asks for, and what became of it."""
+    """A graph in the session that ``--xla`` asks for, and what became of it."""
     options = _growing()
     options.graph_options.optimizer_options.global_jit_level = tf1.OptimizerOptions.ON_2
     traced, metadata = tf1.RunOptions(output_partition_graphs=True), tf1.RunMetadata()

@@ -1,4 +1,4 @@
-"""How well anchors cover boxes, and pictures of the anchors that are matched with objects."""
+"""Overlaps of anchors with boxes, and pictures of the anchors that are matched with objects."""
 
 from __future__ import annotations
 

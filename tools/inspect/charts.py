@@ -34,7 +34,7 @@ def shown_rows(rows: Sequence[ClassRow], split: str) -> tuple[list[ClassRow], bo
 
 
 def class_chart(rows: Sequence[ClassRow], splits: Sequence[str], unit: str) -> bytes:
-    """How often each class is there: bars, and for many classes the counts of all of them by rank.
+    """Draw the counts of the classes: bars, and for many classes the counts of all of them by rank.
 
     Args:
         rows: All classes.

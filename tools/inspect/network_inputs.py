@@ -77,7 +77,7 @@ def read_network_inputs(setup: Setup, split: str, count: int, extra_tensors: Ext
 
 
 def _ends(found: list[NetworkInput], examples: int) -> bool:
-    """Whether a second epoch has begun: no example is shown twice."""
+    """Return whether a second epoch has begun: no example is shown twice."""
     return len(found) >= examples
 
 

@@ -97,7 +97,7 @@ class ObjectView:
         return CaptionedPicture(picture, f"{len(rows)} anchors for {len(objects)} objects", {"anchors": len(rows)})
 
     def _trained(self, example: NetworkInput) -> list[dict[str, Any]]:
-        """What the targets of an example say there is: boxes as they are coded at the anchors; and what they lack."""
+        """The objects that the targets of an example code at the anchors, and those that they lack."""
         t = example.targets
         found = []
         for row in np.flatnonzero((t["groundtruth_weights"] > 0) | t["groundtruth_ignored"]):
@@ -110,7 +110,7 @@ class ObjectView:
         return found
 
     def _compared(self, example: NetworkInput) -> list[dict[str, Any]]:
-        """What the answers for an example of evaluation are compared with."""
+        """The objects that the detections of an evaluation example are compared with."""
         t = example.targets
         return [
             {

@@ -48,7 +48,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectionOptions:
-    """What is asked of an inspection beside the run's configuration.
+    """Options of an inspection beside the run's configuration.
 
     Attributes:
         output: Folder for pictures and numbers.
@@ -206,7 +206,7 @@ def _input_line(setup: Setup) -> str:
 
 
 class _OutputFolder:
-    """Where everything goes.
+    """The folder of an inspection's results.
 
     Args:
         path: Made where it is missing.

@@ -19,7 +19,7 @@ SMALL_PX, LARGE_PX = 32, 96  # roots of areas, as COCO has them
 
 
 class ObjectStatistics:
-    """What was counted of a split."""
+    """Counts of the objects of a split."""
 
     def __init__(self, files: SplitFiles) -> None:
         self._files = files
@@ -119,7 +119,7 @@ def box_lines(facts: Mapping[str, Any]) -> list[str]:
 
 
 def count_line(part: Mapping[str, Any], unit: str) -> str:
-    """How many examples a split has, and how many of them were looked at."""
+    """Say how many examples a split has, and how many of them were counted."""
     whole = f"{part['examples']:,} {unit}"
     return whole if part["looked_at"] >= part["examples"] else f"{whole}, of which {part['looked_at']:,} were counted"
 

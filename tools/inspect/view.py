@@ -56,7 +56,7 @@ class DatasetStatistics:
 
 
 class View(Protocol):
-    """How the data of a task is shown.
+    """A view of the data of a task.
 
     Attributes:
         side: Width and height in pixels that a picture gets on a sheet.

@@ -1,4 +1,4 @@
-"""How fast an input is by itself, and how fast reading and decoding are without the rest of it."""
+"""Speed of an input by itself, and of reading and decoding without the rest of it."""
 
 from __future__ import annotations
 

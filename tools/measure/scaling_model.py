@@ -45,7 +45,7 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What a step is on one GPU."""
+    """The work of a step on one GPU."""
 
     batch_size: int
     compute_s: float

@@ -16,7 +16,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class BoxCheck:
-    """What a box is worth: the kind of the finding and its text, or nothing; and what is left of it, or None."""
+    """The check of a box: the kind of the finding and its text, or nothing; and what is left of it, or None."""
 
     kind: str = ""
     text: str = ""

@@ -221,7 +221,7 @@ def _size_of(entry: CocoImage, image: ScannedImage) -> tuple[int, int]:
 
 
 def says_another_size(image: ScannedImage) -> bool:
-    """Whether the entry of an image says another size than it has."""
+    """Return whether the entry of an image says another size than it has."""
     return any(finding.kind == "image_size" for finding in image.findings)
 
 

@@ -1,4 +1,4 @@
-"""What an encoded image is, whether it decodes, and what it looks like in 256 grey pixels (no TF)."""
+"""Decoding of an image to find its faults, its size and a thumbnail of 256 grey pixels (no TF)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _IN_RECORDS = ("JPEG", "MPO", "PNG", "GIF")  # what ``utils.image_processing.dec
 
 
 class DecodedImage(NamedTuple):
-    """What was seen of an image.
+    """An image after decoding.
 
     Attributes:
         digest: The first 128 bits of the SHA-256 of its bytes.

@@ -73,7 +73,7 @@ KINDS = {kind.name: kind for kind in _TABLE}
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something is: a file by its path below the source, and a record number (from 0), an id or nothing."""
+    """The place of a finding: a file by its path below the source, and a record number (from 0), an id or nothing."""
 
     source: str
     split: str

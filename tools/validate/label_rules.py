@@ -53,7 +53,7 @@ def make_label_rules(folder: Path, manifest: Manifest | None) -> tuple[LabelRule
 
 
 def text_of(features: Features) -> str:
-    """What a record says its class is called, or nothing."""
+    """The class name in a record, or nothing."""
     values = features.get(TEXT_KEY) or [b""]
     return values[0].decode(errors="replace") if isinstance(values[0], bytes) else ""
 

@@ -58,7 +58,7 @@ class ObjectRules:
         kept: Sequence[int],
         notes: Sequence[tuple[str, str]],
     ) -> Mapping[str, Value] | None:
-        """What changes of the record: its objects are the ones that are kept, cut to the image."""
+        """Changes of the record: its objects are the ones that are kept, cut to the image."""
         if all(KINDS[kind].severity == REMARK for kind, _ in notes):
             return None
         changed: dict[str, Value] = {

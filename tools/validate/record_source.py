@@ -208,7 +208,7 @@ class RecordSource:
 
 
 def task_of_files(files: Sequence[Path]) -> str:
-    """What the first sound record is for: classification where it has one label, detection where it has objects."""
+    """The task of the first sound record: classification where it has one label, detection where it has objects."""
     for file in files:
         for payload, fault in iterate_payloads(file, locate_records(file)[0][:1]):
             with contextlib.suppress(ValueError):

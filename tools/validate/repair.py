@@ -18,7 +18,7 @@ _LEAVES_OUT = ("image dropped", "dropped")
 
 
 def dropped_images(found: DatasetScan) -> frozenset[Place]:
-    """Where the images are that a repaired copy leaves out."""
+    """Places of the images that a repaired copy leaves out."""
     faulty = {finding.place for finding in found.faults if KINDS[finding.kind].cure in _LEAVES_OUT}
     return frozenset(image.place for image in found.images if image.place in faulty)
 

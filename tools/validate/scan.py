@@ -128,7 +128,7 @@ def image_of(features: Features) -> bytes:
 
 
 def size_fault(features: Features, decoded: DecodedImage) -> str:
-    """What is wrong with the size that a record says its image has, or nothing."""
+    """Describe a wrong size of the image in a record; empty where it is right."""
     said = [(features.get(f"image/{side}") or [None])[0] for side in ("height", "width")]
     if not decoded.readable or None in said or said == [decoded.height, decoded.width]:
         return ""
@@ -141,7 +141,7 @@ def true_size(decoded: DecodedImage) -> dict[str, Value]:
 
 
 def name_of(features: Features) -> str:
-    """What a record says its image was called, or nothing."""
+    """The file name of the image in a record, or nothing."""
     values = features.get("image/filename") or [b""]
     return values[0].decode(errors="replace") if isinstance(values[0], bytes) else ""
 

@@ -41,7 +41,7 @@ def result_line(found: DatasetScan) -> str:
 
 
 def repair_lines(dropped: Sequence[Finding], *, named: int) -> Iterator[str]:
-    """What a repaired copy leaves out or changes, by cure and kind."""
+    """Lines on what a repaired copy leaves out or changes, by cure and kind."""
     by_kind: dict[str, list[Finding]] = {}
     for finding in dropped:
         by_kind.setdefault(finding.kind, []).append(finding)

@@ -177,7 +177,7 @@ def _check(file: WeightsFile, candidate: Candidate, others: Sequence[Candidate])
 
 
 def _no_network(file: WeightsFile, candidate: Candidate) -> str:
-    """What differs first, for a file that holds none of the networks."""
+    """Describe the first difference of a file that holds none of the networks."""
     for name, shape in candidate.wanted.items():
         source = candidate.sources.get(name, name)
         if source in file.shapes and not _fits(file, candidate, name):

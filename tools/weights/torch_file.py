@@ -52,7 +52,7 @@ class _Storage:
 
 @dataclass(frozen=True, slots=True)
 class TorchTensor:
-    """Where the elements of a tensor lie: those of a storage from ``offset`` on, ``strides`` of them apart."""
+    """A view of a storage: its elements from ``offset`` on, ``strides`` of them apart."""
 
     storage: _Storage
     offset: int
@@ -109,7 +109,7 @@ class TorchFile:
 
 
 def is_torch_file(path: Path) -> bool:
-    """Whether a file begins as those of ``torch.save`` do.
+    """Return whether a file begins as those of ``torch.save`` do.
 
     Raises:
         RunError: It is one from before PyTorch 1.6, whose format cannot be read without executing it.

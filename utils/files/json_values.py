@@ -44,13 +44,13 @@ def typed_list(content: Mapping[str, Any], key: str, kind: type) -> list[Any]:
 
 
 def is_kind(value: Any, kind: type) -> bool:
-    """Whether a value is of a kind as ``typed`` means it."""
+    """Return whether a value is of a kind as ``typed`` means it."""
     if isinstance(value, bool):
         return False
     return isinstance(value, int | float) if kind is float else isinstance(value, kind)
 
 
 def shortened(value: Any) -> str:
-    """How a message shows a value that may be of any length."""
+    """Shorten a value of any length for a message."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -1,4 +1,4 @@
-"""What the loop tells its observers, and what an observer is."""
+"""Hooks, the observers of the loop, and what the loop tells them."""
 
 from __future__ import annotations
 
@@ -41,5 +41,5 @@ class Hook:
 
     @property
     def wants_stop(self) -> bool:
-        """Whether the loop shall end after this batch."""
+        """Return whether the loop shall end after this batch."""
         return False

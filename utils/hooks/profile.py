@@ -114,7 +114,7 @@ class ProfileHook(Hook):
         return sorted((self._folder / _RECORDINGS).glob("*/*.xplane.pb"), key=lambda path: path.stat().st_mtime_ns)
 
     def _attempt(self, act: Callable[[], object]) -> bool:
-        """Whether it could be done; where not, that is said, and nothing is tried again."""
+        """Return whether it could be done; where not, that is said, and nothing is tried again."""
         try:
             act()
         except (OSError, RuntimeError, ValueError, IndexError, ImportError, tf.errors.OpError) as error:

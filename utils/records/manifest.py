@@ -51,7 +51,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What a data folder holds.
+    """The description of a data folder.
 
     For classification a record's label minus ``label_offset`` is the index into ``class_names``; for detection a label
     is a category id, and ``category_ids`` has that of each class name, ascending. ``head_size`` is the number of

@@ -1,4 +1,4 @@
-"""Where each record of a file begins: index files as DALI's tools write them, made, found and verified (no TF).
+"""Index files of where records begin, as DALI's tools write them: made, found and verified (no TF).
 
 An index file is text with a line ``<offset> <size>`` for each record: its first byte in the file, and its bytes with
 the frame of 16 around the payload. It is named as the record file.
@@ -48,7 +48,7 @@ def to_text(index: Index) -> bytes:
 
 
 def fault_of(index: Index, size: int, records: int) -> str | None:
-    """What shows that an index is not one of a file of ``size`` bytes and ``records`` records, or None."""
+    """Describe why an index is not one of a file of ``size`` bytes and ``records`` records, or None."""
     if len(index) != records:
         return f"it lists {len(index)} records, and there must be {records}"
     ends = index[:, 0] + index[:, 1]
@@ -107,7 +107,7 @@ def write_index(records: Path, path: Path) -> bool:
 
 
 def _is_sound(path: Path, records: Path) -> bool:
-    """Whether an index file is that of a record file, whose number of records is taken from the index."""
+    """Return whether an index file is that of a record file, whose number of records is taken from the index."""
     try:
         read_index(path, records, path.read_bytes().count(b"\n"))
     except RunError:
@@ -164,7 +164,7 @@ def _made(records: Path, count: int) -> Index:
 
 
 def cache_folder(records: Path) -> Path:
-    """Where the index files of a folder of records go that nothing can be written to."""
+    """The folder for the index files of records whose own folder cannot be written to."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     digest = hashlib.sha256(str(records.resolve()).encode()).hexdigest()[:_DIGEST_LETTERS]
     return cache / CACHE_FOLDER / f"{records.name}-{digest}"

@@ -74,7 +74,7 @@ def _descriptor(path: StrPath) -> Iterator[int]:
 
 
 def _fault_of_header(header: bytes, left: int) -> str | None:
-    """What is wrong with a header that has ``left`` bytes of file from its start on, or None."""
+    """Describe the fault of a header that has ``left`` bytes of file from its start on, or None."""
     if len(header) < HEADER_BYTES:
         return f"the file ends inside its header ({left} bytes left of {HEADER_BYTES})"
     length, crc = _HEADER.unpack(header)
@@ -161,7 +161,7 @@ def iterate_payloads(path: StrPath, places: Iterable[tuple[int, int]]) -> Iterat
 
 
 def _fault_of_body(body: bytes, length: int) -> str | None:
-    """What is wrong with a payload that was read with the checksum behind it, or None."""
+    """Describe the fault of a payload that was read with the checksum behind it, or None."""
     if len(body) < length + FOOTER_BYTES:
         return "the file was cut off while it was read"
     if masked_crc32c(memoryview(body)[:length]) != _CRC.unpack(body[length:])[0]:

@@ -1,1 +1,1 @@
-"""What a run's report is made of: logs and evaluations read, sentences, charts, and the page."""
+"""The report of a run: its logs and evaluations, sentences, charts, and the page."""

@@ -86,7 +86,7 @@ def histogram(title: str, edges: Sequence[float], counts: Sequence[float], *, x:
 
 
 def calibration(title: str, bins: Sequence[Sequence[Any]]) -> str:
-    """How often the network is right, by how sure it is; bins of [count, mean confidence, accuracy]."""
+    """Draw accuracy by confidence; bins of [count, mean confidence, accuracy]."""
 
     def draw(axes: Any) -> None:
         there = [row for row in bins if row[0] and row[1] is not None and row[2] is not None]

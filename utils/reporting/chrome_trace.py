@@ -83,7 +83,7 @@ def _named(name: str) -> tuple[str, dict[str, Any]]:
 
 
 def _arguments(stats: Any, names: Mapping[int, Any]) -> dict[str, Any]:
-    """What is known of an event; names that begin with an underscore are the profiler's own links."""
+    """Arguments of an event; names that begin with an underscore are the profiler's own links."""
     found = {}
     for stat in stats:
         name, kind = names[stat.metadata_id].name, stat.WhichOneof("value")
@@ -108,7 +108,7 @@ def _complete(event: _Event, begin_ps: int, end_ps: int) -> dict[str, Any]:
 
 
 def _names(space: Any, used: Sequence[tuple[int, int]]) -> Iterator[dict[str, Any]]:
-    """What viewers call the devices and the threads that have events."""
+    """Names of the devices and threads that have events, for viewers."""
     for process in sorted({process for process, _ in used}):
         yield _metadata("process_name", process, 0, space.planes[process].name)
     for process, thread in used:

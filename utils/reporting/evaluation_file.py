@@ -42,7 +42,7 @@ EXAMPLES = 8
 
 
 def examples_of(count: int) -> list[int]:
-    """Which of so many examples are shown: a few, evenly spread, so that they are the same in each evaluation."""
+    """Choose a few of so many examples, evenly spread, so that they are the same in each evaluation."""
     return sorted({round(place) for place in np.linspace(0, count - 1, EXAMPLES)}) if count else []
 
 

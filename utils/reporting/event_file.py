@@ -77,7 +77,7 @@ def write_event(
 
 
 def has_events(folder: Path) -> bool:
-    """Whether there is any event file in a folder."""
+    """Return whether there is any event file in a folder."""
     return any(folder.glob("events.out.tfevents.*"))
 
 

@@ -1,4 +1,4 @@
-"""What stands out in an evaluation, in sentences: classes never found, pairs confused, what limited the speed (no TF).
+"""Findings of an evaluation in sentences: classes never found, pairs confused, limits of the speed (no TF).
 
 The numbers from which on something is said are below; they are chosen so that a sound evaluation of a few hundred
 images is silent.
@@ -32,7 +32,7 @@ def findings(evaluation: Mapping[str, Any], summary: Mapping[str, Any]) -> list[
 
 
 def speed_findings(summary: Mapping[str, Any], kind: str = "eval") -> list[str]:
-    """What limited the speed, with the numbers that say so; nothing where they are not known.
+    """Say what limited the speed, with the numbers that show it; nothing where they are not known.
 
     Args:
         summary: Figures under their log keys.

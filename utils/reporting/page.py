@@ -118,5 +118,5 @@ def notes(sentences: Iterable[str], kind: str = "finding") -> str:
 
 
 def folded(title: str, content: str) -> str:
-    """What is shown on a click."""
+    """Content that is shown on a click."""
     return f"<details><summary>{escape(title)}</summary>\n{content}\n</details>" if content else ""

@@ -184,7 +184,7 @@ def _begins_as_log(path: Path) -> bool:
 
 
 def _results_of(launches: Sequence[Launch]) -> list[Path]:
-    """Where the launches left their results, the last one first: a log may lie elsewhere."""
+    """Folders where the launches left their results, the last one first: a log may lie elsewhere."""
     told = [launch.parameters.get("results_dir") for launch in reversed(launches)]
     return [Path(folder) for folder in told if isinstance(folder, str)]
 

@@ -1,4 +1,4 @@
-"""What machine this is: processor, memory and disk, read from the system's own files in a millisecond (no TF)."""
+"""Facts of this machine: processor, memory and disk, read from the system's own files in a millisecond (no TF)."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def cpu_features() -> frozenset[str]:
 
 
 def cpu_name() -> str:
-    """What the processor calls itself; its architecture where it does not."""
+    """The processor's name for itself; its architecture where it has none."""
     return _of_cpu("model name") or platform.processor() or platform.machine()
 
 
 def uses_onednn(environ: Mapping[str, str]) -> bool:
-    """Whether TensorFlow computes with oneDNN on this CPU: on x86 it does unless it is told not to."""
+    """Return whether TensorFlow computes with oneDNN on this CPU: on x86 it does unless it is told not to."""
     return platform.machine() in _X86 and environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0"
 
 
@@ -60,7 +60,7 @@ def disk_free_gb(folder: Path) -> float | None:
 
 
 def machine_facts(folder: Path, environ: Mapping[str, str]) -> dict[str, object]:
-    """What the log of a run that writes to ``folder`` says of its machine; what is not known is None."""
+    """Facts of the machine for the log of a run that writes to ``folder``; what is not known is None."""
     features = cpu_features()
     memory = memory_gb()
     free = disk_free_gb(folder)

@@ -1,4 +1,4 @@
-"""What a run was made with, for its log and its checkpoints (no TF)."""
+"""Versions of the software of a run, for its log and its checkpoints (no TF)."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def _exit(status: int) -> None:
 
 @dataclass
 class Pulse:
-    """What a process says of itself."""
+    """The state that a process tells the others."""
 
     step: int = 0
     stop: str | None = None

@@ -1,4 +1,4 @@
-"""What is in a checkpoint, beside what a graph wants of it, and how it gets there."""
+"""The content of a checkpoint, compared with the variables of a graph and loaded into them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class VariableMatch:
 
     @property
     def is_plain(self) -> bool:
-        """Whether all that can be loaded is stored here under its name and in its shape, by this project."""
+        """Return whether all that can be loaded is stored here under its name and in its shape, by this project."""
         described = Path(f"{self.prefix}.json").exists()
         return described and not self.reshaped and all(name == source for name, source in self.sources.items())
 
@@ -130,13 +130,13 @@ def match_variables(prefix: Path, variables: Sequence[Any], names: Names = by_na
 
 
 def is_weight(name: str) -> bool:
-    """Whether a variable is the network's own, by its name: no state of an optimizer, and no average of another."""
+    """Return whether a variable is the network's own by its name: no state of an optimizer, no average of another."""
     state = STATE_PATTERN.search(name) or name.endswith(SUFFIX) or name.startswith("loss_scale")
     return not state and name != "global_step"
 
 
 def has_averages(stored: Iterable[str]) -> bool:
-    """Whether a checkpoint of these names has moving averages of its weights."""
+    """Return whether a checkpoint of these names has moving averages of its weights."""
     return any(name.endswith(SUFFIX) for name in stored)
 
 

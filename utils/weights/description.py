@@ -25,12 +25,12 @@ _PLACES = {"position": ("epoch", "example"), "best": ("step", "value", "evaluati
 
 
 def has_description(place: str) -> bool:
-    """Whether a checkpoint, by its prefix, or one of those in a folder has a description beside it."""
+    """Return whether a checkpoint, by its prefix, or one of those in a folder has a description beside it."""
     return Path(f"{place}.json").is_file() or any(Path(place).glob(f"{PREFIX}-*.json"))
 
 
 def parse_description(text: bytes | str, where: object) -> dict[str, Any]:
-    """What is written of weights; keys that are not known stay as they are.
+    """Parse and check a description; keys that are not known stay as they are.
 
     Args:
         text: The JSON.

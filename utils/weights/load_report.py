@@ -1,4 +1,4 @@
-"""What became of each variable when weights were loaded, as one table for people."""
+"""The table of weights that were loaded: what became of each variable."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ def why_unused(name: str, used: Collection[str] = ()) -> str:
 
 
 def is_unknown(name: str) -> bool:
-    """Whether a stored tensor that is not loaded is a weight of another network, as far as its name tells."""
+    """Return whether a stored tensor that is not loaded is a weight of another network, as far as its name tells."""
     return why_unused(name) == _UNKNOWN
 
 
 def is_own_state(name: str) -> bool:
-    """Whether a variable is one that the weights of another program cannot have, so that lacking it means little."""
+    """Return whether the weights of another program cannot have a variable, so that lacking it means little."""
     return is_range(name) or name.endswith(SUFFIX)
 
 
 def is_range(name: str) -> bool:
-    """Whether a variable belongs to quantization: a range, what it follows from, or the counter of the delay."""
+    """Return whether a variable belongs to quantization: a range, what it follows from, or the counter of the delay."""
     return _RANGE.search(name) is not None
 
 
 def fate_of_loaded(name: str, source: str, stored: Sequence[int], wanted: Sequence[int]) -> tuple[str, str]:
-    """What a table shows of a variable that was loaded, and under which heading.
+    """The entry of a variable that was loaded, and its heading in the table.
 
     Args:
         name: The variable.
@@ -82,17 +82,17 @@ def load_table(fates: Iterable[tuple[str, str]]) -> str:
 
 
 def renamed(name: str, stored: str) -> str:
-    """How a table shows a variable that has another name in the file."""
+    """The entry of a variable that has another name in the file."""
     return f"{name} from {stored}"
 
 
 def reshaped(name: str, stored: Sequence[int], wanted: Sequence[int]) -> str:
-    """How a table shows a variable whose numbers are stored in another shape."""
+    """The entry of a variable whose numbers are stored in another shape."""
     return f"{name} from {list(stored)} to {list(wanted)}"
 
 
 def same_numbers(stored: Sequence[int], wanted: Sequence[int]) -> bool:
-    """Whether two shapes are equal, or those of a matrix and of a 1x1 convolution with the same numbers."""
+    """Return whether two shapes are equal, or those of a matrix and of a 1x1 convolution with the same numbers."""
     first, second = tuple(stored), tuple(wanted)
     return first == second or (len(second) > 1 and first == (1, 1, *second)) or second == (1, 1, *first)
 

@@ -16,7 +16,7 @@ _STATISTIC = re.compile(r"/moving_(mean|variance)$|_quant/(.*/)?(min|max)$")
 
 
 def name_of_average(name: str) -> str:
-    """What the average of a variable is called in checkpoints."""
+    """The name of a variable's average in checkpoints."""
     return f"{name}{SUFFIX}"
 
 

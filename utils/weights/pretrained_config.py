@@ -46,7 +46,7 @@ class PretrainedConfig:
 
     @property
     def is_default(self) -> bool:
-        """Whether the layers have this project's own settings."""
+        """Return whether the layers have this project's own settings."""
         return self.padding in (None, "same") and self.epsilon is None and self.strided in (None, "3x3")
 
     def summary(self) -> str:
