@@ -106,7 +106,7 @@ def _unknown(file: WeightsFile, architecture: str | None, there: Sequence[str]) 
 
 
 def _averaged(file: WeightsFile, asked: str | None) -> bool:
-    """Return whether the moving averages of the weights are read: where there are any and nothing is asked, they are."""
+    """Return whether the moving averages of the weights are read: they are where there are any and nothing is asked."""
     from utils.weights.checkpoint_contents import has_averages
 
     there = not file.is_torch and has_averages(file.shapes)
