@@ -152,8 +152,10 @@ def noisy(spec, seed=5):
     return {name: rng.uniform(*ranges[name.rpartition("/")[2]], shape) for name, shape in shapes.items()}
 
 
-@pytest.mark.parametrize("spec", [PLAIN, WITH_SE, BASIC])
-@pytest.mark.parametrize("average", [None, lambda tensor: tensor])
+@pytest.mark.parametrize(
+    ("spec", "average"),
+    [(PLAIN, None), (WITH_SE, None), (BASIC, None), (PLAIN, lambda tensor: tensor), (WITH_SE, lambda tensor: tensor)],
+)
 def test_until_the_delay_is_over_training_is_that_of_the_float_network(spec, average):
     seen, replicas = noisy(spec), {"average": average}
     exact = build(spec, IMAGES, training=True, updates=True, seen=seen, **replicas)
