@@ -101,7 +101,7 @@ def test_the_how_tos_come_in_their_order_before_the_troubles():
 
 def messages():
     """Every text in the program, a wildcard where something is filled in."""
-    for package in ("model", "object_detection", "runtime", "utils"):
+    for package in ("model", "object_detection", "runtime", "tools", "utils"):
         for path in (ROOT / package).rglob("*.py"):
             yield from texts_of(ast.parse(path.read_text(encoding="utf-8")))
 
