@@ -133,7 +133,7 @@ def category_ids(record: ParsedRecord, table: ClassTable) -> tf.Tensor:
 
 
 def is_sound(record: ParsedRecord, ids: tf.Tensor) -> tf.Tensor:
-    """Whether a record's lists are even, and every object has a known category and a box with an area in the image."""
+    """True where a record's lists are even, and each object has a known category and a box with area in the image."""
     ymin, xmin, ymax, xmax = tf.unstack(tf.clip_by_value(record.boxes, 0.0, 1.0), axis=1)
     placed = (ymax > ymin) & (xmax > xmin) & tf.reduce_all(tf.math.is_finite(record.boxes), axis=1)
     return record.even & tf.reduce_all(placed & tf.not_equal(ids, UNKNOWN))
@@ -147,7 +147,7 @@ def _look_up(keys: tf.Tensor, known: Sequence[object], values: Sequence[int]) ->
 
 
 def detection_decoder(table: ClassTable, *, train_crowds: bool) -> RecordDecoder:
-    """How records become examples of detection.
+    """Makes examples of detection of records.
 
     Targets are what ``target_assigner.Groundtruth`` holds and what ``coco_evaluation.CocoEvaluator`` takes. A record
     with an object of unknown category, or a box that is not finite or has no area inside the image, is not valid.

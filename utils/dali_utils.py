@@ -42,7 +42,7 @@ from utils.records.manifest import SplitFiles
 from utils.records.record_index import split_index
 
 FAILURE = "DALI failed"
-"""How the error begins that is none of a single image's."""
+"""Begins the message of a failure that no single image caused."""
 
 _DECODER = "decoders.image"  # DALI's messages about images name the operator
 _MESSAGE_LETTERS = 300
@@ -127,7 +127,7 @@ class DaliReader:
 
 
 def decode_corner(encoded: bytes, side: int, size: int) -> Array:
-    """What DALI makes on the CPU of the ``side`` upper left pixels of an image: ``[size, size, 3]`` float32, to try it.
+    """Decodes the ``side`` upper left pixels of an image on the CPU, to try DALI: ``[size, size, 3]`` float32.
 
     Raises:
         UsageError: DALI is not installed, or does not run here.
@@ -286,7 +286,7 @@ class _Engine:
 
 
 def _regions(size: int, window: Array, mirrored: Array, resized: Array, corner: Array) -> tuple[Array, Array]:
-    """Where the square begins and ends in each window, ``[M, 2]`` float32 ``[y, x]``, so that DALI's grid is ours.
+    """Begin and end of the square in each window, ``[M, 2]`` float32 ``[y, x]``, so that DALI's grid is ours.
 
     DALI's output pixel i lies at ``begin + (i + 1/2) (end - begin) / size - 1/2``, counted in pixel centers, ours at
     ``(corner + i) scale`` with ``scale = window / resized``. A region that ends before it begins is mirrored.

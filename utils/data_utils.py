@@ -38,7 +38,7 @@ SYNTHETIC_MEAN, SYNTHETIC_STD = 127.0, 60.0
 
 
 class Reader(Protocol):
-    """What reads the records of a split, as the functions of the same names here do."""
+    """Reads the records of a split; ``TensorFlowReader`` says what each method promises."""
 
     def train_batches(
         self, files: SplitFiles, decoder: RecordDecoder, options: InputOptions, shard: Shard, start: Position

@@ -1,4 +1,4 @@
-"""What defines a detector beside its network: frozen values, as flags or a pipeline config give them (no TF).
+"""The definition of a detector beside its network: frozen values, as flags or a pipeline config give them (no TF).
 
 Defaults are those of SSD320. Boxes are ``[ymin, xmin, ymax, xmax]`` in [0, 1] of the image's sides.
 """
@@ -16,7 +16,7 @@ LARGEST_LOG = math.log(1000 / 16)  # of a box's side over its anchor's: what --c
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnchorSpec:
-    """Which anchors stand on which cells of a feature pyramid.
+    """The anchors on the cells of a feature pyramid.
 
     Attributes:
         min_level: First level l of the pyramid; its cells are 2^l pixels wide.
@@ -65,7 +65,7 @@ class BoxCoderSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatcherSpec:
-    """When an anchor stands for a groundtruth box.
+    """Rules by which an anchor is matched with a groundtruth box.
 
     Attributes:
         matched_threshold: At least so similar is a match.
@@ -114,7 +114,7 @@ class LossSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostProcessingSpec:
-    """How predictions become detections.
+    """Constants of post-processing, which makes detections of predictions.
 
     Attributes:
         score_threshold: A detection's score is above this.

@@ -98,9 +98,9 @@ def image_shape(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def _is_whole_jpeg(encoded: tf.Tensor) -> tf.Tensor:
-    """Whether a JPEG has its end.
+    """True for a JPEG that has its end.
 
-    One without is decoded as a whole: else its upper parts would pass, and it be bad in some epochs only.
+    One without is decoded as a whole; else crops of its upper part would pass, and it would be bad in some epochs only.
     """
     return tf.io.is_jpeg(encoded) & tf.equal(tf.strings.substr(encoded, -2, 2), JPEG_END)
 
@@ -122,7 +122,7 @@ def decode_window(encoded: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
 
 
 class View(NamedTuple):
-    """What a network gets to see of an encoded image: a window of it, resized, and a square cut out of that.
+    """The part of an encoded image that a network sees: a window of it, resized, and a square cut out of that.
 
     Attributes:
         encoded: Scalar bytes.

@@ -25,7 +25,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP", "TIFF", "JPEG2000")
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".jp2")
 )
-"""How the names of files end that are looked for as images in a folder; a file that is named itself is always tried."""
+"""Suffixes of the files that count as images in a folder; a file that is named itself is always tried."""
 _JPEG_FORMATS = ("JPEG", "MPO")  # MPO: a JPEG with more pictures behind it, as some cameras write; the first one counts
 _EXIF_ORIENTATION = 0x0112
 _JPEG_QUALITY = 100
@@ -68,12 +68,12 @@ class UnreadableImage(Exception):  # noqa: N818  (it reads as what it is: the im
 
 
 def has_image_name(name: str) -> bool:
-    """Whether a file of this name is taken for an image in a folder."""
+    """True where a file of this name counts as an image in a folder."""
     return _suffix(name) in IMAGE_SUFFIXES
 
 
 def kind_of_file(name: str) -> str:
-    """What a file that is passed over is counted as: the end of its name, or all of it."""
+    """The kind under which a file that is passed over is counted: its suffix, or its name where it has none."""
     return printable(_suffix(name) or name)
 
 
@@ -174,7 +174,7 @@ def _is_plain_jpeg(image: Image.Image, data: bytes) -> bool:
 
 
 def reaches_end_of_jpeg(data: bytes) -> bool:
-    """Whether the chain of markers leads to the end marker; without it Pillow may decode what TensorFlow refuses."""
+    """True where the chain of markers leads to the end marker; without it Pillow may decode what TensorFlow refuses."""
     position = 2
     while (found := _NEXT_JPEG_MARKER.search(data, position)) is not None:
         marker, position = data[found.start() + 1], found.end()

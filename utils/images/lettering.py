@@ -34,7 +34,7 @@ class Lettering:
 
     @property
     def margin_px(self) -> int:
-        """What looks well around letters of this size."""
+        """Space to leave around letters of this size."""
         ascent, _ = self.font.getmetrics()
         return max(1, ascent // 6)
 

@@ -41,7 +41,7 @@ class PhotometricStep:
 
 
 StepTable = Mapping[type[AugmentationStep], GeometricStep | PhotometricStep]
-"""What a task does for each type of step."""
+"""The functions of a task, by the types of steps."""
 
 
 def augment_view(view: View, objects: Any, seed: tf.Tensor, steps: Steps, table: StepTable) -> tuple[View, Any]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CropSpec:
-    """What a random crop may be.
+    """Limits of a random crop.
 
     Attributes:
         min_object_covered: Part of some box that the crop covers at least.
@@ -33,12 +33,12 @@ class CropSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlipSpec:
-    """Mirrors an image left to right, half of the time."""
+    """A mirror image, left to right, half of the time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColorSpec:
-    """What a random distortion of colors may do to an image in [0, 1].
+    """Limits of a random distortion of the colors of an image in [0, 1].
 
     Attributes:
         brightness: Largest amount added or taken away.

@@ -59,7 +59,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """Which of ``count`` replicas this is."""
+    """One replica of ``count``, by its index."""
 
     index: int = 0
     count: int = 1
@@ -98,7 +98,7 @@ class Input:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputOptions:
-    """How examples are read.
+    """Options of an input.
 
     ``batch_size`` is per replica, ``augmentation`` lists the steps that training images go through in their order,
     ``threads`` None means one per CPU of this process; evaluation reads each ``eval_every``-th example.
@@ -149,7 +149,7 @@ TargetSpecs = dict[str, tf.TensorSpec]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordDecoder:
-    """How records of one kind become examples.
+    """Makes examples of records of one kind.
 
     Attributes:
         parse_for_training: From a serialized record and an int64 [2] seed, augmented but for its colors.
@@ -166,7 +166,7 @@ class RecordDecoder:
     steps: StepTable
 
     def pixel_change(self, options: InputOptions) -> ChangePixels | None:
-        """What augmentation does to the square of a training example, by the seed of that example."""
+        """The photometric part of the augmentation: a function of a training example's square and seed, or None."""
         return pixel_change(options.augmentation, self.steps)
 
     def train(self, serialized: tf.Tensor, seed: tf.Tensor, options: InputOptions) -> Example:

@@ -43,7 +43,7 @@ def train_rows(
 
 
 def _shuffled(files: SplitFiles, read: ReadFile, key: tf.Tensor, shuffle_buffer: int) -> tf.data.Dataset:
-    """What ``read`` gives of the files of a split, in an order that depends on the int64 ``key`` alone."""
+    """The elements that ``read`` gives of the files of a split, in an order that the int64 ``key`` alone decides."""
     order = tf.argsort(tf.random.stateless_uniform([len(files.paths)], tf.stack([key, -1])))  # no example's seed
     parts = (tf.constant(files.paths), tf.constant(files.offsets, tf.int64), tf.constant(files.counts, tf.int64))
     elements = tf.data.Dataset.from_tensor_slices(tuple(tf.gather(part, order) for part in parts)).interleave(
