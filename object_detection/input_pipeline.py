@@ -133,7 +133,7 @@ def category_ids(record: ParsedRecord, table: ClassTable) -> tf.Tensor:
 
 
 def is_sound(record: ParsedRecord, ids: tf.Tensor) -> tf.Tensor:
-    """True where a record's lists are even, and each object has a known category and a box with area in the image."""
+    """Return whether a record has even lists, and each object a known category and a box with area in the image."""
     ymin, xmin, ymax, xmax = tf.unstack(tf.clip_by_value(record.boxes, 0.0, 1.0), axis=1)
     placed = (ymax > ymin) & (xmax > xmin) & tf.reduce_all(tf.math.is_finite(record.boxes), axis=1)
     return record.even & tf.reduce_all(placed & tf.not_equal(ids, UNKNOWN))

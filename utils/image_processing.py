@@ -98,7 +98,7 @@ def image_shape(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def _is_whole_jpeg(encoded: tf.Tensor) -> tf.Tensor:
-    """True for a JPEG that has its end.
+    """Return whether a JPEG has its end.
 
     One without is decoded as a whole; else crops of its upper part would pass, and it would be bad in some epochs only.
     """

@@ -68,7 +68,7 @@ class UnreadableImage(Exception):  # noqa: N818  (it reads as what it is: the im
 
 
 def has_image_name(name: str) -> bool:
-    """True where a file of this name counts as an image in a folder."""
+    """Return whether a file of this name counts as an image in a folder."""
     return _suffix(name) in IMAGE_SUFFIXES
 
 
@@ -174,7 +174,7 @@ def _is_plain_jpeg(image: Image.Image, data: bytes) -> bool:
 
 
 def reaches_end_of_jpeg(data: bytes) -> bool:
-    """True where the chain of markers leads to the end marker; without it Pillow may decode what TensorFlow refuses."""
+    """Return whether the markers lead to the end marker; without it Pillow may decode what TensorFlow refuses."""
     position = 2
     while (found := _NEXT_JPEG_MARKER.search(data, position)) is not None:
         marker, position = data[found.start() + 1], found.end()
