@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+Part = Literal["backbone", "pyramid", "head"]
+"""The parts of a network that are trained apart."""
 EXPONENTIAL_DECAY = 0.9
 FUSED_EPSILON = 1.001e-5  # 1e-5 asked for; the fused kernel's floor, which the published weights were trained with
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from model.specs import SSD_NAMES, Part
 
-from model.specs import SSD_NAMES
-
-Part = Literal["backbone", "pyramid", "head"]
 CLASSIFIER_SCOPE = "output"
 
 

@@ -1,10 +1,13 @@
-"""Image classification: the only place that knows network, data and loss of this task together."""
+"""Image classification: the only place that knows network, data and loss of this task together.
+
+Shape symbols: N batch, H W image, C channels, K classes.
+"""
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
@@ -12,12 +15,12 @@ import tensorflow as tf
 from model.checkpoint_names import classifier_sources
 from model.layers.options import LayerOptions
 from model.resnet import resnet
-from model.specs import RESNETS
+from model.specs import RESNETS, Part, ResNetSpec
 from model.variable_groups import CLASSIFIER_SCOPE, part_of_classifier
 from runtime.class_evaluation import ClassificationEvaluator
 from runtime.class_presenter import ClassPresenter
-from runtime.task import Part, WarmStart
-from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig, resolved
+from runtime.task import Metrics, Task, TensorMap, WarmStart
+from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig, ModelConfig, resolved
 from utils.data_utils import Reader, TensorFlowReader, synthetic_input
 from utils.hvd_utils import Communicator, SerialCommunicator
 from utils.image_processing import eval_preprocess, normalize, normalized_range
@@ -27,185 +30,220 @@ from utils.optimizer_table import SLOTS
 from utils.optimizers import l2_loss
 from utils.records.manifest import SplitFiles
 from utils.records.tfrecord_file import read_record
-from utils.weights.pretrained_config import MEAN_RGB, STD_RGB
+from utils.weights.pretrained_config import MEAN_RGB, STD_RGB, Rgb
 
 MIXUP_PURPOSE = 1
 LABEL_KEY = "image/class/label"
 SMALLEST_PROBABILITY = 1e-37  # the smallest numbers of float32 count as 0 on some devices
-TensorMap = dict[str, Any]
 
 
-class Classification:
+def classification_task(
+    config: ExperimentConfig,
+    splits: Mapping[str, SplitFiles],
+    seed: int,
+    layers: LayerOptions,
+    communicator: Communicator | None = None,
+    reader: Reader | None = None,
+) -> Task:
     """The classification task of a resolved configuration.
 
     Args:
         config: Architecture, class count, image size and label offset are set.
         splits: Files by split; a split without any is synthetic.
         seed: Seed of everything random.
-        layers: How the network's layers are built; ``training`` is set here.
+        layers: How the network's layers are built; ``training`` is set where it is built.
         communicator: The processes that train together.
         reader: What reads the records.
     """
+    model = config.model
+    communicator, reader = communicator or SerialCommunicator(), reader or TensorFlowReader()
+    spec = RESNETS[resolved(model, "architecture")].as_trained(**model.pretrained.network)
+    num_classes: int = resolved(model, "num_classes")
+    mean_rgb, std_rgb = model.pretrained.mean_rgb or MEAN_RGB, model.pretrained.std_rgb or STD_RGB
+    network = Classifier(
+        spec=spec,
+        layers=dataclasses.replace(layers, input_range=normalized_range(mean_rgb, std_rgb)),
+        num_classes=num_classes,
+        final_conv=model.use_final_conv,
+        mean_rgb=mean_rgb,
+        std_rgb=std_rgb,
+    )
+    return Task(
+        data=LabelledImages(config=config, splits=splits, seed=seed, communicator=communicator, reader=reader),
+        network=network,
+        post_processing=MostProbableClass(num_classes=num_classes, class_names=model.class_names),
+        training=ClassificationTraining(config=config, network=network, seed=seed, communicator=communicator),
+        metrics=Metrics(best="top1_accuracy", evaluator=lambda: ClassificationEvaluator(config.run.top_k)),
+        presenter=ClassPresenter(model.class_names, min(config.run.top_k, num_classes)),
+        metadata=_metadata(model, mean_rgb, std_rgb),
+    )
 
-    metric = "top1_accuracy"
-    heads = ()
-    ends = ("logits",)
-    prediction_names = ("classes", "probabilities")
 
-    def __init__(
-        self,
-        config: ExperimentConfig,
-        splits: Mapping[str, SplitFiles],
-        seed: int,
-        layers: LayerOptions,
-        communicator: Communicator | None = None,
-        reader: Reader | None = None,
-    ) -> None:
-        self._config = config
-        self._splits = splits
-        self._seed = seed
-        self._communicator = communicator or SerialCommunicator()
-        self._reader = reader or TensorFlowReader()
-        self._spec = RESNETS[resolved(config.model, "architecture")].as_trained(**config.model.pretrained.network)
-        self._mean_rgb = config.model.pretrained.mean_rgb or MEAN_RGB
-        self._std_rgb = config.model.pretrained.std_rgb or STD_RGB
-        self._layers = dataclasses.replace(layers, input_range=normalized_range(self._mean_rgb, self._std_rgb))
-        self.num_classes: int = resolved(config.model, "num_classes")
+def _metadata(model: ModelConfig, mean_rgb: Rgb, std_rgb: Rgb) -> dict[str, Any]:
+    return {
+        "task": "classification",
+        "architecture": model.architecture,
+        "quantization": model.quantization and dataclasses.asdict(model.quantization),
+        "num_classes": model.num_classes,
+        "class_names": None if model.class_names is None else list(model.class_names),
+        "data_class_names": None if model.data_class_names is None else list(model.data_class_names),
+        "label_offset": model.label_offset,
+        "use_final_conv": model.use_final_conv,
+        "image_size": model.image_size,
+        "network": model.pretrained.network,
+        "preprocessing": {"mean_rgb": list(mean_rgb), "std_rgb": list(std_rgb), "range": [0, 255]},
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledImages:
+    """The examples of classification: images and a label each."""
+
+    config: ExperimentConfig
+    splits: Mapping[str, SplitFiles]
+    seed: int
+    communicator: Communicator
+    reader: Reader
 
     def num_examples(self, split: str) -> int:
-        if split in self._splits:
-            return self._splits[split].examples
-        return SYNTHETIC_EPOCH_BATCHES * self._config.data.batch_size_per_replica * self._communicator.size
+        if split in self.splits:
+            return self.splits[split].examples
+        return SYNTHETIC_EPOCH_BATCHES * self.config.data.batch_size_per_replica * self.communicator.size
 
     def input_options(self) -> InputOptions:
-        """How the examples of this task are read."""
-        model, data = self._config.model, self._config.data
+        model, data = self.config.model, self.config.data
         return InputOptions(
             image_size=resolved(model, "image_size"),
             batch_size=data.batch_size_per_replica,
-            num_classes=self.num_classes,
+            num_classes=resolved(model, "num_classes"),
             label_offset=resolved(model, "label_offset"),
-            seed=self._seed,
+            seed=self.seed,
             augmentation=data.augmentation,
             threads=data.threads,
             shuffle_buffer=data.shuffle_buffer,
         )
 
     def input(self, split: str, shard: Shard, start: Position) -> Input:
-        files, options = self._splits.get(split), self.input_options()
+        files, options = self.splits.get(split), self.input_options()
         if files is None:
             seed = tf.constant([options.seed, 1], tf.int64)
-            labels = tf.random.stateless_uniform([options.batch_size], seed, 0, self.num_classes, tf.int32)
+            labels = tf.random.stateless_uniform([options.batch_size], seed, 0, options.num_classes, tf.int32)
             return synthetic_input(options, {"labels": labels})
         if split == "train":
-            return make_input(self._reader.train_batches(files, LABELLED_IMAGES, options, shard, start))
-        return make_input(self._reader.eval_batches(files, LABELLED_IMAGES, options, shard))
+            return make_input(self.reader.train_batches(files, LABELLED_IMAGES, options, shard, start))
+        return make_input(self.reader.eval_batches(files, LABELLED_IMAGES, options, shard))
+
+    def preprocess(self, encoded: Any, size: int) -> Any:
+        return eval_preprocess(encoded, size)
 
     def describe_bad_example(self, split: str, index: int, status: int) -> str:
-        path, number = self._splits[split].locate(index)
+        path, number = self.splits[split].locate(index)
         where = f"{path}, record {number}"
         if status == STATUS_BAD_LABEL:
-            first, label = resolved(self._config.model, "label_offset"), _label_in(path, number)
+            options, label = self.input_options(), _label_in(path, number)
+            first, count = options.label_offset, options.num_classes
             if label is None:
                 return f"{where}: has no label ({LABEL_KEY})"
-            return (
-                f"{where}: label {label} is outside {first}..{first + self.num_classes - 1} "
-                f"(--num_classes {self.num_classes})"
-            )
+            return f"{where}: label {label} is outside {first}..{first + count - 1} (--num_classes {count})"
         return f"{where}: the image does not decode"
 
-    def normalize(self, images: Any) -> Any:
-        return normalize(images, self._mean_rgb, self._std_rgb)
 
-    def prepare(self, batch: Batch, step: Any) -> tuple[Any, TensorMap]:
-        optimizer = self._config.optimizer
-        images = self.normalize(batch.images)
-        labels = smoothed_one_hot(batch.targets["labels"], self.num_classes, optimizer.label_smoothing)
-        if optimizer.mixup_alpha > 0:
-            own = self._seed * 2 + MIXUP_PURPOSE + self._communicator.rank * 2**33  # a seed has 31 bits
-            seed = tf.stack([tf.constant(own, tf.int64), step])
-            images, labels = mixup(images, labels, batch.mask, optimizer.mixup_alpha, seed)
-        return images, {"probabilities": labels}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classifier:
+    """A residual network that ends in logits and probabilities, [N, K] each."""
+
+    spec: ResNetSpec
+    layers: LayerOptions
+    num_classes: int
+    final_conv: bool
+    mean_rgb: Rgb
+    std_rgb: Rgb
+
+    def normalize(self, images: Any) -> Any:
+        return normalize(images, self.mean_rgb, self.std_rgb)
 
     def forward(self, images: Any, *, training: bool) -> TensorMap:
-        layers = dataclasses.replace(self._layers, training=training)
-        return resnet(images, self._spec, self.num_classes, layers, final_conv=self._config.model.use_final_conv)
+        layers = dataclasses.replace(self.layers, training=training)
+        return resnet(images, self.spec, self.num_classes, layers, final_conv=self.final_conv)
 
-    def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any) -> TensorMap:
-        per_example = tf.nn.softmax_cross_entropy_with_logits(
-            labels=tf.stop_gradient(targets["probabilities"]), logits=endpoints["logits"]
-        )
-        count = tf.maximum(self._communicator.average(tf.reduce_sum(mask)), 1.0 / self._communicator.size)
-        return {"cross_entropy": tf.reduce_sum(per_example * mask) / count}
+    def stored_names(self, stored: Mapping[str, Sequence[int]]) -> Mapping[str, str]:
+        return classifier_sources(stored, self.spec.name, SLOTS)
 
-    def part_of(self, name: str) -> Part:
-        return part_of_classifier(name)
+    def by_zero_point(self) -> Classifier:
+        return dataclasses.replace(self, layers=self.layers.by_zero_point())
 
-    def weight_decay(self, variables: Sequence[Any]) -> Any:
-        return l2_loss(variables, self._config.optimizer.weight_decay)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MostProbableClass:
+    """The post-processing of logits."""
+
+    num_classes: int
+    class_names: Sequence[str] | None
+    ends = ("logits",)
+    is_costly = False
+    prediction_names = ("classes", "probabilities")
+
+    def predictions(self, endpoints: TensorMap) -> TensorMap:
+        logits = endpoints["logits"]
+        probabilities = endpoints["probabilities"] if "probabilities" in endpoints else tf.nn.softmax(logits)
+        return {
+            "classes": tf.argmax(logits, axis=1, output_type=tf.int32, name="ArgMax"),
+            "probabilities": probabilities,
+        }
 
     def outputs(self, endpoints: TensorMap, targets: TensorMap) -> TensorMap:
         return {"logits": endpoints["logits"], "labels": targets["labels"]}
 
-    def predictions(self, endpoints: TensorMap) -> TensorMap:
-        return {
-            "classes": tf.argmax(endpoints["logits"], axis=1, output_type=tf.int32, name="ArgMax"),
-            "probabilities": endpoints["probabilities"],
-        }
+    def outputs_of(self, predictions: TensorMap, targets: TensorMap) -> TensorMap:
+        """Where there are probabilities alone, their logarithms serve as logits."""
+        if "logits" in predictions:
+            return self.outputs(predictions, targets)
+        logits = tf.math.log(tf.maximum(predictions["probabilities"], SMALLEST_PROBABILITY))
+        return self.outputs({"logits": logits}, targets)
 
     def class_names_of(self, predictions: TensorMap) -> Any:
-        names = self._config.model.class_names
+        names = self.class_names
         if not names:
             return None
         padded = (*names, *map(str, range(len(names), self.num_classes)))[: self.num_classes]
         return tf.gather(tf.constant(padded), predictions["classes"])
 
-    def endpoints_of(self, ends: TensorMap) -> TensorMap:
-        return {**ends, "probabilities": tf.nn.softmax(ends["logits"])}
 
-    def outputs_of(self, found: TensorMap, targets: TensorMap) -> TensorMap:
-        """Where there are probabilities alone, their logarithms serve as logits."""
-        if "logits" not in found:
-            found = {"logits": tf.math.log(tf.maximum(found["probabilities"], SMALLEST_PROBABILITY))}
-        return self.outputs(found, targets)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassificationTraining:
+    """Cross-entropy with soft targets."""
 
-    def preprocess(self, encoded: Any, size: int) -> Any:
-        return eval_preprocess(encoded, size)
+    config: ExperimentConfig
+    network: Classifier
+    seed: int
+    communicator: Communicator
 
-    def presenter(self) -> ClassPresenter:
-        return ClassPresenter(self._config.model.class_names, min(self._config.run.top_k, self.num_classes))
+    def prepare(self, images: Any, batch: Batch, step: Any) -> tuple[Any, TensorMap]:
+        optimizer = self.config.optimizer
+        labels = smoothed_one_hot(batch.targets["labels"], self.network.num_classes, optimizer.label_smoothing)
+        if optimizer.mixup_alpha > 0:
+            own = self.seed * 2 + MIXUP_PURPOSE + self.communicator.rank * 2**33  # a seed has 31 bits
+            seed = tf.stack([tf.constant(own, tf.int64), step])
+            images, labels = mixup(images, labels, batch.mask, optimizer.mixup_alpha, seed)
+        return images, {"probabilities": labels}
 
-    def stored_names(self, stored: Mapping[str, Sequence[int]]) -> Mapping[str, str]:
-        return classifier_sources(stored, self._spec.name, SLOTS)
+    def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any) -> TensorMap:
+        per_example = tf.nn.softmax_cross_entropy_with_logits(
+            labels=tf.stop_gradient(targets["probabilities"]), logits=endpoints["logits"]
+        )
+        count = tf.maximum(self.communicator.average(tf.reduce_sum(mask)), 1.0 / self.communicator.size)
+        return {"cross_entropy": tf.reduce_sum(per_example * mask) / count}
+
+    def weight_decay(self, variables: Sequence[Any]) -> Any:
+        return l2_loss(variables, self.config.optimizer.weight_decay)
+
+    def part_of(self, name: str) -> Part:
+        return part_of_classifier(name)
 
     def warm_start_map(self, stored: Mapping[str, Sequence[int]]) -> WarmStart:
-        head = frozenset(f"{self._spec.name}/{CLASSIFIER_SCOPE}/dense/{kind}" for kind in ("kernel", "bias"))
-        return WarmStart(sources=self.stored_names(stored), factors={}, replaceable=head)
-
-    def with_fake_quant(self) -> Classification:
-        quantization = self._layers.quantization and self._layers.quantization.by_zero_point()
-        other = copy.copy(self)
-        other._layers = dataclasses.replace(self._layers, quantization=quantization)
-        return other
-
-    def evaluator(self) -> ClassificationEvaluator:
-        return ClassificationEvaluator(self._config.run.top_k)
-
-    def metadata(self) -> dict[str, Any]:
-        model = self._config.model
-        return {
-            "task": "classification",
-            "architecture": model.architecture,
-            "quantization": model.quantization and dataclasses.asdict(model.quantization),
-            "num_classes": model.num_classes,
-            "class_names": None if model.class_names is None else list(model.class_names),
-            "data_class_names": None if model.data_class_names is None else list(model.data_class_names),
-            "label_offset": model.label_offset,
-            "use_final_conv": model.use_final_conv,
-            "image_size": model.image_size,
-            "network": model.pretrained.network,
-            "preprocessing": {"mean_rgb": list(self._mean_rgb), "std_rgb": list(self._std_rgb), "range": [0, 255]},
-        }
+        scope = f"{self.network.spec.name}/{CLASSIFIER_SCOPE}/dense"
+        head = frozenset(f"{scope}/{kind}" for kind in ("kernel", "bias"))
+        return WarmStart(sources=self.network.stored_names(stored), factors={}, replaceable=head)
 
 
 def smoothed_one_hot(labels: Any, num_classes: int, smoothing: float) -> Any:

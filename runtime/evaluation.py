@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from runtime.graphs import build_eval_graph, shard_of
+from runtime.graphs import NetworkAlone, build_eval_graph, shard_of
 from runtime.loop import run_loop
-from runtime.task import Evaluator, NetworkAlone, Setup
+from runtime.task import Evaluator, Setup
 from utils.config import EMA, RAW
 from utils.errors import RunError
 from utils.hooks.hook import Hook, StepRecord
@@ -48,7 +48,7 @@ class Evaluation:
         self._communicator = communicator
         graph = tf.Graph()
         with graph.as_default():
-            data = setup.task.input("validation", shard_of(communicator), Position())
+            data = setup.task.data.input("validation", shard_of(communicator), Position())
         self.graph = build_eval_graph(setup.task, data, graph, communicator)
         self.weights = RAW
         """Which weights of the checkpoint are evaluated, known to rank 0: "raw", or "ema" for their averages."""
@@ -94,7 +94,7 @@ class Evaluation:
         return first
 
     def _run(self, hooks: Sequence[Hook], batches: int | None, *, repeat: bool) -> Evaluator | None:
-        evaluator = self._setup.task.evaluator()
+        evaluator = self._setup.task.metrics.evaluator()
         watchers = [*hooks, _EvaluatorHook(evaluator)]
         step = 0
         while True:

@@ -51,7 +51,7 @@ def leave_details(
             "step": (read_metadata(weights) or {}).get("step"),
             "metrics": dict(metrics),
             "latency_ms": histogram(measurement.latencies_ms),
-            "class_names": setup.task.metadata()["class_names"],
+            "class_names": setup.task.metadata["class_names"],
             **evaluator.details(),
         }
         examples = content.pop("examples")
@@ -61,7 +61,7 @@ def leave_details(
         write_evaluation(folder, content)
         if setup.config.run.mode == "evaluate":
             _explain(content, measurement.result("eval"))
-        return {} if files is None else _shown(examples, files, setup.task.presenter())
+        return {} if files is None else _shown(examples, files, setup.task.presenter)
     except Exception as error:  # a report is missing then, and nothing that was asked for
         _log.warning(
             "%s: cannot be written (%s); the report will lack the evaluation's details", folder / EVALUATION_NAME, error

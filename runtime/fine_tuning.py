@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from runtime.task import Part, Task
+from model.specs import Part
 from utils.config import ExperimentConfig, FineTuningConfig
 from utils.errors import RunError, UsageError
 
 
-def learning_rate_multiplier(task: Task, fine_tuning: FineTuningConfig) -> Callable[[str], float]:
+def learning_rate_multiplier(part_of: Callable[[str], Part], fine_tuning: FineTuningConfig) -> Callable[[str], float]:
     """The factor of the learning rate by a variable's name; 0 for what is not trained."""
     factors: dict[Part, float] = {
         "backbone": 0.0 if fine_tuning.freeze_backbone else 1.0,
         "pyramid": 1.0,
         "head": fine_tuning.head_lr_multiplier,
     }
-    return lambda name: factors[task.part_of(name)]
+    return lambda name: factors[part_of(name)]
 
 
 def check_frozen(config: ExperimentConfig, checkpoint: Path | None) -> tuple[str, ...]:

@@ -1,7 +1,11 @@
-"""Any task's three graphs."""
+"""The three graphs of any task: training, evaluation, prediction.
+
+Shape symbols: N batch, H W image.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
@@ -11,16 +15,108 @@ from runtime.histograms import histogram_summary
 from runtime.plan import TrainingPlan
 from runtime.precision import Precision
 from runtime.stopping import VOTE, Stopping
-from runtime.task import EvalGraph, PredictGraph, Task, TensorMap, TrainGraph
+from runtime.task import Task, TensorMap
 from utils.config import ExperimentConfig
 from utils.hooks.bad_records import BAD_SOMEWHERE
+from utils.hooks.logs import HISTOGRAMS
 from utils.hvd_utils import Communicator
 from utils.input.batching import STATUS_OK, STATUS_PADDING, Input, Position, Shard
 from utils.optimizer_table import OPTIMIZERS
 from utils.optimizers import LossScale, Update, build_update, trained
+from utils.weights.checkpoint_contents import Names, by_name
 from utils.weights.moving_averages import MovingAverages
 
 tf1 = tf.compat.v1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainGraph:
+    """A training graph. Fetching ``step`` performs one update and reads the step after it.
+
+    ``take_over`` gives all processes rank 0's variables; ``votes`` are what they tell each other in a step;
+    ``begin_averages`` makes moving averages equal their variables, by the average's name; ``histograms``, if any, are a
+    serialized summary, empty after most steps.
+    """
+
+    graph: Any
+    step: Any
+    global_step: Any
+    scalars: TensorMap
+    votes: TensorMap
+    input: Input
+    initializer: Any
+    take_over: Any
+    begin_averages: TensorMap
+    finite: TensorMap
+    variables: tuple[Any, ...]
+    saver: Any
+    histograms: Any = None
+
+    def fetches(self) -> TensorMap:
+        """What the loop runs for one batch."""
+        shown = {} if self.histograms is None else {HISTOGRAMS: self.histograms}
+        return {"step": self.step, **_accounting(self.input), **self.votes, **self.scalars, **shown}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalGraph:
+    """A graph that compares the network's outputs with targets, batch by batch.
+
+    ``take_over`` gives all processes rank 0's variables; ``stored_names`` and ``endpoints`` are those of the network.
+    ``network`` is the sum of its ends, for which all of it is computed, or None where post-processing costs nothing. A
+    sum, since what no value depends on is left out of a graph before it runs.
+    """
+
+    graph: Any
+    endpoints: TensorMap
+    outputs: TensorMap
+    network: Any
+    input: Input
+    variables: tuple[Any, ...]
+    initializer: Any
+    take_over: Any
+    saver: Any
+    stored_names: Names = by_name
+
+    def fetches(self) -> TensorMap:
+        """What the loop runs for one batch."""
+        return {**_accounting(self.input), **self.outputs}
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkAlone:
+    """An evaluation graph as benchmarks of the network alone run it: nothing is computed from its heads."""
+
+    whole: EvalGraph
+
+    def fetches(self) -> TensorMap:
+        """What the loop runs for one batch."""
+        return {**_accounting(self.whole.input), "network": self.whole.network}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictGraph:
+    """A graph from raw images [N, H, W, 3] in 0..255 to predictions, for files and for export."""
+
+    graph: Any
+    images: Any
+    endpoints: TensorMap
+    predictions: TensorMap
+    input: Input | None
+    variables: tuple[Any, ...]
+    initializer: Any
+    saver: Any
+    stored_names: Names = by_name
+
+    def fetches(self) -> TensorMap:
+        """What the loop runs for one batch of an input."""
+        if self.input is None:
+            raise ValueError("this graph has a placeholder for its images and no input")
+        return {**_accounting(self.input), **self.predictions}
+
+
+def _accounting(data: Input) -> TensorMap:
+    return {"status": data.batch.status, "index": data.batch.index, "wait_seconds": data.wait_seconds}
 
 
 def build_train_graph(
@@ -34,14 +130,14 @@ def build_train_graph(
 ) -> TrainGraph:
     """Composes input, network, losses, schedule and update."""
     with tf.Graph().as_default() as graph:
-        data = task.input("train", shard_of(communicator), start)
+        data = task.data.input("train", shard_of(communicator), start)
         step = _global_step()
         before = tf.identity(step.read_value())
-        images, targets = task.prepare(data.batch, before)
-        endpoints = task.forward(images, training=True)
-        losses = task.losses(endpoints, targets, data.batch.mask)
-        multiplier = learning_rate_multiplier(task, config.fine_tuning)
-        l2_loss = task.weight_decay(trained(tf1.trainable_variables(), multiplier))
+        images, targets = task.training.prepare(task.network.normalize(data.batch.images), data.batch, before)
+        endpoints = task.network.forward(images, training=True)
+        losses = task.training.losses(endpoints, targets, data.batch.mask)
+        multiplier = learning_rate_multiplier(task.training.part_of, config.fine_tuning)
+        l2_loss = task.training.weight_decay(trained(tf1.trainable_variables(), multiplier))
         learning_rate = tf.cast(plan.schedule.rate(tf.cast(before, tf.float64), tf), tf.float32)
         update = build_update(
             tf.add_n([*losses.values(), l2_loss]),
@@ -102,37 +198,38 @@ def _of_all_processes(
 def build_eval_graph(task: Task, data: Input, graph: Any, communicator: Communicator) -> EvalGraph:
     """Composes an input that was built in ``graph`` with the network's outputs."""
     with graph.as_default():
-        endpoints = task.forward(task.normalize(data.batch.images), training=False)
+        endpoints = task.network.forward(task.network.normalize(data.batch.images), training=False)
+        ends = task.post_processing.ends if task.post_processing.is_costly else ()
         variables = tuple(tf1.global_variables())
         return EvalGraph(
             graph=graph,
             endpoints=endpoints,
-            outputs=task.outputs(endpoints, data.batch.targets),
-            network=tf.add_n([tf.reduce_sum(endpoints[name]) for name in task.heads]) if task.heads else None,
+            outputs=task.post_processing.outputs(endpoints, data.batch.targets),
+            network=tf.add_n([tf.reduce_sum(endpoints[name]) for name in ends]) if ends else None,
             input=data,
             variables=variables,
             initializer=tf1.variables_initializer(variables),
             take_over=communicator.take_over(variables),
             saver=_saver(variables),
-            stored_names=task.stored_names,
+            stored_names=task.network.stored_names,
         )
 
 
 def build_predict_graph(task: Task, graph: Any, images: Any, data: Input | None = None) -> PredictGraph:
     """Composes raw ``images``, a placeholder or those of ``data``, with the network's predictions."""
     with graph.as_default():
-        endpoints = task.forward(task.normalize(images), training=False)
+        endpoints = task.network.forward(task.network.normalize(images), training=False)
         variables = tuple(tf1.global_variables())
         return PredictGraph(
             graph=graph,
             images=images,
             endpoints=endpoints,
-            predictions=task.predictions(endpoints),
+            predictions=task.post_processing.predictions(endpoints),
             input=data,
             variables=variables,
             initializer=tf1.variables_initializer(variables),
             saver=_saver(variables),
-            stored_names=task.stored_names,
+            stored_names=task.network.stored_names,
         )
 
 

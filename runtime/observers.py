@@ -35,7 +35,7 @@ class Observers:
 
     def __init__(self, setup: Setup, communicator: Communicator, logger: Logger, stopping: Stopping) -> None:
         self._config = setup.config
-        self._task = setup.task
+        self._data = setup.task.data
         self._communicator = communicator
         self._logger = logger
         self._stopping = stopping
@@ -87,7 +87,7 @@ class Observers:
         """The guard that counts what could not be read of a split."""
         allowed = self._config.data.max_bad_records
         return BadRecordHook(
-            allowed, lambda index, status: self._task.describe_bad_example(split, index, status), self._communicator
+            allowed, lambda index, status: self._data.describe_bad_example(split, index, status), self._communicator
         )
 
     def measurement(self, batch: int, batches: int, *, without_input: bool = False) -> MeasurementHook:

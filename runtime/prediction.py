@@ -67,9 +67,9 @@ def predict_files(setup: Setup, communicator: Communicator, stop: Hook) -> int:
     reader = _Reader([files[number] for number in numbers])
     graph = tf.Graph()
     with graph.as_default():
-        data = image_input(reader, setup.task.preprocess, setup.task.input_options())
+        data = image_input(reader, setup.task.data.preprocess, setup.task.data.input_options())
     predict = build_predict_graph(setup.task, graph, data.batch.images, data)
-    presenter = setup.task.presenter()
+    presenter = setup.task.presenter
     pictures = Pictures(Path(run.results_dir) / PICTURES, files) if presenter.draws else None
     rows = _RowsHook(files, numbers, reader, presenter, pictures)
     with graph.as_default():

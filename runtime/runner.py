@@ -174,7 +174,7 @@ class Runner:
         return EXIT_DONE
 
     def _trainer(self, *, save: bool = True) -> Trainer:
-        plan = plan_training(self._config, self._setup.task.num_examples("train"), self._communicator.size)
+        plan = plan_training(self._config, self._setup.task.data.num_examples("train"), self._communicator.size)
         return Trainer(self._setup, plan, self._communicator, self._stopping, self._checkpoints if save else None)
 
     def _evaluation(self) -> Evaluation:
@@ -203,7 +203,7 @@ class Runner:
         if self._writes:
             write_event(self._folder / "eval", step, result, evaluation.examples)
         if trainer.state.get("evaluation") is None:
-            best = self._best(trainer).after(step, result[self._setup.task.metric])
+            best = self._best(trainer).after(step, result[self._setup.task.metrics.best])
             trainer.state |= {"best": best.to_json(), "evaluation": result}
             if best.step == step and self._writes:  # before it is noted, so that a kill in between repeats both
                 self._checkpoints.keep_best(step)
@@ -229,7 +229,7 @@ class Runner:
 
     def _batches_to_evaluate(self) -> int:
         run = self._config.run
-        whole = -(-self._setup.task.num_examples("validation") // self._global_batch)
+        whole = -(-self._setup.task.data.num_examples("validation") // self._global_batch)
         limited = run.mode == "inference_benchmark" or (run.mode == "evaluate" and run.duration.unit == "batch")
         batches = run.duration.to_steps(whole) if limited else whole
         if not run.is_training:

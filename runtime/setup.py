@@ -14,11 +14,11 @@ from model.layers.conv2d import probe_grouped_convolution
 from model.layers.options import LayerOptions
 from model.specs import RESNETS
 from object_detection.label_map import read_label_map
-from runtime.artefacts.artefact import ArtefactTask
+from runtime.artefacts.artefact import run_by
 from runtime.artefacts.formats import artefacts_in
 from runtime.artefacts.model_dir import open_model_dir, precision_of
-from runtime.classification import Classification
-from runtime.detection import Detection
+from runtime.classification import classification_task
+from runtime.detection import detection_task
 from runtime.fine_tuning import check_frozen
 from runtime.precision import Precision, choose_precision
 from runtime.resolve_classifier import resolve_model
@@ -91,10 +91,11 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
     if artefact is None:
         grouped = _grouped_convolution(config.model.architecture, config.model.data_format, precision, options)
         layers = dataclasses.replace(layers, grouped_convolution=grouped)
-    task = (Detection if config.detection else Classification)(config, splits, seed, layers, communicator, reader)
+    build = detection_task if config.detection else classification_task
+    task = build(config, splits, seed, layers, communicator, reader)
     return Setup(
         config=config,
-        task=task if artefact is None else ArtefactTask(task, artefact),
+        task=task if artefact is None else run_by(task, artefact),
         precision=precision,
         session_config=options,
         seed=seed,

@@ -123,7 +123,7 @@ class Trainer:
         """What is written beside the weights of ``step``."""
         position = advance(self._start, self._consumed.batches, self.plan)
         return {
-            **self._setup.task.metadata(),
+            **self._setup.task.metadata,
             "step": step,
             "total_steps": self.plan.total_steps,
             "steps_per_epoch": self.plan.steps_per_epoch,
@@ -136,7 +136,7 @@ class Trainer:
 
     def _resume(self, prefix: Path) -> Collection[str]:
         """Continues from a checkpoint; returns the names of the variables that it has."""
-        found = match_variables(prefix, self.graph.variables, self._setup.task.stored_names)
+        found = match_variables(prefix, self.graph.variables, self._setup.task.network.stored_names)
         found.require({v.op.name for v in self.graph.variables if is_weight(v.op.name)} | _needed_state(self._setup))
         wanted = [v for v in self.graph.variables if v.op.name in found.sources]
         with self.graph.graph.as_default():
@@ -166,20 +166,20 @@ class Trainer:
         task, run = self._setup.task, self._setup.config.run
         weights = [v for v in self.graph.variables if is_weight(v.op.name)]
         chosen = [v for v in weights if v.op.name.startswith(run.finetune_scope)]
-        found = load_warm_start(self._session, prefix, chosen, task.warm_start_map, reset=run.reset_head)
+        found = load_warm_start(self._session, prefix, chosen, task.training.warm_start_map, reset=run.reset_head)
         _log.info("--finetune_checkpoint %s:\n%s", prefix, found.table)
         if found.other_classes:
             _log.warning(
                 "--finetune_checkpoint %s: has other classes, so the layer that tells classes begins with new weights, "
                 "and it alone", prefix,
             )  # fmt: skip
-        elif not run.reset_head and (difference := class_renamed(read_metadata(prefix) or {}, task.metadata())):
+        elif not run.reset_head and (difference := class_renamed(read_metadata(prefix) or {}, task.metadata)):
             _log.warning(
                 "--finetune_checkpoint %s: %s; the layer that tells classes is taken all the same, --reset_head begins "
                 "it anew", prefix, difference,
             )  # fmt: skip
         if self._setup.config.fine_tuning.freeze_backbone:
-            frozen = {v.op.name for v in weights if task.part_of(v.op.name) == "backbone"}
+            frozen = {v.op.name for v in weights if task.training.part_of(v.op.name) == "backbone"}
             require_frozen(prefix, frozen - found.loaded)
 
 

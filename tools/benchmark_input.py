@@ -99,12 +99,13 @@ def _measure_input(flags: argparse.Namespace, split: str) -> float:
 
     def measure(*more: str) -> tuple[Any, float]:
         setup = _setup(flags, split, *more)
-        return setup, input_speed(lambda: setup.task.input(split, Shard(), Position()), flags.batch_size, flags.batches)
+        data = setup.task.data
+        return setup, input_speed(lambda: data.input(split, Shard(), Position()), flags.batch_size, flags.batches)
 
     setup, speed = measure()
     print(f"{split}: tf.data {speed:.0f} images/s", flush=True)
     cropping = split == "train" and flags.arch not in DETECTORS
-    decoding = decoding_speed(setup.splits[split], setup.task.input_options(), flags.batches, cropping=cropping)
+    decoding = decoding_speed(setup.splits[split], setup.task.data.input_options(), flags.batches, cropping=cropping)
     share = min(1.0, speed / decoding)
     print(f"{split}: reading and decoding alone {decoding:.0f} images/s, {share:.0%} of tf.data's time", flush=True)
     if flags.dali:

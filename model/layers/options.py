@@ -59,6 +59,10 @@ class LayerOptions:
     input_range: tuple[float, float] = (-1.0, 1.0)
     seed: int = 0
 
+    def by_zero_point(self) -> LayerOptions:
+        """The same, where a scale alone quantizes by scale and zero point."""
+        return replace(self, quantization=self.quantization and self.quantization.by_zero_point())
+
     @property
     def norm_name(self) -> str:
         """Scope of the variables of batch normalization, within that of its convolution."""

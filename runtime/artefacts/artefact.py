@@ -1,4 +1,4 @@
-"""An artefact that was opened, and the task that runs it in the network's place.
+"""An artefact that was opened, and the parts of a task that it takes the place of.
 
 Shape symbols: N batch, S side of the image in pixels.
 """
@@ -6,6 +6,7 @@ Shape symbols: N batch, S side of the image in pixels.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from runtime.task import Task, TensorMap
+from runtime.task import PostProcessing, Task, TensorMap
 from utils.errors import RunError, UsageError
 from utils.weights.description import parse_description
 
@@ -86,48 +87,84 @@ class Artefact:
                 )
 
 
-class ArtefactTask:
-    """A task whose network is an artefact: input, metrics and presentation are the task's own.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtefactNetwork:
+    """An artefact as the network of a task.
 
-    Args:
-        task: What the artefact was exported from, or would be.
-        artefact: Runs in the network's place; normalization is inside.
+    Attributes:
+        artefact: Normalizes inside.
+        ends: Which of its outputs are endpoints; None for all.
     """
 
-    def __init__(self, task: Task, artefact: Artefact) -> None:
-        self._task = task
-        self._artefact = artefact
-        self._ends_in_predictions = set(task.prediction_names) <= set(artefact.outputs)
-        if not self._ends_in_predictions and not set(task.ends) <= set(artefact.outputs):
-            raise RunError(
-                f"{artefact.path}: gives {', '.join(artefact.outputs)}, and needed are {', '.join(task.ends)} or "
-                f"{', '.join(task.prediction_names)}"
-            )
-        self.heads: Sequence[str] = () if self._ends_in_predictions else task.heads
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._task, name)
+    artefact: Artefact
+    ends: Sequence[str] | None
 
     def normalize(self, images: Any) -> Any:
-        """The artefact does."""
         return images
 
     def forward(self, images: Any, *, training: bool) -> TensorMap:
-        """What the artefact gives, and what the task computes from it where it ends early."""
         if training:
             raise ValueError("an artefact does not train")
-        found = self._artefact.forward(images)
-        return found if self._ends_in_predictions else self._task.endpoints_of(found)
+        found = self.artefact.forward(images)
+        return found if self.ends is None else {name: found[name] for name in self.ends}
 
-    def outputs(self, endpoints: TensorMap, targets: TensorMap) -> TensorMap:
-        if self._ends_in_predictions:
-            return self._task.outputs_of(endpoints, targets)
-        return self._task.outputs(endpoints, targets)
+    def stored_names(self, stored: Mapping[str, Sequence[int]]) -> Mapping[str, str]:
+        """None: an artefact has no variables."""
+        return {}
+
+    def by_zero_point(self) -> ArtefactNetwork:
+        """The same: an artefact computes as it was exported."""
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedPredictions:
+    """The post-processing of a network that ends in predictions.
+
+    Attributes:
+        whole: That of the task.
+    """
+
+    whole: PostProcessing
+    is_costly: bool = False
+
+    @property
+    def ends(self) -> Sequence[str]:
+        return self.whole.ends
+
+    @property
+    def prediction_names(self) -> Sequence[str]:
+        return self.whole.prediction_names
 
     def predictions(self, endpoints: TensorMap) -> TensorMap:
-        if self._ends_in_predictions:
-            return {name: endpoints[name] for name in self._task.prediction_names}
-        return self._task.predictions(endpoints)
+        return {name: endpoints[name] for name in self.prediction_names}
+
+    def outputs(self, endpoints: TensorMap, targets: TensorMap) -> TensorMap:
+        return self.whole.outputs_of(endpoints, targets)
+
+    def outputs_of(self, predictions: TensorMap, targets: TensorMap) -> TensorMap:
+        return self.whole.outputs_of(predictions, targets)
+
+    def class_names_of(self, predictions: TensorMap) -> Any:
+        return self.whole.class_names_of(predictions)
+
+
+def run_by(task: Task, artefact: Artefact) -> Task:
+    """The task with an artefact in its network's place, and in its post-processing's where that is inside too.
+
+    Raises:
+        RunError: The artefact gives neither predictions nor what they are computed from.
+    """
+    last, given = task.post_processing, set(artefact.outputs)
+    if given >= set(last.prediction_names):
+        network = ArtefactNetwork(artefact=artefact, ends=None)
+        return dataclasses.replace(task, network=network, post_processing=FinishedPredictions(last))
+    if not given >= set(last.ends):
+        raise RunError(
+            f"{artefact.path}: gives {', '.join(artefact.outputs)}, and needed are {', '.join(last.ends)} or "
+            f"{', '.join(last.prediction_names)}"
+        )
+    return dataclasses.replace(task, network=ArtefactNetwork(artefact=artefact, ends=last.ends))
 
 
 @contextlib.contextmanager

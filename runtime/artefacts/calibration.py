@@ -42,7 +42,7 @@ def calibration_images(setup: Setup, count: int) -> np.ndarray:
     """
     found: list[np.ndarray] = []
     with tf.Graph().as_default(), tf1.Session(config=setup.session_config) as session:
-        data = setup.task.input("validation", Shard(), Position())
+        data = setup.task.data.input("validation", Shard(), Position())
         session.run(data.initializer)
         while len(found) < count:
             try:

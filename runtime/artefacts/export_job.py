@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,7 +91,8 @@ class ExportJob:
         if "as_trained" in kinds or (kinds and not self.quantized):
             graphs = dict.fromkeys(kinds, inference_graph(task, weights, self._spec))
         if "by_zero_point" in kinds and self.quantized:
-            graphs["by_zero_point"] = inference_graph(task.with_fake_quant(), weights, self._spec)
+            by_zero_point = dataclasses.replace(task, network=task.network.by_zero_point())
+            graphs["by_zero_point"] = inference_graph(by_zero_point, weights, self._spec)
         return graphs
 
     @property

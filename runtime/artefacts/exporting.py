@@ -90,7 +90,7 @@ class Exporter:
         self._rows = [FORMATS[name] for name in options.formats]
         self._prefix = setup.required_checkpoint
         which = chosen_weights(self._prefix, setup.config.moving_average.eval_weights)
-        self._metadata = {**setup.metadata, **setup.task.metadata(), "eval_weights": which}
+        self._metadata = {**setup.metadata, **setup.task.metadata, "eval_weights": which}
         quantized = setup.config.model.quantization is not None
         for row in self._rows:
             _check_quantization(row, quantized=quantized, has_images=calibration is not None)

@@ -72,8 +72,9 @@ def inference_graph(task: Task, values: Mapping[str, np.ndarray], spec: InputSpe
         if spec.layout == "NCHW":
             images = tf.transpose(images, [0, 2, 3, 1])
         with tf1.variable_scope("", custom_getter=constant):
-            endpoints = task.forward(task.normalize(images), training=False)
-        found = {**{name: endpoints[name] for name in task.ends}, **task.predictions(endpoints)}
+            endpoints = task.network.forward(task.network.normalize(images), training=False)
+        last = task.post_processing
+        found = {**{name: endpoints[name] for name in last.ends}, **last.predictions(endpoints)}
         for name, tensor in found.items():
             tf.identity(tensor, name=name)
         return InferenceGraph(graph_def=graph.as_graph_def(), outputs=tuple(found))

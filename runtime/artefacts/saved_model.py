@@ -17,8 +17,8 @@ from runtime.artefacts.export_job import ExportJob, Written
 from runtime.artefacts.formats import Format
 from runtime.artefacts.frozen_graph import in_graph
 from runtime.evaluation import load_weights
-from runtime.graphs import build_predict_graph
-from runtime.task import PredictGraph, Setup
+from runtime.graphs import PredictGraph, build_predict_graph
+from runtime.task import Setup
 from utils.errors import RunError, reason
 
 tf1 = tf.compat.v1
@@ -76,20 +76,21 @@ def write_saved_model(setup: Setup, prefix: Path, folder: Path, metadata: Mappin
 
 def _build(setup: Setup) -> tuple[PredictGraph, dict[str, Any]]:
     """The graph and its signatures: images that are not fed are those of the encoded input."""
-    task, size = setup.task, setup.config.model.image_size
+    task, size = setup.task, int(setup.config.model.image_size or 0)
     graph = tf.Graph()
     with graph.as_default():
         encoded = tf1.placeholder(tf.string, [None], name="encoded_images")
-        decoded = tf.map_fn(lambda image: task.preprocess(image, size), encoded, fn_output_signature=tf.float32)
+        decoded = tf.map_fn(lambda image: task.data.preprocess(image, size), encoded, fn_output_signature=tf.float32)
         images = tf1.placeholder_with_default(decoded, [None, size, size, 3], name=INPUT_NAME)
     predict = build_predict_graph(task, graph, images)
     with graph.as_default():
-        names = task.class_names_of(predict.predictions)
+        names = task.post_processing.class_names_of(predict.predictions)
         named = predict.predictions if names is None else {**predict.predictions, "class_names": names}
+        ends = {name: predict.endpoints[name] for name in task.post_processing.ends}
         define = tf1.saved_model.predict_signature_def
         signatures = dict.fromkeys(IMAGE_SIGNATURES, define({"input": images}, predict.predictions))
         signatures[ENCODED_SIGNATURE] = define({"images": encoded}, named)
-        signatures[NETWORK_SIGNATURE] = define({"input": images}, {n: predict.endpoints[n] for n in task.ends})
+        signatures[NETWORK_SIGNATURE] = define({"input": images}, ends)
     return predict, signatures
 
 
@@ -151,14 +152,14 @@ def compare_signatures(setup: Setup, folder: Path) -> float:
         noise = tf.random.stateless_uniform([1, size // 8 + 2, size // 6 + 2, 3], [1, 2], 0.0, 255.0)
         smooth = tf.image.resize(noise, [size + 16, size * 3 // 2])[0]
         encoded = tf.io.encode_png(tf.cast(smooth, tf.uint8))
-        bytes_, image = session.run([encoded, setup.task.preprocess(encoded, size)])
+        bytes_, image = session.run([encoded, setup.task.data.preprocess(encoded, size)])
     try:
         with tf1.Session(graph=tf.Graph(), config=setup.session_config) as session:
             meta = tf1.saved_model.load(session, [tf1.saved_model.tag_constants.SERVING], str(folder))
             found = []
             for name, key, value in ((IMAGE_SIGNATURES[0], "input", image), (ENCODED_SIGNATURE, "images", bytes_)):
                 signature = meta.signature_def[name]
-                outputs = {n: signature.outputs[n].name for n in setup.task.prediction_names}
+                outputs = {n: signature.outputs[n].name for n in setup.task.post_processing.prediction_names}
                 found.append(session.run(outputs, {signature.inputs[key].name: [value]}))
     except (KeyError, tf.errors.OpError) as error:
         raise RunError(f"{folder}: its signatures cannot be run: {reason(error)}") from error

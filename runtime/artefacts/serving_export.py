@@ -38,7 +38,7 @@ def export_for_serving(setup: Setup, prefix: Path, export_dir: Path) -> Path:
     folder = export_dir / str(int(time.time()))
     while folder.exists():
         folder = folder.with_name(str(int(folder.name) + 1))
-    metadata = {**setup.metadata, **setup.task.metadata()}  # the flags may differ from the checkpoint's values
+    metadata = {**setup.metadata, **setup.task.metadata}  # the flags may differ from the checkpoint's values
     metadata["eval_weights"] = chosen_weights(prefix, setup.config.moving_average.eval_weights)
     metadata["artefact"] = {"format": "saved_model", "precision": setup.precision.name}
     limits = FORMATS["saved_model"].limits

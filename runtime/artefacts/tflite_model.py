@@ -42,9 +42,9 @@ def write(job: ExportJob, row: Format, path: Path, metadata: Mapping[str, Any]) 
     Raises:
         RunError: An operation has no counterpart, or there are too few images to set ranges.
     """
-    task = job.setup.task
-    simple = () if task.heads or row.precision == "int8" else ("probabilities",)
-    model = convert(job.graph(row), (*task.ends, *simple), row.precision, job.ranges(row))
+    last = job.setup.task.post_processing
+    simple = () if last.is_costly or row.precision == "int8" else ("probabilities",)
+    model = convert(job.graph(row), (*last.ends, *simple), row.precision, job.ranges(row))
     write_tflite(model, path, metadata)
     counts = operators(model)
     in_float = not_in_int8(counts) if row.precision == "int8" else []

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from runtime.artefacts.artefact import Artefact, ArtefactTask
+from runtime.artefacts.artefact import Artefact, run_by
 from runtime.artefacts.formats import Limits
 from runtime.evaluation import load_weights
 from runtime.graphs import build_eval_graph
@@ -91,33 +91,34 @@ def compare(setup: Setup, prefix: Path, artefact: Artefact, images: int) -> Comp
     Raises:
         RunError: The artefact cannot be run.
     """
-    ours = ArtefactTask(setup.task, artefact)
+    task, ends = setup.task, setup.task.post_processing.ends
+    ours = run_by(task, artefact)
     graph = tf.Graph()
     with graph.as_default():
-        data = setup.task.input("validation", Shard(), Position())
-    reference = build_eval_graph(setup.task, data, graph, SerialCommunicator())
+        data = task.data.input("validation", Shard(), Position())
+    reference = build_eval_graph(task, data, graph, SerialCommunicator())
     with graph.as_default():
-        found = ours.forward(data.batch.images, training=False)
+        found = ours.network.forward(data.batch.images, training=False)
         fetches = {
             "rows": {"status": data.batch.status, "index": data.batch.index},
-            "reference_ends": {name: reference.endpoints[name] for name in setup.task.ends},
-            "found_ends": {name: found[name] for name in setup.task.ends},
+            "reference_ends": {name: reference.endpoints[name] for name in ends},
+            "found_ends": {name: found[name] for name in ends},
             "reference": reference.outputs,
-            "found": ours.outputs(found, data.batch.targets),
+            "found": ours.post_processing.outputs(found, data.batch.targets),
         }
     with tf1.Session(graph=graph, config=setup.session_config) as session:
         load_weights(session, reference, prefix, setup.config.moving_average.eval_weights)
         session.run(data.initializer)
         scored = bool(setup.splits.get("validation"))
         try:
-            return _compared(session, fetches, setup.task, images, scored=scored)
+            return _compared(session, fetches, task, images, scored=scored)
         except tf.errors.OpError as error:
             raise RunError(f"{artefact.path}: cannot be run: {reason(error)}") from error
 
 
 def _compared(session: Any, fetches: Mapping[str, Any], task: Task, images: int, *, scored: bool) -> Comparison:
-    differences = {name: _Difference() for name in task.ends}
-    evaluators = {"reference": task.evaluator(), "found": task.evaluator()}
+    differences = {name: _Difference() for name in task.post_processing.ends}
+    evaluators = {"reference": task.metrics.evaluator(), "found": task.metrics.evaluator()}
     seen = 0
     while seen < images:
         try:
@@ -132,13 +133,14 @@ def _compared(session: Any, fetches: Mapping[str, Any], task: Task, images: int,
             evaluator.update({key: array[rows] for key, array in {**values["rows"], **values[name]}.items()})
     if not seen:
         raise RunError("--data_dir: no validation image could be read, so that nothing can be compared")
-    metrics = {name: float(evaluator.result()[task.metric]) for name, evaluator in evaluators.items()} if scored else {}
+    best = task.metrics.best
+    metrics = {name: float(evaluator.result()[best]) for name, evaluator in evaluators.items()} if scored else {}
     return Comparison(
         images=seen,
         synthetic=not scored,
         drift=max(difference.share for difference in differences.values()),
         largest_difference={name: difference.largest for name, difference in differences.items()},
-        metric=task.metric,
+        metric=best,
         of_checkpoint=metrics.get("reference"),
         of_artefact=metrics.get("found"),
     )

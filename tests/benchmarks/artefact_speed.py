@@ -74,7 +74,7 @@ def runners(setup, folder, batch):
     from runtime.artefacts.onnx_model import write_onnx
     from runtime.artefacts.tflite_model import convert, operators, write_tflite
 
-    size, ends = setup.config.model.image_size, tuple(setup.task.ends)
+    size, ends = setup.config.model.image_size, tuple(setup.task.post_processing.ends)
     network = inference_graph(setup.task, random_weights(setup), InputSpec(image_size=size))
     noise = np.random.default_rng(0).uniform(0, 255, (max(batch, CALIBRATION_IMAGES), size, size, 3))
     noise = noise.astype(np.float32)

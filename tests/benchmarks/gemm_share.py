@@ -73,7 +73,7 @@ def network(setup):
 
     graph = tf.Graph()
     with graph.as_default():
-        data = setup.task.input("validation", Shard(), Position())
+        data = setup.task.data.input("validation", Shard(), Position())
     built = build_eval_graph(setup.task, data, graph, SerialCommunicator())
     session = tf.compat.v1.Session(graph=graph, config=setup.session_config)
     session.run([built.initializer, data.initializer])

@@ -27,7 +27,7 @@ def training(setup):
     from utils.hvd_utils import SerialCommunicator
 
     alone = SerialCommunicator()
-    plan = plan_training(setup.config, setup.task.num_examples("train"), alone.size)
+    plan = plan_training(setup.config, setup.task.data.num_examples("train"), alone.size)
     with Trainer(setup, plan, alone, Stopping(PreemptionHook(), alone), None) as trainer:
         yield lambda steps: trainer.run(trainer.step + steps, [])
 

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from model.layers.options import LayerOptions
-from runtime.classification import Classification
+from runtime.classification import classification_task
 from tests.runtime.runs import TINY, tiny_networks
 from tests.runtime.tiny_classifier import SIZE, batch, config, softmax_cross_entropy, task
 from tests.utils.input_records import run_graph
@@ -21,7 +21,7 @@ def test_the_loss_is_the_mean_cross_entropy_with_soft_targets():
     logits = np.random.default_rng(2).normal(size=(4, 3)).astype(np.float32)
     targets = np.array([[0.8, 0.1, 0.1], [0.5, 0.5, 0], [0, 0, 1], [0.2, 0.2, 0.6]], np.float32)
     found = run_graph(
-        lambda: task().losses(
+        lambda: task().training.losses(
             {"logits": tf.constant(logits)}, {"probabilities": tf.constant(targets)}, tf.constant([1.0] * 4)
         )
     )
@@ -36,7 +36,8 @@ def test_only_rows_that_count_weigh_in_the_loss_and_its_gradient(mask):
 
     def build():
         tensor = tf.constant(logits)
-        loss = task().losses({"logits": tensor}, {"probabilities": tf.constant(targets)}, tf.constant(mask, tf.float32))
+        soft = {"probabilities": tf.constant(targets)}
+        loss = task().training.losses({"logits": tensor}, soft, tf.constant(mask, tf.float32))
         return loss["cross_entropy"], tf.gradients(loss["cross_entropy"], tensor)[0]
 
     loss, gradient = run_graph(build)
@@ -52,7 +53,7 @@ def test_weight_decay_is_half_the_squared_norm_of_kernels_and_biases():
         one = tf.compat.v1.get_variable("resnet50/output/dense/kernel", initializer=tf.constant([3.0, 4.0]))
         two = tf.compat.v1.get_variable("resnet50/output/dense/bias", initializer=tf.constant([2.0]))
         norm = tf.compat.v1.get_variable("resnet50/conv2d/BatchNorm/gamma", initializer=tf.constant([100.0]))
-        loss = task(weight_decay=0.01).weight_decay([one, two, norm])
+        loss = task(weight_decay=0.01).training.weight_decay([one, two, norm])
         with tf.control_dependencies([v.initializer for v in (one, two, norm)]):
             return tf.constant(0), loss
 
@@ -68,7 +69,7 @@ def test_weight_decay_is_half_the_squared_norm_of_kernels_and_biases():
 def test_predictions_have_their_public_names_and_the_first_of_equals_wins():
     def build():
         logits = tf.constant([[0.0, 2.0, 2.0], [5.0, 0.0, 1.0]])
-        return task().predictions({"logits": logits, "probabilities": tf.nn.softmax(logits)})
+        return task().post_processing.predictions({"logits": logits, "probabilities": tf.nn.softmax(logits)})
 
     found = run_graph(build)
     assert set(found) == {"classes", "probabilities"}
@@ -79,23 +80,23 @@ def test_predictions_have_their_public_names_and_the_first_of_equals_wins():
 def test_the_network_is_built_with_the_spec_and_the_layers_of_the_task():
     layers = LayerOptions(data_format="NCHW", seed=9)
     with tiny_networks(), tf.Graph().as_default():
-        built = Classification(config(), {}, 5, layers)
-        endpoints = built.forward(tf.zeros([2, SIZE, SIZE, 3]), training=True)
+        network = classification_task(config(), {}, 5, layers).network
+        endpoints = network.forward(tf.zeros([2, SIZE, SIZE, 3]), training=True)
         assert endpoints["logits"].shape == [2, 3]
         assert endpoints["stem"].shape[1] == TINY["resnet50"].stem_width  # NCHW
         assert tf.compat.v1.get_collection(tf.compat.v1.GraphKeys.UPDATE_OPS)
     with tiny_networks(), tf.Graph().as_default():
-        Classification(config(), {}, 5, layers).forward(tf.zeros([2, SIZE, SIZE, 3]), training=False)
+        network.forward(tf.zeros([2, SIZE, SIZE, 3]), training=False)
         assert not tf.compat.v1.get_collection(tf.compat.v1.GraphKeys.UPDATE_OPS)
 
 
 def test_evaluation_takes_plain_labels_and_logits():
     endpoints, targets = {"logits": "logits", "features": "f"}, {"labels": "labels"}
-    assert task().outputs(endpoints, targets) == {"logits": "logits", "labels": "labels"}
+    assert task().post_processing.outputs(endpoints, targets) == {"logits": "logits", "labels": "labels"}
 
 
 def test_the_weights_metadata_says_what_is_needed_to_use_them():
-    assert task().metadata() == {
+    assert task().metadata == {
         "network": {"epsilon": None, "padding": None, "strided": None},
         "use_final_conv": False,
         "task": "classification",
@@ -117,7 +118,7 @@ def test_the_weights_metadata_says_what_is_needed_to_use_them():
 def test_a_configuration_that_was_not_resolved_is_refused():
     unresolved = dataclasses.replace(config(), model=ModelConfig())
     with pytest.raises(ValueError, match=r"not resolved: ModelConfig\.architecture is None"):
-        Classification(unresolved, {}, 5, LayerOptions())
+        classification_task(unresolved, {}, 5, LayerOptions())
 
 
 def test_padding_is_masked_out_of_training_too():

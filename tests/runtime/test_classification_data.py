@@ -11,14 +11,14 @@ from utils.records.tfrecord_file import read_record
 
 
 def test_a_split_without_files_is_a_thousand_batches_of_all_replicas():
-    assert task(data_dir=None, source="synthetic", mode="training_benchmark").num_examples("train") == 4000
+    assert task(data_dir=None, source="synthetic", mode="training_benchmark").data.num_examples("train") == 4000
     eight = task(data_dir=None, source="synthetic", mode="training_benchmark", communicator=Pretended(8))
-    assert eight.num_examples("train") == 32000
+    assert eight.data.num_examples("train") == 32000
 
 
 def test_a_split_has_as_many_examples_as_its_files(tmp_path):
     files = write_files(tmp_path, [record(encode(noise(i))) for i in range(7)], 2)
-    assert task({"train": files}).num_examples("train") == 7
+    assert task({"train": files}).data.num_examples("train") == 7
 
 
 def test_training_never_ends_and_validation_does(tmp_path):
@@ -27,7 +27,7 @@ def test_training_never_ends_and_validation_does(tmp_path):
     counts = {}
     for split in splits:
         with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-            stream = task(splits, batch_size=2).input(split, Shard(), Position())
+            stream = task(splits, batch_size=2).data.input(split, Shard(), Position())
             session.run(stream.initializer)
             counts[split] = 0
             try:
@@ -48,16 +48,16 @@ def files(tmp_path):
 
 
 def test_a_bad_label_is_described_with_file_record_and_range(files):
-    found = task({"train": files}).describe_bad_example("train", 4, STATUS_BAD_LABEL)
+    found = task({"train": files}).data.describe_bad_example("train", 4, STATUS_BAD_LABEL)
     assert found == f"{files.paths[1]}, record 1: label 5 is outside 1..3 (--num_classes 3)"
 
 
 def test_a_record_without_a_label_is_described(files):
-    found = task({"train": files}).describe_bad_example("train", 5, STATUS_BAD_LABEL)
+    found = task({"train": files}).data.describe_bad_example("train", 5, STATUS_BAD_LABEL)
     assert found == f"{files.paths[1]}, record 2: has no label (image/class/label)"
 
 
 def test_an_image_that_does_not_decode_is_described(files):
-    found = task({"train": files}).describe_bad_example("train", 0, STATUS_UNDECODABLE)
+    found = task({"train": files}).data.describe_bad_example("train", 0, STATUS_UNDECODABLE)
     assert found == f"{files.paths[0]}, record 0: the image does not decode"
     assert read_record(files.paths[0], 0)

@@ -79,8 +79,10 @@ def test_shares_follow_from_seed_and_step_alone():
 
 def prepared(**optimizer):
     def build():
-        images, targets = task(**optimizer).prepare(batch([0, 1, 2, 0]), tf.constant(3, tf.int64))
-        return images, targets["probabilities"], batch([0, 1, 2, 0]).images
+        classification, read = task(**optimizer), batch([0, 1, 2, 0])
+        images = classification.network.normalize(read.images)
+        images, targets = classification.training.prepare(images, read, tf.constant(3, tf.int64))
+        return images, targets["probabilities"], read.images
 
     return run_graph(build)
 

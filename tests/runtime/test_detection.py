@@ -24,11 +24,12 @@ tf1 = tf.compat.v1
 def test_network_and_losses_train_every_variable():
     with tf.Graph().as_default(), tiny_detectors():
         detector = task()
-        data = detector.input("train", Shard(), Position())
-        images, targets = detector.prepare(data.batch, tf.constant(0, tf.int64))
-        endpoints = detector.forward(images, training=True)
+        data = detector.data.input("train", Shard(), Position())
+        images = detector.network.normalize(data.batch.images)
+        images, targets = detector.training.prepare(images, data.batch, tf.constant(0, tf.int64))
+        endpoints = detector.network.forward(images, training=True)
         assert endpoints["class_logits"].shape.as_list() == [2, ANCHORS, 8]
-        loss = tf.add_n(list(detector.losses(endpoints, targets, data.batch.mask).values()))
+        loss = tf.add_n(list(detector.training.losses(endpoints, targets, data.batch.mask).values()))
         variables = tf1.trainable_variables()
         gradients = tf.gradients(loss, variables)
         with tf1.Session() as session:
@@ -43,10 +44,10 @@ def test_network_and_losses_train_every_variable():
 def test_kernels_alone_decay():
     with tf.Graph().as_default(), tf1.Session() as session, tiny_detectors():
         detector = task(weight_decay=4e-4)
-        detector.forward(tf.zeros([1, SIZE, SIZE, 3]), training=True)
+        detector.network.forward(tf.zeros([1, SIZE, SIZE, 3]), training=True)
         variables = tf1.trainable_variables()
         load(session, {v: np.full(v.shape, 0.5, np.float32) for v in variables})
-        found = session.run(detector.weight_decay(variables))
+        found = session.run(detector.training.weight_decay(variables))
     kernels = [v for v in variables if v.op.name.endswith("weights")]
     assert {v.shape.rank for v in kernels} == {4}
     assert {v.shape.rank for v in variables if not v.op.name.endswith("weights")} == {1}
@@ -57,7 +58,7 @@ def test_kernels_alone_decay():
 def test_statistics_can_be_frozen(frozen, updates):
     with tf.Graph().as_default(), tiny_detectors():
         detector = task(layers=LayerOptions(freeze_batch_norm=frozen))
-        detector.forward(tf.zeros([1, SIZE, SIZE, 3]), training=True)
+        detector.network.forward(tf.zeros([1, SIZE, SIZE, 3]), training=True)
         assert bool(tf1.get_collection(tf1.GraphKeys.UPDATE_OPS)) == updates
 
 
@@ -65,7 +66,7 @@ def test_statistics_can_be_frozen(frozen, updates):
     ("backbone", "mean"), [("resnet_v1_50", (123.68, 116.779, 103.939)), ("resnet50", (123.68, 116.28, 103.53))]
 )
 def test_images_lose_the_mean_that_the_backbone_was_trained_with(backbone, mean):
-    found = run_graph(lambda: task(backbone=backbone).normalize(tf.fill([1, 2, 2, 3], 100.0)))
+    found = run_graph(lambda: task(backbone=backbone).network.normalize(tf.fill([1, 2, 2, 3], 100.0)))
     np.testing.assert_allclose(found, np.broadcast_to(100 - np.array(mean), (1, 2, 2, 3)), rtol=1e-4)
 
 
@@ -84,7 +85,7 @@ def network_outputs():
 
 
 def test_predictions_have_the_names_and_types_of_exported_detectors():
-    found = run_graph(lambda: task().predictions(network_outputs()))
+    found = run_graph(lambda: task().post_processing.predictions(network_outputs()))
     assert {name: (value.shape, value.dtype) for name, value in found.items()} == {
         "detection_boxes": ((2, 100, 4), np.float32),
         "detection_scores": ((2, 100), np.float32),
@@ -95,13 +96,13 @@ def test_predictions_have_the_names_and_types_of_exported_detectors():
     assert found["detection_classes"][:, :3].tolist() == [[7, 1, 0], [3, 0, 0]]
     assert not found["detection_classes"][:, 2:].any()
     np.testing.assert_allclose(found["detection_scores"][0, :3], [1 / (1 + np.exp(-3)), 1 / (1 + np.exp(-1)), 0])
-    boxes = task()._anchors[[5, 300, 100]].clip(0, 1)
+    boxes = task().post_processing.anchors[[5, 300, 100]].clip(0, 1)
     np.testing.assert_allclose(found["detection_boxes"][[0, 0, 1], [0, 1, 0]], boxes, atol=1e-6)
     assert not found["detection_boxes"][1, 1:].any()
 
 
 def test_the_evaluator_gets_detections_with_whole_numbers_beside_the_targets():
-    found = run_graph(lambda: task().outputs(network_outputs(), {"source_id": tf.constant(["1", "2"])}))
+    found = run_graph(lambda: task().post_processing.outputs(network_outputs(), {"source_id": tf.constant(["1", "2"])}))
     assert found["source_id"].tolist() == [b"1", b"2"]
     assert (found["detection_classes"].dtype, found["num_detections"].dtype) == (np.int32, np.int32)
     assert found["detection_classes"][:, :3].tolist() == [[7, 1, 0], [3, 0, 0]]
@@ -110,25 +111,26 @@ def test_the_evaluator_gets_detections_with_whole_numbers_beside_the_targets():
 def test_only_slots_of_categories_are_computed_for_predictions():
     with tf.Graph().as_default(), tiny_detectors():
         detector = task()
-        inference = detector.forward(tf.zeros([1, SIZE, SIZE, 3]), training=False)
+        inference = detector.network.forward(tf.zeros([1, SIZE, SIZE, 3]), training=False)
         assert inference["class_logits"].shape.as_list() == [1, ANCHORS, len(IDS)]
-        assert all(head in inference for head in detector.heads)
+        assert all(end in inference for end in detector.post_processing.ends)
 
 
 def test_exact_classes_have_a_slot_each_and_none_for_the_background():
     with tf.Graph().as_default(), tiny_detectors():
         detector = task(detection=DetectionConfig(exact_classes=True))
-        assert detector.num_classes == 3
-        training = detector.forward(tf.zeros([1, SIZE, SIZE, 3]), training=True)
+        assert detector.data.input_options().num_classes == 3
+        training = detector.network.forward(tf.zeros([1, SIZE, SIZE, 3]), training=True)
         assert training["class_logits"].shape.as_list() == [1, ANCHORS, 3]
-    found = run_graph(lambda: task(detection=DetectionConfig(exact_classes=True)).predictions(network_outputs()))
+    exact = task(detection=DetectionConfig(exact_classes=True)).post_processing
+    found = run_graph(lambda: exact.predictions(network_outputs()))
     assert found["detection_classes"][:, :2].tolist() == [[7, 1], [3, 0]]
-    assert task().num_classes == 8
+    assert task().data.input_options().num_classes == 8
 
 
 def test_predictions_can_be_presented():
-    found = run_graph(lambda: task().predictions(network_outputs()))
-    presenter = task(run={"min_score": 0.5}).presenter()
+    found = run_graph(lambda: task().post_processing.predictions(network_outputs()))
+    presenter = task(run={"min_score": 0.5}).presenter
     first = {name: values[0] for name, values in found.items()}
     second = {name: values[1] for name, values in found.items()}
     assert [entry["name"] for entry in presenter.entries(first, (10, 20))] == ["bird", "cat"]
@@ -141,23 +143,23 @@ def test_predictions_can_be_presented():
 def test_metadata_give_back_the_configuration():
     detection = DetectionConfig(exact_classes=True, anchors=AnchorSpec(centred=True))
     original = task(num_classes=3, data_class_names=("/m/1", "", "/m/7"), backbone="resnet50", detection=detection)
-    metadata = json.loads(json.dumps(original.metadata()))
+    metadata = json.loads(json.dumps(original.metadata))
     assert metadata["task"] == "detection"
     categories = stored_categories(metadata)
     assert categories == Categories(IDS, NAMES, ("/m/1", "", "/m/7"), "the checkpoint")
     model, options, notes = resolve_detector(
         ModelConfig(architecture="ssd320"), DetectionConfig(), metadata, [categories], None
     )
-    assert model == original._model
+    assert model == original.data.config.model
     assert options == detection
     assert notes == ()
-    assert json.loads(json.dumps(task().metadata()))["data_class_names"] is None
+    assert json.loads(json.dumps(task().metadata))["data_class_names"] is None
 
 
 def test_metadata_say_what_the_first_kernel_expects():
     expected = {"mean_rgb": [123.68, 116.779, 103.939], "std_rgb": [1.0, 1.0, 1.0], "range": [0, 255]}
-    assert json.loads(json.dumps(task().metadata()))["preprocessing"] == expected
-    assert task(backbone="resnet50").metadata()["preprocessing"]["mean_rgb"] == [123.68, 116.28, 103.53]
+    assert json.loads(json.dumps(task().metadata))["preprocessing"] == expected
+    assert task(backbone="resnet50").metadata["preprocessing"]["mean_rgb"] == [123.68, 116.28, 103.53]
 
 
 def test_a_configuration_that_is_not_resolved_is_refused():

@@ -20,7 +20,7 @@ tf1 = tf.compat.v1
 def synthetic(split):
     """The targets of two batches, which are one and the same."""
     with tf.Graph().as_default(), tf1.Session() as session:
-        data = task(data={"batch_size_per_replica": 3}).input(split, Shard(), Position())
+        data = task(data={"batch_size_per_replica": 3}).data.input(split, Shard(), Position())
         session.run(data.initializer)
         found = [session.run(data.batch) for _ in range(2)]
     np.testing.assert_array_equal(found[0].images, found[1].images)
@@ -49,7 +49,7 @@ def test_synthetic_training_data_hold_objects_of_all_kinds():
 def test_synthetic_evaluation_data_can_be_evaluated():
     targets = synthetic("validation")
     assert_boxes_are_inside(targets["groundtruth_boxes"])
-    evaluator = task().evaluator()
+    evaluator = task().metrics.evaluator()
     count = len(targets["source_id"])
     evaluator.update(
         targets
@@ -61,18 +61,18 @@ def test_synthetic_evaluation_data_can_be_evaluated():
             "index": np.arange(count),
         }
     )
-    assert evaluator.result()[task().metric] == pytest.approx(1.0)
+    assert evaluator.result()[task().metrics.best] == pytest.approx(1.0)
 
 
 def test_synthetic_epochs_grow_with_batches_and_replicas():
-    assert task(communicator=Pretended(4)).num_examples("train") == SYNTHETIC_EPOCH_BATCHES * 2 * 4
+    assert task(communicator=Pretended(4)).data.num_examples("train") == SYNTHETIC_EPOCH_BATCHES * 2 * 4
 
 
 def test_evaluation_may_take_each_nth_example():
     splits = {name: SplitFiles(("file",), (10,)) for name in ("train", "validation")}
-    detector = task(splits, data={"eval_every": 3})
-    assert (detector.num_examples("train"), detector.num_examples("validation")) == (10, 4)
-    options = detector.input_options()
+    examples = task(splits, data={"eval_every": 3}).data
+    assert (examples.num_examples("train"), examples.num_examples("validation")) == (10, 4)
+    options = examples.input_options()
     assert (options.eval_every, options.label_offset, options.image_size, options.seed) == (3, 0, SIZE, 5)
 
 
@@ -82,7 +82,7 @@ def test_records_are_read_as_the_configuration_says(tmp_path):
 
     def weights(detection):
         with tf.Graph().as_default(), tf1.Session() as session:
-            data = task({"train": files}, detection=detection).input("train", Shard(), Position())
+            data = task({"train": files}, detection=detection).data.input("train", Shard(), Position())
             session.run(data.initializer)
             return session.run(data.batch.targets)
 
@@ -96,15 +96,15 @@ def test_records_are_read_as_the_configuration_says(tmp_path):
 
 def test_a_bad_example_is_described_by_its_place_and_its_fault(tmp_path):
     files = write_files(tmp_path, [detection_record([GOOD], label=[1]), FAULTS["an unknown name"][0]])
-    detector = task({"train": files})
-    described = detector.describe_bad_example("train", 1, STATUS_BAD_LABEL)
+    examples = task({"train": files}).data
+    described = examples.describe_bad_example("train", 1, STATUS_BAD_LABEL)
     assert described.startswith(f"{files.paths[0]}, record 1: image 42, object 1: is of the class 'lion'")
-    assert detector.describe_bad_example("train", 0, STATUS_UNDECODABLE) == (
+    assert examples.describe_bad_example("train", 0, STATUS_UNDECODABLE) == (
         f"{files.paths[0]}, record 0: the image does not decode"
     )
 
 
 def test_images_for_prediction_are_seen_whole():
     pixels = noise(4, 30, 40)
-    found = run_graph(lambda: task().preprocess(tf.constant(encode(pixels)), 10))
+    found = run_graph(lambda: task().data.preprocess(tf.constant(encode(pixels)), 10))
     np.testing.assert_allclose(found, pixels[::3, ::4], atol=1e-3)

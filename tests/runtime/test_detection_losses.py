@@ -33,9 +33,9 @@ def losses_of(images, codes, logits, status=None, detection=None):
     def build():
         detector = task(detection=detection, **COCO)
         batch = batch_of(images, status)
-        _, targets = detector.prepare(batch, tf.constant(0, tf.int64))
+        _, targets = detector.training.prepare(batch.images, batch, tf.constant(0, tf.int64))
         endpoints = {"box_codes": tf.constant(codes, tf.float32), "class_logits": tf.constant(logits, tf.float32)}
-        return detector.losses(endpoints, targets, batch.mask)
+        return detector.training.losses(endpoints, targets, batch.mask)
 
     found = run_graph(build)
     assert set(found) == {"localization_loss", "classification_loss"}

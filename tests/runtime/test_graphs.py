@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from model.layers.options import LayerOptions
-from runtime.classification import Classification
+from runtime.classification import classification_task
 from runtime.graphs import build_eval_graph, build_predict_graph, build_train_graph
 from runtime.plan import plan_training
 from runtime.precision import Precision
@@ -38,7 +38,7 @@ def files(tmp_path_factory):
 
 
 def task(settings, files):
-    return Classification(settings, {"train": files, "validation": files}, 3, LayerOptions(seed=3))
+    return classification_task(settings, {"train": files, "validation": files}, 3, LayerOptions(seed=3))
 
 
 @dataclasses.dataclass
@@ -193,7 +193,7 @@ def evaluate(files, build):
 
 
 def eval_graph(classification, graph):
-    return build_eval_graph(classification, classification.input("validation", Shard(), Position()), graph, ALONE)
+    return build_eval_graph(classification, classification.data.input("validation", Shard(), Position()), graph, ALONE)
 
 
 def test_evaluation_has_the_networks_variables_and_moves_none(files, plain):

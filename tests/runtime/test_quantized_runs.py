@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from model.layers.options import LayerOptions
 from model.specs import QuantizationSpec
-from runtime.classification import Classification
+from runtime.classification import classification_task
 from tests.runtime.runs import assert_same_checkpoint, network, run, tiny_networks, train, values
 from tests.runtime.scenes import write_scenes
 from tests.runtime.tiny_classifier import config
@@ -160,18 +160,19 @@ def test_a_detector_trains_quantized_and_is_evaluated_and_used_as_it_was_trained
 
 
 @pytest.mark.parametrize("arch", ["resnet50", "se-resnext101-32x4d"])
-def test_a_task_quantizes_by_zero_points_where_a_scale_alone_cannot_be_converted(arch):
+def test_a_network_quantizes_by_zero_points_where_a_scale_alone_cannot_be_converted(arch):
     quantization = QuantizationSpec(qdq=True, symmetric=True)
     tiny = config(num_classes=3)
     tiny = dataclasses.replace(tiny, model=dataclasses.replace(tiny.model, architecture=arch))
     with tiny_networks():
-        task = Classification(tiny, {}, 5, LayerOptions(quantization=quantization))
+        network = classification_task(tiny, {}, 5, LayerOptions(quantization=quantization)).network
+        plain = classification_task(tiny, {}, 5, LayerOptions()).network
     names, kinds = [], []
-    for same in (task, task.with_fake_quant()):
+    for same in (network, network.by_zero_point()):
         with tf.Graph().as_default() as graph:
             same.forward(tf.zeros([1, 16, 16, 3]), training=False)
             names.append([v.op.name for v in tf.compat.v1.global_variables()])
             kinds.append({op.type for op in graph.get_operations() if "Quant" in op.type})
     assert names[0] == names[1]
     assert kinds == [{"QuantizeAndDequantizeV4"}, {"FakeQuantWithMinMaxVars"}]
-    assert Classification(tiny, {}, 5, LayerOptions()).with_fake_quant()._layers.quantization is None
+    assert plain.by_zero_point().layers.quantization is None

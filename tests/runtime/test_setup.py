@@ -76,7 +76,7 @@ def test_a_flag_that_is_not_given_takes_the_checkpoints_value(prepare, trained, 
 def test_another_image_size_is_noted_and_honored(prepare, trained, caplog):
     setup = prepare("evaluate", f"--model_dir={trained}", "--image_size=24")
     assert setup.config.model.image_size == 24
-    assert setup.task.input_options().image_size == 24
+    assert setup.task.data.input_options().image_size == 24
     assert warnings(caplog) == ["--image_size 24 is used; the checkpoint was trained at 16"]
 
 
@@ -115,7 +115,7 @@ def test_names_of_a_file_are_those_of_the_weights(prepare, tmp_path):
     names.write_text("n01\tround thing\nn02\tthin thing\nn03\tbox\n")
     setup = prepare("train", f"--class_names={names}")
     assert setup.config.model.class_names == ("round thing", "thin thing", "box")
-    assert setup.task.metadata()["class_names"] == ["round thing", "thin thing", "box"]
+    assert setup.task.metadata["class_names"] == ["round thing", "thin thing", "box"]
 
 
 def test_a_file_of_too_many_names_is_refused(prepare, tmp_path):
@@ -199,7 +199,7 @@ def test_mixed_precision_that_the_machine_lacks_is_said_once(prepare, monkeypatc
 def test_layers_compute_in_the_type_and_layout_of_the_launch(prepare, monkeypatch):
     monkeypatch.setattr("runtime.setup.cpu_features", lambda: frozenset({"amx_bf16"}))
     monkeypatch.setattr("runtime.setup.uses_gpu", lambda config: False)
-    layers = prepare("train", "--amp", "--data_format=NCHW", "--weight_init=fan_in", "--seed=8").task._layers
+    layers = prepare("train", "--amp", "--data_format=NCHW", "--weight_init=fan_in", "--seed=8").task.network.layers
     assert layers.compute_dtype.name == "bfloat16"
     assert (layers.data_format, layers.weight_init, layers.seed) == ("NCHW", "fan_in", 8)
 
@@ -212,9 +212,9 @@ def test_grouped_convolutions_are_tried_where_the_network_has_some(prepare, monk
         return "split"
 
     monkeypatch.setattr("runtime.setup.probe_grouped_convolution", probe)
-    assert prepare("train").task._layers.grouped_convolution == "native"
+    assert prepare("train").task.network.layers.grouped_convolution == "native"
     assert probed == []
-    assert prepare("train", "--arch=resnext101-32x4d").task._layers.grouped_convolution == "split"
+    assert prepare("train", "--arch=resnext101-32x4d").task.network.layers.grouped_convolution == "split"
     assert probed == [("NHWC", "float32")]
     (note,) = warnings(caplog)
     assert note.startswith("this device has no grouped convolution")

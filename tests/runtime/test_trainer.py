@@ -142,7 +142,7 @@ def trainer(data, results, *more, save=True):
     command = parse([*network(data, results, "train"), "--batch_size=4", "--num_iter=1", "--seed=3", *more], {})
     with tiny_networks():
         setup = set_up(command.config, ALONE)
-        plan = plan_training(setup.config, setup.task.num_examples("train"), 1)
+        plan = plan_training(setup.config, setup.task.data.num_examples("train"), 1)
         return Trainer(setup, plan, ALONE, never_stopping(), CheckpointDir(results, 5) if save else None)
 
 

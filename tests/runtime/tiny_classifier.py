@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from model.layers.options import LayerOptions
-from runtime.classification import Classification
+from runtime.classification import classification_task
 from tests.runtime.runs import tiny_networks
 from utils.config import DataConfig, ExperimentConfig, ModelConfig, OptimizerConfig, RunConfig
 from utils.input.batching import STATUS_OK, Batch
@@ -30,7 +30,7 @@ def config(*, num_classes=3, batch_size=4, data_dir="data", source="tfrecord", t
 
 def task(splits=None, seed=5, communicator=None, **changes):
     with tiny_networks():
-        return Classification(config(**changes), splits or {}, seed, LayerOptions(), communicator)
+        return classification_task(config(**changes), splits or {}, seed, LayerOptions(), communicator)
 
 
 def batch(labels, status=None):

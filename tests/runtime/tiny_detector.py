@@ -6,7 +6,7 @@ from unittest import mock
 
 from model.layers.options import LayerOptions
 from model.specs import BACKBONES, RESNETS, SSDS
-from runtime.detection import Detection
+from runtime.detection import detection_task
 from tests.model.tiny_ssd import SMALL, TINY_SSD
 from utils.config import DataConfig, ExperimentConfig, ModelConfig, OptimizerConfig, RunConfig
 from utils.detection_config import DetectionConfig
@@ -50,4 +50,4 @@ def config(*, data=None, detection=None, run=None, weight_decay=4e-4, **model):
 
 def task(splits=None, *, seed=5, communicator=None, layers=None, **changes):
     with tiny_detectors():
-        return Detection(config(**changes), splits or {}, seed, layers or LayerOptions(), communicator)
+        return detection_task(config(**changes), splits or {}, seed, layers or LayerOptions(), communicator)

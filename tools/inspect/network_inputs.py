@@ -52,12 +52,11 @@ def read_network_inputs(setup: Setup, split: str, count: int, extra_tensors: Ext
     """
     found: list[NetworkInput] = []
     with tf.Graph().as_default(), readable_data_errors(setup.splits, lambda: "before the first step"):
-        data = setup.task.input(split, Shard(), Position())
+        data = setup.task.data.input(split, Shard(), Position())
         step = tf1.placeholder(tf.int64, [])
+        images, targets = setup.task.network.normalize(data.batch.images), data.batch.targets
         if split == "train":
-            images, targets = setup.task.prepare(data.batch, step)
-        else:
-            images, targets = setup.task.normalize(data.batch.images), data.batch.targets
+            images, targets = setup.task.training.prepare(images, data.batch, step)
         fetches = {"status": data.batch.status, "index": data.batch.index, "image": images}
         fetches["targets"] = {**targets, **extra_tensors(data.batch, targets)}
         with tf1.Session(config=setup.session_config) as session:
@@ -68,7 +67,7 @@ def read_network_inputs(setup: Setup, split: str, count: int, extra_tensors: Ext
                 except tf.errors.OutOfRangeError:
                     break
                 found += _rows(setup, split, values)
-                if _ends(found, setup.task.num_examples(split)):
+                if _ends(found, setup.task.data.num_examples(split)):
                     break
     found = found[:count]
     if all(example.fault for example in found):
@@ -82,14 +81,14 @@ def _ends(found: list[NetworkInput], examples: int) -> bool:
 
 
 def _rows(setup: Setup, split: str, values: dict[str, Any]) -> list[NetworkInput]:
-    preprocessing = setup.task.metadata()["preprocessing"]
+    preprocessing = setup.task.metadata["preprocessing"]
     pixels = values["image"] * np.float32(preprocessing["std_rgb"]) + np.float32(preprocessing["mean_rgb"])
     pixels = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
     rows = []
     for place, (status, index) in enumerate(zip(values["status"].tolist(), values["index"].tolist(), strict=True)):
         if status == STATUS_PADDING:
             continue
-        fault = "" if status == STATUS_OK else setup.task.describe_bad_example(split, index, status)
+        fault = "" if status == STATUS_OK else setup.task.data.describe_bad_example(split, index, status)
         targets = {name: array[place] for name, array in values["targets"].items()}
         image = Image.fromarray(pixels[place])
         rows.append(NetworkInput(split=split, index=index, image=image, targets=targets, fault=fault))

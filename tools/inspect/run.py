@@ -71,7 +71,7 @@ def inspect(config: ExperimentConfig, options: InspectionOptions, stop: Preempti
     folder = _OutputFolder(options.output, Path(str(config.data.data_dir)))
     setup = set_up_alone(config)
     view: View = ObjectView(setup) if setup.config.detection else LabelView(setup)
-    plan = plan_training(setup.config, setup.task.num_examples("train"), options.processes)
+    plan = plan_training(setup.config, setup.task.data.num_examples("train"), options.processes)
     interruptible = interruptible_by(stop)
     faults: dict[str, None] = {}
     facts: dict[str, Any] = _run_facts(setup)
@@ -147,7 +147,7 @@ def _cells(
 def _run_facts(setup: Setup) -> dict[str, Any]:
     config = setup.config
     return {
-        "task": setup.task.metadata()["task"],
+        "task": setup.task.metadata["task"],
         "architecture": config.model.architecture,
         "data_dir": config.data.data_dir,
         "input": "DALI" if config.data.source == "dali" else "tf.data",

@@ -67,9 +67,10 @@ def our_logits(folder, pixels):
     command = parse(["--mode=predict", "--to_predict=x", f"--model_dir={folder}", "--cpu"], {})
     setup = set_up(command.config, SerialCommunicator())
     with tf.Graph().as_default(), tf1.Session() as session:
-        endpoints = setup.task.forward(setup.task.normalize(tf.constant(np.load(pixels))), training=False)
+        network = setup.task.network
+        endpoints = network.forward(network.normalize(tf.constant(np.load(pixels))), training=False)
         variables = tf1.global_variables()
-        match = match_variables(setup.checkpoint, variables, setup.task.stored_names)
+        match = match_variables(setup.checkpoint, variables, network.stored_names)
         assert not match.missing
         load_matched(session, tf1.train.Saver(variables), variables, match)
         return session.run(endpoints["logits"])
