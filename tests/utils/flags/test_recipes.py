@@ -3,7 +3,7 @@
 import shlex
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from utils.errors import UsageError
@@ -118,6 +118,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
 _printable = st.text(st.characters(min_codepoint=32, exclude_categories=["C", "Z"], include_characters=" \"'\\#=@-"))
 
 
+@settings(deadline=None)
 @given(value=_printable)
 def test_whatever_the_shell_quotes_comes_back_as_it_was(tmp_path_factory, value):
     recipe = tmp_path_factory.mktemp("quoting") / "a.args"
