@@ -1,4 +1,4 @@
-"""What was not given on the command line: from the checkpoint, the data or the defaults. Imports no TensorFlow."""
+"""Resolve the options of a classifier that were not given: from checkpoint, data or defaults. Imports no TensorFlow."""
 
 from __future__ import annotations
 

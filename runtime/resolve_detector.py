@@ -1,4 +1,4 @@
-"""What was not given of a detector: from the checkpoint, the label map, the data or the defaults (no TF)."""
+"""Resolve the options of a detector that were not given: from checkpoint, label map, data or defaults (no TF)."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def _largest_id(given: int | None, stored: int | None, categories: Categories) -
 
 
 def _resolve_options(detection: DetectionConfig, metadata: Mapping[str, Any]) -> DetectionConfig:
-    """What the weights were trained under holds again; what contradicts it is refused."""
+    """Take the options that the weights were trained with; refuse what contradicts them."""
     exact = bool(metadata.get("exact_classes", detection.exact_classes))
     if detection.exact_classes and not exact:
         raise UsageError("--exact_classes: the checkpoint was trained without it; leave it out or name another folder")

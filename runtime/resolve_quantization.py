@@ -1,4 +1,4 @@
-"""How a network is quantized: as its checkpoint was trained, or as was asked for. Imports no TensorFlow."""
+"""Resolve the quantization of a network: from its checkpoint, or as was asked for. Imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from utils.flags.table import QUANTIZATION, QUANTIZATION_FLAGS
 
 
 def resolve_quantization(given: QuantizationSpec | None, stored: Mapping[str, Any]) -> QuantizationSpec | None:
-    """How a checkpoint was quantized, which holds without a flag; without a checkpoint, what was asked for.
+    """Take the quantization that a checkpoint was trained with; without a checkpoint, the one that was asked for.
 
     Args:
       given: what was asked for; of the fields, those that are not their defaults.

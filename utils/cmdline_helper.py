@@ -64,7 +64,7 @@ _REAL_DATA_ONLY = ("dali", "data_idx_dir", "min_crop_area", "color_jitter", "max
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What was asked for, sentences about it for the log, and what to call flags where they have other names."""
+    """The parsed configuration, sentences about it for the log, and other names of flags where they have them."""
 
     config: ExperimentConfig
     notes: tuple[str, ...]

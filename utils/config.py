@@ -86,13 +86,13 @@ class ModelConfig:
     weight_init: str = "fan_out"
     label_offset: int | None = None
     use_final_conv: bool = False
-    """Whether the classifier is written as a 1x1 convolution: the same numbers, its kernel [1, 1, C, K]."""
+    """Write the classifier as a 1x1 convolution: the same numbers, its kernel [1, 1, C, K]."""
     class_names: tuple[str, ...] | None = None
     category_ids: tuple[int, ...] | None = None
     backbone: str | None = None
     quantization: QuantizationSpec | None = None
     data_class_names: tuple[str, ...] | None = None
-    """What the training data calls its classes, where --class_names may call them otherwise."""
+    """Names of the classes in the training data, where --class_names may give others."""
     pretrained: PretrainedConfig = field(default_factory=PretrainedConfig)
 
     def __post_init__(self) -> None:
@@ -209,7 +209,7 @@ class PrecisionConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunConfig:
-    """What this launch does, how long, where its files go, and on which device."""
+    """Mode, length, files and device of one launch."""
 
     mode: str = "train_and_evaluate"
     duration: Duration = field(default_factory=lambda: Duration(value=1))
@@ -234,9 +234,9 @@ class RunConfig:
     keep_checkpoints: int = 5
     eval_every_epochs: int = 0
     eval_count: int = 1
-    """How often a run evaluates where ``eval_every_epochs`` is 0: at so many equal distances, the last at the end."""
+    """Number of evaluations where ``eval_every_epochs`` is 0, at equal distances, the last at the end."""
     watch_checkpoints: bool = False
-    """Whether evaluation goes on with each new checkpoint until that of the run's end."""
+    """Go on evaluating each new checkpoint until that of the run's end."""
     early_stop_patience: int = 0
     top_k: int = 5
     min_score: float = 0.5

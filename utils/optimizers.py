@@ -44,7 +44,7 @@ def trained(variables: Sequence[Any], multiplier: Callable[[str], float]) -> lis
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
-    """What one training step does to the variables.
+    """Effect of one training step on the variables.
 
     Attributes:
         operation: Applies the gradients and advances the step, unless a gradient overflowed under dynamic scaling.

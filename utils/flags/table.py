@@ -50,7 +50,7 @@ WITH_EXPORT = (*LONG_TRAINING, "evaluate", "inference_benchmark")
 WITH_CHECKPOINTS = tuple(mode for mode in MODES if mode != "training_benchmark")
 
 STATIC_LOSS_SCALE = 128.0
-"""What ``--use_static_loss_scaling`` stands for."""
+"""The scale that ``--use_static_loss_scaling`` stands for."""
 
 DETECTOR_DEFAULTS: dict[str, Any] = {
     "run.duration.value": 27,
@@ -63,7 +63,7 @@ DETECTOR_DEFAULTS: dict[str, Any] = {
     "optimizer.momentum": 0.9,
     "optimizer.weight_decay": 4e-4,
 }
-"""What fields are set to for detectors where no flag says otherwise: the recipe of the published accuracies."""
+"""Values of fields for detectors where no flag sets them: the recipe of the published accuracies."""
 
 NO_DETECTOR = ("mixup", "label_smoothing", "use_final_conv")
 """Flags whose absence is part of what a detector is: they are refused, not left out."""
@@ -81,7 +81,7 @@ class Flag:
     field: str
     """The config field it fills, as ``section.name``."""
     kind: str | tuple[str, ...]
-    """What a value looks like; a tuple lists the texts that it may be."""
+    """The type of its value; a tuple lists the allowed texts."""
     help: str
     """The sentence of ``--help``."""
     group: str = GENERAL
@@ -96,7 +96,7 @@ class Flag:
     architectures: tuple[str, ...] = ARCHITECTURES
     """The networks for which the flag has a meaning."""
     default: str = ""
-    """What ``--help`` calls the default, where the config's own says too little."""
+    """The default in the words of ``--help``, where the config's own says too little."""
     detector_default: str = ""
     """The same for detectors, where theirs is another."""
     to_field: Callable[[Any], Any] = _same
@@ -118,7 +118,7 @@ class Flag:
         return self.from_field(value)
 
     def is_of(self, architecture: str | None) -> bool:
-        """Whether this is a flag of an architecture.
+        """Tell if this is a flag of an architecture.
 
         Where none is given, the weights tell it; what changes the run alone is checked when it is known.
         """
