@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Best:
+class BestCheckpoint:
     """The highest value of a metric so far.
 
     Attributes:
@@ -21,11 +21,11 @@ class Best:
     value: float = float("-inf")
     evaluations_since: int = 0
 
-    def after(self, step: int, value: float) -> Best:
+    def after(self, step: int, value: float) -> BestCheckpoint:
         """The state after one more evaluation; an equal value is no improvement."""
         if value > self.value:
-            return Best(step=step, value=value)
-        return Best(step=self.step, value=self.value, evaluations_since=self.evaluations_since + 1)
+            return BestCheckpoint(step=step, value=value)
+        return BestCheckpoint(step=self.step, value=self.value, evaluations_since=self.evaluations_since + 1)
 
     def exhausted(self, patience: int) -> bool:
         """Whether ``patience`` evaluations in a row were no better; a patience of 0 never ends."""
@@ -35,5 +35,5 @@ class Best:
         return asdict(self)
 
     @staticmethod
-    def from_json(stored: Mapping[str, Any] | None) -> Best:
-        return Best() if stored is None else Best(**stored)
+    def from_json(stored: Mapping[str, Any] | None) -> BestCheckpoint:
+        return BestCheckpoint() if stored is None else BestCheckpoint(**stored)

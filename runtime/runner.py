@@ -10,7 +10,7 @@ from typing import Any
 
 from runtime.artefacts.exporting import prepare_folder
 from runtime.artefacts.serving_export import export_for_serving
-from runtime.best_checkpoint import Best
+from runtime.best_checkpoint import BestCheckpoint
 from runtime.data_errors import readable_data_errors
 from runtime.evaluation import Evaluation
 from runtime.evaluation_details import leave_details
@@ -272,8 +272,8 @@ class Runner:
         return {"precision": self._setup.precision.name, **averages}
 
     @staticmethod
-    def _best(trainer: Trainer) -> Best:
-        return Best.from_json(trainer.state.get("best"))
+    def _best(trainer: Trainer) -> BestCheckpoint:
+        return BestCheckpoint.from_json(trainer.state.get("best"))
 
     def _say_plan(self, trainer: Trainer, last: int) -> None:
         plan, step = trainer.plan, trainer.step

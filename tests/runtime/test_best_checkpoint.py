@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from runtime.best_checkpoint import Best
+from runtime.best_checkpoint import BestCheckpoint
 
 
 def after(*values):
-    best = Best()
+    best = BestCheckpoint()
     for number, value in enumerate(values, start=1):
         best = best.after(10 * number, value)
     return best
@@ -43,5 +43,5 @@ def test_patience_zero_never_ends():
 
 def test_the_state_survives_its_json():
     best = after(0.25, 0.5, 0.125)
-    assert Best.from_json(json.loads(json.dumps(best.to_json()))) == best
-    assert Best.from_json(None) == Best()
+    assert BestCheckpoint.from_json(json.loads(json.dumps(best.to_json()))) == best
+    assert BestCheckpoint.from_json(None) == BestCheckpoint()

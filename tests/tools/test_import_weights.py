@@ -149,7 +149,7 @@ def test_mean_and_deviation_can_be_given(tmp_path, images):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_training_goes_on_from_imported_weights_under_their_convention(tmp_path, data):
+def test_training_goes_on_from_imported_weights_with_their_settings(tmp_path, data):
     weights = weights_of("resnet50")
     assert convert(torch_file(tmp_path / "m.safetensors", weights), tmp_path / "out") == 0
     more = ("--batch_size=4", "--num_iter=1", "--iter_unit=batch", "--lr_init=0", "--lr_warmup_epochs=0")
