@@ -51,7 +51,7 @@ class Evaluation:
             data = setup.task.data.input("validation", shard_of(communicator), Position())
         self.graph = build_eval_graph(setup.task, data, graph, communicator)
         self.weights = RAW
-        """Which weights of the checkpoint are evaluated, known to rank 0: "raw", or "ema" for their averages."""
+        """The weights of the checkpoint that are evaluated, known to rank 0: "raw", or "ema" for their averages."""
         self._session = tf1.Session(graph=graph, config=setup.session_config)
         self._session.run(self.graph.initializer)
         self._has_weights = False
@@ -158,12 +158,12 @@ def load_weights(session: Any, graph: Any, prefix: Path, which: str | None = Non
 
 
 def chosen_weights(prefix: Path, which: str | None) -> str:
-    """Which weights ``load_weights`` takes: "raw" or "ema"; arguments and errors are its."""
+    """The weights that ``load_weights`` takes: "raw" or "ema"; arguments and errors are its."""
     return _choice(prefix, which)[0]
 
 
 def _choice(prefix: Path, which: str | None) -> tuple[str, bool]:
-    """What is chosen, and whether there are averages."""
+    """The choice, and whether there are averages."""
     averaged = has_averages(stored_shapes(prefix))
     if which == EMA and not averaged:
         raise RunError(f"--eval_weights ema: {prefix} has no averages; --ema_decay keeps them where it is trained")

@@ -53,7 +53,7 @@ class TrainGraph:
     histograms: Any = None
 
     def fetches(self) -> TensorMap:
-        """What the loop runs for one batch."""
+        """The tensors that the loop runs for one batch."""
         shown = {} if self.histograms is None else {HISTOGRAMS: self.histograms}
         return {"step": self.step, **_accounting(self.input), **self.votes, **self.scalars, **shown}
 
@@ -79,7 +79,7 @@ class EvalGraph:
     stored_names: Names = by_name
 
     def fetches(self) -> TensorMap:
-        """What the loop runs for one batch."""
+        """The tensors that the loop runs for one batch."""
         return {**_accounting(self.input), **self.outputs}
 
 
@@ -90,7 +90,7 @@ class NetworkAlone:
     whole: EvalGraph
 
     def fetches(self) -> TensorMap:
-        """What the loop runs for one batch."""
+        """The tensors that the loop runs for one batch."""
         return {**_accounting(self.whole.input), "network": self.whole.network}
 
 
@@ -109,7 +109,7 @@ class PredictGraph:
     stored_names: Names = by_name
 
     def fetches(self) -> TensorMap:
-        """What the loop runs for one batch of an input."""
+        """The tensors that the loop runs for one batch of an input."""
         if self.input is None:
             raise ValueError("this graph has a placeholder for its images and no input")
         return {**_accounting(self.input), **self.predictions}

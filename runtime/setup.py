@@ -286,7 +286,8 @@ def resolve_detection(
         UsageError: Flags, data and checkpoint contradict each other.
         RunError: A label map or checkpoint cannot be read.
     """
-    if config.detection is None:
+    asked = config.detection
+    if asked is None:
         raise ValueError("the configuration is not a detector's")
     warm_start = config.run.finetune_checkpoint
     backbone, origin = (None, None) if metadata or not warm_start else _backbone_of(Path(warm_start))
@@ -299,9 +300,7 @@ def resolve_detection(
         notes = (f"--finetune_checkpoint {warm_start}: {difference}; the class head begins with new weights",)
     sources = [found for found in (first, *known) if found is not None]
     assumed = () if sources else (_default_categories(config.model.num_classes or metadata.get("num_classes")),)
-    model, detection, more = resolve_detector(
-        config.model, config.detection, metadata, sources or list(assumed), backbone
-    )
+    model, detection, more = resolve_detector(config.model, asked, metadata, sources or list(assumed), backbone)
     notes += more
     if splits:
         notes += tuple(

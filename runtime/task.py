@@ -68,7 +68,7 @@ class PostProcessing(Protocol):
 
     @property
     def is_costly(self) -> bool:
-        """Whether much is computed, suppression for one: benchmarks then time the network alone too."""
+        """True where much is computed, suppression for one: benchmarks then time the network alone too."""
 
     @property
     def prediction_names(self) -> Sequence[str]:
@@ -143,7 +143,7 @@ class Presenter(Protocol):
 
     @property
     def draws(self) -> bool:
-        """Whether predictions can be drawn into the image."""
+        """True where predictions can be drawn into the image."""
 
     def entries(self, arrays: Mapping[str, np.ndarray], size_px: tuple[int, int]) -> list[dict[str, Any]]:
         """Predictions for an image of this height and width, best first, for JSON."""

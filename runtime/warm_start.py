@@ -27,7 +27,7 @@ LEAST_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmStarted:
-    """What a new run began with.
+    """The weights that a new run began with.
 
     Attributes:
         table: For people: what was loaded, what begins anew, and what of the checkpoint was not used, and why.
@@ -105,7 +105,7 @@ def _fits(stored: Mapping[str, Sequence[int]], source: str, variable: Any) -> bo
 
 
 def _tells_others(stored: Mapping[str, Sequence[int]], source: str, variable: Any) -> bool:
-    """Whether a stored tensor of a head differs from a variable by its last axis alone, that of the classes."""
+    """True where a stored tensor of a head differs from a variable by its last axis alone, that of the classes."""
     shapes = [tuple(shape) for shape in (stored[source], variable.shape.as_list())]
     theirs, ours = (shape[2:] if shape[:2] == (1, 1) and len(shape) == 4 else shape for shape in shapes)
     return theirs[:-1] == ours[:-1] and theirs != ours
@@ -114,7 +114,7 @@ def _tells_others(stored: Mapping[str, Sequence[int]], source: str, variable: An
 def _fate(
     name: str, source: str | None, stored: Mapping[str, Sequence[int]], variable: Any, *, new: str
 ) -> tuple[str, str]:
-    """What a table says of a variable, and under which heading."""
+    """The name and the heading of a variable in the table of loads."""
     if source is None:
         return name, new
     return fate_of_loaded(name, source, stored[source], variable.shape.as_list())

@@ -99,7 +99,7 @@ def _check(given: argparse.Namespace, formats: Sequence[str]) -> None:
 
 
 def _command(given: argparse.Namespace, folder: Path, environ: Mapping[str, str]) -> Command:
-    """What to set up, in the words of ``main.py``: an evaluation on the data, or without data on noise."""
+    """The run to set up, in the words of ``main.py``: an evaluation on the data, or without data on noise."""
     flags = [f"--model_dir={given.model_dir}", f"--export_dir={folder}", f"--data_format={given.compute_format}"]
     flags += [f"--batch_size={given.batch_size or BATCH}", f"--log_level={given.log_level}"]
     if given.data_dir:

@@ -1,1 +1,1 @@
-"""What a trained network leaves the program as, and comes back as to be evaluated: one file for each format."""
+"""Artefacts: the files that a trained network leaves the program as, and comes back as; a module for each format."""

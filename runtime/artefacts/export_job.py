@@ -22,7 +22,7 @@ Images = Callable[[], Iterable[np.ndarray]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportOptions:
-    """What is exported, and how it is judged.
+    """The artefacts that are wanted, and how they are judged.
 
     Attributes:
         formats: Rows of ``FORMATS``.
@@ -97,7 +97,7 @@ class ExportJob:
 
     @property
     def quantized(self) -> bool:
-        """Whether the network was trained with quantization."""
+        """True where the network was trained with quantization."""
         return self.setup.config.model.quantization is not None
 
     def graph(self, row: Format) -> InferenceGraph:

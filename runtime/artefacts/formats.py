@@ -74,7 +74,7 @@ class Format:
     unquantized_only: str = ""
 
     def recognizes(self, path: Path) -> bool:
-        """Whether an artefact is of this format, or of one that is opened the same way."""
+        """True where an artefact is of this format, or of one that is opened the same way."""
         if self.marker is not None:
             return (path / self.marker).is_file()
         return path.suffix == Path(self.file).suffix and not path.is_dir()

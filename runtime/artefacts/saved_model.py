@@ -129,7 +129,7 @@ def open_saved_model(folder: Path, threads: int | None = None) -> Artefact:
 
 
 def _read_off(graph_def: Any, image: str, outputs: Mapping[str, str]) -> dict[str, Any]:
-    """What the shapes of a classifier of another program say of it."""
+    """Metadata that the shapes of a classifier of another program tell."""
     with tf.Graph().as_default():
         found = tf.import_graph_def(graph_def, return_elements=[image, outputs["probabilities"]])
     return {"task": "classification", "image_size": found[0].shape[1], "num_classes": found[1].shape[1]}

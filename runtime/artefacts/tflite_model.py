@@ -108,7 +108,7 @@ def write_tflite(model: bytes, path: Path, metadata: Mapping[str, Any]) -> None:
 
 
 def operators(model: bytes) -> Counter[str]:
-    """How many operators of each type a model has, each with the type of what it computes from: "CONV_2D int8"."""
+    """Counts of a model's operators by type, each with the type of what it computes from: "CONV_2D int8"."""
     parts = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
     found: Counter[str] = Counter()
     for graph in parts.subgraphs:
@@ -121,7 +121,7 @@ def operators(model: bytes) -> Counter[str]:
 
 
 def not_in_int8(counts: Mapping[str, int]) -> list[str]:
-    """What multiplies matrices in another type, as "3 CONV_2D float32"."""
+    """Operators that multiply matrices in another type, as "3 CONV_2D float32"."""
     split = {name: name.partition(" ") for name in counts}
     return [
         f"{counts[name]} {name}" for name, (kind, _, dtype) in split.items() if kind in PRODUCTS and dtype != "int8"
