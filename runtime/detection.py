@@ -256,7 +256,7 @@ class Suppression:
         return tf.gather(tf.constant(names), tf.cast(predictions["detection_classes"], tf.int32))
 
     def _detections(self, endpoints: TensorMap) -> Detections:
-        """Detections that suppression leaves; NaN scores in all rows of an image for which the network gave no numbers."""
+        """Detections after suppression; NaN scores in all rows of an image whose outputs are no numbers."""
         codes, logits = endpoints["box_codes"], endpoints["class_logits"]
         boxes = decode(codes, tf.constant(self.anchors), self.detection.coder)
         found = postprocess(boxes, logits, self.detection.post_processing)
