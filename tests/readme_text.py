@@ -7,6 +7,7 @@ from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"```bash\n(.*?)```", flags=re.DOTALL)
+FENCE = re.compile(r"^```\w*\n.*?^```$", flags=re.DOTALL | re.MULTILINE)
 PROSE = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
 """The README without its blocks of commands."""
 HOW_TO = (

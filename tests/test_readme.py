@@ -117,6 +117,7 @@ def test_every_flag_in_the_readme_is_one():
     known |= {option for action in scaling_parser()._actions for option in action.option_strings}
     known |= {f"--{flag.name}" for flag in MODEL_MAIN_FLAGS}
     elsewhere = {"--fast", "--inference", "--no-deps", "--steps", "--tf_xla_auto_jit", "--tf_xla_cpu_global_jit"}
+    elsewhere |= {"--list", "--area"}  # of tests.faults
     elsewhere |= {"--mca", "--user", "--ipc", "--cap-add", "--logdir"}  # of Open MPI, Docker and TensorBoard
     tables = re.findall(r"`([^`\n]*--[^`]*)`", README)
     used = {word for text in tables for word in re.findall(r"--[a-zA-Z_][\w-]*", text)}

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ROOT
-from tests.readme_text import BLOCK, HOW_TO, PROSE, README, TROUBLE, cells, code_in, section, tables
+from tests.readme_text import FENCE, HOW_TO, PROSE, README, TROUBLE, cells, code_in, section, tables
 
 PICTURES = re.findall(r"!\[([^\]]*)\]\(([^)]*)\)", PROSE)
 LINKS = re.findall(r"(?<!!)\[[^\]]*\]\(([^)\s]*)\)", PROSE)
@@ -70,7 +70,7 @@ def test_every_table_has_as_many_cells_in_each_row_as_in_its_head():
 
 
 def test_code_and_blocks_end_where_they_begin():
-    assert README.count("```") == 2 * (len(BLOCK.findall(README)))
+    assert README.count("```") == 2 * len(FENCE.findall(README))
     for paragraph in re.split(r"\n\n|\n(?=\|)|\n(?=- )", PROSE):
         assert paragraph.count("`") % 2 == 0, paragraph
 
@@ -82,7 +82,7 @@ def test_a_markdown_parser_sees_the_same_tables_headings_and_pictures():
     assert kinds.count("table_open") == len(tables(PROSE))
     assert kinds.count("tr_open") == sum(len(table) for table in tables(PROSE))
     assert kinds.count("heading_open") == len(re.findall(r"^#+ ", PROSE, flags=re.MULTILINE))
-    assert kinds.count("fence") == len(BLOCK.findall(README))
+    assert kinds.count("fence") == len(FENCE.findall(README))
     spans = [span for block in blocks for span in block.children or ()]
     assert [span.attrs["src"] for span in spans if span.type == "image"] == [path for _, path in PICTURES]
     assert [span.attrs["href"] for span in spans if span.type == "link_open"] == LINKS
