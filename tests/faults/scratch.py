@@ -19,7 +19,7 @@ import pytest
 
 from tests.faults.catalogue import Fault
 
-LONGEST_S = 600.0
+LONGEST_S, LAST_S = 600.0, 5.0
 LIBRARIES = ("pytest", "numpy", "PIL.Image", "tensorflow")
 """What most tests import, and what takes longer than most tests: it is loaded once, for all runs."""
 _NOT_COPIED = shutil.ignore_patterns(".git", ".venv*", ".*_cache", "__pycache__", "*.whl")
@@ -58,7 +58,7 @@ class Scratch:
             "TF_CPP_MIN_LOG_LEVEL": "2",
             **os.environ,
         }
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the process that loads the libraries inherits it
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the process that loads the libraries inherits it
         self._processes = multiprocessing.get_context("forkserver")
         self._processes.set_forkserver_preload(list(libraries))
         shutil.copytree(clone, place, symlinks=True, ignore=_NOT_COPIED)
@@ -93,6 +93,7 @@ class Scratch:
         try:
             longest_s = None if to_the_end else LONGEST_S
             failed, trouble = receiver.recv() if receiver.poll(longest_s) else ((f"no end in {LONGEST_S:.0f} s",), "")
+            process.join(LAST_S)  # time to put away what the tests have shared with other processes
         except EOFError:
             process.join()
             failed, trouble = (f"the tests' process ended with status {process.exitcode}",), ""
