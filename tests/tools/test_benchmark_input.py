@@ -96,7 +96,7 @@ def test_detection_is_measured_with_its_objects(tmp_path, capsys):
     [
         (["--batches", "0"], 2, "--batches 0: must be a positive integer"),
         (["--batch_size", "0"], 2, "--batch_size 0: must be a positive integer"),
-        (["--batch_size", "9"], 2, "--batch_size 9: a step takes 9 examples"),
+        (["--batch_size", "9"], 2, "--batch_size 9: the global batch of 9 is larger than the 8 training"),
         (["--threads", "0"], 2, "--threads 0: must be a positive integer"),
         (["--network_speed", "5"], 2, "--network_speed 5: is that of one --split, train or validation; name it"),
         (["--network_speed", "5", "--split", "train"], 2, "--network_speed: is about a network, which --arch names"),
