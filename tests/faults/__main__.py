@@ -67,8 +67,12 @@ def try_all(faults: Sequence[Fault], clone: Path, *, exit_first: bool) -> int:
 def _in_vain(scratch: Scratch, caught: Mapping[str, str]) -> list[str]:
     """The faults whose test fails without them too; ``caught`` has the test of each."""
     functions = {name: test.partition("[")[0] for name, test in caught.items() if "::" in test}
-    failed = scratch.run(sorted(set(functions.values())), to_the_end=True).failed if functions else ()
-    return [name for name in functions if caught[name] in failed]
+    if not functions:
+        return []
+    sound = scratch.run(sorted(set(functions.values())), to_the_end=True)
+    if sound.trouble:
+        print(f"error: without faults the tests do not run: {sound.trouble}", file=sys.stderr)
+    return [name for name in functions if sound.trouble or caught[name] in sound.failed]
 
 
 def _row(fault: Fault, outcome: Outcome) -> str:
