@@ -11,6 +11,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before any test imports Te
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.trained import classifier, made_once
+from tests.trained import detector as trained_detector
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # Tests send Ctrl-C to themselves and to what they start; a suite started in the background inherits that it is ignored.
@@ -45,6 +48,42 @@ def sample_data() -> Path:
     if not (folder / "clothing").is_dir():
         pytest.skip(f"no sample data in {folder} (SAMPLE_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def sound(tmp_path_factory) -> Path:
+    """A folder with ``data``, 20 training and 10 validation examples of three classes, and ``trained`` on it."""
+    return made_once(tmp_path_factory, "classifier", classifier)
+
+
+@pytest.fixture(scope="session")
+def data_dir(sound) -> Path:
+    """20 training and 10 validation examples of three classes, with a manifest. Not to be changed."""
+    return sound / "data"
+
+
+@pytest.fixture(scope="session")
+def trained(sound) -> Path:
+    """The results of one epoch of training and its evaluation: checkpoint 5, best/, log.json. Not to be changed."""
+    return sound / "trained"
+
+
+@pytest.fixture(scope="session")
+def sound_detector(tmp_path_factory) -> Path:
+    """A folder with ``data``, ten scenes to train on and six of them to evaluate, and ``trained`` on it."""
+    return made_once(tmp_path_factory, "detector", trained_detector)
+
+
+@pytest.fixture(scope="session")
+def scenes(sound_detector) -> Path:
+    """Ten scenes to train on and six of them to evaluate, with a manifest. Not to be changed."""
+    return sound_detector / "data"
+
+
+@pytest.fixture(scope="session")
+def detector(sound_detector) -> Path:
+    """The results of 60 steps of training on the scenes. Not to be changed."""
+    return sound_detector / "trained"
 
 
 @pytest.fixture

@@ -8,24 +8,11 @@ import pytest
 import tensorflow as tf
 
 from tests.runtime.runs import run
-from tests.runtime.scenes import NAMES, Thing, picture_of, scene, scene_record, write_scenes
+from tests.runtime.scenes import NAMES, Thing, picture_of, scene, scene_record
 from utils.records.manifest import MANIFEST_NAME
 
 FAILED, USAGE = 1, 2
 WHOLE = Thing(10, 10, 60, 60, 3)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_scenes(tmp_path_factory.mktemp("data") / "records")
-
-
-@pytest.fixture(scope="module")
-def trained(data, tmp_path_factory):
-    results = tmp_path_factory.mktemp("trained")
-    result = launch(data, results, "--num_iter=1", "--iter_unit=batch")
-    assert result.status == 0, result.error
-    return results
 
 
 def launch(data, results, *more, mode="train"):
@@ -84,8 +71,8 @@ def changed(things, **lists):
     ],
     ids=["unknown category", "name and id disagree", "nan", "inverted", "uneven lists", "areas", "names", "no image"],
 )
-def test_a_bad_record_is_named_and_ends_the_run_unless_some_are_allowed(data, tmp_path, record, texts):
-    records = with_record(data, tmp_path / "data", record)
+def test_a_bad_record_is_named_and_ends_the_run_unless_some_are_allowed(scenes, tmp_path, record, texts):
+    records = with_record(scenes, tmp_path / "data", record)
     flags = ("--num_iter=2", "--iter_unit=batch")
     where = f"{records / 'coco_train.record-00000-of-00001'}, record 5: "
     assert_ends(launch(records, tmp_path / "strict", *flags), FAILED, where, *texts, "--max_bad_records")
@@ -94,42 +81,42 @@ def test_a_bad_record_is_named_and_ends_the_run_unless_some_are_allowed(data, tm
     assert where in survived.error
 
 
-def test_scenes_without_objects_are_trained_and_evaluated(data, tmp_path):
-    records = with_record(data, tmp_path / "data", scene_record(77, [], picture_of([], 1)))
+def test_scenes_without_objects_are_trained_and_evaluated(scenes, tmp_path):
+    records = with_record(scenes, tmp_path / "data", scene_record(77, [], picture_of([], 1)))
     assert launch(records, tmp_path / "run", "--num_iter=2", "--iter_unit=batch").status == 0
-    records = with_record(data, tmp_path / "more", scene_record(77, [], picture_of([], 1)), split="validation")
+    records = with_record(scenes, tmp_path / "more", scene_record(77, [], picture_of([], 1)), split="validation")
     result = launch(records, tmp_path / "eval", f"--model_dir={tmp_path / 'run'}", mode="evaluate")
     assert result.status == 0, result.error
     assert result.summary["images"] == 6
 
 
-def test_a_label_map_that_contradicts_the_data_is_refused(data, tmp_path):
+def test_a_label_map_that_contradicts_the_data_is_refused(scenes, tmp_path):
     path = tmp_path / "map.pbtxt"
     path.write_text("item { id: 1 name: 'red' }\nitem { id: 3 name: 'lime' }\nitem { id: 4 name: 'blue' }\n")
-    result = launch(data, tmp_path / "run", f"--label_map={path}", "--num_iter=1")
+    result = launch(scenes, tmp_path / "run", f"--label_map={path}", "--num_iter=1")
     assert_ends(result, USAGE, "category 3 is 'green'", "'lime'", "--label_map")
     path.write_text("item { id: 1 name: 'red' }\n")
-    assert_ends(launch(data, tmp_path / "run", f"--label_map={path}"), USAGE, "has category 3", "--label_map")
+    assert_ends(launch(scenes, tmp_path / "run", f"--label_map={path}"), USAGE, "has category 3", "--label_map")
     path.write_text("item { id: 1 name: 'red' }\nitem { id: 1 name: 'blue' }\n")
-    assert_ends(launch(data, tmp_path / "run", f"--label_map={path}"), FAILED, str(path), "line 2")
+    assert_ends(launch(scenes, tmp_path / "run", f"--label_map={path}"), FAILED, str(path), "line 2")
 
 
-def test_a_classifier_is_not_trained_on_boxes_nor_a_detector_on_labels(data, trained, tmp_path):
-    result = run("--mode=train", f"--data_dir={data}", "--batch_size=4", f"--results_dir={tmp_path}")
+def test_a_classifier_is_not_trained_on_boxes_nor_a_detector_on_labels(scenes, detector, tmp_path):
+    result = run("--mode=train", f"--data_dir={scenes}", "--batch_size=4", f"--results_dir={tmp_path}")
     assert_ends(result, USAGE, "--arch", "detection", "ssd320")
-    result = run("--mode=predict", "--arch=resnet50", f"--model_dir={trained}", f"--to_predict={tmp_path}")
+    result = run("--mode=predict", "--arch=resnet50", f"--model_dir={detector}", f"--to_predict={tmp_path}")
     assert_ends(result, USAGE, "--arch resnet50", "ssd320")
-    manifest = json.loads((data / MANIFEST_NAME).read_text())
+    manifest = json.loads((scenes / MANIFEST_NAME).read_text())
     del manifest["category_ids"]
     labels = tmp_path / "labels"
-    shutil.copytree(data, labels)
+    shutil.copytree(scenes, labels)
     (labels / MANIFEST_NAME).write_text(json.dumps(manifest | {"task": "classification"}))
     assert_ends(launch(labels, tmp_path / "run"), USAGE, "--arch ssd320", "classification", "resnet50")
 
 
-def test_a_checkpoint_of_other_classes_begins_with_a_new_head_only_when_asked(data, trained, tmp_path):
+def test_a_checkpoint_of_other_classes_begins_with_a_new_head_only_when_asked(scenes, detector, tmp_path):
     other = tmp_path / "data"
-    shutil.copytree(data, other)
+    shutil.copytree(scenes, other)
     manifest = json.loads((other / MANIFEST_NAME).read_text())
     manifest |= {"category_ids": [1, 3, 6], "head_size": 7, "class_names": ["red", "green", "violet"]}
     (other / MANIFEST_NAME).write_text(json.dumps(manifest))
@@ -142,7 +129,7 @@ def test_a_checkpoint_of_other_classes_begins_with_a_new_head_only_when_asked(da
             for shard in splits["shards"]:
                 shard["bytes"] = (other / shard["file"]).stat().st_size
     (other / MANIFEST_NAME).write_text(json.dumps(manifest))
-    flags = ("--num_iter=1", "--iter_unit=batch", f"--finetune_checkpoint={trained}")
+    flags = ("--num_iter=1", "--iter_unit=batch", f"--finetune_checkpoint={detector}")
     begun = launch(other, tmp_path / "begun", *flags)
     assert begun.status == 0, begun.error
     assert "has category 6" in begun.error
@@ -151,27 +138,27 @@ def test_a_checkpoint_of_other_classes_begins_with_a_new_head_only_when_asked(da
     assert "loaded" in begun.error
 
 
-def test_the_weights_of_another_class_count_are_refused_for_evaluation(data, trained, tmp_path):
-    result = launch(data, tmp_path, f"--model_dir={trained}", "--num_classes=9", mode="evaluate")
+def test_the_weights_of_another_class_count_are_refused_for_evaluation(scenes, detector, tmp_path):
+    result = launch(scenes, tmp_path, f"--model_dir={detector}", "--num_classes=9", mode="evaluate")
     assert_ends(result, USAGE, "--num_classes 9", "checkpoint has 4")
 
 
-def test_a_size_that_the_pyramid_cannot_halve_is_refused(data, tmp_path):
-    assert_ends(launch(data, tmp_path, "--image_size=100"), USAGE, "--image_size 100", "multiple of 32")
+def test_a_size_that_the_pyramid_cannot_halve_is_refused(scenes, tmp_path):
+    assert_ends(launch(scenes, tmp_path, "--image_size=100"), USAGE, "--image_size 100", "multiple of 32")
 
 
-def test_weights_that_are_no_numbers_are_an_error_and_no_precision(data, trained, tmp_path):
+def test_weights_that_are_no_numbers_are_an_error_and_no_precision(scenes, detector, tmp_path):
     damaged = tmp_path / "damaged"
-    shutil.copytree(trained, damaged)
-    reader = tf.train.load_checkpoint(str(damaged / "model.ckpt-1"))
+    shutil.copytree(detector, damaged)
+    reader = tf.train.load_checkpoint(str(damaged / "model.ckpt-60"))
     values = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
     name = "WeightSharedConvolutionalBoxPredictor/ClassPredictor/biases"
     values[name] = np.full_like(values[name], np.nan)
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         variables = [tf.compat.v1.get_variable(n, initializer=v, use_resource=True) for n, v in values.items()]
         session.run(tf.compat.v1.global_variables_initializer())
-        tf.compat.v1.train.Saver(variables).save(session, str(damaged / "model.ckpt-1"), write_meta_graph=False)
-    assert_ends(launch(data, tmp_path / "eval", f"--model_dir={damaged}", mode="evaluate"), FAILED, "not finite")
+        tf.compat.v1.train.Saver(variables).save(session, str(damaged / "model.ckpt-60"), write_meta_graph=False)
+    assert_ends(launch(scenes, tmp_path / "eval", f"--model_dir={damaged}", mode="evaluate"), FAILED, "not finite")
     (tmp_path / "one.png").write_bytes(picture_of(scene(1), 1))
     given = ("--arch=ssd320", "--mode=predict", f"--model_dir={damaged}", f"--to_predict={tmp_path / 'one.png'}")
     assert_ends(run(*given, f"--results_dir={tmp_path / 'predict'}"), FAILED, "not finite")

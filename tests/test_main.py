@@ -15,14 +15,6 @@ from tests.conftest import ROOT
 from tests.runtime.runs import assert_same_checkpoint, picture, write_data
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """Holds ``data``."""
-    folder = tmp_path_factory.mktemp("processes")
-    write_data(folder / "data")
-    return folder
-
-
 def main_py(*arguments: str | Path) -> subprocess.CompletedProcess:
     """main.py in a process of its own."""
     command = [sys.executable, "main.py", *map(str, arguments)]
@@ -42,69 +34,14 @@ def test_help_answers_within_a_second_without_tensorflow():
     assert (after.children_user + after.children_system) - (before.children_user + before.children_system) < 1
 
 
-def real(folder, results, mode, *more) -> tuple[str, ...]:
-    """Flags of a run of the whole resnet50 on small images."""
-    return (
-        "--arch=resnet50", f"--mode={mode}", f"--data_dir={folder / 'data'}", f"--results_dir={results}",
-        "--image_size=32", "--batch_size=4", "--iter_unit=batch", "--display_every=1", *more,
-    )  # fmt: skip
-
-
-def training(folder, results) -> tuple[str, ...]:
-    return real(folder, results, "train", "--num_iter=8", "--seed=3", "--deterministic", "--lr_warmup_epochs=1")
-
-
-@pytest.fixture(scope="module")
-def really_trained(folder) -> Path:
-    done = main_py(*training(folder, folder / "real"))
-    assert done.returncode == 0, done.stderr
-    return folder / "real"
-
-
 @pytest.mark.slow
-def test_sigterm_saves_and_ends_with_status_75_and_the_same_command_ends_with_the_same_weights(
-    folder, really_trained, tmp_path
-):
-    command = [sys.executable, "main.py", *training(folder, tmp_path)]
-    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
-        next(line for line in process.stdout if " - (0, 2) " in line)
-        process.send_signal(signal.SIGTERM)
-        _, error = process.communicate(timeout=600)
-    assert process.returncode == 75, error
-    assert "stopped by SIGTERM: rerun the same command to continue" in error
-    stopped = int(tf.train.latest_checkpoint(str(tmp_path)).rpartition("-")[2])
-    assert 2 <= stopped < 8
-    resumed = main_py(*training(folder, tmp_path))
-    assert resumed.returncode == 0, resumed.stderr
-    assert_same_checkpoint(tmp_path / "model.ckpt-8", really_trained / "model.ckpt-8")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("mode", ["evaluate", "inference_benchmark"])
-def test_the_last_line_but_one_of_an_evaluation_is_its_summary(folder, really_trained, tmp_path, mode):
-    more = ("--warmup_steps=1",) if mode == "inference_benchmark" else ()
-    done = main_py(*real(folder, tmp_path, mode, "--num_iter=2", f"--model_dir={really_trained}", *more))
-    assert done.returncode == 0, done.stderr
-    *_, summary, last = done.stdout.splitlines()
-    assert last == "Evaluation finished."
-    assert re.match(r"DLL .* - \(\) .*top1_accuracy : .*eval_throughput : ", summary)
-
-
-@pytest.mark.slow
-def test_the_last_line_of_a_benchmark_of_training_is_its_summary(folder, tmp_path):
-    done = main_py(*real(folder, tmp_path, "training_benchmark", "--num_iter=3", "--warmup_steps=1"))
-    assert done.returncode == 0, done.stderr
-    assert re.match(r"DLL .* - \(\) .*train_throughput : ", done.stdout.splitlines()[-1])
-    assert "Traceback" not in done.stderr
-
-
-@pytest.mark.slow
-def test_a_process_trains_and_evaluates_and_another_names_images_with_its_best_weights(folder, tmp_path):
-    flags = real(folder, tmp_path / "run", "train_and_evaluate", "--num_iter=3", "--seed=3", "--lr_warmup_epochs=0")
-    done = main_py(*flags)
+def test_a_process_trains_and_evaluates_and_another_names_images_with_its_best_weights(tmp_path):
+    """The whole resnet18, on small images."""
+    done = main_py(
+        *("--arch=resnet18", "--mode=train_and_evaluate", f"--data_dir={write_data(tmp_path / 'data')}"),
+        *(f"--results_dir={tmp_path / 'run'}", "--image_size=32", "--batch_size=4", "--iter_unit=batch"),
+        *("--display_every=1", "--num_iter=3", "--seed=3", "--lr_warmup_epochs=0"),
+    )
     assert done.returncode == 0, done.stderr
     assert re.match(r"DLL .* - \(\) .*top1_accuracy : .*train_throughput : ", done.stdout.splitlines()[-1])
     assert "Traceback" not in done.stderr
@@ -113,7 +50,7 @@ def test_a_process_trains_and_evaluates_and_another_names_images_with_its_best_w
         (tmp_path / "images" / f"{number}.png").write_bytes(picture(number))
     (tmp_path / "images" / "broken.jpg").write_bytes(b"no image")
     weights, images = f"--model_dir={tmp_path / 'run' / 'best'}", f"--to_predict={tmp_path / 'images'}"
-    named = main_py("--arch=resnet50", "--mode=predict", weights, images, f"--results_dir={tmp_path}")
+    named = main_py("--arch=resnet18", "--mode=predict", weights, images, f"--results_dir={tmp_path}")
     assert named.returncode == 3, named.stderr
     rows = json.loads((tmp_path / "predictions.json").read_text())
     assert [(Path(row["file"]).name, "error" in row) for row in rows] == [
@@ -125,28 +62,41 @@ def test_a_process_trains_and_evaluates_and_another_names_images_with_its_best_w
     assert "broken.jpg  not read: " in named.stdout
 
 
-def tiny_main(*arguments: str | Path) -> list[str]:
-    """The command for tiny networks in a process, which --deterministic needs."""
-    return [sys.executable, "-m", "tests.runtime.tiny_main", *map(str, arguments)]
+def started(*flags: str | Path) -> subprocess.Popen:
+    """main.py with tiny networks, in a process: --deterministic needs one."""
+    command = [sys.executable, "-m", "tests.runtime.tiny_main", *map(str, flags)]
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, env=environment)
 
 
-def killed_at(line, command) -> int:
-    """Runs a command until it prints certain words, kills it, and returns its status."""
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+def signalled(line: str, number: signal.Signals, flags: tuple[str, ...]) -> tuple[int, str]:
+    """Sends a signal when certain words are printed; answers the status and standard error."""
+    with started(*flags) as process:
         next(text for text in process.stdout if line in text)
-        process.kill()
-        return process.wait(600)
+        process.send_signal(number)
+        _, error = process.communicate(timeout=600)
+    return process.returncode, error
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_goes_on_from_its_last_checkpoint_bit_for_bit(folder, tmp_path):
-    more = ("--num_iter=12", "--checkpoint_every=1", "--seed=3", "--deterministic", "--mixup=0.2")
-    whole = real(folder, tmp_path / "whole", "train", *more, "--lr_warmup_epochs=0")
-    killed = real(folder, tmp_path / "killed", "train", *more, "--lr_warmup_epochs=0")
-    subprocess.run(tiny_main(*whole), cwd=ROOT, check=True, capture_output=True, timeout=600)
-    assert killed_at(" - (0, 3) ", tiny_main(*killed)) == -signal.SIGKILL
-    assert killed_at(" - (1, 8) ", tiny_main(*killed)) == -signal.SIGKILL
-    subprocess.run(tiny_main(*killed), cwd=ROOT, check=True, capture_output=True, timeout=600)
-    assert not list((tmp_path / "killed").glob(".*"))
+def test_a_process_that_is_stopped_or_killed_goes_on_from_its_last_checkpoint_bit_for_bit(tmp_path):
+    given = ("--num_iter=12", "--iter_unit=batch", "--checkpoint_every=1", "--display_every=1", "--image_size=32")
+    given += ("--batch_size=4", "--seed=3", "--deterministic", "--mixup=0.2", "--lr_warmup_epochs=1")
+    given += ("--arch=resnet50", "--mode=train", f"--data_dir={write_data(tmp_path / 'data')}")
+    whole, broken = ((*given, f"--results_dir={tmp_path / name}") for name in ("whole", "broken"))
+    with started(*whole) as process:
+        _, error = process.communicate(timeout=600)
+    assert process.returncode == 0, error
+
+    status, error = signalled(" - (0, 2) ", signal.SIGTERM, broken)
+    assert status == 75, error
+    assert "stopped by SIGTERM: rerun the same command to continue" in error
+    assert 2 <= int(tf.train.latest_checkpoint(str(tmp_path / "broken")).rpartition("-")[2]) < 12
+    assert signalled(" - (1, 8) ", signal.SIGKILL, broken)[0] == -signal.SIGKILL
+    with started(*broken) as process:
+        _, error = process.communicate(timeout=600)
+    assert process.returncode == 0, error
+    assert not list((tmp_path / "broken").glob(".*"))
     for step in range(8, 13):
-        assert_same_checkpoint(tmp_path / "killed" / f"model.ckpt-{step}", tmp_path / "whole" / f"model.ckpt-{step}")
+        assert_same_checkpoint(tmp_path / "broken" / f"model.ckpt-{step}", tmp_path / "whole" / f"model.ckpt-{step}")

@@ -109,12 +109,18 @@ def test_each_line_of_the_log_file_is_dllogger_s(runs, folder, mode):
         )
 
 
-def test_the_console_shows_the_summary_with_its_units(runs):
-    line = runs["evaluate"].output.splitlines()[-2]
+@pytest.mark.parametrize("mode", ["evaluate", "inference_benchmark"])
+def test_an_evaluation_ends_with_its_summary_with_units_and_the_word_that_it_finished(runs, mode):
+    *_, line, last = runs[mode].output.splitlines()
+    assert last == "Evaluation finished."
     assert re.match(r"DLL \d{4}-\d\d-\d\d [\d:.]+ - \(\) ", line)
-    assert re.search(r" top1_accuracy : [\d.]+ None ", line)
-    assert re.search(r" eval_throughput : [\d.]+ images/s ", line)
+    assert re.search(r" top1_accuracy : [\d.]+ None .* eval_throughput : [\d.]+ images/s ", line)
     assert re.search(r" eval_latency_p99 : [\d.]+ ms ", line)
+
+
+def test_the_last_line_of_a_benchmark_of_training_is_its_summary(runs):
+    line = runs["training_benchmark"].output.splitlines()[-1]
+    assert re.match(r"DLL .* - \(\) .*train_throughput : ", line)
 
 
 def test_training_leaves_checkpoints_a_log_and_events(runs, folder):

@@ -1,4 +1,4 @@
-"""What every communicator keeps, run by each process of a launch: python -m tests.distributed.communicator_contract."""
+"""What every communicator keeps, checked by each process of a launch."""
 
 import os
 
@@ -52,8 +52,11 @@ def _check_tensors(processes, mean):
             np.testing.assert_array_equal(session.run(own), [1.0, 2.0])
 
 
-if __name__ == "__main__":
+def keep(flags):
+    """Checks the communicator of this process and says so."""
+    assert not flags
     this = communicator(os.environ)
     check(this)
     print(f"rank {this.rank} of {this.size} keeps the contract", flush=True)
     this.barrier()
+    return 0

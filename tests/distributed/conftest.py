@@ -1,12 +1,12 @@
-"""Data that the processes share."""
+"""Processes that tests share, and their data."""
 
 from pathlib import Path
 
 import pytest
 
 from tests.distributed.launching import need_horovod
+from tests.distributed.pool import pool_of
 from tests.runtime.runs import write_data
-from tests.runtime.scenes import write_scenes
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -14,15 +14,21 @@ def _horovod() -> None:
     need_horovod()
 
 
+@pytest.fixture(scope="package")
+def two(tmp_path_factory):
+    """Runs main.py with tiny networks in two processes that live as long as these tests."""
+    with pool_of(2, tmp_path_factory.mktemp("two") / "errors.txt") as pool:
+        yield pool
+
+
+@pytest.fixture(scope="package")
+def four(tmp_path_factory):
+    """The same in four processes."""
+    with pool_of(4, tmp_path_factory.mktemp("four") / "errors.txt") as pool:
+        yield pool
+
+
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory) -> Path:
     """Records for classification: 40 to train on in two files, 13 to evaluate."""
     return write_data(tmp_path_factory.mktemp("pictures"), train=40, validation=13)
-
-
-@pytest.fixture(scope="session")
-def scenes(tmp_path_factory) -> Path:
-    """Records for detection: 10 to train on, 6 to evaluate."""
-    folder = tmp_path_factory.mktemp("scenes")
-    write_scenes(folder)
-    return folder

@@ -94,11 +94,15 @@ def started(
         try:
             yield Job(process, output)
         finally:
-            family = [process.pid, *(child.pid for child in _descendants(process.pid))]
-            for pid in family:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            process.wait()
+            end_all(process)
+
+
+def end_all(process: subprocess.Popen[str]) -> None:
+    """Ends a launcher and what it started."""
+    for pid in [process.pid, *(child.pid for child in _descendants(process.pid))]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait()
 
 
 def _descendants(pid: int) -> list[psutil.Process]:

@@ -77,22 +77,13 @@ def test_a_signal_to_one_process_stops_all_after_the_same_step(number, rank, pic
     assert_continues_alone(pictures, folder)
 
 
-def test_a_signal_to_the_launcher_reaches_all(pictures, tmp_path):
-    folder = tmp_path / "run"
-    with started(2, tmp_path, *long_training(pictures, folder)) as job:
-        under_way(job, folder)
-        job.process.send_signal(signal.SIGUSR1)
-        ended = job.end()
-    assert ended.status == 75, ended.text
-
-
 def test_a_wrong_command_that_rank_0_notices_is_one_sentence_and_its_status(pictures, tmp_path):
     ended = launched(2, tmp_path, *network(pictures, tmp_path / "model.ckpt-10", "evaluate"), "--batch_size=4")
     assert ended.text.count("CRITICAL") == 1, ended.text
     assert "its process has ended" not in ended.text
 
 
-def test_bad_data_of_one_process_ends_all_with_its_name(pictures, tmp_path):
+def test_bad_data_of_one_process_ends_all_with_its_name(two, tmp_path):
     data = write_data(tmp_path / "data", train=40, validation=4, manifest=False)
     with tf.io.TFRecordWriter(str(data / "train-00001-of-00002")) as writer:
         for content in (b"no image", *map(picture, range(19))):
@@ -102,12 +93,12 @@ def test_bad_data_of_one_process_ends_all_with_its_name(pictures, tmp_path):
     place = r"1 bad record, 0 allowed \(--max_bad_records\), in step [1-3] of rank [01]$"
     assert re.search(rf"CRITICAL: .*train-00001-of-00002, record 0: .*; {place}", ended.text, re.MULTILINE)
     allowed = (*long_training(data, tmp_path / "again", "--num_iter=10"), "--max_bad_records=1")
-    tolerant = launched(2, tmp_path, *allowed)
+    tolerant = two(tmp_path, *allowed)
     assert tolerant.status == 0, tolerant.text
     assert tolerant.text.count("train-00001-of-00002, record 0") == 1
 
 
-def test_a_second_launch_does_not_train_in_the_same_folder(pictures, tmp_path):
+def test_a_second_launch_is_refused_the_folder_and_a_signal_to_the_launcher_reaches_all(pictures, tmp_path):
     folder = tmp_path / "run"
     with started(2, tmp_path, *long_training(pictures, folder)) as job:
         under_way(job, folder)
@@ -115,3 +106,6 @@ def test_a_second_launch_does_not_train_in_the_same_folder(pictures, tmp_path):
         assert refused.status == 1
         assert "another launch is training in it" in refused.error
         assert job.process.poll() is None
+        job.process.send_signal(signal.SIGUSR1)
+        ended = job.end()
+    assert ended.status == 75, ended.text

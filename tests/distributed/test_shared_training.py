@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.distributed.launching import HOROVODRUN, MPI, launched, losses
+from tests.distributed.launching import HOROVODRUN, launched, losses
 from tests.runtime.runs import network, run, values
 from utils.checkpoints import read_metadata, steps_in
 
@@ -21,11 +21,16 @@ def alone(pictures, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("size", [2, 4])
-def test_the_same_global_batches_give_the_same_losses_on_any_number_of_processes(size, alone, pictures, tmp_path):
+@pytest.mark.parametrize(("processes", "size"), [("two", 2), ("four", 4), ("horovodrun", 2)])
+def test_the_same_global_batches_give_the_same_losses_on_any_number_of_processes(
+    processes, size, alone, pictures, tmp_path, request
+):
     batch = f"--batch_size={GLOBAL_BATCH // size}"
     flags = (*network(pictures, tmp_path / "run", "train"), batch, *LENGTH, "--sync_batch_norm")
-    ended = launched(size, tmp_path, *flags)
+    if processes == "horovodrun":
+        ended = launched(size, tmp_path, *flags, launcher=HOROVODRUN)
+    else:
+        ended = request.getfixturevalue(processes)(tmp_path, *flags)
     assert ended.status == 0, ended.text
     expected, found = losses(alone / "log.json"), losses(tmp_path / "run" / "log.json")
     assert len(expected) == 20
@@ -40,9 +45,9 @@ def test_the_same_global_batches_give_the_same_losses_on_any_number_of_processes
     assert ended.text.count("training from step 0 to 20 of 20") == 1  # rank 0 speaks for all
 
 
-def test_what_was_begun_by_two_is_continued_by_one(alone, pictures, tmp_path):
+def test_what_was_begun_by_two_is_continued_by_one(two, alone, pictures, tmp_path):
     flags = (*network(pictures, tmp_path / "run", "train"), *LENGTH, "--run_iter=10")
-    ended = launched(2, tmp_path, *flags, "--batch_size=4", "--sync_batch_norm")
+    ended = two(tmp_path, *flags, "--batch_size=4", "--sync_batch_norm")
     assert ended.status == 0, ended.text
     assert steps_in(tmp_path / "run") == [10]
     result = run(*flags, f"--batch_size={GLOBAL_BATCH}")
@@ -51,31 +56,39 @@ def test_what_was_begun_by_two_is_continued_by_one(alone, pictures, tmp_path):
     np.testing.assert_allclose(losses(tmp_path / "run" / "log.json"), losses(alone / "log.json"), rtol=2e-3)
 
 
-def test_processes_keep_statistics_of_their_own_unless_asked_to_share_them(alone, pictures, tmp_path):
-    ended = launched(2, tmp_path, *network(pictures, tmp_path / "run", "train"), "--batch_size=4", *LENGTH)
+def test_processes_keep_statistics_of_their_own_unless_asked_to_share_them(two, alone, pictures, tmp_path):
+    ended = two(tmp_path, *network(pictures, tmp_path / "run", "train"), "--batch_size=4", *LENGTH)
     assert ended.status == 0, ended.text
     found, expected = losses(tmp_path / "run" / "log.json"), losses(alone / "log.json")
     assert np.isfinite(found).all()
     assert not np.allclose(found, expected, rtol=2e-3)
 
 
-def test_gradients_may_travel_as_float16(alone, pictures, tmp_path):
+def test_gradients_may_travel_as_float16(two, alone, pictures, tmp_path):
     flags = (*network(pictures, tmp_path / "run", "train"), "--batch_size=4", *LENGTH)
-    ended = launched(2, tmp_path, *flags, "--sync_batch_norm", "--fp16_compression")
+    ended = two(tmp_path, *flags, "--sync_batch_norm", "--fp16_compression")
     assert ended.status == 0, ended.text
     found, expected = losses(tmp_path / "run" / "log.json"), losses(alone / "log.json")
     np.testing.assert_allclose(found, expected, rtol=0.05)
     assert found != expected
 
 
-@pytest.mark.parametrize("launcher", [MPI, HOROVODRUN], ids=["mpiexec", "horovodrun"])
-def test_a_detector_is_trained_by_two_as_by_one(launcher, scenes, tmp_path):
-    flags = ("--arch=ssd320", "--mode=train", f"--data_dir={scenes}", "--image_size=64", "--sync_batch_norm")
-    flags += ("--num_iter=6", "--iter_unit=batch", "--display_every=1", "--seed=3", "--lr_warmup_epochs=0")
+DETECTION = (
+    "--arch=ssd320",
+    "--mode=train",
+    "--image_size=64",
+    "--sync_batch_norm",
+    "--num_iter=6",
+    "--iter_unit=batch",
+)
+DETECTION += ("--display_every=1", "--seed=3", "--lr_warmup_epochs=0")
+
+
+def test_a_detector_is_trained_by_two_as_by_one(two, scenes, tmp_path):
+    flags = (*DETECTION, f"--data_dir={scenes}")
     result = run(*flags, f"--results_dir={tmp_path / 'one'}", "--batch_size=4")
     assert result.status == 0, result.error
-    two = (*flags, f"--results_dir={tmp_path / 'two'}", "--batch_size=2")
-    ended = launched(2, tmp_path, *two, launcher=launcher)
+    ended = two(tmp_path, *flags, f"--results_dir={tmp_path / 'two'}", "--batch_size=2")
     assert ended.status == 0, ended.text
     found, expected = (losses(tmp_path / name / "log.json") for name in ("two", "one"))
     assert len(expected) == 6

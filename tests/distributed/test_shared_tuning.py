@@ -3,31 +3,21 @@
 import numpy as np
 import pytest
 
-from tests.distributed.launching import launched
 from tests.runtime.runs import network, run, values
 
 pytestmark = pytest.mark.slow
 LENGTH = ("--num_iter=6", "--iter_unit=batch", "--seed=3", "--lr_init=4", "--lr_warmup_epochs=0", "--sync_batch_norm")
 
 
-@pytest.fixture(scope="module")
-def begun(pictures, tmp_path_factory):
-    """A trained network to begin with."""
-    folder = tmp_path_factory.mktemp("begun")
-    result = run(*network(pictures, folder, "train"), "--batch_size=8", *LENGTH)
-    assert result.status == 0, result.error
-    return folder
-
-
 @pytest.mark.parametrize(
     "options", [("--optimizer=adam", "--lr_init=0.05"), ("--freeze_backbone",)], ids=["adam", "frozen"]
 )
-def test_two_processes_tune_as_one_does(begun, pictures, tmp_path, options):
-    flags = (*LENGTH, "--head_lr_multiplier=3", "--ema_decay=0.7", f"--finetune_checkpoint={begun}", *options.split())
+def test_two_processes_tune_as_one_does(two, trained, pictures, tmp_path, options):
+    flags = (*LENGTH, "--head_lr_multiplier=3", "--ema_decay=0.7", f"--finetune_checkpoint={trained}", *options)
     alone = run(*network(pictures, tmp_path / "alone", "train"), "--batch_size=8", *flags)
     assert alone.status == 0, alone.error
     for limit in (("--run_iter=3",), ()):  # the averages that the second launch begins with are rank 0's
-        ended = launched(2, tmp_path, *network(pictures, tmp_path / "two", "train"), "--batch_size=4", *flags, *limit)
+        ended = two(tmp_path, *network(pictures, tmp_path / "two", "train"), "--batch_size=4", *flags, *limit)
         assert ended.status == 0, ended.text
     ours, theirs = (values(tmp_path / name / "model.ckpt-6") for name in ("alone", "two"))
     assert set(ours) == set(theirs)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from tests.runtime.runs import network, run, train, values
-from tests.runtime.scenes import write_scenes
 from tools.weights.checkpoint_rewriting import write_folder
 from utils.checkpoints import read_metadata
 
@@ -164,24 +163,18 @@ def test_classes_of_other_names_keep_the_head_unless_it_is_to_begin_anew(data_di
 # Detectors
 
 
-@pytest.fixture(scope="module")
-def detector(tmp_path_factory):
-    """The flags of a tiny detector on scenes, and a trained one."""
-    folder = tmp_path_factory.mktemp("detector")
-    write_scenes(folder / "data")
-    flags = ("--arch=ssd320", "--mode=train", f"--data_dir={folder / 'data'}", "--image_size=64", "--batch_size=4")
+def tuning(scenes, start, results):
+    """The flags of two steps that begin with the weights of a detector."""
+    flags = ("--arch=ssd320", "--mode=train", f"--data_dir={scenes}", "--image_size=64", "--batch_size=4")
     flags += ("--num_iter=2", "--iter_unit=batch", "--seed=3", "--lr_warmup_epochs=0", "--lr_init=0.5")
-    result = run(*flags, f"--results_dir={folder / 'run'}")
-    assert result.status == 0, result.error
-    return flags, folder / "run"
+    return (*flags, f"--results_dir={results}", f"--finetune_checkpoint={start}")
 
 
 @pytest.mark.slow
-def test_of_a_detector_pyramid_and_head_are_trained_over_a_frozen_backbone(detector, tmp_path):
-    flags, start = detector
-    result = run(*flags, f"--results_dir={tmp_path}", f"--finetune_checkpoint={start}", "--freeze_backbone")
+def test_of_a_detector_pyramid_and_head_are_trained_over_a_frozen_backbone(scenes, detector, tmp_path):
+    result = run(*tuning(scenes, detector, tmp_path), "--freeze_backbone")
     assert result.status == 0, result.error
-    before, after = weights(start / "model.ckpt-2"), weights(tmp_path / "model.ckpt-2")
+    before, after = weights(detector / "model.ckpt-60"), weights(tmp_path / "model.ckpt-2")
     assert set(before) == set(after)
     moved = changed(before, after)
     assert all(name.startswith((PREDICTOR, PYRAMID)) for name in moved)
@@ -190,12 +183,10 @@ def test_of_a_detector_pyramid_and_head_are_trained_over_a_frozen_backbone(detec
 
 
 @pytest.mark.slow
-def test_of_a_detector_a_multiplier_acts_on_what_predicts(detector, tmp_path):
-    flags, start = detector
+def test_of_a_detector_a_multiplier_acts_on_what_predicts(scenes, detector, tmp_path):
     found = {}
     for name, more in (("plain", ()), ("twice", ("--head_lr_multiplier=2",))):
-        given = (*flags, "--num_iter=1", f"--results_dir={tmp_path / name}", f"--finetune_checkpoint={start}")
-        assert run(*given, *more).status == 0
+        assert run(*tuning(scenes, detector, tmp_path / name), "--num_iter=1", *more).status == 0
         found[name] = values(tmp_path / name / "model.ckpt-1")
     moved = {name for name in found["plain"] if not np.array_equal(found["plain"][name], found["twice"][name])}
     assert moved

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from model.specs import RESNETS
-from tests.runtime.runs import network, picture, run, train, values, write_data
+from tests.runtime.runs import network, picture, run, values
 from tests.tools.weights.published_checkpoints import (
     CLASSES,
     SIZE,
@@ -31,20 +31,6 @@ def images(tmp_path_factory):
     for number in range(4):
         (folder / f"{number}.png").write_bytes(picture(number))
     return folder
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_data(tmp_path_factory.mktemp("import") / "data")
-
-
-@pytest.fixture(scope="module")
-def own(data, tmp_path_factory):
-    """The results of five steps of training here. Not to be changed."""
-    results = tmp_path_factory.mktemp("import") / "trained"
-    finished = train(data, results, "--num_iter=1")
-    assert finished.status == 0, finished.error
-    return results
 
 
 def predicted(model_dir, images, results):
@@ -149,11 +135,11 @@ def test_mean_and_deviation_can_be_given(tmp_path, images):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_training_goes_on_from_imported_weights_with_their_settings(tmp_path, data):
+def test_training_goes_on_from_imported_weights_with_their_settings(tmp_path, data_dir):
     weights = weights_of("resnet50")
     assert convert(torch_file(tmp_path / "m.safetensors", weights), tmp_path / "out") == 0
     more = ("--batch_size=4", "--num_iter=1", "--iter_unit=batch", "--lr_init=0", "--lr_warmup_epochs=0")
-    result = run(*network(data, tmp_path / "out", "train"), *more)
+    result = run(*network(data_dir, tmp_path / "out", "train"), *more)
     assert result.status == 0, result.error
     description = json.loads((tmp_path / "out" / "model.ckpt-1.json").read_text())
     assert description["network"] == {"padding": "symmetric", "epsilon": 1e-5, "strided": None}
@@ -268,12 +254,12 @@ def test_a_folder_that_holds_something_is_not_written_to(tmp_path, capsys):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["precious"]
 
 
-def test_a_checkpoint_goes_to_nvidias_names_and_back(tmp_path, own, capsys):
-    assert convert(own, tmp_path / "nvidia", "--to=nvidia") == 0
+def test_a_checkpoint_goes_to_nvidias_names_and_back(tmp_path, trained, capsys):
+    assert convert(trained, tmp_path / "nvidia", "--to=nvidia") == 0
     assert "written for 1001 classes and has to be changed for 3" in capsys.readouterr().out
     files = {path.name for path in (tmp_path / "nvidia").iterdir()}
     assert files == {"checkpoint", "model.ckpt-5.index", "model.ckpt-5.data-00000-of-00001"}
-    before, after = values(own / "model.ckpt-5"), values(tmp_path / "nvidia" / "model.ckpt-5")
+    before, after = values(trained / "model.ckpt-5"), values(tmp_path / "nvidia" / "model.ckpt-5")
     assert set(after) == set(before)
     assert any(name.endswith("/Momentum") for name in after)
     assert all((before[name] == after[name]).all() for name in before)

@@ -10,7 +10,7 @@ from PIL import Image
 from runtime.artefacts.formats import FORMATS
 from tests.runtime.artefacts.exports import ALL, export, need_packages
 from tests.runtime.runs import run
-from tests.runtime.scenes import NAMES, picture_of, scene, write_scenes
+from tests.runtime.scenes import NAMES, picture_of, scene
 
 need_packages()
 pytestmark = pytest.mark.slow
@@ -18,18 +18,10 @@ FLAGS = ("--arch=ssd320", "--batch_size=2")
 
 
 @pytest.fixture(scope="module")
-def scenes(tmp_path_factory):
-    return write_scenes(tmp_path_factory.mktemp("scenes") / "data", first_validation=0)
-
-
-@pytest.fixture(scope="module")
-def exported(scenes, tmp_path_factory):
-    """A detector that has seen its ten scenes a few times, in every format."""
+def exported(scenes, detector, tmp_path_factory):
+    """The detector in every format."""
     folder = tmp_path_factory.mktemp("detector")
-    flags = (*FLAGS, f"--data_dir={scenes}", f"--results_dir={folder / 'run'}", "--image_size=64", "--seed=1")
-    done = run("--mode=train", "--num_iter=12", "--lr_init=2", "--no_color_jitter", *flags)
-    assert done.status == 0, done.error
-    found = export(folder / "exp", f"--model_dir={folder / 'run'}", f"--data_dir={scenes}", f"--format={ALL}")
+    found = export(folder, f"--model_dir={detector}", f"--data_dir={scenes}", f"--format={ALL}")
     assert found.status == 0, found.output + found.error
     return found
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.runtime.runs import network, run, train, values, write_data
+from tests.runtime.runs import network, run, train, values
 from tests.tools.weights.published_checkpoints import convert
 
 FLAGS = ("--num_iter=1", "--lr_init=0.5", "--ema_decay=0.5")
@@ -13,15 +13,10 @@ SUFFIX = "/ExponentialMovingAverage"
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_data(tmp_path_factory.mktemp("state") / "data")
-
-
-@pytest.fixture(scope="module")
-def quantized(data, tmp_path_factory):
+def quantized(data_dir, tmp_path_factory):
     """Five quantized steps with averages. Not to be changed."""
     results = tmp_path_factory.mktemp("state") / "run"
-    finished = train(data, results, *FLAGS, "--quantize", "--symmetric", "--use_qdq", "--quant_delay=2")
+    finished = train(data_dir, results, *FLAGS, "--quantize", "--symmetric", "--use_qdq", "--quant_delay=2")
     assert finished.status == 0, finished.error
     return results
 
@@ -33,27 +28,26 @@ def loss(data, model, results, *more):
 
 
 @pytest.mark.parametrize("which", ["ema", "raw"])
-def test_an_imported_checkpoint_computes_what_it_did_with_its_ranges(data, quantized, tmp_path, capsys, which):
+def test_an_imported_checkpoint_computes_what_it_did_with_its_ranges(data_dir, quantized, tmp_path, capsys, which):
     flags = () if which == "ema" else ("--eval_weights=raw",)
     assert convert(quantized, tmp_path / "out", *flags) == 0
     table = capsys.readouterr().out
     assert ("loaded, its moving average" in table) == (which == "ema")
     assert "not used, ranges" not in table
-    before = loss(data, quantized, tmp_path / "a", f"--eval_weights={which}")
-    assert loss(data, tmp_path / "out", tmp_path / "b") == pytest.approx(before, rel=1e-6)
+    before = loss(data_dir, quantized, tmp_path / "a", f"--eval_weights={which}")
+    assert loss(data_dir, tmp_path / "out", tmp_path / "b") == pytest.approx(before, rel=1e-6)
     stored = values(tmp_path / "out" / "model.ckpt-0")
     assert stored["fake_quantization_step"] == 5
     assert not any(name.endswith((SUFFIX, "/Momentum")) for name in stored)
 
 
-def test_averages_that_are_not_there_cannot_be_asked_for(data, tmp_path, capsys):
-    assert train(data, tmp_path / "run", "--num_iter=1", "--iter_unit=batch").status == 0
-    assert convert(tmp_path / "run", tmp_path / "out", "--eval_weights=ema") == 2
+def test_averages_that_are_not_there_cannot_be_asked_for(trained, tmp_path, capsys):
+    assert convert(trained, tmp_path / "out", "--eval_weights=ema") == 2
     assert "--eval_weights ema: " in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-def test_nvidias_program_gets_ranges_momentum_and_step_and_gives_them_back(data, quantized, tmp_path, capsys):
+def test_nvidias_program_gets_ranges_momentum_and_step_and_gives_them_back(data_dir, quantized, tmp_path, capsys):
     assert convert(quantized, tmp_path / "nvidia", "--to=nvidia", "--eval_weights=raw") == 0
     table = capsys.readouterr().out
     assert "not used, the state of the optimizer" not in table
@@ -62,13 +56,13 @@ def test_nvidias_program_gets_ranges_momentum_and_step_and_gives_them_back(data,
     assert set(after) == {name for name in before if not name.endswith(SUFFIX)}
     assert [name for name in after if not np.array_equal(after[name], before[name])] == []
     flags = ("--quantize", "--symmetric", "--use_qdq")
-    again = loss(data, tmp_path / "nvidia", tmp_path / "b", *flags)
-    assert again == pytest.approx(loss(data, quantized, tmp_path / "a", "--eval_weights=raw"), rel=1e-6)
+    again = loss(data_dir, tmp_path / "nvidia", tmp_path / "b", *flags)
+    assert again == pytest.approx(loss(data_dir, quantized, tmp_path / "a", "--eval_weights=raw"), rel=1e-6)
 
 
-def test_ranges_of_an_undescribed_checkpoint_are_used_where_that_is_asked_and_told_where_not(data, quantized, tmp_path):
+def test_ranges_of_an_undescribed_checkpoint_are_used_where_asked_and_told_where_not(data_dir, quantized, tmp_path):
     assert convert(quantized, tmp_path / "nvidia", "--to=nvidia") == 0
-    where = (*network(data, tmp_path / "r", "evaluate"), f"--model_dir={tmp_path / 'nvidia'}", "--batch_size=5")
+    where = (*network(data_dir, tmp_path / "r", "evaluate"), f"--model_dir={tmp_path / 'nvidia'}", "--batch_size=5")
     result = run(*where)
     assert result.status == 0, result.error
     assert "it has ranges of quantization, which --quantize uses (--symmetric, --use_qdq as it was" in result.error

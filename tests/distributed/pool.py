@@ -1,0 +1,109 @@
+"""Processes that wait for work: what tests no fault runs in them, and TensorFlow is imported once a process.
+
+Under mpiexec each process is ``python -m tests.distributed.pool``. Rank 0 reads a job from its standard input, one JSON
+line that names a file for the output and a program with its flags; all do it; rank 0 answers with their statuses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.conftest import ROOT
+from tests.distributed.launching import MPI, Ended, end_all
+
+ANSWER = "job done: "
+
+
+class Pool:
+    """Processes of one launch, which run one job after the other."""
+
+    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
+        self._process = process
+        self._log = log
+
+    def __call__(self, tmp_path: Path, *flags: str | Path, program: str = "main") -> Ended:
+        """Runs a program with flags in all processes."""
+        output, began = tmp_path / "output.txt", time.monotonic()
+        job = {"program": program, "flags": [str(flag) for flag in flags], "output": str(output)}
+        print(json.dumps(job), file=self._process.stdin, flush=True)
+        for line in self._process.stdout:
+            if line.startswith(ANSWER):
+                statuses = json.loads(line.removeprefix(ANSWER))
+                return Ended(max(statuses), output.read_text(errors="replace"), time.monotonic() - began)
+        raise AssertionError(
+            "the processes ended: " + "".join(p.read_text() for p in (self._log, output) if p.exists())
+        )
+
+
+@contextlib.contextmanager
+def pool_of(size: int, log: Path) -> Iterator[Pool]:
+    """So many processes, which end with the block."""
+    command = [*MPI, "-np", str(size), sys.executable, "-m", "tests.distributed.pool"]
+    # To wait for a job is no stall, and in each cycle (ms) processes that wait compute.
+    environment = os.environ | {"HOROVOD_STALL_CHECK_DISABLE": "1", "HOROVOD_CYCLE_TIME": "5"}
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            yield Pool(process, log)
+            process.stdin.close()
+            process.wait(60)
+        finally:
+            end_all(process)
+            process.stdin.close(), process.stdout.close()
+
+
+@contextlib.contextmanager
+def _printing_to(path: str) -> Iterator[None]:
+    """Sends standard output and error of this process, that of libraries too, to the end of a file."""
+    sys.stdout.flush(), sys.stderr.flush()
+    kept = [os.dup(number) for number in (1, 2)]
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    try:
+        for number in (1, 2):
+            os.dup2(file, number)
+        yield
+    finally:
+        sys.stdout.flush(), sys.stderr.flush()
+        for number, former in zip((1, 2), kept, strict=True):
+            os.dup2(former, number)
+            os.close(former)
+        os.close(file)
+
+
+def _work() -> None:
+    from runtime.environment import environment_for
+    from utils.cmdline_helper import parse
+
+    config = parse(["--mode=training_benchmark", "--batch_size=1"], os.environ).config
+    os.environ.update(environment_for(config, os.environ))
+    import main
+    from tests.distributed.communicator_contract import keep
+    from tests.runtime.runs import tiny_networks
+    from utils.hvd_utils import communicator
+
+    programs = {"main": main.main, "contract": keep}
+    processes = communicator(os.environ)
+    while True:
+        line = processes.broadcast(sys.stdin.readline() if processes.rank == 0 else None)
+        if not line:
+            return
+        job = json.loads(line)
+        with _printing_to(job["output"]), tiny_networks():
+            status = programs[job["program"]](job["flags"])
+        statuses = processes.gather(status)
+        if processes.rank == 0:
+            print(f"{ANSWER}{json.dumps(statuses)}", flush=True)
+
+
+if __name__ == "__main__":
+    _work()
