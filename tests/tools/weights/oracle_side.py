@@ -45,7 +45,7 @@ def randomize(network):
             torch.nn.init.normal_(module.bias, 0, 0.2)
             module.momentum = None  # the mean over all batches
         if isinstance(module, torch.nn.Linear):
-            torch.nn.init.normal_(module.weight, 0, 0.02)
+            torch.nn.init.normal_(module.weight, 0, module.in_features**-0.5)
             torch.nn.init.normal_(module.bias, 0, 0.1)
 
 
