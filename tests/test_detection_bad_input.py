@@ -4,7 +4,6 @@ import json
 import shutil
 
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from tests.runtime.runs import run
@@ -28,16 +27,15 @@ def assert_ends(result, status, *texts):
         assert text in last
 
 
-def with_record(data, folder, record, split="train"):
-    """A copy of a data set without its manifest, in which the split's sixth record is another one."""
+def with_records(data, folder, changes, split="train", times=1):
+    """A copy of a data set without its manifest, its split so many times over and with other records in some places."""
     shutil.copytree(data, folder)
     (folder / MANIFEST_NAME).unlink()
     path = folder / f"coco_{'train' if split == 'train' else 'val'}.record-00000-of-00001"
-    records = [bytes(r.numpy()) for r in tf.data.TFRecordDataset(str(path))]
-    records[5] = record
+    records = [bytes(r.numpy()) for r in tf.data.TFRecordDataset(str(path))] * times
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for each in records:
-            writer.write(each)
+        for number, each in enumerate(records):
+            writer.write(changes.get(number, each))
     names = "".join(f"item {{ id: {i} name: '{n}' }}\n" for i, n in zip((1, 3, 4), NAMES, strict=True))
     (folder / "label_map.pbtxt").write_text(names)
     return folder
@@ -54,37 +52,40 @@ def changed(things, **lists):
     return example.SerializeToString()
 
 
-@pytest.mark.parametrize(
-    ("record", "texts"),
-    [
-        (changed([WHOLE], class__text=[b"violet"], class__label=[7]), ["category id 7", "label map"]),
-        (changed([WHOLE], class__text=[b"red"]), ["'red'", "category id 3", "has 1"]),
-        (changed([WHOLE], bbox__ymin=[float("nan")]), ["nan", "is not finite"]),
-        (changed([WHOLE], bbox__ymin=[0.7], bbox__ymax=[0.6]), ["has no area inside the image"]),
-        (changed([WHOLE], bbox__ymin=[0.1, 0.2]), ["its lists differ in length"]),
-        (changed([WHOLE], area=[1.0, 2.0, 3.0]), ["its lists differ in length", "image/object/area has 3"]),
-        (
-            changed([WHOLE], class__text=[b"red", b"red"]),
-            ["its lists differ in length", "image/object/class/text has 2"],
-        ),
-        (scene_record(77, [WHOLE], b"no image"), ["the image does not decode"]),
-    ],
-    ids=["unknown category", "name and id disagree", "nan", "inverted", "uneven lists", "areas", "names", "no image"],
-)
-def test_a_bad_record_is_named_and_ends_the_run_unless_some_are_allowed(scenes, tmp_path, record, texts):
-    records = with_record(scenes, tmp_path / "data", record)
-    flags = ("--num_iter=2", "--iter_unit=batch")
-    where = f"{records / 'coco_train.record-00000-of-00001'}, record 5: "
-    assert_ends(launch(records, tmp_path / "strict", *flags), FAILED, where, *texts, "--max_bad_records")
-    survived = launch(records, tmp_path / "lenient", *flags, "--max_bad_records=1")
+BAD = [
+    (changed([WHOLE], class__text=[b"violet"], class__label=[7]), ["category id 7", "label map"]),
+    (changed([WHOLE], class__text=[b"red"]), ["'red'", "category id 3", "has 1"]),
+    (changed([WHOLE], bbox__ymin=[float("nan")]), ["nan", "is not finite"]),
+    (changed([WHOLE], bbox__ymin=[0.7], bbox__ymax=[0.6]), ["has no area inside the image"]),
+    (changed([WHOLE], bbox__ymin=[0.1, 0.2]), ["its lists differ in length"]),
+    (changed([WHOLE], area=[1.0, 2.0, 3.0]), ["its lists differ in length", "image/object/area has 3"]),
+    (changed([WHOLE], class__text=[b"red", b"red"]), ["its lists differ in length", "image/object/class/text has 2"]),
+    (scene_record(77, [WHOLE], b"no image"), ["the image does not decode"]),
+]
+
+
+def test_bad_records_are_named_and_end_the_run_unless_so_many_are_allowed(scenes, tmp_path):
+    texts = {5 + 3 * number: words for number, (_, words) in enumerate(BAD)}
+    bad = dict(zip(texts, (record for record, _ in BAD), strict=True))
+    records = with_records(scenes, tmp_path / "data", bad, times=3)
+    where = f"{records / 'coco_train.record-00000-of-00001'}, record "
+    flags = ("--num_iter=1", "--batch_size=15")
+    strict = launch(records, tmp_path / "strict", *flags)
+    first = next(number for number in bad if f"{where}{number}: " in strict.error.splitlines()[-1])
+    assert_ends(strict, FAILED, *texts[first], "--max_bad_records")
+    survived = launch(records, tmp_path / "lenient", *flags, f"--max_bad_records={len(bad)}")
     assert survived.status == 0, survived.error
-    assert where in survived.error
+    told = [line for line in survived.error.splitlines() if where in line]
+    assert len(told) == len(bad)
+    for number, words in texts.items():
+        (line,) = [line for line in told if f"{where}{number}: " in line]
+        assert [word for word in words if word not in line] == []
 
 
 def test_scenes_without_objects_are_trained_and_evaluated(scenes, tmp_path):
-    records = with_record(scenes, tmp_path / "data", scene_record(77, [], picture_of([], 1)))
+    records = with_records(scenes, tmp_path / "data", {5: scene_record(77, [], picture_of([], 1))})
     assert launch(records, tmp_path / "run", "--num_iter=2", "--iter_unit=batch").status == 0
-    records = with_record(scenes, tmp_path / "more", scene_record(77, [], picture_of([], 1)), split="validation")
+    records = with_records(scenes, tmp_path / "more", {5: scene_record(77, [], picture_of([], 1))}, split="validation")
     result = launch(records, tmp_path / "eval", f"--model_dir={tmp_path / 'run'}", mode="evaluate")
     assert result.status == 0, result.error
     assert result.summary["images"] == 6
