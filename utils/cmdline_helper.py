@@ -46,7 +46,6 @@ from utils.flags.table import (
     FLAGS,
     GROUPS,
     LONG_TRAINING,
-    NO_DETECTOR,
     QUANTIZATION,
     QUANTIZATION_FLAGS,
     STATIC_LOSS_SCALE,
@@ -59,7 +58,6 @@ _EPILOG = (
     "@FILE in place of a flag reads flags from a recipe, one a line; what comes later wins. A flag may be shortened as "
     "long as it stays clear which one is meant."
 )
-_REAL_DATA_ONLY = ("dali", "data_idx_dir", "min_crop_area", "color_jitter", "max_bad_records", "top_k")
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,13 +189,13 @@ def _refuse_alone(given: Mapping[str, Any]) -> None:
 
 
 def _refuse_of_other_task(given: Mapping[str, Any], architecture: str | None) -> None:
-    """Refuses flags of detectors for classifiers, and of those of classifiers the ones in ``NO_DETECTOR``."""
+    """Refuses flags of detectors for classifiers, and those of classifiers that contradict what a detector is."""
     for name in given:
         if BY_NAME[name].is_of(architecture):
             continue
         if architecture not in DETECTORS:
             raise UsageError(f"--{name}: only used with --arch {DETECTORS[0]}, which detects objects")
-        if name in NO_DETECTOR:
+        if BY_NAME[name].refused:
             raise UsageError(f"--{name}: not used with --arch {architecture}; leave the flag out")
 
 
@@ -239,10 +237,11 @@ def _check_needs(given: Mapping[str, Any], mode: str) -> None:
 def _drop_unused(given: dict[str, Any], mode: str) -> list[str]:
     """Takes out what has no effect, so that it has none, and says so."""
     architecture = given.get("arch")
+    is_synthetic = mode in BENCHMARK_MODES and "data_dir" not in given
     unused = {
         f"with --arch {architecture}": [flag.name for flag in FLAGS if not flag.is_of(architecture)],
         f"in --mode {mode}": [flag.name for flag in FLAGS if mode not in flag.modes],
-        "on synthetic images": _REAL_DATA_ONLY if mode in BENCHMARK_MODES and "data_dir" not in given else (),
+        "on synthetic images": [flag.name for flag in FLAGS if flag.real_data_only and is_synthetic],
         "in --mode evaluate with --iter_unit epoch, which evaluates every image once": _evaluated_once(given, mode),
     }
     notes = []

@@ -29,12 +29,6 @@ from utils.hooks.preemption import PreemptionHook
 from utils.records.manifest import SplitFiles, load_split, read_manifest
 from utils.records.record_files import split_files_by_name
 
-_COLORS = ("color_jitter", "no_color_jitter")
-_INPUT = ("dali", "data_idx_dir", "batch_size", "image_size", "seed", "min_crop_area", *_COLORS)
-_LABELS = ("num_classes", "class_names", "label_map", "exact_classes", "train_crowds", "mixup", "label_smoothing")
-_SCHEDULE = ("num_iter", "iter_unit", "lr_init", "lr_warmup_epochs", "cosine_lr")
-ACTING = {"arch", "model_dir", "centred_p7", "cpu", "log_level", *_INPUT, *_LABELS, *_SCHEDULE}
-"""The flags of main.py that change what is shown; the others may be there, as in a recipe, and have no effect."""
 BATCH_SIZES = {"classification": 32, "detection": 8}
 Result = TypeVar("Result")
 
@@ -67,7 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
         "flags of main.py", "--batch_size is 32 by default, for ssd320 8; those that are not listed here have no effect"
     )
     for flag in FLAGS:
-        add_flag(group, replace(flag, hidden=flag.name not in ACTING))
+        add_flag(group, replace(flag, hidden=not flag.inspected))
     return parser
 
 
@@ -92,8 +86,8 @@ def parse_arguments(arguments: Sequence[str], environ: Mapping[str, str], empty:
     task = files.manifest.task if files.manifest else task_of_files([Path(path) for path in files.paths])
     arch = _architecture(given.get("arch"), task, data)
     given.setdefault("batch_size", max(1, min(BATCH_SIZES[task], files.examples // processes)))
-    unused = [f"--{name}" for name in given if name not in ACTING]
-    given = {name: value for name, value in given.items() if name in ACTING} | arch
+    unused = [f"--{name}" for name in given if not BY_NAME[name].inspected]
+    given = {name: value for name, value in given.items() if BY_NAME[name].inspected} | arch
     words = [f"--{name}" if BY_NAME[name].is_switch else f"--{name}={value}" for name, value in given.items()]
     mode = "train_and_evaluate" if "validation" in splits else "train"
     command = parse([*words, f"--mode={mode}", f"--data_dir={data}", f"--results_dir={empty}"], environ)

@@ -65,9 +65,6 @@ DETECTOR_DEFAULTS: dict[str, Any] = {
 }
 """Values of fields for detectors where no flag sets them: the recipe of the published accuracies."""
 
-NO_DETECTOR = ("mixup", "label_smoothing", "use_final_conv")
-"""Flags whose absence is part of what a detector is: they are refused, not left out."""
-
 
 def _same(value: Any) -> Any:
     return value
@@ -95,6 +92,12 @@ class Flag:
     hidden: bool = False
     architectures: tuple[str, ...] = ARCHITECTURES
     """The networks for which the flag has a meaning."""
+    refused: bool = False
+    """Refused for other networks, whose nature it contradicts; else the flag is left out there, with a note."""
+    real_data_only: bool = False
+    """Without effect on synthetic images."""
+    inspected: bool = False
+    """Of effect on what ``tools.inspect`` shows: the input and the schedule of training."""
     default: str = ""
     """The default in the words of ``--help``, where the config's own says too little."""
     detector_default: str = ""
@@ -138,6 +141,7 @@ FLAGS = (
         ARCHITECTURES,
         f"The network: {' and '.join(DETECTORS)} detects objects, all others classify images.",
         default="the checkpoint's, else resnet50",
+        inspected=True,
     ),
     Flag("mode", "run.mode", MODES, "What to do."),
     Flag(
@@ -162,6 +166,7 @@ FLAGS = (
         INTEGER,
         "Images per step and process.",
         default="32 for --mode predict; every other mode needs it",
+        inspected=True,
     ),
     Flag(
         "num_iter",
@@ -170,6 +175,7 @@ FLAGS = (
         "How long the run is in all, launches that were interrupted included, in the unit of --iter_unit.",
         GENERAL,
         WITH_STEPS,
+        inspected=True,
     ),
     Flag(
         "run_iter",
@@ -181,7 +187,15 @@ FLAGS = (
         from_field=lambda value: -1 if value is None else value,
         default="-1, everything that is left",
     ),
-    Flag("iter_unit", "run.duration.unit", ITER_UNITS, "What --num_iter and --run_iter count.", GENERAL, WITH_STEPS),
+    Flag(
+        "iter_unit",
+        "run.duration.unit",
+        ITER_UNITS,
+        "What --num_iter and --run_iter count.",
+        GENERAL,
+        WITH_STEPS,
+        inspected=True,
+    ),
     Flag(
         "warmup_steps",
         "run.warmup_steps",
@@ -199,6 +213,7 @@ FLAGS = (
         GENERAL,
         WITH_CHECKPOINTS,
         default="--results_dir",
+        inspected=True,
     ),
     Flag(
         "results_dir", "run.results_dir", PATH, "Folder for the log, predictions and, without --model_dir, checkpoints."
@@ -207,7 +222,7 @@ FLAGS = (
         "log_filename", "run.log_filename", TEXT, "Name of the JSON log inside --results_dir; each run appends to it."
     ),
     Flag("display_every", "run.display_every", INTEGER, "Log every n-th step.", GENERAL, WITH_STEPS),
-    Flag("seed", "run.seed", INTEGER, "Seed of all randomness.", default="none, each run differs"),
+    Flag("seed", "run.seed", INTEGER, "Seed of all randomness.", default="none, each run differs", inspected=True),
     Flag(
         "gpu_memory_fraction",
         "run.gpu_memory_fraction",
@@ -232,6 +247,7 @@ FLAGS = (
         "Write the classifier as a 1x1 convolution.",
         architectures=CLASSIFIERS,
         default="as in the checkpoint, else off",
+        refused=True,
     ),
     Flag(
         "quant_delay",
@@ -281,8 +297,16 @@ FLAGS = (
         WITH_RESULTS,
         ours=True,
         architectures=CLASSIFIERS,
+        real_data_only=True,
     ),
-    Flag("log_level", "run.log_level", LOG_LEVELS, "Least severe message shown on the console.", ours=True),
+    Flag(
+        "log_level",
+        "run.log_level",
+        LOG_LEVELS,
+        "Least severe message shown on the console.",
+        ours=True,
+        inspected=True,
+    ),
     Flag(
         "no_report",
         "run.report",
@@ -333,6 +357,8 @@ FLAGS = (
         DATASET,
         WITH_STEPS,
         default="made where they are missing, beside the TFRecords or in the user's cache",
+        real_data_only=True,
+        inspected=True,
     ),
     Flag(
         "dali",
@@ -343,6 +369,8 @@ FLAGS = (
         WITH_STEPS,
         to_field=lambda given: "dali" if given else "tfrecord",
         from_field=lambda source: source == "dali",
+        real_data_only=True,
+        inspected=True,
     ),
     Flag(
         "synthetic_data_size",
@@ -361,6 +389,7 @@ FLAGS = (
         ours=True,
         default="the checkpoint's, else 224",
         detector_default="the checkpoint's, else 320",
+        inspected=True,
     ),
     Flag(
         "num_classes",
@@ -371,6 +400,7 @@ FLAGS = (
         ours=True,
         default="the checkpoint's, else the data's dataset.json, else 1001",
         detector_default="likewise, else 90",
+        inspected=True,
     ),
     Flag(
         "class_names",
@@ -382,6 +412,7 @@ FLAGS = (
         ours=True,
         architectures=CLASSIFIERS,
         default="the checkpoint's, else the data's dataset.json",
+        inspected=True,
     ),
     Flag(
         "label_map",
@@ -393,6 +424,7 @@ FLAGS = (
         ours=True,
         architectures=DETECTORS,
         default="the checkpoint's, else the data's dataset.json or label_map.pbtxt, else COCO's",
+        inspected=True,
     ),
     Flag(
         "min_crop_area",
@@ -403,6 +435,8 @@ FLAGS = (
         TRAINING_MODES,
         ours=True,
         architectures=CLASSIFIERS,
+        real_data_only=True,
+        inspected=True,
     ),
     Flag(
         "color_jitter",
@@ -413,6 +447,8 @@ FLAGS = (
         TRAINING_MODES,
         ours=True,
         architectures=CLASSIFIERS,
+        real_data_only=True,
+        inspected=True,
     ),
     Flag(
         "max_bad_records",
@@ -422,6 +458,7 @@ FLAGS = (
         DATASET,
         WITH_STEPS,
         ours=True,
+        real_data_only=True,
     ),
     Flag(
         "lr_init",
@@ -430,6 +467,7 @@ FLAGS = (
         "Learning rate for a global batch of 256; it is scaled with the batch.",
         TRAINING,
         TRAINING_MODES,
+        inspected=True,
     ),
     Flag(
         "lr_warmup_epochs",
@@ -440,6 +478,7 @@ FLAGS = (
         TRAINING_MODES,
         default="5",
         detector_default="8 % of the run",
+        inspected=True,
     ),
     Flag(
         "weight_decay",
@@ -476,6 +515,8 @@ FLAGS = (
         TRAINING,
         TRAINING_MODES,
         architectures=CLASSIFIERS,
+        refused=True,
+        inspected=True,
     ),
     Flag(
         "mixup",
@@ -485,6 +526,8 @@ FLAGS = (
         TRAINING,
         TRAINING_MODES,
         architectures=CLASSIFIERS,
+        refused=True,
+        inspected=True,
     ),
     Flag(
         "cosine_lr",
@@ -499,6 +542,7 @@ FLAGS = (
         from_field=lambda schedule: schedule == "cosine",
         default="off: a tenth after 30, 60, 80 and 90 epochs",
         detector_default="on",
+        inspected=True,
     ),
     Flag(
         "reset_head",
@@ -609,6 +653,7 @@ FLAGS = (
         "detection.exact_classes",
         SWITCH,
         "Give each category a class slot, instead of each id up to the largest and the background.",
+        inspected=True,
     ),
     _detector_flag(
         "batch_norm_decay",
@@ -622,6 +667,7 @@ FLAGS = (
         "detection.anchors.centred",
         SWITCH,
         "Put the largest anchors in the middle of their cells too, instead of on their corners.",
+        inspected=True,
     ),
     _detector_flag(
         "clamp_decode",
@@ -639,6 +685,7 @@ FLAGS = (
         "Train boxes around crowds as if each were one object, as the original did.",
         TRAINING_MODES,
         default="off: left out",
+        inspected=True,
     ),
     _detector_flag(
         "no_color_jitter",
@@ -648,6 +695,7 @@ FLAGS = (
         TRAINING_MODES,
         to_field=lambda given: tuple(s for s in DetectionConfig().augmentation if not isinstance(s, ColorSpec)),
         from_field=lambda steps: not any(isinstance(step, ColorSpec) for step in steps or ()),
+        inspected=True,
     ),
     _detector_flag(
         "min_score",
@@ -666,7 +714,7 @@ FLAGS = (
         OPTIMIZATION,
         aliases=("use_tf_amp",),
     ),
-    Flag("cpu", "run.cpu", SWITCH, "Use no GPU.", OPTIMIZATION),
+    Flag("cpu", "run.cpu", SWITCH, "Use no GPU.", OPTIMIZATION, inspected=True),
     Flag(
         "deterministic",
         "run.deterministic",
