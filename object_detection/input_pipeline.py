@@ -149,7 +149,7 @@ def _look_up(keys: tf.Tensor, known: Sequence[object], values: Sequence[int]) ->
 def detection_decoder(table: ClassTable, *, train_crowds: bool) -> RecordDecoder:
     """Makes examples of detection of records.
 
-    Targets are what ``target_assigner.Groundtruth`` holds and what ``coco_evaluation.CocoEvaluator`` takes. A record
+    Targets are what ``target_assigner.Groundtruth`` holds and what ``coco.evaluation.CocoEvaluator`` takes. A record
     with an object of unknown category, or a box that is not finite or has no area inside the image, is not valid.
     """
 

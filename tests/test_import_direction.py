@@ -157,7 +157,7 @@ def environment_writes(tree):
                 yield node.lineno
 
 
-def test_only_the_front_door_writes_the_environment():
+def test_only_the_entry_point_writes_the_environment():
     written = {module_of(path): [*environment_writes(ast.parse(path.read_text(encoding="utf-8")))] for path in FILES}
     assert {name for name, lines in written.items() if lines} == {"runtime.entry_point"}
 

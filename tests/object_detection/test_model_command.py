@@ -223,7 +223,7 @@ def test_the_batch_size_has_a_flag_of_its_own():
     assert notes_of(*TRAIN, "--batch_size=2") == []
 
 
-def test_both_front_doors_lead_to_the_same_experiment():
+def test_both_programs_lead_to_the_same_experiment():
     """What the flags of main.py leave to be found out later is what the config says."""
     flags = "--arch=ssd320 --batch_size=32 --data_dir=D --num_iter=12500 --iter_unit=batch --no_color_jitter"
     ours = parse_main(flags.split(), {}).config

@@ -1,4 +1,4 @@
-"""The front door as a program: from any folder, quickly, and with clean errors. Real training is tested elsewhere."""
+"""The command as a program: from any folder, quickly, and with clean errors. Real training is tested elsewhere."""
 
 import os
 import subprocess
