@@ -215,6 +215,7 @@ def _check_nvidia(architecture: str, known: Mapping[str, Any], pretrained: Pretr
         UsageError: Names it.
     """
     from model.checkpoint_names import NVIDIA_CLASSIFIERS
+    from runtime.resolve_detector import DEFAULT_BACKBONE
     from utils.weights.pretrained_config import MEAN_RGB, STD_RGB
 
     if architecture in CLASSIFIERS and architecture not in NVIDIA_CLASSIFIERS:
@@ -222,9 +223,9 @@ def _check_nvidia(architecture: str, known: Mapping[str, Any], pretrained: Pretr
     own_images = known.get("task") == "detection" or (
         pretrained.mean_rgb in (None, MEAN_RGB) and pretrained.std_rgb in (None, STD_RGB)
     )
-    backbone = known.get("backbone") or "resnet_v1_50"
+    backbone = known.get("backbone") or DEFAULT_BACKBONE
     by_channel = (known.get("quantization") or {}).get("per_channel")
-    trained_alike = pretrained.is_default and own_images and backbone == "resnet_v1_50"
+    trained_alike = pretrained.is_default and own_images and backbone == DEFAULT_BACKBONE
     if not trained_alike or known.get("exact_classes") or by_channel:
         raise UsageError(
             f"--to nvidia: these weights need {pretrained.summary()}"
