@@ -86,7 +86,8 @@ class Evaluation:
         Returns:
             What has seen the examples of all processes; None where a hook of any of them wanted to stop.
         """
-        first, *others = self._communicator.gather(self._run(hooks, batches, repeat=repeat))
+        found: list[Evaluator | None] = self._communicator.gather(self._run(hooks, batches, repeat=repeat))
+        first, *others = found
         if first is None or None in others:
             return None
         for other in others:

@@ -140,7 +140,8 @@ def decode_corner(encoded: bytes, side: int, size: int) -> Array:
     images, readable = engine(np.array([encoded, b""], object), window, np.zeros([2], np.bool_), resized, corner)
     if not readable[0]:
         raise RuntimeError("DALI cannot decode the image")
-    return images[0]
+    image: Array = images[0]
+    return image
 
 
 def _import(name: str) -> Any:
@@ -171,7 +172,8 @@ def _decode_views(
     def readable_alone() -> Any:
         return tf.nest.map_structure(lambda values: tf.boolean_mask(values, readable), whole)
 
-    return tf.cond(tf.reduce_all(readable), lambda: whole, readable_alone)
+    decoded: tuple[tf.Tensor, Example, tf.Tensor] = tf.cond(tf.reduce_all(readable), lambda: whole, readable_alone)
+    return decoded
 
 
 def _with_changed_pixels(examples: tf.data.Dataset, change: ChangePixels, options: InputOptions) -> tf.data.Dataset:

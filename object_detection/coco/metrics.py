@@ -160,7 +160,8 @@ def score_arrays(groundtruth: Groundtruth, results: Results, category_ids: Seque
 
 def _average_precision(hits: np.ndarray, misses: np.ndarray, objects: int) -> np.ndarray:
     """Average precision at each threshold, ``[T]``, of what ``precision_curves`` takes."""
-    return precision_curves(hits, misses, objects).mean(axis=1)
+    found: np.ndarray = precision_curves(hits, misses, objects).mean(axis=1)
+    return found
 
 
 def precision_curves(hits: np.ndarray, misses: np.ndarray, objects: int) -> np.ndarray:
@@ -252,7 +253,8 @@ def iou(boxes_px: np.ndarray, objects_px: np.ndarray, crowds: np.ndarray) -> np.
     shared = np.maximum(shared_width, 0) * np.maximum(shared_height, 0)
     area = width * height
     union = np.where(crowds, area, area + object_width * object_height - shared)
-    return np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
+    shares: np.ndarray = np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
+    return shares
 
 
 def _match(

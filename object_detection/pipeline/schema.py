@@ -252,7 +252,8 @@ def message_class() -> type[Any]:
     """The class of the root message, whose fields are attributes; those of all others hang below it."""
     pool = descriptor_pool.DescriptorPool()  # of our own: the process may hold another definition of these names
     pool.AddSerializedFile(_file().SerializeToString())
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{ROOT}"))
+    found: type[Any] = message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{ROOT}"))
+    return found
 
 
 def _file() -> Any:

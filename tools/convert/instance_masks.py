@@ -50,7 +50,8 @@ def _fill(polygons: list[list[float]], height: int, width: int) -> dict[str, Any
     """The run lengths of polygons together."""
     from pycocotools import mask  # needed for nothing else, and only where masks are asked for
 
-    return mask.merge(mask.frPyObjects(polygons, height, width))
+    merged: dict[str, Any] = mask.merge(mask.frPyObjects(polygons, height, width))
+    return merged
 
 
 def _decode(counts: list[int] | str | bytes, height: int, width: int) -> np.ndarray:

@@ -103,7 +103,7 @@ class LabelView:
         values = record.features.get(LABEL_KEY) or []
         if len(values) != 1 or not isinstance(values[0], int):
             raise RunError(f"has no label ({LABEL_KEY})")
-        number = values[0] - self._offset
+        number: int = values[0] - self._offset
         if not 0 <= number < self._classes:
             allowed = f"{self._offset}..{self._offset + self._classes - 1}"
             raise RunError(f"label {values[0]} is outside {allowed} (--num_classes {self._classes})")

@@ -47,8 +47,9 @@ def _word_table() -> Table:
 
 def _apply(operator: Table, states: NDArray[np.uint32]) -> NDArray[np.uint32]:
     """Moves each state on by the length the operator stands for; ``operator`` is [4, 256], one row a byte of state."""
-    moved = operator[0][states & 0xFF] ^ operator[1][(states >> 8) & 0xFF]
-    return moved ^ operator[2][(states >> 16) & 0xFF] ^ operator[3][states >> 24]
+    moved: NDArray[np.uint32] = operator[0][states & 0xFF] ^ operator[1][(states >> 8) & 0xFF]
+    moved ^= operator[2][(states >> 16) & 0xFF] ^ operator[3][states >> 24]
+    return moved
 
 
 @cache

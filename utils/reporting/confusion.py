@@ -68,7 +68,8 @@ def _darkest(shares: np.ndarray, blocks: int) -> np.ndarray:
     height, width = (-(-side // blocks) * blocks for side in shares.shape)
     padded = np.zeros([height, width])
     padded[: shares.shape[0], : shares.shape[1]] = shares
-    return padded.reshape(height // blocks, blocks, width // blocks, blocks).max(axis=(1, 3))
+    darkest: np.ndarray = padded.reshape(height // blocks, blocks, width // blocks, blocks).max(axis=(1, 3))
+    return darkest
 
 
 def pair_table(evaluation: Mapping[str, Any], names: Mapping[int, str], what: str) -> str:
