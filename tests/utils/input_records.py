@@ -115,6 +115,13 @@ def fetch(build, steps=10**6, graph_seed=None):
     return fetched
 
 
+def assert_same(batches, others):
+    """Compares two sequences of batches, all that is in them."""
+    for ours, theirs in zip(batches, others, strict=True):
+        for one, other in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 def run_graph(build):
     """The values of the tensors that ``build`` makes in a graph of its own."""
     with tf.Graph().as_default():

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tests.utils.input_records import (
+    assert_same,
     encode,
     eval_input,
     fetch,
@@ -42,12 +43,6 @@ def files(tmp_path_factory):
 def train(files, steps, shard=None, start=None, graph_seed=None, **changes):
     shard, start = shard or Shard(), start or Position()
     return fetch(lambda: train_input(files, LABELLED_IMAGES, options(**changes), shard, start), steps, graph_seed)
-
-
-def assert_same(batches, others):
-    for ours, theirs in zip(batches, others, strict=True):
-        for one, other in zip(ours, theirs, strict=True):
-            np.testing.assert_array_equal(one, other)
 
 
 def order(batches):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.utils.input_records import encode, fetch, noise, options, reader, record, write_files
+from tests.utils.input_records import assert_same, encode, fetch, noise, options, reader, record, write_files
 from utils.data_utils import TensorFlowReader
 from utils.errors import UsageError
 from utils.input.batching import (
@@ -41,12 +41,6 @@ def train(given, files, steps, shard=None, start=None, **changes):
 def evaluate(given, files, shard=None, **changes):
     made = given.eval_batches
     return fetch(lambda: make_input(made(files, LABELLED_IMAGES, options(**changes), shard or Shard())))
-
-
-def assert_same(batches, others):
-    for ours, theirs in zip(batches, others, strict=True):
-        for one, other in zip(ours, theirs, strict=True):
-            np.testing.assert_array_equal(one, other)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.runtime.runs import values
 from tools import average_weights, postprocess_weights
 from tools.weights.checkpoint_rewriting import write_folder
 from utils.checkpoints import find_checkpoint, read_metadata
@@ -13,11 +14,6 @@ from utils.checkpoints import find_checkpoint, read_metadata
 KERNEL, OTHER = "resnet50/output/dense/kernel", "resnet50/conv2d/conv2d/kernel"
 RNG = np.random.default_rng(0)
 METADATA = {"architecture": "resnet50", "num_classes": 3, "class_names": ["a", "b", "ç"], "evaluation": {"loss": 1.0}}
-
-
-def values(prefix):
-    reader = tf.train.load_checkpoint(str(prefix))
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
 def save(folder, step=7, metadata=METADATA, **changes):
