@@ -41,6 +41,7 @@ from utils.input.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, P
 from utils.optimizers import l2_loss
 from utils.records.manifest import SplitFiles
 from utils.records.tfrecord_file import read_record
+from utils.weights.checkpoint_contents import by_name
 from utils.weights.pretrained_config import DETECTION_MEAN_RGB, MEAN_RGB, STD_RGB, Rgb
 
 
@@ -207,7 +208,7 @@ class Detector:
         return ssd(images, self.spec, self.anchors_per_cell, self.table.slot_count, layers, used_slots=used)
 
     def stored_names(self, stored: Mapping[str, Sequence[int]]) -> Mapping[str, str]:
-        return {name: name for name in stored}
+        return by_name(stored)
 
     def by_zero_point(self) -> Detector:
         return dataclasses.replace(self, layers=self.layers.by_zero_point())
