@@ -50,8 +50,9 @@ def check_optimizer(config: ExperimentConfig, checkpoint: Path, metadata: Mappin
         former = optimizer_of(stored_shapes(checkpoint))
     if former not in (None, asked):
         raise UsageError(
-            f"--optimizer {asked}: {checkpoint} was trained with {former}, whose state would be lost; give "
-            f"--optimizer {former}, or begin a new run from these weights by --finetune_checkpoint"
+            f"--optimizer {asked}: {checkpoint} was trained with {former}, and a run goes on with the "
+            f"optimizer that it was begun with; give --optimizer {former}, or begin a new run from these weights by "
+            "--finetune_checkpoint"
         )
 
 

@@ -65,8 +65,8 @@ def test_going_on_with_another_optimizer_is_refused(run, data_dir, trained):
     refused = train(data_dir, run, *STEPS)
     assert refused.status == 2
     assert (
-        f"--optimizer momentum: {run}/model.ckpt-3 was trained with adam, whose state would be lost; give "
-        "--optimizer adam, or begin a new run from these weights by --finetune_checkpoint"
+        f"--optimizer momentum: {run}/model.ckpt-3 was trained with adam, and a run goes on with the optimizer "
+        "that it was begun with; give --optimizer adam, or begin a new run from these weights by --finetune_checkpoint"
     ) in refused.error
     refused = train(data_dir, trained, *STEPS, "--optimizer=nesterov")  # of a checkpoint that does not say
     assert refused.status == 2

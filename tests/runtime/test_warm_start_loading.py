@@ -60,7 +60,7 @@ def test_slims_network_gives_the_265_variables_of_the_backbone(tmp_path):
         ]
         session.run(tf1.global_variables_initializer())
         before = session.run({v.op.name: v for v in variables})
-        table = load_warm_start(session, path, variables, task().warm_start_map, reset=False).table
+        table = load_warm_start(session, path, variables, task().training.warm_start_map, reset=False).table
         after = session.run({v.op.name: v for v in variables})
     changed = [name for name in before if (before[name] != after[name]).any()]
     assert changed == backbone
@@ -104,9 +104,11 @@ def backbone_of(path, images, pretrained, name="resnet50"):
         detector = task(backbone=name, pretrained=pretrained)
         spec = BACKBONES[name].as_trained(**pretrained.network)
         with tf1.variable_scope("FeatureExtractor"), tf1.variable_scope("resnet_v1_50"):
-            endpoints = resnet_features(detector.normalize(tf.constant(images)), spec, LayerOptions())
+            endpoints = resnet_features(detector.network.normalize(tf.constant(images)), spec, LayerOptions())
         session.run(tf1.global_variables_initializer())
-        table = load_warm_start(session, path, tf1.global_variables(), detector.warm_start_map, reset=False).table
+        table = load_warm_start(
+            session, path, tf1.global_variables(), detector.training.warm_start_map, reset=False
+        ).table
         return session.run(endpoints["stage_3"]), lines(table)
 
 
@@ -153,7 +155,7 @@ def detector(tmp_path_factory):
     def network(**changes):
         made = task(**changes)
         with tiny_detectors():
-            made.forward(tf.zeros([1, SIZE, SIZE, 3]), training=True)
+            made.network.forward(tf.zeros([1, SIZE, SIZE, 3]), training=True)
         return made
 
     with tf.Graph().as_default(), tf1.Session() as session:
@@ -169,7 +171,7 @@ def detector(tmp_path_factory):
             variables = tf1.global_variables()
             session.run(tf1.global_variables_initializer())
             before = session.run({v.op.name: v for v in variables})
-            found = load_warm_start(session, path, variables, made.warm_start_map, reset=reset)
+            found = load_warm_start(session, path, variables, made.training.warm_start_map, reset=reset)
             after = session.run({v.op.name: v for v in variables})
         loaded = {name for name, value in after.items() if (value == weights_by_name(name, value.shape)).all()}
         assert found.loaded == loaded
@@ -209,7 +211,7 @@ def start_with(path, variables, reset=False):
     with tf.Graph().as_default(), tf1.Session() as session:
         made = [tf1.get_variable(name, shape, use_resource=True) for name, shape in variables.items()]
         session.run(tf1.global_variables_initializer())
-        return load_warm_start(session, path, made, task().warm_start_map, reset=reset)
+        return load_warm_start(session, path, made, task().training.warm_start_map, reset=reset)
 
 
 CONV1 = f"{BACKBONE}/conv1/weights"
@@ -262,6 +264,6 @@ def test_a_stem_in_other_units_is_divided_by_each_channels_deviation(tmp_path):
     path = save(tmp_path / "own", {"resnet50/conv2d/conv2d/kernel": kernel})
     with tf.Graph().as_default(), tf1.Session() as session:
         variable = tf1.get_variable(CONV1, [7, 7, 3, 2], use_resource=True)
-        load_warm_start(session, path, [variable], task().warm_start_map, reset=False)
+        load_warm_start(session, path, [variable], task().training.warm_start_map, reset=False)
         found = session.run(variable)
     np.testing.assert_allclose(found[3, 3], [[1 / 58.395] * 2, [1 / 57.12] * 2, [1 / 57.385] * 2], rtol=1e-6)
