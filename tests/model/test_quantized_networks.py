@@ -1,6 +1,7 @@
 """Quantized networks: golden counts, the folded normalization, layouts and types, and the way to TensorFlow Lite."""
 
 import collections
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from model.specs import BASIC_NAMES, RESNETS, BatchNormSpec, NormalInit, Quantiz
 from model.ssd import ssd
 from model.variables import classifier_variables
 from tests.model.tiny_ssd import TINY_SSD
+from tests.model.tiny_ssd import load as load_all
 
 tf1 = tf.compat.v1
 
@@ -138,11 +140,10 @@ def build(spec, images, *, updates=False, seen=(), **options):
 
 
 def load(session, values):
-    for variable in tf1.global_variables():
-        if variable.op.name in values:
-            variable.load(values[variable.op.name], session)
+    load_all(session, {v: values[v.op.name] for v in tf1.global_variables() if v.op.name in values})
 
 
+@functools.cache
 def noisy(spec, seed=5):
     """Normalizations that differ from their start."""
     rng, ranges = np.random.default_rng(seed), {"gamma": (0.5, 1.5), "beta": (-0.3, 0.3)}
@@ -178,6 +179,7 @@ def test_without_rounding_evaluation_is_that_of_the_float_network(spec, monkeypa
     np.testing.assert_allclose(found, exact, atol=1e-5 * np.abs(exact).max())
 
 
+@functools.cache
 def trained(spec, quantization):
     """All variables of a network that has seen some batches."""
     with tf.Graph().as_default(), tf1.Session() as session:
