@@ -24,7 +24,7 @@ def test_a_launch_without_dali_ends_with_status_2_and_says_what_to_install(tmp_p
     [
         (["--mode=predict", "--to_predict=x"], "--data_idx_dir and --dali have no effect in --mode predict"),
         (["--mode=training_benchmark", "--batch_size=4", "--num_iter=100", "--iter_unit=batch"],
-         "--dali and --data_idx_dir have no effect on synthetic images"),
+         "--data_idx_dir and --dali have no effect on synthetic images"),
     ],
 )  # fmt: skip
 def test_where_no_records_are_read_the_flags_are_said_to_have_no_effect(flags, note):

@@ -4,11 +4,14 @@ import json
 import shutil
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tests.runtime.runs import run
 from tests.runtime.scenes import NAMES, Thing, picture_of, scene, scene_record
 from utils.records.manifest import MANIFEST_NAME
+
+pytestmark = pytest.mark.slow
 
 FAILED, USAGE = 1, 2
 WHOLE = Thing(10, 10, 60, 60, 3)

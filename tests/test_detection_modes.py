@@ -19,6 +19,8 @@ from tests.runtime.runs import assert_same_checkpoint, run
 from tests.runtime.scenes import IDS, NAMES, picture_of, scene, write_scenes
 from tests.test_modes import EVAL_SPEED, MEASURED, NETWORK_SPEED, TRAIN_SPEED
 
+pytestmark = pytest.mark.slow
+
 TWELVE = {
     *(f"Precision/mAP{kind}" for kind in ("", "@.50IOU", "@.75IOU", " (small)", " (medium)", " (large)")),
     *(f"Recall/AR@{most}" for most in (1, 10, 100)),
@@ -204,7 +206,6 @@ def test_a_run_that_is_resumed_ends_with_the_same_weights(folder, tmp_path):
     assert_same_checkpoint(tmp_path / "whole" / "model.ckpt-6", tmp_path / "parts" / "model.ckpt-6")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mode", [*SUMMARIES, "predict"])
 def test_each_mode_runs_in_a_process_of_its_own(runs, folder, tmp_path, mode):
     assert runs["train_and_evaluate"].status == 0

@@ -38,6 +38,7 @@ def test_a_linter_finds_nothing_in_it():
     assert (done.returncode, done.stdout) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_linter_finds_nothing_to_warn_of_in_any_shell_script():
     command = [tool("shellcheck"), "-x", "-s", "bash", "-P", "SCRIPTDIR", "--severity=warning"]
     done = subprocess.run(

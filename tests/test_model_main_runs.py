@@ -14,6 +14,8 @@ from tests.runtime.runs import run
 from tests.runtime.scenes import write_scenes
 from utils import checkpoints
 
+pytestmark = pytest.mark.slow
+
 CONFIG = ROOT / "object_detection" / "configs" / "ssd320_full_1gpus.config"
 RESIZER = "model.ssd.image_resizer.fixed_shape_resizer"
 

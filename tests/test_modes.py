@@ -164,6 +164,7 @@ def test_the_evaluation_after_training_and_a_later_one_agree(runs):
         assert runs["evaluate"].summary[key] == pytest.approx(runs["train_and_evaluate"].summary[key], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_an_evaluation_counts_every_image_once_whatever_the_batch_size(runs, folder):
     results = [evaluate(folder, f"--batch_size={size}") for size in (1, 7, 64)]
     assert [result.status for result in results] == [0, 0, 0]

@@ -119,6 +119,7 @@ def test_weights_that_relus_would_hide(sound, tmp_path, name, change, words):
     assert not (tmp_path / "p" / "predictions.json").exists()
 
 
+@pytest.mark.slow
 def test_a_transposed_head_is_not_taken_for_one_of_other_classes(sound, tmp_path):
     name = "resnet50/output/dense/kernel"
     prefix = changed(sound, tmp_path / "transposed", name, np.transpose)

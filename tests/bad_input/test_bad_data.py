@@ -54,6 +54,7 @@ def damage(shard: Path, number: int) -> None:
     shard.write_bytes(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("allowed", [0, 5])
 def test_a_record_with_a_bad_checksum_ends_the_run_however_many_bad_records_are_allowed(data, tmp_path, allowed):
     damage(data / FIRST_SHARD, 7)
@@ -82,6 +83,7 @@ def test_an_image_that_does_not_decode_ends_the_run_where_none_is_allowed(with_b
     assert_ends(result, FAILED, f"{where}: the image does not decode", "1 bad record, 0 allowed (--max_bad_records)")
 
 
+@pytest.mark.slow
 def test_an_image_that_does_not_decode_is_reported_once_where_one_is_allowed(with_bad_image, tmp_path):
     result = train_on(with_bad_image, tmp_path / "r", "--max_bad_records=1", "--num_iter=3", "--display_every=1")
     assert result.status == 0, result.error
@@ -90,6 +92,7 @@ def test_an_image_that_does_not_decode_is_reported_once_where_one_is_allowed(wit
     assert [step for step, _ in result.losses] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", [0, 4])
 def test_a_label_out_of_range_names_record_label_and_range(tmp_path, label):
     examples = [record(picture(i), label=1 + i % 3) for i in range(8)]

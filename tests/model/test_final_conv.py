@@ -39,6 +39,7 @@ def test_logits_and_gradients_are_those_of_the_matrix(arch, options):
         np.testing.assert_allclose(ours.reshape(theirs.shape), theirs, rtol=1e-3, atol=1e-4, err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_names_are_the_familiar_ones_with_one_other_shape():
     shapes = []
     for final_conv in (False, True):

@@ -28,6 +28,7 @@ def distance(value, expected):
 
 # 48 px: even maps, padded at the bottom and right only, down to 3 x 3, the last stride on an odd one. Not each network
 # in both modes, which would double the time: the tiny one below has every kind of layer and goes through both.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "modes"),
     [

@@ -39,6 +39,7 @@ def names_of(spec, **options):
         return {v.op.name for v in tf1.global_variables()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) for name in COUNTS])
 def test_ranges_are_those_of_the_original(name):
     plain = classifier_variables(RESNETS[name], 1001).keys()
@@ -154,6 +155,7 @@ def noisy(spec, seed=5):
     return {name: rng.uniform(*ranges[name.rpartition("/")[2]], shape) for name, shape in shapes.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spec", "average"),
     [(PLAIN, None), (WITH_SE, None), (BASIC, None), (PLAIN, lambda tensor: tensor), (WITH_SE, lambda tensor: tensor)],
@@ -192,6 +194,7 @@ def trained(spec, quantization):
         return session.run({v.op.name: v for v in tf1.global_variables()})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_quantized_logits_are_near_those_of_the_float_network(symmetric):
     quantization = QuantizationSpec(symmetric=symmetric)
@@ -202,6 +205,7 @@ def test_quantized_logits_are_near_those_of_the_float_network(symmetric):
     assert 1e-3 * largest < np.abs(found - exact).max() < 0.15 * largest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", [True, False])
 def test_layout_changes_no_number_but_where_rounding_tips(training):
     quantization = QuantizationSpec()
@@ -211,6 +215,7 @@ def test_layout_changes_no_number_but_where_rounding_tips(training):
     np.testing.assert_allclose(second, first, atol=0.03 * np.abs(first).max())
 
 
+@pytest.mark.slow
 def test_every_weight_of_a_quantized_network_gets_a_gradient():
     for qdq in (False, True):
         _, gradients, _ = build(WITH_SE, IMAGES, training=True, quantization=QuantizationSpec(qdq=qdq, symmetric=qdq))
@@ -257,6 +262,7 @@ def lite(network, values, shape):
     return exact, np.array(found), kinds
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("spec", "quantization"),
@@ -306,6 +312,7 @@ def trained_detector(quantization):
         return session.run({v.op.name: v for v in tf1.global_variables()})
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_detector_becomes_8_bit_convolutions_too():
     """Its two outputs each by itself: the converter gives what is concatenated one range, that of a part of it."""

@@ -63,6 +63,7 @@ def heads(built):
     return {name: built.endpoints[name] for name in ("box_codes", "class_logits")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", [True, False])
 def test_layout_changes_no_number(request, training):
     ours = request.getfixturevalue("trained" if training else "inferred")
@@ -87,6 +88,7 @@ def test_logits_of_used_slots_are_those_of_all_slots(inferred):
     np.testing.assert_allclose(found.endpoints["box_codes"], inferred.endpoints["box_codes"], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_frozen_statistics_are_used_and_left_alone_and_all_else_is_trained(inferred, trained):
     frozen = build(LayerOptions(training=True, freeze_batch_norm=True))
     assert not frozen.updates

@@ -28,6 +28,7 @@ def names_of_averaged(stored):
     return sorted(kept)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_has_the_weights_and_their_averages(averaged, trained):
     stored, usual = values(averaged[0] / "model.ckpt-6"), values(trained / "model.ckpt-5")
     names = names_of_averaged(stored)
@@ -50,6 +51,7 @@ def evaluate(data, model, results, *more, mode="evaluate"):
     return run(*network(data, results, mode), f"--model_dir={model}", "--batch_size=5", *more)
 
 
+@pytest.mark.slow
 def test_averages_are_evaluated_where_there_are_any_and_raw_weights_where_they_are_asked_for(
     data_dir, averaged, tmp_path
 ):
@@ -128,6 +130,7 @@ def test_a_run_with_averages_is_resumed_exactly(data_dir, averaged, tmp_path):
     assert [name for name in whole if not np.array_equal(whole[name], parts[name])] == []
 
 
+@pytest.mark.slow
 def test_averages_may_begin_late_and_end_early_and_both_is_said(data_dir, tmp_path):
     assert train(data_dir, tmp_path, *FLAGS[:3], "--run_iter=2").status == 0
     begun = train(data_dir, tmp_path, *FLAGS, "--run_iter=1")

@@ -135,6 +135,7 @@ def test_the_checkpoint_of_another_network_is_a_sentence(data, weights, tmp_path
     assert str(raised.value).endswith("(--num_classes, --arch)")
 
 
+@pytest.mark.slow
 def test_what_is_not_the_networks_is_left_in_the_checkpoint(data, weights, tmp_path):
     with opened(data, tmp_path) as evaluation:
         evaluation.load(weights / "model.ckpt-8")  # holds slots and the step beside the weights

@@ -9,6 +9,8 @@ from tests.runtime.runs import TINY, network, picture, run, train, values
 from tools.weights.checkpoint_rewriting import rewrite_classifier
 from utils.checkpoints import read_metadata
 
+pytestmark = pytest.mark.slow
+
 KERNEL = "resnet50/output/dense/kernel"
 STEPS = ("--num_iter=4", "--iter_unit=batch", "--lr_init=2", "--ema_decay=0.5")
 
@@ -60,7 +62,6 @@ def test_evaluation_reads_either_form(data_dir, forms, tmp_path, mode):
     np.testing.assert_allclose(list(losses.values()), losses["matrix", ()], rtol=1e-4)
 
 
-@pytest.mark.slow
 def test_prediction_and_export_read_either_form(forms, tmp_path):
     (tmp_path / "image.png").write_bytes(picture(1, "validation"))
     scores = []
@@ -75,7 +76,6 @@ def test_prediction_and_export_read_either_form(forms, tmp_path):
     np.testing.assert_allclose(scores, [scores[0]] * 4, rtol=1e-4)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("form", ["matrix", "convolution"])
 def test_a_warm_start_reads_either_form(data_dir, forms, tmp_path, form):
     flags = () if form == "convolution" else ("--use_final_conv",)
@@ -88,7 +88,6 @@ def test_a_warm_start_reads_either_form(data_dir, forms, tmp_path, form):
     np.testing.assert_array_equal(found.ravel(), stored[f"{KERNEL}/ExponentialMovingAverage"].ravel())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("arch", [arch for arch in TINY if arch != "resnet50"])
 def test_all_classifiers_have_both_forms(data_dir, tmp_path, arch):
     flags = ("--batch_size=4", "--num_iter=2", "--iter_unit=batch", "--seed=3", "--use_final_conv")

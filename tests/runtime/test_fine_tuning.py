@@ -48,6 +48,7 @@ def test_a_frozen_backbone_has_no_momentum_and_no_decay(frozen):
     assert read_metadata(results / "model.ckpt-3")["tuning"] == {"freeze_backbone": True}
 
 
+@pytest.mark.slow
 def test_a_frozen_network_gives_the_loss_that_evaluation_gives(data_dir, trained, tmp_path):
     """Batch normalization goes by the stored statistics, so that no batch changes what the others give."""
     flags = ("--num_iter=5", "--iter_unit=batch", "--lr_init=0", "--weight_decay=0", "--display_every=1")
@@ -60,6 +61,7 @@ def test_a_frozen_network_gives_the_loss_that_evaluation_gives(data_dir, trained
     assert np.mean(losses) == pytest.approx(other.losses[0][1], rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("begun", "continued"), [(True, False), (False, True)], ids=["thawed", "frozen"])
 def test_a_run_may_go_on_with_a_backbone_that_is_frozen_or_no_longer(data_dir, trained, tmp_path, begun, continued):
     start = (*STEPS, f"--finetune_checkpoint={trained}")
@@ -98,6 +100,7 @@ def test_random_statistics_are_frozen_with_a_warning(data_dir, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_multiplier_multiplies_the_heads_updates_alone(data_dir, trained, tmp_path):
     before, found = weights(trained / "model.ckpt-5"), {}
     for name, flags in (("plain", ()), ("tenfold", ("--head_lr_multiplier=10",))):
@@ -116,6 +119,7 @@ def test_a_multiplier_multiplies_the_heads_updates_alone(data_dir, trained, tmp_
         )
 
 
+@pytest.mark.slow
 def test_a_run_with_a_multiplier_is_resumed_exactly(data_dir, trained, tmp_path):
     flags = (*STEPS, "--head_lr_multiplier=3", "--ema_decay=0.9", f"--finetune_checkpoint={trained}")
     assert train(data_dir, tmp_path / "whole", *flags).status == 0

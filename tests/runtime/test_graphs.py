@@ -135,6 +135,7 @@ def test_scalars_are_the_losses_their_sum_and_the_rate(plain):
     assert fetched["l2_loss"] == pytest.approx(1e-4 * sum((value**2).sum() / 2 for value in kernels), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_static_loss_scale_changes_nothing_but_its_scalar(files, plain):
     _, scaled = train(config(), files, 2, Precision(compute_dtype=tf.float32, static_loss_scale=128.0))
     assert [step.fetched["loss_scale"] for step in scaled] == [128.0, 128.0]

@@ -46,6 +46,7 @@ def write_half(run, folder):
     tf.compat.v1.train.update_checkpoint_state(str(folder), str(folder / "model.ckpt-2"))
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_the_uninterrupted_one(run):
     assert_same_checkpoint(run / "model.ckpt-3", run.parent / "resumed" / "model.ckpt-3")
     assert read_metadata(run / "model.ckpt-3")["optimizer"] == "adam"

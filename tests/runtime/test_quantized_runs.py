@@ -15,6 +15,8 @@ from tests.runtime.scenes import write_scenes
 from tests.runtime.tiny_classifier import config
 from utils.errors import EXIT_USAGE
 
+pytestmark = pytest.mark.slow
+
 QUANTIZED = ("--quantize", "--symmetric", "--use_qdq", "--per_channel_weights", "--deterministic")
 
 

@@ -120,6 +120,7 @@ def test_benchmarks_leave_neither(data_dir, tmp_path, trained):
     assert [path.name for path in tmp_path.iterdir()] == ["log.json"]
 
 
+@pytest.mark.slow
 def test_a_detectors_details_hold_pictures_of_the_scenes_with_their_objects(tmp_path):
     data = write_scenes(tmp_path / "data")
     arguments = ("--arch=ssd320", "--mode=train_and_evaluate", "--image_size=64", "--seed=3", "--num_iter=1")
@@ -141,6 +142,7 @@ def test_a_detectors_details_hold_pictures_of_the_scenes_with_their_objects(tmp_
     assert all(json.dumps(entry["jpeg"])[1:-1] in page for entry in content["pictures"])
 
 
+@pytest.mark.slow
 def test_train_and_evaluate_keeps_the_details_of_the_last_evaluation(data_dir, tmp_path):
     launch = train(data_dir, tmp_path, "--num_iter=2", "--eval_every_epochs=1", mode="train_and_evaluate")
     assert launch.status == 0, launch.error

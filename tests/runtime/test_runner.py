@@ -88,6 +88,7 @@ def test_a_scalar_that_is_no_number_is_named(data_dir, tmp_path):
     assert steps_in(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_ends_the_run_with_the_earlier_checkpoints_whole(data_dir, tmp_path, monkeypatch):
     genuine = checkpoints.flush_to_disk
 

@@ -40,6 +40,7 @@ def evaluations(launch):
     ]
 
 
+@pytest.mark.slow
 def test_each_nth_epoch_and_the_end_are_evaluated_and_the_best_is_kept(data_dir, tmp_path):
     with accuracies(0.2, 0.6, 0.4):
         result = fit(data_dir, tmp_path, "--num_iter=5", "--eval_every_epochs=2", "--keep_checkpoints=1")

@@ -47,6 +47,7 @@ def test_a_checkpoint_of_nvidias_is_evaluated_as_it_is(nvidia, trained, data_dir
     assert "has no description" not in ours.error
 
 
+@pytest.mark.slow
 def test_training_continues_from_a_checkpoint_of_nvidias_with_its_momentum_and_step(nvidia, data_dir):
     stored = values(nvidia / "nvidia_rn50_tf_amp")
     more = ("--batch_size=4", "--num_iter=6", "--iter_unit=batch", "--lr_warmup_epochs=0", "--lr_init=0")
@@ -98,6 +99,7 @@ def test_slims_checkpoint_predicts_what_numpy_computes_with_its_padding_stride_a
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_that_begins_with_slims_weights_is_built_as_they_were_trained_and_says_so(tmp_path, data_dir):
     weights = weights_of("resnet50")
     path = save_checkpoint(tmp_path / "resnet_v1_50.ckpt", slim_values(weights))
@@ -114,6 +116,7 @@ def test_a_run_that_begins_with_slims_weights_is_built_as_they_were_trained_and_
     assert description["preprocessing"]["mean_rgb"] == list(SLIM_MEAN)
 
 
+@pytest.mark.slow
 def test_training_in_slims_folder_begins_at_step_0(tmp_path, data_dir):
     save_checkpoint(tmp_path / "resnet_v1_50.ckpt", slim_values(weights_of("resnet50")))
     more = ("--batch_size=4", "--num_iter=1", "--iter_unit=batch", "--lr_init=0", "--lr_warmup_epochs=0")

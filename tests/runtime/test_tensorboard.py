@@ -62,6 +62,7 @@ def runs(tmp_path_factory, data_dir):
     return SimpleNamespace(folder=folder, looked_at=looked_at, plain=plain)
 
 
+@pytest.mark.slow
 def test_looking_changes_no_number(runs):
     assert runs.looked_at.losses == runs.plain.losses
     assert len(runs.plain.losses) == 10

@@ -42,6 +42,7 @@ def assert_same_run(whole, resumed):
     assert epochs == [r["data"] for r in one.logged if len(r["step"]) == 1] != []
 
 
+@pytest.mark.slow
 def test_a_run_ended_by_its_limit_and_by_signals_equals_the_uninterrupted_one(data_dir, tmp_path):
     """Five steps an epoch: one launch crosses an epoch end, another begins at one."""
     flags = (*EIGHT_STEPS, *ALL_RANDOM)

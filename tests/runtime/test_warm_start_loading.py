@@ -44,6 +44,7 @@ def counts(table):
 # Slim's network, by the names of the whole detector, all variables being small
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*V1.*")
 def test_slims_network_gives_the_265_variables_of_the_backbone(tmp_path):
     backbone = [name for name in variables_of_ssd320() if name.startswith(BACKBONE) and "/fpn/" not in name]

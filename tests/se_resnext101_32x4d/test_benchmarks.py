@@ -180,6 +180,7 @@ def test_a_wrong_command_or_a_signal_ends_it_at_once(fakes, status):
     assert outcomes(fakes, "inference_benchmark") == [("FP32", 1, 1, 1)]
 
 
+@pytest.mark.slow
 def test_training_on_all_gpus_has_rows_of_its_own_and_a_batch_too_large_is_a_failure_there(fakes):
     done = run(TRAINING, "2", "3", **fakes, GPUS="4")
     assert (done.returncode, done.stderr) == (0, "")

@@ -24,6 +24,7 @@ def speeds(lines):
     return [float(re.search(r"(\d+) images/s", line).group(1)) for line in lines]
 
 
+@pytest.mark.slow
 def test_it_prints_the_speeds_of_both_splits_and_the_share_of_decoding(folder, capsys):
     assert main(["--data_dir", str(folder), *SMALL]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -35,6 +36,7 @@ def test_it_prints_the_speeds_of_both_splits_and_the_share_of_decoding(folder, c
     assert 0 <= int(re.search(r"(\d+)% of tf.data's time", lines[1]).group(1)) <= 100
 
 
+@pytest.mark.slow
 def test_with_dali_it_prints_that_too_and_uses_the_index_it_is_given(folder, tmp_path, capsys):
     pytest.importorskip("nvidia.dali", reason="NVIDIA DALI is not installed (requirements/dali.txt)")
     flags = ["--data_dir", str(folder), *SMALL, "--split", "validation", "--dali"]
@@ -72,6 +74,7 @@ def test_the_input_is_the_limit_where_it_is_slower():
     )
 
 
+@pytest.mark.slow
 def test_detection_is_measured_with_its_objects(tmp_path, capsys):
     write_scenes(tmp_path / "scenes")
     flags = [

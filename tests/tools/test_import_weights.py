@@ -61,6 +61,7 @@ def torch_file(path, weights):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("architecture", "name"),
     [("resnet50", "model.safetensors"), ("resnet18", "model.pth"), (SE, "model.safetensors"), (SE, "a.bin")],
@@ -135,6 +136,7 @@ def test_mean_and_deviation_can_be_given(tmp_path, images):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_imported_weights_with_their_settings(tmp_path, data_dir):
     weights = weights_of("resnet50")
     assert convert(torch_file(tmp_path / "m.safetensors", weights), tmp_path / "out") == 0
@@ -270,6 +272,7 @@ def test_a_checkpoint_goes_to_nvidias_names_and_back(tmp_path, trained, capsys):
     assert all((before[name] == back[name]).all() for name in weights - {"global_step"})
 
 
+@pytest.mark.slow
 def test_a_detectors_checkpoint_is_imported_with_its_classes(tmp_path, capsys):
     from model.checkpoint_names import variables_of
 

@@ -113,6 +113,7 @@ def test_a_detectors_names_are_escaped_too(tmp_path):
     assert "日本語の名前" in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("classes", "examples"), [(1, 20), (2, 0), (200, 2000), (1000, 3000)])
 def test_there_is_a_report_for_any_number_of_classes(tmp_path, classes, examples):
     run = write_log(tmp_path / "run")

@@ -61,6 +61,7 @@ def of_format(kind):
     return encode(pixels, name, **({"quality": 95} | more if name == "JPEG" else {}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["JPEG", "JPEG progressive", "JPEG 4:4:4", "grey JPEG", "CMYK JPEG", "PNG", "GIF"])
 def test_all_that_tensorflow_decodes_dali_shows_alike(dali, tmp_path, kind):
     files = write_files(tmp_path, [record(of_format(kind))] * 2)
@@ -156,6 +157,7 @@ def scenes(tmp_path_factory):
     return write_files(tmp_path_factory.mktemp("scenes"), records, files=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_training_of_detection_sees_the_same_images_and_objects(dali, scenes, name):
     how = options(image_size=16, augmentation=AUGMENTATIONS[name])
@@ -168,6 +170,7 @@ def test_training_of_detection_sees_the_same_images_and_objects(dali, scenes, na
     assert_alike(ours, theirs, 0.1)
 
 
+@pytest.mark.slow
 def test_evaluation_of_detection_sees_the_same_images_and_objects(dali, scenes):
     def make(given, files, decoder):
         return given.eval_batches(files, decoder, options(image_size=16), Shard())

@@ -119,6 +119,7 @@ def test_an_endless_strip_is_seen_at_its_center_without_filling_the_memory():
     assert evaluate(encode(noise(8, 20000, 1)), 224).shape == (224, 224, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("subsampling", [0, 1, 2])
 def test_cropping_a_jpeg_before_decoding_gives_the_pixels_of_cropping_after(subsampling):
     smooth = np.asarray(Image.fromarray(noise(9, 30, 36)).resize((240, 200), Image.Resampling.BICUBIC))

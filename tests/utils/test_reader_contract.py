@@ -57,6 +57,7 @@ def epochs(files):
     return of
 
 
+@pytest.mark.slow
 @BOTH
 def test_a_run_resumed_anywhere_continues_bit_for_bit(files, epochs, name):
     whole = epochs(name)
@@ -85,6 +86,7 @@ def test_labels_belong_to_their_examples(epochs, name):
         assert batch.images.dtype == np.float32
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize("count", [2, 4])  # 4 is more than there are files
 def test_shards_share_out_the_batches_of_one_process(files, epochs, name, count):
@@ -165,6 +167,7 @@ def test_dali_reads_the_same_examples_and_sees_the_same_parts_of_them(epochs):
         assert np.abs(ours.images - theirs.images).mean() < 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [8, 40])
 @pytest.mark.parametrize("shape", [(20, 24), (33, 17), (5, 200), (1, 1)])
 def test_an_evaluation_image_of_dali_is_that_of_tf_data(tmp_path, size, shape):

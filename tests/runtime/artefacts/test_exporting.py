@@ -11,6 +11,8 @@ from runtime.artefacts.tflite_model import not_in_int8
 from tests.runtime.artefacts.exports import export, need_packages
 from tests.runtime.runs import CLASSES, picture, run, values, write_data
 
+pytestmark = pytest.mark.slow
+
 need_packages()
 FLOAT32 = [name for name, row in FORMATS.items() if row.precision == "float32"]
 
@@ -54,7 +56,6 @@ def test_int8_computes_in_int8(exported):
     assert not_in_int8({"CONV_2D int8": 4, "CONV_2D float32": 1, "ADD float32": 2}) == ["1 CONV_2D float32"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_main_evaluates_an_artefact_as_the_checkpoint(exported, data_dir, trained, tmp_path, name):
     result = evaluated(exported, data_dir, tmp_path, name)
@@ -71,7 +72,6 @@ def test_main_evaluates_an_artefact_as_the_checkpoint(exported, data_dir, traine
     assert {"eval_throughput", "top5_accuracy"} <= result.summary.keys()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["saved_model", "onnx", "tflite_int8"])
 def test_main_predicts_with_an_artefact(exported, tmp_path, name):
     (tmp_path / "images").mkdir()
@@ -105,7 +105,6 @@ def test_an_encoded_image_gives_what_evaluation_gives(exported):
     assert exported.of("saved_model")["largest_difference_of_signatures"] < 1e-5
 
 
-@pytest.mark.slow
 def test_a_drift_beyond_what_is_allowed_fails_and_keeps_the_file(data_dir, trained, tmp_path):
     flags = (f"--model_dir={trained}", f"--data_dir={data_dir}", "--format=tflite_int8,frozen", "--max_drift=1e-5")
     found = export(tmp_path, *flags)
@@ -124,7 +123,6 @@ def test_without_data_outputs_are_compared_on_noise(trained, tmp_path):
     assert (entry["synthetic"], entry["images"], entry["of_checkpoint"]) == (True, 8, None)
 
 
-@pytest.mark.slow
 def test_the_older_program_s_flags_are_understood(trained, data_dir, tmp_path):
     flags = ("--model_name=resnet50", "--image_size=16", "--num_classes=3", "--batch_size=2", "--input_format=NCHW")
     more = ("--compute_format=NCHW", f"--output_file={tmp_path / 'net.pb'}", "--write_text_graphdef")
@@ -145,7 +143,6 @@ def test_the_older_program_s_flags_are_understood(trained, data_dir, tmp_path):
     assert "was exported for batches of 2" in refused.error
 
 
-@pytest.mark.slow
 def test_cardinality_and_squeeze_and_excitation_are_exported(data_dir, tmp_path):
     flags = ("--arch=se-resnext101-32x4d", f"--data_dir={data_dir}", "--image_size=16", "--batch_size=4")
     run("--mode=train", "--iter_unit=batch", "--num_iter=1", *flags, f"--results_dir={tmp_path / 'run'}")
@@ -172,7 +169,6 @@ def test_labels_that_the_network_does_not_have_are_refused(exported, tmp_path):
     assert "--data_dir: the data has 4 classes, more than" in result.error
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", [("--use_qdq", "--symmetric"), ("--per_channel_weights",)])
 def test_int8_takes_the_ranges_of_training(data_dir, tmp_path, kind):
     flags = (

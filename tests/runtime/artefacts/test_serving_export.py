@@ -46,6 +46,7 @@ def images(count=10):
         )
 
 
+@pytest.mark.slow
 def test_the_folder_is_named_by_the_time_and_the_summary_names_it(exported):
     folder, result = exported
     model = model_in(folder)

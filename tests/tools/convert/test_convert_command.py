@@ -62,6 +62,7 @@ def test_a_long_conversion_without_a_terminal_tells_of_itself_now_and_then(sourc
     assert lines == ["6 of 18 images", "12 of 18 images", "18 of 18 images"]
 
 
+@pytest.mark.slow
 def test_the_photographs_convert_and_tensorflow_decodes_them(sample_data, tmp_path):
     assert convert(sample_data / "clothing", tmp_path / "out", workers=2) == 0
     manifest = read_manifest(tmp_path / "out")

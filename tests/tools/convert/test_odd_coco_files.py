@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from object_detection.label_map import read_label_map
 from tests.object_detection.tiny_coco import annotation, content, image, write_split
 from tests.runtime.runs import run
@@ -13,6 +15,7 @@ from utils.records.manifest import read_manifest
 FROM_ZERO = [{"id": 0, "name": "cell"}, {"id": 1, "name": "platelet"}]
 
 
+@pytest.mark.slow
 def test_a_category_with_the_id_0_is_trained_and_scored_as_any_other(tmp_path):
     data, results = tmp_path / "data", tmp_path / "run"
     flags = []

@@ -127,6 +127,7 @@ def test_names_of_any_kind_are_shown_and_kept(tmp_path):
     assert {name for _, facts in done.cells("raw.png") for name in [facts["name"]]} <= set(ODD_NAMES)
 
 
+@pytest.mark.slow
 def test_a_thousand_classes_are_counted_and_the_chart_stays_readable(tmp_path):
     names = [f"class number {number}" for number in range(1000)]
     data = write_labels(tmp_path / "data", [1, 1, 1, 500, 500, 1000], names, validation=[2, 1])

@@ -47,6 +47,7 @@ def anchors_of():
     return pyramid_anchors(SIDE, SIDE, AnchorSpec())
 
 
+@pytest.mark.slow
 def test_all_pictures_are_there_and_none_is_blank(seen):
     pictures = {path.name for path in seen.folder.iterdir()} - {"inspect.json"}
     assert pictures == {

@@ -66,6 +66,7 @@ def test_only_so_many_of_a_kind_are_named_and_all_are_in_the_json(source, tmp_pa
     assert "  and 1 more" in out
 
 
+@pytest.mark.slow
 def test_the_photographs_are_clean(sample_data, tmp_path):
     status, findings = validate(sample_data / "clothing", tmp_path=tmp_path, workers=2)
     assert (status, findings) == (0, [])

@@ -8,6 +8,8 @@ import pytest
 from tests.runtime.runs import network, run, train, values
 from tests.tools.weights.published_checkpoints import convert
 
+pytestmark = pytest.mark.slow
+
 FLAGS = ("--num_iter=1", "--lr_init=0.5", "--ema_decay=0.5")
 SUFFIX = "/ExponentialMovingAverage"
 

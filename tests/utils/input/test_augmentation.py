@@ -211,6 +211,7 @@ BOX_SUMS = [[0.365385, 0, 1, 0.342105], [0, 0.103571, 1, 0.421429], [0.786111, 1
 COLORS = [[62.16, 97.37, 105.08], [73.29, 117.2, 88.04], [21.38, 66.8, 39.56], [42.57, 78.72, 39.18]]
 
 
+@pytest.mark.slow
 @BOTH
 def test_images_and_boxes_are_those_that_seeds_have_always_made(tmp_path, name):
     steps = classification_steps(min_crop_area=0.08, color_jitter=0.0)

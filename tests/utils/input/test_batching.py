@@ -187,6 +187,7 @@ def resident_mb():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_over_200_epochs(tmp_path):
     files = write_files(tmp_path, [record(encode(noise(i))) for i in range(8)], files=2)
     with tf.Graph().as_default():

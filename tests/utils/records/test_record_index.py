@@ -63,6 +63,7 @@ def test_an_index_has_offset_and_size_of_each_record_with_its_frame(records, tmp
     assert (tmp_path / "idx" / records.name).read_bytes() == INDEX
 
 
+@pytest.mark.slow
 def test_it_is_what_dalis_tool_writes(records, tmp_path):
     pytest.importorskip("nvidia.dali", reason="NVIDIA DALI is not installed (requirements/dali.txt)")
     tool = shutil.which("tfrecord2idx", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
