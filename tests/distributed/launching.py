@@ -99,13 +99,14 @@ def started(
 
 def end_all(process: subprocess.Popen[str]) -> None:
     """Ends a launcher and what it started."""
-    for pid in [process.pid, *(child.pid for child in _descendants(process.pid))]:
+    for pid in [process.pid, *(child.pid for child in descendants(process.pid))]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     process.wait()
 
 
-def _descendants(pid: int) -> list[psutil.Process]:
+def descendants(pid: int) -> list[psutil.Process]:
+    """The processes below one, which may be gone."""
     try:
         return psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:

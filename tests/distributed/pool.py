@@ -1,7 +1,8 @@
 """Processes that wait for work: what tests no fault runs in them, and TensorFlow is imported once a process.
 
 Under mpiexec each process is ``python -m tests.distributed.pool``. Rank 0 reads a job from its standard input, one JSON
-line that names a file for the output and a program with its flags; all do it; rank 0 answers with their statuses.
+line that names a file for the output and a program with its flags; all do it; rank 0 answers with their statuses. An
+empty line is the end.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.conftest import ROOT
-from tests.distributed.launching import MPI, Ended, end_all
+from tests.distributed.launching import MPI, Ended, descendants, end_all
 
 ANSWER = "job done: "
 
 
 class Pool:
-    """Processes of one launch, which run one job after the other."""
+    """Processes of one launch, which run one job after the other and are suspended in between.
+
+    Those that wait for each other, in each of Horovod's cycles, would take the CPU from what is tested meanwhile.
+    """
 
     def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
         self._process = process
@@ -31,31 +35,44 @@ class Pool:
     def __call__(self, tmp_path: Path, *flags: str | Path, program: str = "main") -> Ended:
         """Runs a program with flags in all processes."""
         output, began = tmp_path / "output.txt", time.monotonic()
+        output.unlink(missing_ok=True)
+        self.resume()
         job = {"program": program, "flags": [str(flag) for flag in flags], "output": str(output)}
         print(json.dumps(job), file=self._process.stdin, flush=True)
         for line in self._process.stdout:
             if line.startswith(ANSWER):
                 statuses = json.loads(line.removeprefix(ANSWER))
+                self._suspend()
                 return Ended(max(statuses), output.read_text(errors="replace"), time.monotonic() - began)
-        raise AssertionError(
-            "the processes ended: " + "".join(p.read_text() for p in (self._log, output) if p.exists())
-        )
+        said = [path.read_text(errors="replace") for path in (self._log, output) if path.exists()]
+        raise AssertionError("the processes ended: " + "".join(said))
+
+    def resume(self) -> None:
+        """Lets the processes go on."""
+        for child in descendants(self._process.pid):
+            child.resume()
+
+    def _suspend(self) -> None:
+        for child in descendants(self._process.pid):
+            if "python" in child.name():
+                child.suspend()
 
 
 @contextlib.contextmanager
 def pool_of(size: int, log: Path) -> Iterator[Pool]:
     """So many processes, which end with the block."""
     command = [*MPI, "-np", str(size), sys.executable, "-m", "tests.distributed.pool"]
-    # To wait for a job is no stall, and in each cycle (ms) processes that wait compute.
-    environment = os.environ | {"HOROVOD_STALL_CHECK_DISABLE": "1", "HOROVOD_CYCLE_TIME": "5"}
+    environment = os.environ | {"HOROVOD_STALL_CHECK_DISABLE": "1"}  # to wait for a job is no stall
     with log.open("w") as errors:
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
             start_new_session=True,
         )  # fmt: skip
         try:
-            yield Pool(process, log)
-            process.stdin.close()
+            pool = Pool(process, log)
+            yield pool
+            pool.resume()
+            print(file=process.stdin, flush=True)  # the end; that of the pipe is not passed on
             process.wait(60)
         finally:
             end_all(process)
@@ -95,7 +112,7 @@ def _work() -> None:
     processes = communicator(os.environ)
     while True:
         line = processes.broadcast(sys.stdin.readline() if processes.rank == 0 else None)
-        if not line:
+        if not line.strip():
             return
         job = json.loads(line)
         with _printing_to(job["output"]), tiny_networks():
