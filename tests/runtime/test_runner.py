@@ -81,7 +81,7 @@ def test_a_scalar_that_is_no_number_is_named(data_dir, tmp_path):
     def poison(task, endpoints, targets, mask):
         return {"cross_entropy": 0.0 * endpoints["logits"][0, 0] + math.nan}
 
-    with mock.patch("runtime.classification.Classification.losses", poison):
+    with mock.patch("runtime.classification.ClassificationTraining.losses", poison):
         result = train(data_dir, tmp_path, "--num_iter=1", "--checkpoint_every=1")
     assert result.status == 1
     assert "CRITICAL: step 1: cross_entropy is nan; stopped before the weights are saved" in result.error
