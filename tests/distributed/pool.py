@@ -8,8 +8,10 @@ empty line is the end.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -20,6 +22,12 @@ from tests.conftest import ROOT
 from tests.distributed.launching import MPI, Ended, descendants, end_all
 
 ANSWER = "job done: "
+_PR_SET_PDEATHSIG = 1
+
+
+def _end_with_parent() -> None:
+    """Has this process killed when the one that started it has ended, however that was: even where it is suspended."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Pool:
@@ -66,7 +74,7 @@ def pool_of(size: int, log: Path) -> Iterator[Pool]:
     with log.open("w") as errors:
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
-            start_new_session=True,
+            start_new_session=True, preexec_fn=_end_with_parent,
         )  # fmt: skip
         try:
             pool = Pool(process, log)
@@ -98,6 +106,7 @@ def _printing_to(path: str) -> Iterator[None]:
 
 
 def _work() -> None:
+    _end_with_parent()
     from runtime.environment import environment_for
     from utils.cmdline_helper import parse
 
