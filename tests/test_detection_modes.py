@@ -75,8 +75,8 @@ def test_each_mode_ends_with_its_summary(runs, mode):
 
 
 def test_the_network_by_itself_is_computed(runs):
-    summary = runs["inference_benchmark"].summary
-    assert summary["network_latency_p50"] > 0.05 * summary["eval_latency_p50"]  # pruned, it would take no time
+    latency_ms = runs["inference_benchmark"].summary["network_latency_p50"]
+    assert latency_ms > 1  # pruned, it would take no time; beside the whole it is little where input waits for the CPU
 
 
 @pytest.mark.parametrize("mode", FILES)
