@@ -138,14 +138,10 @@ def _unused(given: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _command(given: Mapping[str, Any], precision: PrecisionConfig) -> Command:
-    from object_detection.pipeline import (
-        config as pipeline_config,  # after the flags are read: --help need not load protobuf
-    )
-    from object_detection.pipeline import hparams  # after the flags are read: --help need not load protobuf
-    from utils.records.record_files import (  # they load NumPy, which --help need not either
-        files_of_pattern,
-        patterns_in,
-    )
+    # Only once the flags are read: these load protobuf and NumPy, which --help need not.
+    from object_detection.pipeline import config as pipeline_config
+    from object_detection.pipeline import hparams
+    from utils.records.record_files import files_of_pattern, patterns_in
 
     pipeline = pipeline_config.load_pipeline(given["pipeline_config_path"])
     pipeline = pipeline_config.apply_overrides(pipeline, given.get("hparams_overrides", ""))

@@ -27,7 +27,14 @@ _EXIT_TEXT = (
     "Exit status: 0 done; 1 the weights are damaged or incomplete; 2 wrong usage, or another network's weights."
 )
 _RUN_STATE = (
-    *("step", "total_steps", "steps_per_epoch", "global_batch", "seed", "position", "best", "evaluation"),
+    "step",
+    "total_steps",
+    "steps_per_epoch",
+    "global_batch",
+    "seed",
+    "position",
+    "best",
+    "evaluation",
     "optimizer",
 )
 _IMAGENET_LOGITS = 1001

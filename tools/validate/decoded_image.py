@@ -47,7 +47,7 @@ def decode_image(data: bytes, *, as_record: bool) -> DecodedImage:
 
     Args:
         data: Its bytes.
-        as_record: Whether they go to training as they are, or through the converter, which is_corrected more.
+        as_record: Whether they go to training as they are, or through the converter, which mends more.
     """
     digest = hashlib.sha256(data).digest()[:DIGEST_BYTES]
     if not data:
