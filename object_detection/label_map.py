@@ -16,6 +16,8 @@ from object_detection.text_format import CLOSING, Token, TokenReader, tokenize
 from utils.errors import RunError
 
 BACKGROUND = "background"
+COCO_LABEL_MAP = Path(__file__).resolve().parent / "data" / "mscoco_label_map.pbtxt"
+"""The 80 classes of COCO by their ids, up to 90."""
 
 StrPath = str | os.PathLike[str]
 

@@ -65,7 +65,7 @@ def detection_task(
     """
     model, detection = config.model, resolved(config, "detection")
     communicator, reader = communicator or SerialCommunicator(), reader or TensorFlowReader()
-    table = _class_table(model, exact=detection.exact_classes)
+    table = class_table_of(model, exact=detection.exact_classes)
     size = resolved(model, "image_size")
     anchors = pyramid_anchors(size, size, detection.anchors)
     mean_rgb = model.pretrained.mean_rgb or (MEAN_RGB if model.backbone == OWN_CLASSIFIER else DETECTION_MEAN_RGB)
@@ -107,7 +107,8 @@ def _detector(
     )
 
 
-def _class_table(model: ModelConfig, *, exact: bool) -> ClassTable:
+def class_table_of(model: ModelConfig, *, exact: bool) -> ClassTable:
+    """The classes of a resolved detector; ``exact`` as ``object_detection.class_table`` has it."""
     return class_table(
         resolved(model, "category_ids"),
         resolved(model, "class_names"),

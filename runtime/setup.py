@@ -13,7 +13,7 @@ from model.checkpoint_names import OWN_CLASSIFIER, describe, is_own_classifier
 from model.layers.conv2d import probe_grouped_convolution
 from model.layers.options import LayerOptions
 from model.specs import RESNETS
-from object_detection.label_map import read_label_map
+from object_detection.label_map import COCO_LABEL_MAP, read_label_map
 from runtime.artefacts.artefact import run_by
 from runtime.artefacts.formats import artefacts_in
 from runtime.artefacts.model_dir import open_model_dir, precision_of
@@ -45,7 +45,6 @@ from utils.system.machine import cpu_features
 from utils.weights.checkpoint_contents import stored_shapes
 from utils.weights.pretrained_config import ORIGINS, PretrainedConfig, stored_pretrained_config
 
-COCO_LABEL_MAP = Path(__file__).resolve().parent.parent / "object_detection" / "data" / "mscoco_label_map.pbtxt"
 COCO_LARGEST_ID = 90
 SPLITS_READ = {
     "train": ("train",),

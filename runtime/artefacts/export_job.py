@@ -14,6 +14,7 @@ from runtime.artefacts.calibration import batches, calibration_images
 from runtime.artefacts.formats import Format, GraphKind
 from runtime.artefacts.inference_graph import InferenceGraph, InputSpec, inference_graph, read_weights
 from runtime.task import Setup
+from utils.config import resolved
 from utils.errors import RunError
 
 Images = Callable[[], Iterable[np.ndarray]]
@@ -79,8 +80,9 @@ class ExportJob:
         self.prefix = setup.required_checkpoint
         self.options = options
         self._calibration = calibration
-        size = int(setup.config.model.image_size or 0)
-        self._spec = InputSpec(image_size=size, batch_size=options.batch_size, layout=options.layout)
+        self._spec = InputSpec(
+            image_size=resolved(setup.config.model, "image_size"), batch_size=options.batch_size, layout=options.layout
+        )
         self._graphs = self._build(read_weights(setup, self.prefix), graphs)
 
     def _build(

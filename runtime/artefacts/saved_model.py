@@ -19,6 +19,7 @@ from runtime.artefacts.frozen_graph import in_graph
 from runtime.evaluation import load_weights
 from runtime.graphs import PredictGraph, build_predict_graph
 from runtime.task import Setup
+from utils.config import resolved
 from utils.errors import RunError, reason
 
 tf1 = tf.compat.v1
@@ -76,7 +77,7 @@ def write_saved_model(setup: Setup, prefix: Path, folder: Path, metadata: Mappin
 
 def _build(setup: Setup) -> tuple[PredictGraph, dict[str, Any]]:
     """The graph and its signatures: images that are not fed are those of the encoded input."""
-    task, size = setup.task, int(setup.config.model.image_size or 0)
+    task, size = setup.task, resolved(setup.config.model, "image_size")
     graph = tf.Graph()
     with graph.as_default():
         encoded = tf1.placeholder(tf.string, [None], name="encoded_images")
@@ -147,7 +148,7 @@ def compare_signatures(setup: Setup, folder: Path) -> float:
     Raises:
         RunError: It cannot be run.
     """
-    size = int(setup.config.model.image_size or 0)
+    size = resolved(setup.config.model, "image_size")
     with tf.Graph().as_default(), tf1.Session() as session:
         noise = tf.random.stateless_uniform([1, size // 8 + 2, size // 6 + 2, 3], [1, 2], 0.0, 255.0)
         smooth = tf.image.resize(noise, [size + 16, size * 3 // 2])[0]

@@ -1,10 +1,9 @@
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from object_detection.label_map import (
+    COCO_LABEL_MAP,
     Category,
     label_map_text,
     parse_label_map,
@@ -12,7 +11,6 @@ from object_detection.label_map import (
 )
 from utils.errors import RunError
 
-COCO = Path(__file__).resolve().parents[2] / "object_detection" / "data" / "mscoco_label_map.pbtxt"
 UNUSED_IDS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
 
 
@@ -64,7 +62,7 @@ def test_the_file_that_is_written_is_read_back(tmp_path):
 
 
 def test_coco_has_80_classes_with_ids_up_to_90():
-    categories = read_label_map(COCO)
+    categories = read_label_map(COCO_LABEL_MAP)
     assert {category.id for category in categories} == set(range(1, 91)) - UNUSED_IDS
     names = {category.id: category.name for category in categories}
     assert [names[number] for number in (1, 11, 13, 27, 67, 70, 84, 90)] == [

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import tensorflow as tf
 
-from object_detection.label_map import Category, label_map_text
-from runtime.setup import COCO_LABEL_MAP, LABEL_MAP_NAME, resolve_detection
+from object_detection.label_map import COCO_LABEL_MAP, Category, label_map_text
+from runtime.setup import LABEL_MAP_NAME, resolve_detection
 from tests.runtime.test_resolve_detector import METADATA
 from utils.config import DataConfig, ExperimentConfig, ModelConfig, RunConfig
 from utils.detection_config import DetectionConfig

@@ -11,8 +11,8 @@ from PIL import Image
 
 from object_detection.anchors import pyramid_anchors
 from object_detection.box_coder import decode
-from object_detection.class_table import class_table
 from object_detection.drawing import draw_detections
+from runtime.detection import class_table_of
 from runtime.task import Setup
 from tools.inspect.anchor_pictures import best_overlaps, draw_anchors
 from tools.inspect.charts import BoxSizes, ClassRow, box_chart, class_chart
@@ -40,13 +40,7 @@ class ObjectView:
         model, self._detection = setup.config.model, resolved(setup.config, "detection")
         self._setup = setup
         self._size = resolved(model, "image_size")
-        self._table = class_table(
-            resolved(model, "category_ids"),
-            resolved(model, "class_names"),
-            model.data_class_names or (),
-            resolved(model, "num_classes"),
-            exact=self._detection.exact_classes,
-        )
+        self._table = class_table_of(model, exact=self._detection.exact_classes)
         self._names = dict(zip(self._table.ids, self._table.names, strict=True))
         self._category_of_slot = dict(zip(self._table.slots, self._table.ids, strict=True))
         self._anchors = pyramid_anchors(self._size, self._size, self._detection.anchors)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from object_detection.class_table import ClassTable, class_table
-from object_detection.label_map import Category, read_label_map
+from object_detection.label_map import COCO_LABEL_MAP, Category, read_label_map
 from object_detection.object_records import BOX_KEYS, categories_of, uneven
 from tools.validate.boxes import Box, check_boxes
 from tools.validate.decoded_image import DecodedImage
@@ -17,7 +17,6 @@ from utils.errors import RunError
 from utils.records.example_proto import Value
 from utils.records.manifest import LABEL_MAP_NAME, MANIFEST_NAME, Manifest
 
-COCO_LABEL_MAP = Path(__file__).resolve().parents[2] / "object_detection" / "data" / "mscoco_label_map.pbtxt"
 _PREFIX = "image/object/"
 
 
