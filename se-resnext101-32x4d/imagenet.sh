@@ -2,8 +2,6 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../utils/launch.sh"
 source "$LAUNCH_ROOT/utils/shell/arguments.sh"
 
-IMAGENET_RECIPES=$LAUNCH_ROOT/se-resnext101-32x4d/recipes
-
 imagenet_usage() {
     sed -n '2s/^# \(.*\): bash .*/\1./p' "$0"
     cat << END
@@ -23,7 +21,7 @@ END
 
 # train_imagenet <processes> <recipe> [flags of this machine...] -- [the script's arguments]
 train_imagenet() {
-    local processes=$1 recipe=$IMAGENET_RECIPES/$2.args result data
+    local processes=$1 recipe=$LAUNCH_ROOT/se-resnext101-32x4d/recipes/$2.args result data
     local -a machine=() folders flags index=()
     shift 2
     while [ "$1" != -- ]; do

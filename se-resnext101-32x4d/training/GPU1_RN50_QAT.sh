@@ -3,7 +3,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../imagenet.sh"
 
-recipe=$IMAGENET_RECIPES/resnet50_QAT_10E.args
+recipe=$LAUNCH_ROOT/recipes/resnet50_QAT_10E.args
 usage=$(
     cat << END
   bash se-resnext101-32x4d/training/GPU1_RN50_QAT.sh CHECKPOINT [DATA] [RESULT] [flags for main.py...]

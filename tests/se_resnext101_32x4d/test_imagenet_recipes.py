@@ -8,8 +8,9 @@ from utils.cmdline_helper import build_parser, parse
 from utils.flags import recipes
 from utils.flags.typed_arguments import complete
 
-FOLDER = ROOT / "se-resnext101-32x4d" / "recipes"
-ALL = sorted(path.name for path in FOLDER.iterdir())
+FOLDERS = (ROOT / "recipes", ROOT / "se-resnext101-32x4d" / "recipes")
+PATHS = {path.name: path for folder in FOLDERS for path in sorted(folder.iterdir())}
+ALL = list(PATHS)
 NAME = re.compile(r"(?P<arch>.+)_(?P<precision>AMP|FP32|TF32)_(?P<epochs>90|250)E\.args")
 IMAGENET = [name for name in ALL if NAME.fullmatch(name)]
 ARCHITECTURES = ("resnet50", "resnext101-32x4d", "se-resnext101-32x4d")
@@ -31,7 +32,7 @@ def test_there_is_a_recipe_for_each_network_precision_and_length():
 @pytest.mark.parametrize("name", IMAGENET)
 def test_a_recipe_is_what_its_name_says(name):
     facts = NAME.fullmatch(name)
-    command = parse([f"@{FOLDER / name}", *DATA], {})
+    command = parse([f"@{PATHS[name]}", *DATA], {})
     settings = command.config
     assert command.notes == ()
     assert settings.model.architecture == facts["arch"]
@@ -46,22 +47,22 @@ def test_a_recipe_is_what_its_name_says(name):
 
 @pytest.mark.parametrize("name", IMAGENET)
 def test_what_follows_a_recipe_wins(name):
-    settings = parse([f"@{FOLDER / name}", *DATA, "--batch_size=3", "--num_iter=2"], {}).config
+    settings = parse([f"@{PATHS[name]}", *DATA, "--batch_size=3", "--num_iter=2"], {}).config
     assert (settings.data.batch_size_per_replica, settings.run.duration.value) == (3, 2)
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_every_flag_of_a_recipe_is_one_and_help_can_be_had_with_it(name, capsys):
-    given = vars(build_parser().parse_args(complete(recipes.expand([f"@{FOLDER / name}"]))))
+    given = vars(build_parser().parse_args(complete(recipes.expand([f"@{PATHS[name]}"]))))
     assert len(given) >= 5
     with pytest.raises(SystemExit) as ended:
-        parse([f"@{FOLDER / name}", "--help"], {})
+        parse([f"@{PATHS[name]}", "--help"], {})
     assert ended.value.code == 0
     assert "--batch_size" in capsys.readouterr().out
 
 
 def test_the_quantized_recipe_is_the_published_one():
-    given = vars(build_parser().parse_args(complete(recipes.expand([f"@{FOLDER / QUANTIZED}"]))))
+    given = vars(build_parser().parse_args(complete(recipes.expand([f"@{PATHS[QUANTIZED]}"]))))
     expected = {
         **{"arch": "resnet50", "mode": "train_and_evaluate", "iter_unit": "epoch", "num_iter": 10, "batch_size": 32},
         **{"lr_init": 5e-5, "lr_warmup_epochs": 1.0, "momentum": 0.875, "weight_decay": 1 / 32768},
@@ -71,12 +72,12 @@ def test_the_quantized_recipe_is_the_published_one():
 
 
 def test_the_quantized_recipe_runs():
-    config = parse([f"@{FOLDER / QUANTIZED}", *DATA, "--finetune_checkpoint=/checkpoint"], {}).config
+    config = parse([f"@{PATHS[QUANTIZED]}", *DATA, "--finetune_checkpoint=/checkpoint"], {}).config
     assert config.run.finetune_checkpoint == "/checkpoint"
     assert config.model.quantization == QuantizationSpec(symmetric=True, qdq=True)
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_recipe_says_in_its_first_line_what_it_is(name):
-    first = (FOLDER / name).read_text().splitlines()[0]
+    first = PATHS[name].read_text().splitlines()[0]
     assert re.fullmatch(r"# .{40,118}", first)

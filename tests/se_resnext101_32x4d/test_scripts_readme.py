@@ -19,7 +19,7 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize("folder", ["recipes", "training"])
+@pytest.mark.parametrize("folder", ["recipes", "../recipes", "training"])
 def test_its_tables_name_every_file(folder):
     named = set(re.findall(rf"`{folder}/([^`]+)`", README))
     shared = {"training_perf.sh"} if folder == "training" else set()
