@@ -39,7 +39,7 @@ def test_what_was_interrupted_is_continued(source, tmp_path, capsys):
     capsys.readouterr()
     assert main([str(source), str(tmp_path / "idx")]) == 0
     endings = [line.rpartition(": ")[2] for line in capsys.readouterr().out.splitlines()]
-    assert endings == ["there already", "written", "there already"]
+    assert endings == ["already up to date", "written", "already up to date"]
 
 
 def test_records_of_detection_are_found_too(tmp_path):

@@ -222,7 +222,7 @@ def test_a_wider_network_is_refused_by_the_first_tensor_that_differs(tmp_path, c
     source = damaged(tmp_path, widen, "resnext101-32x4d")
     sentence = refused(capsys, 2, source, tmp_path / "out", "--arch=resnext101-32x4d")
     assert "layer1.0.conv1.weight has shape [8, 4, 1, 1], the network's [4, 4, 1, 1]" in sentence
-    assert f"holds none of {', '.join(RESNETS)}, as names" in refused(capsys, 2, source, tmp_path / "out")
+    assert f"match none of {', '.join(RESNETS)}; --arch" in refused(capsys, 2, source, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_a_wider_network_is_refused_by_the_first_tensor_that_differs(tmp_path, c
     [
         (["--mean_rgb=1,2"], "--mean_rgb 1,2: must be three numbers"),
         (["--std_rgb=1,0,2"], "--std_rgb 1,0,2: must be positive"),
-        (["--arch=ssd320"], f"--arch ssd320: weights of PyTorch are read for {', '.join(RESNETS)}"),
+        (["--arch=ssd320"], f"--arch ssd320: PyTorch weights can be imported for {', '.join(RESNETS)} only"),
         (["--to=nvidia"], "--to nvidia: these weights need symmetric padding, epsilon 1e-05"),
         (["--state=ema"], "--state ema: "),
     ],
@@ -290,4 +290,4 @@ def test_a_detectors_checkpoint_is_imported_with_its_classes(tmp_path, capsys):
 def test_a_network_that_nvidia_does_not_have_does_not_go_to_its_program(tmp_path, capsys):
     prefix = save_checkpoint(tmp_path / "model.ckpt-1", weights_of("resnet18"))
     sentence = refused(capsys, 2, prefix, tmp_path / "out", "--to=nvidia")
-    assert "--to nvidia: NVIDIA's program has no resnet18, but resnet50, resnext101-32x4d, " in sentence
+    assert "--to nvidia: NVIDIA's program lacks resnet18; it has resnet50, resnext101-32x4d, " in sentence

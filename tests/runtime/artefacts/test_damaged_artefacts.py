@@ -177,9 +177,9 @@ def test_contradictions_are_usage_errors(capsys, tmp_path, flags, sentence):
 
 def test_what_is_needed_is_asked_for(capsys, tmp_path):
     assert main([]) == 2
-    assert "--model_dir: needed" in capsys.readouterr().err
+    assert "--model_dir: missing" in capsys.readouterr().err
     assert main([f"--model_dir={tmp_path}"]) == 2
-    assert "--export_dir: needed" in capsys.readouterr().err
+    assert "--export_dir: missing" in capsys.readouterr().err
 
 
 def test_an_opset_that_is_not_offered_is_a_usage_error(trained, tmp_path):

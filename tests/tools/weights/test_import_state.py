@@ -80,4 +80,4 @@ def test_ranges_by_channel_do_not_go_to_nvidias_program(quantized, tmp_path, cap
     description["quantization"]["per_channel"] = True
     (copy / "model.ckpt-5.json").write_text(json.dumps(description))
     assert convert(copy, tmp_path / "out", "--to=nvidia") == 2
-    assert "a range for each output channel, which NVIDIA's networks do not have" in capsys.readouterr().err
+    assert "per-channel quantization ranges, which NVIDIA's networks do not have" in capsys.readouterr().err
