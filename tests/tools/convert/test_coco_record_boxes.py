@@ -57,7 +57,7 @@ def test_the_size_of_the_picture_counts_and_a_wrong_one_is_told(tmp_path, caplog
     example = one_image(tmp_path, [annotation(1, 1, [9, 6, 18, 12])], entry=image(1, "a.jpg", width=360, height=240))
     np.testing.assert_array_equal(boxes(example), [[0.25, 0.25, 0.75, 0.75]])
     assert (
-        "1 image not of the size that the annotations say, the file's own was used: train/a.jpg (36x24, not 360x240)"
+        "1 image of another size than annotated, the file's own size was used: train/a.jpg (36x24, not 360x240)"
         in caplog.text
     )
 
@@ -74,7 +74,7 @@ def test_useless_boxes_are_left_out_counted_and_named_and_others_cut(tmp_path, c
     place = "train/a.jpg annotation"
     assert sentences == [
         f"2 boxes without width or height, left out: {place} 0, {place} 1",
-        f"2 boxes with a number that is not finite, left out: {place} 2, {place} 3",
+        f"2 boxes with a non-finite number, left out: {place} 2, {place} 3",
         f"2 boxes outside the image, left out: {place} 4, {place} 5",
         f"2 boxes past the edge of the image, cut to it: {place} 6, {place} 7",
     ]

@@ -46,7 +46,7 @@ def test_category_0_is_left_out_where_it_is_the_background(tmp_path, capsys):
     assert [category.id for category in read_label_map(tmp_path / "out" / "label_map.pbtxt")] == [1]
     used = content(images, [annotation(7, 1, [4, 4, 8, 8], 0)], categories)
     assert convert(tmp_path / "again", *write_split(tmp_path / "b", "train", used, pictures)) == 1
-    assert "annotation 7 is of category 0, 'background', which is no class of objects" in capsys.readouterr().err
+    assert "annotation 7 has category 0, 'background', which is not an object class" in capsys.readouterr().err
     alone = content(images, [], categories[:1])
     assert convert(tmp_path / "third", *write_split(tmp_path / "c", "train", alone, pictures)) == 1
     assert "its only category is 'background'" in capsys.readouterr().err
