@@ -206,7 +206,7 @@ def test_images_without_any_object_are_shown(tmp_path):
     data = write_objects(tmp_path / "data", [detection_record(), detection_record()])
     done = inspect(data, tmp_path / "sheets", "--image_size=64", "--images=2")
     assert (done.status, done.error) == (0, "")
-    assert "boxes: there are none to train with" in done.output
+    assert "boxes: none to train with" in done.output
     assert "boxes.png" not in done.output
     assert done.facts["boxes"]["covered_by_no_anchor"] is None
 
