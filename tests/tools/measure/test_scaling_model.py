@@ -86,7 +86,7 @@ def test_half_the_bytes_take_half_the_time(capsys):
         ({"network_gb_s": 0}, "--network_gb_s 0.0: must be positive"),
         ({"images_per_s": "nan"}, "--images_per_s nan: must be positive"),
         ({"node_images_per_s": "inf"}, "--node_images_per_s inf: must be positive"),
-        ({"gpus": 12}, "--gpus 12: must be a multiple of --gpus_per_node 8, or less than it"),
+        ({"gpus": 12}, "--gpus 12: must be at most --gpus_per_node 8, or a multiple of it"),
         ({"gpus": 0}, "--gpus 0: must be positive"),
     ],
 )
