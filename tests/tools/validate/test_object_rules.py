@@ -216,7 +216,7 @@ def test_a_picture_that_exif_turns_may_be_described_either_way(annotations, tmp_
     [
         ("[]", "must be an object with lists of images"),
         ("{", "is not JSON"),
-        ('{"images": 3}', "it has none of images"),
+        ('{"images": 3}', "it lacks images"),
     ],
 )
 def test_a_file_that_is_no_annotation_file_is_a_sentence(text, message, tmp_path, capsys):
@@ -228,5 +228,5 @@ def test_a_file_that_is_no_annotation_file_is_a_sentence(text, message, tmp_path
 def test_images_in_no_usual_place_are_to_be_named(annotations, tmp_path, capsys):
     (tmp_path / "train").rename(tmp_path / "elsewhere")
     assert validate(annotations, tmp_path=tmp_path)[0] == 2
-    assert "--image_dir names their folder" in capsys.readouterr().err
+    assert "give their folder with --image_dir" in capsys.readouterr().err
     assert validate(annotations, "--image_dir", tmp_path / "elsewhere", tmp_path=tmp_path)[0] == 0
