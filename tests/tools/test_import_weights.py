@@ -190,11 +190,11 @@ def _extend(state):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (_transpose, ["fc.weight has shape [8, 5], the network's [5, 8]", "seems to be transposed"]),
+        (_transpose, ["fc.weight has shape [8, 5], the network's [5, 8]", "seems transposed"]),
         (_poison, ["layer1.0.bn2.running_var: 1 of its 4 values are not finite"]),
         (_widen, ["layer1.0.conv2.weight has shape [4, 7, 3, 3], the network's [4, 4, 3, 3]"]),
-        (_count, ["fc.weight holds int64 numbers"]),
-        (_extend, ["has layer1.0.attn.weight, for which resnet50 has no place", "compute something else"]),
+        (_count, ["fc.weight holds int64 values"]),
+        (_extend, ["has layer1.0.attn.weight, which resnet50 cannot use", "outputs would differ"]),
         (lambda state: state.pop("layer1.0.bn3.bias"), ["has no layer1.0.bn3.bias, which resnet50 needs (1 of 27"]),
         (lambda state: state.pop("fc.weight"), ["has no fc.weight, which resnet50 needs"]),
     ],
