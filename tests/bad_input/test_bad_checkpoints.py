@@ -1,4 +1,4 @@
-"""Weights that are not there, damaged, or of another network or data set end a launch with a sentence."""
+"""Missing or damaged weights, and those of another network or data set, end a launch with one sentence."""
 
 import json
 import shutil
@@ -89,7 +89,7 @@ def test_a_description_that_says_what_cannot_be(sound, trained, tmp_path, mode):
 
 
 def changed(sound, folder, name, change):
-    """The trained weights with one variable changed, with their description."""
+    """Writes the trained weights with one variable changed, and their description."""
     folder.mkdir()
     weights = values(sound / "trained" / "model.ckpt-5")
     weights[name] = np.ascontiguousarray(change(weights[name]))

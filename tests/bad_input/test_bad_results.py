@@ -1,4 +1,4 @@
-"""Results that cannot be written, and a loss that is no number, lose nothing that was saved before."""
+"""A failed write or a loss that is not a number leaves everything saved before intact."""
 
 import errno
 import re

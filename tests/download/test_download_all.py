@@ -1,4 +1,4 @@
-"""The weights beside the data set, and the image that converts."""
+"""download_all.sh fetches the weights beside the data set, and converts in a Docker image."""
 
 import os
 import tarfile
@@ -17,7 +17,7 @@ def test_download_all_needs_an_image_and_takes_three_places(run):
 
 
 def fake_docker(tmp_path, answers):
-    """A PATH on which docker notes how it is called; its daemon answers or not."""
+    """A PATH with a docker command that records its arguments; its daemon answers or not."""
     folder = tmp_path / "docker"
     folder.mkdir()
     program = folder / "docker"

@@ -45,7 +45,7 @@ def test_zips_can_be_removed_and_are_not_fetched_again(server, run, tmp_path):
 
 
 def without(tool, tmp_path):
-    """A PATH that has every program but one."""
+    """A PATH with every program except one."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for place in os.environ["PATH"].split(os.pathsep):
