@@ -1,4 +1,4 @@
-"""Weights of other programs become checkpoints that compute what those programs did, and the way back."""
+"""Weights of other programs become checkpoints with the same outputs, and are converted back."""
 
 import json
 import shutil
@@ -151,7 +151,7 @@ def test_training_goes_on_from_imported_weights_with_their_settings(tmp_path, da
 
 
 def refused(capsys, status, *arguments):
-    """The sentence with which the command ends."""
+    """Runs the command and returns its error message."""
     assert convert(*arguments) == status
     printed = capsys.readouterr()
     assert printed.out == ""

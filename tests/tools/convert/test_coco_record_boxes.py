@@ -1,4 +1,4 @@
-"""Boxes, areas and masks of a record, and the annotations that are of no use."""
+"""Boxes, areas and masks of a record, and unusable annotations."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("listening")
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_boxes_and_masks_turn_with_the_image(tmp_path, orientation):
-    # A white rectangle on black: the box and the mask must lie on it however the picture is turned.
+    # A white rectangle on black: box and mask must match it in every orientation of the image.
     pixels = np.zeros((48, 80, 3), np.uint8)
     pixels[8:24, 16:56] = 255
     exif = {"exif": _exif(orientation)}
@@ -50,7 +50,7 @@ def test_boxes_that_were_drawn_on_the_upright_picture_are_not_turned(tmp_path, c
     )
     assert (value(example, "image/height"), value(example, "image/width")) == (36, 24)
     np.testing.assert_array_equal(boxes(example), [[0.25, 0.25, 0.75, 0.75]])
-    assert "not of the size" not in caplog.text
+    assert "of another size" not in caplog.text
 
 
 def test_the_size_of_the_picture_counts_and_a_wrong_one_is_told(tmp_path, caplog):

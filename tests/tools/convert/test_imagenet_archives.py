@@ -119,7 +119,7 @@ def test_a_train_tar_that_is_cut_off_is_named(source, cut):
     path = source / TRAIN_TAR
     path.write_bytes(path.read_bytes()[: -10240 - cut])
     (source / VALIDATION_TAR).unlink()
-    with pytest.raises(RunError, match=r"ILSVRC2012_img_train\.tar: is (cut off|not a sound)"):
+    with pytest.raises(RunError, match=r"ILSVRC2012_img_train\.tar: is (cut off|not a valid)"):
         read_sources(source)
 
 

@@ -1,4 +1,4 @@
-"""What COCO's own files do not have and other people's do: a category with the id 0, paths from the root."""
+"""Properties of other annotation files than COCO's own: a category with the id 0, absolute paths."""
 
 import json
 
@@ -32,7 +32,7 @@ def test_a_category_with_the_id_0_is_trained_and_scored_as_any_other(tmp_path):
     trained = run(*given, "--mode=train_and_evaluate", "--num_iter=20", "--iter_unit=batch", "--seed=3")
     assert trained.status == 0, trained.error
     assert {"PerformanceByCategory/mAP/cell", "PerformanceByCategory/mAP/platelet"} <= set(trained.summary)
-    assert trained.summary["PerformanceByCategory/mAP/cell"] >= 0  # -1 would say that it has no groundtruth
+    assert trained.summary["PerformanceByCategory/mAP/cell"] >= 0  # -1 would mean that it has no ground truth
     found = json.loads((results / "detections.json").read_text())
     assert max(found, key=lambda row: row["score"])["category_id"] == 0  # all objects are cells
 

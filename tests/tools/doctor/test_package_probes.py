@@ -1,4 +1,4 @@
-"""Probes of packages: they see what works, and what does not."""
+"""Probes of packages tell working parts from broken ones."""
 
 import sys
 import types

@@ -1,4 +1,4 @@
-"""Probes of what networks compute with."""
+"""Probes of TensorFlow and its parts."""
 
 import numpy as np
 import pytest

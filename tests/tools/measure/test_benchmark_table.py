@@ -17,7 +17,7 @@ SUMMARY_OF_A_RUN = {
 
 @pytest.fixture
 def run(tmp_path):
-    """The folder of a run, with what it logged and printed."""
+    """The folder of a run, with its log and its console output."""
 
     def make(summary=None, printed=""):
         folder = tmp_path / "run"

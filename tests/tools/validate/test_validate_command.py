@@ -1,4 +1,4 @@
-"""The command that checks data sets: its flags, its exit status, its speed and what it leaves alone."""
+"""The command that checks data sets: its flags, its exit status, its speed, and that it changes no source."""
 
 import subprocess
 import sys

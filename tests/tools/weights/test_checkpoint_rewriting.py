@@ -1,4 +1,4 @@
-"""A classifier in its other form, and means of checkpoints, by the commands that write them."""
+"""The commands that write a classifier in its other form, and the mean of checkpoints."""
 
 import json
 
@@ -17,7 +17,7 @@ METADATA = {"architecture": "resnet50", "num_classes": 3, "class_names": ["a", "
 
 
 def save(folder, step=7, metadata=METADATA, **changes):
-    """A checkpoint with all kinds of variables of random numbers, as ``folder/model.ckpt-<step>``."""
+    """Writes a checkpoint with random variables of all kinds as ``folder/model.ckpt-<step>``."""
     tensors = {
         KERNEL: RNG.normal(size=(8, 3)).astype(np.float32),
         "resnet50/output/dense/bias": RNG.normal(size=3).astype(np.float32),
@@ -120,7 +120,7 @@ def test_a_checkpoint_that_is_not_there_is_a_sentence(tmp_path, capsys, name, se
 
 @pytest.fixture
 def three(tmp_path):
-    """Checkpoints of the steps 5, 10 and 15, each in a folder of its own."""
+    """Checkpoints of the steps 5, 10 and 15, each in a separate folder."""
     return [save(tmp_path / f"run{step}", step) for step in (5, 10, 15)]
 
 

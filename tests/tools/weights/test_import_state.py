@@ -1,4 +1,4 @@
-"""What goes along when a checkpoint of this project is imported or given back: averages, ranges, momentum."""
+"""State kept when a checkpoint of this project is imported or exported: averages, ranges, momentum."""
 
 import json
 
@@ -16,7 +16,7 @@ SUFFIX = "/ExponentialMovingAverage"
 
 @pytest.fixture(scope="module")
 def quantized(data_dir, tmp_path_factory):
-    """Five quantized steps with averages. Not to be changed."""
+    """A checkpoint after five quantized steps with moving averages; read-only."""
     results = tmp_path_factory.mktemp("state") / "run"
     finished = train(data_dir, results, *FLAGS, "--quantize", "--symmetric", "--use_qdq", "--quant_delay=2")
     assert finished.status == 0, finished.error

@@ -1,4 +1,4 @@
-"""Files of PyTorch are read without PyTorch, and nothing that is pickled in them runs."""
+"""PyTorch files are read without PyTorch, and nothing pickled in them runs."""
 
 import argparse
 import collections
@@ -85,7 +85,7 @@ def test_a_tensor_beside_states_is_no_state(tmp_path):
 
 
 class Runs:
-    """Asks the machine that reads it to call something."""
+    """Pickles to a call, which an unrestricted unpickler would execute."""
 
     def __init__(self, function, *arguments):
         self.call = function, arguments
@@ -125,7 +125,7 @@ def test_a_file_that_tries_to_run_code_is_refused_and_nothing_runs(tmp_path, fun
         b"(S'touch %s'\niposix\nsystem\n.",  # INST
         b"(cposix\nsystem\nS'touch %s'\no.",  # OBJ
         b"\x80\x04\x8c\x05posix\x8c\x06system\x93\x8c%c%s\x85R.",  # STACK_GLOBAL
-        b"\x80\x04\x8c\x0bcollections\x8c\x14OrderedDict.__init__\x93.",  # an attribute of what is allowed
+        b"\x80\x04\x8c\x0bcollections\x8c\x14OrderedDict.__init__\x93.",  # an attribute of an allowed class
         b"\x80\x04\x8c\x05torch\x8c\x11hub.load_anything\x93.",
         b"ccollections\nOrderedDict\n(tR(dS'__class__'\ncposix\nsystem\nsb.",  # BUILD
     ],

@@ -1,4 +1,4 @@
-"""Weights in any kind of file: what kind it is, which state of it is meant, under which names."""
+"""Weights in any kind of file: detection of the kind, choice of the state, and variable names."""
 
 import json
 import shutil
