@@ -61,8 +61,8 @@ def make_parser() -> argparse.ArgumentParser:
         choices=EVAL_WEIGHTS,
         help="raw weights or their moving averages (default: ema if the file has any)",
     )
-    add("--mean_rgb", metavar="R,G,B", help="mean that training subtracted from pixels in 0..255")
-    add("--std_rgb", metavar="R,G,B", help="standard deviation that training divided them by")
+    add("--mean_rgb", metavar="R,G,B", help="mean that training subtracted from pixels in 0..255 (default: the usual)")
+    add("--std_rgb", metavar="R,G,B", help="standard deviation that training divided pixels by (default: the usual)")
     return parser
 
 

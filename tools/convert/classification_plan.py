@@ -94,7 +94,7 @@ def plan_classification(options: ClassificationOptions) -> ConversionPlan:
     """Reads the source and plans all records; writes nothing.
 
     Raises:
-        UsageError: A flag does not fit what is there.
+        UsageError: A flag does not fit the source.
         RunError: The source is not a data set.
     """
     sources = read_sources(

@@ -123,7 +123,7 @@ def plan_coco(options: CocoOptions) -> ConversionPlan:
     """Reads the annotation files and plans all records; writes nothing.
 
     Raises:
-        UsageError: A flag does not fit what is there.
+        UsageError: A flag does not fit the source.
         RunError: An annotation file is invalid, the files disagree on the classes, or an image folder is missing.
     """
     if options.include_masks:

@@ -34,7 +34,7 @@ def convert(plan: ConversionPlan, out: Path, *, workers: int, overwrite: bool) -
         plan: The shards and the manifest to write.
         out: The folder to write to; created if missing.
         workers: Number of processes that write shards.
-        overwrite: Replace whatever data set the folder holds.
+        overwrite: Whether to replace a data set in the folder.
 
     Returns:
         ``EXIT_DONE``, or ``EXIT_SOME_SKIPPED`` if unreadable images were left out.
@@ -173,7 +173,7 @@ class _ShardWriters:
 
 @contextmanager
 def _stop_on_sigterm() -> Iterator[None]:
-    """Makes SIGTERM end the block as Ctrl-C does, where signals can be caught."""
+    """Makes SIGTERM end the block as Ctrl-C does; only the main thread can handle signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -41,7 +41,7 @@ def read_sources(
 
     Raises:
         RunError: There is no such folder, no class or no image, or training lacks a validation class.
-        UsageError: A flag does not fit what is there.
+        UsageError: A flag does not fit the source.
     """
     if not root.is_dir():
         raise RunError(f"{root}: {'is a file, not a folder' if root.exists() else 'no such folder'} to convert from")

@@ -46,7 +46,7 @@ class Notes:
     sentences: list[str] = field(default_factory=list)
 
     def text(self) -> list[str]:
-        """The sentences."""
+        """The notes as sentences."""
         lines = list(self.sentences)
         if self.other_files:
             lines.append(passed_over(self.other_files))

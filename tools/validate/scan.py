@@ -178,7 +178,7 @@ class FileUnit:
 
 
 def chunks(count: int) -> Iterator[slice]:
-    """Yields slices that divide ``count`` things into parts of ``CHUNK``."""
+    """Slices that divide ``count`` items into parts of ``CHUNK``."""
     return (slice(start, start + CHUNK) for start in range(0, count, CHUNK))
 
 
