@@ -59,14 +59,14 @@ def try_all(faults: Sequence[Fault], clone: Path, *, exit_first: bool) -> int:
                 caught[fault.name] = outcome.failed[0]
             elif exit_first:
                 break
-        for name in _in_vain(scratch, caught):
+        for name in _falsely_caught(scratch, caught):
             print(f"NOT CAUGHT: {name}: {caught.pop(name)} also fails without it", flush=True)
     minutes = (time.monotonic() - started) / 60
     print(f"{len(caught)} of {len(faults)} faults caught, {minutes:.1f} min")
     return CAUGHT if len(caught) == len(faults) else MISSED
 
 
-def _in_vain(scratch: Scratch, caught: Mapping[str, str]) -> list[str]:
+def _falsely_caught(scratch: Scratch, caught: Mapping[str, str]) -> list[str]:
     """The faults whose test also fails without them; ``caught`` maps each fault to its test."""
     functions = {name: test.partition("[")[0] for name, test in caught.items() if "::" in test}
     if not functions:
