@@ -70,7 +70,7 @@ FAULTS = {
     "a negative label": (detection_record([GOOD], label=[-3]), "object 0: has neither a class name"),
     "another name": (
         detection_record([GOOD], text=["dog"], label=[1]),
-        "object 0: is of the class 'dog' with the category id 1; in the label map that name has 3",
+        "object 0: is of the class 'dog' with the category id 1; in the label map that class has id 3",
     ),
     "an unknown name beside a label": (
         detection_record([GOOD], text=["lion"], label=[1]),

@@ -154,7 +154,7 @@ def test_precision_comes_from_flags_and_from_the_environment():
     ],
 )
 def test_a_flag_without_effect_is_told_of(arguments, note):
-    (only,) = (said for said in notes_of(*arguments) if "its own classes count" not in said)
+    (only,) = (said for said in notes_of(*arguments) if "its own classes are used" not in said)
     assert only.startswith(note)
 
 

@@ -80,7 +80,7 @@ def test_detections_that_find_none_of_a_size():
     tables = perfect()
     tables = dataclasses.replace(tables, results=tables.results.take(tables.groundtruth.areas_px > 32**2))
     assert sentence(tables) == (
-        "Average precision of small objects is 0: no detection overlaps one of its category by half."
+        "Average precision of small objects is 0: no detection of their category reaches an IoU of 0.5."
     )
 
 
@@ -157,4 +157,4 @@ def test_sizes_of_images_that_are_not_known_are_no_error():
     tables = perfect()
     unknown = dataclasses.replace(tables, sizes_px=np.full_like(tables.sizes_px, np.nan))
     found = sentence(changed(unknown, boxes_px=tables.results.boxes_px + 1e5))
-    assert found == "Average precision is 0.000: detections exist and none overlaps an object of its category by half."
+    assert found == "Average precision is 0.000: no detection overlaps an object of its category with an IoU of at least 0.5."

@@ -107,7 +107,7 @@ def test_augmentation_keeps_the_order_of_the_file(tmp_path):
 def test_both_hyperparams_together_freeze_batch_norm():
     both = f"{EXTRACTOR}conv_hyperparams.batch_norm.train=false,{PREDICTOR}conv_hyperparams.batch_norm.train=false"
     assert experiment(both)[0].fine_tuning.freeze_batch_norm is True
-    with pytest.raises(UsageError, match=r"batch_norm\.train true: must be false, which model\.ssd\.feature_extractor"):
+    with pytest.raises(UsageError, match=r"batch_norm\.train true: must be false, the value of model\.ssd\.feature_extractor"):
         experiment(f"{EXTRACTOR}conv_hyperparams.batch_norm.train=false")
 
 
@@ -132,7 +132,7 @@ def test_training_ends_where_the_schedule_does():
 
 
 def test_a_run_without_a_length_is_refused():
-    with pytest.raises(UsageError, match=r"num_steps 0: must be a positive integer, or --num_train_steps be given$"):
+    with pytest.raises(UsageError, match=r"num_steps 0: must be a positive integer unless --num_train_steps is given$"):
         experiment("train_config.num_steps=0")
     assert experiment("train_config.num_steps=0", train_steps=5)[0].run.duration.value == 5
 

@@ -58,7 +58,7 @@ def test_evaluation_alone_has_a_batch_size_of_its_own_where_the_config_gives_one
     assert experiment("eval_config.batch_size=8", run=alone)[0].data.batch_size_per_replica == 8
     config, notes = experiment("eval_config.batch_size=8")
     assert config.data.batch_size_per_replica == 32
-    assert any(note.startswith("eval_config.batch_size 8 has no effect where training takes part") for note in notes)
+    assert any(note.startswith("eval_config.batch_size 8 has no effect in a run that trains") for note in notes)
 
 
 def test_evaluation_may_leave_examples_out():
