@@ -52,8 +52,8 @@ def test_records_of_other_kinds_do_not_count(benchmark_speed):
 @pytest.mark.parametrize(
     ("speeds", "why"),
     [
-        ([], "tells no imgs_per_sec of the last steps"),
-        ([5.0], "tells no imgs_per_sec of the last steps"),
+        ([], "has no imgs_per_sec of the last steps"),
+        ([5.0], "has no imgs_per_sec of the last steps"),
         ([5.0, 5.0, 5.0, 0], "imgs_per_sec 0: must be a positive number"),
         ([5.0, 5.0, 5.0, "inf"], "imgs_per_sec inf: must be a positive number"),
     ],

@@ -86,7 +86,7 @@ def test_the_command_writes_both(script, left, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        (lambda left: (left / "detections" / "predictions.json").unlink(), "quickstart.sh` comes first"),
+        (lambda left: (left / "detections" / "predictions.json").unlink(), "run `bash examples/quickstart.sh` first"),
         (lambda left: write(left / "detections", []), "there is no picture with detections to draw"),
         (lambda left: write(left / "predictions", []), "there is no prediction to draw"),
         (lambda left: (left / "digit-3-0000.png").rename(left / "x.png"), "No such file or directory"),
@@ -105,5 +105,5 @@ def test_what_is_missing_is_said_in_a_sentence(script, left, tmp_path, capsys, s
 def test_a_file_that_tells_no_class_is_refused(script, left):
     row = digit(left, "3", 7, "3")
     (left / "digit-3-0007.png").rename(left / "cat.png")
-    with pytest.raises(ValueError, match=r"cat\.png: is none of the quick start's unseen digits"):
+    with pytest.raises(ValueError, match=r"cat\.png: is not an unseen digit of the quick start"):
         script.draw_digits([{**row, "file": str(left / "cat.png")}])

@@ -155,7 +155,7 @@ def test_a_run_that_fails_reports_nothing_and_its_status_is_kept(inference, tmp_
 def test_a_run_that_leaves_no_figures_is_a_sentence(inference, tmp_path, capsys):
     log = tmp_path / "summary.json"
     assert inference.main([f"--report_file={log}"], Program({"images": 0})) == 1
-    assert f"error: {log}: the run has left no eval_throughput there" in capsys.readouterr().err
+    assert f"error: {log}: the run logged no eval_throughput" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,10 @@ def test_id_0_is_the_backgrounds_or_a_class_as_any_other(item, is_background):
         ("item { id: '1' name: 'cat' }", "line 1: id is '1', and must be a whole number"),
         ("item { id: 1 id: 2 name: 'cat' }", "line 1: the item has id twice"),
         ("item { id: 1 name: 'a' }\nitem { id: 1 name: 'b' }", "line 2: id 1 is already used by the item on line 1"),
-        ("item { id: 1 name: 'a' }\nitem { id: 2 name: 'a' }", "line 2: name 'a' is already used by the item on line 1"),
+        (
+            "item { id: 1 name: 'a' }\nitem { id: 2 name: 'a' }",
+            "line 2: name 'a' is already used by the item on line 1",
+        ),
         (
             "item { id: 1 display_name: 'a' }\nitem { id: 2 display_name: 'a' }",
             "line 2: display_name 'a' is already used by the item on line 1",

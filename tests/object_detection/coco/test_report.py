@@ -157,4 +157,7 @@ def test_sizes_of_images_that_are_not_known_are_no_error():
     tables = perfect()
     unknown = dataclasses.replace(tables, sizes_px=np.full_like(tables.sizes_px, np.nan))
     found = sentence(changed(unknown, boxes_px=tables.results.boxes_px + 1e5))
-    assert found == "Average precision is 0.000: no detection overlaps an object of its category with an IoU of at least 0.5."
+    assert (
+        found
+        == "Average precision is 0.000: no detection overlaps an object of its category with an IoU of at least 0.5."
+    )

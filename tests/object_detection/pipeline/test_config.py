@@ -107,7 +107,9 @@ def test_augmentation_keeps_the_order_of_the_file(tmp_path):
 def test_both_hyperparams_together_freeze_batch_norm():
     both = f"{EXTRACTOR}conv_hyperparams.batch_norm.train=false,{PREDICTOR}conv_hyperparams.batch_norm.train=false"
     assert experiment(both)[0].fine_tuning.freeze_batch_norm is True
-    with pytest.raises(UsageError, match=r"batch_norm\.train true: must be false, the value of model\.ssd\.feature_extractor"):
+    with pytest.raises(
+        UsageError, match=r"batch_norm\.train true: must be false, the value of model\.ssd\.feature_extractor"
+    ):
         experiment(f"{EXTRACTOR}conv_hyperparams.batch_norm.train=false")
 
 
