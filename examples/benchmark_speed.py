@@ -1,7 +1,7 @@
 """Prints the average training speed of a run's last steps from its log, in the format of SSD320's benchmark scripts.
 
 Run as ``python examples/benchmark_speed.py LOG --gpus N --precision mixed``. The average covers the last 300 steps, or
-the last quarter of a run of fewer than 1,200 steps: images over elapsed time, not a mean of rates. Does not import
+the last quarter of a run of fewer than 1,200 steps: images over elapsed time, not a mean of rates. Imports no
 TensorFlow.
 """
 

@@ -1,4 +1,4 @@
-"""Bad input of detection: a sentence that names file and record or flag, the right status, and nothing lost."""
+"""Bad input of detection: a sentence that names file and record or flag, the right exit status, and no loss of data."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ def assert_ends(result, status, *texts):
 
 
 def with_records(data, folder, changes, split="train", times=1):
-    """A copy of a data set without its manifest, its split so many times over and with other records in some places."""
+    """Copies a data set without its manifest; repeats one split ``times`` times and replaces some of its records."""
     shutil.copytree(data, folder)
     (folder / MANIFEST_NAME).unlink()
     path = folder / f"coco_{'train' if split == 'train' else 'val'}.record-00000-of-00001"
@@ -45,7 +45,7 @@ def with_records(data, folder, changes, split="train", times=1):
 
 
 def changed(things, **lists):
-    """A record with some of its lists replaced."""
+    """Returns a record with some of its lists replaced."""
     example = tf.train.Example.FromString(scene_record(77, things, picture_of(things, 1)))
     for key, values in lists.items():
         feature = example.features.feature[f"image/object/{key.replace('__', '/')}"]

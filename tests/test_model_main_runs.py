@@ -22,7 +22,7 @@ RESIZER = "model.ssd.image_resizer.fixed_shape_resizer"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Holds ``data``, and after the first launch ``model``."""
+    """A folder with ``data``, and ``model`` after the first launch."""
     folder = tmp_path_factory.mktemp("model_main")
     write_scenes(folder / "data")
     return folder

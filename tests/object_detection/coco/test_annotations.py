@@ -87,7 +87,7 @@ def test_files_without_annotations_are_read_only_where_that_is_allowed(read):
 
 
 def changed(*path, value=None, **changes):
-    """The sound file with one value replaced, or deleted."""
+    """Returns the sound file with one value replaced or deleted."""
     coco = sound()
     *way, last = path
     place = coco

@@ -14,14 +14,14 @@ def scored(tables):
 
 
 def perfect(**sizes):
-    """A data set and detections that are its objects."""
+    """Returns a data set whose detections equal its objects."""
     groundtruth, _ = problem(12, seed=2, crowds=0.0, **sizes)
     keys = ("image_id", "category_id", "bbox")
     return from_json(groundtruth, [{**{k: a[k] for k in keys}, "score": 0.5} for a in groundtruth["annotations"]])
 
 
 def changed(tables, **columns):
-    """The same with other columns in the results."""
+    """Returns the tables with some columns of the results replaced."""
     return dataclasses.replace(tables, results=dataclasses.replace(tables.results, **columns))
 
 
@@ -138,7 +138,7 @@ def test_corners_where_sides_are_meant():
     tables = perfect()
     x, y, width, height = tables.results.boxes_px.T
     shifted = changed(tables, boxes_px=np.stack([x, y, x + width, y + height], axis=1))
-    far = np.flatnonzero((x > 2 * width) & (y > 2 * height))  # near the origin, corners and sides are much alike
+    far = np.flatnonzero((x > 2 * width) & (y > 2 * height))  # near the origin, corners and sides are almost equal
     assert len(far) > 8
     groundtruth = tables.groundtruth.take(far)
     shifted = dataclasses.replace(shifted, groundtruth=groundtruth, results=shifted.results.take(far))

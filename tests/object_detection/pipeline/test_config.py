@@ -1,4 +1,4 @@
-"""What a config becomes: the detector, the optimizer, the length of a run and where it starts from."""
+"""From a config to an experiment: detector, optimizer, length of a run and initial checkpoint."""
 
 import numpy as np
 import pytest
@@ -116,7 +116,7 @@ def test_both_hyperparams_together_freeze_batch_norm():
 def test_weight_decay_is_one_for_all():
     paths = [f"{part}conv_hyperparams.regularizer.l2_regularizer.weight" for part in (EXTRACTOR, PREDICTOR)]
     assert experiment(f"{paths[0]}=0.1,{paths[1]}=0.1")[0].optimizer.weight_decay == 0.1
-    with pytest.raises(UsageError, match=r"box_predictor\S+weight 0\.1: must be 0\.0004, which \S+feature_extractor"):
+    with pytest.raises(UsageError, match=r"box_predictor\S+weight 0\.1: must be 0\.0004, the value of \S+feature_ext"):
         experiment(f"{paths[1]}=0.1")
 
 

@@ -1,4 +1,4 @@
-"""Overrides: how they are written, what they set, and what is said of those that do not fit."""
+"""Overrides: their syntax, their effect, and the errors for invalid ones."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Reading a config's text: where each field was given, and what is said of a text that does not fit."""
+"""Reading of a config's text: the place of each field, and the errors for invalid text."""
 
 import re
 
