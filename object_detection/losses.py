@@ -8,7 +8,7 @@ import tensorflow as tf
 
 
 def focal_loss(logits: tf.Tensor, targets: tf.Tensor, *, alpha: float | None = 0.25, gamma: float = 2.0) -> tf.Tensor:
-    """Sigmoid cross-entropy that gives well-classified examples little weight.
+    """Computes a sigmoid cross-entropy that gives well-classified examples little weight.
 
     Args:
         logits: ``[..., K]``.
@@ -33,7 +33,7 @@ def focal_loss(logits: tf.Tensor, targets: tf.Tensor, *, alpha: float | None = 0
 
 
 def focal_loss_when_off(logits: tf.Tensor, gamma: float) -> tf.Tensor:
-    """Unweighted ``focal_loss`` of targets 0, ``p^gamma * softplus(z)``, with a gradient of few operations."""
+    """Computes ``focal_loss`` of targets 0 with no alpha, ``p^gamma * softplus(z)``, with a gradient of few ops."""
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]  # TensorFlow is not typed
     def loss(z: tf.Tensor) -> Any:
@@ -51,7 +51,7 @@ def focal_loss_when_off(logits: tf.Tensor, gamma: float) -> tf.Tensor:
 def focal_loss_of_slots(
     logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, *, alpha: float | None = 0.25, gamma: float = 2.0
 ) -> tf.Tensor:
-    """Weighted sum of ``focal_loss`` over anchors with at most one positive class each.
+    """Sums ``focal_loss`` over anchors with at most one positive class each, with weights.
 
     The targets are never materialized: the loss first counts all classes as negative, then corrects the positive ones.
 
@@ -69,7 +69,7 @@ def focal_loss_of_slots(
 
 
 def huber_loss(codes: tf.Tensor, targets: tf.Tensor, *, delta: float = 1.0) -> tf.Tensor:
-    """Squared error near zero and absolute error beyond ``delta``, summed over the last axis.
+    """Computes the squared error up to ``delta`` and the absolute error beyond, summed over the last axis.
 
     Args:
         codes: ``[..., 4]``.

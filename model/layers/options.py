@@ -81,7 +81,7 @@ class LayerOptions:
         return (1, 2) if self.data_format == "NHWC" else (2, 3)
 
     def strides(self, stride: int) -> list[int]:
-        """The four-element form of one spatial stride."""
+        """Returns the four-element form of one spatial stride."""
         return [1, stride, stride, 1] if self.data_format == "NHWC" else [1, 1, stride, stride]
 
 
@@ -94,7 +94,7 @@ def with_quantizer(options: LayerOptions) -> LayerOptions:
 
 
 def variance_scaling(options: LayerOptions, name: str, *, scale: float, mode: str) -> Any:
-    """Truncated normal scaled by ``scale / fan``, seeded by the variable's full name.
+    """Returns a truncated normal initializer of variance ``scale / fan``, seeded by the variable's full name.
 
     Source: He et al., Delving Deep into Rectifiers, arXiv:1502.01852.
     """
@@ -104,7 +104,7 @@ def variance_scaling(options: LayerOptions, name: str, *, scale: float, mode: st
 
 
 def normal(options: LayerOptions, name: str, init: NormalInit) -> Any:
-    """Normal with a fixed standard deviation, seeded by the variable's full name."""
+    """Returns a normal initializer of fixed standard deviation, seeded by the variable's full name."""
     kind = tf1.truncated_normal_initializer if init.truncated else tf1.random_normal_initializer
     return kind(stddev=init.stddev, seed=_seed_of(options, name))
 
