@@ -18,7 +18,7 @@ from model.resnet import resnet_features
 from model.specs import CODE_SIZE, SSDSpec
 
 IMAGE_MULTIPLE = 32
-"""Sides of images are multiples of this, so that each map is exactly half as large as the one below it."""
+"""Sides of images are multiples of this, so that an enlarged pyramid map fits the map that it is added to."""
 
 
 def ssd(
