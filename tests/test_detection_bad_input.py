@@ -57,7 +57,7 @@ def changed(things, **lists):
 
 BAD = [
     (changed([WHOLE], class__text=[b"violet"], class__label=[7]), ["category id 7", "label map"]),
-    (changed([WHOLE], class__text=[b"red"]), ["'red'", "category id 3", "has 1"]),
+    (changed([WHOLE], class__text=[b"red"]), ["'red'", "category id 3", "has id 1"]),
     (changed([WHOLE], bbox__ymin=[float("nan")]), ["nan", "is not finite"]),
     (changed([WHOLE], bbox__ymin=[0.7], bbox__ymax=[0.6]), ["has no area inside the image"]),
     (changed([WHOLE], bbox__ymin=[0.1, 0.2]), ["its lists differ in length"]),
