@@ -1,4 +1,4 @@
-"""Fine-tuning from end to end, by the commands that people type."""
+"""Fine-tuning from end to end, with the commands that users type."""
 
 import subprocess
 import sys

@@ -53,7 +53,7 @@ def test_download_all_converts_with_the_clone_where_no_docker_answers(run, tmp_p
     docker = fake_docker(tmp_path, answers=False)
     status, output = run("download_all.sh", "an_image", "data", "ckpt", "--", "--workers=1", **docker)
     assert status == 0, output
-    assert "no Docker answers: converting with this clone instead of the image an_image" in output
+    assert "Docker is not running: converting with this clone instead of the image an_image" in output
     assert read_manifest(tmp_path / "data").splits["train"].examples == 3
 
 

@@ -171,5 +171,5 @@ def test_missing_python_packages_are_told_before_anything_is_downloaded(run, ser
     (tmp_path / "python").chmod(0o755)
     status, output = run("download_dataset.sh", "data", PYTHON=str(tmp_path / "python"))
     assert status == 1
-    assert "lacks the packages of requirements.txt, which converting needs" in output
+    assert "lacks the packages of requirements.txt, which the conversion needs" in output
     assert requested(server) == []
