@@ -38,9 +38,9 @@ def test_reads_a_byte_order_mark_unicode_and_very_long_names(tmp_path):
         ("tench\n", "has 1 name; must have one for each of 2 classes"),
         ("a\nb\nc\n", "has 3 names; must have one for each of 2 classes"),
         ("tench\n\ntench\n", "lines 1 and 3 are both 'tench'; must differ"),
-        ("n01440764\ttench\ngoldfish\n", "line 2 has no TAB, and others have"),
-        ("n01440764\ttench\n", "has no name for 1 class, the first being n01443537"),
-        ("n01440764\ta\nn01440764\tb\nn01443537\tc\n", "line 2 names n01440764 a second time, and differently"),
+        ("n01440764\ttench\ngoldfish\n", "line 2 has no TAB, but others do"),
+        ("n01440764\ttench\n", "has no name for 1 class; the first is n01443537"),
+        ("n01440764\ta\nn01440764\tb\nn01443537\tc\n", "line 2 names n01440764 a second time with another name"),
         (b"\xff\xfe\x00", "cannot be read (it is not UTF-8 text)"),
     ],
 )

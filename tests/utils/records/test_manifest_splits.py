@@ -42,7 +42,7 @@ def test_a_listed_file_that_is_missing_is_named(folder):
 def test_a_file_that_was_cut_off_is_named_with_its_sizes(folder):
     path = folder / "train-00000-of-00003"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(RunError, match=r"train-00000-of-00003: was cut off: it has 68 bytes and dataset.json .* 69"):
+    with pytest.raises(RunError, match=r"train-00000-of-00003: is truncated: it has 68 bytes, but dataset.json .* 69"):
         load_split(folder, "train")
     path.write_bytes(bytes(70))
     with pytest.raises(RunError, match="train-00000-of-00003: was changed: it has 70 bytes"):

@@ -61,9 +61,9 @@ def test_sizes_are_compared_with_what_is_said_of_them(tmp_path):
     (tmp_path / "a").write_bytes(bytes(4))
     check_size(tmp_path / "a", 4, "the list")
     check_size(tmp_path / "a", None, "the list")
-    with pytest.raises(RunError, match="a: was cut off: it has 4 bytes and the list says 5; copy it again"):
+    with pytest.raises(RunError, match="a: is truncated: it has 4 bytes, but the list says 5; copy it again"):
         check_size(tmp_path / "a", 5, "the list")
-    with pytest.raises(RunError, match="a: was changed: it has 4 bytes and the list says 3"):
+    with pytest.raises(RunError, match="a: was changed: it has 4 bytes, but the list says 3"):
         check_size(tmp_path / "a", 3, "the list")
     with pytest.raises(RunError, match="b: is missing; the list lists it"):
         check_size(tmp_path / "b", 5, "the list")
