@@ -36,7 +36,7 @@ def test_what_was_written_is_read(tmp_path, classes, boxes):
         (("confusion",), [[0, 1]], "not one of 3 numbers"),
         (("classes", 0), [1, 2], "not one of 3 numbers"),
         (("calibration", 0), [1, "a", None], "not one of 3 numbers"),
-        (("class_names",), [3], "must be a list with text"),
+        (("class_names",), [3], "every value of the list must be text"),
         (("pictures", 0, "confidence"), None, '"confidence" is None'),
         (("latency_ms", "edges"), [1.0], "1 edges for 30 bins"),
         (("step",), "ten", '"step" is'),

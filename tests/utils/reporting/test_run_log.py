@@ -62,7 +62,7 @@ def test_a_log_of_flags_alone_and_an_empty_one_say_what_is_missing(tmp_path):
     log = open_log(tmp_path / "log.json", None)
     log.log(PARAMETER, {"mode": "train"})
     log.close()
-    assert "No step of training was logged" in missing(read_run(tmp_path))
+    assert "No training step was logged" in missing(read_run(tmp_path))
 
 
 def test_a_whole_run_misses_nothing(tmp_path):
@@ -94,7 +94,7 @@ def test_a_log_of_any_name_is_found_and_the_results_beside_another(tmp_path):
 
 
 def test_what_is_no_run_is_refused_with_a_sentence(tmp_path):
-    with pytest.raises(RunError, match=r"holds no log of a run \(log.json"):
+    with pytest.raises(RunError, match=r"contains no log of a run \(log.json"):
         read_run(tmp_path)
     with pytest.raises(RunError, match="cannot be read"):
         read_run(tmp_path / "nowhere")
