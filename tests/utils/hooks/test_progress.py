@@ -17,7 +17,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def standard_error(monkeypatch):
-    """Puts a stream in the place of standard error; pytest does so too, between the fixtures and the test."""
+    """Replaces standard error by a stream, as pytest does between the fixtures and the test."""
 
     def replace(stream):
         monkeypatch.setattr(sys, "stderr", stream)
