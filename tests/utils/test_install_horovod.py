@@ -1,4 +1,4 @@
-"""The installation of Horovod: dry with a pretended environment, and its proof with the real one where that is here."""
+"""The installation of Horovod: dry runs in a fake environment, and a check of the real one if it exists."""
 
 import subprocess
 import sys

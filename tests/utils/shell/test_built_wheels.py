@@ -1,4 +1,4 @@
-"""Wheels that are built once and kept: whose they are, one builder at a time, and nothing half built."""
+"""Cached wheels: built once, by one builder at a time, never left half built."""
 
 import shutil
 import signal
