@@ -137,8 +137,8 @@ def test_a_checkpoint_of_other_classes_begins_with_a_new_head_only_when_asked(sc
     begun = launch(other, tmp_path / "begun", *flags)
     assert begun.status == 0, begun.error
     assert "has category 6" in begun.error
-    assert "the class head begins with new weights" in begun.error
-    assert begun.error.count("new, as was asked") == 1
+    assert "the class head starts with new weights" in begun.error
+    assert begun.error.count("new, as requested") == 1
     assert "loaded" in begun.error
 
 

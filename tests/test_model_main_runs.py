@@ -133,8 +133,8 @@ def test_a_checkpoint_of_other_classes_gives_its_body_and_the_classes_begin_anew
     given = (f"--model_dir={tmp_path / 'new'}", "--num_train_steps=1", "--skip_evaluation")
     result = launch(folder, *given, **start)
     assert result.status == 0, result.error
-    assert "has other classes, so the layer that tells classes begins with new weights" in result.error
-    assert result.error.count("new, of other classes in the checkpoint") == 1
+    assert "has other classes, so the classification layer starts with new weights" in result.error
+    assert result.error.count("new, the checkpoint has other classes") == 1
 
 
 def test_the_classes_and_anchors_of_the_weights_count_whatever_the_config_says(folder, tmp_path):

@@ -75,10 +75,10 @@ def test_weights_of_timm_predict_what_numpy_computes_with_pytorchs_padding(
     source = torch_file(tmp_path / name, weights)
     assert convert(source, tmp_path / "out", f"--arch={architecture}", f"--class_names={names}") == 0
     printed = capsys.readouterr().out
-    assert f"{len(weights)}  loaded, under another name there" in printed.replace("loaded, reshaped", "") or (
+    assert f"{len(weights)}  loaded, stored under another name" in printed.replace("loaded, reshaped", "") or (
         architecture == SE and "loaded, reshaped" in printed
     )
-    assert "1  not used, counters of batch normalization" in printed
+    assert "1  not used, batch-norm counters" in printed
     assert "symmetric padding, epsilon 1e-05" in printed
     found, rows, _ = predicted(tmp_path / "out", images, tmp_path / "results")
     expected = probabilities(

@@ -100,9 +100,7 @@ def test_files_that_are_not_images_by_name_are_counted(tmp_path):
     )
     sources = read_sources(root, validation_fraction=0.5)
     assert sources.class_folders == ("cat", "dog")
-    assert sources.notes == (
-        "passed over 5 files, not being images by their names: 1 .DS_Store, 1 .jpg, 2 .txt, 1 README",
-    )
+    assert sources.notes == ("skipped 5 files without an image suffix: 1 .DS_Store, 1 .jpg, 2 .txt, 1 README",)
 
 
 def test_images_outside_any_class_folder_are_told(tmp_path):
