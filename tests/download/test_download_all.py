@@ -62,7 +62,7 @@ def test_damaged_weights_are_told_and_removed(run, server, tmp_path):
     path.write_bytes(path.read_bytes()[:-9])
     status, output = run("download_all.sh", "an_image", "data", "ckpt")
     assert status == 1
-    assert f"{ARCHIVE}: what came is damaged" in output
+    assert f"{ARCHIVE}: the downloaded file is damaged" in output
     assert not (tmp_path / "ckpt" / "resnet_v1_50").exists()
     with tarfile.open(path, "w:gz"):
         pass

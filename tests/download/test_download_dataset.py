@@ -130,7 +130,7 @@ def test_a_damaged_zip_is_told_and_removed(server, run, tmp_path, damage):
         path.write_bytes(b"<html>Please sign in</html>")
     status, output = run(*only())
     assert status == 1
-    assert "zips/train2017.zip: what came is damaged or not what was expected, and was removed" in output
+    assert "zips/train2017.zip: the downloaded file is damaged or unexpected, and was removed" in output
     raw = tmp_path / "data" / "raw-data"
     assert not [file for file in raw.iterdir() if file.name.startswith("train2017")]
     path.write_bytes(good)
