@@ -36,15 +36,15 @@ def readable_data_errors(splits: Mapping[str, SplitFiles], place: Callable[[], s
         if found is not None:
             why = f"--dali: {found.group()}; leave out the flag to read the data with TensorFlow; {place()}"
             raise RunError(why) from error
-        _raise_of_horovod(error)
+        _raise_horovod_error(error)
     except tf.errors.ResourceExhaustedError as error:
         why = f"a smaller --batch_size or --image_size needs less ({reason(error)})"
         raise RunError(f"{OUT_OF_MEMORY}: {why}") from error
     except tf.errors.OpError as error:
-        _raise_of_horovod(error)
+        _raise_horovod_error(error)
 
 
-def _raise_of_horovod(error: tf.errors.OpError) -> NoReturn:
+def _raise_horovod_error(error: tf.errors.OpError) -> NoReturn:
     if "horovod" not in error.message.lower():
         raise error
     raise RunError(f"another process of the run has ended, so this one ends too ({reason(error)})") from error

@@ -55,7 +55,7 @@ class TrainGraph:
     def fetches(self) -> TensorMap:
         """The tensors that the loop fetches for one batch."""
         shown = {} if self.histograms is None else {HISTOGRAMS: self.histograms}
-        return {"step": self.step, **_accounting(self.input), **self.votes, **self.scalars, **shown}
+        return {"step": self.step, **_bookkeeping(self.input), **self.votes, **self.scalars, **shown}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ class EvalGraph:
 
     def fetches(self) -> TensorMap:
         """The tensors that the loop fetches for one batch."""
-        return {**_accounting(self.input), **self.outputs}
+        return {**_bookkeeping(self.input), **self.outputs}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class NetworkAlone:
 
     def fetches(self) -> TensorMap:
         """The tensors that the loop fetches for one batch."""
-        return {**_accounting(self.whole.input), "network": self.whole.network}
+        return {**_bookkeeping(self.whole.input), "network": self.whole.network}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,10 +112,10 @@ class PredictGraph:
         """The tensors that the loop fetches for one batch of the input."""
         if self.input is None:
             raise ValueError("this graph has a placeholder for its images, not an input")
-        return {**_accounting(self.input), **self.predictions}
+        return {**_bookkeeping(self.input), **self.predictions}
 
 
-def _accounting(data: Input) -> TensorMap:
+def _bookkeeping(data: Input) -> TensorMap:
     return {"status": data.batch.status, "index": data.batch.index, "wait_seconds": data.wait_seconds}
 
 
@@ -148,8 +148,8 @@ def build_train_graph(
             average=communicator.average_gradients,
             multiplier=multiplier,
         )
-        after, begin_averages = _after(update, step, config.moving_average.ema_decay)
-        means, votes = _of_all_processes(losses, data.batch.status, communicator, stopping)
+        after, begin_averages = _step_after(update, step, config.moving_average.ema_decay)
+        means, votes = _exchanged(losses, data.batch.status, communicator, stopping)
         total = tf.add_n([*means.values(), l2_loss])
         scalars = {**means, "l2_loss": l2_loss, "total_loss": total, "learning_rate": learning_rate}
         scalars |= {"loss_scale": update.loss_scale} if precision.scales_loss else {}
@@ -171,7 +171,7 @@ def build_train_graph(
         )
 
 
-def _after(update: Update, step: Any, ema_decay: float | None) -> tuple[Any, TensorMap]:
+def _step_after(update: Update, step: Any, ema_decay: float | None) -> tuple[Any, TensorMap]:
     """The step after the updates of variables and averages, and the initial operation of each average by name."""
     with tf.control_dependencies([update.operation]):
         after = step.read_value()
@@ -182,7 +182,7 @@ def _after(update: Update, step: Any, ema_decay: float | None) -> tuple[Any, Ten
         return tf.identity(after), averages.begin
 
 
-def _of_all_processes(
+def _exchanged(
     losses: TensorMap, status: Any, communicator: Communicator, stopping: Stopping
 ) -> tuple[TensorMap, TensorMap]:
     """The losses of the global batch, and by name the tensors that several processes exchange in a step."""

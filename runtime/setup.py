@@ -72,7 +72,7 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
         pretrained = stored_pretrained_config(metadata)
     reader = _reader(config, options)
     splits = _splits(config)
-    config = _as_stored(config, metadata)
+    config = _detector_of_checkpoint(config, metadata)
     _check_task(config, splits, metadata)
     resolve = resolve_detection if config.detection else _resolve_classification
     config, notes = resolve(config, splits, metadata)
@@ -132,7 +132,7 @@ def _stored(config: ExperimentConfig) -> tuple[Path | None, dict[str, Any], Pret
         check_optimizer(config, checkpoint, metadata)
     origin, pretrained = metadata.get("origin"), stored_pretrained_config(metadata)
     if checkpoint and origin:
-        logging.getLogger(__name__).warning("%s: %s", checkpoint, _assumption(metadata, pretrained))
+        logging.getLogger(__name__).warning("%s: %s", checkpoint, _assumptions(metadata, pretrained))
     warm_start = config.run.finetune_checkpoint if config.run.is_training else None
     if checkpoint is None and warm_start:
         prefix = find_checkpoint(Path(warm_start))
@@ -141,7 +141,7 @@ def _stored(config: ExperimentConfig) -> tuple[Path | None, dict[str, Any], Pret
     return checkpoint, metadata, pretrained
 
 
-def _assumption(metadata: Mapping[str, Any], pretrained: PretrainedConfig) -> str:
+def _assumptions(metadata: Mapping[str, Any], pretrained: PretrainedConfig) -> str:
     """A sentence with the assumptions about a checkpoint without a description."""
     classes = metadata.get("num_classes")
     labels = ""
@@ -156,7 +156,7 @@ def _assumption(metadata: Mapping[str, Any], pretrained: PretrainedConfig) -> st
     )
 
 
-def _as_stored(config: ExperimentConfig, metadata: Mapping[str, Any]) -> ExperimentConfig:
+def _detector_of_checkpoint(config: ExperimentConfig, metadata: Mapping[str, Any]) -> ExperimentConfig:
     """The configuration of a detector if the weights are a detector's and --arch is missing; training needs --arch."""
     if config.model.architecture or metadata.get("task") != "detection" or config.run.is_training:
         return config

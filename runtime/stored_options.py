@@ -30,7 +30,7 @@ def changed_options(config: ExperimentConfig, metadata: Mapping[str, Any]) -> li
     """A sentence for each option that differs from the one at the start of the run."""
     before: Mapping[str, Any] = _options(ExperimentConfig()) | metadata.get(_TUNING, {})
     return [
-        f"--{name}: {_in_words(before[name])} so far in this run, {_in_words(value)} from here on"
+        f"--{name}: {_shown(before[name])} so far in this run, {_shown(value)} from here on"
         for name, value in _options(config).items()
         if before[name] != value
     ]
@@ -61,7 +61,7 @@ def _options(config: ExperimentConfig) -> dict[str, Any]:
     return {**asdict(config.fine_tuning), "ema_decay": config.moving_average.ema_decay}
 
 
-def _in_words(value: bool | float | None) -> str:
+def _shown(value: bool | float | None) -> str:
     if value is None or value is False:
         return "off"
     return "on" if value is True else f"{value:g}"

@@ -145,10 +145,10 @@ class Trainer:
         _log.info("%s:\n%s", prefix, found.table())
         for sentence in changed_options(self._setup.config, self._setup.metadata):
             _log.warning("%s", sentence)
-        self._say_extension()
+        self._log_extension()
         return found.sources
 
-    def _say_extension(self) -> None:
+    def _log_extension(self) -> None:
         """Logs the effect of a changed run length on the schedule."""
         former, plan = self._setup.metadata.get("total_steps"), self.plan
         if former is None or former == plan.total_steps:

@@ -69,7 +69,9 @@ def load_warm_start(
     by_name = {v.op.name: v for v in variables}
     sources = {name: source for name, source in warm_start.sources.items() if name in by_name and source in stored}
     others = {
-        name for name in warm_start.replaceable & set(sources) if _tells_others(stored, sources[name], by_name[name])
+        name
+        for name in warm_start.replaceable & set(sources)
+        if _differs_in_classes(stored, sources[name], by_name[name])
     }
     left_out = warm_start.replaceable if reset or others else frozenset()
     new, unwanted = (RESET, REPLACED) if reset else (OTHER_CLASSES, OF_OTHER_CLASSES)
@@ -102,11 +104,11 @@ def class_renamed(stored: Mapping[str, Any], here: Mapping[str, Any]) -> str | N
     return None
 
 
-def _fits(stored: Mapping[str, Sequence[int]], source: str, variable: Any) -> bool:
+def _shape_fits(stored: Mapping[str, Sequence[int]], source: str, variable: Any) -> bool:
     return same_numbers(stored[source], variable.shape.as_list())
 
 
-def _tells_others(stored: Mapping[str, Sequence[int]], source: str, variable: Any) -> bool:
+def _differs_in_classes(stored: Mapping[str, Sequence[int]], source: str, variable: Any) -> bool:
     """Returns whether a stored tensor of a head differs from a variable only in its last axis, that of the classes."""
     shapes = [tuple(shape) for shape in (stored[source], variable.shape.as_list())]
     theirs, ours = (shape[2:] if shape[:2] == (1, 1) and len(shape) == 4 else shape for shape in shapes)
@@ -125,9 +127,9 @@ def _fate(
 def _require_fit(prefix: Path, stored: Mapping[str, Sequence[int]], found: Mapping[str, tuple[str, Any]]) -> None:
     """Checks that there is something to load and that shapes fit."""
     if not found:
-        raise RunError(f"{prefix}: has none of the network's variables; {_holds(stored)}")
+        raise RunError(f"{prefix}: has none of the network's variables; {_contents(stored)}")
     for source, variable in found.values():
-        if not _fits(stored, source, variable):
+        if not _shape_fits(stored, source, variable):
             raise RunError(
                 f"{prefix}: {source} has shape {list(stored[source])}, the network needs {variable.shape.as_list()} "
                 "(--finetune_checkpoint, --arch, --num_classes)"
@@ -142,10 +144,10 @@ def _require_enough(
     found = len(weights & set(sources))
     if found < LEAST_SHARE * len(weights):
         raise RunError(
-            f"{prefix}: has {found} of the network's {len(weights)} weights, less than half; {_holds(stored)}"
+            f"{prefix}: has {found} of the network's {len(weights)} weights, less than half; {_contents(stored)}"
         )
 
 
-def _holds(stored: Mapping[str, Sequence[int]]) -> str:
+def _contents(stored: Mapping[str, Sequence[int]]) -> str:
     roots = sorted({name.split("/")[0] for name in stored})
     return f"it holds variables of {', '.join(roots[:3])} (--finetune_checkpoint, --arch)"

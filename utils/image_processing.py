@@ -204,7 +204,7 @@ def mirrored_if(view: View, mirror: tf.Tensor) -> View:
 
 def eval_view(encoded: tf.Tensor, size: int) -> View:
     """The view of the center that ``eval_preprocess`` decodes."""
-    window = _without_far_ends(image_shape(encoded))
+    window = _window_of_limited_aspect(image_shape(encoded))
     resized = tf.stack(eval_resized_shape(window[2], window[3], size))
     return View(encoded, window, tf.constant(False), resized, (resized - size) // 2)
 
@@ -217,7 +217,7 @@ def eval_preprocess(encoded: tf.Tensor, size: int) -> tf.Tensor:
     return decode_view(eval_view(encoded, size), size)
 
 
-def _without_far_ends(shape: tf.Tensor) -> tf.Tensor:
+def _window_of_limited_aspect(shape: tf.Tensor) -> tf.Tensor:
     """The window that limits the aspect ratio to 32: of a longer or wider image, only the center is visible.
 
     Resized as a whole, an image of 1 x 10,000 pixels would take 8 GB. All other images stay whole.

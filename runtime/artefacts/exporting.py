@@ -126,7 +126,7 @@ class Exporter:
             entry |= {"seconds": seconds, "bytes": size_of(path), **written.facts}
             artefact = function(row.open)(path, self._setup.config.data.threads)
             comparison = compare(self._setup, self._prefix, artefact, self._options.validation_images)
-            entry |= {"runtime": artefact.runtime, **self._judged(row, comparison, written.fault)}
+            entry |= {"runtime": artefact.runtime, **self._verdict(row, comparison, written.fault)}
         except RunError as error:
             entry["reason"] = str(error)
         except (OSError, tf.errors.OpError) as error:
@@ -138,7 +138,7 @@ class Exporter:
             return self._options.output_file
         return self._options.folder / row.file
 
-    def _judged(self, row: Format, comparison: Comparison, fault: str | None) -> dict[str, Any]:
+    def _verdict(self, row: Format, comparison: Comparison, fault: str | None) -> dict[str, Any]:
         options, usual = self._options, row.quantized_limits if self._job.quantized else row.limits
         limits = Limits(
             max_drift=usual.max_drift if options.max_drift is None else options.max_drift,

@@ -25,7 +25,7 @@ def with_external_weights(network: InferenceGraph) -> tuple[InferenceGraph, dict
     nodes = [node for node in network.graph_def.node if node.name in varying]
     sources = sorted({source for node in nodes for source in node.input if not source.startswith("^")})
     stand_ins = {source: source.replace(":", "_output_") for source in sources if _name(source) not in varying}
-    with tf.Graph().as_default(), tf1.Session(config=_as_it_stands()) as session:
+    with tf.Graph().as_default(), tf1.Session(config=_without_optimization()) as session:
         tf.import_graph_def(network.graph_def, name="")
         tensors = {name: source if ":" in source else f"{source}:0" for source, name in stand_ins.items()}
         values = session.run(tensors)
@@ -46,7 +46,7 @@ def with_external_weights(network: InferenceGraph) -> tuple[InferenceGraph, dict
     return InferenceGraph(graph_def=graph_def, outputs=network.outputs), large
 
 
-def _as_it_stands() -> Any:
+def _without_optimization() -> Any:
     """Session options that avoid a second copy of all constants."""
     config = tf1.ConfigProto()
     config.graph_options.rewrite_options.disable_meta_optimizer = True

@@ -80,7 +80,7 @@ def write_onnx(network: InferenceGraph, path: Path, metadata: Mapping[str, Any],
     unknown = unknown_operators(model, onnx.defs)
     if unknown:
         raise RunError(f"--format onnx: opset {opset} has no operator for {', '.join(unknown)}")
-    _put_inside(model.graph, weights, onnx.numpy_helper.from_array)
+    _restore_constants(model.graph, weights, onnx.numpy_helper.from_array)
     model.metadata_props.add(key=METADATA_KEY, value=json.dumps(dict(metadata), ensure_ascii=False))
     write_atomically(path, model.SerializeToString())
     return Counter(node.op_type for node in model.graph.node)
@@ -90,7 +90,9 @@ def _quantizes(network: InferenceGraph) -> bool:
     return any(node.op.startswith(("FakeQuant", "QuantizeAndDequantize")) for node in network.graph_def.node)
 
 
-def _put_inside(graph: Any, weights: Mapping[str, np.ndarray], tensor_of: Callable[[np.ndarray, str], Any]) -> None:
+def _restore_constants(
+    graph: Any, weights: Mapping[str, np.ndarray], tensor_of: Callable[[np.ndarray, str], Any]
+) -> None:
     """Turns inputs of a model back into constants, transposed to the order in which they are used."""
     turned = {node.input[0]: node for node in graph.node if node.op_type == "Transpose" and node.input[0] in weights}
     results = {node.output[0] for node in turned.values()}

@@ -122,14 +122,14 @@ def open_saved_model(folder: Path, threads: int | None = None) -> Artefact:
             outputs = {key: info.name for kind in kinds for key, info in kind.outputs.items()}
             graph_def = constants(session, [name.partition(":")[0] for name in outputs.values()])
         metadata = read_beside(folder / METADATA) if (folder / METADATA).exists() else {}
-        return in_graph(folder, graph_def, image, outputs, metadata or _read_off(graph_def, image, outputs))
+        return in_graph(folder, graph_def, image, outputs, metadata or _inferred_metadata(graph_def, image, outputs))
     except (KeyError, IndexError) as error:
         raise RunError(f"{folder}: has no signature serving_default with an input named input") from error
     except (OSError, ValueError, RuntimeError, DecodeError, tf.errors.OpError) as error:
         raise RunError(f"{folder}: cannot be read as a SavedModel: {reason(error)}") from error
 
 
-def _read_off(graph_def: Any, image: str, outputs: Mapping[str, str]) -> dict[str, Any]:
+def _inferred_metadata(graph_def: Any, image: str, outputs: Mapping[str, str]) -> dict[str, Any]:
     """The metadata of another program's classifier, inferred from its shapes."""
     with tf.Graph().as_default():
         found = tf.import_graph_def(graph_def, return_elements=[image, outputs["probabilities"]])

@@ -31,7 +31,7 @@ class BadRecordHook(Hook):
         self._allowed = allowed
         self._describe = describe
         self._communicator = communicator
-        self._untold: dict[int, tuple[str, str]] = {}
+        self._unreported: dict[int, tuple[str, str]] = {}
         self.found: dict[int, str] = {}
 
     def after_step(self, record: StepRecord) -> None:
@@ -39,11 +39,11 @@ class BadRecordHook(Hook):
         place = f"in step {record.step}{of_rank(self._communicator)}"
         for row in np.flatnonzero(~np.isin(status, _NOT_BAD)):
             index = int(record.values[INDEX][row])
-            if index not in self.found and index not in self._untold:
-                self._untold[index] = (self._describe(index, int(status[row])), place)
+            if index not in self.found and index not in self._unreported:
+                self._unreported[index] = (self._describe(index, int(status[row])), place)
         if self._communicator.size == 1 or np.any(record.values.get(BAD_SOMEWHERE, 0)):
             self.share()
-        elif len(self.found) + len(self._untold) > self._allowed:
+        elif len(self.found) + len(self._unreported) > self._allowed:
             self._report()  # raises at once: the other processes would continue
 
     def share(self) -> None:
@@ -52,13 +52,13 @@ class BadRecordHook(Hook):
         Raises:
             RunError: The processes found more bad examples than allowed.
         """
-        for untold in self._communicator.gather(self._untold):
-            self._untold |= untold
+        for unreported in self._communicator.gather(self._unreported):
+            self._unreported |= unreported
         self._report()
 
     def _report(self) -> None:
-        untold, self._untold = self._untold, {}
-        for index, (reason, place) in untold.items():
+        unreported, self._unreported = self._unreported, {}
+        for index, (reason, place) in unreported.items():
             if index not in self.found:
                 self._add(index, reason, place)
 

@@ -127,11 +127,11 @@ def split_index(files: SplitFiles, index_dir: str | None) -> Index:
     parts = []
     for name, count in zip(files.paths, files.counts, strict=True):
         records = Path(name)
-        parts.append(_made(records, count) if index_dir is None else _given(records, Path(index_dir), count))
+        parts.append(_own_index(records, count) if index_dir is None else _given_index(records, Path(index_dir), count))
     return np.concatenate(parts) if parts else np.zeros([0, 2], np.int64)
 
 
-def _given(records: Path, folder: Path, count: int) -> Index:
+def _given_index(records: Path, folder: Path, count: int) -> Index:
     path = folder / records.name
     if not path.is_file():
         what = f"has no index of {records.name}" if folder.is_dir() else "no such folder"
@@ -142,7 +142,7 @@ def _given(records: Path, folder: Path, count: int) -> Index:
         raise RunError(f"{error} (--data_idx_dir); {HOW_TO_MAKE}") from error
 
 
-def _made(records: Path, count: int) -> Index:
+def _own_index(records: Path, count: int) -> Index:
     """The index from a file beside the records if possible, else from the user's cache or the records themselves."""
     beside = records.parent / INDEX_FOLDER / records.name
     if beside.is_file() and _is_sound(beside, records):

@@ -13,7 +13,7 @@ from utils.reporting.page import Markup, folded, grid, notes, page, section, tab
 from utils.reporting.run_log import Run, number, target_of
 from utils.reporting.run_page import run_sections
 
-_IN_FULL = 4
+_MOST_FULL_REPORTS = 4
 """Up to this many runs, each has its own report below the comparison; more would overload a browser."""
 _FIGURES = ("top1_accuracy", "Precision/mAP", "Precision/mAP@.50IOU", "loss", "train_throughput", "eval_throughput")
 _CURVES = (
@@ -22,7 +22,7 @@ _CURVES = (
     ("imgs_per_sec", "Throughput of training", "images/s"),
 )
 _NOT_COMPARED = ("results_dir", "log_filename", "model_dir", "memory_free_gb", "disk_free_gb")
-_ALL_IN_COLUMNS = 12
+_MOST_COLUMNS = 12
 """With more runs, the table of differing flags has one row per run."""
 
 
@@ -36,7 +36,7 @@ def comparison_page(runs: Sequence[Run]) -> bytes:
         section("What differs", _differences(ranked)),
         section("Curves", _curves(ranked)),
     ]
-    if len(ranked) <= _IN_FULL:
+    if len(ranked) <= _MOST_FULL_REPORTS:
         for run in ranked:
             parts.append(
                 section(run.name, folded("The report of this run", "\n".join(filter(None, run_sections(run)))))
@@ -53,7 +53,7 @@ def _rank(run: Run) -> tuple[bool, float, str]:
 def _missing(runs: Sequence[Run]) -> str:
     lines = [f"{run.name}: {' '.join(run.missing())}" for run in runs if run.missing()]
     content = notes(lines, "note")
-    return content if len(lines) <= _ALL_IN_COLUMNS else folded(f"Something is missing in {len(lines)} runs", content)
+    return content if len(lines) <= _MOST_COLUMNS else folded(f"Something is missing in {len(lines)} runs", content)
 
 
 def _results(runs: Sequence[Run]) -> str:
@@ -73,7 +73,7 @@ def _differences(runs: Sequence[Run]) -> str:
     different = [key for key in keys if len({_plain(run.parameters.get(key)) for run in runs}) > 1]
     if not different:
         return notes(["All flags and versions are the same."])
-    if len(runs) <= _ALL_IN_COLUMNS:
+    if len(runs) <= _MOST_COLUMNS:
         rows = [[key, *(_shown(run, key) for run in runs)] for key in different]
         return table(["flag", *(run.name for run in runs)], rows)
     usual = {key: Counter(_plain(run.parameters.get(key)) for run in runs).most_common(1)[0][0] for key in different}

@@ -12,11 +12,11 @@ from utils.reporting.names import class_list, class_names, format_value, quoted_
 
 _CONFUSED_SHARE, _CONFUSED_COUNT = 0.15, 3
 """Least fraction of a class, and least number of its examples, predicted as another class for the pair to be named."""
-_PAIRS_TOLD = 5
+_MOST_PAIRS = 5
 _CALIBRATION_GAP = 0.1
 _INPUT_BOUND, _COMPUTE_BOUND = 0.5, 0.15
 """Fractions of the time spent waiting for input."""
-_ALL_BUT = 0.95
+_NEARLY_ALL = 0.95
 
 
 def findings(evaluation: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str]:
@@ -26,7 +26,7 @@ def findings(evaluation: Mapping[str, Any], summary: Mapping[str, Any]) -> list[
         evaluation: The content of the evaluation file, see ``utils.reporting.evaluation_file``.
         summary: The figures in the log for that evaluation.
     """
-    of_task = _of_classes if evaluation["task"] == "classification" else _of_boxes
+    of_task = _classifier_findings if evaluation["task"] == "classification" else _detector_findings
     return [*of_task(evaluation), *speed_findings(summary)]
 
 
@@ -42,7 +42,7 @@ def speed_findings(summary: Mapping[str, Any], kind: str = "eval") -> list[str]:
         return []
     waited = f"{speed:.1f} images/s, {share:.0%} of the time waiting for input"
     if share >= _INPUT_BOUND:
-        rest = f"; without waiting it would be {speed / (1 - share):.0f} images/s" if share < _ALL_BUT else ""
+        rest = f"; without waiting it would be {speed / (1 - share):.0f} images/s" if share < _NEARLY_ALL else ""
         return [f"Input-bound: {waited}{rest}. More threads, smaller images or --dali on a GPU would help."]
     if share <= _COMPUTE_BOUND:
         return [f"Compute-bound: {waited}. A faster input would not help."]
@@ -72,7 +72,7 @@ def calibration_gap(evaluation: Mapping[str, Any]) -> tuple[float, float] | None
     return sum(row[0] * row[1] for row in bins) / total, sum(row[0] * row[2] for row in bins) / total
 
 
-def _of_classes(evaluation: Mapping[str, Any]) -> Iterator[str]:
+def _classifier_findings(evaluation: Mapping[str, Any]) -> Iterator[str]:
     names, rows = class_names(evaluation), evaluation["classes"]
     answered = [number for number, row in enumerate(rows) if row[1]]
     if len(answered) == 1 and sum(1 for row in rows if row[0]) > 1:
@@ -89,14 +89,14 @@ def _of_classes(evaluation: Mapping[str, Any]) -> Iterator[str]:
     ]
     if absent:
         yield f"Not evaluated, for lack of examples in this split: {class_list(names, absent)}."
-    yield from _of_pairs(evaluation, names, "examples")
+    yield from _pair_findings(evaluation, names, "examples")
     gap = calibration_gap(evaluation)
     if gap is not None and abs(gap[0] - gap[1]) >= _CALIBRATION_GAP:
         verdict = "overconfident" if gap[0] > gap[1] else "underconfident"
         yield f"The network is {verdict}: mean confidence {gap[0]:.2f}, accuracy {gap[1]:.2f}."
 
 
-def _of_boxes(evaluation: Mapping[str, Any]) -> Iterator[str]:
+def _detector_findings(evaluation: Mapping[str, Any]) -> Iterator[str]:
     yield from evaluation["findings"]
     names, rows = class_names(evaluation), evaluation["classes"]
     absent = [row["id"] for row in rows if row["average_precision"] < 0]
@@ -108,17 +108,17 @@ def _of_boxes(evaluation: Mapping[str, Any]) -> Iterator[str]:
     zero = [row["id"] for row in rows if row["average_precision"] == 0 and row["detections"]]
     if zero:
         yield f"Detected, but never on an object of that category (average precision 0): {class_list(names, zero)}."
-    yield from _of_pairs(evaluation, names, "objects")
+    yield from _pair_findings(evaluation, names, "objects")
 
 
-def _of_pairs(evaluation: Mapping[str, Any], names: Mapping[int, str], what: str) -> Iterator[str]:
+def _pair_findings(evaluation: Mapping[str, Any], names: Mapping[int, str], what: str) -> Iterator[str]:
     for of, answer, count, share in _worst(confused_pairs(evaluation)):
         right, taken = quoted_class(names, of), quoted_class(names, answer)
         yield f"{count} {what} of {right}, {share:.0%} of them, are taken for {taken}."
 
 
 def _worst(pairs: Sequence[tuple[int, int, int, float]]) -> list[tuple[int, int, int, float]]:
-    return [pair for pair in pairs if pair[2] >= _CONFUSED_COUNT and pair[3] >= _CONFUSED_SHARE][:_PAIRS_TOLD]
+    return [pair for pair in pairs if pair[2] >= _CONFUSED_COUNT and pair[3] >= _CONFUSED_SHARE][:_MOST_PAIRS]
 
 
 def summary_line(evaluation: Mapping[str, Any]) -> str:

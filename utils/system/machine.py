@@ -20,12 +20,12 @@ _GB = 1e9
 
 def cpu_features() -> frozenset[str]:
     """Names of the instruction sets of an x86 CPU, in Linux's spelling; empty if they cannot be read."""
-    return frozenset(_of_cpu("flags").split()) if platform.machine() in _X86 else frozenset()
+    return frozenset(_cpu_field("flags").split()) if platform.machine() in _X86 else frozenset()
 
 
 def cpu_name() -> str:
     """The model name of the processor, or its architecture if it has no name."""
-    return _of_cpu("model name") or platform.processor() or platform.machine()
+    return _cpu_field("model name") or platform.processor() or platform.machine()
 
 
 def uses_onednn(environ: Mapping[str, str]) -> bool:
@@ -75,7 +75,7 @@ def machine_facts(folder: Path, environ: Mapping[str, str]) -> dict[str, object]
     }
 
 
-def _of_cpu(field: str) -> str:
+def _cpu_field(field: str) -> str:
     """The first value of a field in the processor's description, or ""."""
     try:
         lines = CPU_INFO.read_text(encoding="utf-8").splitlines()

@@ -115,7 +115,7 @@ class Watchdog:
         if kind is None:
             self._communicator.barrier()  # rank 0 may still be writing, and a launcher ends all processes when one ends
             self._send_all({"done": True})
-        elif self._begins_to_close():
+        elif self._mark_closing():
             self._send_all({"end": EXIT_USAGE if issubclass(kind, UsageError) else EXIT_FAILED})
         self._closing.set()
         self._close()
@@ -223,7 +223,7 @@ class Watchdog:
 
     def _fail(self, reason: str) -> None:
         """Logs the reason once, makes the others end silently, and ends this process."""
-        if not self._begins_to_close():
+        if not self._mark_closing():
             return
         _log.critical("%s; %s", reason, _ADVICE)
         self._send_all({"end": EXIT_FAILED})
@@ -231,13 +231,13 @@ class Watchdog:
 
     def _follow(self, status: int) -> None:
         """Ends this process and passes on the status of another one, which ends with an error and logs the reason."""
-        if not self._begins_to_close():
+        if not self._mark_closing():
             return
         self._send_all({"end": status})
         time.sleep(LAST_WORDS_S)
         self._end(status)
 
-    def _begins_to_close(self) -> bool:
+    def _mark_closing(self) -> bool:
         """Marks this process as ending; returns False if it was marked before."""
         with self._lock:
             if self._closing.is_set():
