@@ -50,8 +50,8 @@ class CheckpointDir:
         """Creates the folder and keeps other launches from training in it until the block ends.
 
         Raises:
-            UsageError: The folder cannot be made or written to.
-            RunError: Another process trains in it.
+            UsageError: The folder cannot be created or is not writable.
+            RunError: Another process is training in it.
         """
         refusal = f"--model_dir or --results_dir {self.folder}: another launch is training in it; wait for it to end"
         with ExitStack() as held:
@@ -66,7 +66,7 @@ class CheckpointDir:
         """Creates the folder, checks that it is writable, and removes the remains of a killed process.
 
         Raises:
-            UsageError: The folder cannot be made or written to.
+            UsageError: The folder cannot be created or is not writable.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -73,7 +73,7 @@ class DaliReader:
 
         Raises:
             UsageError: The global batch is larger than the data set.
-            RunError: The index is not that of the files.
+            RunError: The index does not belong to the files.
         """
         rows = indexed_train_rows(files, split_index(files, self._index_dir), options, shard, start)
 
@@ -88,7 +88,7 @@ class DaliReader:
         """The batches of ``data_utils.eval_batches``.
 
         Raises:
-            RunError: The index is not that of the files.
+            RunError: The index does not belong to the files.
         """
         rows = indexed_eval_rows(files, split_index(files, self._index_dir), options, shard)
         no_seed = tf.zeros([2], tf.int64)
