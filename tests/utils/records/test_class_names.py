@@ -34,7 +34,7 @@ def test_reads_a_byte_order_mark_unicode_and_very_long_names(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "is empty; must hold one class name a line"),
+        ("", "is empty; must hold one class name per line"),
         ("tench\n", "has 1 name; must have one for each of 2 classes"),
         ("a\nb\nc\n", "has 3 names; must have one for each of 2 classes"),
         ("tench\n\ntench\n", "lines 1 and 3 are both 'tench'; must differ"),
@@ -78,8 +78,8 @@ def test_a_file_lists_names_or_synsets_and_names(tmp_path, text, names):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is empty; must hold one class name a line"),
-        (b"\n \n", "is empty; must hold one class name a line"),
+        (b"", "is empty; must hold one class name per line"),
+        (b"\n \n", "is empty; must hold one class name per line"),
         (b"ant\nbee\nant\n", "lines 1 and 3 are both 'ant'"),
         (b"n01\tant\nn01\tbee\n", "lines 1 and 2 are both 'n01'"),
         (b"\xff\xfe", "cannot be read (it is not UTF-8 text)"),

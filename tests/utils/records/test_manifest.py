@@ -71,7 +71,7 @@ def test_an_unsound_manifest_is_a_sentence_that_names_it(folder, change, message
 
 def test_a_manifest_that_is_not_text_is_a_sentence(folder):
     (folder / "dataset.json").write_bytes(b"\xff\xfe{}")
-    with pytest.raises(RunError, match="is not a sound manifest"):
+    with pytest.raises(RunError, match="is not a valid manifest"):
         read_manifest(folder)
 
 

@@ -73,5 +73,5 @@ def test_empty_patterns_and_files_without_records_are_sentences(tmp_path):
 def test_patterns_do_not_read_a_conversion_that_never_ended(tmp_path):
     write_records(tmp_path / "coco_train.record-00000-of-00002", 2)
     (tmp_path / CONVERSION_FOLDER).mkdir()
-    with pytest.raises(RunError, match=f"--input {tmp_path}: its conversion was never completed"):
+    with pytest.raises(RunError, match=f"--input {tmp_path}: its conversion was not completed"):
         load_pattern([f"{tmp_path}/coco*"], "train", "--input")

@@ -93,7 +93,7 @@ def test_without_manifest_a_cut_off_file_is_named_with_its_record(tmp_path):
 def test_a_conversion_that_never_ended_is_not_read_as_a_smaller_data_set(tmp_path):
     write_records(tmp_path / "train-00000-of-00002", 2)
     (tmp_path / CONVERSION_FOLDER).mkdir()
-    with pytest.raises(RunError, match="its conversion was never completed"):
+    with pytest.raises(RunError, match="its conversion was not completed"):
         load_split(tmp_path, "train")
 
 
@@ -107,7 +107,7 @@ def test_a_missing_folder_is_a_sentence(tmp_path):
 
 def test_a_folder_where_no_name_matches_tells_what_is_there(tmp_path):
     with pytest.raises(
-        RunError, match=r"no file is named train-\* or coco_train\* and there is no dataset.json; the folder holds not"
+        RunError, match=r"no file is named train-\* or coco_train\*, and there is no dataset.json; the folder holds not"
     ):
         load_split(tmp_path, "train")
     for index in range(7):

@@ -54,7 +54,7 @@ def test_a_classifiers_evaluation_is_checked(tmp_path, classes, place, value, me
         (("confusion",), [[1, 77, 2]], "a category that is not"),
         (("confusion",), [[1, 1, None]], "or no count"),
         (("pictures", 0, "boxes", 0, "box"), [0.0, 1.0], "four sides"),
-        (("curves", 0, "precision"), ["a"], '"precision" has'),
+        (("curves", 0, "precision"), ["a"], '"precision" contains'),
         (("operating_score",), None, '"operating_score" is None'),
     ],
 )

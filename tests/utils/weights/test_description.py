@@ -59,7 +59,7 @@ def test_what_runs_write_is_read_as_it_is(description):
         ({"quantization": {"qdq": 1}}, '"qdq" of "quantization" is 1, and must be true or false'),
         ({"quantization": {"delay": 1.5}}, '"delay" is 1.5, and must be a whole number'),
         ({"anchors": {"scale": "4"}}, "\"scale\" is '4', and must be a number"),
-        ({"anchors": {"aspect_ratios": [1, None]}}, '"aspect_ratios" has None in it'),
+        ({"anchors": {"aspect_ratios": [1, None]}}, '"aspect_ratios" contains None'),
         ({"step": "x"}, "\"step\" is 'x', and must be a whole number"),
         ({"seed": "x"}, "\"seed\" is 'x', and must be a whole number"),
         ({"position": 4}, '"position" is 4, and must be an object'),
