@@ -37,7 +37,7 @@ def test_a_folder_without_them_is_a_sentence_that_names_what_was_looked_for(tmp_
     with pytest.raises(RunError) as error:
         count_by_name(tmp_path, "validation", "--data_dir d")
     assert str(error.value).startswith(
-        "--data_dir d: no file is named validation-* or coco_val*, and there is no dataset.json; the folder holds other;"
+        "--data_dir d: no file is named validation-* or coco_val*, and there is no dataset.json; the folder holds other"
     )
 
 
