@@ -135,7 +135,7 @@ def _largest_id(given: int | None, stored: int | None, categories: Categories) -
     largest = max(1, categories.ids[-1])
     if largest > MOST_CLASSES:
         raise UsageError(
-            f"{categories.origin}: its largest category id is {largest}. A detector has a class slot for each id "
+            f"{categories.origin}: its largest category id is {largest}, and a detector has a class slot for each id "
             f"up to that, but at most {MOST_CLASSES}; --exact_classes has one slot per category instead"
         )
     if given is not None and stored is not None and given != stored:
