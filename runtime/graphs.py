@@ -150,7 +150,7 @@ def build_train_graph(
         )
         after, begin_averages = _step_after(update, step, config.moving_average.ema_decay)
         means, votes = _exchanged(losses, data.batch.status, communicator, stopping)
-        total = tf.add_n([*means.values(), l2_loss])
+        total = tf.reduce_sum(tf.stack([*means.values(), l2_loss]))  # unlike add_n, always in this order
         scalars = {**means, "l2_loss": l2_loss, "total_loss": total, "learning_rate": learning_rate}
         scalars |= {"loss_scale": update.loss_scale} if precision.scales_loss else {}
         variables = tuple(tf1.global_variables())

@@ -45,6 +45,9 @@ def session_config(config: ExperimentConfig, communicator: Communicator) -> Any:
             options.gpu_options.allow_growth = True
         else:
             options.gpu_options.per_process_gpu_memory_fraction = config.run.gpu_memory_fraction
+    if config.run.deterministic:  # the optimizer would merge sums of two into sums of many, whose order varies
+        rewriting = options.graph_options.rewrite_options
+        rewriting.arithmetic_optimization = rewriting.OFF
     if config.precision.xla:
         options.graph_options.optimizer_options.global_jit_level = tf1.OptimizerOptions.ON_2
     return options

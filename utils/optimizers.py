@@ -128,9 +128,16 @@ class _Descent:
         self._optimizers: dict[float, Any] = {}
 
     def compute_gradients(self, loss: Any, variables: Sequence[Any]) -> GradientsAndVariables:
-        gate = tf1.train.Optimizer.GATE_OP
+        """Differentiates the loss, and sums the gradients of a tensor with several consumers in pairs.
+
+        TensorFlow's sum of three or more tensors (AddN, 2.21) begins with any whose memory is free by then, so that its
+        last bit depends on timing. A sum of two does not.
+        """
         pairs: GradientsAndVariables = self._optimizer(1.0).compute_gradients(
-            loss, var_list=variables, gate_gradients=gate
+            loss,
+            var_list=variables,
+            gate_gradients=tf1.train.Optimizer.GATE_OP,
+            aggregation_method=tf.AggregationMethod.EXPERIMENTAL_TREE,
         )
         return pairs
 

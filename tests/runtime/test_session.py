@@ -94,3 +94,12 @@ def test_compilation_is_asked_of_the_session(gpus):
         session_config(config(xla=xla), ALONE).graph_options.optimizer_options.global_jit_level for xla in (False, True)
     ]
     assert levels == [tf.compat.v1.OptimizerOptions.DEFAULT, tf.compat.v1.OptimizerOptions.ON_2]
+
+
+def test_a_deterministic_session_leaves_sums_as_they_are_written(gpus):
+    gpus(0)
+    found = [
+        session_config(config(deterministic=deterministic), ALONE).graph_options.rewrite_options.arithmetic_optimization
+        for deterministic in (False, True)
+    ]
+    assert found == [0, 2]  # DEFAULT and OFF of TensorFlow's RewriterConfig

@@ -45,6 +45,22 @@ class Toy:
             return float(self.session.run(variable))
 
 
+def test_gradients_of_shared_weights_are_summed_in_pairs():
+    with tf.Graph().as_default() as graph:
+        step = tf1.get_variable("global_step", initializer=np.int64(0), trainable=False, use_resource=True)
+        weight = tf1.get_variable("w", initializer=np.ones(3, np.float32), use_resource=True)
+        uses = [tf.reduce_sum(tf.sin(weight * float(level))) for level in range(5)]
+        build_update(
+            tf.reduce_sum(uses),
+            step,
+            tf.constant(0.1),
+            make_optimizer=maker(),
+            loss_scale=LossScale(None, dynamic=False),
+        )
+    # The order in which TensorFlow sums three or more tensors depends on timing.
+    assert [len(operation.inputs) for operation in graph.get_operations() if operation.type == "AddN"] == [2] * 4
+
+
 @pytest.mark.parametrize("static", [None, 128.0])
 def test_momentum_gathers_gradients_without_dampening(static):
     toy = Toy(static)
