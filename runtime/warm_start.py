@@ -51,8 +51,7 @@ def load_warm_start(
 ) -> WarmStarted:
     """Loads the weights of a graph from a checkpoint, using its moving averages if it stores them.
 
-    The classification layer starts with new weights if the checkpoint has another number of classes. A warm start fails
-    if fewer than half of the weights match.
+    A warm start fails if fewer than half of the weights match; a head for other classes starts with new weights.
 
     Args:
         session: Session with initialized variables.
@@ -69,9 +68,7 @@ def load_warm_start(
     by_name = {v.op.name: v for v in variables}
     sources = {name: source for name, source in warm_start.sources.items() if name in by_name and source in stored}
     others = {
-        name
-        for name in warm_start.replaceable & set(sources)
-        if _differs_in_classes(stored, sources[name], by_name[name])
+        name for name in warm_start.replaceable & set(sources) if _other_classes(stored, sources[name], by_name[name])
     }
     left_out = warm_start.replaceable if reset or others else frozenset()
     new, unwanted = (RESET, REPLACED) if reset else (OTHER_CLASSES, OF_OTHER_CLASSES)
@@ -108,7 +105,7 @@ def _shape_fits(stored: Mapping[str, Sequence[int]], source: str, variable: Any)
     return same_numbers(stored[source], variable.shape.as_list())
 
 
-def _differs_in_classes(stored: Mapping[str, Sequence[int]], source: str, variable: Any) -> bool:
+def _other_classes(stored: Mapping[str, Sequence[int]], source: str, variable: Any) -> bool:
     """Returns whether a stored tensor of a head differs from a variable only in its last axis, that of the classes."""
     shapes = [tuple(shape) for shape in (stored[source], variable.shape.as_list())]
     theirs, ours = (shape[2:] if shape[:2] == (1, 1) and len(shape) == 4 else shape for shape in shapes)
