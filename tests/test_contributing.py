@@ -1,4 +1,4 @@
-"""The recipes of CONTRIBUTING.md, applied literally to a scratch copy of the program."""
+"""The recipes of docs/changing.md, applied literally to a scratch copy of the program."""
 
 import json
 import re
@@ -12,7 +12,7 @@ import pytest
 from tests.launching import ROOT
 from tests.runtime.runs import write_data
 
-TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "changing.md").read_text(encoding="utf-8")
 PLACE = re.compile(r"# (?P<file>\S+), (?:(?P<how>before|after|in place of) `(?P<anchor>[^`]+)`|a new file)\n")
 MOST_FILES = {"network": 1, "optimizer": 2, "augmentation": 2, "export format": 2, "flag": 3}
 PROGRAM = ("main.py", "model", "object_detection", "runtime", "tools", "utils")
@@ -62,7 +62,7 @@ class Edit(NamedTuple):
 
 def recipes():
     """Returns the edits of each recipe and the number of files in its title, by what the recipe adds."""
-    for title, body in re.findall(r"^### (.+?)\n(.+?)(?=^##|\Z)", TEXT, flags=re.MULTILINE | re.DOTALL):
+    for title, body in re.findall(r"^## (.+?)\n(.+?)(?=^## |\Z)", TEXT, flags=re.MULTILINE | re.DOTALL):
         name, count = re.fullmatch(r"An? (.+?)(?: of the same family)?: (\d) files?", title).groups()
         edits = []
         for code in re.findall(r"^```python\n(.+?)^```", body, flags=re.MULTILINE | re.DOTALL):

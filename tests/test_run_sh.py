@@ -1,5 +1,6 @@
 """tests/run.sh and .ci/run, also if an optional part cannot be installed."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -91,3 +92,10 @@ def test_a_part_that_cannot_be_had_ends_continuous_integration(run, start, broke
     assert status == 1
     assert said == f"{name} could not be installed, and in continuous integration its tests must run: CI=true\n"
     assert not [call for call in calls if "pytest" in call]
+
+
+def test_pre_commit_runs_the_same_lint():
+    lint = re.findall(r"^    (\.venv/bin/(?:ruff|mypy).*)$", (ROOT / "tests/run.sh").read_text(), re.MULTILINE)
+    hooks = re.findall(r"^ +entry: (.*)$", (ROOT / ".pre-commit-config.yaml").read_text(), re.MULTILINE)
+    assert len(lint) == 3
+    assert hooks == lint

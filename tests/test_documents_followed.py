@@ -1,27 +1,22 @@
-"""Each how-to of the README is followed: its commands, word for word, in a folder of little data and tiny networks.
+"""Sections of the documents, followed: their commands, word for word, in a folder of little data and tiny networks.
 
-What is added to a command makes it small. Commands that install something are not run, and scripts and launchers of
-several processes print what they would start.
+The flags that are added to a command make it small. Commands that install something or start several processes are not
+run here; ``test_documents_commands.py`` checks them.
 """
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT
+from tests.documents import HOW_TOS, PAGES, README, commands_in, without_variables
 from tests.object_detection.tiny_coco import annotation, content, image
-from tests.readme_text import HOW_TO, commands_in, section, without_variables
 from tests.runtime.runs import CLASSES, root_logger, run, tiny_networks
 from tests.runtime.scenes import IDS, NAMES, picture_of, scene
 from tests.utils.input_records import encode, noise
 from tests.utils.tiny_images import write_files
-from tools import benchmark_input, export
+from tools import benchmark_input, export, report
 from tools.convert import __main__ as convert_dataset
 from tools.convert import coco_command as create_coco_tfrecord
 from tools.validate import __main__ as validate_dataset
@@ -34,6 +29,7 @@ PROGRAMS = {
     "object_detection.create_coco_tfrecord": create_coco_tfrecord.main,
     "tools.export": export.main,
     "tools.benchmark_input": benchmark_input.main,
+    "tools.report": report.main,
 }
 ONE_WORKER = ("--workers=1",)
 SMALLER = {
@@ -42,11 +38,17 @@ SMALLER = {
     "object_detection.create_coco_tfrecord": ONE_WORKER,
     "tools.export": ("--max_drift=1", "--max_metric_drop=1"),  # whether a tiny network survives int8 is chance
     "tools.benchmark_input": ("--image_size=16", "--batches=2", "--batch_size=4", "--network_speed=9", "--split=train"),
+    "tools.report": (),
 }
+OWN_IMAGES, OWN_BOXES, _, FINE_TUNE, DEPLOY = map(README.section, HOW_TOS)
+RESUME = PAGES["docs/training.md"].section("Resume")
+BENCHMARK = PAGES["docs/performance.md"].section("Benchmark")
+MEASURE_INPUT = PAGES["docs/performance.md"].section("Input or network")
+COMPARE = PAGES["docs/logs.md"].section("Compare runs")
 
 
 def kind(words):
-    """What a command starts: "main", a module, or None for what is not run here."""
+    """The program of a command: "main", a module, or None for a command that is not run here."""
     if words[0] != ".venv/bin/python":
         return None
     return "main" if words[1] == "main.py" else words[2] if words[2] != "pip" else None
@@ -70,13 +72,13 @@ def is_artefact(words):
     return any("EXPORT/" in word for word in words)
 
 
-def follow(title, report=False):
-    """Runs the commands of a how-to in the current folder; what the runs of ``main.py`` left behind, in their order."""
+def follow(commands, with_report=False):
+    """Runs commands in the current folder; the results of the runs of ``main.py``, in their order."""
     done = []
-    for words in commands_in(section(title)):
+    for words in commands:
         what = kind(words)
         if what == "main":
-            done.append(run(*words[2:], *smaller(words[2:]), report=report))
+            done.append(run(*words[2:], *smaller(words[2:]), report=with_report))
             assert done[-1].status == 0, f"{words}: {done[-1].error}"
         elif what is not None:
             with tiny_networks(), root_logger():
@@ -127,7 +129,7 @@ def trained(prepared, tmp_path, monkeypatch):
 
 
 def test_own_images(place):
-    trained, evaluated, _ = follow("Your own images: classification", report=True)
+    trained, evaluated, _ = follow(commands_in(OWN_IMAGES), with_report=True)
     assert (place / "RUN" / "best" / "checkpoint").is_file()
     assert "<html" in (place / "RUN" / "report.html").read_text(encoding="utf-8")
     assert evaluated.summary["images"] == 9
@@ -155,7 +157,7 @@ def write_annotations(folder, split, first, count):
 def test_own_boxes(place):
     write_annotations(place, "TRAIN", 0, 8)
     write_annotations(place, "VAL", 1000, 6)
-    _, evaluated, _ = follow("Your own boxes: detection")
+    _, evaluated, _ = follow(commands_in(OWN_BOXES))
     assert evaluated.summary["images"] == 6
     assert {key for key in evaluated.summary if key.startswith("Precision/mAP")}
     assert isinstance(json.loads((place / "EVAL" / "detections.json").read_text()), list)
@@ -164,21 +166,24 @@ def test_own_boxes(place):
 
 def test_resuming(trained):
     (trained / "RUN").rename(trained / "EARLIER")
-    first, second = follow("Resuming")
+    first, second = follow(commands_in(RESUME))
     assert "training from step 0 to 4 of 8" in first.error
     assert "training from step 4 to 8 of 8" in second.error
 
 
-def test_fine_tuning(trained):
-    (tuned,) = follow("Fine-tuning")
+def test_fine_tuning_and_comparing(trained):
+    (tuned,) = follow(commands_in(FINE_TUNE))
     assert "--finetune_checkpoint RUN/best" in tuned.error
     assert (trained / "TUNED" / "best" / "checkpoint").is_file()
+    (trained / "TUNED").rename(trained / "OTHER_RUN")
+    follow(commands_in(COMPARE))
+    assert "2 runs compared" in (trained / "report.html").read_text(encoding="utf-8")
 
 
 def test_deploying(trained):
     for package in ("onnx", "onnxruntime", "tf2onnx", "ai_edge_litert"):
         pytest.importorskip(package, reason=f"{package} is not installed (requirements/export.txt)")
-    evaluated, _ = follow("Deploying")
+    evaluated, _ = follow(commands_in(DEPLOY))
     assert evaluated.summary["images"] == 9
     report = json.loads((trained / "EXPORT" / "export_report.json").read_text())
     formats = {entry["format"] for entry in report["artefacts"]}
@@ -187,31 +192,16 @@ def test_deploying(trained):
 
 
 def test_benchmarking(trained):
-    training, inference = follow("Benchmarking")
+    training, inference = follow([*commands_in(BENCHMARK), commands_in(MEASURE_INPUT)[0]])
     assert training.summary["train_throughput"] > 0
     assert inference.summary["eval_throughput"] > 0
 
 
-def test_several_gpus(tmp_path):
-    *_, script = commands_in(section("Several GPUs"))
-    assert script[0] == "DRY_RUN=1"
-    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "DRY_RUN": "1", "PYTHON": sys.executable}
-    words = [word if "/" not in word else str(ROOT / word) for word in script[1:]]
-    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert " -np 4 " in done.stdout
-    assert "--model_dir=RUN" in done.stdout
-    assert not [*tmp_path.iterdir()]
-
-
 def test_every_command_of_a_how_to_is_followed():
-    left = [
-        without_variables(words)[:2] for title in HOW_TO for words in commands_in(section(title)) if kind(words) is None
-    ]
-    assert left == [
+    commands = [words for title in HOW_TOS for words in commands_in(README.section(title))]
+    assert [without_variables(words)[:2] for words in commands if kind(words) is None] == [
         ["bash", "utils/install_horovod.sh"],
         [".venv/bin/mpiexec", "--allow-run-as-root"],
         ["bash", "examples/SSD320_FP16_4GPU.sh"],
         [".venv/bin/python", "-m"],  # pip
     ]
-    assert all(Path(ROOT / words[-1]).is_file() for words in left if words[0] == "bash")
