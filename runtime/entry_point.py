@@ -7,9 +7,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from runtime.environment import environment_for
+from runtime.environment import environment_for, native_log_level
 from utils.errors import EXIT_USAGE, UsageError
 from utils.hooks.preemption import PreemptionHook
+from utils.system.native_messages import set_native_log_level
 
 if TYPE_CHECKING:
     from utils.cmdline_helper import Command
@@ -28,6 +29,7 @@ def run(name: str, parse: Callable[[Sequence[str], Mapping[str, str]], Command],
 def start(command: Command, work: Callable[[Command, PreemptionHook], int] | None = None) -> int:
     """Runs a launch that was read already, or ``work`` in its place, and returns its exit status."""
     os.environ.update(environment_for(command.config, os.environ))
+    set_native_log_level(native_log_level(os.environ))
     with PreemptionHook() as preemption:
         from runtime.launch import launch  # imports TensorFlow, which reads the environment once
 

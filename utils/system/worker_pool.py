@@ -11,11 +11,11 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from multiprocessing.connection import wait
 from typing import Protocol
 
-from tqdm import tqdm
+from utils.console.terminal import RichTerminal, console_of
 
 _LINE_EVERY_SECONDS = 10.0
 
@@ -47,13 +47,14 @@ def progress_of(total: int) -> Iterator[Progress]:
     if not sys.stderr.isatty():
         yield _Lines(total)
         return
-    with tqdm(total=total, unit=" images", smoothing=0.1) as bar:
+    terminal = RichTerminal(console_of(sys.stderr))
+    with closing(terminal.bar("images", 0, total)) as bar:
         yield bar
 
 
 def worker_pool(workers: int) -> ProcessPoolExecutor:
     """Processes that leave Ctrl-C and SIGTERM to this one, and end with it."""
-    context = multiprocessing.get_context("spawn")  # fork is unsafe next to threads, and tqdm has one
+    context = multiprocessing.get_context("spawn")  # fork is unsafe next to threads
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
 
 

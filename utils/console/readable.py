@@ -1,0 +1,168 @@
+"""The readable console: a header, aligned lines as training goes on, small tables of results, and where they lie.
+
+It shows the records of the log, as the ``DLL`` lines do, and leaves out what has no room (no TF).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from rich.text import Text
+
+from utils.console.figures import duration, plain_name, significant
+from utils.console.screen import Bar, Rows, Screen, Step, Terminal
+from utils.console.tables import (
+    BATCH,
+    EPOCH,
+    LATENCY,
+    LOSS,
+    RATES,
+    STEP,
+    THROUGHPUT,
+    WAITING,
+    Column,
+    figures_line,
+    fitting,
+    heading,
+    heading_line,
+    line,
+    pairs,
+)
+from utils.console.terminal import RichTerminal
+from utils.dllogger_utils import PARAMETER, SUMMARY
+
+MOST_EVALUATIONS = 6
+_IMPORTANT = (STEP, BATCH, LOSS, *RATES, EPOCH, "learning_rate", WAITING)
+_SPEEDS = {"train": "training", "eval": "evaluation", "network": "network alone"}
+_IMAGES = "images"
+
+
+class _Evaluation(NamedTuple):
+    epoch: int | None
+    step: int
+    metrics: Mapping[str, Any]
+
+
+class ReadableScreen(Screen):
+    """Shows a run to a person.
+
+    Args:
+        out: Where results are shown.
+        bars, messages: As for every screen.
+    """
+
+    is_readable = True
+
+    def __init__(self, out: RichTerminal, bars: Terminal | None = None, messages: Terminal | None = None) -> None:
+        super().__init__(bars, messages)
+        self._out = out
+        self._began = time.monotonic()
+        self._progress = Bar(0)
+        self._columns: list[Column] = []
+        self._metric = ""
+        self._evaluations: list[_Evaluation] = []
+
+    def header(self, rows: Rows) -> None:
+        self._out.print(pairs(rows))
+        self._out.print("")
+
+    def best(self, metric: str, step: int, value: float) -> None:
+        self._metric = metric
+        if step >= 0:
+            self._evaluations.append(_Evaluation(None, step, {metric: value}))
+
+    def record(self, step: Step, data: Mapping[str, Any], units: Mapping[str, str | None]) -> None:
+        if step == SUMMARY:
+            self._summary(data)
+        elif step == PARAMETER or isinstance(step, str):
+            return  # the header has told what matters of it
+        elif len(step) == 1:
+            self._epoch({EPOCH: step[0] + 1, STEP: self._progress.done, **data})
+        elif RATES[0] in data:
+            self._interval({EPOCH: step[0] + 1, STEP: step[1], **data})
+        elif RATES[1] in data:
+            self._interval({BATCH: step[1], **data})
+        else:
+            self._evaluation(_Evaluation(step[0], step[1], data))
+
+    def table(self, rows: Rows) -> None:
+        widest = max(8, self._out.console.width // 2 - 2)
+        self._out.print(pairs([(plain_name(name, widest), plain_name(text)) for name, text in rows]))
+
+    def footer(self, rows: Rows) -> None:
+        self._out.print(Text(f"Done in {duration(time.monotonic() - self._began)}", style="bold green"))
+        width = max((len(label) for label, _ in rows), default=0)
+        for label, place in rows:
+            self._out.print(Text.assemble((f"{label:<{width}}  ", "dim"), plain_name(place)), wrap=False)
+
+    def bar(self, what: str, start: int, total: int | None) -> Bar:
+        self._progress = super().bar(what, start, total)
+        return self._progress
+
+    def _interval(self, data: Mapping[str, Any]) -> None:
+        """A line of the table that grows while a run goes on; its heading comes again where the columns change."""
+        columns = fitting([*data], self._out.console.width, _IMPORTANT)
+        if columns != self._columns:
+            self._columns = columns
+            self._out.print(heading_line(columns))
+        self._out.print(figures_line(columns, data))
+
+    def _epoch(self, data: Mapping[str, Any]) -> None:
+        if not self._columns:
+            self._columns = fitting([*data], self._out.console.width, _IMPORTANT)
+            self._out.print(heading_line(self._columns))
+        self._out.print(figures_line(self._columns, data, "bold"))
+
+    def _evaluation(self, evaluation: _Evaluation) -> None:
+        """The last evaluations, and the best one where it is none of these."""
+        self._columns = []  # where training goes on, its lines begin with a heading
+        self._evaluations.append(evaluation)
+        best = max(self._evaluations, key=lambda row: row.metrics.get(self._metric, 0.0))  # of equals the first
+        shown = self._evaluations[-MOST_EVALUATIONS:]
+        if best not in shown:
+            shown = [best, *shown[1:]]
+        metrics = _metrics(evaluation.metrics)
+        width = self._out.console.width - len("  best")
+        columns = fitting([EPOCH, STEP, *metrics], width, (STEP, self._metric, *metrics))
+        self._out.print(Text("\nEvaluation", style="bold"))
+        self._out.print(heading_line(columns))
+        for row in shown:
+            cells = figures_line(columns, {EPOCH: row.epoch, STEP: row.step, **row.metrics})
+            if row is best and self._metric:
+                cells = cells.append("  best")
+                cells.stylize("bold green")
+            self._out.print(cells)
+        self._out.print("")
+
+    def _summary(self, data: Mapping[str, Any]) -> None:
+        """The result of an evaluation that no training had before, and the speed."""
+        metrics = [*_metrics(data), *(key for key in (_IMAGES,) if key in data)]
+        if not self._evaluations and len(metrics) > 0:
+            self._out.print(Text("\nEvaluation", style="bold"))
+            self._out.print(pairs([(heading(key), significant(data[key])) for key in metrics], right=True))
+        found = {key.partition("_")[2]: None for key in data if key.partition("_")[0] in _SPEEDS}
+        if found:
+            self._speed(data, [THROUGHPUT, *(key for key in found if key.startswith(LATENCY))])
+
+    def _speed(self, data: Mapping[str, Any], keys: Sequence[str]) -> None:
+        """A row each for training, evaluation and the network alone; latencies are of a batch, in milliseconds."""
+        first = max(map(len, _SPEEDS.values()))
+        columns = fitting([*keys, WAITING], self._out.console.width - first - 2)
+        self._out.print("")
+        self._out.print(heading_line(columns, "Speed".ljust(first)))
+        for kind, name in _SPEEDS.items():
+            values = {key: data.get(f"{kind}_{key}") for key in keys}
+            if values[THROUGHPUT] is not None:
+                waiting = {} if kind == "network" else {WAITING: data.get(WAITING)}
+                cells = figures_line(columns, values | waiting)
+                self._out.print(line([name.ljust(first), cells.plain]))
+        self._out.print("")
+
+
+def _metrics(data: Mapping[str, Any]) -> list[str]:
+    """The keys of a record's judgements, without those of its speed."""
+    speeds = tuple(f"{kind}_" for kind in _SPEEDS)
+    numbers = [key for key, value in data.items() if isinstance(value, int | float) and key not in (_IMAGES, WAITING)]
+    return [key for key in numbers if not key.startswith(speeds)]

@@ -1,0 +1,103 @@
+"""Aligned lines and small tables, of as many columns as a terminal has room for (no TF)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from rich.table import Table
+from rich.text import Text
+
+from utils.console.figures import percent, significant
+from utils.console.screen import Rows
+
+EPOCH, STEP, BATCH = "epoch", "step", "batch"
+RATES = ("imgs_per_sec", "total_ips")
+WAITING = "input_wait_share"
+LOSS = "total_loss"
+LATENCY, THROUGHPUT = "latency_", "throughput"
+
+_GAP = "  "
+_FIGURE = 9  # columns that a number with four significant digits takes at most
+_WIDTHS = {EPOCH: 5, STEP: 7, BATCH: 7, WAITING: 7}
+_SIZES = ("small", "medium", "large")
+_HEADINGS = {
+    LOSS: "loss",
+    "l2_loss": "L2 loss",
+    "learning_rate": "rate",
+    "classification_loss": "classes",
+    "localization_loss": "boxes",
+    WAITING: "waiting",
+    THROUGHPUT: "images/s",
+    f"{LATENCY}avg": "ms a batch",
+    **dict.fromkeys(RATES, "images/s"),
+    "Precision/mAP": "AP",
+    "Precision/mAP@.50IOU": "AP50",
+    "Precision/mAP@.75IOU": "AP75",
+    **{f"Precision/mAP ({size})": f"AP {size}" for size in _SIZES},
+    **{f"Recall/AR@{most}": f"AR{most}" for most in (1, 10, 100)},
+    **{f"Recall/AR@100 ({size})": f"AR {size}" for size in _SIZES},
+}
+
+
+class Column(NamedTuple):
+    """A column of figures, right-aligned."""
+
+    key: str
+    heading: str
+    width: int
+
+    def cell(self, value: Any) -> str:
+        """A value in the column's unit and width; nothing for None."""
+        text = "" if value is None else percent(value) if self.key == WAITING else significant(value)
+        return text.rjust(self.width)
+
+
+def heading(key: str) -> str:
+    """The name that people read for a key of the log."""
+    if key.startswith("top") and key.endswith("_accuracy"):
+        return f"top-{key.removeprefix('top').removesuffix('_accuracy')}"
+    return _HEADINGS.get(key) or key.removeprefix(LATENCY).replace("_", " ")
+
+
+def fitting(keys: Sequence[str], width: int, important: Iterable[str] = ()) -> list[Column]:
+    """Columns for as many of the keys as fit beside each other, in their order.
+
+    Args:
+        keys: What there is to show, the first being the most important where ``important`` says nothing.
+        width: Of the terminal.
+        important: Keys that come before all others where there is no room for all.
+    """
+    columns = {key: Column(key, heading(key), max(len(heading(key)), _WIDTHS.get(key, _FIGURE))) for key in keys}
+    kept, left = set(), width + len(_GAP)
+    for key in dict.fromkeys((*(key for key in important if key in columns), *keys)):
+        left -= columns[key].width + len(_GAP)
+        if left < 0:
+            break
+        kept.add(key)
+    return [column for key, column in columns.items() if key in kept]
+
+
+def heading_line(columns: Sequence[Column], first: str = "") -> Text:
+    """The headings of columns, after the heading of a column of names where there is one."""
+    return line([*([first] if first else []), *(column.heading.rjust(column.width) for column in columns)], "bold")
+
+
+def figures_line(columns: Sequence[Column], values: Mapping[str, Any], style: str = "") -> Text:
+    """A row of figures."""
+    return line([column.cell(values.get(column.key)) for column in columns], style)
+
+
+def line(cells: Iterable[str], style: str = "") -> Text:
+    """Cells beside each other on one line, which is cut where the terminal ends."""
+    return Text(_GAP.join(cells), style=style, no_wrap=True, overflow="crop")
+
+
+def pairs(rows: Rows, *, right: bool = False) -> Table:
+    """Labels and what is to be said of each, which is wrapped within its column, or figures, to the right."""
+    grid = Table.grid(padding=(0, len(_GAP), 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold", justify="right" if right else "left")
+    for label, text in rows:
+        grid.add_row(Text(label), Text(text))
+    return grid
