@@ -31,16 +31,17 @@ Work = Callable[[Command, PreemptionHook], int]
 _log = logging.getLogger("main")
 
 
-def launch(command: Command, preemption: PreemptionHook, work: Work | None = None) -> int:
+def launch(command: Command, preemption: PreemptionHook, work: Work | None = None, screen: Screen | None = None) -> int:
     """Runs the command, to its end or until a signal; returns the exit status, after a sentence where it is not 0.
 
     Args:
         command: What was asked for.
         preemption: Knows of signals.
         work: What is done of it, a run of ``main.py`` unless given.
+        screen: Shows it; the screen of ``--console`` unless given.
     """
     config = command.config
-    screen = open_screen(config.run.console, os.environ)
+    screen = open_screen(config.run.console, os.environ) if screen is None else screen
     handler = screen.handler()
     handler.addFilter(lambda record: _spell(record, command))
     logging.basicConfig(level=config.run.log_level.upper(), handlers=[handler], force=True)

@@ -21,6 +21,7 @@ from utils.system.machine import cpu_name
 from utils.text import plural
 from utils.weights.description import PREFIX
 
+_USES = {"train": "to train on", "validation": "to evaluate on"}
 _LEFT_BY_PREDICTION = ("predictions.json", "predictions.csv", "pictures")
 
 
@@ -45,8 +46,9 @@ def facts_of_training(config: ExperimentConfig, plan: TrainingPlan, start: int, 
     epochs = f"{plural(plan.steps_per_epoch, 'step')} an epoch, {plural(plan.global_batch, 'image')} a step"
     falls = "along a cosine" if schedule.kind == "cosine" else "in steps"
     warmup = f"after a warm-up of {plural(schedule.warmup_steps, 'step')}, " if schedule.warmup_steps else ""
+    steps = f"steps {start + 1:,} to {last:,}" if start < last else f"no step left, {start:,}"
     return [
-        ("Plan", f"steps {start + 1:,} to {last:,} of {plan.total_steps:,}; {epochs}"),
+        ("Plan", f"{steps} of {plan.total_steps:,}; {epochs}"),
         ("Optimizer", f"{config.optimizer.name}, learning rate {significant(schedule.peak)} {warmup}falling {falls}"),
     ]
 
@@ -77,7 +79,7 @@ def _data(setup: Setup) -> str:
         return plain_name(str(config.run.to_predict))
     if not setup.splits:
         return "synthetic images"
-    counts = (f"{plural(files.examples, 'image')} for {split}" for split, files in setup.splits.items())
+    counts = (f"{plural(files.examples, 'image')} {_USES[split]}" for split, files in setup.splits.items())
     reader = " (DALI)" if config.data.source == "dali" else ""
     return f"{plain_name(_folder(setup))}: {', '.join(counts)}{reader}"
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from rich.text import Text
 
-from utils.console.figures import duration, plain_name, significant
+from utils.console.figures import duration, isolated, plain_name, significant
 from utils.console.screen import Bar, Rows, Screen, Step, Terminal
 from utils.console.tables import (
     BATCH,
@@ -32,6 +32,7 @@ from utils.console.tables import (
 )
 from utils.console.terminal import RichTerminal
 from utils.dllogger_utils import PARAMETER, SUMMARY
+from utils.text import printable
 
 MOST_EVALUATIONS = 6
 _IMPORTANT = (STEP, BATCH, LOSS, *RATES, EPOCH, "learning_rate", WAITING)
@@ -58,7 +59,7 @@ class ReadableScreen(Screen):
     def __init__(self, out: RichTerminal, bars: Terminal | None = None, messages: Terminal | None = None) -> None:
         super().__init__(bars, messages)
         self._out = out
-        self._began = time.monotonic()
+        self._began = self._epoch_began = time.monotonic()
         self._progress = Bar(0)
         self._columns: list[Column] = []
         self._metric = ""
@@ -66,7 +67,6 @@ class ReadableScreen(Screen):
 
     def header(self, rows: Rows) -> None:
         self._out.print(pairs(rows))
-        self._out.print("")
 
     def best(self, metric: str, step: int, value: float) -> None:
         self._metric = metric
@@ -79,7 +79,9 @@ class ReadableScreen(Screen):
         elif step == PARAMETER or isinstance(step, str):
             return  # the header has told what matters of it
         elif len(step) == 1:
-            self._epoch({EPOCH: step[0] + 1, STEP: self._progress.done, **data})
+            began, self._epoch_began = self._epoch_began, time.monotonic()
+            took = dict.fromkeys(RATES, f"in {duration(self._epoch_began - began)}")
+            self._epoch({EPOCH: step[0] + 1, STEP: self._progress.done, **data}, took)
         elif RATES[0] in data:
             self._interval({EPOCH: step[0] + 1, STEP: step[1], **data})
         elif RATES[1] in data:
@@ -89,15 +91,17 @@ class ReadableScreen(Screen):
 
     def table(self, rows: Rows) -> None:
         widest = max(8, self._out.console.width // 2 - 2)
-        self._out.print(pairs([(plain_name(name, widest), plain_name(text)) for name, text in rows]))
+        self._out.print(pairs([(plain_name(name, widest), isolated(printable(text))) for name, text in rows]))
 
     def footer(self, rows: Rows) -> None:
+        self._out.print("")
         self._out.print(Text(f"Done in {duration(time.monotonic() - self._began)}", style="bold green"))
         width = max((len(label) for label, _ in rows), default=0)
         for label, place in rows:
             self._out.print(Text.assemble((f"{label:<{width}}  ", "dim"), plain_name(place)), wrap=False)
 
     def bar(self, what: str, start: int, total: int | None) -> Bar:
+        self._epoch_began = time.monotonic()
         self._progress = super().bar(what, start, total)
         return self._progress
 
@@ -106,14 +110,19 @@ class ReadableScreen(Screen):
         columns = fitting([*data], self._out.console.width, _IMPORTANT)
         if columns != self._columns:
             self._columns = columns
-            self._out.print(heading_line(columns))
+            self._heading(columns)
         self._out.print(figures_line(columns, data))
 
-    def _epoch(self, data: Mapping[str, Any]) -> None:
+    def _epoch(self, data: Mapping[str, Any], took: Mapping[str, Any]) -> None:
+        """A line like those of the intervals, with the time that the epoch took in place of its speed."""
         if not self._columns:
             self._columns = fitting([*data], self._out.console.width, _IMPORTANT)
-            self._out.print(heading_line(self._columns))
-        self._out.print(figures_line(self._columns, data, "bold"))
+            self._heading(self._columns)
+        self._out.print(figures_line(self._columns, {**took, **data}, "bold"))
+
+    def _heading(self, columns: Sequence[Column]) -> None:
+        self._out.print("")
+        self._out.print(heading_line(columns))
 
     def _evaluation(self, evaluation: _Evaluation) -> None:
         """The last evaluations, and the best one where it is none of these."""
@@ -134,12 +143,11 @@ class ReadableScreen(Screen):
                 cells = cells.append("  best")
                 cells.stylize("bold green")
             self._out.print(cells)
-        self._out.print("")
 
     def _summary(self, data: Mapping[str, Any]) -> None:
         """The result of an evaluation that no training had before, and the speed."""
         metrics = [*_metrics(data), *(key for key in (_IMAGES,) if key in data)]
-        if not self._evaluations and len(metrics) > 0:
+        if metrics and not self._evaluations:
             self._out.print(Text("\nEvaluation", style="bold"))
             self._out.print(pairs([(heading(key), significant(data[key])) for key in metrics], right=True))
         found = {key.partition("_")[2]: None for key in data if key.partition("_")[0] in _SPEEDS}
@@ -150,15 +158,12 @@ class ReadableScreen(Screen):
         """A row each for training, evaluation and the network alone; latencies are of a batch, in milliseconds."""
         first = max(map(len, _SPEEDS.values()))
         columns = fitting([*keys, WAITING], self._out.console.width - first - 2)
-        self._out.print("")
-        self._out.print(heading_line(columns, "Speed".ljust(first)))
-        for kind, name in _SPEEDS.items():
-            values = {key: data.get(f"{kind}_{key}") for key in keys}
-            if values[THROUGHPUT] is not None:
-                waiting = {} if kind == "network" else {WAITING: data.get(WAITING)}
-                cells = figures_line(columns, values | waiting)
-                self._out.print(line([name.ljust(first), cells.plain]))
-        self._out.print("")
+        kinds = [kind for kind in _SPEEDS if f"{kind}_{THROUGHPUT}" in data]
+        self._out.print(heading_line(columns, "\nSpeed".ljust(first + 1)))
+        for kind in kinds:
+            waiting = {WAITING: data.get(WAITING)} if kind == kinds[0] else {}  # measured last, and shown for that
+            values = {key: data.get(f"{kind}_{key}") for key in keys} | waiting
+            self._out.print(line([_SPEEDS[kind].ljust(first), figures_line(columns, values).plain]))
 
 
 def _metrics(data: Mapping[str, Any]) -> list[str]:

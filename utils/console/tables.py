@@ -24,7 +24,7 @@ _SIZES = ("small", "medium", "large")
 _HEADINGS = {
     LOSS: "loss",
     "l2_loss": "L2 loss",
-    "learning_rate": "rate",
+    "learning_rate": "LR",
     "classification_loss": "classes",
     "localization_loss": "boxes",
     WAITING: "waiting",
@@ -48,9 +48,10 @@ class Column(NamedTuple):
     width: int
 
     def cell(self, value: Any) -> str:
-        """A value in the column's unit and width; nothing for None."""
-        text = "" if value is None else percent(value) if self.key == WAITING else significant(value)
-        return text.rjust(self.width)
+        """A value in the column's unit and width; nothing for None, and texts as they are."""
+        if not isinstance(value, str):
+            value = "" if value is None else percent(value) if self.key == WAITING else significant(value)
+        return str(value).rjust(self.width)
 
 
 def heading(key: str) -> str:

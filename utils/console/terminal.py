@@ -25,6 +25,7 @@ SECONDS_OF_RATE = 60.0  # the time left follows from how fast the last minute we
 WIDEST_BAR = 79  # a line that a terminal made narrower need not wrap
 NARROWEST_BAR = 8
 _UNKNOWN_WIDTH = 80
+_BAR_STYLES = {"style": "bright_black", "complete_style": "cyan", "finished_style": "green"}
 _STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold red"}
 
 
@@ -65,7 +66,7 @@ class RichTerminal:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self._bar: _RichBar | None = None
+        self._bar: _LiveBar | None = None
 
     def print(self, renderable: RenderableType, *, wrap: bool = True) -> None:
         """Prints above the bar; without ``wrap`` long lines are left to the terminal, so that they can be copied."""
@@ -76,7 +77,7 @@ class RichTerminal:
         self.clear()
         if not self.console.is_interactive:
             return Bar(start)
-        self._bar = _RichBar(self.console, what, start, total)
+        self._bar = _LiveBar(self.console, what, start, total)
         return self._bar
 
     def clear(self) -> None:
@@ -89,18 +90,66 @@ class RichTerminal:
         return _MessageHandler(self)
 
 
-class _RichBar(Bar):
-    """A line that is drawn anew a few times a second, by whoever tells it of progress: no thread is needed."""
+class BarLine:
+    """What a bar looks like at a moment: as much of it as there is room for, on one line.
+
+    Attributes:
+        what: What runs, in a word.
+        total: The last step, or None.
+        done: The latest step.
+        loss: The latest loss, or None.
+        seconds: Time since the first step.
+        left: Seconds to the last step, or None where that cannot be told.
+    """
+
+    def __init__(self, what: str, total: int | None, done: int) -> None:
+        self.what = what
+        self.total = total
+        self.done = done
+        self.loss: float | None = None
+        self.seconds = 0.0
+        self.left: float | None = None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = min(options.max_width - 1, WIDEST_BAR)
+        figures = next((text for text in self._figures() if self._room(width, text) >= NARROWEST_BAR), None)
+        if figures is None:
+            yield Segment(self._figures()[-1][:width])
+            return
+        yield Segment(f"{self.what} ")
+        if self.total is not None:
+            bar = ProgressBar(max(self.total, 1), self.done, width=self._room(width, figures), **_BAR_STYLES)
+            yield from console.render(bar, options)
+        yield Segment(f" {figures}")
+
+    def _room(self, width: int, figures: str) -> int:
+        return width - len(self.what) - len(figures) - 2
+
+    def _figures(self) -> list[str]:
+        """What is said of the progress, in less and less columns."""
+        loss = [] if self.loss is None else [f"loss {significant(self.loss)}"]
+        if self.total is None:
+            return _shorter([f"{self.done:,} steps", duration(self.seconds), *loss])
+        left = "-:--" if self.left is None else duration(self.left)
+        share = f"{100 * self.done // max(self.total, 1):3d} %"
+        return _shorter([share, f"{left} left", f"{self.done:,}/{self.total:,}", *loss])
+
+
+def _shorter(parts: list[str]) -> list[str]:
+    """The parts on one line, and so without the last, the last two and so on."""
+    return ["  ".join(parts[:count]) for count in range(len(parts), 0, -1)]
+
+
+class _LiveBar(Bar):
+    """A bar that is drawn anew a few times a second, by whoever tells it of progress: no thread is needed."""
 
     def __init__(self, console: Console, what: str, start: int, total: int | None) -> None:
         super().__init__(start)
-        self._what = what
-        self._total = total
-        self._loss: float | None = None
-        self._drawn = self._began = time.monotonic()
+        self._line = BarLine(what, total, start)
+        self._drawn = time.monotonic()
         self._seen: deque[tuple[float, int]] = deque()
         self._live = Live(
-            get_renderable=lambda: _Line(self),
+            self._line,
             console=console,
             auto_refresh=False,
             transient=True,
@@ -110,62 +159,28 @@ class _RichBar(Bar):
         self._live.start(refresh=True)
 
     def advance(self, done: int, loss: float | None = None) -> None:
-        self.done, self._loss = done, loss
+        self.done = done
         now = time.monotonic()
-        if not self._seen or now - self._drawn >= SECONDS_BETWEEN_DRAWS:  # the first step takes longest: counts begin
-            self._drawn = now
-            self._seen.append((now, done))
-            while len(self._seen) > 2 and now - self._seen[0][0] > SECONDS_OF_RATE:
-                self._seen.popleft()
-            self._live.refresh()
+        if not self._seen:
+            self._began = now  # the first step takes longest, and does not count
+        elif now - self._drawn < SECONDS_BETWEEN_DRAWS:
+            return
+        self._drawn = now
+        self._seen.append((now, done))
+        while len(self._seen) > 2 and now - self._seen[0][0] > SECONDS_OF_RATE:
+            self._seen.popleft()
+        self._line.done, self._line.loss, self._line.seconds = done, loss, now - self._began
+        self._line.left = self._seconds_left()
+        self._live.refresh()
+
+    def _seconds_left(self) -> float | None:
+        (began, first), (now, latest) = self._seen[0], self._seen[-1]
+        if self._line.total is None or latest <= first:
+            return None
+        return (self._line.total - latest) * (now - began) / (latest - first)
 
     def close(self) -> None:
         self._live.stop()
-
-    def segments(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The line, with as much of it as there is room for."""
-        width = min(options.max_width - 1, WIDEST_BAR)
-        for figures in self._figures():
-            room = width - len(self._what) - len(figures) - 2
-            if room >= NARROWEST_BAR:
-                break
-        if room < NARROWEST_BAR:
-            yield Segment(figures[:width])
-            return
-        yield Segment(f"{self._what} ")
-        if self._total is not None:
-            bar = ProgressBar(
-                self._total, self.done, width=room, style="bright_black", complete_style="cyan", finished_style="green"
-            )
-            yield from console.render(bar, options)
-        yield Segment(f" {figures}")
-
-    def _figures(self) -> list[str]:
-        """What is said of the progress, in less and less columns."""
-        loss = "" if self._loss is None else f"  loss {significant(self._loss)}"
-        if self._total is None:
-            short = f"{self.done:,}"
-            return [f"{short} steps{loss}  {duration(time.monotonic() - self._began)}", f"{short}{loss}", short]
-        share = f"{100 * self.done // max(self._total, 1):3d} %"
-        steps = f"{share}  {self.done:,}/{self._total:,}"
-        left = self._left(self._total)
-        return [f"{steps}{loss}  {left}", f"{steps}  {left}", f"{share}  {left}", share]
-
-    def _left(self, total: int) -> str:
-        (first, done), (last, latest) = self._seen[0] if self._seen else (0.0, 0), (self._drawn, self.done)
-        if not self._seen or latest <= done:
-            return "-:-- left"
-        return f"{duration((total - latest) * (last - first) / (latest - done))} left"
-
-
-class _Line:
-    """The bar as Rich draws it."""
-
-    def __init__(self, bar: _RichBar) -> None:
-        self._bar = bar
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        return self._bar.segments(console, options)
 
 
 class _MessageHandler(logging.Handler):
