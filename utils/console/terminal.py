@@ -24,12 +24,12 @@ SECONDS_BETWEEN_DRAWS = 0.25
 SECONDS_OF_RATE = 60.0  # the time left follows from how fast the last minute went
 WIDEST_BAR = 79  # a line that a terminal made narrower need not wrap
 NARROWEST_BAR = 8
-_UNKNOWN_WIDTH = 80
+_UNKNOWN_SIZE = os.terminal_size((80, 25))
 _BAR_STYLES = {"style": "bright_black", "complete_style": "cyan", "finished_style": "green"}
 _STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold red"}
 
 
-class _Console(Console):
+class CursorConsole(Console):
     """Leaves the cursor visible, which a killed process could not show again."""
 
     def show_cursor(self, show: bool = True) -> bool:
@@ -39,22 +39,26 @@ class _Console(Console):
 def console_of(stream: TextIO) -> Console:
     """A console that writes to a stream as its terminal allows: colors, width, or plain text where there is none."""
     is_terminal = stream.isatty()
-    return _Console(
+    dumb = is_terminal and os.environ.get("TERM", "").lower() in ("dumb", "unknown")
+    width, height = _size(stream) if dumb else (None, None)
+    return CursorConsole(
         file=stream,
         force_terminal=is_terminal,
-        width=_columns(stream) if is_terminal and os.environ.get("TERM", "").lower() in ("dumb", "unknown") else None,
+        width=width,
+        height=height,
         highlight=False,
         markup=False,
         emoji=False,
     )
 
 
-def _columns(stream: TextIO) -> int:
-    """The width of a terminal, for those of which Rich takes one for granted."""
+def _size(stream: TextIO) -> tuple[int, int]:
+    """Columns and lines of a dumb terminal, for which Rich takes 80 for granted."""
     try:
-        return os.get_terminal_size(stream.fileno()).columns or _UNKNOWN_WIDTH
+        size = os.get_terminal_size(stream.fileno())
     except OSError:
-        return _UNKNOWN_WIDTH
+        size = _UNKNOWN_SIZE
+    return size.columns or _UNKNOWN_SIZE.columns, size.lines or _UNKNOWN_SIZE.lines
 
 
 class RichTerminal:
@@ -140,23 +144,18 @@ def _shorter(parts: list[str]) -> list[str]:
     return ["  ".join(parts[:count]) for count in range(len(parts), 0, -1)]
 
 
-class _LiveBar(Bar):
-    """A bar that is drawn anew a few times a second, by whoever tells it of progress: no thread is needed."""
+class DrawnBar(Bar):
+    """A bar whose looks are brought up to date a few times a second, by whoever tells it of progress.
 
-    def __init__(self, console: Console, what: str, start: int, total: int | None) -> None:
+    Attributes:
+        line: What it looks like.
+    """
+
+    def __init__(self, what: str, start: int, total: int | None) -> None:
         super().__init__(start)
-        self._line = BarLine(what, total, start)
-        self._drawn = time.monotonic()
+        self.line = BarLine(what, total, start)
+        self._began = self._drawn = time.monotonic()
         self._seen: deque[tuple[float, int]] = deque()
-        self._live = Live(
-            self._line,
-            console=console,
-            auto_refresh=False,
-            transient=True,
-            redirect_stdout=sys.stdout.isatty(),
-            redirect_stderr=sys.stderr.isatty(),
-        )
-        self._live.start(refresh=True)
 
     def advance(self, done: int, loss: float | None = None) -> None:
         self.done = done
@@ -169,15 +168,37 @@ class _LiveBar(Bar):
         self._seen.append((now, done))
         while len(self._seen) > 2 and now - self._seen[0][0] > SECONDS_OF_RATE:
             self._seen.popleft()
-        self._line.done, self._line.loss, self._line.seconds = done, loss, now - self._began
-        self._line.left = self._seconds_left()
-        self._live.refresh()
+        self.line.done, self.line.loss, self.line.seconds = done, loss, now - self._began
+        self.line.left = self._seconds_left()
+        self.draw()
+
+    def draw(self) -> None:
+        """Draws the line."""
 
     def _seconds_left(self) -> float | None:
         (began, first), (now, latest) = self._seen[0], self._seen[-1]
-        if self._line.total is None or latest <= first:
+        if self.line.total is None or latest <= first:
             return None
-        return (self._line.total - latest) * (now - began) / (latest - first)
+        return (self.line.total - latest) * (now - began) / (latest - first)
+
+
+class _LiveBar(DrawnBar):
+    """A bar at the bottom of a terminal; no thread draws it."""
+
+    def __init__(self, console: Console, what: str, start: int, total: int | None) -> None:
+        super().__init__(what, start, total)
+        self._live = Live(
+            self.line,
+            console=console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=sys.stdout.isatty(),
+            redirect_stderr=sys.stderr.isatty(),
+        )
+        self._live.start(refresh=True)
+
+    def draw(self) -> None:
+        self._live.refresh()
 
     def close(self) -> None:
         self._live.stop()

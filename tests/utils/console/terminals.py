@@ -3,10 +3,8 @@
 import io
 import re
 
-from rich.console import Console
-
 from utils.console.readable import ReadableScreen
-from utils.console.terminal import RichTerminal
+from utils.console.terminal import CursorConsole, RichTerminal
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -23,7 +21,7 @@ class Terminal(io.StringIO):
 def recorder(width=80, *, is_terminal=False, **options):
     """A console of a width that keeps what is written to its ``file``."""
     plain = {"highlight": False, "markup": False, "emoji": False, "color_system": None}
-    return Console(file=Terminal(), width=width, force_terminal=is_terminal, **plain | options)
+    return CursorConsole(file=Terminal(), width=width, force_terminal=is_terminal, **plain | options)
 
 
 def readable(width=80):

@@ -58,7 +58,7 @@ def test_a_bar_tells_share_time_left_steps_and_loss():
 
 
 def test_a_narrow_bar_keeps_the_share_and_the_time_left():
-    assert drawn(a_line(), 40).endswith(" 45 %  1:15 left")
+    assert drawn(a_line(), 38).endswith(" 45 %  1:15 left")
     assert drawn(a_line(), 20).split()[-2:] == ["45", "%"]
 
 
