@@ -10,9 +10,10 @@ from collections import deque
 from typing import TextIO
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.control import Control
 from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.segment import Segment
+from rich.segment import ControlType, Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -61,6 +62,12 @@ def _size(stream: TextIO) -> tuple[int, int]:
     return size.columns or _UNKNOWN_SIZE.columns, size.lines or _UNKNOWN_SIZE.lines
 
 
+def _wraps_again() -> bool:
+    """Return whether this terminal breaks lines anew where its width changes; two old ones cut them off instead."""
+    cuts = "XTERM_VERSION" in os.environ or ("STY" in os.environ and "TMUX" not in os.environ)
+    return not cuts
+
+
 class RichTerminal:
     """A console with a bar and messages.
 
@@ -74,7 +81,10 @@ class RichTerminal:
 
     def print(self, renderable: RenderableType, *, wrap: bool = True) -> None:
         """Prints above the bar; without ``wrap`` long lines are left to the terminal, so that they can be copied."""
-        self.console.print(renderable, soft_wrap=not wrap)
+        with self.console:
+            if self._bar is not None:
+                self._bar.mend()
+            self.console.print(renderable, soft_wrap=not wrap)
 
     def bar(self, what: str, start: int, total: int | None) -> Bar:
         """A bar, in place of the one before."""
@@ -103,6 +113,7 @@ class BarLine:
         done: The latest step.
         loss: The latest loss, or None.
         seconds: Time since the first step.
+        cells: Columns that it took when it was drawn last.
         left: Seconds to the last step, or None where that cannot be told.
     """
 
@@ -112,16 +123,20 @@ class BarLine:
         self.done = done
         self.loss: float | None = None
         self.seconds = 0.0
+        self.cells = 0
         self.left: float | None = None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width = min(options.max_width - 1, WIDEST_BAR)
         figures = next((text for text in self._figures() if self._room(width, text) >= NARROWEST_BAR), None)
+        self.cells = width
         if figures is None:
             yield Segment(self._figures()[-1][:width])
             return
         yield Segment(f"{self.what} ")
-        if self.total is not None:
+        if self.total is None:
+            self.cells = len(self.what) + len(figures) + 2
+        else:
             bar = ProgressBar(max(self.total, 1), self.done, width=self._room(width, figures), **_BAR_STYLES)
             yield from console.render(bar, options)
         yield Segment(f" {figures}")
@@ -187,6 +202,8 @@ class _LiveBar(DrawnBar):
 
     def __init__(self, console: Console, what: str, start: int, total: int | None) -> None:
         super().__init__(what, start, total)
+        self._console = console
+        self._narrowed = False
         self._live = Live(
             self.line,
             console=console,
@@ -198,10 +215,25 @@ class _LiveBar(DrawnBar):
         self._live.start(refresh=True)
 
     def draw(self) -> None:
-        self._live.refresh()
+        narrowed, self._narrowed = self._narrowed, self.line.cells > self._console.width
+        if self._narrowed and not narrowed:
+            return  # the terminal may not have wrapped the line yet
+        with self._console:
+            self.mend()
+            self._live.refresh()
+
+    def mend(self) -> None:
+        """Erases what a line that was drawn wider has become on a terminal that wraps it where it is made narrower."""
+        wrapped = (self.line.cells - 1) // self._console.width
+        if wrapped > 0 and _wraps_again():
+            up = ((ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1))
+            self._console.control(Control(*up * wrapped))
+        self.line.cells = 0
 
     def close(self) -> None:
-        self._live.stop()
+        with self._console:
+            self.mend()
+            self._live.stop()
 
 
 class _MessageHandler(logging.Handler):

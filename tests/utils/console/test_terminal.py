@@ -106,6 +106,25 @@ def test_the_end_leaves_an_empty_line_and_a_cursor():
     assert "\x1b[?25l" not in console.file.getvalue()  # the cursor was never hidden, so that a kill cannot lose it
 
 
+@pytest.mark.parametrize(("variable", "left"), [("TMUX", 1), ("XTERM_VERSION", 2)])
+def test_a_bar_that_a_narrower_terminal_wrapped_is_erased_where_terminals_wrap(monkeypatch, variable, left):
+    for name in ("TMUX", "XTERM_VERSION", "STY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, "1")
+    console = recorder(100, is_terminal=True)
+    terminal = RichTerminal(console)
+    bar = terminal.bar("train", 0, 10)
+    console.file.seek(0)
+    console.file.truncate()
+    console.file.write("\n".join(["", "a" * 60, "b" * 19]))  # what the bar has become at 60 columns
+    console.width = 60
+    terminal.print("a line")
+    lines = [line for line in seen(console.file.getvalue()) if line]
+    assert lines[-2] == "a line"
+    assert len(lines) == 1 + left
+    bar.close()
+
+
 def test_a_dumb_terminal_gets_lines_alone(monkeypatch):
     monkeypatch.setenv("TERM", "dumb")
     stream = Terminal()
