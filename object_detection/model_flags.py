@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from utils.config import DATA_FORMATS
+from utils.config import AUTO, CONSOLES, DATA_FORMATS
 from utils.errors import UsageError, require
 
 TEXT, INTEGER, SWITCH, IGNORED = "text", "integer", "switch", "ignored"
@@ -72,6 +72,7 @@ FLAGS = (
     Flag("reset_head", SWITCH, "Begin with new weights for the classes; the others come from fine_tune_checkpoint."),
     Flag("max_bad_records", INTEGER, "How many records a run skips that cannot be used before it fails. (default: 0)"),
     Flag("report", SWITCH, "report.html in --model_dir at the end, with curves and mistakes. (default: on)"),
+    Flag("console", TEXT, f"{', '.join(CONSOLES)}: show the run for people or for programs. (default: {AUTO})"),
     Flag(
         "histograms_every",
         INTEGER,
