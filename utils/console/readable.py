@@ -127,10 +127,11 @@ class ReadableScreen(Screen):
     def _evaluation(self, evaluation: _Evaluation) -> None:
         """The last evaluations, and the best one where it is none of these."""
         self._columns = []  # where training goes on, its lines begin with a heading
-        self._evaluations.append(evaluation)
-        best = max(self._evaluations, key=lambda row: row.metrics.get(self._metric, 0.0))  # of equals the first
+        self._evaluations = [row for row in self._evaluations if row.step != evaluation.step] + [evaluation]
+        worst = float("-inf")
+        best = max(self._evaluations, key=lambda row: row.metrics.get(self._metric, worst))  # of equals the first
         shown = self._evaluations[-MOST_EVALUATIONS:]
-        if best not in shown:
+        if self._metric and best not in shown:
             shown = [best, *shown[1:]]
         metrics = _metrics(evaluation.metrics)
         width = self._out.console.width - len("  best")
@@ -150,15 +151,16 @@ class ReadableScreen(Screen):
         if metrics and not self._evaluations:
             self._out.print(Text("\nEvaluation", style="bold"))
             self._out.print(pairs([(heading(key), significant(data[key])) for key in metrics], right=True))
-        found = {key.partition("_")[2]: None for key in data if key.partition("_")[0] in _SPEEDS}
-        if found:
-            self._speed(data, [THROUGHPUT, *(key for key in found if key.startswith(LATENCY))])
+        kinds = [kind for kind in _SPEEDS if f"{kind}_{THROUGHPUT}" in data]
+        if kinds:
+            self._speed(data, kinds)
 
-    def _speed(self, data: Mapping[str, Any], keys: Sequence[str]) -> None:
+    def _speed(self, data: Mapping[str, Any], kinds: Sequence[str]) -> None:
         """A row each for training, evaluation and the network alone; latencies are of a batch, in milliseconds."""
         first = max(map(len, _SPEEDS.values()))
+        latencies = dict.fromkeys(key.partition("_")[2] for key in data if f"_{LATENCY}" in key)
+        keys = [THROUGHPUT, *latencies]
         columns = fitting([*keys, WAITING], self._out.console.width - first - 2)
-        kinds = [kind for kind in _SPEEDS if f"{kind}_{THROUGHPUT}" in data]
         self._out.print(heading_line(columns, "\nSpeed".ljust(first + 1)))
         for kind in kinds:
             waiting = {WAITING: data.get(WAITING)} if kind == kinds[0] else {}  # measured last, and shown for that

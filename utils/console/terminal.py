@@ -26,7 +26,6 @@ SECONDS_OF_RATE = 60.0  # the time left follows from how fast the last minute we
 WIDEST_BAR = 79  # a line that a terminal made narrower need not wrap
 NARROWEST_BAR = 8
 _UNKNOWN_SIZE = os.terminal_size((80, 25))
-_BAR_STYLES = {"style": "bright_black", "complete_style": "cyan", "finished_style": "green"}
 _STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold red"}
 
 
@@ -137,9 +136,18 @@ class BarLine:
         if self.total is None:
             self.cells = len(self.what) + len(figures) + 2
         else:
-            bar = ProgressBar(max(self.total, 1), self.done, width=self._room(width, figures), **_BAR_STYLES)
-            yield from console.render(bar, options)
+            yield from console.render(self._bar(self.total, self._room(width, figures)), options)
         yield Segment(f" {figures}")
+
+    def _bar(self, total: int, width: int) -> ProgressBar:
+        return ProgressBar(
+            max(total, 1),
+            self.done,
+            width=width,
+            style="bright_black",  # of the terminal's own colors, which it chose for its background
+            complete_style="cyan",
+            finished_style="green",
+        )
 
     def _room(self, width: int, figures: str) -> int:
         return width - len(self.what) - len(figures) - 2

@@ -47,9 +47,17 @@ def progress_of(total: int) -> Iterator[Progress]:
     if not sys.stderr.isatty():
         yield _Lines(total)
         return
-    terminal = RichTerminal(console_of(sys.stderr))
-    with closing(terminal.bar("images", 0, total)) as bar:
-        yield bar
+    error = sys.stderr
+    handlers = (handler for handler in logging.getLogger().handlers if isinstance(handler, logging.StreamHandler))
+    said_there = [handler for handler in handlers if handler.stream is error]
+    with closing(RichTerminal(console_of(error)).bar("images", 0, total)) as bar:
+        for handler in said_there:
+            handler.setStream(sys.stderr)  # now the bar's, above which it prints
+        try:
+            yield bar
+        finally:
+            for handler in said_there:
+                handler.setStream(error)
 
 
 def worker_pool(workers: int) -> ProcessPoolExecutor:
