@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from runtime.environment import environment_for, native_log_level
 from utils.errors import EXIT_USAGE, UsageError
 from utils.hooks.preemption import PreemptionHook
-from utils.system.native_messages import set_native_log_level
+from utils.system.native_messages import without_chatter
 
 if TYPE_CHECKING:
     from utils.cmdline_helper import Command
@@ -29,9 +29,9 @@ def run(name: str, parse: Callable[[Sequence[str], Mapping[str, str]], Command],
 def start(command: Command, work: Callable[[Command, PreemptionHook], int] | None = None) -> int:
     """Runs a launch that was read already, or ``work`` in its place, and returns its exit status."""
     os.environ.update(environment_for(command.config, os.environ))
-    set_native_log_level(native_log_level(os.environ))
     with PreemptionHook() as preemption:
-        from runtime.launch import launch  # imports TensorFlow, which reads the environment once
+        with without_chatter(native_log_level(os.environ)):
+            from runtime.launch import launch  # imports TensorFlow, which reads the environment once
 
         return launch(command, preemption, work)
 

@@ -17,11 +17,12 @@ import numpy as np
 import tensorflow as tf
 
 from runtime.evaluation import load_weights
-from runtime.graphs import build_predict_graph
+from runtime.graphs import PredictGraph, build_predict_graph
 from runtime.loop import run_loop
 from runtime.model_size import NetworkSize
 from runtime.pictures import Pictures, name_in_utf8
 from runtime.task import Presenter, Setup
+from utils.config import RunConfig
 from utils.console.screen import Screen
 from utils.data_utils import image_input
 from utils.errors import EXIT_DONE, EXIT_SOME_SKIPPED, RunError
@@ -68,9 +69,8 @@ def predict_files(
         The exit status: 3 where a file could not be read.
     """
     run = setup.config.run
-    drawn = (Path(run.results_dir) / PICTURES).resolve()
-    found = find_images(str(run.to_predict))
-    files = [path for path in found.images if drawn not in path.resolve().parents]
+    found = images_to_predict(run)
+    files = found.images
     if found.others and communicator.rank == 0:
         _log.info("--to_predict %s: %s", run.to_predict, passed_over(found.others))
     numbers = range(communicator.rank, len(files), communicator.size)
@@ -87,9 +87,7 @@ def predict_files(
         take_over = communicator.take_over(predict.variables)
     with tf1.Session(graph=graph, config=setup.session_config) as session:
         if communicator.rank == 0 and predict.variables:
-            prefix = setup.required_checkpoint
-            _, table = load_weights(session, predict, prefix, setup.config.moving_average.eval_weights)
-            _log.info("%s:\n%s", prefix, table)
+            _load(session, predict, setup)
         else:
             session.run(predict.initializer)
         session.run([take_over, data.initializer])
@@ -104,6 +102,23 @@ def predict_files(
     if failed:
         _log.warning("%d of %d files could not be read; they are listed with their reasons", failed, len(files))
     return EXIT_SOME_SKIPPED if failed else EXIT_DONE
+
+
+def _load(session: Any, predict: PredictGraph, setup: Setup) -> None:
+    prefix = setup.required_checkpoint
+    _, table = load_weights(session, predict, prefix, setup.config.moving_average.eval_weights)
+    _log.info("%s:\n%s", prefix, table)
+
+
+def images_to_predict(run: RunConfig) -> FoundFiles:
+    """The files that ``--to_predict`` names, without the pictures of earlier predictions.
+
+    Raises:
+        RunError: There are none.
+    """
+    drawn = (Path(run.results_dir) / PICTURES).resolve()
+    found = find_images(str(run.to_predict))
+    return found._replace(images=[path for path in found.images if drawn not in path.resolve().parents])
 
 
 class FoundFiles(NamedTuple):

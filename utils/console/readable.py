@@ -160,7 +160,8 @@ class ReadableScreen(Screen):
         first = max(map(len, _SPEEDS.values()))
         latencies = dict.fromkeys(key.partition("_")[2] for key in data if f"_{LATENCY}" in key)
         keys = [THROUGHPUT, *latencies]
-        columns = fitting([*keys, WAITING], self._out.console.width - first - 2)
+        width = self._out.console.width - first - 2
+        columns = fitting([*keys, WAITING], width, (THROUGHPUT, f"{LATENCY}avg", WAITING))
         self._out.print(heading_line(columns, "\nSpeed".ljust(first + 1)))
         for kind in kinds:
             waiting = {WAITING: data.get(WAITING)} if kind == kinds[0] else {}  # measured last, and shown for that
