@@ -46,10 +46,10 @@ def _multiplications(operation: Any) -> int:
     """Multiplications of a convolution or matrix product, of one image where the batch size is unknown."""
     if operation.type == "Conv2D":
         height, width, channels, _ = operation.inputs[1].shape
-        return _elements(operation.outputs[0]) * height * width * channels
+        return _elements(operation.outputs[0]) * int(height * width * channels)
     if operation.type == "MatMul":
         summed = 0 if operation.get_attr("transpose_a") else 1
-        return _elements(operation.outputs[0]) * operation.inputs[0].shape[summed]
+        return _elements(operation.outputs[0]) * int(operation.inputs[0].shape[summed])
     return 0
 
 

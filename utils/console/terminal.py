@@ -9,7 +9,7 @@ import time
 from collections import deque
 from typing import TextIO
 
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.control import Control
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -261,14 +261,19 @@ class _MessageHandler(logging.Handler):
 
 
 def message(level: str, text: str) -> RenderableType:
-    """A log message: its lines wrapped and indented; the level is shown from warnings on."""
-    body = text.removeprefix(f"{level}: ")
-    lines = Text("\n".join(map(printable, body.splitlines())), overflow="fold")
-    if level not in _STYLES:
-        lines.stylize("dim")
+    """A log message, wrapped, with its level from warnings on; the indented rows of a table in it are cut instead."""
+    style = _STYLES.get(level)
+    rows = map(printable, text.removeprefix(f"{level}: ").splitlines())
+    lines = Group(*(_row(row, "" if style else "dim") for row in rows))
+    if style is None:
         return lines
     grid = Table.grid(padding=(0, 1))
     grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    grid.add_row(Text(f"{level}:", style=_STYLES[level]), lines)
+    grid.add_column()
+    grid.add_row(Text(f"{level}:", style=style), lines)
     return grid
+
+
+def _row(text: str, style: str) -> Text:
+    is_of_table = text.startswith("  ")
+    return Text(text, style=style, no_wrap=is_of_table, overflow="ellipsis" if is_of_table else "fold")

@@ -194,6 +194,14 @@ def test_information_has_no_level_and_keeps_its_lines():
     assert drawn(message("INFO", "INFO: W:\n    102  loaded"), 80).splitlines() == ["W:", "    102  loaded"]
 
 
+def test_the_rows_of_a_table_in_a_message_are_cut_where_the_terminal_ends():
+    for level in ("INFO", "WARNING"):
+        rows = drawn(message(level, f"{level}: W:\n    102  loaded  {'a' * 99}\n      2  new"), 40).splitlines()
+        assert len(rows) == 3
+        assert all(cell_len(row.rstrip()) <= 40 for row in rows)
+        assert [row.split()[0] for row in rows[1:]] == ["102", "2"]
+
+
 def test_a_message_cannot_speak_to_the_terminal():
     text = drawn(message("WARNING", "WARNING: a\x1b]0;title\x07[bold]b[/bold]"), 80)
     assert text.rstrip() == r"WARNING: a\x1b]0;title\x07[bold]b[/bold]"
