@@ -25,12 +25,13 @@ from rich.terminal_theme import MONOKAI
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from runtime.environment import environment_for
+from runtime.environment import environment_for, native_log_level
 from utils.cmdline_helper import parse
 from utils.console.readable import ReadableScreen
 from utils.console.screen import Bar
 from utils.console.terminal import BarLine, DrawnBar, RichTerminal
 from utils.hooks.preemption import PreemptionHook
+from utils.system.native_messages import without_chatter
 
 COLUMNS = 96
 EPOCHS, MOMENT = 3, 0.9  # the share of the run that is done when the picture is taken
@@ -88,14 +89,15 @@ def show(flags: Sequence[str], path: Path, *, at_end: bool) -> None:
     """
     command = parse(flags, os.environ)
     os.environ.update(environment_for(command.config, os.environ))
-    from runtime.launch import launch  # imports TensorFlow, which reads the environment once
+    with without_chatter(native_log_level(os.environ)):
+        from runtime.launch import launch  # imports TensorFlow, which reads the environment once
 
     console = Console(
         file=io.StringIO(), width=COLUMNS, record=True, force_terminal=True, highlight=False, markup=False, emoji=False
     )
     console.print(f"$ python main.py {' '.join(flags)}\n", style="bold")
     terminal = RichTerminal(console)
-    camera = StillCamera(console, path.stem.replace("_", " "), path)
+    camera = StillCamera(console, f"main.py --mode={command.config.run.mode}", path)
     with PreemptionHook() as preemption:
         status = launch(command, preemption, screen=ReadableScreen(terminal, camera, terminal))
     if status:
@@ -115,7 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given.out.mkdir(parents=True, exist_ok=True)
     shared = ("--arch=resnet18", f"--data_dir={given.records}", f"--image_size={SIZE_PX}", f"--batch_size={BATCH}")
     results = f"--results_dir={given.run}"
-    train = (*shared, results, f"--num_iter={EPOCHS}", "--eval_every_epochs=1", "--lr_warmup_epochs=0", "--seed=1")
+    rate = ("--lr_init=0.02", "--lr_warmup_epochs=1", "--cosine_lr")
+    train = (*shared, results, f"--num_iter={EPOCHS}", "--eval_every_epochs=1", *rate, "--seed=1")
     show(train, given.out / "console_train.svg", at_end=False)
     show(("--mode=evaluate", *shared, results), given.out / "console_evaluate.svg", at_end=True)
     return 0

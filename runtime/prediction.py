@@ -98,9 +98,13 @@ def predict_files(
     if communicator.rank == 0:
         _write(Path(run.results_dir), predicted, presenter)
         screen.table([(row["file"], _shown(row, presenter)) for row in predicted])
+    return _status(predicted)
+
+
+def _status(predicted: Sequence[Mapping[str, Any]]) -> int:
     failed = sum("error" in row for row in predicted)
     if failed:
-        _log.warning("%d of %d files could not be read; they are listed with their reasons", failed, len(files))
+        _log.warning("%d of %d files could not be read; they are listed with their reasons", failed, len(predicted))
     return EXIT_SOME_SKIPPED if failed else EXIT_DONE
 
 
