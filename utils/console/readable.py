@@ -67,6 +67,7 @@ class ReadableScreen(Screen):
 
     def header(self, rows: Rows) -> None:
         self._out.print(pairs(rows))
+        self._out.gap()
 
     def best(self, metric: str, step: int, value: float) -> None:
         self._metric = metric
@@ -94,7 +95,7 @@ class ReadableScreen(Screen):
         self._out.print(pairs([(plain_name(name, widest), isolated(printable(text))) for name, text in rows]))
 
     def footer(self, rows: Rows) -> None:
-        self._out.print("")
+        self._out.gap()
         self._out.print(Text(f"Done in {duration(time.monotonic() - self._began)}", style="bold green"))
         width = max((len(label) for label, _ in rows), default=0)
         for label, place in rows:
@@ -121,7 +122,7 @@ class ReadableScreen(Screen):
         self._out.print(figures_line(self._columns, {**took, **data}, "bold"))
 
     def _heading(self, columns: Sequence[Column]) -> None:
-        self._out.print("")
+        self._out.gap()
         self._out.print(heading_line(columns))
 
     def _evaluation(self, evaluation: _Evaluation) -> None:
@@ -136,7 +137,8 @@ class ReadableScreen(Screen):
         metrics = _metrics(evaluation.metrics)
         width = self._out.console.width - len("  best")
         columns = fitting([EPOCH, STEP, *metrics], width, (STEP, self._metric, *metrics))
-        self._out.print(Text("\nEvaluation", style="bold"))
+        self._out.gap()
+        self._out.print(Text("Evaluation", style="bold"))
         self._out.print(heading_line(columns))
         for row in shown:
             cells = figures_line(columns, {EPOCH: row.epoch, STEP: row.step, **row.metrics})
@@ -149,7 +151,8 @@ class ReadableScreen(Screen):
         """The result of an evaluation that no training had before, and the speed."""
         metrics = [*_metrics(data), *(key for key in (_IMAGES,) if key in data)]
         if metrics and not self._evaluations:
-            self._out.print(Text("\nEvaluation", style="bold"))
+            self._out.gap()
+            self._out.print(Text("Evaluation", style="bold"))
             self._out.print(pairs([(heading(key), significant(data[key])) for key in metrics], right=True))
         kinds = [kind for kind in _SPEEDS if f"{kind}_{THROUGHPUT}" in data]
         if kinds:
@@ -162,7 +165,8 @@ class ReadableScreen(Screen):
         keys = [THROUGHPUT, *latencies]
         width = self._out.console.width - first - 2
         columns = fitting([*keys, WAITING], width, (THROUGHPUT, f"{LATENCY}avg", WAITING))
-        self._out.print(heading_line(columns, "\nSpeed".ljust(first + 1)))
+        self._out.gap()
+        self._out.print(heading_line(columns, "Speed".ljust(first)))
         for kind in kinds:
             waiting = {WAITING: data.get(WAITING)} if kind == kinds[0] else {}  # measured last, and shown for that
             values = {key: data.get(f"{kind}_{key}") for key in keys} | waiting

@@ -76,6 +76,7 @@ class RichTerminal:
 
     def __init__(self, console: Console) -> None:
         self.console = console
+        self._ends_blank = True
         self._bar: _LiveBar | None = None
 
     def print(self, renderable: RenderableType, *, wrap: bool = True) -> None:
@@ -84,6 +85,13 @@ class RichTerminal:
             if self._bar is not None:
                 self._bar.mend()
             self.console.print(renderable, soft_wrap=not wrap)
+        self._ends_blank = False
+
+    def gap(self) -> None:
+        """Prints an empty line, unless there is one already or nothing was printed before."""
+        if not self._ends_blank:
+            self.print("")
+        self._ends_blank = True
 
     def bar(self, what: str, start: int, total: int | None) -> Bar:
         """A bar, in place of the one before."""
