@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Downloads what training SSD320 needs, COCO 2017 as TFRecords and ResNet-50's weights:
+# Downloads COCO 2017, converted to TFRecords, and ResNet-50's weights for training SSD320:
 #
 #   bash download_all.sh [options] IMAGE [DATA_DIR] [CHECKPOINT_DIR] [-- ARGUMENTS]
 #
-#   IMAGE            Docker image of this project that converts the data; where no Docker answers, this clone does
-#   DATA_DIR         where to put the records and the downloads (default: /data/coco2017_tfrecords)
-#   CHECKPOINT_DIR   where to put resnet_v1_50/model.ckpt (default: /checkpoints)
-#   options          --without_testdev and --remove_zips, as of download_dataset.sh; -- ARGUMENTS likewise
+#   IMAGE            Docker image of this project to convert the data with; without a running Docker, this clone does it
+#   DATA_DIR         folder for the records and the downloads (default: /data/coco2017_tfrecords)
+#   CHECKPOINT_DIR   folder for resnet_v1_50/model.ckpt (default: /checkpoints)
+#   options          --without_testdev and --remove_zips, as for download_dataset.sh; so is -- ARGUMENTS
 #
-# Run again after an interruption, it continues. Environment: PYTHON, COCO_URL, COCO_COUNTS as of download_dataset.sh;
-# RESNET_URL names another place of resnet_v1_50_2016_08_28.tar.gz. Exit status: that of the conversion; 1 failed, 2
-# wrong usage.
+# After an interruption, run it again to continue. Environment: PYTHON, COCO_URL and COCO_COUNTS as for
+# download_dataset.sh; RESNET_URL, another URL of resnet_v1_50_2016_08_28.tar.gz. Exit status: that of the conversion;
+# 1 failed, 2 wrong usage.
 set -euo pipefail
 
 start=$PWD
@@ -60,9 +60,9 @@ fi
 dataset=(bash download_dataset.sh "${options[@]}")
 if command -v docker > /dev/null && docker info > /dev/null 2>&1; then
     "${dataset[@]}" --download_only "$data_dir"
-    # The same path inside and outside, so that either can continue what the other has begun.
+    # The same path inside and outside, so that each can continue the other's work.
     exec docker run --rm --user "$(id -u):$(id -g)" --volume "$data_dir:$data_dir" "$image" \
         "${dataset[@]}" "$data_dir" -- "$@"
 fi
-echo "no Docker answers: converting with this clone instead of the image $image" >&2
+echo "Docker is not running: converting with this clone instead of the image $image" >&2
 exec "${dataset[@]}" "$data_dir" -- "$@"

@@ -3,14 +3,14 @@
 #
 #   bash download_dataset.sh [options] [DATA_DIR] [-- ARGUMENTS]
 #
-#   DATA_DIR             where to put records, and the downloads in its raw-data (default: /data/coco2017_tfrecords)
-#   --without_testdev    leave test-dev out, which only the COCO server can evaluate (saves 6 GB)
-#   --remove_zips        remove each zip file once it is unpacked (default: --keep_zips)
+#   DATA_DIR             folder for the records; downloads go to its raw-data (default: /data/coco2017_tfrecords)
+#   --without_testdev    skip test-dev, which only the COCO server can evaluate (saves 6 GB)
+#   --remove_zips        remove each zip file after unpacking (default: --keep_zips)
 #   --download_only      do not convert
 #   -- ARGUMENTS         for `python -m object_detection.create_coco_tfrecord`, such as --include_masks or --workers 8
 #
-# About 26 GB to download, as much again unpacked, and as much again as records. Run again after an interruption, it
-# continues. Needs curl or wget, and unzip. Environment: PYTHON names the interpreter, COCO_URL another server with the
+# About 26 GB to download, as much again unpacked, and as much again as records. After an interruption, run it again to
+# continue. Needs curl or wget, and unzip. Environment: PYTHON names the interpreter, COCO_URL another server with the
 # same files, COCO_COUNTS the number of images in its train, val and test sets. Exit status: that of the conversion;
 # 1 failed, 2 wrong usage.
 set -euo pipefail
@@ -20,7 +20,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 source utils/shell/download.sh
 source utils/launch.sh
 
-# The bucket itself: the certificate of https://images.cocodataset.org is not for that name.
+# The bucket's own address, because the certificate of https://images.cocodataset.org does not match that name.
 COCO_URL=${COCO_URL:-https://s3.amazonaws.com/images.cocodataset.org}
 read -r train_count val_count test_count <<< "${COCO_COUNTS:-118287 5000 40670}"
 
@@ -45,11 +45,11 @@ data_dir=$(absolute_folder "$data_dir") || fail "the data folder cannot be made"
 raw=$data_dir/raw-data
 
 python=$(launch_python)
-if [ -n "$convert" ] && ! "$python" -c 'import numpy, PIL, rich' 2> /dev/null; then # now, not after the download
-    fail "$python lacks the packages of requirements.txt, which converting needs; --download_only needs none"
+if [ -n "$convert" ] && ! "$python" -c 'import numpy, PIL, rich' 2> /dev/null; then # before the download, not after it
+    fail "$python lacks the packages of requirements.txt, which the conversion needs; --download_only needs none"
 fi
 
-# Makes sure of a folder of images, from its zip file.
+# Downloads and unpacks a folder of images, unless it is complete.
 images() {
     local name=$1 count=$2 zip=$raw/$1.zip unpacking=$raw/.unpacking
     if [ -d "$raw/$name" ] && [ "$(find "$raw/$name" -name '*.jpg' | wc -l)" -ge "$count" ]; then
@@ -58,7 +58,7 @@ images() {
     command -v unzip > /dev/null || fail "unzip is needed"
     fetch "$COCO_URL/zips/$name.zip" "$zip" is_zip_of "$count" "^$name/[^/]+\.jpg$"
     echo "unpacking $name.zip" >&2
-    rm -rf "$unpacking" "${raw:?}/$name" # what an interrupted run left
+    rm -rf "$unpacking" "${raw:?}/$name" # left by an interrupted run
     mkdir -p "$unpacking"
     unzip -qo "$zip" -d "$unpacking" || fail_to_unpack "$zip"
     mv "$unpacking/$name" "$raw/$name"
@@ -66,7 +66,7 @@ images() {
     remove_zip "$zip"
 }
 
-# Makes sure of annotation files, from the zip file that has them.
+# Downloads and unpacks annotation files, unless all exist.
 annotations() {
     local name=$1 zip=$raw/$1.zip unpacking=$raw/.unpacking file missing=''
     shift

@@ -1,7 +1,7 @@
-"""Measures how fast SSD320 detects objects in the validation images: throughput, and latency with its percentiles.
+"""Measures the throughput and the latency percentiles of SSD320's detection on the validation images.
 
-Run as ``python examples/SSD320_inference.py --batch_size 8 --checkpoint_dir DIR``. It is
-``object_detection/model_main.py --mode=inference_benchmark`` with the flags and the words of the original's benchmark.
+Run as ``python examples/SSD320_inference.py --batch_size 8 --checkpoint_dir DIR``. It runs
+``object_detection/model_main.py --mode=inference_benchmark`` with the flags and the output of the original benchmark.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from utils.dllogger_utils import SUMMARY, Logger, read_log
 from utils.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, RunError, UsageError
 
 CONFIG = Path(__file__).resolve().parent.parent / "object_detection" / "configs" / "ssd320_full_1gpus.config"
-THROUGHPUT, AVERAGE = "eval_throughput", "eval_latency_avg"  # what the program's log calls them
+THROUGHPUT, AVERAGE = "eval_throughput", "eval_latency_avg"  # their names in the log
 
 
 def _positive(text: str) -> int:
@@ -46,25 +46,25 @@ def _percentiles(text: str) -> tuple[int, ...]:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Builds the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="python examples/SSD320_inference.py", description=__doc__.split("\n\n")[0], allow_abbrev=False
     )
     add = parser.add_argument
     add("--pipeline_config_path", metavar="FILE", default=str(CONFIG), help="(default: that of the 1-GPU training)")
-    add("--checkpoint_dir", metavar="DIR", help="folder whose newest checkpoint is taken (default: random weights)")
-    add("--report_file", "--raport_file", metavar="FILE", default="summary.json", help="log, added to (%(default)s)")
-    add("--benchmark_iters", metavar="N", type=_positive, default=300, help="batches measured (%(default)s)")
-    add("--warmup_iters", metavar="N", type=_not_negative, default=100, help="batches before those (%(default)s)")
-    add("--batch_size", metavar="N", type=_positive, default=1, help="images in a batch (%(default)s)")
-    add("--percentiles", metavar="P,...", type=_percentiles, default="90,95,99", help="of the latency (%(default)s)")
-    add("--hparams_overrides", metavar="NAME=VALUE,...", default="", help="fields in place of the config's")
-    add("--amp", action="store_true", help="mixed precision; TF_ENABLE_AUTO_MIXED_PRECISION=1 means it too")
+    add("--checkpoint_dir", metavar="DIR", help="folder; its newest checkpoint is used (default: random weights)")
+    add("--report_file", "--raport_file", metavar="FILE", default="summary.json", help="log to append to (%(default)s)")
+    add("--benchmark_iters", metavar="N", type=_positive, default=300, help="measured batches (%(default)s)")
+    add("--warmup_iters", metavar="N", type=_not_negative, default=100, help="batches before measuring (%(default)s)")
+    add("--batch_size", metavar="N", type=_positive, default=1, help="images per batch (%(default)s)")
+    add("--percentiles", metavar="P,...", type=_percentiles, default="90,95,99", help="of latency (%(default)s)")
+    add("--hparams_overrides", metavar="NAME=VALUE,...", default="", help="override fields of the config")
+    add("--amp", action="store_true", help="mixed precision; TF_ENABLE_AUTO_MIXED_PRECISION=1 does the same")
     return parser
 
 
 def to_model_main_arguments(options: argparse.Namespace, results_dir: str) -> list[str]:
-    """What ``object_detection/model_main.py`` is to be asked for."""
+    """Translates the options to the arguments of ``object_detection/model_main.py``."""
     arguments = [
         "--mode=inference_benchmark",
         f"--pipeline_config_path={options.pipeline_config_path}",
@@ -82,16 +82,16 @@ def to_model_main_arguments(options: argparse.Namespace, results_dir: str) -> li
 
 
 def to_figures(summary: Mapping[str, Any], percentiles: Sequence[int]) -> dict[str, float]:
-    """The program's figures under the names of the original's benchmark: images/s, and ms."""
+    """Renames the logged figures to those of the original benchmark, in images/s and ms."""
     figures = {"infer_throughput": summary[THROUGHPUT], "eval_avg_latency": summary[AVERAGE]}
     return figures | {f"eval_{p}%_latency": summary[f"eval_latency_p{p}"] for p in percentiles}
 
 
 def report(path: Path, percentiles: Sequence[int]) -> int:
-    """Prints the figures that the run has left in its log, adds them to it, and returns the exit status."""
+    """Prints the figures in a run's log, appends them under their original names, and returns the exit status."""
     summaries = [record["data"] for record in read_log(path) if record.get("step") == list(SUMMARY)]
     if not summaries or THROUGHPUT not in summaries[-1]:
-        print(f"SSD320_inference.py: error: {path}: the run has left no {THROUGHPUT} there", file=sys.stderr)
+        print(f"SSD320_inference.py: error: {path}: the run logged no {THROUGHPUT}", file=sys.stderr)
         return EXIT_FAILED
     figures = to_figures(summaries[-1], percentiles)
     log = Logger(path, None)
@@ -109,7 +109,7 @@ def run_command(command: Command) -> int:
     """Runs the launch and returns its exit status.
 
     Raises:
-        RunError: A folder of checkpoints is named that has none.
+        RunError: The folder of checkpoints holds none.
     """
     folder = command.config.run.model_dir
     if folder is not None and not any(Path(folder).glob("*.index")) and not Path(f"{folder}.index").is_file():
@@ -121,7 +121,7 @@ def main(arguments: Sequence[str], run: Callable[[Command], int] = run_command) 
     """Runs the command and returns its exit status."""
     options = build_parser().parse_args(arguments)
     try:
-        with tempfile.TemporaryDirectory() as empty:  # a benchmark leaves nothing but its log
+        with tempfile.TemporaryDirectory() as empty:  # a benchmark keeps only its log
             status = run(parse(to_model_main_arguments(options, empty), os.environ))
     except (UsageError, RunError) as error:
         print(f"SSD320_inference.py: error: {error}", file=sys.stderr)
@@ -131,5 +131,5 @@ def main(arguments: Sequence[str], run: Callable[[Command], int] = run_command) 
 
 if __name__ == "__main__":
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # names of files that it cannot show
+        stream.reconfigure(errors="backslashreplace")  # for file names that the stream cannot encode
     sys.exit(main(sys.argv[1:]))

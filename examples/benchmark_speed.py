@@ -1,7 +1,7 @@
-"""Prints the average training speed of a run's last steps from its log, in the words of SSD320's benchmark scripts.
+"""Prints the average training speed of a run's last steps from its log, in the format of SSD320's benchmark scripts.
 
-Run as ``python examples/benchmark_speed.py LOG --gpus N --precision mixed``. The average is that of the last 300 steps,
-or of the last quarter of a run of fewer than 1,200: images over elapsed time, not a mean of rates. Imports no
+Run as ``python examples/benchmark_speed.py LOG --gpus N --precision mixed``. The average covers the last 300 steps, or
+the last quarter of a run of fewer than 1,200 steps: images over elapsed time, not a mean of rates. Imports no
 TensorFlow.
 """
 
@@ -25,15 +25,15 @@ KEY = "imgs_per_sec"
 
 
 def average_speed(records: Sequence[Mapping[str, Any]]) -> float:
-    """The speed over a run's last steps, in images/s.
+    """Computes the average speed over a run's last steps, in images/s.
 
-    Each record tells the speed since the record before it, so that an interval's time is its steps over its speed.
+    Each record holds the speed since the record before it, so the time of an interval is its steps over its speed.
 
     Args:
-        records: A log's. Those of (epoch, step) that tell the speed count.
+        records: Records of a log. Those of an (epoch, step) with a speed count.
 
     Raises:
-        RunError: They tell no speed of those steps.
+        RunError: The log has no speed of those steps.
     """
     speeds = [(record["step"][-1], record["data"][KEY]) for record in records if _tells_speed(record)]
     steps = [0, *(step for step, _ in speeds)]
@@ -42,7 +42,7 @@ def average_speed(records: Sequence[Mapping[str, Any]]) -> float:
     begin = steps[-1] - min(STEPS, steps[-1] // 4)
     counted = [(step - last, speed) for last, (step, speed) in zip(steps, speeds, strict=False) if last >= begin]
     if not counted:
-        raise RunError(f"tells no {KEY} of the last steps; the run was too short, or ended before it was done")
+        raise RunError(f"has no {KEY} of the last steps; the run was too short or ended early")
     for _, speed in counted:
         if not isinstance(speed, int | float) or not math.isfinite(speed) or speed <= 0:
             raise RunError(f"{KEY} {speed}: must be a positive number")
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     parser = argparse.ArgumentParser(prog="python examples/benchmark_speed.py", description=__doc__.split("\n\n")[0])
     parser.add_argument("log", metavar="LOG", type=Path, help="the run's JSON log")
-    parser.add_argument("--gpus", type=int, required=True, help="how many it ran on")
+    parser.add_argument("--gpus", type=int, required=True, help="number of GPUs that it ran on")
     parser.add_argument("--precision", choices=("mixed", "single"), required=True)
     options = parser.parse_args(arguments)
     try:

@@ -1,10 +1,10 @@
 """Writes scikit-learn's handwritten digits as folders of PNG files: a small set of real images to try things on.
 
-Run as ``python examples/make_digits.py OUT``. OUT gets ``train/<class>``, ``validation/<class>`` and ``unseen``, the
-classes being 0 to 9; every image is in one of the three, and every run writes the same files.
+Run as ``python examples/make_digits.py OUT``. It writes ``train/<class>``, ``validation/<class>`` and ``unseen`` to
+OUT, with classes 0 to 9. Every image is in one of the three, and every run writes the same files.
 
-Source: Alpaydin, Kaynak, "Optical Recognition of Handwritten Digits", UCI repository, 1998 (its test part, 1,797
-images of 8x8 pixels, which scikit-learn carries).
+Source: Alpaydin, Kaynak, "Optical Recognition of Handwritten Digits", UCI repository, 1998 (the test split, 1,797
+images of 8x8 pixels, as included in scikit-learn).
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from PIL import Image
 SIZE_PX = 32
 UNSEEN_PER_CLASS = 4
 VALIDATION_PER_CLASS = 34  # about a fifth
-_LARGEST_VALUE = 16  # the images hold 0 to 16: how many pixels of a 4x4 block were inked
+_LARGEST_VALUE = 16  # pixel values are 0 to 16: the number of inked pixels in a 4x4 block
 
 
 def enlarge(pixels: np.ndarray, size_px: int = SIZE_PX) -> Image.Image:
-    """An 8x8 digit of values 0 to 16 as an 8-bit grey image of ``size_px`` by ``size_px``."""
+    """Converts an 8x8 digit of values 0 to 16 to an 8-bit grey image of ``size_px`` by ``size_px``."""
     grey = np.rint(pixels * (255 / _LARGEST_VALUE)).astype(np.uint8)
     return Image.fromarray(grey).resize((size_px, size_px), Image.Resampling.BICUBIC)
 
 
 def _random_key(index: int) -> bytes:
-    """Sorts indices into an order that looks random and is the same for every version of every library."""
+    """Returns a sort key that shuffles indices in the same way with every library version."""
     return hashlib.sha256(f"digit {index}".encode()).digest()
 
 
 def divide(labels: Sequence[int]) -> dict[str, list[int]]:
-    """The indices of the unseen, the validation and the training images, each class divided by itself."""
+    """Returns the indices of the unseen, validation and training images, splitting each class separately."""
     parts: dict[str, list[int]] = {"unseen": [], "validation": [], "train": []}
     for digit in range(10):
         indices = sorted((index for index, label in enumerate(labels) if label == digit), key=_random_key)
@@ -51,9 +51,9 @@ def make_digits(out: Path) -> int:
     """Writes the folders.
 
     Returns:
-        How many images were written.
+        The number of images written.
     """
-    from sklearn.datasets import load_digits  # here, for it takes a second that --help need not
+    from sklearn.datasets import load_digits  # imported here to keep --help fast
 
     digits = load_digits()
     labels = [int(label) for label in digits.target]
@@ -72,16 +72,16 @@ def run(script: str, description: str, make: Callable[[Path], str], arguments: S
     """Runs a script that fills a folder.
 
     Args:
-        script: Its name.
-        description: Its docstring, of which --help shows the beginning.
-        make: Fills the folder, and says what with.
+        script: The script's name.
+        description: The script's docstring; --help shows its first paragraph.
+        make: Fills the folder and returns a description of its content.
         arguments: The command line, or None for that of this process.
 
     Returns:
         The exit status.
     """
     parser = argparse.ArgumentParser(prog=f"python examples/{script}", description=description.split("\n\n")[0])
-    parser.add_argument("out", metavar="OUT", type=Path, help="folder to write to; made if it is missing")
+    parser.add_argument("out", metavar="OUT", type=Path, help="folder to write to; created if missing")
     out: Path = parser.parse_args(arguments).out
     try:
         print(make(out))

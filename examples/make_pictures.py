@@ -1,15 +1,15 @@
-r"""Draws the README's two pictures from what the quick start left behind: digits with their names, scenes with boxes.
+r"""Draws the README's two pictures from the results of the quick start: digits with names, scenes with boxes.
 
-Run after the quick start, from the clone, with its folder and one to write to; the detections are predicted once more,
-from a lower score on, since a detector that has trained for minutes is sure of little::
+Run after the quick start, from the clone, with its folder and a folder to write to. Detections are predicted again with
+a lower score threshold, since a detector is not very confident after a few minutes of training::
 
     bash examples/quickstart.sh OUT
     .venv/bin/python main.py --mode=predict --model_dir=OUT/detection_run --to_predict=OUT/scenes/unseen \
         --min_score=0.3 --results_dir=OUT/detections
     .venv/bin/python examples/make_pictures.py OUT docs
 
-``docs`` gets ``classification.png``, each unseen digit with its best guess and, in red and with the right answer, those
-that are wrong; and ``detection.jpg``, the unseen scenes as ``main.py --mode=predict`` drew them.
+It writes ``classification.png`` to ``docs``: each unseen digit with the top prediction, wrong ones in red with the
+right answer. ``detection.jpg`` shows the unseen scenes as drawn by ``main.py --mode=predict``.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ COLUMNS = 10  # of digits
 DIGIT_PX, CAPTION_PX, GAP_PX = 72, 18, 8
 SCENE_COLUMNS, SCENE_PX = 4, 232
 RIGHT, WRONG, GROUND = (40, 40, 40), (200, 20, 20), (255, 255, 255)
-_TRUE_CLASS = re.compile(r"digit-(\d)-\d+\.png$")  # as make_digits.py names what is unseen
+_TRUE_CLASS = re.compile(r"digit-(\d)-\d+\.png$")  # make_digits.py's names of unseen digits
 
 
 def draw_digits(rows: Sequence[dict[str, Any]]) -> Image.Image:
-    """A sheet of digits, each above its best guess and the probability of that.
+    """Draws a sheet of digits, each above its top prediction and the probability.
 
     Args:
-        rows: Entries of a classifier's ``predictions.json``, ordered as they are drawn.
+        rows: Entries of a classifier's ``predictions.json``, in drawing order.
 
     Raises:
-        ValueError: There is none, or a file's name does not tell its class.
+        ValueError: There is no prediction, or a file's name does not contain its class.
     """
-    rows = [row for row in rows if "predictions" in row]  # what cannot be read has a reason in its place
+    rows = [row for row in rows if "predictions" in row]  # unreadable files have a reason instead
     if not rows:
         raise ValueError("there is no prediction to draw")
     height = DIGIT_PX + CAPTION_PX
@@ -59,10 +59,10 @@ def draw_digits(rows: Sequence[dict[str, Any]]) -> Image.Image:
 
 
 def draw_scenes(rows: Sequence[dict[str, Any]]) -> Image.Image:
-    """A sheet of the pictures that the detector's ``predictions.json`` names.
+    """Draws a sheet of the pictures listed in the detector's ``predictions.json``.
 
     Raises:
-        ValueError: There is none.
+        ValueError: There is no picture.
     """
     pictures = [row["picture"] for row in rows if "picture" in row]
     if not pictures:
@@ -82,7 +82,7 @@ def _sheet(count: int, columns: int, width_px: int, height_px: int) -> Image.Ima
 
 
 def _place(number: int, columns: int, width_px: int, height_px: int) -> tuple[int, int]:
-    """Left and top of a picture on its sheet."""
+    """Returns the left and top of a picture on its sheet."""
     row, column = divmod(number, columns)
     return GAP_PX + column * (width_px + GAP_PX), GAP_PX + row * (height_px + GAP_PX)
 
@@ -90,12 +90,12 @@ def _place(number: int, columns: int, width_px: int, height_px: int) -> tuple[in
 def _true_class(file: str) -> str:
     found = _TRUE_CLASS.search(file)
     if found is None:
-        raise ValueError(f"{file}: is none of the quick start's unseen digits, which are called digit-<class>-<number>")
+        raise ValueError(f"{file}: is not an unseen digit of the quick start; those are named digit-<class>-<number>")
     return found.group(1)
 
 
 def _predictions(folder: Path) -> list[dict[str, Any]]:
-    """The entries of ``predictions.json`` in a folder, in the order of their files."""
+    """Reads the entries of ``predictions.json`` in a folder, in the order of their files."""
     rows = json.loads((folder / "predictions.json").read_text(encoding="utf-8"))
     return sorted(rows, key=lambda row: str(row["file"]))
 
@@ -104,8 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     description = (__doc__ or "").split("\n\n")[0]
     parser = argparse.ArgumentParser(prog="python examples/make_pictures.py", description=description)
-    parser.add_argument("folder", metavar="FOLDER", type=Path, help="what the quick start wrote")
-    parser.add_argument("out", metavar="OUT", type=Path, help="folder to write to; made if it is missing")
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="folder that the quick start wrote")
+    parser.add_argument("out", metavar="OUT", type=Path, help="folder to write to; created if missing")
     given = parser.parse_args(arguments)
     try:
         digits = draw_digits(_predictions(given.folder / "predictions"))
@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         digits.save(given.out / "classification.png", optimize=True)
         scenes.save(given.out / "detection.jpg", quality=85)
     except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}; `bash examples/quickstart.sh` comes first", file=sys.stderr)
+        print(f"error: {error.filename}: {error.strerror}; run `bash examples/quickstart.sh` first", file=sys.stderr)
         return 1
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,10 +1,9 @@
-"""Composes scenes of scikit-learn's handwritten digits in COCO's format: a small set to learn detection on.
+"""Composes scenes of scikit-learn's handwritten digits in COCO's format: a small data set for detection.
 
-Run as ``python examples/make_scenes.py OUT``. OUT gets pictures in ``train``, ``val`` and ``unseen``, and
-``annotations/train.json`` and ``annotations/val.json``, which say where the zeros, threes and fours of a picture are.
-The three parts are composed of different digits (``examples/make_digits.py`` divides them), and every run writes the
-same files. It is meant to be learned in minutes: three classes that look least alike, large dark digits on light
-ground, none of them hidden.
+Run as ``python examples/make_scenes.py OUT``. It writes pictures to ``train``, ``val`` and ``unseen`` in OUT, and the
+places of zeros, threes and fours to ``annotations/train.json`` and ``annotations/val.json``. The three splits use
+different digits (``examples/make_digits.py`` splits them), and every run writes the same files. A detector can learn it
+in minutes: three classes that look least alike, and large dark digits on a light background without occlusion.
 
 Source: the digits are those of ``examples/make_digits.py``.
 """
@@ -26,12 +25,12 @@ from PIL import Image
 CLASSES = {0: "zero", 3: "three", 4: "four"}
 SIDE_PX = 320
 SCENES = {"train": 300, "val": 60, "unseen": 8}
-FEWEST, MOST = 3, 6  # digits in a scene; one that finds no free place is left out
+FEWEST, MOST = 3, 6  # digits in a scene; one without a free place is left out
 SMALLEST_PX, LARGEST_PX = 72, 128  # height of a digit
 GAP_PX = 6  # between digits, and to the edge
 _PARTS = {"train": "train", "val": "validation", "unseen": "unseen"}  # make_digits' names
 _TRIES = 50
-_FAINT, _FULL = 96, 176  # grey levels of a digit where ink begins and where it covers the ground
+_FAINT, _FULL = 96, 176  # grey levels of a digit at which ink begins and becomes opaque
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,14 +39,14 @@ class Placed:
 
     label: int
     source: int
-    """Its index in scikit-learn's set."""
+    """Index of the digit in scikit-learn's set."""
     box_px: tuple[int, int, int, int]
     """x, y, width and height, COCO's order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """A picture and what is in it."""
+    """A picture and its digits."""
 
     image: Image.Image
     digits: tuple[Placed, ...]
@@ -55,7 +54,7 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Digits:
-    """The digits that one part's scenes are composed of: indices of all, and pixels and labels by index."""
+    """The digits for one split's scenes: their indices, with the pixels and labels of the whole set."""
 
     indices: list[int]
     pixels: np.ndarray
@@ -63,7 +62,7 @@ class Digits:
 
 
 def ink_of(pixels: np.ndarray, height_px: int) -> np.ndarray:
-    """How much a digit covers the ground: ``[h, w]`` in [0, 1], with ink in the first and the last row and column."""
+    """Returns a digit's opacity, ``[h, w]`` in [0, 1], cropped to its ink."""
     grey = np.asarray(enlarge(pixels, height_px), dtype=np.float64)
     ink = np.clip((grey - _FAINT) / (_FULL - _FAINT), 0.0, 1.0)
     rows, columns = np.flatnonzero(ink.max(axis=1) >= 0.5), np.flatnonzero(ink.max(axis=0) >= 0.5)
@@ -71,7 +70,7 @@ def ink_of(pixels: np.ndarray, height_px: int) -> np.ndarray:
 
 
 def compose(digits: Digits, random: np.random.RandomState) -> Scene:
-    """A scene of digits drawn from a part."""
+    """Composes a scene of random digits of a split."""
     canvas = _ground(random)
     placed: list[Placed] = []
     for _ in range(random.randint(FEWEST, MOST + 1)):
@@ -90,7 +89,7 @@ def compose(digits: Digits, random: np.random.RandomState) -> Scene:
 
 
 def _ground(random: np.random.RandomState) -> np.ndarray:
-    """A light ground with a little noise: ``[SIDE_PX, SIDE_PX, 3]``, values 0 to 255."""
+    """Returns a light background with a little noise: ``[SIDE_PX, SIDE_PX, 3]``, values 0 to 255."""
     color = random.randint(170, 240, size=3)
     return color + random.normal(0.0, 5.0, size=(SIDE_PX, SIDE_PX, 3))
 
@@ -98,7 +97,7 @@ def _ground(random: np.random.RandomState) -> np.ndarray:
 def _free_place(
     shape: tuple[int, ...], taken: Sequence[tuple[int, int, int, int]], random: np.random.RandomState
 ) -> tuple[int, int, int, int] | None:
-    """A place where a digit of ``shape`` (height, width) touches no other, as x, y, width and height."""
+    """Finds a place for a digit of ``shape`` (height, width) away from others: x, y, width and height, or None."""
     height, width = shape
     for _ in range(_TRIES):
         x = random.randint(GAP_PX, SIDE_PX - GAP_PX - width + 1)
@@ -115,7 +114,7 @@ def _free_place(
 
 
 def annotations_of(scenes: dict[str, Scene]) -> dict[str, Any]:
-    """What is in the scenes, by file name, as COCO's files say it; ``source`` is an addition that readers ignore."""
+    """Returns COCO annotations of the scenes, given by file name; the extra key ``source`` is ignored by readers."""
     categories = {label: number for number, label in enumerate(CLASSES, start=1)}
     images, annotations = [], []
     for image_id, (name, scene) in enumerate(scenes.items(), start=1):
@@ -146,9 +145,9 @@ def make_scenes(out: Path) -> dict[str, int]:
     """Writes pictures and annotations.
 
     Returns:
-        How many digits each part has.
+        The number of digits in each split.
     """
-    from sklearn.datasets import load_digits  # here, for it takes a second that --help need not
+    from sklearn.datasets import load_digits  # imported here to keep --help fast
 
     data = load_digits()
     labels = [int(label) for label in data.target]
@@ -170,7 +169,7 @@ def make_scenes(out: Path) -> dict[str, int]:
 
 
 def _random(name: str) -> np.random.RandomState:
-    """Random numbers of a scene's own. This generator's are the same in every version of NumPy."""
+    """Returns a generator seeded by a scene's name; its numbers are the same in every version of NumPy."""
     return np.random.RandomState(int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little"))
 
 

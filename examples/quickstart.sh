@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Trains a classifier and a detector on real images, evaluates them, and runs them on images that they have not seen.
+# Trains a classifier and a detector on real images, evaluates them, and runs them on unseen images.
 #
-#   bash examples/quickstart.sh [classification|detection] [folder for all that it makes]
+#   bash examples/quickstart.sh [classification|detection] [output folder]
 #
-# Without the first word it does both, one after the other; without a folder, in examples/quickstart_output. The images
-# are the 1,797 handwritten digits that come with scikit-learn: SE-ResNeXt101-32x4d names single digits, SSD320 finds
-# them in scenes. Everything runs on the CPU; run a second time it uses what is there.
+# Without the first argument it does both; the default folder is examples/quickstart_output. The images are the 1,797
+# handwritten digits that come with scikit-learn: SE-ResNeXt101-32x4d classifies single digits, SSD320 finds them in
+# scenes. Everything runs on the CPU; a second run reuses the results of the first.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -13,7 +13,7 @@ parts="classification detection"
 case "${1:-}" in
     classification | detection) parts=$1 && shift ;;
 esac
-usage="usage: bash examples/quickstart.sh [classification|detection] [folder for all that it makes]"
+usage="usage: bash examples/quickstart.sh [classification|detection] [output folder]"
 if [ "${1:-}" = --help ] || [ "${1:-}" = -h ]; then
     echo "$usage"
     exit
@@ -37,7 +37,7 @@ run() {
     "$@"
 }
 
-# make_images <script> <folder>: the folder is there when it is complete.
+# make_images <script> <folder>: the folder appears only when it is complete.
 make_images() {
     if [ ! -d "$2" ]; then
         mkdir -p "$out"

@@ -1,10 +1,10 @@
-# What the SSD320 scripts share: their arguments, and the facts that do not stand in their names. Sourced by them.
+# Functions shared by the SSD320 scripts, which source this file: arguments, and settings not in a script's name.
 source "$(dirname "${BASH_SOURCE[0]}")/../utils/launch.sh"
 source "$LAUNCH_ROOT/utils/shell/arguments.sh"
 
 SSD320_CONFIGS=$LAUNCH_ROOT/object_detection/configs
 
-# What is computed in float32 stays on the ordinary cores of a Volta GPU. NVIDIA's builds of TensorFlow read these.
+# Keeps float32 operations off a Volta GPU's tensor cores. NVIDIA's builds of TensorFlow read these variables.
 ssd320_environment() {
     export TF_ENABLE_CUBLAS_TENSOR_OP_MATH_FP32=0
     export TF_ENABLE_CUDNN_TENSOR_OP_MATH_FP32=0
@@ -28,8 +28,8 @@ $1
   $(printf %-11s "$2")  $3
   CONFIGS      folder with the pipeline configs; default $SSD320_CONFIGS
 
-The environment variable PYTHON names the interpreter; DRY_RUN=1 prints the command instead of running it. The flags:
-python object_detection/model_main.py --help
+The environment variable PYTHON names the interpreter; DRY_RUN=1 prints the command instead of running it.
+For the flags: python object_detection/model_main.py --help
 END
 }
 
@@ -68,14 +68,14 @@ ssd320_benchmark() {
     ssd320_precision "$precision"
     if wants_help "$@"; then
         ssd320_train_usage "Measures how fast SSD320 trains on $gpus GPU(s) in $precision_word precision." RESULTS \
-            "folder for train_log, which begins with the speed, and summary.json; default /results/$name"
+            "folder for summary.json and train_log, with the speed in its first line; default /results/$name"
         return
     fi
     split_folders 2 "$@"
     results=${folders[0]:-/results/$name}
     configs=${folders[1]:-$SSD320_CONFIGS}
     log=$results/train_log
-    run=$results/benchmark_run # its own folder: with the checkpoint of an earlier run there would be nothing to train
+    run=$results/benchmark_run # a separate folder, since a run that finds its last checkpoint trains nothing
     if [ "${DRY_RUN:-0}" != 1 ]; then
         rm -rf "$run" "$log.part"
     fi
@@ -89,7 +89,7 @@ ssd320_benchmark() {
         speed=$("$(launch_python)" "$LAUNCH_ROOT/examples/benchmark_speed.py" "$run/summary.json" --gpus="$gpus" \
             --precision="$precision_word") || status=$?
     fi
-    if [ ! -e "$log.part" ]; then # the folder cannot be written to; the reason was printed
+    if [ ! -e "$log.part" ]; then # the folder is not writable; the reason was printed
         return "$status"
     fi
     if [ "$status" -ne 0 ]; then
@@ -130,15 +130,15 @@ ssd320_evaluate() {
 
 ssd320_evaluate_usage() {
     cat << END
-Evaluates a checkpoint of SSD320 on the validation images and prints COCO's twelve figures.
+Evaluates a checkpoint of SSD320 on the validation images and prints COCO's twelve metrics.
 
   bash examples/$(basename "$0") CHECKPOINT [OUT] [flags for object_detection/model_main.py...]
 
-  CHECKPOINT  folder of checkpoints, of which the newest is taken, or one of them: FOLDER/model.ckpt-12500
+  CHECKPOINT  folder of checkpoints (the newest is used), or one checkpoint: FOLDER/model.ckpt-12500
   OUT         folder for the results; default: eval, beside the checkpoints
 
-The environment variable PYTHON names the interpreter; DRY_RUN=1 prints the command instead of running it. The flags,
---amp among them: python object_detection/model_main.py --help
+The environment variable PYTHON names the interpreter; DRY_RUN=1 prints the command instead of running it.
+For the flags, such as --amp: python object_detection/model_main.py --help
 END
 }
 

@@ -1,4 +1,4 @@
-"""What other programs call the variables of these networks, and which network stored names stand for (no TF)."""
+"""Variable names in other programs' checkpoints, and the network that stored names belong to (no TF)."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ SLIM_SCOPE = "resnet_v1_50"
 OWN_CLASSIFIER = "resnet50"
 DETECTOR = "ssd320"
 NVIDIA_CLASSIFIERS = ("resnet50", "resnext101-32x4d", "se-resnext101-32x4d")
-"""The classifiers that NVIDIA's TensorFlow 1 program has."""
+"""The classifiers of NVIDIA's TensorFlow 1 program."""
 ANCHORS_PER_CELL = 6
 _TORCH_STATISTICS = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 _CADENE = (("conv1.", "layer0.conv1."), ("bn1.", "layer0.bn1."), ("fc.", "last_linear."))
 
 
 def classifier_sources(stored: Iterable[str], architecture: str, slots: Iterable[str]) -> dict[str, str]:
-    """The name in a TensorFlow checkpoint for each variable of a classifier that it has, its slots included.
+    """Maps each classifier variable that a TensorFlow checkpoint holds to its name there, slots included.
 
-    The names of NVIDIA's TensorFlow 1 networks are this project's; slim's ``resnet_v1_50`` gives a resnet50.
+    NVIDIA's TensorFlow 1 networks have the names of this project; slim's ``resnet_v1_50`` becomes a resnet50.
 
     Args:
         stored: All names in the checkpoint.
         architecture: The classifier.
-        slots: What an optimizer may keep for a variable.
+        slots: Names of the slots that an optimizer may keep for a variable.
     """
     stored, kinds = set(stored), ("", *(f"/{slot}" for slot in slots))
     sources = {name: name for name in stored}
@@ -38,17 +38,17 @@ def classifier_sources(stored: Iterable[str], architecture: str, slots: Iterable
 
 
 def is_own_classifier(stored: Iterable[str]) -> bool:
-    """Whether the names are those of this project's ResNet-50."""
+    """Returns whether the names are those of this project's ResNet-50."""
     return any(name.startswith(f"{OWN_CLASSIFIER}/") for name in stored)
 
 
 def is_slim(stored: Iterable[str]) -> bool:
-    """Whether the names are those of slim's ResNet-50."""
+    """Returns whether the names are those of slim's ResNet-50."""
     return any(name.startswith(f"{SLIM_SCOPE}/") for name in stored)
 
 
 def backbone_pairs(ours: ResNetSpec) -> list[tuple[str, str]]:
-    """The names of a network's convolutional part, without its scope, each with slim's."""
+    """Pairs the names of a network's convolutional part, without its scope, with slim's."""
     slim = backbone_variables(replace(ours, names=SLIM_NAMES))
     return list(zip(backbone_variables(ours), slim, strict=True))
 
@@ -60,12 +60,12 @@ def _slim_names() -> dict[str, str]:
 
 
 def describe(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
-    """What can be known of a TensorFlow checkpoint that has no description, from its names and shapes.
+    """Describes a TensorFlow checkpoint by its variable names and shapes, for one that has no description file.
 
     Returns:
-        Under the keys of the descriptions that this project writes: "task", "architecture" and, where the classifier
-        is there, "num_classes"; "origin", "nvidia", "own", "slim" or "detection"; and "has_ranges" where it was
-        trained with quantization, of whatever kind. Empty where the network is unknown.
+        The keys of this project's description files: "task", "architecture" and, if the classifier is stored,
+        "num_classes"; "origin" ("nvidia", "own", "slim" or "detection"); "has_ranges" after quantization-aware
+        training of any kind. Empty if the network is unknown.
     """
     found = _network_of(shapes)
     if found and any("_quant/" in name for name in shapes):
@@ -95,16 +95,16 @@ def _classifier(origin: str, architecture: str, kernel: Sequence[int] | None) ->
 
 
 def variables_of(architecture: str, num_classes: int) -> dict[str, tuple[int, ...]]:
-    """The names and shapes of a whole network; of a detector ``num_classes`` is the largest category id."""
+    """Returns the names and shapes of a whole network; for a detector ``num_classes`` is the largest category id."""
     if architecture in SSDS:
         return detector_variables(SSDS[architecture], ANCHORS_PER_CELL, num_classes + 1)
     return classifier_variables(RESNETS[architecture], num_classes)
 
 
 def torch_sources(architecture: str, names: Collection[str]) -> dict[str, str]:
-    """The name in a PyTorch state for each variable of a classifier, whether it is there or not.
+    """Maps each variable of a classifier to its name in a PyTorch state, whether the state holds it or not.
 
-    torchvision and timm agree on them; the networks of ``pretrainedmodels``, timm's ``legacy_seresnext``, differ.
+    torchvision and timm share one naming; ``pretrainedmodels`` (timm's ``legacy_seresnext``) has its own.
     """
     usual = _torch_names(RESNETS[architecture])
     older = {name: _cadene_name(theirs) for name, theirs in usual.items()}
@@ -112,12 +112,12 @@ def torch_sources(architecture: str, names: Collection[str]) -> dict[str, str]:
 
 
 def torch_origin(names: Collection[str]) -> str:
-    """Whose network a PyTorch state is, "torch" or "cadene": the older one pools as TensorFlow's SAME does."""
+    """Returns the origin of a PyTorch state, "torch" or "cadene"; the latter pools as TensorFlow's SAME does."""
     return "cadene" if "layer0.conv1.weight" in names else "torch"
 
 
 def _torch_names(spec: ResNetSpec) -> dict[str, str]:
-    """What torchvision and timm call each variable of a classifier."""
+    """Maps each variable of a classifier to its name in torchvision and timm."""
     modules = _torch_modules(spec)
     found = {}
     for variable in classifier_variables(spec, 1):
@@ -133,7 +133,7 @@ def _torch_names(spec: ResNetSpec) -> dict[str, str]:
 
 
 def _torch_modules(spec: ResNetSpec) -> dict[str, tuple[str, str]]:
-    """The PyTorch modules of each scope that owns variables: the layer and, if it has one, its batch normalization."""
+    """Maps each scope that owns variables to its PyTorch modules: the layer and its batch normalization, if any."""
     names = spec.names
     found = {names.stem: ("conv1", "bn1"), "output/dense": ("fc", "")}
     for stage, blocks in enumerate(spec.blocks):

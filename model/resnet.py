@@ -1,4 +1,4 @@
-"""ResNet, ResNeXt and SE-ResNeXt: one function, the variants being rows of ``model.specs``."""
+"""ResNet, ResNeXt and SE-ResNeXt: one function, whose variants are rows of ``model.specs``."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def resnet(
     """Classifies images; its variables live under the scope ``spec.name``.
 
     Args:
-        images: [N, H, W, 3] float32, normalized. Always NHWC; transposed here where the network computes in NCHW.
+        images: [N, H, W, 3] float32, normalized. Always NHWC; transposed here if the network computes in NCHW.
         spec: The architecture.
         num_classes: Number of logits, K.
         options: Shared options of the layers.
-        final_conv: Write the classifier as a 1x1 convolution; the numbers are the same.
+        final_conv: Whether to build the classifier as a 1x1 convolution, which computes the same numbers.
 
     Returns:
         Endpoints: "stem", "stage_0" to "stage_3" in the layout and type of ``options``; "features" [N, C];
@@ -51,13 +51,13 @@ def resnet(
 
 
 def resnet_features(images: tf.Tensor, spec: ResNetSpec, options: LayerOptions) -> dict[str, tf.Tensor]:
-    """The convolutional part; its variables live in the current scope.
+    """Computes the convolutional part; its variables live in the current scope.
 
     Args:
         images: [N, H, W, 3] float32, normalized. Always NHWC.
         spec: The architecture.
-        options: Shared options of the layers, with a quantizer where there is to be one; what the architecture says of
-            them is set here.
+        options: Shared options of the layers, with a quantizer if the network is quantized; the architecture's settings
+            are added here.
 
     Returns:
         Endpoints "stem" (H / 4) and "stage_0" (H / 4), "stage_1" (H / 8) ..., in the layout and type of ``options``.

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Part = Literal["backbone", "pyramid", "head"]
-"""The parts of a network that are trained apart."""
+"""The parts of a network that can be trained separately."""
 EXPONENTIAL_DECAY = 0.9
-FUSED_EPSILON = 1.001e-5  # 1e-5 asked for; the fused kernel's floor, which the published weights were trained with
+FUSED_EPSILON = 1.001e-5  # the fused kernel's minimum: published weights asked for 1e-5 and were trained with this
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class BatchNormSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NormalInit:
-    """Initial kernels: normal with this standard deviation, drawn anew beyond two of them where truncated."""
+    """Normally distributed initial kernels; ``truncated`` redraws values beyond two standard deviations."""
 
     stddev: float
     truncated: bool = True
@@ -32,10 +32,10 @@ class NormalInit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizationSpec:
-    """How weights and activations are quantized to 8 bits.
+    """Quantization of weights and activations to 8 bits.
 
-    ``symmetric`` ranges have 0 in their middle. ``qdq`` quantizes by a scale alone, in signed integers. Training begins
-    to quantize after ``delay`` steps. ``per_channel`` gives each output channel of a kernel a range.
+    ``symmetric`` centers ranges on 0. ``qdq`` quantizes by a scale alone, to signed integers. Training starts to
+    quantize after ``delay`` steps. ``per_channel`` gives each output channel of a kernel its own range.
     """
 
     symmetric: bool = False
@@ -44,13 +44,13 @@ class QuantizationSpec:
     per_channel: bool = False
 
     def by_zero_point(self) -> QuantizationSpec:
-        """The same levels by scale and zero point: what a scale alone quantizes has 0 in the middle of its range."""
+        """Returns the same levels by scale and zero point; quantization by a scale alone becomes symmetric."""
         return replace(self, qdq=False, symmetric=self.symmetric or self.qdq)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResNetNames:
-    """What a residual network calls its variables; the patterns of blocks count stages and blocks from 0 and from 1."""
+    """Variable names of a residual network; block patterns may count stages and blocks from 0 or from 1."""
 
     stem: str = "conv2d"
     block: str = "btlnck_block_{stage}_{index}"
@@ -60,7 +60,7 @@ class ResNetNames:
     kernel: str = "conv2d/kernel"
 
     def block_name(self, stage: int, index: int) -> str:
-        """Scope of a block, both numbers from 0."""
+        """Returns the scope of a block; stage and index count from 0."""
         return self.block.format(stage=stage, index=index, stage_from_1=stage + 1, index_from_1=index + 1)
 
 
@@ -80,13 +80,13 @@ SLIM_NAMES = ResNetNames(
 class ResNetSpec:
     """A member of the ResNet family.
 
-    ``block`` says which convolutions a block has: "bottleneck" 1x1, 3x3 and 1x1, "basic" two of 3x3 without groups.
-    ``widths`` are the channels of the 3x3 convolutions per stage; a block puts out ``width * expansion`` channels.
-    ``cardinality`` is the number of groups of the 3x3 convolutions; ``se_ratio`` divides a block's output channels to
-    give the width of its squeeze, 0 meaning no squeeze-and-excitation. The stride of a stage sits on the first 3x3
-    convolution of its first block ("v1.5"), or with ``stride_first`` on the 1x1 convolution before it ("v1").
-    ``activation`` follows the convolutions within a block and the stem; what a block puts out always went through ReLU.
-    ``symmetric_padding`` pads strided convolutions alike on all sides, where TensorFlow's SAME pads the end more;
+    ``block`` is "bottleneck" (1x1, 3x3 and 1x1 convolutions) or "basic" (two 3x3 convolutions without groups).
+    ``widths`` are the channels of the 3x3 convolutions per stage; a block outputs ``width * expansion`` channels.
+    ``cardinality`` is the number of groups of the 3x3 convolutions. The squeeze has a block's output channels divided
+    by ``se_ratio``; 0 means no squeeze-and-excitation. The stride of a stage sits on the first 3x3 convolution of its
+    first block ("v1.5"), or with ``stride_first`` on the 1x1 convolution before it ("v1"). ``activation`` follows the
+    stem and the convolutions within a block; the output of a block always passes through ReLU.
+    ``symmetric_padding`` pads strided convolutions alike on all sides; TensorFlow's SAME pads the end more.
     ``symmetric_pooling`` does so for the max pooling of the stem.
 
     Source: He et al., Deep Residual Learning, arXiv:1512.03385; Xie et al., Aggregated Residual Transformations,
@@ -123,13 +123,13 @@ class ResNetSpec:
         return self.widths[-1] * self.expansion
 
     def as_trained(self, *, padding: str | None, epsilon: float | None, strided: str | None) -> ResNetSpec:
-        """The same network as another program trained it; None leaves what the row says.
+        """Returns the network as another program trained it; None keeps the value of the row.
 
         Args:
-            padding: "same", as TensorFlow pads; "symmetric", as PyTorch does; "symmetric_convolutions", as slim does,
-                whose max pooling pads as TensorFlow.
-            epsilon: Added to the variance in batch normalization.
-            strided: "1x1" or "3x3", the convolution of a stage's first block that has its stride.
+            padding: "same" as in TensorFlow; "symmetric" as in PyTorch; "symmetric_convolutions" as in slim, whose max
+                pooling pads as TensorFlow does.
+            epsilon: Constant added to the variance in batch normalization.
+            strided: "1x1" or "3x3", the convolution of a stage's first block that has the stride.
         """
         changes: dict[str, Any] = {}
         if padding is not None:
@@ -152,7 +152,7 @@ def _resnet(name: str, blocks: tuple[int, ...]) -> ResNetSpec:
 
 
 def _resnext(name: str, blocks: tuple[int, ...], se_ratio: int = 0) -> ResNetSpec:
-    """32 groups, of 4 channels in the first stage."""
+    """Returns a network of 32 groups, with 4 channels each in the first stage."""
     return ResNetSpec(
         name=name, blocks=blocks, widths=(128, 256, 512, 1024), expansion=2, cardinality=32, se_ratio=se_ratio
     )
@@ -172,7 +172,7 @@ RESNETS = {
         _resnext("se-resnext101-32x4d", (3, 4, 23, 3), se_ratio=16),
     )
 }
-"""All classifiers, a row each; what lists, trains, quantizes, imports or exports networks goes by these rows."""
+"""All classifiers, one row each; code that lists, trains, quantizes, imports or exports networks reads these rows."""
 
 
 CODE_SIZE = 4
@@ -209,11 +209,11 @@ class SSDNames:
 
     @property
     def levels(self) -> tuple[str, ...]:
-        """Scopes of what the towers keep for each level of the pyramid."""
+        """Scopes of the towers' variables for each level of the pyramid."""
         return tuple(self.level.format(number=n) for n in range(len(self.projections) + len(self.bottom_up)))
 
     def tower_layers(self, count: int) -> tuple[str, ...]:
-        """Scopes of the convolutions of a tower."""
+        """Returns the scopes of a tower's convolutions."""
         return tuple(self.tower_layer.format(number=number) for number in range(count))
 
 
@@ -224,14 +224,15 @@ SSD_NAMES = SSDNames()
 class SSDSpec:
     """A one-stage detector: residual network, feature pyramid, and two heads that all levels share.
 
-    ``width`` are the channels of the pyramid and of the heads' towers, ``tower_layers`` the convolutions of each tower.
-    ``class_bias`` starts the classifier at the probability sigmoid(class_bias). ``batch_norm`` and ``kernel_init`` are
-    the pyramid's, ``head_init`` the heads'; the backbone has its own.
+    ``width`` is the number of channels of the pyramid and of the heads' towers, ``tower_layers`` the number of
+    convolutions in each tower. The initial ``class_bias`` makes every class start at the probability
+    sigmoid(class_bias). ``batch_norm`` and ``kernel_init`` are for the pyramid, ``head_init`` for the heads; the
+    backbone has its own.
 
     Source: Lin et al., Feature Pyramid Networks, arXiv:1612.03144; Lin et al., Focal Loss for Dense Object Detection,
     arXiv:1708.02002.
-    Differs from the papers: the fifth level comes straight from its projection; towers normalize each level by itself;
-    levels 3 to 7 only.
+    Differs from the papers: level 5 is its projection alone; towers normalize each level separately; only levels 3 to 7
+    exist.
     """
 
     name: str
@@ -260,7 +261,7 @@ _RESNET_V1_50 = ResNetSpec(
 
 BACKBONES = {
     "resnet_v1_50": _RESNET_V1_50,
-    # What RESNETS["resnet50"] computes, under the detector's names: for weights that were trained as a classifier here.
+    # RESNETS["resnet50"] under the detector's variable names, for weights trained as a classifier here.
     "resnet50": replace(
         _RESNET_V1_50,
         stride_first=False,

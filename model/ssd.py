@@ -18,7 +18,7 @@ from model.resnet import resnet_features
 from model.specs import CODE_SIZE, SSDSpec
 
 IMAGE_MULTIPLE = 32
-"""Sides of images are multiples of this, so that enlarging a map by two gives the one below."""
+"""Sides of images are multiples of this, so that an enlarged pyramid map fits the map that it is added to."""
 
 
 def ssd(
@@ -30,15 +30,15 @@ def ssd(
     *,
     used_slots: tuple[int, ...] | None = None,
 ) -> dict[str, tf.Tensor]:
-    """Scores and places objects at every anchor.
+    """Predicts class logits and box codes at every anchor.
 
     Args:
         images: [N, H, W, 3] float32, normalized, H and W multiples of 32. Always NHWC.
         spec: The architecture.
-        anchors_per_cell: Anchors on one cell of a level.
-        class_slots: K, logits an anchor, an unused slot for the background included where there is one.
-        options: Shared options of the layers; what the architecture says of them is set here.
-        used_slots: Compute the logits of these slots only; all of them by default. The variables are the same.
+        anchors_per_cell: Anchors per cell of a level.
+        class_slots: K, logits per anchor, including the unused slot for the background if there is one.
+        options: Shared options of the layers; the architecture's settings are added here.
+        used_slots: The only slots whose logits are computed; all by default. The variables are the same.
 
     Returns:
         Endpoints: those of the backbone; "level_3" to "level_7" in the layout and type of ``options``; "box_codes"
@@ -46,7 +46,7 @@ def ssd(
         column, anchor of the cell.
 
     Raises:
-        ValueError: An image side is no multiple of 32.
+        ValueError: An image side is not a multiple of 32.
     """
     height, width = images.shape[1:3]
     if height % IMAGE_MULTIPLE or width % IMAGE_MULTIPLE:
@@ -71,14 +71,14 @@ def ssd(
 
 
 class _Head(NamedTuple):
-    """What the last convolution puts out: ``size`` numbers for each anchor of a cell, or those of ``used`` alone."""
+    """Outputs of a head's last convolution: ``size`` numbers per anchor of a cell, or only those of ``used``."""
 
     anchors_per_cell: int
     size: int
     used: tuple[int, ...] | None = None
 
     def of_used(self, values: tf.Tensor) -> tf.Tensor:
-        """The output channels, on the last axis, that are used."""
+        """Selects the used output channels, on the last axis."""
         if self.used is None:
             return values
         by_anchor = tf.reshape(values, [*values.shape[:-1], self.anchors_per_cell, self.size])
@@ -89,7 +89,7 @@ class _Head(NamedTuple):
 def _heads(
     levels: Sequence[tf.Tensor], spec: SSDSpec, boxes: _Head, classes: _Head, options: LayerOptions
 ) -> dict[str, tf.Tensor]:
-    """The endpoints "box_codes" and "class_logits", by the same kernels at all levels."""
+    """Returns the endpoints "box_codes" and "class_logits"; all levels share the kernels."""
     names, codes, logits = spec.names, [], []
     with tf1.variable_scope(names.predictor, reuse=tf1.AUTO_REUSE):
         for number, level in enumerate(levels):
@@ -101,7 +101,7 @@ def _heads(
 
 
 def _tower(inputs: tf.Tensor, spec: SSDSpec, level: int, options: LayerOptions, *, name: str) -> tf.Tensor:
-    """Convolutions whose kernels all levels share; batch normalization and ranges are each level's own."""
+    """Applies a tower: all levels share its kernels, but each has its own batch normalization and ranges."""
     options = dataclasses.replace(options, branch=spec.names.levels[level])
     with tf1.variable_scope(name):
         outputs = inputs
@@ -112,13 +112,13 @@ def _tower(inputs: tf.Tensor, spec: SSDSpec, level: int, options: LayerOptions, 
 
 
 def _predict(inputs: tf.Tensor, head: _Head, bias: float, options: LayerOptions, *, name: str) -> tf.Tensor:
-    """[N, cells * anchors_per_cell, size] float32 of a map in the layout of ``options``."""
+    """Predicts [N, cells * anchors_per_cell, size], float32, from a map in the layout of ``options``."""
     with tf1.variable_scope(name):
         filters = head.anchors_per_cell * head.size
         outputs = conv2d(inputs, filters, 3, options, transform=head.of_used)
         outputs = add_bias(outputs, filters, options, start=bias, transform=head.of_used)
         if options.quantizer is not None:
-            outputs = options.quantizer.activation(outputs)  # one range for all levels, which are joined
+            outputs = options.quantizer.activation(outputs)  # one range for all levels: they are concatenated
     if options.data_format == "NCHW":
         outputs = tf.transpose(outputs, [0, 2, 3, 1])
     _, height, width, channels = outputs.shape

@@ -9,13 +9,13 @@ NORMALIZATION = ("gamma", "beta", "moving_mean", "moving_variance")
 
 
 def classifier_variables(spec: ResNetSpec, num_classes: int) -> Shapes:
-    """All variables of a classifier, in the order in which its layers come."""
+    """Returns all variables of a classifier, in the order of its layers."""
     dense = _dense("output/dense", spec.features, num_classes)
     return {f"{spec.name}/{name}": shape for name, shape in (backbone_variables(spec) | dense).items()}
 
 
 def backbone_variables(spec: ResNetSpec) -> Shapes:
-    """The variables of the convolutional part, without the scope that it lives in."""
+    """Returns the variables of the convolutional part, without its scope."""
     names = spec.names
     shapes = _convolution(f"{names.stem}/{names.kernel}", names.stem, (7, 7, 3, spec.stem_width))
     channels = spec.stem_width
@@ -28,7 +28,7 @@ def backbone_variables(spec: ResNetSpec) -> Shapes:
 
 
 def detector_variables(spec: SSDSpec, anchors_per_cell: int, class_slots: int) -> Shapes:
-    """All variables of a detector."""
+    """Returns all variables of a detector."""
     names, width = spec.names, spec.width
     shapes = {f"{names.backbone_scope}/{name}": shape for name, shape in backbone_variables(spec.backbone).items()}
     stage_widths = spec.backbone.widths[-len(names.projections) :]

@@ -1,4 +1,4 @@
-"""Which weights of a checkpoint a detector can begin with: itself or a classifier's, by variable names (no TF)."""
+"""Weights that a detector can warm-start from: a detector's or a classifier's, by variable name (no TF)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ CLASS_HEAD = tuple(f"{SSD_NAMES.predictor}/{SSD_NAMES.class_head}/{kind}" for ki
 
 
 def detector_sources(stored: Iterable[str]) -> dict[str, str]:
-    """The name in a checkpoint for each variable of a detector that it can give.
+    """Maps each detector variable that a checkpoint provides to its name there.
 
-    A detector's own variables go by name; slim's ``resnet_v1_50`` and this project's ``resnet50`` give the backbone.
+    A detector's own variables match by name; slim's ``resnet_v1_50`` and this project's ``resnet50`` provide only the
+    backbone.
 
     Args:
         stored: All names in the checkpoint.

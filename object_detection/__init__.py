@@ -1,1 +1,1 @@
-"""Boxes: anchors, codes, matching, losses and what becomes of predictions."""
+"""Object detection: anchors, box codes, matching, losses, postprocessing and evaluation."""

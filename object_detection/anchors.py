@@ -2,8 +2,8 @@
 
 Source: Lin et al., Focal Loss for Dense Object Detection, section 4, arXiv:1708.02002.
 Differs from the paper: two scales per octave instead of three; an anchor's center is the middle of its cell only on
-levels whose stride divides the image's side, else the cell's upper left corner, as in the checkpoints that exist
-(``centred`` puts all in the middle).
+levels whose stride divides the image's side, else the cell's upper left corner, as in published checkpoints
+(``centred`` puts every anchor in the middle).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from utils.detection_config import AnchorSpec
 
 
 def feature_sides(image_side: int, spec: AnchorSpec) -> tuple[int, ...]:
-    """Cells along a side of the image, by level: each level halves the one before, rounded up."""
+    """Returns the cells along a side of the image for each level: half of the level before, rounded up."""
     return tuple(-(-image_side // 2**level) for level in spec.levels)
 
 
 def pyramid_anchors(height_px: int, width_px: int, spec: AnchorSpec) -> np.ndarray:
-    """All anchors, ``[A, 4]`` float32 in [0, 1] of the image's sides; those at its edges reach beyond.
+    """Returns all anchors, ``[A, 4]`` float32, relative to the image's sides; at the edges they exceed [0, 1].
 
     Order: level, row, column, aspect ratio, scale.
     """
@@ -39,7 +39,7 @@ def pyramid_anchors(height_px: int, width_px: int, spec: AnchorSpec) -> np.ndarr
 def grid_anchors(
     cells: tuple[int, int], stride: float, offset: list[float] | tuple[float, float], sizes_px: np.ndarray
 ) -> np.ndarray:
-    """Anchors of ``sizes_px`` ``[S, 2]`` (height, width) on a grid, ``[rows * columns * S, 4]`` in pixels, float64."""
+    """Places anchors of ``sizes_px`` ``[S, 2]`` (height, width) on a grid: ``[rows * columns * S, 4]`` px, float64."""
     rows, columns = (np.arange(count) * stride + start for count, start in zip(cells, offset, strict=True))
     y, x = np.meshgrid(rows, columns, indexing="ij")
     centers = np.stack([y, x], axis=-1).reshape(-1, 1, 2)

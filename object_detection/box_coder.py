@@ -4,7 +4,7 @@ A code is ``[ty, tx, th, tw]``: the shift of the center in anchor sides and the 
 multiplied by a constant.
 
 Source: Ren et al., Faster R-CNN, equation 2, arXiv:1506.01497.
-Differs from the paper: the constants, as is usual since.
+Differs from the paper: codes are multiplied by constants, as in later detectors.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _EPSILON = 1e-8  # added to heights and widths before logarithms
 
 
 def encode(boxes: tf.Tensor, anchors: tf.Tensor, spec: BoxCoderSpec) -> tf.Tensor:
-    """Codes of ``boxes`` ``[..., 4]`` seen from ``anchors`` ``[..., 4]``."""
+    """Encodes ``boxes`` ``[..., 4]`` relative to ``anchors`` ``[..., 4]``."""
     y, x, height, width = _center_form(boxes)
     anchor_y, anchor_x, anchor_height, anchor_width = _center_form(anchors)
     height, width, anchor_height, anchor_width = (
@@ -35,7 +35,7 @@ def encode(boxes: tf.Tensor, anchors: tf.Tensor, spec: BoxCoderSpec) -> tf.Tenso
 
 
 def decode(codes: tf.Tensor, anchors: tf.Tensor, spec: BoxCoderSpec) -> tf.Tensor:
-    """The boxes ``[..., 4]`` that ``codes`` stand for."""
+    """Decodes ``codes`` to boxes ``[..., 4]``."""
     ty, tx, th, tw = tf.unstack(codes, axis=-1)
     anchor_y, anchor_x, anchor_height, anchor_width = _center_form(anchors)
     th, tw = th / spec.height_scale, tw / spec.width_scale

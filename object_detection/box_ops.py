@@ -10,13 +10,13 @@ import tensorflow as tf
 
 
 def area(boxes: tf.Tensor) -> tf.Tensor:
-    """Areas, ``[...]``."""
+    """Returns areas, ``[...]``."""
     ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=-1)
     return (ymax - ymin) * (xmax - xmin)
 
 
 def intersection(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-    """Areas that pairs of boxes share, ``[..., P, Q]``; 0 where they only touch."""
+    """Returns the area that each pair of boxes shares, ``[..., P, Q]``; 0 if they only touch."""
     ymin, xmin, ymax, xmax = tf.unstack(first[..., :, tf.newaxis, :], axis=-1)
     other_ymin, other_xmin, other_ymax, other_xmax = tf.unstack(second[..., tf.newaxis, :, :], axis=-1)
     height = tf.maximum(tf.minimum(ymax, other_ymax) - tf.maximum(ymin, other_ymin), 0.0)
@@ -25,37 +25,37 @@ def intersection(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
 
 
 def iou(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-    """Intersection over union of pairs, ``[..., P, Q]``; 0 where nothing is shared, boxes without area included."""
+    """Returns the intersection over union of pairs, ``[..., P, Q]``; 0 for disjoint boxes and boxes without area."""
     shared = intersection(first, second)
     union = area(first)[..., :, tf.newaxis] + area(second)[..., tf.newaxis, :] - shared
     return tf.math.divide_no_nan(shared, union)
 
 
 def covered(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
-    """The part of each box's area ``[P]`` that lies in one window ``[4]``; 0 for a box without area."""
+    """Returns the share of each box's area ``[P]`` inside one window ``[4]``; 0 for a box without area."""
     return tf.math.divide_no_nan(intersection(boxes, window[tf.newaxis])[..., 0], area(boxes))
 
 
 def clip(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
-    """Boxes cut to a window; those outside of it end up without area on its edge."""
+    """Clips boxes to a window; boxes outside of it end up on its edge, without area."""
     low, high = tf.concat([window[:2], window[:2]], axis=0), tf.concat([window[2:], window[2:]], axis=0)
     return tf.clip_by_value(boxes, low, high)
 
 
 def touches_inside(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
-    """Mask of the boxes that lie at least in part in a window, ``[P]``; touching its edge from outside is outside."""
+    """Returns a mask of the boxes that lie at least partly in a window, ``[P]``; touching its edge is not enough."""
     ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=-1)
     top, left, bottom, right = tf.unstack(window)
     return (ymin < bottom) & (xmin < right) & (ymax > top) & (xmax > left)
 
 
 def change_frame(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
-    """Boxes in coordinates in which the window is ``[0, 0, 1, 1]``."""
+    """Converts boxes to coordinates in which the window is ``[0, 0, 1, 1]``."""
     corner, size = window[:2], window[2:] - window[:2]
     return (boxes - tf.tile(corner, [2])) / tf.tile(size, [2])
 
 
 def flip_left_right(boxes: tf.Tensor) -> tf.Tensor:
-    """Boxes of the mirrored image."""
+    """Returns the boxes of the mirrored image."""
     ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=-1)
     return tf.stack([ymin, 1.0 - xmax, ymax, 1.0 - xmin], axis=-1)

@@ -1,4 +1,4 @@
-"""The categories of a detector: their ids, their names, and the class slot that each is scored in (no TF)."""
+"""The categories of a detector: ids, names and class slots among the logits (no TF)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ class ClassTable:
 
     Attributes:
         ids: Category ids, ascending.
-        names: The name of each.
-        aliases: What records may call each instead, or nothing.
-        slots: The slot of each among the logits of an anchor.
-        slot_count: K, slots of an anchor, unused ones included.
+        names: The name of each category.
+        aliases: Another name of each category that records may use, or nothing.
+        slots: The slot of each category among the logits of an anchor.
+        slot_count: K, slots per anchor, unused ones included.
     """
 
     ids: tuple[int, ...]
@@ -25,21 +25,21 @@ class ClassTable:
 
     @property
     def texts(self) -> dict[str, int]:
-        """The id of each text that stands for a category."""
+        """Category ids by name and alias."""
         return {text: self.ids[i] for texts in (self.aliases, self.names) for i, text in enumerate(texts) if text}
 
 
 def class_table(
     ids: tuple[int, ...], names: tuple[str, ...], aliases: tuple[str, ...], largest_id: int, *, exact: bool
 ) -> ClassTable:
-    """The table of categories.
+    """Builds the table of categories.
 
     Args:
         ids: Category ids, ascending.
-        names: The name of each.
-        aliases: Another name of each, or nothing.
-        largest_id: Slots are there for ids up to this one, used or not, and for the background before them.
-        exact: One slot for each category instead.
+        names: The name of each category.
+        aliases: Another name of each category, or nothing.
+        largest_id: There is a slot for every id up to this one, used or not, and slot 0 for the background.
+        exact: Whether to have exactly one slot per category instead.
     """
     if exact:
         return ClassTable(ids=ids, names=names, aliases=aliases, slots=tuple(range(len(ids))), slot_count=len(ids))

@@ -1,4 +1,4 @@
-"""Pictures with boxes, class names and scores drawn into them (no TF)."""
+"""Drawing of boxes, class names and scores into pictures (no TF)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from PIL import Image, ImageDraw
 
 from utils.images.lettering import Lettering
 
-_LINE_SHARE = 0.004  # of the picture's shorter side, as those that follow
+_LINE_SHARE = 0.004  # of the picture's shorter side, as is _FONT_SHARE
 _FONT_SHARE = 0.03
 _SMALLEST_FONT_PX = 10
 _HALO_FROM_PX = 64  # smaller pictures have no room for a second line around each line
-_LABEL_SHARE = 1 / 3  # of the picture's height: labels that are higher are left out
-_GOLDEN = 0.618033988749895  # steps of this around the color circle never come close to an earlier one soon
+_LABEL_SHARE = 1 / 3  # of the picture's height: taller labels are left out
+_GOLDEN = 0.618033988749895  # steps of this around the color circle keep successive hues far apart
 _TONES = ((1.0, 1.0), (0.75, 0.75), (0.5, 1.0))  # saturation and value, in turn
 
 Color = tuple[int, int, int]
@@ -32,19 +32,19 @@ def draw_detections(
     classes: Sequence[int],
     colors: Sequence[Color] | None = None,
 ) -> Image.Image:
-    """A copy of a picture, in RGB, with its objects framed and named.
+    """Returns a copy of a picture, in RGB, with its objects framed and named.
 
-    Lines and letters grow with the picture. What comes first is drawn on top. Names that do not fit are shortened, what
-    the font lacks is written without its accents or as a question mark, and where the picture is too small for any
-    letters there are frames alone.
+    Lines and letters scale with the picture. Earlier boxes are drawn on top. Names that do not fit are shortened;
+    characters missing from the font lose their accents or become question marks. A picture too small for letters gets
+    only the frames.
 
     Args:
         image: Any mode and size.
-        boxes: ``[D, 4]``, ``[ymin, xmin, ymax, xmax]`` in [0, 1]; what lies outside of the picture is cut off.
-        names: ``[D]``, the words at each box.
+        boxes: ``[D, 4]``, ``[ymin, xmin, ymax, xmax]`` in [0, 1]; parts outside of the picture are cut off.
+        names: ``[D]``, the text at each box.
         scores: ``[D]``, written after the names; None writes none.
-        classes: ``[D]``, numbers that decide on the colors, see ``class_color``.
-        colors: ``[D]``, colors in place of those.
+        classes: ``[D]``, class numbers that select the colors, see ``class_color``.
+        colors: ``[D]``, colors to use instead.
 
     Raises:
         ValueError: The lengths differ, or a box is not finite.
@@ -69,14 +69,14 @@ def draw_detections(
 
 
 def class_color(number: int) -> Color:
-    """The color of a class: always the same, and unlike those of other classes as far as there are colors."""
+    """Returns the color of a class: always the same, and as different from those of other classes as possible."""
     saturation, value = _TONES[number % len(_TONES)]
     red, green, blue = colorsys.hsv_to_rgb(number * _GOLDEN % 1.0, saturation, value)
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
 class _Label:
-    """A text and where it stands."""
+    """A text and its place."""
 
     def __init__(self, text: str, span: Span) -> None:
         self.text = text
@@ -84,7 +84,7 @@ class _Label:
 
 
 class _Pen:
-    """Draws into a picture with lines and letters of its scale."""
+    """Draws into a picture, with lines and letters that fit its size."""
 
     def __init__(self, picture: Image.Image) -> None:
         self._draw = ImageDraw.Draw(picture)
@@ -98,7 +98,7 @@ class _Pen:
         self._taken: list[Span] = []
 
     def frame(self, span: Span, color: Color) -> None:
-        """A box's outline, just inside of it, between two thinner ones that stand out from it."""
+        """Draws a box's outline just inside of it, between two thinner contrasting lines."""
         left, top, right, bottom = span
         if self._halo:
             h = self._halo
@@ -107,7 +107,7 @@ class _Pen:
         self._draw.rectangle(span, outline=color, width=self._line)
 
     def label(self, box: Span, name: str, end: str) -> _Label | None:
-        """Fit a label to a box, inside the picture and if possible not over an earlier label."""
+        """Fits a label to a box, inside the picture and if possible not over an earlier label."""
         width, height = self._size
         text = self._letters.fitting(self._letters.readable(name), width - 2 * self._margin, end)
         if not text or self._height > height * _LABEL_SHARE:
@@ -127,7 +127,7 @@ class _Pen:
         return _Label(text, chosen)
 
     def write(self, label: _Label | None, color: Color) -> None:
-        """A label on a ground of the class's color."""
+        """Writes a label on a background of the class's color."""
         if label is None:
             return
         left, top, _, _ = label.span
@@ -137,7 +137,7 @@ class _Pen:
 
 
 def _span(box: np.ndarray, size: tuple[int, int]) -> Span:
-    """The pixels of a box, one at least."""
+    """Returns the pixels of a box, at least one."""
     width, height = size
     ymin, xmin, ymax, xmax = np.clip(box, 0.0, 1.0).tolist()
     left, top = min(round(xmin * width), width - 1), min(round(ymin * height), height - 1)
@@ -149,6 +149,6 @@ def _meet(first: Span, second: Span) -> bool:
 
 
 def _contrast(color: Color) -> Color:
-    """Black or white, whichever is easier to read on a color. Source: ITU-R BT.601, luma."""
+    """Returns black or white, whichever is easier to read on a color. Source: ITU-R BT.601, luma."""
     red, green, blue = color
     return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else (255, 255, 255)

@@ -1,4 +1,4 @@
-"""Records of images with objects, as detection reads them.
+"""Detection's input: parsing of records of images with objects.
 
 Record keys are those of TensorFlow's detection records: ``image/encoded``, ``image/source_id``,
 ``image/object/bbox/{ymin,xmin,ymax,xmax}``, ``image/object/class/{text,label}`` and
@@ -48,18 +48,18 @@ _EVAL_TARGETS = {
 
 
 class ParsedRecord(NamedTuple):
-    """One record, its objects in G rows; a list of a length other than G is as good as none.
+    """One record, its objects in G rows; a list of another length counts as missing.
 
     Attributes:
         encoded: Bytes of the image.
         source_id: Bytes, the decimal id of the original image.
         boxes: ``[G, 4]`` float32.
-        texts: ``[G]`` bytes, class names; empty where the record has none.
-        labels: ``[G]`` int64, category ids; 0 where the record has none.
+        texts: ``[G]`` bytes, class names; empty if the record has none.
+        labels: ``[G]`` int64, category ids; 0 if the record has none.
         crowds: ``[G]`` boolean.
-        areas: ``[G]`` float32, px² of the original image; -1 where the record has none.
-        weights: ``[G]`` float32; 1 where the record has none.
-        even: Boolean scalar, whether each list has G values or none.
+        areas: ``[G]`` float32, px² of the original image; -1 if the record has none.
+        weights: ``[G]`` float32; 1 if the record has none.
+        even: Boolean scalar, true if each list has G values or none.
     """
 
     encoded: tf.Tensor
@@ -77,7 +77,7 @@ def parse_record(serialized: tf.Tensor) -> ParsedRecord:
     """Reads one serialized ``tf.train.Example``.
 
     Raises:
-        tf.errors.InvalidArgumentError: at run time, when the four lists of box sides differ in length.
+        tf.errors.InvalidArgumentError: The four lists of box sides differ in length (raised at run time).
     """
 
     def many(kind: tf.DType) -> tf.io.FixedLenSequenceFeature:
@@ -119,9 +119,9 @@ def parse_record(serialized: tf.Tensor) -> ParsedRecord:
 
 
 def category_ids(record: ParsedRecord, table: ClassTable) -> tf.Tensor:
-    """The category of each object, ``[G]`` int32; ``UNKNOWN`` where its name and label disagree or neither is known.
+    """Returns the category of each object, ``[G]`` int32; ``UNKNOWN`` if name and label disagree or neither is known.
 
-    A label counts where there is one; a name, where there is one, must be that of the same category.
+    The label decides if there is one, else the name; if there are both, they must be of the same category.
     """
     labels = tf.cast(tf.minimum(record.labels, tf.int32.max), tf.int32)
     by_text = _look_up(record.texts, [*table.texts, ""], list(table.texts.values()))
@@ -133,24 +133,24 @@ def category_ids(record: ParsedRecord, table: ClassTable) -> tf.Tensor:
 
 
 def is_sound(record: ParsedRecord, ids: tf.Tensor) -> tf.Tensor:
-    """Return whether a record has even lists, and each object a known category and a box with area in the image."""
+    """Returns whether a record has even lists, and each object a known category and a box with area in the image."""
     ymin, xmin, ymax, xmax = tf.unstack(tf.clip_by_value(record.boxes, 0.0, 1.0), axis=1)
     placed = (ymax > ymin) & (xmax > xmin) & tf.reduce_all(tf.math.is_finite(record.boxes), axis=1)
     return record.even & tf.reduce_all(placed & tf.not_equal(ids, UNKNOWN))
 
 
 def _look_up(keys: tf.Tensor, known: Sequence[object], values: Sequence[int]) -> tf.Tensor:
-    """The value of each key, ``[G]`` int32; ``UNKNOWN`` for the last of ``known`` and for what is not among them."""
+    """Returns the value of each key, ``[G]`` int32; ``UNKNOWN`` for the last of ``known`` and for any other key."""
     equal = tf.equal(keys[:, tf.newaxis], tf.constant(known, keys.dtype)[tf.newaxis])
     found = tf.argmax(tf.cast(equal, tf.int8), axis=1)
     return tf.where(tf.reduce_any(equal, axis=1), tf.gather(tf.constant([*values, UNKNOWN], tf.int32), found), UNKNOWN)
 
 
 def detection_decoder(table: ClassTable, *, train_crowds: bool) -> RecordDecoder:
-    """Makes examples of detection of records.
+    """Returns the decoder that turns records into detection examples.
 
-    Targets are what ``target_assigner.Groundtruth`` holds and what ``coco.evaluation.CocoEvaluator`` takes. A record
-    with an object of unknown category, or a box that is not finite or has no area inside the image, is not valid.
+    Training targets fill ``target_assigner.Groundtruth``, evaluation targets go to ``coco.evaluation.CocoEvaluator``. A
+    record is invalid if an object has an unknown category, or a box that is not finite or has no area inside the image.
     """
 
     def for_training(serialized: tf.Tensor, seed: tf.Tensor, options: InputOptions) -> UndecodedExample:

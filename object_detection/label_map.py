@@ -1,7 +1,7 @@
-"""Label maps: the text files that say which id stands for which class (no TF).
+"""Label maps: text files that assign ids to classes (no TF).
 
-A file holds items ``item { id: 1 name: "cat" display_name: "Cat" }`` in protobuf's text format; fields may come in any
-order, with comments, in either kind of quotes, and fields that this module does not know are passed over.
+A file holds items ``item { id: 1 name: "cat" display_name: "Cat" }`` in protobuf's text format. Fields may come in any
+order, with comments and in either kind of quotes; unknown fields are skipped.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from utils.errors import RunError
 
 BACKGROUND = "background"
 COCO_LABEL_MAP = Path(__file__).resolve().parent / "data" / "mscoco_label_map.pbtxt"
-"""The 80 classes of COCO by their ids, up to 90."""
+"""The 80 classes of COCO, with ids up to 90."""
 
 StrPath = str | os.PathLike[str]
 
@@ -33,7 +33,7 @@ _LETTERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Category:
-    """A class: the id that records and predictions carry, and its names; either of the two may be empty."""
+    """A class: the id in records and predictions, and its two names, one of which may be empty."""
 
     id: int
     name: str
@@ -41,12 +41,12 @@ class Category:
 
     @property
     def title(self) -> str:
-        """The name that people know it by."""
+        """The name to show to people."""
         return self.display_name or self.name
 
     @property
     def is_background(self) -> bool:
-        """Return whether this is no class of objects: some maps list what is around them under id 0."""
+        """True for the background, which some maps list under id 0."""
         return self.id == 0 and BACKGROUND in (self.name, self.display_name)
 
 
@@ -57,7 +57,7 @@ def read_label_map(path: StrPath) -> tuple[Category, ...]:
         The classes by ascending id.
 
     Raises:
-        RunError: the file cannot be read, is no label map, or two of its items have an id or a name in common.
+        RunError: The file cannot be read, is not a label map, or two of its items share an id or a name.
     """
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")
@@ -69,7 +69,7 @@ def read_label_map(path: StrPath) -> tuple[Category, ...]:
 
 
 def parse_label_map(text: str, where: str) -> tuple[Category, ...]:
-    """As ``read_label_map``, of the text of a file that messages call ``where``."""
+    """Parses a label map's text like ``read_label_map``; messages call its file ``where``."""
     try:
         categories = _checked(list(_items(TokenReader(_tokens(text)))))
     except _FaultError as fault:
@@ -80,7 +80,7 @@ def parse_label_map(text: str, where: str) -> tuple[Category, ...]:
 
 
 def label_map_text(categories: Sequence[Category]) -> str:
-    """The text of a label map, which ``parse_label_map`` reads back as the same classes."""
+    """Returns the text of a label map; ``parse_label_map`` reads it back as the same classes."""
     return "\n".join(
         "item {\n"
         f"  id: {category.id}\n"
@@ -97,7 +97,7 @@ def _escaped(text: str) -> str:
 
 
 class _FaultError(Exception):
-    """A fault of a label map, and its line."""
+    """A fault in a label map, with its line."""
 
     def __init__(self, line: int, what: str) -> None:
         super().__init__(what)
@@ -105,10 +105,10 @@ class _FaultError(Exception):
 
 
 def _tokens(text: str) -> Iterator[Token]:
-    """Yield the tokens but for separators, which may stand between any two."""
+    """Yields the tokens without separators, which may stand between any two."""
     for token in tokenize(text):
         if token.kind == "open_quote":
-            raise _FaultError(token.line, "a text that does not end is not part of a label map")
+            raise _FaultError(token.line, "a text has no closing quote")
         if token.kind == "word":
             yield from _words(token)
         elif token.kind != "mark" or token.value not in ",;":
@@ -116,7 +116,7 @@ def _tokens(text: str) -> Iterator[Token]:
 
 
 def _words(token: Token) -> Iterator[Token]:
-    """Yield the words of a token such as ``example.com/Type``, and the slashes between them."""
+    """Yields the words of a token such as ``example.com/Type``, and the slashes between them."""
     for part in _WORD.finditer(token.value):
         if part["stray"]:
             raise _FaultError(token.line, f"{part['stray']!r} is not part of a label map")
@@ -126,7 +126,7 @@ def _words(token: Token) -> Iterator[Token]:
 def _expect(tokens: TokenReader, *values: str) -> Token:
     token = tokens.take()
     if token.kind not in ("mark", "word") or token.value not in values:
-        raise _FaultError(token.line, f"{token.value} stands where {' or '.join(values)} must")
+        raise _FaultError(token.line, f"expected {' or '.join(values)}, found {token.value}")
     return token
 
 
@@ -149,17 +149,17 @@ def _items(tokens: TokenReader) -> Iterator[tuple[int, Category]]:
 
 
 def _field(tokens: TokenReader) -> tuple[str, str | None]:
-    """A field's name, and its value where it is one that counts."""
+    """Reads a field and returns its name, with its value if it is ``id``, ``name`` or ``display_name``."""
     name = tokens.take()
     if tokens.next.value == ":":
         tokens.take()
     elif tokens.next.value not in ("{", "<"):
-        raise _FaultError(tokens.next.line, f"{tokens.next.value} stands where : must, after {name.value}")
+        raise _FaultError(tokens.next.line, f"expected : after {name.value}, found {tokens.next.value}")
     value = tokens.take()
     if value.kind == "mark":
         _pass_over(tokens, value)
     texts = [value]
-    while value.kind == "text" and tokens.next.kind == "text":  # neighbours are one text
+    while value.kind == "text" and tokens.next.kind == "text":  # adjacent texts are one
         texts.append(tokens.take())
     if name.value in ("name", "display_name"):
         if value.kind != "text":
@@ -175,12 +175,12 @@ def _field(tokens: TokenReader) -> tuple[str, str | None]:
 
 
 def _pass_over(tokens: TokenReader, opening: Token) -> None:
-    """Skips a message or a list whose opening bracket was taken."""
+    """Skips the rest of a message or list after its opening bracket."""
     expected = [CLOSING.get(opening.value)]
     while expected:
         token = tokens.take()
         if token.kind == "end" or expected[-1] is None:
-            raise _FaultError(opening.line, f"{opening.value} has no counterpart")
+            raise _FaultError(opening.line, f"{opening.value} has no matching bracket")
         if token.kind == "mark" and token.value in CLOSING:
             expected.append(CLOSING[token.value])
         elif token.kind == "mark" and token.value == expected[-1]:
@@ -216,13 +216,13 @@ def _category(fields: Mapping[str, str], line: int) -> Category:
 
 
 def _checked(items: Sequence[tuple[int, Category]]) -> list[Category]:
-    """The classes, none of which shares its id or one of its names with another."""
+    """Returns the classes after checking that no two share an id or a name."""
     seen: dict[tuple[str, int | str], int] = {}
     for line, category in items:
         for key in (("id", category.id), ("name", category.name), ("display_name", category.display_name)):
             if key[1] == "":
                 continue
             if key in seen:
-                raise _FaultError(line, f"{key[0]} {key[1]!r} is that of the item on line {seen[key]} too")
+                raise _FaultError(line, f"{key[0]} {key[1]!r} is already used by the item on line {seen[key]}")
             seen[key] = line
     return [category for _, category in items]

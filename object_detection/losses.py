@@ -1,4 +1,4 @@
-"""Losses of a one-stage detector, per anchor and summed by whoever asks."""
+"""Losses of a one-stage detector: focal loss and Huber loss."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import tensorflow as tf
 
 
 def focal_loss(logits: tf.Tensor, targets: tf.Tensor, *, alpha: float | None = 0.25, gamma: float = 2.0) -> tf.Tensor:
-    """Sigmoid cross-entropy that counts what is already right little.
+    """Computes a sigmoid cross-entropy that gives well-classified examples little weight.
 
     Args:
         logits: ``[..., K]``.
         targets: ``[..., K]`` in [0, 1].
-        alpha: Weight of positives, with ``1 - alpha`` for negatives; None weighs neither.
+        alpha: Weight of positives, with ``1 - alpha`` for negatives; None for no weights.
         gamma: Exponent of the modulating factor ``(1 - p_t)``.
 
     Returns:
@@ -33,7 +33,7 @@ def focal_loss(logits: tf.Tensor, targets: tf.Tensor, *, alpha: float | None = 0
 
 
 def focal_loss_when_off(logits: tf.Tensor, gamma: float) -> tf.Tensor:
-    """``focal_loss`` without weights for targets of 0, ``p^gamma * softplus(z)``, with a gradient in few operations."""
+    """Computes ``focal_loss`` of targets 0 with no alpha, ``p^gamma * softplus(z)``, with a gradient of few ops."""
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]  # TensorFlow is not typed
     def loss(z: tf.Tensor) -> Any:
@@ -51,16 +51,16 @@ def focal_loss_when_off(logits: tf.Tensor, gamma: float) -> tf.Tensor:
 def focal_loss_of_slots(
     logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, *, alpha: float | None = 0.25, gamma: float = 2.0
 ) -> tf.Tensor:
-    """The weighted sum of ``focal_loss`` where at most one class of an anchor is on.
+    """Sums ``focal_loss`` over anchors with at most one positive class each, with weights.
 
-    Targets are not written out: all classes count as off first, then those that are on are put right.
+    The targets are never materialized: the loss first counts all classes as negative, then corrects the positive ones.
 
     Args:
         logits: ``[N, A, K]``.
-        labels: ``[N, A]`` int32, the class that is on; -1 where none is.
+        labels: ``[N, A]`` int32, the positive class; -1 for none.
         weights: ``[N, A]``.
-        alpha: As for ``focal_loss``.
-        gamma: As for ``focal_loss``.
+        alpha: As in ``focal_loss``.
+        gamma: As in ``focal_loss``.
     """
     off = tf.reduce_sum(focal_loss_when_off(logits, gamma), axis=2) * (1.0 if alpha is None else 1.0 - alpha)
     chosen = tf.gather(logits, tf.maximum(labels, 0), batch_dims=2)
@@ -69,12 +69,12 @@ def focal_loss_of_slots(
 
 
 def huber_loss(codes: tf.Tensor, targets: tf.Tensor, *, delta: float = 1.0) -> tf.Tensor:
-    """Squared error near zero and absolute error beyond ``delta``, summed over the last axis.
+    """Computes the squared error up to ``delta`` and the absolute error beyond, summed over the last axis.
 
     Args:
         codes: ``[..., 4]``.
         targets: ``[..., 4]``.
-        delta: Where the parabola becomes a line of the same slope.
+        delta: Error at which the parabola continues as a line of the same slope.
 
     Returns:
         ``[...]``.

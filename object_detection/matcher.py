@@ -1,4 +1,4 @@
-"""The match of anchors with groundtruth boxes."""
+"""Matching of anchors with groundtruth boxes."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ IGNORED = -2
 
 
 def match(similarity: tf.Tensor, valid: tf.Tensor, spec: MatcherSpec) -> tf.Tensor:
-    """Gives each anchor the groundtruth box that it overlaps most, if it does so enough.
+    """Matches each anchor with the groundtruth box that it overlaps most, if the overlap reaches the threshold.
 
-    Of equal similarities the lowest index wins. Where two boxes force the same anchor, the lower one gets it.
+    Among equal similarities the lowest index wins. If two boxes force the same anchor, the one of lower index gets it.
 
     Args:
         similarity: ``[N, G, A]``.
         valid: ``[N, G]`` boolean, False for padding, which matches nothing.
-        spec: What is enough.
+        spec: The thresholds.
 
     Returns:
         ``[N, A]`` int32: the index of a groundtruth box, ``UNMATCHED`` or ``IGNORED``.
     """
     similarity = tf.where(valid[..., tf.newaxis], similarity, -tf.ones_like(similarity))
-    with_none = tf.pad(similarity, [(0, 0), (0, 1), (0, 0)], constant_values=-1.0)  # there may be no box at all
+    with_none = tf.pad(similarity, [(0, 0), (0, 1), (0, 0)], constant_values=-1.0)  # an image may have no boxes
     best, best_value = tf.argmax(with_none, axis=1, output_type=tf.int32), tf.reduce_max(with_none, axis=1)
     below, between = UNMATCHED, IGNORED
     if not spec.negatives_lower_than_unmatched:

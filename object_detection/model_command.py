@@ -1,4 +1,4 @@
-"""From the command line of ``object_detection/model_main.py`` to the run that it asks for (no TF)."""
+"""The command line of ``object_detection/model_main.py``: from its arguments to a typed config (no TF)."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
     """Reads a command line and the config that it names.
 
     Raises:
-        UsageError: What is given cannot be understood, is out of range or contradicts itself.
+        UsageError: A flag or field is unknown, out of range or contradicts another.
         SystemExit: After --help.
     """
     given = read_flags(argv)
@@ -93,13 +93,13 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
 
 
 def _spelling(*, evaluating: bool) -> tuple[tuple[str, str], ...]:
-    """Names that messages use for the flags of ``main.py``: the flag or field here that does the same."""
+    """Pairs the flags of ``main.py``, as messages name them, with the flag or field here that does the same."""
     folder = (("--model_dir", "--checkpoint_dir"),) if evaluating else ()
     return (*folder, *_OTHER_NAMES)
 
 
 def _check(given: Mapping[str, Any]) -> None:
-    """Raises ``UsageError`` for what is missing, out of range or contradicts itself."""
+    """Raises ``UsageError`` if a flag is missing, out of range or contradicts another."""
     benchmark = "mode" in given
     require(given.get("mode", BENCHMARK) == BENCHMARK, "mode", given.get("mode"), BENCHMARK)
     for name in ("pipeline_config_path",) if benchmark else ("model_dir", "pipeline_config_path"):
@@ -118,7 +118,7 @@ def _check(given: Mapping[str, Any]) -> None:
 
 
 def _take_unused(given: dict[str, Any]) -> list[str]:
-    """Takes out what has no effect, so that it has none, and says so."""
+    """Removes the flags that have no effect, and returns a note for each."""
     if "mode" in given:
         unused = dict.fromkeys(_NOT_OF_BENCHMARK, f"with --mode={BENCHMARK}")
     else:
@@ -128,7 +128,7 @@ def _take_unused(given: dict[str, Any]) -> list[str]:
 
 
 def _unused(given: Mapping[str, Any]) -> dict[str, str]:
-    """Flags without effect in training or evaluation, and the reason."""
+    """Returns the flags without effect in training or evaluation, with the reason."""
     if not given.get("checkpoint_dir"):
         skips = dict.fromkeys((_SAMPLE, "eval_count"), "with --skip_evaluation") if given.get("skip_evaluation") else {}
         return {"run_once": "without --checkpoint_dir", _SAMPLE_ON_TRAIN: "without --eval_training_data", **skips}
@@ -139,7 +139,7 @@ def _unused(given: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _command(given: Mapping[str, Any], precision: PrecisionConfig) -> Command:
-    # Only once the flags are read: these load protobuf and NumPy, which --help need not.
+    # Imported only after the flags are read: these load protobuf and NumPy, which --help does not need.
     from object_detection.pipeline import config as pipeline_config
     from object_detection.pipeline import hparams
     from utils.records.record_files import files_of_pattern, patterns_in
@@ -178,12 +178,14 @@ def _command(given: Mapping[str, Any], precision: PrecisionConfig) -> Command:
 
 
 def _with_stored_classes(config: ExperimentConfig, place: str, overridden: set[str]) -> tuple[ExperimentConfig, Notes]:
-    """Lets the classes of a checkpoint count where it knows them and no override speaks of classes."""
+    """Uses the classes stored with a checkpoint, unless it stores none or an override sets them."""
     awaited = config.run.watch_checkpoints and not any(Path(place).glob("*.index"))
     if overridden & CLASS_PATHS or not (awaited or has_description(place)):
         return config, ()
     model, data = replace(config.model, num_classes=None), replace(config.data, label_map_file=None)
-    note = f"--checkpoint_dir {place}: its own classes count, not num_classes {config.model.num_classes} of the config"
+    note = (
+        f"--checkpoint_dir {place}: its own classes are used, not num_classes {config.model.num_classes} of the config"
+    )
     return replace(config, model=model, data=data), (note,)
 
 

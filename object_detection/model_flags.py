@@ -1,7 +1,7 @@
-"""The flags of ``object_detection/model_main.py``, and how they are read (no TF).
+"""The flags of ``object_detection/model_main.py`` and their parser (no TF).
 
-Flags are read as the familiar program reads them: one dash or two, ``--flag value`` or ``--flag=value``; a switch is
-``--flag``, ``--noflag`` or ``--flag=false``. Of a flag given twice, the last counts.
+The syntax is that of the familiar program: one dash or two, ``--flag value`` or ``--flag=value``; a switch is
+``--flag``, ``--noflag`` or ``--flag=false``. If a flag is given twice, the last one counts.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _SWITCH_VALUES = {"true": True, "t": True, "1": True, "false": False, "f": False
 _HELP = ("h", "help", "helpshort", "helpfull")
 _EPILOG = """\
 --hparams_overrides takes train_input_path, eval_input_path, label_map_path, fine_tune_checkpoint, load_pretrained,
-batch_size, num_classes, learning_rate and others, and any field by its path, as train_config.batch_size=16 or
-train_config.data_augmentation_options[1].random_crop_image.min_area=0.5. A value with commas goes into quotes, a list
-into brackets.
+batch_size, num_classes, learning_rate and others, and any field by its path, such as train_config.batch_size=16 or
+train_config.data_augmentation_options[1].random_crop_image.min_area=0.5. Put a value that contains commas in quotes,
+and a list in brackets.
 
 Exit status: 0 done; 1 failed; 2 wrong usage; 75 interrupted, the state is saved and the same command continues.
 """
@@ -37,7 +37,7 @@ Exit status: 0 done; 1 failed; 2 wrong usage; 75 interrupted, the state is saved
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """One flag: its name, what a value looks like, and what it means."""
+    """One flag: its name, the kind of its value, and its help."""
 
     name: str
     kind: str
@@ -45,57 +45,55 @@ class Flag:
 
 
 FLAGS = (
-    Flag("model_dir", TEXT, "Folder for checkpoints and results. Needed, but for --mode."),
-    Flag("pipeline_config_path", TEXT, "Pipeline config, a text file as in object_detection/configs. Needed."),
-    Flag(
-        "num_train_steps", INTEGER, "Length of the run; the schedule keeps its own. (default: the config's num_steps)"
-    ),
-    Flag("eval_count", INTEGER, "How often to evaluate, at equal distances, the last time at the end. (default: 1)"),
+    Flag("model_dir", TEXT, "Folder for checkpoints and results. Required, except with --mode."),
+    Flag("pipeline_config_path", TEXT, "Pipeline config, a text file as in object_detection/configs. Required."),
+    Flag("num_train_steps", INTEGER, "Steps to train; does not change the schedule. (default: the config's num_steps)"),
+    Flag("eval_count", INTEGER, "Number of evaluations, evenly spaced, the last one at the end. (default: 1)"),
     Flag("skip_evaluation", SWITCH, "Train only. (default: off)"),
-    Flag("checkpoint_dir", TEXT, "Evaluate the checkpoints in this folder, train nothing. (default: train)"),
-    Flag("run_once", SWITCH, "With --checkpoint_dir: the newest checkpoint only, then end. (default: follow new ones)"),
+    Flag("checkpoint_dir", TEXT, "Evaluate the checkpoints in this folder instead of training. (default: train)"),
+    Flag("run_once", SWITCH, "With --checkpoint_dir: evaluate the newest checkpoint only. (default: follow new ones)"),
     Flag("eval_training_data", SWITCH, "With --checkpoint_dir: evaluate on the training data. (default: off)"),
-    Flag("sample_1_of_n_eval_examples", INTEGER, "Evaluate each n-th image. (default: what the config says, or 1)"),
+    Flag("sample_1_of_n_eval_examples", INTEGER, "Evaluate every n-th image. (default: the config's value, or 1)"),
     Flag(
         "sample_1_of_n_eval_on_train_examples",
         INTEGER,
-        f"Evaluate each n-th image, with --eval_training_data. (default: {EVAL_ON_TRAIN_EVERY})",
+        f"With --eval_training_data: evaluate every n-th image. (default: {EVAL_ON_TRAIN_EVERY})",
     ),
-    Flag("batch_size", INTEGER, "Images a step and process. (default: the config's batch_size)"),
-    Flag("hparams_overrides", TEXT, "Fields in place of the config's, name=value,name=value. (default: none)"),
-    Flag("report_file", TEXT, f"Log file, one JSON record a line. (default: {REPORT_FILE} in the current folder)"),
-    Flag("raport_file", TEXT, "The same, as it used to be spelt."),
+    Flag("batch_size", INTEGER, "Images per step and process. (default: the config's batch_size)"),
+    Flag("hparams_overrides", TEXT, "Override fields of the config: name=value,name=value. (default: none)"),
+    Flag("report_file", TEXT, f"Log file, one JSON record per line. (default: {REPORT_FILE} in the current folder)"),
+    Flag("raport_file", TEXT, "The original spelling of --report_file."),
     Flag("mode", TEXT, f"{BENCHMARK}: time the network on the validation images. (default: train or evaluate)"),
-    Flag("num_iter", INTEGER, f"With --mode: batches, those of the warm-up included. (default: {NUM_ITER})"),
-    Flag("warmup_steps", INTEGER, f"With --mode: first batches, which do not count. (default: {WARMUP_STEPS})"),
-    Flag("percentiles", TEXT, f"With --mode: of the latency, with commas. (default: {PERCENTILES})"),
-    Flag("reset_head", SWITCH, "Begin with new weights for the classes; the others come from fine_tune_checkpoint."),
-    Flag("max_bad_records", INTEGER, "How many records a run skips that cannot be used before it fails. (default: 0)"),
-    Flag("report", SWITCH, "report.html in --model_dir at the end, with curves and mistakes. (default: on)"),
+    Flag("num_iter", INTEGER, f"With --mode: number of batches, including the warm-up. (default: {NUM_ITER})"),
+    Flag("warmup_steps", INTEGER, f"With --mode: first batches, which are not measured. (default: {WARMUP_STEPS})"),
+    Flag("percentiles", TEXT, f"With --mode: latency percentiles, separated by commas. (default: {PERCENTILES})"),
+    Flag("reset_head", SWITCH, "Start with a new class predictor; all other weights come from fine_tune_checkpoint."),
+    Flag("max_bad_records", INTEGER, "Number of unusable records that a run skips before it fails. (default: 0)"),
+    Flag("report", SWITCH, "Write report.html, with curves and mistakes, to --model_dir at the end. (default: on)"),
     Flag("console", TEXT, f"{', '.join(CONSOLES)}: show the run for people or for programs. (default: {AUTO})"),
     Flag(
         "histograms_every",
         INTEGER,
-        "Histograms of weights, gradients and activations for TensorBoard each n-th step. (default: 0, never)",
+        "Log histograms of weights, gradients and activations for TensorBoard every n-th step. (default: 0, never)",
     ),
-    Flag("profile", TEXT, "FROM,TO: a trace of these steps, for TensorBoard and trace viewers. (default: none)"),
+    Flag("profile", TEXT, "FROM,TO: trace these steps, for TensorBoard and trace viewers. (default: none)"),
     Flag("amp", SWITCH, "Mixed precision. (default: off)"),
     Flag("allow_xla", SWITCH, "Compile with XLA. (default: off)"),
     Flag("data_format", TEXT, f"Layout of the network's tensors, {' or '.join(DATA_FORMATS)}. (default: NHWC)"),
     Flag("seed", INTEGER, "Seed of everything random. (default: drawn, and logged)"),
     Flag("deterministic", SWITCH, "Same seed, same weights, bit for bit. (default: off)"),
-    Flag("alsologtostderr", IGNORED, "Accepted; messages always go to stderr."),
-    Flag("alsologtostder", IGNORED, "Accepted likewise."),
-    Flag("logtostderr", IGNORED, "Accepted likewise."),
+    Flag("alsologtostderr", IGNORED, "Accepted without effect; messages always go to stderr."),
+    Flag("alsologtostder", IGNORED, "Accepted without effect."),
+    Flag("logtostderr", IGNORED, "Accepted without effect."),
 )
 _BY_NAME = {flag.name: flag for flag in FLAGS}
 
 
 def read_flags(argv: Sequence[str]) -> dict[str, Any]:
-    """The flags that are given, by name, with their values.
+    """Parses the given flags and returns their values by name.
 
     Raises:
-        UsageError: A flag is unknown, or its value does not fit.
+        UsageError: A flag is unknown, or its value is invalid.
         SystemExit: After --help.
     """
     given: dict[str, Any] = {}
@@ -149,7 +147,7 @@ def _help() -> str:
     parser = argparse.ArgumentParser(
         prog="model_main.py",
         usage="model_main.py --model_dir=FOLDER --pipeline_config_path=FILE [FLAG ...]",
-        description="Train and evaluate SSD320 as a pipeline config says.",
+        description="Train and evaluate SSD320 from a pipeline config.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

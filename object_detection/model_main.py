@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-if not __package__:  # run by its path, from whatever folder: this file's own folder is no place to import from
+if not __package__:  # run by its path: import from the repository's root, not from this file's folder
     folder = Path(__file__).resolve().parent
     sys.path[:] = [str(folder.parent), *(path for path in sys.path if path != str(folder))]
 

@@ -1,4 +1,4 @@
-"""The keys of records with objects, their categories, and what is wrong with either, in words (no TF)."""
+"""Keys and categories of records with objects, and descriptions of their faults (no TF)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ OPTIONAL_KEYS = (TEXT_KEY, LABEL_KEY, CROWD_KEY, AREA_KEY, WEIGHT_KEY)
 
 
 def fault_of_category(text: str, label: int, table: ClassTable) -> str:
-    """Why an object has no category, or nothing: the rules are those of ``input_pipeline.category_ids``.
+    """Describes why an object has no category; empty if it has one. Follows ``input_pipeline.category_ids``.
 
     Args:
-        text: What it is called; nothing where the record does not say.
-        label: Its category id; 0 where the record does not say.
+        text: Its class name; empty if the record has none.
+        label: Its category id; 0 if the record has none.
         table: The categories.
     """
     by_text = table.texts.get(text)
@@ -26,16 +26,16 @@ def fault_of_category(text: str, label: int, table: ClassTable) -> str:
     if not text and label <= 0:
         return f"has neither a class name ({TEXT_KEY}) nor a category id ({LABEL_KEY})"
     if label > 0 and label not in table.ids:
-        return f"has the category id {label}, which the label map does not; {known}"
+        return f"has the category id {label}, which the label map does not have; {known}"
     if text and by_text is None:
         return f"is of the class {text!r}, which the label map does not have; {known}"
     if text and label > 0 and by_text != label:
-        return f"is of the class {text!r} with the category id {label}; in the label map that name has {by_text}"
+        return f"is of the class {text!r} with the category id {label}; in the label map that class has id {by_text}"
     return ""
 
 
 def uneven(features: Mapping[str, Values]) -> str:
-    """Describe lists of objects that differ in length or are of a wrong kind; empty where they are right."""
+    """Describes lists of objects that differ in length or have values of a wrong type; empty if there are none."""
     lengths = {key: len(features.get(key, [])) for key in (*BOX_KEYS, *OPTIONAL_KEYS)}
     lengths = {key: length for key, length in lengths.items() if length or key in BOX_KEYS}
     if len(set(lengths.values())) > 1:
@@ -49,7 +49,7 @@ def uneven(features: Mapping[str, Values]) -> str:
 
 
 def categories_of(features: Mapping[str, Values], count: int, table: ClassTable) -> list[tuple[int, str]]:
-    """The category of each of ``count`` objects, whose lists are even, with nothing; 0 where it has none, with why."""
+    """Returns the category id and an empty text for each object of even lists, or 0 and the reason if it has none."""
     texts = [text.decode(errors="replace") for text in features.get(TEXT_KEY) or [b""] * count]  # type: ignore[union-attr]
     labels = [int(label) for label in features.get(LABEL_KEY) or [0] * count]
     found = []

@@ -1,11 +1,11 @@
-"""From the network's boxes and logits to detections: the best of each class that do not overlap, the best of all.
+"""Postprocessing: from the network's boxes and logits to detections, by non-maximum suppression.
 
-The steps: sigmoid scores above a threshold; greedy non-maximum suppression within each class, on boxes as they are;
-boxes cut to the image, and dropped where nothing is left; the best of all classes, sorted.
+The steps: keep sigmoid scores above a threshold; apply greedy non-maximum suppression within each class, on unclipped
+boxes; clip boxes to the image and drop empty ones; keep the best of all classes, sorted.
 
-Scores are compared as logits, which order them alike, and the sigmoid is taken of what is left at the end. Where logits
-are equal the lower anchor comes first within a class, and the lower class among classes; nothing depends on which other
-images are in the batch. An anchor with a NaN among its logits or in its box detects nothing.
+Scores are compared as logits, which have the same order; only the final detections go through the sigmoid. Among equal
+logits the lower anchor comes first within a class, and the lower class among classes. The result does not depend on the
+other images of the batch. An anchor with a NaN among its logits or in its box detects nothing.
 
 Shape symbols: N batch, A anchors, K classes, k candidates, D detections.
 
@@ -24,8 +24,8 @@ import tensorflow as tf
 from object_detection import box_ops
 from utils.detection_config import PostProcessingSpec
 
-_LARGEST_EXACT = 2**24  # whole numbers up to here are told apart in float32
-_VECTOR = 64  # elements: whole vectors of a tensor are computed alike, its rest may differ in the last bit
+_LARGEST_EXACT = 2**24  # float32 represents every whole number up to here
+_VECTOR = 64  # elements: a remainder after whole vectors may be computed differently, in the last bit
 
 
 class Detections(NamedTuple):
@@ -45,10 +45,10 @@ class Detections(NamedTuple):
 
 
 class _Survivors(NamedTuple):
-    """Detections that suppression leaves, class by class and best first, S rows an image.
+    """Detections that survive suppression, class by class and best first, S rows per image.
 
     Attributes:
-        boxes: ``[N, S, 4]``, not yet cut.
+        boxes: ``[N, S, 4]``, not yet clipped.
         logits: ``[N, S]``; -inf in the rows after an image's last.
         classes: ``[N, S]`` int32.
     """
@@ -59,12 +59,12 @@ class _Survivors(NamedTuple):
 
 
 def postprocess(boxes: tf.Tensor, logits: tf.Tensor, spec: PostProcessingSpec) -> Detections:
-    """Detections of a batch.
+    """Returns the detections of a batch.
 
     Args:
-        boxes: ``[N, A, 4]`` decoded, not cut; A is known.
-        logits: ``[N, A, K]`` float32 of the real classes; K is known.
-        spec: Thresholds and numbers.
+        boxes: ``[N, A, 4]`` decoded, not clipped; A is static.
+        logits: ``[N, A, K]`` float32 of the real classes; K is static.
+        spec: Thresholds and limits.
 
     Raises:
         ValueError: There are too many pairs of candidate and class to number them in float32.
@@ -79,11 +79,11 @@ def postprocess(boxes: tf.Tensor, logits: tf.Tensor, spec: PostProcessingSpec) -
 
 
 def _best_pairs(boxes: tf.Tensor, logits: tf.Tensor, spec: PostProcessingSpec) -> _Survivors:
-    """Suppression among the k best (anchor, class) pairs of each image."""
+    """Applies suppression among the k best (anchor, class) pairs of each image."""
     anchors, classes = logits.shape.as_list()[1:]
     count = min(spec.candidates, anchors * classes)
     best, anchor, label = _top_pairs(logits, count)
-    # The candidates of an image are sorted, so that a candidate's number is its place in this order.
+    # The candidates of an image are sorted, so a candidate's number is its place in this order.
     rank = tf.range(count, 0, -1, dtype=tf.float32)
     passes = best > _logit(spec.score_threshold)
     base = tf.cast(classes - 1 - label, tf.float32) * count
@@ -101,9 +101,9 @@ def _best_pairs(boxes: tf.Tensor, logits: tf.Tensor, spec: PostProcessingSpec) -
 
 
 def _top_pairs(logits: tf.Tensor, count: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Logits, anchors and classes of each image's best pairs, ``[N, k]`` each, best first.
+    """Returns logits, anchors and classes of each image's best pairs, ``[N, k]`` each, best first.
 
-    The k best pairs lie in the k anchors whose best class is best, so that only these need to be searched.
+    The k best pairs belong to the k anchors with the highest best logit, so only these need to be searched.
     """
     anchors, classes = logits.shape.as_list()[1:]
     best = tf.reduce_max(logits, axis=2)
@@ -117,7 +117,7 @@ def _top_pairs(logits: tf.Tensor, count: int) -> tuple[tf.Tensor, tf.Tensor, tf.
 
 
 def _all_pairs(boxes: tf.Tensor, logits: tf.Tensor, spec: PostProcessingSpec) -> _Survivors:
-    """Suppression among all anchors, class by class: slow, and what the originals of this network did."""
+    """Applies suppression among all anchors, class by class, as the original program does; slow."""
     anchors, classes = logits.shape.as_list()[1:]
     by_class = tf.transpose(_without_nan(logits), [0, 2, 1])
     order = tf.math.top_k(by_class, anchors).indices
@@ -137,7 +137,7 @@ def _all_pairs(boxes: tf.Tensor, logits: tf.Tensor, spec: PostProcessingSpec) ->
 
 
 def _inverse(order: tf.Tensor) -> tf.Tensor:
-    """The place of each element in permutations ``[N, K, A]`` of their last axis."""
+    """Inverts permutations ``[N, K, A]`` of the last axis."""
     rows, length = tf.size(order) // order.shape[2], order.shape[2]
     first = tf.range(rows)[:, tf.newaxis] * length
     places = tf.math.invert_permutation(tf.reshape(tf.reshape(order, [rows, length]) + first, [-1]))
@@ -145,20 +145,20 @@ def _inverse(order: tf.Tensor) -> tf.Tensor:
 
 
 def _suppress(boxes: tf.Tensor, keys: tf.Tensor, most: int, spec: PostProcessingSpec) -> tf.Tensor:
-    """Suppress overlapping boxes greedily within each class.
+    """Suppresses overlapping boxes greedily within each class.
 
-    TensorFlow's operation goes by scores. Keys are given as such: no two are equal, so that there are no ties to break,
-    and a key tells which candidate of which class it belongs to.
+    TensorFlow's operation ranks by scores and receives keys in their place. The keys are unique, so there are no ties,
+    and each key identifies its candidate and class.
 
     Args:
         boxes: ``[N, k, 4]``.
-        keys: ``[N, k, K]`` float32 whole numbers: ordered as the logits are within a class, and all keys of a class are
-            above those of the next; 0 where the pair is no candidate.
-        most: At most so many remain in an image.
-        spec: Thresholds and numbers.
+        keys: ``[N, k, K]`` float32 whole numbers: in the order of the logits within a class, and larger for a class
+            than for the next; 0 for pairs that are not candidates.
+        most: Largest number of survivors per image.
+        spec: Thresholds and limits.
 
     Returns:
-        ``[N, most]`` int32, the keys that remain, largest first, 0 after the last.
+        ``[N, most]`` int32, the surviving keys, largest first, 0 after the last.
     """
     found = tf.image.combined_non_max_suppression(
         boxes[:, :, tf.newaxis],
@@ -174,7 +174,7 @@ def _suppress(boxes: tf.Tensor, keys: tf.Tensor, most: int, spec: PostProcessing
 
 def _best_of_image(survivors: _Survivors, most: int) -> Detections:
     window = tf.constant([0.0, 0.0, 1.0, 1.0])
-    visible = (box_ops.area(survivors.boxes) > 0) & box_ops.touches_inside(survivors.boxes, window)  # not so with a NaN
+    visible = (box_ops.area(survivors.boxes) > 0) & box_ops.touches_inside(survivors.boxes, window)  # false for NaN
     logits = tf.where(visible, survivors.logits, -math.inf)
     shortage = max(0, most - logits.shape[1])
     logits = tf.pad(logits, [(0, 0), (0, shortage)], constant_values=-math.inf)
@@ -191,20 +191,20 @@ def _best_of_image(survivors: _Survivors, most: int) -> Detections:
 
 
 def _sigmoid(logits: tf.Tensor) -> tf.Tensor:
-    """Scores ``[N, D]`` that are the same bits in every batch."""
+    """Computes scores ``[N, D]`` whose bits do not depend on the batch."""
     width = logits.shape[1]
     padded = tf.pad(logits, [(0, 0), (0, -width % _VECTOR)])
     return tf.sigmoid(padded)[:, :width]
 
 
 def _logit(score: float) -> np.float32:
-    """The logit that must be exceeded for the sigmoid to exceed ``score``."""
+    """Returns the logit above which the sigmoid exceeds ``score``."""
     if score <= 0:
         return np.float32(-math.inf)
     return np.float32(math.log(score) - math.log1p(-score)) if score < 1 else np.float32(math.inf)
 
 
 def _without_nan(logits: tf.Tensor) -> tf.Tensor:
-    """Logits ``[N, A, K]``, -inf for all classes of an anchor of which one is NaN."""
+    """Returns logits ``[N, A, K]``, with -inf for all classes of an anchor that has a NaN."""
     broken = tf.reduce_any(tf.math.is_nan(logits), axis=2, keepdims=True)
     return tf.where(broken, -math.inf, logits)

@@ -1,4 +1,4 @@
-"""The preprocessing of images and boxes for detection: geometric augmentation, and the resize to the network's square.
+"""Preprocessing of images and boxes for detection: geometric augmentation and the resize to a square.
 
 Images are RGB in 0..255. All randomness is stateless: the same seed gives the same pixels and boxes.
 """
@@ -32,28 +32,28 @@ class Objects(NamedTuple):
 
 
 def preprocess_image(encoded: tf.Tensor, size: int) -> tf.Tensor:
-    """The whole image, whatever its shape, as ``[size, size, 3]`` float32."""
+    """Resizes a whole image of any shape to ``[size, size, 3]`` float32."""
     return decode_view(whole_view(encoded, size), size)
 
 
 def _random_flip(view: View, objects: Objects, seed: tf.Tensor, spec: FlipSpec) -> tuple[View, Objects]:
-    """Mirrored left to right half of the time."""
+    """Mirrors left to right with probability 0.5."""
     flip = tf.random.stateless_uniform([], seed) > 0.5
     boxes = tf.where(flip, box_ops.flip_left_right(objects.boxes), objects.boxes)
     return mirrored_if(view, flip), objects._replace(boxes=boxes)
 
 
 def _random_crop(view: View, objects: Objects, seed: tf.Tensor, spec: CropSpec) -> tuple[View, Objects]:
-    """A random part of what is seen, and the objects of which enough lies inside."""
+    """Crops the view randomly and keeps the objects that lie inside far enough."""
     boxes = tf.clip_by_value(objects.boxes, 0.0, 1.0)
     part, window = random_window(view.window[2:], boxes, seed, spec, spec.min_object_covered)
     return cropped(view, part), crop_objects(objects, window, spec.overlap, clip=spec.clip_boxes)
 
 
 def crop_objects(objects: Objects, window: tf.Tensor, overlap: float, *, clip: bool) -> Objects:
-    """The objects seen in a window ``[4]``, in its coordinates.
+    """Returns the objects in a window ``[4]``, in its coordinates.
 
-    Those completely outside are gone, and those of which less than the part ``overlap`` lies inside.
+    Objects completely outside are dropped, and so are those with less than the share ``overlap`` of their area inside.
     """
     kept = box_ops.touches_inside(objects.boxes, window) & (box_ops.covered(objects.boxes, window) >= overlap)
     objects = Objects(*(tf.boolean_mask(values, kept) for values in objects))
@@ -66,4 +66,4 @@ DETECTION_TABLE: StepTable = {
     CropSpec: GeometricStep(_random_crop),
     **PHOTOMETRIC_STEPS,
 }
-"""The steps of detection: those that change the view move ``Objects`` along."""
+"""Augmentation steps of detection; geometric steps also transform ``Objects``."""

@@ -1,4 +1,4 @@
-"""Detections as people read them: boxes in pixels with names and scores, and a picture with the boxes drawn in."""
+"""Presentation of detections: boxes in pixels with names and scores, and pictures with the boxes drawn in."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class BoxPresenter:
 
     Args:
         names: Names by category id.
-        min_score: Detections of a lower score are left out.
+        min_score: Detections with a lower score are left out.
     """
 
     draws = True
@@ -31,7 +31,7 @@ class BoxPresenter:
         self._min_score = min_score
 
     def entries(self, arrays: Mapping[str, np.ndarray], size_px: tuple[int, int]) -> list[dict[str, Any]]:
-        """Category, name, score and box: ``[ymin, xmin, ymax, xmax]`` in [0, 1] of the image's sides, and in pixels.
+        """Returns category, name, score and box: ``[ymin, xmin, ymax, xmax]`` relative to the image, and in pixels.
 
         Raises:
             RunError: A score or box is not finite.
@@ -53,7 +53,7 @@ class BoxPresenter:
         ]
 
     def rows(self, entries: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
-        """One row for each detection."""
+        """Returns one row per detection."""
         return [[entry["category_id"], entry["name"], entry["score"], *entry["box"]] for entry in entries]
 
     def line(self, entries: Sequence[Mapping[str, Any]]) -> str:
@@ -62,13 +62,13 @@ class BoxPresenter:
         return "  ".join(f"{entry['name']} {entry['score']:.4f}" for entry in entries)
 
     def picture(self, image: Image.Image, entries: Sequence[Mapping[str, Any]]) -> Image.Image:
-        """A copy of the image with boxes, names and scores."""
+        """Returns a copy of the image with boxes, names and scores."""
         boxes = np.array([entry["box"] for entry in entries], np.float32).reshape(-1, 4)
         names, scores, classes = ([entry[key] for entry in entries] for key in ("name", "score", "category_id"))
         return draw_detections(image, boxes, names, scores, classes=classes)
 
     def example(self, image: Image.Image, entry: Mapping[str, Any]) -> Image.Image:
-        """A copy of an evaluated image: in green what was found, in red what is not there, in amber what was missed."""
+        """Returns a copy of an evaluated image: right boxes in green, false alarms in red, missed objects in amber."""
         boxes = np.array([box["box"] for box in entry["boxes"]], np.float32).reshape(-1, 4)
         names = [
             f"{self._names[box['category']]} {'missed' if box['score'] is None else format(box['score'], '.2f')}"

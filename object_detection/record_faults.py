@@ -1,4 +1,4 @@
-"""Faults of detection records, in words, for the messages that name them."""
+"""Descriptions of faults in detection records, for error messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from object_detection.object_records import BOX_KEYS, LABEL_KEY, OPTIONAL_KEYS, 
 
 
 def fault_in(serialized: bytes, table: ClassTable) -> str:
-    """Why a record is unfit: lists that differ in length, or the first object with an unfit box or category.
+    """Describes why a record is invalid: lists of different lengths, or the first object with a bad box or category.
 
     The rules are those of ``input_pipeline.category_ids`` and ``input_pipeline.is_sound``.
     """
@@ -33,7 +33,7 @@ def fault_in(serialized: bytes, table: ClassTable) -> str:
 
 
 def uneven_lists(serialized: bytes) -> str:
-    """Describe lists of objects that differ in length, so that the record cannot be read; empty where they do not."""
+    """Describes lists of objects that differ in length, which make a record unreadable; empty if there are none."""
     features = tf.train.Example.FromString(serialized).features.feature
     lengths = {key: _length(features[key]) for key in (*BOX_KEYS, *OPTIONAL_KEYS)}
     lengths = {key: length for key, length in lengths.items() if length or key in BOX_KEYS}

@@ -1,4 +1,4 @@
-"""Objects at random places, as the targets of benchmarks without data."""
+"""Objects at random places: targets for benchmarks without data."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import tensorflow as tf
 from object_detection.class_table import ClassTable
 from utils.input.batching import InputOptions
 
-SYNTHETIC_OBJECTS = 7  # about as many as a COCO image has
+SYNTHETIC_OBJECTS = 7  # about the average of a COCO image
 
 
 def synthetic_objects(table: ClassTable, split: str, options: InputOptions) -> dict[str, tf.Tensor]:
-    """The targets of one batch of a split, the same for the same seed, as records of that many objects have them."""
+    """Returns the targets of one batch of a split, in the form of a decoded record; the same for the same seed."""
     count, side = options.batch_size, options.image_size
     seed = tf.constant([options.seed, 1], tf.int64)
     corner = tf.random.stateless_uniform([count, SYNTHETIC_OBJECTS, 2], seed, 0.0, 0.6)

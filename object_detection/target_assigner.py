@@ -1,4 +1,4 @@
-"""The targets of the network at each anchor."""
+"""Assignment of training targets to anchors."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from object_detection.box_coder import encode
 from object_detection.matcher import IGNORED, match
 from utils.detection_config import BoxCoderSpec, MatcherSpec
 
-IGNORED_SHARE = 0.5  # of an anchor's area, from which on it counts as inside of an ignored region
+IGNORED_SHARE = 0.5  # share of an anchor's area inside an ignored region from which the anchor is ignored
 
 
 class Groundtruth(NamedTuple):
     """The objects of a batch of images, padded to G rows each.
 
     Attributes:
-        boxes: ``[N, G, 4]``; zeros where padded.
+        boxes: ``[N, G, 4]``; zeros for padding.
         labels: ``[N, G]`` int32, the class slot to train; -1 trains none.
-        weights: ``[N, G]`` float32; 0 where padded, and for what is not to be trained.
-        ignored: ``[N, G]`` boolean: regions, of weight 0, in which nothing is trained that no object matched.
+        weights: ``[N, G]`` float32; 0 for padding and for objects that are not trained.
+        ignored: ``[N, G]`` boolean: regions of weight 0 whose unmatched anchors are not trained as background.
     """
 
     boxes: tf.Tensor
@@ -34,10 +34,10 @@ class Targets(NamedTuple):
     """Targets of each anchor.
 
     Attributes:
-        labels: ``[N, A]`` int32, the class slot that is on; -1 where none is.
-        label_weights: ``[N, A]`` float32, of the classification loss.
-        codes: ``[N, A, 4]`` float32, zeros but for matched anchors.
-        code_weights: ``[N, A]`` float32, of the localization loss.
+        labels: ``[N, A]`` int32, the positive class slot; -1 for none.
+        label_weights: ``[N, A]`` float32, weights of the classification loss.
+        codes: ``[N, A, 4]`` float32, box codes of matched anchors, zeros for others.
+        code_weights: ``[N, A]`` float32, weights of the localization loss.
         matches: ``[N, A]`` int32, the matched groundtruth box, or ``matcher.UNMATCHED``, ``matcher.IGNORED``.
     """
 
@@ -49,7 +49,7 @@ class Targets(NamedTuple):
 
 
 def assign_targets(anchors: tf.Tensor, groundtruth: Groundtruth, matcher: MatcherSpec, coder: BoxCoderSpec) -> Targets:
-    """Targets of all ``anchors`` ``[A, 4]``, matched by intersection over union, a whole batch at once."""
+    """Assigns targets to all ``anchors`` ``[A, 4]`` by intersection over union, for a whole batch at once."""
     groundtruth = _trimmed(groundtruth)
     valid = groundtruth.weights > 0
     matches = match(box_ops.iou(groundtruth.boxes, anchors[tf.newaxis]), valid, matcher)
@@ -70,14 +70,14 @@ def assign_targets(anchors: tf.Tensor, groundtruth: Groundtruth, matcher: Matche
 
 
 def _in_ignored(anchors: tf.Tensor, groundtruth: Groundtruth) -> tf.Tensor:
-    """Mask of the anchors that lie in an ignored region by half of their area or more, ``[N, A]``."""
+    """Returns a mask of the anchors with at least half of their area in an ignored region, ``[N, A]``."""
     shared = box_ops.intersection(groundtruth.boxes, anchors[tf.newaxis])
     enough = shared >= IGNORED_SHARE * box_ops.area(anchors)
     return tf.reduce_any(enough & groundtruth.ignored[..., tf.newaxis], axis=1)
 
 
 def _trimmed(groundtruth: Groundtruth) -> Groundtruth:
-    """Without the rows that are padding in every image: the cost of matching grows with the rows."""
+    """Removes the rows that are padding in every image, since the cost of matching grows with the rows."""
     rows = tf.range(1, tf.shape(groundtruth.weights)[1] + 1)
     used = tf.reduce_max(tf.where((groundtruth.weights > 0) | groundtruth.ignored, rows, 0))
     return Groundtruth(*(tensor[:, :used] for tensor in groundtruth))

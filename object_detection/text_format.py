@@ -1,4 +1,4 @@
-"""Tokens of protobuf's text format, in which label maps and pipeline configs are written (no TF).
+"""Tokenizer of protobuf's text format, the format of label maps and pipeline configs (no TF).
 
 Source: protobuf.dev/reference/protobuf/textformat-spec.
 """
@@ -25,10 +25,10 @@ _TOKEN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token, and its line and column, both from 1.
+    """A token, with its line and column, both counted from 1.
 
-    A text is in quotes of either kind; an open quote is one that its line does not close. A word may hold characters
-    that the format has no use for.
+    A "text" is quoted in either kind of quotes; an "open_quote" is one that its line does not close. A "word" may hold
+    characters that the format does not allow.
     """
 
     kind: Kind
@@ -38,7 +38,7 @@ class Token:
 
 
 def tokenize(text: str) -> Iterator[Token]:
-    """Yield the tokens of a text without blanks and comments, "end" last."""
+    """Yields the tokens of a text without blanks and comments, "end" last."""
     line, line_start = 1, 0
     for match in _TOKEN.finditer(text):
         if match.lastgroup != "blank":
@@ -50,7 +50,7 @@ def tokenize(text: str) -> Iterator[Token]:
 
 
 class TokenReader:
-    """A position in a sequence of tokens, the next of which can be looked at."""
+    """A reader of tokens with a lookahead of one."""
 
     def __init__(self, tokens: Iterable[Token]) -> None:
         self._rest = iter(tokens)
@@ -58,18 +58,18 @@ class TokenReader:
 
     @property
     def at_end(self) -> bool:
-        """Return whether no token is left."""
+        """True if no token is left."""
         return self.next.kind == "end"
 
     def take(self) -> Token:
-        """Go past the next token, unless it is the end, and return it."""
+        """Returns the next token and advances, except at the end."""
         token = self.next
         if not self.at_end:
             self.next = next(self._rest)
         return token
 
     def skip(self, mark: str) -> bool:
-        """Go past this mark where it comes next; false where something else does."""
+        """Skips this mark if it comes next; returns whether it did."""
         found = self.next.kind == "mark" and self.next.value == mark
         if found:
             self.take()

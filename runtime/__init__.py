@@ -1,1 +1,1 @@
-"""The mechanics of a run: graphs, the loop, sessions, precision; and the tasks that plug into them."""
+"""The mechanics of a run: graphs, loop, sessions, precision; and the tasks that plug into them."""

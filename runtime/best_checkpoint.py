@@ -1,4 +1,4 @@
-"""The best checkpoint so far, and the number of evaluations that were no better since."""
+"""The best checkpoint so far, and the number of evaluations without improvement since then."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class BestCheckpoint:
     """The highest value of a metric so far.
 
     Attributes:
-        step: Where it was reached; -1 before the first evaluation.
-        value: The value.
-        evaluations_since: Evaluations that were no better since.
+        step: Step of the best checkpoint; -1 before the first evaluation.
+        value: Its value.
+        evaluations_since: Number of evaluations without improvement since then.
     """
 
     step: int = -1
@@ -22,13 +22,13 @@ class BestCheckpoint:
     evaluations_since: int = 0
 
     def after(self, step: int, value: float) -> BestCheckpoint:
-        """The state after one more evaluation; an equal value is no improvement."""
+        """The state after one more evaluation; an equal value is not an improvement."""
         if value > self.value:
             return BestCheckpoint(step=step, value=value)
         return BestCheckpoint(step=self.step, value=self.value, evaluations_since=self.evaluations_since + 1)
 
     def exhausted(self, patience: int) -> bool:
-        """Whether ``patience`` evaluations in a row were no better; a patience of 0 never ends."""
+        """Returns true after ``patience`` evaluations in a row without improvement; a patience of 0 never ends."""
         return 0 < patience <= self.evaluations_since
 
     def to_json(self) -> dict[str, Any]:

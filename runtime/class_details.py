@@ -17,7 +17,7 @@ _ANSWER = np.dtype([("index", "i8"), ("label", "i4"), ("answer", "i4"), ("confid
 
 
 class Answers:
-    """The network's answers to the examples: 32 bytes each, which several processes can put together."""
+    """The network's predictions for the examples, 32 bytes each; several processes can merge theirs."""
 
     def __init__(self) -> None:
         self._parts: list[np.ndarray] = []
@@ -27,9 +27,9 @@ class Answers:
         """Adds a batch.
 
         Args:
-            arrays: "labels" [N] and, where the examples are of a split, "index" [N], their places in it.
+            arrays: "labels" [N] and, if the examples belong to a split, "index" [N], their indices in it.
             logits: [N, K].
-            log_sum: [N], the logarithm of the sum of their exponentials.
+            log_sum: [N], log-sum-exp of the logits.
         """
         count = len(logits)
         answers = np.empty(count, _ANSWER)
@@ -47,12 +47,12 @@ class Answers:
         self._num_classes = max(self._num_classes, other._num_classes)
 
     def details(self) -> dict[str, Any]:
-        """Counts of each class, the confusion matrix, calibration, and the most confident mistakes.
+        """Counts per class, the confusion matrix, calibration, and the most confident mistakes.
 
-        "classes" has of each class the numbers of examples, answers, and right answers; "confusion" has triples of
-        class, answer and number, without zeros; "calibration" has of each tenth of confidence the number of examples,
-        their mean confidence and their accuracy, null where there is none; "examples" are some of all, as "pictures"
-        are some of the mistakes.
+        "classes" lists for each class the numbers of examples, predictions, and correct predictions. "confusion" lists
+        triples of class, predicted class and count, without zeros. "calibration" lists for each tenth of the confidence
+        range the number of examples, their mean confidence and their accuracy, null if there are none. "examples" are a
+        selection of all examples, "pictures" the most confident mistakes.
         """
         table = np.concatenate(self._parts) if self._parts else np.empty(0, _ANSWER)
         table = table[np.lexsort((table["label"], table["index"]))]

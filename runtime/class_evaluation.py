@@ -1,4 +1,4 @@
-"""Accuracy and loss of a classifier over a split, added up example by example (no TF)."""
+"""Accuracy and loss of a classifier over a split, accumulated example by example (no TF)."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ CROSS_ENTROPY_UNITS = 2.0**40
 
 
 class ClassificationEvaluator:
-    """Top-1, top-5 and top-k accuracy and the mean cross-entropy of a split, each example once."""
+    """Top-1, top-5 and top-k accuracy and mean cross-entropy of a split, each example counted once."""
 
     def __init__(self, top_k: int) -> None:
         self._ks = sorted({1, 5, top_k})
         self._hits = dict.fromkeys(self._ks, 0)
         self._images = 0
-        self._cross_entropy = 0  # in units of 2^-40, so that the sum depends neither on order nor on batches
+        self._cross_entropy = 0  # in units of 2^-40: the sum depends neither on order nor on batches
         self._answers = Answers()
 
     def update(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Adds a batch.
 
         Args:
-            arrays: "logits" [N, K], "labels" [N] and, for the pictures of mistakes, "index" [N].
+            arrays: "logits" [N, K], "labels" [N] and, for pictures of mistakes, "index" [N].
 
         Raises:
-            RunError: A logit is not finite, so that no ranking means anything.
+            RunError: A logit is not finite, so a ranking is meaningless.
         """
         logits = np.asarray(arrays["logits"], np.float64)
         labels = np.asarray(arrays["labels"])
@@ -65,10 +65,10 @@ class ClassificationEvaluator:
         return self._answers.details()
 
     def result(self) -> dict[str, float]:
-        """Accuracies as fractions, the loss, and the number of images; k beyond the class count counts every image.
+        """Accuracies as fractions, the loss, and the number of images; every image counts if k exceeds the class count.
 
         Raises:
-            RunError: No example was seen.
+            RunError: No example was evaluated.
         """
         if not self._images:
             raise RunError("no image could be evaluated")

@@ -1,4 +1,4 @@
-"""Probabilities of classes as people read them: the best guesses with their names."""
+"""Class probabilities for people: the best predictions with their names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ClassPresenter:
 
     Args:
         names: Names by class, or None.
-        top_k: How many.
+        top_k: Number of classes to list.
     """
 
     draws = False
@@ -30,7 +30,7 @@ class ClassPresenter:
         self.columns = tuple(f"{kind}_{rank}" for rank in range(1, top_k + 1) for kind in _COLUMNS)
 
     def entries(self, arrays: Mapping[str, np.ndarray], size_px: tuple[int, int]) -> list[dict[str, Any]]:
-        """Class, name and probability, the most probable first.
+        """Class, name and probability of each prediction, the most probable first.
 
         Raises:
             RunError: A probability is not finite.
@@ -46,17 +46,17 @@ class ClassPresenter:
         ]
 
     def rows(self, entries: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
-        """One row with all guesses."""
+        """One row with all predictions."""
         return [[entry[key] for entry in entries for key in _COLUMNS]]
 
     def line(self, entries: Sequence[Mapping[str, Any]]) -> str:
         return "  ".join(f"{entry['name']} {entry['probability']:.4f}" for entry in entries)
 
     def picture(self, image: Any, entries: Sequence[Mapping[str, Any]]) -> Any:
-        raise NotImplementedError("classes are not drawn")
+        raise NotImplementedError("predicted classes cannot be drawn")
 
     def example(self, image: Image.Image, entry: Mapping[str, Any]) -> Image.Image:
-        """A copy of an evaluated image, the answer written below it: in green, or in red with what it is."""
+        """A copy of an evaluated image with a caption: the prediction in green, or in red with the true class."""
         right = entry["answer"] == entry["label"]
         lines = [(self._name(entry["answer"]), f" {entry['confidence']:.2f}")]
         if not right:
@@ -64,7 +64,7 @@ class ClassPresenter:
         return with_caption(image, lines, RIGHT if right else WRONG)
 
     def _name(self, class_index: int) -> str:
-        """The class's name; logits beyond the classes, as in a head of 1001 for 1000, have their number."""
+        """The name of a class; logits beyond the classes, as in a head of 1001 for 1000 classes, get their number."""
         if self._names is None or class_index >= len(self._names):
             return str(class_index)
         return self._names[class_index]

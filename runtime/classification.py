@@ -1,4 +1,4 @@
-"""Image classification: the only place that knows network, data and loss of this task together.
+"""Image classification: the only module that combines network, data and loss of this task.
 
 Shape symbols: N batch, H W image, C channels, K classes.
 """
@@ -48,12 +48,12 @@ def classification_task(
     """The classification task of a resolved configuration.
 
     Args:
-        config: Architecture, class count, image size and label offset are set.
-        splits: Files by split; a split without any is synthetic.
-        seed: Seed of everything random.
-        layers: How the network's layers are built; ``training`` is set where it is built.
+        config: Resolved configuration, with architecture, class count, image size and label offset.
+        splits: Files by split; a split without files is synthetic.
+        seed: Seed of all randomness.
+        layers: Options of the network's layers; ``training`` is set when the network is built.
         communicator: The processes that train together.
-        reader: What reads the records.
+        reader: Reader of the records.
     """
     model = config.model
     communicator, reader = communicator or SerialCommunicator(), reader or TensorFlowReader()
@@ -97,7 +97,7 @@ def _metadata(model: ModelConfig, mean_rgb: Rgb, std_rgb: Rgb) -> dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledImages:
-    """The examples of classification: images and a label each."""
+    """The examples for classification: images with one label each."""
 
     config: ExperimentConfig
     splits: Mapping[str, SplitFiles]
@@ -195,7 +195,7 @@ class MostProbableClass:
         return {"logits": endpoints["logits"], "labels": targets["labels"]}
 
     def outputs_of(self, predictions: TensorMap, targets: TensorMap) -> TensorMap:
-        """Where there are probabilities alone, their logarithms serve as logits."""
+        """The outputs from exported predictions; without logits, the logarithms of the probabilities replace them."""
         if "logits" in predictions:
             return self.outputs(predictions, targets)
         logits = tf.math.log(tf.maximum(predictions["probabilities"], SMALLEST_PROBABILITY))
@@ -256,18 +256,18 @@ def smoothed_one_hot(labels: Any, num_classes: int, smoothing: float) -> Any:
 
 
 def mixup(images: Any, labels: Any, mask: Any, alpha: float, seed: Any) -> tuple[Any, Any]:
-    """Blends each example with its mirror in the batch, by a share drawn from Beta(alpha, alpha) for each row.
+    """Blends each example with its counterpart in the reversed batch, by a weight per row from Beta(alpha, alpha).
 
-    Rows that do not count, and rows whose partner does not, stay as they are.
+    Rows that do not count, and rows whose partner does not count, stay unchanged.
 
     Args:
         images: [N, H, W, C], normalized.
         labels: [N, K], smoothed.
         mask: [N], 1 for examples that count.
-        alpha: Parameter of the distribution, above 0.
-        seed: int64 [2], the same for the same step of the same run.
+        alpha: Parameter of the Beta distribution, above 0.
+        seed: Int64 [2], the same for the same step of a run.
 
-    Source: Zhang et al., mixup, arXiv:1710.09412. Differs from the paper: one share a row, not one a batch.
+    Source: Zhang et al., mixup, arXiv:1710.09412. Differs from the paper: one weight per row, not per batch.
     """
     count = tf.shape(images)[0]
     first, second = (
@@ -283,7 +283,7 @@ def mixup(images: Any, labels: Any, mask: Any, alpha: float, seed: Any) -> tuple
 
 
 def _label_in(path: str, record_number: int) -> int | None:
-    """The label as written in a record, or None where there is none."""
+    """The label in a record, or None if there is none."""
     features = tf.train.Example.FromString(read_record(path, record_number)).features.feature
     values = features[LABEL_KEY].int64_list.value
     return int(values[0]) if values else None

@@ -1,4 +1,4 @@
-"""Turns TensorFlow's errors about data and memory into sentences that name the file and the flag."""
+"""Converts TensorFlow's errors about data and memory to sentences that name the file and the flag."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from utils.records.manifest import SplitFiles
 from utils.records.tfrecord_file import find_bad_record
 
 SEARCH_S = 20
-"""How long a damaged record is looked for, while the other processes of a run wait."""
+"""Longest search for a damaged record, during which the other processes wait."""
 
 
 @contextmanager
 def readable_data_errors(splits: Mapping[str, SplitFiles], place: Callable[[], str]) -> Iterator[None]:
-    """Raises ``RunError`` in place of the errors that damaged records and full memory cause.
+    """Raises ``RunError`` instead of TensorFlow's errors about damaged records and exhausted memory.
 
     Args:
-        splits: The files that records are read from.
-        place: Says where in the run it happened.
+        splits: The record files by split.
+        place: Returns the place in the run, for the message.
     """
     try:
         yield
@@ -34,20 +34,20 @@ def readable_data_errors(splits: Mapping[str, SplitFiles], place: Callable[[], s
     except tf.errors.UnknownError as error:
         found = re.search(rf"{FAILURE}: .*", str(error))
         if found is not None:
-            why = f"--dali: {found.group()}; without the flag TensorFlow reads the data; {place()}"
+            why = f"--dali: {found.group()}; leave out the flag to read the data with TensorFlow; {place()}"
             raise RunError(why) from error
-        _raise_of_horovod(error)
+        _raise_horovod_error(error)
     except tf.errors.ResourceExhaustedError as error:
         why = f"a smaller --batch_size or --image_size needs less ({reason(error)})"
         raise RunError(f"{OUT_OF_MEMORY}: {why}") from error
     except tf.errors.OpError as error:
-        _raise_of_horovod(error)
+        _raise_horovod_error(error)
 
 
-def _raise_of_horovod(error: tf.errors.OpError) -> NoReturn:
+def _raise_horovod_error(error: tf.errors.OpError) -> NoReturn:
     if "horovod" not in error.message.lower():
         raise error
-    raise RunError(f"another process of the run has ended, and this one with it ({reason(error)})") from error
+    raise RunError(f"another process of the run has ended, so this one ends too ({reason(error)})") from error
 
 
 def _damaged_record(splits: Mapping[str, SplitFiles], seen: str) -> str:
@@ -55,14 +55,14 @@ def _damaged_record(splits: Mapping[str, SplitFiles], seen: str) -> str:
     for path in (path for files in splits.values() for path in files.paths):
         if time.monotonic() > deadline:
             return (
-                f"--data_dir: a record is damaged ({seen}), and was not found within {SEARCH_S} s; "
-                "`python -m tools.validate` on the folder names it"
+                f"--data_dir: a record is damaged ({seen}), but was not found within {SEARCH_S} s; "
+                "`python -m tools.validate` on the folder finds it"
             )
         found = find_bad_record(path)
         if found is not None:
             number, fault = found
             return f"{path}, record {number}: {fault}; write the file again (--data_dir)"
     return (
-        "a record was damaged when it was read, and is whole now: check the disk or network of --data_dir, and with "
-        "--dali the index files"
+        "a record was damaged when read but is intact now: check the disk or network of --data_dir and, with "
+        "--dali, the index files"
     )

@@ -1,6 +1,6 @@
-"""Object detection: the only place that knows network, boxes, data and loss of this task together.
+"""Object detection: the only module that combines network, boxes, data and loss of this task.
 
-Shape symbols: N batch, A anchors, D detections, K slots of classes.
+Shape symbols: N batch, A anchors, D detections, K class slots.
 """
 
 from __future__ import annotations
@@ -56,12 +56,13 @@ def detection_task(
     """The detection task of a resolved configuration.
 
     Args:
-        config: Architecture, classes with their ids, backbone, image size and the detection part are set.
-        splits: Files by split; a split without any is synthetic.
-        seed: Seed of everything random.
-        layers: How the network's layers are built; ``training`` is set where it is built.
+        config: Resolved configuration, with architecture, classes and their ids, backbone, image size and
+            ``detection``.
+        splits: Files by split; a split without files is synthetic.
+        seed: Seed of all randomness.
+        layers: Options of the network's layers; ``training`` is set when the network is built.
         communicator: The processes that train together.
-        reader: What reads the records.
+        reader: Reader of the records.
     """
     model, detection = config.model, resolved(config, "detection")
     communicator, reader = communicator or SerialCommunicator(), reader or TensorFlowReader()
@@ -108,7 +109,7 @@ def _detector(
 
 
 def class_table_of(model: ModelConfig, *, exact: bool) -> ClassTable:
-    """The classes of a resolved detector; ``exact`` as ``object_detection.class_table`` has it."""
+    """The class table of a resolved detector; ``exact`` as in ``object_detection.class_table``."""
     return class_table(
         resolved(model, "category_ids"),
         resolved(model, "class_names"),
@@ -139,7 +140,7 @@ def _metadata(model: ModelConfig, detection: DetectionConfig, table: ClassTable,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagesWithObjects:
-    """The examples of detection: images and the boxes and classes of the objects in them."""
+    """The examples for detection: images with the boxes and classes of their objects."""
 
     config: ExperimentConfig
     detection: DetectionConfig
@@ -192,7 +193,7 @@ class ImagesWithObjects:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detector:
-    """A single-shot detector that ends in box codes [N, A, 4] and logits of classes [N, A, K]."""
+    """A single-shot detector that ends in box codes [N, A, 4] and class logits [N, A, K]."""
 
     spec: SSDSpec
     layers: LayerOptions
@@ -205,7 +206,7 @@ class Detector:
 
     def forward(self, images: Any, *, training: bool) -> TensorMap:
         layers = dataclasses.replace(self.layers, training=training)
-        used = None if training else self.table.slots  # what no category has is trained towards 0, and never detected
+        used = None if training else self.table.slots  # unused slots are trained towards 0 and never detected
         return ssd(images, self.spec, self.anchors_per_cell, self.table.slot_count, layers, used_slots=used)
 
     def stored_names(self, stored: Mapping[str, Sequence[int]]) -> Mapping[str, str]:
@@ -217,7 +218,7 @@ class Detector:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Suppression:
-    """The post-processing of box codes and class logits: decoding, and suppression of what overlaps."""
+    """The post-processing of box codes and class logits: decoding and non-maximum suppression."""
 
     anchors: np.ndarray
     detection: DetectionConfig
@@ -227,7 +228,7 @@ class Suppression:
     prediction_names = ("detection_boxes", "detection_scores", "detection_classes", "num_detections")
 
     def predictions(self, endpoints: TensorMap) -> TensorMap:
-        """The names and types of TensorFlow's detection exports: classes and numbers are floats, classes from 1 on."""
+        """Predictions with the names and types of TensorFlow's detection exports: float classes (from 1) and counts."""
         found = self._detections(endpoints)
         return {
             "detection_boxes": found.boxes,
@@ -251,14 +252,14 @@ class Suppression:
         return {**{name: predictions[name] for name in self.prediction_names}, **whole, **targets}
 
     def class_names_of(self, predictions: TensorMap) -> Any:
-        """Empty in the rows after an image's last object."""
+        """The class names of predictions, empty in the rows after an image's last object."""
         names = [""] * (max(self.table.ids) + 1)
         for category, name in zip(self.table.ids, self.table.names, strict=True):
             names[category] = name
         return tf.gather(tf.constant(names), tf.cast(predictions["detection_classes"], tf.int32))
 
     def _detections(self, endpoints: TensorMap) -> Detections:
-        """Detections after suppression; NaN scores in all rows of an image whose outputs are no numbers."""
+        """Detections after suppression; all scores of an image are NaN if its outputs are not finite."""
         codes, logits = endpoints["box_codes"], endpoints["class_logits"]
         boxes = decode(codes, tf.constant(self.anchors), self.detection.coder)
         found = postprocess(boxes, logits, self.detection.post_processing)
@@ -278,7 +279,7 @@ class Suppression:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DetectionTraining:
-    """Matched anchors, and the losses of their codes and classes."""
+    """Anchor matching and the losses of box codes and classes."""
 
     anchors: np.ndarray
     detection: DetectionConfig
@@ -299,7 +300,7 @@ class DetectionTraining:
         return images, targets._asdict()
 
     def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any) -> TensorMap:
-        """Sums over the anchors of all images, divided by the number of matched ones of all processes, as weighted.
+        """Weighted sums over the anchors of all images, divided by the number of matched anchors in all processes.
 
         Source: Lin et al., Focal Loss, section 4.1, arXiv:1708.02002.
         """
@@ -323,7 +324,7 @@ class DetectionTraining:
         }
 
     def weight_decay(self, variables: Sequence[Any]) -> Any:
-        """Of convolution kernels alone: biases and batch normalization do not decay."""
+        """The weight decay of convolution kernels; biases and batch normalization do not decay."""
         kernels = [v for v in variables if v.op.name.endswith("/weights")]
         return l2_loss(kernels, self.weight_decay_factor)
 
@@ -337,7 +338,7 @@ class DetectionTraining:
 
 
 def _network(model: ModelConfig, batch_norm_decay: float) -> SSDSpec:
-    """The row of the table, with the backbone and the decay of statistics that were asked for."""
+    """The architecture with the configured backbone and batch-norm decay."""
     spec, backbone = SSDS[resolved(model, "architecture")], BACKBONES[resolved(model, "backbone")]
     backbone = backbone.as_trained(**model.pretrained.network)
     norms = [dataclasses.replace(part.batch_norm, decay=batch_norm_decay) for part in (spec, backbone)]

@@ -1,4 +1,4 @@
-"""The start of every program that launches runs: command line, environment, signals, then TensorFlow (no TF)."""
+"""Entry point of programs that launch runs: command line, environment, signals, then TensorFlow (no TF)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def run(name: str, parse: Callable[[Sequence[str], Mapping[str, str]], Command], arguments: Sequence[str]) -> int:
-    """Runs one launch and returns its exit status; a command line that cannot be read is a sentence after ``name``."""
+    """Runs one launch and returns its exit status; prints an invalid command line as an error of ``name``."""
     try:
         command = parse(arguments, os.environ)
     except UsageError as error:
@@ -27,7 +27,7 @@ def run(name: str, parse: Callable[[Sequence[str], Mapping[str, str]], Command],
 
 
 def start(command: Command, work: Callable[[Command, PreemptionHook], int] | None = None) -> int:
-    """Runs a launch that was read already, or ``work`` in its place, and returns its exit status."""
+    """Runs a parsed launch, or ``work`` instead, and returns its exit status."""
     os.environ.update(environment_for(command.config, os.environ))
     with PreemptionHook() as preemption:
         with without_chatter(native_log_level(os.environ)):
@@ -37,6 +37,6 @@ def start(command: Command, work: Callable[[Command, PreemptionHook], int] | Non
 
 
 def escape_unencodable_text() -> None:
-    """Write what the encoding of the console lacks, as in file names, as escapes instead of failing."""
+    """Makes the console print characters outside its encoding, as in file names, as escapes instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # both are text files in a program

@@ -1,6 +1,6 @@
-"""The environment variables that TensorFlow and the libraries below it should find when they are imported.
+"""The environment variables to set before TensorFlow and the libraries below it are imported.
 
-Imports no TensorFlow, and changes nothing: ``main.py`` applies what ``environment_for`` returns.
+Imports no TensorFlow and changes nothing; ``main.py`` applies the result of ``environment_for``.
 """
 
 from __future__ import annotations
@@ -23,23 +23,24 @@ _GPU_SETTINGS = {
 
 
 def environment_for(config: ExperimentConfig, environ: Mapping[str, str]) -> dict[str, str]:
-    """Variables to set before TensorFlow is imported; never one that ``environ`` has, save ``TF_XLA_FLAGS``, merged.
+    """Variables to set before importing TensorFlow; none is in ``environ``, except a merged ``TF_XLA_FLAGS``.
 
-    On GPUs: kernels compiled for the card are cached on disk, each GPU has two launch threads of its own, batch norm
-    uses cuDNN's persistent kernels, convolutions may use Winograd's non-fused form, and a step ends without waiting for
-    what nobody fetches.
+    On GPUs, kernels compiled for the card are cached on disk, each GPU has two launch threads of its own, batch norm
+    uses cuDNN's persistent kernels, convolutions may use the non-fused Winograd algorithm, and a step does not wait for
+    tensors that are not fetched.
 
-    Under Open MPI a process that waits for the others lets its CPU be used: Horovod's thread waits in every cycle, and
-    would take it from the network where as many processes as CPUs compute.
+    Under Open MPI, a waiting process yields its CPU. Horovod's thread waits in every cycle and would otherwise take CPU
+    time from the network if there are as many processes as CPUs.
 
-    Left out of what programs of this family used to set, and why: ``HOROVOD_GPU_ALLREDUCE`` is read when Horovod is
-    built, not when it runs; ``TF_ADJUST_HUE_FUSED`` and ``TF_ADJUST_SATURATION_FUSED`` concern color distortion, which
-    is not done; ``TF_DISABLE_NVTX_RANGES`` and ``TF_ENABLE_AUTO_MIXED_PRECISION*`` were read by NVIDIA's builds alone
-    (``utils/flags/environment_variables.py`` reads the latter); ``TF_AUTOTUNE_THRESHOLD`` is documented nowhere for
-    current TensorFlow; ``--tf_xla_enable_lazy_compilation=false`` was set even without XLA, and its default is kept.
+    Programs of this family used to set more variables. Left out are ``HOROVOD_GPU_ALLREDUCE``, which matters when
+    Horovod is built, not when it runs; ``TF_ADJUST_HUE_FUSED`` and ``TF_ADJUST_SATURATION_FUSED``, which concern color
+    distortion that is not done here; ``TF_DISABLE_NVTX_RANGES`` and ``TF_ENABLE_AUTO_MIXED_PRECISION*``, which only
+    NVIDIA's builds read (``utils/flags/environment_variables.py`` reads the latter); ``TF_AUTOTUNE_THRESHOLD``, which
+    is undocumented for current TensorFlow; and ``--tf_xla_enable_lazy_compilation=false``, which was set even without
+    XLA, so its default is kept.
     """
-    # Errors that matter come as exceptions; what is logged as an error besides (2.21 logs one of its own making when a
-    # map inside a map is optimized) only frightens.
+    # Errors that matter are exceptions. Other logged errors are misleading: 2.21 logs one about its own optimization of
+    # a map inside a map.
     wanted = {LOG_VARIABLE: "0" if config.run.log_level == "debug" else "3"} | _MPI_SETTINGS
     if config.run.cpu:
         wanted["CUDA_VISIBLE_DEVICES"] = "-1"
@@ -62,10 +63,10 @@ def native_log_level(environ: Mapping[str, str]) -> int:
 
 
 def _xla_flags(environ: Mapping[str, str]) -> dict[str, str]:
-    """``TF_XLA_FLAGS`` with what ``--xla`` needs added behind the user's own flags, where the last one counts.
+    """``TF_XLA_FLAGS`` with the flags for ``--xla`` appended to the user's own; the last one counts.
 
-    Without ``--tf_xla_cpu_global_jit`` TensorFlow leaves operations on a CPU out of its XLA clusters, whatever the
-    session asks for. A jit level of -1 in the variable would switch XLA off against the flag; 0 hands the decision back
+    Without ``--tf_xla_cpu_global_jit``, TensorFlow leaves operations on a CPU out of its XLA clusters, whatever the
+    session requests. A jit level of -1 in the variable would override the flag and disable XLA; 0 leaves the decision
     to the session.
     """
     present = environ.get(XLA_VARIABLE, "").split()

@@ -1,4 +1,4 @@
-"""Evaluation: a checkpoint's metrics over a split, each example counted once, and the speed it went at."""
+"""Evaluation of checkpoints: the metrics over a split, each example counted once, and the speed."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ _log = logging.getLogger(__name__)
 
 
 class Evaluation:
-    """The evaluation graph and session of a process, used for as many checkpoints as come along.
+    """The evaluation graph and session of a process, reused for all checkpoints.
 
     Args:
-        setup: What is evaluated.
-        communicator: The processes that share the split, of which rank 0 reads the weights.
+        setup: The network and data to evaluate.
+        communicator: The processes that share the split; rank 0 reads the weights.
 
     Attributes:
-        prefix: The prefix of the checkpoint that was loaded last.
-        examples: Pictures of some examples with what it predicts, by tag, once somebody has drawn them.
+        prefix: Prefix of the last loaded checkpoint.
+        examples: Pictures of some examples with predictions, by tag; empty until they are drawn.
     """
 
     def __init__(self, setup: Setup, communicator: Communicator) -> None:
@@ -51,7 +51,7 @@ class Evaluation:
             data = setup.task.data.input("validation", shard_of(communicator), Position())
         self.graph = build_eval_graph(setup.task, data, graph, communicator)
         self.weights = RAW
-        """The weights of the checkpoint that are evaluated, known to rank 0: "raw", or "ema" for their averages."""
+        """The kind of the evaluated weights, "raw" or "ema" for moving averages; set on rank 0 only."""
         self._session = tf1.Session(graph=graph, config=setup.session_config)
         self._session.run(self.graph.initializer)
         self._has_weights = False
@@ -62,10 +62,10 @@ class Evaluation:
         self._session.close()
 
     def load(self, prefix: Path) -> None:
-        """Takes the weights of a checkpoint, and shows what became of each the first time; an artefact has its own.
+        """Loads the weights of a checkpoint and logs the load table the first time; an artefact has its own weights.
 
         Raises:
-            RunError: It is damaged, or of another network.
+            RunError: The checkpoint is damaged or belongs to another network.
         """
         if self._communicator.rank == 0 and self.graph.variables:
             which = self._setup.config.moving_average.eval_weights
@@ -80,11 +80,11 @@ class Evaluation:
 
         Args:
             hooks: Observers.
-            batches: Stop after so many.
-            repeat: Begin the split again until there were ``batches``.
+            batches: Number of batches to stop after.
+            repeat: Restart the split until ``batches`` are done.
 
         Returns:
-            What has seen the examples of all processes; None where a hook of any of them wanted to stop.
+            The evaluator of the examples of all processes; None if a hook in any of them requested a stop.
         """
         found: list[Evaluator | None] = self._communicator.gather(self._run(hooks, batches, repeat=repeat))
         first, *others = found
@@ -109,7 +109,7 @@ class Evaluation:
                 return evaluator
 
     def run_network(self, hooks: Sequence[Hook], batches: int) -> None:
-        """Runs the network alone on ``batches`` batches, beginning the split again as often as it takes."""
+        """Runs only the network on ``batches`` batches and restarts the split as often as necessary."""
         step = 0
         while step < batches and not any(hook.wants_stop for hook in hooks):
             self._session.run(self.graph.input.initializer)
@@ -117,7 +117,7 @@ class Evaluation:
 
 
 class _EvaluatorHook(Hook):
-    """Gives the rows that hold real examples to an evaluator."""
+    """Passes the rows of real examples to an evaluator."""
 
     def __init__(self, evaluator: Evaluator) -> None:
         self._evaluator = evaluator
@@ -129,20 +129,19 @@ class _EvaluatorHook(Hook):
 
 
 def load_weights(session: Any, graph: Any, prefix: Path, which: str | None = None) -> tuple[str, str]:
-    """Gives all of a graph's variables the values of a checkpoint.
+    """Loads all variables of a graph from a checkpoint.
 
     Args:
-        session: The graph's session.
+        session: Session of the graph.
         graph: A graph for evaluation or prediction.
-        prefix: The checkpoint.
-        which: "raw" for the weights that were trained, "ema" for their moving averages; None for the averages where
-            there are any.
+        prefix: Prefix of the checkpoint.
+        which: "raw" for the trained weights, "ema" for their moving averages; None for the averages if there are any.
 
     Returns:
-        Which it were, and a table of what became of each variable.
+        The kind of the loaded weights, and the load table.
 
     Raises:
-        RunError: The checkpoint is damaged, or lacks one of them, or has another shape, or has no averages.
+        RunError: The checkpoint is damaged, lacks a variable, has another shape, or has no moving averages.
     """
     chosen, averaged = _choice(prefix, which)
     names: Names = graph.stored_names
@@ -153,19 +152,19 @@ def load_weights(session: Any, graph: Any, prefix: Path, which: str | None = Non
     load_matched(session, graph.saver, graph.variables, found)
     if averaged:
         other = RAW if chosen == EMA else EMA
-        kind = "moving averages of the weights" if chosen == EMA else "weights as they were trained"
-        _log.info("%s: the %s are used; --eval_weights %s takes the others", prefix, kind, other)
+        kind = "moving averages of the weights" if chosen == EMA else "trained weights"
+        _log.info("%s: using the %s; --eval_weights %s uses the others", prefix, kind, other)
     return chosen, found.table()
 
 
 def chosen_weights(prefix: Path, which: str | None) -> str:
-    """The weights that ``load_weights`` takes: "raw" or "ema"; arguments and errors are its."""
+    """The kind of weights that ``load_weights`` loads, "raw" or "ema"; same arguments and errors."""
     return _choice(prefix, which)[0]
 
 
 def _choice(prefix: Path, which: str | None) -> tuple[str, bool]:
-    """The choice, and whether there are averages."""
+    """The kind of weights to load, and whether the checkpoint has moving averages."""
     averaged = has_averages(stored_shapes(prefix))
     if which == EMA and not averaged:
-        raise RunError(f"--eval_weights ema: {prefix} has no averages; --ema_decay keeps them where it is trained")
+        raise RunError(f"--eval_weights ema: {prefix} has no moving averages; training with --ema_decay stores them")
     return which or (EMA if averaged else RAW), averaged

@@ -36,20 +36,20 @@ def leave_details(
     *,
     printed: bool,
 ) -> dict[str, Image.Image]:
-    """Writes the file to the run's results and, in the mode evaluate, tells what stands out.
+    """Writes ``evaluation.json`` to the run's results and, in mode evaluate, logs the findings.
 
-    Where that fails, for whatever reason, it says so and lets the run go on.
+    If that fails for any reason, it logs a warning and the run continues.
 
     Args:
-        evaluator: What has seen all examples.
-        setup: What was evaluated.
-        weights: The prefix of the checkpoint that was.
-        metrics: As they are logged.
-        measurement: What has measured the batches.
-        printed: The evaluator's findings have been printed with its report, and are not told again.
+        evaluator: The evaluator of all examples.
+        setup: The evaluated network and data.
+        weights: Prefix of the evaluated checkpoint.
+        metrics: The metrics as logged.
+        measurement: The measurement of the batches.
+        printed: The evaluator's findings are in its printed report and are not logged.
 
     Returns:
-        Pictures of some examples with what was predicted, by their tags in TensorBoard.
+        Pictures of some examples with predictions, by their tags in TensorBoard.
     """
     folder = Path(setup.config.run.results_dir)
     try:
@@ -72,7 +72,7 @@ def leave_details(
         if setup.config.run.mode == "evaluate":
             _explain(content, measurement.result("eval"), told)
         return {} if files is None else _shown(examples, files, setup.task.presenter)
-    except Exception as error:  # a report is missing then, and nothing that was asked for
+    except Exception as error:  # only the report lacks something then
         _log.warning(
             "%s: cannot be written (%s); the report will lack the evaluation's details", folder / EVALUATION_NAME, error
         )
@@ -80,7 +80,7 @@ def leave_details(
 
 
 def _explain(content: Mapping[str, Any], speed: Mapping[str, float], told: Sequence[str]) -> None:
-    """Tells the result in a sentence, and what stands out but for what was ``told`` already."""
+    """Logs the result in one sentence, and the findings that were not ``told`` already."""
     _log.info("%s", summary_line(content))
     for finding in findings(content, speed):
         if finding not in told:
@@ -88,7 +88,7 @@ def _explain(content: Mapping[str, Any], speed: Mapping[str, float], told: Seque
 
 
 def _with_picture(entry: Mapping[str, Any], files: SplitFiles) -> dict[str, Any]:
-    """An entry with the picture of its example; without one where there is none to be had."""
+    """An entry with the picture of its example, if it is available."""
     try:
         return {**entry, "jpeg": base64.b64encode(thumbnail(files, entry["index"])).decode("ascii")}
     except Exception as error:  # Pillow's decoders raise errors of any type
@@ -97,7 +97,7 @@ def _with_picture(entry: Mapping[str, Any], files: SplitFiles) -> dict[str, Any]
 
 
 def _shown(examples: Sequence[Mapping[str, Any]], files: SplitFiles, presenter: Presenter) -> dict[str, Image.Image]:
-    """Pictures of examples with what was predicted, without those that cannot be had."""
+    """The available pictures of examples, with predictions."""
     pictures = {}
     for entry in examples:
         try:
@@ -109,18 +109,18 @@ def _shown(examples: Sequence[Mapping[str, Any]], files: SplitFiles, presenter: 
 
 
 def thumbnail(files: SplitFiles, index: int) -> bytes:
-    """A small JPEG of an example of a split; errors are those of ``small_picture``."""
+    """A small JPEG of an example of a split; raises the errors of ``small_picture``."""
     buffer = io.BytesIO()
     small_picture(files, index, LONGEST_SIDE_PX).save(buffer, "JPEG", quality=JPEG_QUALITY)
     return buffer.getvalue()
 
 
 def small_picture(files: SplitFiles, index: int, side_px: int) -> Image.Image:
-    """An example of a split, whole and in its own proportions, no side longer than ``side_px``.
+    """A picture of a whole example in its own proportions, no side longer than ``side_px``.
 
     Raises:
         IndexError: The split has no such example.
-        Exception: Its record holds no image that Pillow reads.
+        Exception: The record holds no image that Pillow can read.
     """
     record = tf.train.Example.FromString(read_record(*files.locate(index)))
     encoded = record.features.feature[IMAGE_KEY].bytes_list.value[0]

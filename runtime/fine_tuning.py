@@ -1,4 +1,4 @@
-"""The learning rate of each part of a network, and what is said where frozen weights were never trained."""
+"""The learning rate of each part of a network, and checks that frozen weights have been trained."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 from model.specs import Part
 from utils.config import ExperimentConfig, FineTuningConfig
 from utils.errors import RunError, UsageError
+from utils.text import first_and_more
 
 
 def learning_rate_multiplier(part_of: Callable[[str], Part], fine_tuning: FineTuningConfig) -> Callable[[str], float]:
-    """The factor of the learning rate by a variable's name; 0 for what is not trained."""
+    """Returns a function from variable names to learning-rate factors; frozen variables have 0."""
     factors: dict[Part, float] = {
         "backbone": 0.0 if fine_tuning.freeze_backbone else 1.0,
         "pyramid": 1.0,
@@ -21,35 +22,35 @@ def learning_rate_multiplier(part_of: Callable[[str], Part], fine_tuning: FineTu
 
 
 def check_frozen(config: ExperimentConfig, checkpoint: Path | None) -> tuple[str, ...]:
-    """Makes sure that what is frozen was trained before; returns sentences for the log.
+    """Checks that frozen parts have been trained before; returns sentences for the log.
 
     Raises:
-        UsageError: The backbone would keep its random weights.
+        UsageError: The frozen backbone would keep random weights.
     """
     run, fine_tuning = config.run, config.fine_tuning
     if checkpoint is not None or run.finetune_checkpoint or run.is_benchmark:
         return ()
     if fine_tuning.freeze_backbone:
         raise UsageError(
-            "--freeze_backbone: there is no checkpoint to begin with, so the backbone would stay random; "
+            "--freeze_backbone: there is no checkpoint to start from, so the backbone would stay random; "
             "--finetune_checkpoint names one"
         )
     if fine_tuning.freeze_batch_norm:
         return (
-            "--freeze_batch_norm: there is no checkpoint to begin with, so the batch-norm statistics stay at mean 0 "
+            "--freeze_batch_norm: there is no checkpoint to start from, so the batch-norm statistics stay at mean 0 "
             "and variance 1 (--finetune_checkpoint)",
         )
     return ()
 
 
 def require_frozen(prefix: Path, missing: Collection[str]) -> None:
-    """Makes sure that a checkpoint had the whole backbone, which is not trained.
+    """Checks that a checkpoint contains the whole frozen backbone.
 
     Raises:
-        RunError: It lacks these variables.
+        RunError: The checkpoint lacks these variables.
     """
     if missing:
         raise RunError(
-            f"--freeze_backbone: {prefix} has no {min(missing)} and {len(missing) - 1} more variables of the backbone, "
+            f"--freeze_backbone: {prefix} lacks {first_and_more(sorted(missing), 'variable')} of the backbone, "
             "which would stay random (--finetune_checkpoint)"
         )

@@ -32,11 +32,11 @@ tf1 = tf.compat.v1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainGraph:
-    """A training graph. Fetching ``step`` performs one update and reads the step after it.
+    """A training graph. Fetching ``step`` performs one update and returns the step after it.
 
-    ``take_over`` gives all processes rank 0's variables; ``votes`` are what they tell each other in a step;
-    ``begin_averages`` makes moving averages equal their variables, by the average's name; ``histograms``, if any, are a
-    serialized summary, empty after most steps.
+    ``take_over`` copies rank 0's variables to all processes. ``votes`` holds the tensors that processes exchange in a
+    step. ``begin_averages`` holds the operations that set a moving average to its variable, by the name of the average.
+    ``histograms``, if any, is a serialized summary, which is empty after most steps.
     """
 
     graph: Any
@@ -55,18 +55,18 @@ class TrainGraph:
     histograms: Any = None
 
     def fetches(self) -> TensorMap:
-        """The tensors that the loop runs for one batch."""
+        """The tensors that the loop fetches for one batch."""
         shown = {} if self.histograms is None else {HISTOGRAMS: self.histograms}
-        return {"step": self.step, **_accounting(self.input), **self.votes, **self.scalars, **shown}
+        return {"step": self.step, **_bookkeeping(self.input), **self.votes, **self.scalars, **shown}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalGraph:
-    """A graph that compares the network's outputs with targets, batch by batch.
+    """A graph that computes the network's outputs next to the targets, batch by batch.
 
-    ``take_over`` gives all processes rank 0's variables; ``stored_names`` and ``endpoints`` are those of the network.
-    ``network`` is the sum of its ends, for which all of it is computed, or None where post-processing costs nothing. A
-    sum, since what no value depends on is left out of a graph before it runs.
+    ``take_over`` copies rank 0's variables to all processes. ``stored_names`` and ``endpoints`` are those of the
+    network. ``network`` is the sum of its ends, or None if post-processing is cheap. Fetching a sum runs the whole
+    network; TensorFlow prunes everything that no fetched value depends on.
     """
 
     graph: Any
@@ -82,19 +82,19 @@ class EvalGraph:
     stored_names: Names = by_name
 
     def fetches(self) -> TensorMap:
-        """The tensors that the loop runs for one batch."""
-        return {**_accounting(self.input), **self.outputs}
+        """The tensors that the loop fetches for one batch."""
+        return {**_bookkeeping(self.input), **self.outputs}
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkAlone:
-    """An evaluation graph as benchmarks of the network alone run it: nothing is computed from its heads."""
+    """An evaluation graph for benchmarks of the network alone: no post-processing runs."""
 
     whole: EvalGraph
 
     def fetches(self) -> TensorMap:
-        """The tensors that the loop runs for one batch."""
-        return {**_accounting(self.whole.input), "network": self.whole.network}
+        """The tensors that the loop fetches for one batch."""
+        return {**_bookkeeping(self.whole.input), "network": self.whole.network}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,13 +113,13 @@ class PredictGraph:
     stored_names: Names = by_name
 
     def fetches(self) -> TensorMap:
-        """The tensors that the loop runs for one batch of an input."""
+        """The tensors that the loop fetches for one batch of the input."""
         if self.input is None:
-            raise ValueError("this graph has a placeholder for its images and no input")
-        return {**_accounting(self.input), **self.predictions}
+            raise ValueError("this graph has a placeholder for its images, not an input")
+        return {**_bookkeeping(self.input), **self.predictions}
 
 
-def _accounting(data: Input) -> TensorMap:
+def _bookkeeping(data: Input) -> TensorMap:
     return {"status": data.batch.status, "index": data.batch.index, "wait_seconds": data.wait_seconds}
 
 
@@ -152,8 +152,8 @@ def build_train_graph(
             average=communicator.average_gradients,
             multiplier=multiplier,
         )
-        after, begin_averages = _after(update, step, config.moving_average.ema_decay)
-        means, votes = _of_all_processes(losses, data.batch.status, communicator, stopping)
+        after, begin_averages = _step_after(update, step, config.moving_average.ema_decay)
+        means, votes = _exchanged(losses, data.batch.status, communicator, stopping)
         scalars = _scalars(means, l2_loss, learning_rate, update.loss_scale if precision.scales_loss else None)
         variables = tuple(tf1.global_variables())
         return TrainGraph(
@@ -175,14 +175,14 @@ def build_train_graph(
 
 
 def _scalars(losses: TensorMap, l2_loss: Any, learning_rate: Any, loss_scale: Any) -> TensorMap:
-    """The scalars that are logged of a step, by their log keys; ``loss_scale`` may be None."""
+    """The scalars of a step by log key; ``loss_scale`` may be None."""
     total = tf.add_n([*losses.values(), l2_loss])
     scalars = {**losses, "l2_loss": l2_loss, "total_loss": total, "learning_rate": learning_rate}
     return scalars if loss_scale is None else {**scalars, "loss_scale": loss_scale}
 
 
-def _after(update: Update, step: Any, ema_decay: float | None) -> tuple[Any, TensorMap]:
-    """The step read after the update and after the averages took it in; and what begins each average, by name."""
+def _step_after(update: Update, step: Any, ema_decay: float | None) -> tuple[Any, TensorMap]:
+    """The step after the updates of variables and averages, and the initial operation of each average by name."""
     with tf.control_dependencies([update.operation]):
         after = step.read_value()
     if ema_decay is None:
@@ -192,10 +192,10 @@ def _after(update: Update, step: Any, ema_decay: float | None) -> tuple[Any, Ten
         return tf.identity(after), averages.begin
 
 
-def _of_all_processes(
+def _exchanged(
     losses: TensorMap, status: Any, communicator: Communicator, stopping: Stopping
 ) -> tuple[TensorMap, TensorMap]:
-    """The losses of the global batch, and by name what several processes have to know of each other after a step."""
+    """The losses of the global batch, and by name the tensors that several processes exchange in a step."""
     if communicator.size == 1:
         return losses, {}
     bad = tf.reduce_any((status != STATUS_OK) & (status != STATUS_PADDING))
@@ -206,7 +206,7 @@ def _of_all_processes(
 
 
 def build_eval_graph(task: Task, data: Input, graph: Any, communicator: Communicator) -> EvalGraph:
-    """Composes an input that was built in ``graph`` with the network's outputs."""
+    """Adds the network's outputs to ``graph``, which contains the input ``data``."""
     with graph.as_default():
         endpoints = task.network.forward(task.network.normalize(data.batch.images), training=False)
         size = network_size(data.batch.images)
@@ -228,7 +228,7 @@ def build_eval_graph(task: Task, data: Input, graph: Any, communicator: Communic
 
 
 def build_predict_graph(task: Task, graph: Any, images: Any, data: Input | None = None) -> PredictGraph:
-    """Composes raw ``images``, a placeholder or those of ``data``, with the network's predictions."""
+    """Adds the network's predictions to ``graph`` for raw ``images``, a placeholder or those of ``data``."""
     with graph.as_default():
         endpoints = task.network.forward(task.network.normalize(images), training=False)
         size = network_size(images)
@@ -248,7 +248,7 @@ def build_predict_graph(task: Task, graph: Any, images: Any, data: Input | None 
 
 
 def shard_of(communicator: Communicator) -> Shard:
-    """This process's part of the data."""
+    """The shard of this process."""
     return Shard(index=communicator.rank, count=communicator.size)
 
 
@@ -265,5 +265,5 @@ def _global_step() -> Any:
 
 
 def _saver(variables: tuple[Any, ...]) -> Any:
-    """None where there is nothing to save: artefacts have no variables."""
+    """A saver of the variables; None if there are none, as in artefacts."""
     return tf1.train.Saver(list(variables), max_to_keep=None) if variables else None

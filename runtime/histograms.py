@@ -1,4 +1,4 @@
-"""Histograms of a network in training, computed in its graph after the steps that they are asked for."""
+"""Histograms of a network in training, computed in its graph every n steps."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from utils.optimizers import Update
 
 tf1 = tf.compat.v1
 IMAGES = 4
-"""Of how many images of the batch activations are shown: those of all would take longer than the step."""
+"""Number of images whose activations are shown: those of the whole batch would take longer than the step."""
 
 
 def histogram_summary(
     diagnostics: DiagnosticsConfig, communicator: Communicator, endpoints: Mapping[str, Any], update: Update, after: Any
 ) -> Any:
-    """Histograms after each n-th step, as a serialized ``Summary``, a string that is empty after the other steps.
+    """Histograms after every n-th step as a serialized ``Summary``, a string that is empty after other steps.
 
-    "weights/<variable>" are the trainable variables after the step, "gradients/<variable>" what it applied, and
-    "activations/<endpoint>" what the network computed of the first images on the way. Numbers that are not finite count
-    as 0. Nothing is computed after a step that is not shown or was skipped.
+    "weights/<variable>" are the trainable variables after the step, "gradients/<variable>" the applied gradients, and
+    "activations/<endpoint>" the endpoints for the first images of the batch. Values that are not finite count as 0.
+    Nothing is computed after skipped steps or steps without histograms.
 
     Args:
-        diagnostics: How often.
-        communicator: The processes of the run, of which rank 0 writes.
-        endpoints: The network's, each [N, ...].
-        update: The step.
-        after: The number of the step, read after it.
+        diagnostics: Interval of the histograms.
+        communicator: The processes of the run; rank 0 writes.
+        endpoints: Endpoints of the network, each [N, ...].
+        update: The update of the step.
+        after: The number of the step, read after the update.
 
     Returns:
-        None where no histograms are asked for.
+        The summary, or None if no histograms are requested.
     """
     if not diagnostics.histograms_every or communicator.rank > 0:
         return None

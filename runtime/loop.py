@@ -1,4 +1,4 @@
-"""The loop: batches through a graph, observed by hooks. The same for every task and every mode."""
+"""The loop: runs batches through a graph, observed by hooks. It serves every task and every mode."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from utils.hooks.hook import Hook, StepRecord
 
 
 def run_loop(session: Any, graph: Any, hooks: Sequence[Hook], *, start: int, last: int | None) -> int:
-    """Runs batches until step ``last``, the end of the input, or a hook's wish to stop.
+    """Runs batches until step ``last``, the end of the input, or a hook's request to stop.
 
     Args:
-        session: Where the graph's variables and input are initialized.
-        graph: A graph of ``runtime.task``; where its fetches hold "step" that value counts, else batches do.
-        hooks: Observers, called in order.
+        session: Session with initialized variables and input.
+        graph: A graph of ``runtime.graphs``. If its fetches contain "step", that value is the step, else the batch
+            number.
+        hooks: Observers, in the order in which they are called.
         start: The step before the first batch.
-        last: The step to stop at, or None.
+        last: The step to stop at, or None for the end of the input.
 
     Returns:
-        The last step done.
+        The last completed step.
     """
     step, fetches = start, graph.fetches()
     try:

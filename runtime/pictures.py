@@ -1,4 +1,4 @@
-"""Copies of images with predictions drawn in, under the names of the originals."""
+"""Copies of images with predictions drawn in, named like the originals."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ JPEG_QUALITY = 92
 
 
 class Pictures:
-    """Draws one picture a file.
+    """Draws one picture per file.
 
     Args:
-        folder: Where they go; made when the first one comes.
-        files: All images that may be drawn. Pictures keep the folders that these have below their common one.
+        folder: Folder for the pictures; created with the first one.
+        files: All images that may be drawn. Pictures keep the subfolders of the images below their common folder.
     """
 
     def __init__(self, folder: Path, files: Sequence[Path]) -> None:
@@ -32,7 +32,8 @@ class Pictures:
         self._files = files
         root = os.path.commonpath([path.absolute().parent for path in files])
         names = [path.absolute().relative_to(root) for path in files]
-        # "a.jpg" and "a.png" keep their suffixes, and so does "a.jpg.png", which else would be the first one's picture.
+        # "a.jpg" and "a.png" keep their suffixes. So does "a.jpg.png", which would otherwise get the name of the first
+        # one.
         alike = Counter(name.with_suffix("") for name in names) + Counter(names)
         self._names = [
             name.with_suffix(".jpg") if alike[name.with_suffix("")] == 1 else name.with_name(f"{name.name}.jpg")
@@ -40,13 +41,13 @@ class Pictures:
         ]
 
     def draw(self, number: int, entries: Sequence[Mapping[str, Any]], presenter: Presenter) -> str:
-        """Draws the image of this number among the files.
+        """Draws the image with this number among the files.
 
         Returns:
-            Where the picture is; bytes of its name that are not UTF-8 as escapes.
+            The path of the picture; bytes that are not UTF-8 appear as escapes.
 
         Raises:
-            RunError: It cannot be written.
+            RunError: The picture cannot be written.
         """
         with Image.open(io.BytesIO(load_rgb(self._files[number]).data)) as image:
             picture = presenter.picture(image, entries)
@@ -62,5 +63,5 @@ class Pictures:
 
 
 def name_in_utf8(path: Path) -> str:
-    """A file's name as it is on the disk, whatever the locale; bytes that are not UTF-8 as escapes."""
+    """A file's name as stored on disk, whatever the locale; bytes that are not UTF-8 appear as escapes."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""Step arithmetic: how long a run is, where this launch starts and ends. Integers only, no TensorFlow."""
+"""Step arithmetic: the length of a run, and the start and end of a launch. Integers only, no TensorFlow."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from utils.learning_rate import Schedule, make_schedule
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingPlan:
-    """A run in steps, one step being one update of all replicas together.
+    """A run in steps; one step is one update of all replicas together.
 
     Attributes:
-        num_examples: Examples of the training split.
-        global_batch: Examples a step, over all replicas.
-        steps_per_epoch: floor(num_examples / global_batch).
-        total_steps: Length of the whole run, over all its launches; the schedule's length too.
-        schedule: The learning rate by step.
+        num_examples: Number of examples in the training split.
+        global_batch: Examples per step over all replicas.
+        steps_per_epoch: Floor(num_examples / global_batch).
+        total_steps: Length of the whole run over all its launches, and of the schedule.
+        schedule: The learning-rate schedule.
     """
 
     num_examples: int
@@ -36,10 +36,10 @@ class TrainingPlan:
 
 
 def plan_training(config: ExperimentConfig, num_examples: int, processes: int) -> TrainingPlan:
-    """Turns the run's durations into steps.
+    """Converts the durations of a run to steps.
 
     Raises:
-        UsageError: The global batch is larger than the data, or a benchmark has nothing left to measure.
+        UsageError: The global batch is larger than the data, or a benchmark would have nothing left to measure.
     """
     batch = config.data.batch_size_per_replica
     global_batch = batch * processes
@@ -62,7 +62,7 @@ def plan_training(config: ExperimentConfig, num_examples: int, processes: int) -
 
 
 def measured_warmup(config: ExperimentConfig, batches: int) -> int:
-    """Number of ``batches`` that the measurements leave out: in benchmarks as asked for, else a tenth at most.
+    """Number of warm-up batches left out of measurements: ``--warmup_steps``, outside benchmarks at most a tenth.
 
     Raises:
         UsageError: A benchmark would have nothing left to measure.

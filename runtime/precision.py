@@ -1,4 +1,4 @@
-"""The meaning of ``--amp`` on this machine: a compute type for the layers, and a loss scale."""
+"""The effect of ``--amp`` on this machine: a compute type for the layers and a loss scale."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Precision:
     """Number formats of a run.
 
     Attributes:
-        compute_dtype: Type of activations, and of kernels where they are used; variables, batch-norm statistics,
-            softmax and loss are float32.
-        static_loss_scale: Factor on the loss before differentiation, or None.
-        dynamic_loss_scale: Whether a scale is adapted instead.
-        note: A sentence where the machine cannot give what was asked for, else "".
+        compute_dtype: Type of activations and of kernels in use; variables, batch-norm statistics, softmax and loss are
+            float32.
+        static_loss_scale: Factor of the loss before differentiation, or None.
+        dynamic_loss_scale: Whether the scale adapts to overflows instead.
+        note: A sentence if the machine does not support the requested precision, else "".
     """
 
     compute_dtype: Any
@@ -30,7 +30,7 @@ class Precision:
 
     @property
     def name(self) -> str:
-        """The type's name, as results are labelled with it."""
+        """Name of the type, which labels results."""
         return str(self.compute_dtype.name)
 
     @property
@@ -39,9 +39,9 @@ class Precision:
 
 
 def choose_precision(config: PrecisionConfig, *, gpu: bool, cpu_features: frozenset[str]) -> Precision:
-    """float16 on GPUs, bfloat16 on CPUs with instructions for it, float32 with a note elsewhere or without ``amp``.
+    """Chooses float16 on GPUs, bfloat16 on CPUs with support for it, else float32 (with a note if ``amp`` is set).
 
-    bfloat16 has float32's range, so that it needs no dynamic scale; a static one that was asked for is applied.
+    bfloat16 has the range of float32, so it needs no dynamic scale; a static scale from the flags is applied.
     """
     if not config.amp:
         return Precision(compute_dtype=tf.float32)

@@ -1,4 +1,4 @@
-"""Prediction for image files: a table on the console, ``predictions.json``, ``predictions.csv`` and pictures."""
+"""Prediction on image files: a table on the console, ``predictions.json``, ``predictions.csv`` and pictures."""
 
 from __future__ import annotations
 
@@ -56,17 +56,17 @@ def predict_files(
     introduce: Callable[[NetworkSize], None],
     screen: Screen,
 ) -> int:
-    """Looks at what ``--to_predict`` names and writes the results to ``--results_dir``.
+    """Predicts on the images of ``--to_predict`` and writes the results to ``--results_dir``.
 
     Args:
-        setup: Network, classes, weights, flags.
-        communicator: The processes that share the files, of which rank 0 reads the weights and writes the tables.
-        stop: Ends the loop early where it wants to.
-        introduce: Tells what runs, once the network's size is known.
+        setup: The resolved launch.
+        communicator: The processes that share the files; rank 0 reads the weights and writes the tables.
+        stop: May request an early stop.
+        introduce: Shows what runs, once the size of the network is known.
         screen: Shows the predictions.
 
     Returns:
-        The exit status: 3 where a file could not be read.
+        The exit status: 3 if a file could not be read.
     """
     run = setup.config.run
     found = images_to_predict(run)
@@ -126,17 +126,17 @@ def images_to_predict(run: RunConfig) -> FoundFiles:
 
 
 class FoundFiles(NamedTuple):
-    """The images to predict, sorted, and how many other files of each kind a folder holds."""
+    """The sorted images to predict on, and the number of other files in the folder by kind."""
 
     images: list[Path]
     others: Mapping[str, int]
 
 
 def find_images(pattern: str) -> FoundFiles:
-    """The files that an image, a folder (recursively) or a glob stands for.
+    """The images that a path stands for: an image, a folder (recursively) or a glob.
 
     Raises:
-        RunError: There are none.
+        RunError: There are no images.
     """
     path = Path(pattern)
     if path.is_file():
@@ -149,18 +149,18 @@ def find_images(pattern: str) -> FoundFiles:
         return FoundFiles(found, Counter(kind_of_file(p.name) for p in files if not has_image_name(p.name)))
     found = [p for p in map(Path, sorted(glob.glob(pattern, recursive=True))) if p.is_file()]  # noqa: PTH207
     if not found:
-        raise RunError(f"--to_predict {pattern}: no such image or folder, and a glob that matches no file")
+        raise RunError(f"--to_predict {pattern}: no such image or folder; as a glob, it matches no file")
     return FoundFiles(found, {})
 
 
 class _Reader:
-    """Reads files ahead in threads and yields their encoded images in order; empty bytes where one cannot be read."""
+    """Reads files ahead in threads and yields their encoded images in order; empty bytes for unreadable ones."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._files = files
         self.reasons: dict[int, str] = {}
         self.sizes: dict[int, tuple[int, int]] = {}
-        """Height and width of the images read, in pixels."""
+        """Height and width in pixels of the images read so far."""
 
     def __iter__(self) -> Iterator[bytes]:
         with ThreadPoolExecutor(READERS) as pool:
@@ -183,14 +183,14 @@ class _Reader:
 
 
 class _RowsHook(Hook):
-    """Turns batches of predictions into one row a file, by the file's number.
+    """Converts batches of predictions to one row per file, by the number of the file.
 
     Args:
-        files: All that are predicted.
-        numbers: Those among them that the reader reads.
-        reader: Reads them.
-        presenter: Makes text of predictions.
-        pictures: Draws them, or None.
+        files: All files.
+        numbers: Numbers of the files that the reader reads.
+        reader: The reader of the files.
+        presenter: Formats predictions.
+        pictures: Draws predictions, or None.
     """
 
     def __init__(

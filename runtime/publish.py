@@ -1,4 +1,4 @@
-"""The results of an evaluation beside the log: lines on the console, and files."""
+"""Evaluation results in addition to the log: lines on the console, and files."""
 
 from __future__ import annotations
 

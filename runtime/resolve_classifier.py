@@ -1,4 +1,4 @@
-"""Resolve the options of a classifier that were not given: from checkpoint, data or defaults. Imports no TensorFlow."""
+"""Resolves missing options of a classifier from checkpoint, data or defaults. Imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -21,20 +21,19 @@ def resolve_model(
     metadata: Mapping[str, Any] | None,
     file_names: tuple[str, ...] | None,
 ) -> tuple[ModelConfig, tuple[str, ...]]:
-    """Fills the fields of ``model`` that are None: from the checkpoint, else the data, else the defaults.
+    """Fills in the fields of ``model`` that are None: from the checkpoint, else the data, else the defaults.
 
     Args:
-      model: what was given.
-      manifest: what the data says of itself; None without data or without a dataset.json.
-      metadata: what is stored beside the checkpoint, by the names of ``ModelConfig``'s fields; None where there is no
-        checkpoint.
-      file_names: the names that --class_names lists.
+        model: The options as given.
+        manifest: The manifest of the data; None without data or without a dataset.json.
+        metadata: The description of the checkpoint, by field names of ``ModelConfig``; None without a checkpoint.
+        file_names: The names in the file of --class_names, or None.
 
     Returns:
-      The model with architecture, class count, image size and label offset known, and sentences for the log.
+        The model with known architecture, class count, image size and label offset, and sentences for the log.
 
     Raises:
-      UsageError: flags, data and checkpoint contradict each other; names the flag and both values.
+        UsageError: Flags, data and checkpoint contradict each other; the message names the flag and both values.
     """
     stored = {} if metadata is None else metadata
     notes: list[str] = []
@@ -86,7 +85,7 @@ def _label_offset(given: int | None, manifest: Manifest | None, stored: Mapping[
     in_data = manifest.label_offset if manifest else given
     if in_data is not None and in_checkpoint is not None and in_data != in_checkpoint:
         raise UsageError(
-            f"--data_dir: the data counts its labels from {in_data}, the checkpoint from {in_checkpoint}; the same "
+            f"--data_dir: labels start at {in_data} in the data, but at {in_checkpoint} in the checkpoint; the same "
             "label would mean another class"
         )
     known = in_data if in_data is not None else in_checkpoint
@@ -103,10 +102,10 @@ def _image_size(given: int | None, stored: Mapping[str, Any], notes: list[str]) 
 def _data_class_names(
     manifest: Manifest | None, stored: Mapping[str, Any], file_names: tuple[str, ...] | None
 ) -> tuple[str, ...] | None:
-    """The names that the data uses, after a check that label i of the data is class i of the checkpoint.
+    """The class names of the data; checks that label i of the data is class i of the checkpoint.
 
-    Data that lacks the last classes, or has more of them than were named, is fine. A checkpoint that does not tell the
-    data's names from its own is taken at its word unless --class_names says otherwise.
+    Data may lack the last classes or have more than were named. If a checkpoint does not store the data's names
+    separately, its own names count as those of the data unless --class_names replaces them.
     """
     in_checkpoint = tuple(stored.get("data_class_names") or ())
     in_data = manifest.class_names if manifest else ()
@@ -114,7 +113,7 @@ def _data_class_names(
     for index, (ours, theirs) in enumerate(zip(in_data, expected, strict=False)):
         if ours != theirs:
             raise UsageError(
-                f"--data_dir: class {index} of the data is {ours!r}, of the checkpoint {theirs!r}; the same label "
+                f"--data_dir: class {index} is {ours!r} in the data, but {theirs!r} in the checkpoint; the same label "
                 "would mean another class"
             )
     return max(in_checkpoint, in_data, key=len) or None

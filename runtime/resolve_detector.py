@@ -1,4 +1,4 @@
-"""Resolve the options of a detector that were not given: from checkpoint, label map, data or defaults (no TF)."""
+"""Resolves missing options of a detector from checkpoint, label map, data or defaults (no TF)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Spec = TypeVar("Spec", AnchorSpec, BoxCoderSpec)
 
 
 class Categories(NamedTuple):
-    """Categories in the order of their ids, and where they were read, in words for messages.
+    """Categories in the order of their ids, with their origin for messages.
 
     Attributes:
         ids: Category ids, ascending.
-        names: What people call each.
-        aliases: What records may call each instead; empty where there is nothing else.
-        origin: Where they come from.
+        names: Display names.
+        aliases: Alternative names in records; empty if there are none.
+        origin: Source of the categories, in words.
     """
 
     ids: tuple[int, ...]
@@ -34,7 +34,7 @@ class Categories(NamedTuple):
 
 
 def stored_categories(metadata: Mapping[str, Any]) -> Categories | None:
-    """The categories of a checkpoint, by the JSON beside it."""
+    """The categories in the description of a checkpoint."""
     if "category_ids" not in metadata:
         return None
     names = tuple(metadata["class_names"])
@@ -43,7 +43,7 @@ def stored_categories(metadata: Mapping[str, Any]) -> Categories | None:
 
 
 def numbered_categories(count: int) -> Categories:
-    """Categories of which only the largest id is known."""
+    """Categories numbered up to the largest id, if nothing else is known."""
     ids = tuple(range(1, count + 1))
     return Categories(ids, tuple(str(number) for number in ids), (), f"--num_classes {count}")
 
@@ -55,17 +55,17 @@ def resolve_detector(
     sources: Sequence[Categories],
     backbone: str | None,
 ) -> tuple[ModelConfig, DetectionConfig, tuple[str, ...]]:
-    """Fills what is None, and takes from the checkpoint what its weights were trained with.
+    """Fills in the fields that are None, and takes over the options that the checkpoint's weights were trained with.
 
     Args:
-        model: What was given.
-        detection: What was given.
-        metadata: What is stored beside the checkpoint that the run begins with; empty without one.
-        sources: Categories from all that know some, the most important first; at least one.
-        backbone: The backbone that the weights of a warm start need, or None.
+        model: The options as given.
+        detection: The options as given.
+        metadata: The description of the checkpoint that the run starts from; empty without one.
+        sources: Categories from all known sources, the most important first; at least one.
+        backbone: The backbone of the weights for a warm start, or None.
 
     Returns:
-        Both complete, and sentences for the log.
+        Both configurations, complete, and sentences for the log.
 
     Raises:
         UsageError: Flags, data and checkpoint contradict each other.
@@ -101,7 +101,7 @@ def resolve_detector(
 
 
 def disagreement(categories: Categories, other: Categories) -> str | None:
-    """A sentence about what others have and these do not know under the same name; those may lack categories."""
+    """A sentence about the first category of ``other`` that is missing here or has another name, or None."""
     names = dict(zip(categories.ids, categories.names, strict=True))
     aliases = dict(zip(categories.ids, categories.aliases, strict=False))
     for category, name in zip(other.ids, other.names, strict=True):
@@ -119,7 +119,7 @@ def disagreement(categories: Categories, other: Categories) -> str | None:
 
 
 def _count_categories(given: int | None, stored: int | None, categories: Categories) -> int:
-    """The number of class slots where each category has one."""
+    """The number of class slots with one slot per category."""
     count = len(categories.ids)
     for number, origin in ((given, "--num_classes"), (stored, "the checkpoint's num_classes")):
         if number not in (None, count):
@@ -131,12 +131,12 @@ def _count_categories(given: int | None, stored: int | None, categories: Categor
 
 
 def _largest_id(given: int | None, stored: int | None, categories: Categories) -> int:
-    """The largest id that a class slot is there for: more than that of the data where more was asked for."""
+    """The largest id with a class slot: that of the data, or a larger one on request."""
     largest = max(1, categories.ids[-1])
     if largest > MOST_CLASSES:
         raise UsageError(
             f"{categories.origin}: its largest category id is {largest}, and a detector has a class slot for each id "
-            f"up to that, of which there may be {MOST_CLASSES}; --exact_classes has one for each category instead"
+            f"up to that, but at most {MOST_CLASSES}; --exact_classes has one slot per category instead"
         )
     if given is not None and stored is not None and given != stored:
         raise UsageError(
@@ -152,7 +152,7 @@ def _largest_id(given: int | None, stored: int | None, categories: Categories) -
 
 
 def _resolve_options(detection: DetectionConfig, metadata: Mapping[str, Any]) -> DetectionConfig:
-    """Take the options that the weights were trained with; refuse what contradicts them."""
+    """Takes over the options that the weights were trained with; rejects contradictions."""
     exact = bool(metadata.get("exact_classes", detection.exact_classes))
     if detection.exact_classes and not exact:
         raise UsageError("--exact_classes: the checkpoint was trained without it; leave it out or name another folder")
@@ -166,10 +166,10 @@ def _resolve_options(detection: DetectionConfig, metadata: Mapping[str, Any]) ->
 
 
 def _stored(name: str, kind: type[Spec], given: Spec, metadata: Mapping[str, Any]) -> Spec:
-    """The checkpoint's constants, which those that were given must equal unless they are the usual ones.
+    """The checkpoint's constants; given constants have to equal them unless they are the defaults.
 
     Raises:
-        UsageError: They differ: the same numbers of the network would mean other boxes.
+        UsageError: They differ, so the same network outputs would mean other boxes.
     """
     if name not in metadata:
         return given

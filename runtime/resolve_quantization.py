@@ -1,4 +1,4 @@
-"""Resolve the quantization of a network: from its checkpoint, or as was asked for. Imports no TensorFlow."""
+"""Resolves the quantization of a network from its checkpoint or the flags. Imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from utils.flags.table import QUANTIZATION, QUANTIZATION_FLAGS
 
 
 def resolve_quantization(given: QuantizationSpec | None, stored: Mapping[str, Any]) -> QuantizationSpec | None:
-    """Take the quantization that a checkpoint was trained with; without a checkpoint, the one that was asked for.
+    """The quantization that the checkpoint was trained with, or, without a checkpoint, that of the flags.
 
     Args:
-      given: what was asked for; of the fields, those that are not their defaults.
-      stored: what is written beside the checkpoint; empty where there is none, or nothing beside it.
+        given: The quantization from the flags; fields with default values count as not given.
+        stored: The description of the checkpoint; empty without a checkpoint or a description.
 
     Raises:
-      UsageError: the checkpoint was trained otherwise than the flags say.
+        UsageError: The flags contradict the training of the checkpoint.
     """
     if not stored:
         return given
-    if stored.get("has_ranges"):  # of a kind that nothing says
+    if stored.get("has_ranges"):  # of unknown kind
         return given
     if stored.get(QUANTIZATION) is None:
         if given is not None:
             raise UsageError(
-                "--quantize: the checkpoint was trained without it and has no ranges; leave the flag out, or begin a "
-                "new run from these weights by --finetune_checkpoint"
+                "--quantize: the checkpoint was trained without it and has no ranges; leave the flag out, or start a "
+                "new run from these weights with --finetune_checkpoint"
             )
         return None
     known = QuantizationSpec(**stored[QUANTIZATION])
@@ -40,5 +40,5 @@ def resolve_quantization(given: QuantizationSpec | None, stored: Mapping[str, An
                 if asked is True
                 else (f"--{flag} {asked}: the checkpoint was trained with {there}")
             )
-            raise UsageError(f"{what}; leave the flag out, or begin a new run by --finetune_checkpoint")
+            raise UsageError(f"{what}; leave the flag out, or start a new run with --finetune_checkpoint")
     return known

@@ -1,4 +1,4 @@
-"""Leaves the report of a run beside its results once the run has ended (no TF)."""
+"""Writes the report of a run to its results folder at the end of the run (no TF)."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _log = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def report_at_end(run: RunConfig, log: Path | None, preemption: PreemptionHook) -> Iterator[None]:
-    """Writes the report when what is inside has ended, well or by a ``RunError``; nothing that happens here ends a run.
+    """Writes the report after the block has ended normally or with a ``RunError``; a failure here never ends the run.
 
-    A launch that was stopped by a signal has no time for it, and goes on later.
+    A launch stopped by a signal has no time for a report; the run continues later.
 
     Args:
-        run: What the launch does.
-        log: The log, closed by then; None on all ranks but 0.
-        preemption: Knows of signals.
+        run: Configuration of the launch.
+        log: Path of the log, which is closed by then; None on all ranks but 0.
+        preemption: Knows whether a signal was received.
     """
     wanted = log if run.report and run.mode in WITH_REPORT else None
     try:
@@ -41,5 +41,5 @@ def report_at_end(run: RunConfig, log: Path | None, preemption: PreemptionHook) 
 def _write(log: Path, results: Path) -> None:
     try:
         write_run_report(log, results)
-    except Exception as error:  # nobody asked for the report alone: the run has done what it was started for
-        _log.warning("%s: the report cannot be written (%s); all else is done", results / REPORT_NAME, error)
+    except Exception as error:  # the report is optional: the run itself is complete
+        _log.warning("%s: the report cannot be written (%s); everything else is done", results / REPORT_NAME, error)

@@ -14,9 +14,9 @@ tf1 = tf.compat.v1
 
 
 def session_config(config: ExperimentConfig, communicator: Communicator) -> Any:
-    """The ``ConfigProto`` that every session of a run uses.
+    """The ``ConfigProto`` of every session in a run.
 
-    Each process of several on a host has a GPU and a part of the CPUs for itself.
+    Each of several processes on a host gets its own GPU and its share of the CPUs.
 
     Raises:
         UsageError: ``--gpu_id`` names a GPU that the machine does not have.
@@ -30,7 +30,7 @@ def session_config(config: ExperimentConfig, communicator: Communicator) -> Any:
         options.intra_op_parallelism_threads = options.inter_op_parallelism_threads = communicator.threads
         if gpus and config.run.gpu_id is not None:
             raise UsageError(
-                f"--gpu_id {config.run.gpu_id}: each of {communicator.size} processes takes one of its own"
+                f"--gpu_id {config.run.gpu_id}: each of the {communicator.size} processes uses its own GPU"
             )
         if gpus and communicator.local_rank >= len(gpus):
             raise UsageError(
@@ -51,7 +51,7 @@ def session_config(config: ExperimentConfig, communicator: Communicator) -> Any:
 
 
 def uses_gpu(config: ExperimentConfig) -> bool:
-    """Whether this run computes on a GPU."""
+    """Returns whether this run computes on a GPU."""
     return not config.run.cpu and bool(tf.config.list_physical_devices("GPU"))
 
 

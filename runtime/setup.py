@@ -1,4 +1,4 @@
-"""From what was asked for to what will run: checkpoint, data, label space, precision and task of one launch."""
+"""Sets up a launch from its configuration: checkpoint, data, label space, precision and task."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
         pretrained = stored_pretrained_config(metadata)
     reader = _reader(config, options)
     splits = _splits(config)
-    config = _as_stored(config, metadata)
+    config = _detector_of_checkpoint(config, metadata)
     _check_task(config, splits, metadata)
     resolve = resolve_detection if config.detection else _resolve_classification
     config, notes = resolve(config, splits, metadata)
@@ -120,19 +120,19 @@ def _layers(config: ExperimentConfig, precision: Precision, communicator: Commun
 
 
 def set_up_alone(config: ExperimentConfig) -> Setup:
-    """``set_up`` for one process."""
+    """``set_up`` for a single process."""
     return set_up(config, SerialCommunicator())
 
 
 def _stored(config: ExperimentConfig) -> tuple[Path | None, dict[str, Any], PretrainedConfig]:
-    """The checkpoint to start from, its description, and the settings that the weights were trained with."""
+    """The checkpoint to start from, its description, and the settings of its training."""
     checkpoint = _checkpoint(config)
     metadata = described(checkpoint) if checkpoint else {}
     if checkpoint:
         check_optimizer(config, checkpoint, metadata)
     origin, pretrained = metadata.get("origin"), stored_pretrained_config(metadata)
     if checkpoint and origin:
-        logging.getLogger(__name__).warning("%s: %s", checkpoint, _assumption(metadata, pretrained))
+        logging.getLogger(__name__).warning("%s: %s", checkpoint, _assumptions(metadata, pretrained))
     warm_start = config.run.finetune_checkpoint if config.run.is_training else None
     if checkpoint is None and warm_start:
         prefix = find_checkpoint(Path(warm_start))
@@ -141,23 +141,23 @@ def _stored(config: ExperimentConfig) -> tuple[Path | None, dict[str, Any], Pret
     return checkpoint, metadata, pretrained
 
 
-def _assumption(metadata: Mapping[str, Any], pretrained: PretrainedConfig) -> str:
-    """What is taken for granted of a checkpoint without a description."""
+def _assumptions(metadata: Mapping[str, Any], pretrained: PretrainedConfig) -> str:
+    """A sentence with the assumptions about a checkpoint without a description."""
     classes = metadata.get("num_classes")
     labels = ""
     if metadata["task"] == "classification":
         labels = f"; logit i is label i + {LABEL_OFFSET} of the records unless their dataset.json says otherwise"
     ranges = ""
     if metadata.get("has_ranges"):
-        ranges = "; it has ranges of quantization, which --quantize uses (--symmetric, --use_qdq as it was trained)"
+        ranges = "; it has quantization ranges, which --quantize uses (with --symmetric, --use_qdq as in its training)"
     return (
         f"has no description; by its names it is {ORIGINS[metadata['origin']]}, taken for {metadata['architecture']} "
         f"with {classes or 'no known number of'} classes, {pretrained.summary()}{labels}{ranges}"
     )
 
 
-def _as_stored(config: ExperimentConfig, metadata: Mapping[str, Any]) -> ExperimentConfig:
-    """A detector's configuration where the weights are one's and no --arch was given; training needs it given."""
+def _detector_of_checkpoint(config: ExperimentConfig, metadata: Mapping[str, Any]) -> ExperimentConfig:
+    """The configuration of a detector if the weights are a detector's and --arch is missing; training needs --arch."""
     if config.model.architecture or metadata.get("task") != "detection" or config.run.is_training:
         return config
     model = dataclasses.replace(config.model, architecture=metadata["architecture"])
@@ -165,7 +165,7 @@ def _as_stored(config: ExperimentConfig, metadata: Mapping[str, Any]) -> Experim
 
 
 def _check_task(config: ExperimentConfig, splits: Mapping[str, SplitFiles], metadata: Mapping[str, Any]) -> None:
-    """Refuses a detector's weights or data for a classifier, and the other way round."""
+    """Rejects weights or data of a detector for a classifier, and vice versa."""
     ours, other = ("detection", CLASSIFIERS) if config.detection else ("classification", DETECTORS)
     flag = f"--arch {config.model.architecture}" if config.model.architecture else "--arch is not given"
     stored = metadata.get("task", ours)
@@ -191,7 +191,7 @@ def _resolve_classification(
 
 
 def _checkpoint(config: ExperimentConfig) -> Path | None:
-    """The checkpoint to start from: training may begin without one, a benchmark of training always does."""
+    """The checkpoint to start from, or None; a training benchmark always starts without one."""
     run, folder = config.run, Path(config.run.checkpoint_dir)
     if run.mode == "training_benchmark":
         return None
@@ -201,16 +201,16 @@ def _checkpoint(config: ExperimentConfig) -> Path | None:
     if found is None and run.mode in ("evaluate", "predict"):
         others = ", ".join(path.name for path in artefacts_in(folder))
         raise RunError(
-            f"{flag} {folder}: holds no checkpoint; --mode {run.mode} needs trained weights, which --model_dir names"
-            + (f"; of the artefacts in the folder name one: {others}" if others else "")
+            f"{flag} {folder}: holds no checkpoint; --mode {run.mode} needs trained weights (--model_dir)"
+            + (f"; name one of the artefacts in the folder: {others}" if others else "")
         )
     if found is None and run.mode == "inference_benchmark" and run.export_dir:
-        raise RunError(f"--export_dir {run.export_dir}: random weights are not exported; {folder} holds no checkpoint")
+        raise RunError(f"--export_dir {run.export_dir}: cannot export random weights; {folder} holds no checkpoint")
     return found
 
 
 def _reader(config: ExperimentConfig, options: Any) -> Reader:
-    """What reads the records: DALI on the GPU that the sessions use or, without one, on the CPU, or tf.data."""
+    """The reader of the records: tf.data, or DALI on the GPU of the sessions or on the CPU."""
     if config.data.source != "dali":
         return TensorFlowReader()
     device = int(options.gpu_options.visible_device_list) if uses_gpu(config) else None
@@ -218,7 +218,7 @@ def _reader(config: ExperimentConfig, options: Any) -> Reader:
 
 
 def _splits(config: ExperimentConfig) -> dict[str, SplitFiles]:
-    """The files of each split that the mode reads; evaluation may read another than the validation split."""
+    """The files of each split that the mode reads; evaluation may read another split than validation."""
     data, found = config.data, {}
     for split in SPLITS_READ[config.run.mode]:
         source = data.eval_split if split == "validation" else split
@@ -235,7 +235,7 @@ def _seed(config: ExperimentConfig, metadata: Mapping[str, Any]) -> int:
         stored = metadata.get("seed", config.run.seed)
         if config.run.is_training and stored != config.run.seed:
             logging.getLogger(__name__).warning(
-                "--seed %d: the run was begun with seed %d; from here on the new one holds", config.run.seed, stored
+                "--seed %d: the run started with seed %d; from here on it uses the new one", config.run.seed, stored
             )
         return config.run.seed
     return int(metadata["seed"]) if "seed" in metadata else secrets.randbelow(2**31)
@@ -247,14 +247,14 @@ def _grouped_convolution(architecture: str | None, data_format: str, precision: 
     choice = probe_grouped_convolution(data_format, precision.compute_dtype, options)
     if choice != "native":
         logging.getLogger(__name__).warning(
-            "this device has no grouped convolution (TF_ENABLE_ONEDNN_OPTS=0 on a CPU has none): computing the groups "
-            "one by one, which is slower"
+            "this device has no grouped convolution (TF_ENABLE_ONEDNN_OPTS=0 disables it on CPUs): computing the "
+            "groups one by one, which is slower"
         )
     return choice
 
 
 def described(prefix: Path) -> dict[str, Any]:
-    """The description beside a checkpoint, else one from its names, with "origin"; empty where they are unknown.
+    """The description beside a checkpoint, else one inferred from its names, with "origin"; empty if they are unknown.
 
     Raises:
         RunError: The description or the checkpoint cannot be read.
@@ -264,10 +264,10 @@ def described(prefix: Path) -> dict[str, Any]:
 
 
 def warm_start_pretrained_config(metadata: Mapping[str, Any], *, detector: bool) -> PretrainedConfig:
-    """The settings of a run that begins with the weights that ``metadata`` describes.
+    """The settings of a run that starts from weights described by ``metadata``.
 
-    A classifier's weights are a detector's backbone under their own settings where they are a resnet50 of this
-    project; for slim's the detector's usual backbone is made.
+    As a detector's backbone, the weights of this project's resnet50 keep their settings; slim's get the settings of the
+    detector's default backbone.
     """
     if detector and metadata.get("task") != "detection" and metadata.get("architecture") != OWN_CLASSIFIER:
         return PretrainedConfig()
@@ -279,7 +279,7 @@ def warm_start_pretrained_config(metadata: Mapping[str, Any], *, detector: bool)
 def resolve_detection(
     config: ExperimentConfig, splits: Mapping[str, SplitFiles], metadata: Mapping[str, Any]
 ) -> tuple[ExperimentConfig, tuple[str, ...]]:
-    """The configuration with everything about categories, backbone and size known, and sentences for the log.
+    """The configuration with known categories, backbone and size, and sentences for the log.
 
     Raises:
         UsageError: Flags, data and checkpoint contradict each other.
@@ -287,7 +287,7 @@ def resolve_detection(
     """
     asked = config.detection
     if asked is None:
-        raise ValueError("the configuration is not a detector's")
+        raise ValueError("ExperimentConfig.detection is None; must be set for a detector")
     warm_start = config.run.finetune_checkpoint
     backbone, origin = (None, None) if metadata or not warm_start else _backbone_of(Path(warm_start))
     new_classes = config.run.reset_head or config.run.finetune_scope
@@ -296,21 +296,21 @@ def resolve_detection(
     notes: tuple[str, ...] = ()
     if first is not None and first is origin and known and (difference := disagreement(origin, known[0])):
         first, config = None, dataclasses.replace(config, run=dataclasses.replace(config.run, reset_head=True))
-        notes = (f"--finetune_checkpoint {warm_start}: {difference}; the class head begins with new weights",)
+        notes = (f"--finetune_checkpoint {warm_start}: {difference}; the class head starts with new weights",)
     sources = [found for found in (first, *known) if found is not None]
     assumed = () if sources else (_default_categories(config.model.num_classes or metadata.get("num_classes")),)
     model, detection, more = resolve_detector(config.model, asked, metadata, sources or list(assumed), backbone)
     notes += more
     if splits:
         notes += tuple(
-            f"neither checkpoint nor data name their categories; those of {categories.origin} are assumed (--label_map)"
+            f"neither checkpoint nor data name their categories; assuming those of {categories.origin} (--label_map)"
             for categories in assumed
         )
     return dataclasses.replace(config, model=model, detection=detection), notes
 
 
 def _known_categories(config: ExperimentConfig, splits: Mapping[str, SplitFiles]) -> list[Categories]:
-    """Those of the label map that was given, then those of the data."""
+    """The categories of the given label map, then those of the data."""
     found = []
     if config.data.label_map_file:
         found.append(_read_categories(Path(config.data.label_map_file)))
@@ -343,9 +343,9 @@ def _read_categories(path: Path) -> Categories:
 
 
 def _backbone_of(path: Path) -> tuple[str | None, Categories | None]:
-    """What the weights of a warm start were trained as, a row of ``BACKBONES``, and the categories of a detector."""
+    """The backbone (a row of ``BACKBONES``) and the categories that the weights for a warm start were trained with."""
     prefix = find_checkpoint(path)
-    if prefix is None:  # said where the weights are loaded
+    if prefix is None:  # reported when the weights are loaded
         return None, None
     metadata = described(prefix)
     if metadata.get("task") == "detection":

@@ -1,4 +1,4 @@
-"""When the processes of a run stop together, because a signal asked one of them to."""
+"""Stops all processes of a run together after a signal to one of them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ VOTE = "stop_vote"
 
 
 class Stopping(Hook):
-    """Wants to stop where all processes do: in training after the same step, elsewhere where ``agree`` says so.
+    """Requests a stop in all processes at once: after the same step in training, elsewhere when ``agree`` returns true.
 
     Args:
-        preemption: Knows of the signals that this process got.
+        preemption: Knows the signals that this process received.
         communicator: The processes.
     """
 
@@ -28,7 +28,7 @@ class Stopping(Hook):
         self._communicator = communicator
         self._agreed = False
         self.step = 0
-        """The training step that this process has done last."""
+        """The last training step of this process."""
 
     @property
     def wants_stop(self) -> bool:
@@ -36,22 +36,22 @@ class Stopping(Hook):
 
     @property
     def asked_here(self) -> Hook:
-        """Wants to stop as soon as this process knows of a signal, for loops that nobody else waits in."""
+        """Requests a stop as soon as this process receives a signal; for loops without other processes."""
         return self._preemption
 
     @property
     def signal_name(self) -> str:
-        """The signal, once the processes have agreed."""
+        """Name of the signal, once the processes have agreed."""
         names = self._communicator.gather(self._preemption.received)
         return next((signal.Signals(name).name for name in names if name is not None), "a signal")
 
     def vote(self) -> Any:
-        """A scalar of a training graph: 1 where this process was asked to stop before the step, else 0."""
+        """A scalar in a training graph: 1 if this process received a signal before the step, else 0."""
         asked = tf.numpy_function(lambda: np.float32(self._preemption.wants_stop), [], tf.float32)
         return tf.ensure_shape(asked, [])
 
     def agree(self) -> bool:
-        """Whether any process was asked to stop; all processes have to ask."""
+        """Returns whether any process received a signal; all processes have to call it."""
         self._agreed = self._agreed or self._communicator.any(self._preemption.wants_stop)
         return self.wants_stop
 

@@ -1,4 +1,4 @@
-"""A task, composed of its parts, and all that a launch is made of.
+"""The parts of a task, and the setup of a launch.
 
 Shape symbols: N batch, H W image, C channels.
 """
@@ -28,125 +28,125 @@ class TaskData(Protocol):
         """The number of examples of a split, "train" or "validation"."""
 
     def input_options(self) -> InputOptions:
-        """The options by which examples are read."""
+        """Options for reading examples."""
 
     def input(self, split: str, shard: Shard, start: Position) -> Input:
-        """Batches of raw images: endless from ``start`` on for "train", one pass for "validation"."""
+        """Batches of raw images: an endless stream from ``start`` for "train", one pass for "validation"."""
 
     def preprocess(self, encoded: Any, size: int) -> Any:
-        """A raw image [size, size, 3] in 0..255 from the bytes of an image file."""
+        """Converts the bytes of an image file to a raw image [size, size, 3] in 0..255."""
 
     def describe_bad_example(self, split: str, index: int, status: int) -> str:
-        """A sentence: where an example lies and what is wrong with it."""
+        """A sentence with the location and the fault of an example."""
 
 
 class Network(Protocol):
-    """From raw images to endpoints, the named tensors of a network. An artefact takes this part's place."""
+    """From raw images to endpoints, the named tensors of a network. An artefact may replace this part."""
 
     def normalize(self, images: Any) -> Any:
-        """The network's input from raw images [N, H, W, 3] in 0..255."""
+        """Converts raw images [N, H, W, 3] in 0..255 to the network's input."""
 
     def forward(self, images: Any, *, training: bool) -> TensorMap:
-        """Endpoints for normalized images."""
+        """The endpoints for normalized images."""
 
     def stored_names(self, stored: Mapping[str, Sequence[int]]) -> Mapping[str, str]:
-        """The name in a checkpoint of such names and shapes for each variable of the network and of its optimizer."""
+        """The stored name of each variable of network and optimizer, given a checkpoint's names and shapes."""
 
     def by_zero_point(self) -> Network:
-        """The same network, quantized by scale and zero point where it is by a scale alone.
+        """The same network, quantized by scale and zero point instead of scale alone.
 
-        The levels are the same; TensorFlow Lite converts the first kind only (TensorFlow 2.21).
+        The levels are the same, but TensorFlow Lite converts only scale and zero point (TensorFlow 2.21).
         """
 
 
 class PostProcessing(Protocol):
-    """From a network's endpoints to predictions, and to what they are judged by."""
+    """From a network's endpoints to predictions and to the evaluator's inputs."""
 
     @property
     def ends(self) -> Sequence[str]:
-        """Endpoints that all else is computed from."""
+        """The endpoints from which everything else is computed."""
 
     @property
     def is_costly(self) -> bool:
-        """True where much is computed, suppression for one: benchmarks then time the network alone too."""
+        """True if post-processing is expensive, like suppression; then benchmarks also time the network alone."""
 
     @property
     def prediction_names(self) -> Sequence[str]:
-        """Names of ``predictions``."""
+        """The names in ``predictions``."""
 
     def predictions(self, endpoints: TensorMap) -> TensorMap:
-        """Per-example tensors that prediction and export give, by their public names."""
+        """Per-example tensors for prediction and export, by their public names."""
 
     def outputs(self, endpoints: TensorMap, targets: TensorMap) -> TensorMap:
-        """Per-example tensors that the evaluator takes, N rows each."""
+        """Per-example tensors for the evaluator, N rows each."""
 
     def outputs_of(self, predictions: TensorMap, targets: TensorMap) -> TensorMap:
-        """``outputs`` where an exported network gave the predictions, and maybe ``ends``."""
+        """``outputs`` for an exported network that returns predictions and possibly ``ends``."""
 
     def class_names_of(self, predictions: TensorMap) -> Any:
-        """The names of the classes in predictions, strings; None where the classes have no names."""
+        """The class names in predictions as strings; None if the classes have no names."""
 
 
 class Training(Protocol):
-    """From normalized images and endpoints to a loss, and from another run's weights to the first ones."""
+    """From normalized images and endpoints to losses, and from another run's weights to the initial ones."""
 
     def prepare(self, images: Any, batch: Batch, step: Any) -> tuple[Any, TensorMap]:
-        """Augmented images [N, H, W, C] and targets of a batch.
+        """The images [N, H, W, C] and targets of a batch, ready for the network and the losses.
 
         Args:
-            images: Those of the batch, normalized.
-            batch: As it was read.
-            step: Seeds randomness.
+            images: The normalized images of the batch.
+            batch: The batch as read.
+            step: The training step, which seeds randomness.
         """
 
     def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any) -> TensorMap:
-        """Scalars to add up, over the rows whose mask is 1."""
+        """The scalar losses to add up, computed over the rows whose mask is 1."""
 
     def weight_decay(self, variables: Sequence[Any]) -> Any:
         """The regularization loss, a scalar."""
 
     def part_of(self, name: str) -> Part:
-        """The part of the network that a variable belongs to, by its name."""
+        """The part of the network to which a variable belongs, by name."""
 
     def warm_start_map(self, stored: Mapping[str, Sequence[int]]) -> WarmStart:
-        """The weights that a new run takes from another's checkpoint, of which the names and shapes are given."""
+        """The weights that a new run takes from another checkpoint, given its names and shapes."""
 
 
 class Evaluator(Protocol):
-    """Accumulates the metrics of a split in NumPy, so that several processes can add theirs up exactly."""
+    """Accumulates the metrics of a split in NumPy, so that several processes can merge theirs exactly."""
 
     def update(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Adds the real examples of one batch: the arrays of ``PostProcessing.outputs``, N rows each."""
 
     def merge(self, other: Any) -> None:
-        """Adds what another evaluator of the same task has seen."""
+        """Adds the examples of another evaluator of the same task."""
 
     def result(self) -> dict[str, float]:
         """The metrics under their log keys."""
 
     def report(self) -> str:
-        """Lines to print of the result beside the log; may be empty."""
+        """Lines about the result to print in addition to the log; may be empty."""
 
     def artefacts(self) -> dict[str, bytes]:
-        """Files to leave beside the log, by name."""
+        """Files to write beside the log, by name."""
 
     def details(self) -> dict[str, Any]:
-        """Details beyond the metrics for a report, as JSON; "pictures" and "examples" name examples by "index"."""
+        """Details for a report as JSON; "pictures" and "examples" refer to examples by "index"."""
 
 
 class Presenter(Protocol):
-    """Turns the predictions for one image into what people read."""
+    """Formats the predictions for one image for people."""
 
     @property
     def columns(self) -> Sequence[str]:
-        """Names of the columns of the table, beside the file's name."""
+        """Names of the table columns after the file name."""
 
     @property
     def draws(self) -> bool:
-        """True where predictions can be drawn into the image."""
+        """True if predictions can be drawn into the image."""
 
     def entries(self, arrays: Mapping[str, np.ndarray], size_px: tuple[int, int]) -> list[dict[str, Any]]:
-        """Predictions for an image of this height and width, best first, for JSON."""
+        """Predictions for an image of this height and width as JSON values, the best first."""
 
     def rows(self, entries: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
         """The rows of the table for an image."""
@@ -155,20 +155,20 @@ class Presenter(Protocol):
         """One line for the console."""
 
     def picture(self, image: Any, entries: Sequence[Mapping[str, Any]]) -> Any:
-        """A copy of a Pillow image with the predictions drawn in; asked for only where ``draws``."""
+        """A copy of a Pillow image with the predictions drawn in; called only if ``draws`` is true."""
 
     def example(self, image: Any, entry: Mapping[str, Any]) -> Any:
-        """A copy of a Pillow image with what an evaluator's details say of it: an entry of its "examples"."""
+        """A copy of a Pillow image with an entry of "examples" from the evaluator's details drawn in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmStart:
-    """The stored tensors that variables begin with.
+    """The stored tensors that initialize variables.
 
     Attributes:
-        sources: Names in the checkpoint by variable.
-        factors: What to multiply values by, by variable; shapes that NumPy broadcasts.
-        replaceable: Variables that begin anew where that is asked for.
+        sources: Stored names by variable.
+        factors: Factors of the values by variable, in shapes that NumPy broadcasts.
+        replaceable: Variables that may be reset to new weights on request.
     """
 
     sources: Mapping[str, str]
@@ -178,11 +178,11 @@ class WarmStart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metrics:
-    """The judgement of a task's outputs.
+    """The metrics of a task.
 
     Attributes:
-        best: Log key of the metric that the best checkpoint has the highest value of.
-        evaluator: Makes a fresh evaluator.
+        best: Log key of the metric that selects the best checkpoint; the highest value wins.
+        evaluator: Function that creates a new evaluator.
     """
 
     best: str
@@ -191,7 +191,7 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A kind of problem, and nothing of the loop. Each part can be replaced by itself.
+    """A task, independent of the loop. Each part can be replaced separately.
 
     Attributes:
         data: The examples.
@@ -199,8 +199,8 @@ class Task:
         post_processing: From endpoints to predictions.
         training: From endpoints to losses.
         metrics: From predictions to numbers.
-        presenter: From predictions to what people read.
-        metadata: What must be known of the weights to use them: architecture, classes, preprocessing.
+        presenter: From predictions to text and pictures.
+        metadata: The description of the weights: architecture, classes, preprocessing.
     """
 
     data: TaskData
@@ -214,18 +214,18 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """Everything that a launch is made of.
+    """The complete setup of a launch.
 
     Attributes:
         config: The resolved configuration.
-        task: The task of that configuration, run by ``artefact`` where there is one.
-        precision: The types that this machine computes in.
+        task: The task of that configuration; ``artefact``, if any, replaces its network.
+        precision: The compute types on this machine.
         session_config: Options of every session.
-        seed: The seed in force: given, the checkpoint's, or drawn.
+        seed: The effective seed: from the flag, from the checkpoint, or drawn at random.
         splits: Files by split; empty for synthetic data.
         checkpoint: Prefix of the checkpoint to start from, or None.
-        metadata: The JSON beside that checkpoint, or in that artefact; empty without one.
-        artefact: What was opened in place of a checkpoint, or None.
+        metadata: The description beside the checkpoint or inside the artefact; empty without one.
+        artefact: The artefact opened instead of a checkpoint, or None.
     """
 
     config: ExperimentConfig
@@ -240,7 +240,7 @@ class Setup:
 
     @property
     def required_checkpoint(self) -> Path:
-        """The checkpoint or artefact, in the modes that ``runtime.setup`` lets begin with one only."""
+        """The checkpoint or artefact, in the modes that require one."""
         if self.checkpoint is None:
-            raise ValueError("this mode begins without a checkpoint")
+            raise ValueError("Setup.checkpoint is None; this mode needs a checkpoint")
         return self.checkpoint

@@ -1,4 +1,4 @@
-"""A training graph in a session: begun, resumed or warm-started, run in stretches, saved."""
+"""Training: a graph in a session that is initialized, resumed or warm-started, run and saved."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from utils.errors import RunError
 from utils.hooks.hook import Hook, StepRecord
 from utils.hvd_utils import Communicator
 from utils.input.batching import Position
+from utils.text import first_and_more
 from utils.weights.checkpoint_contents import is_weight, load_matched, match_variables
 
 tf1 = tf.compat.v1
@@ -30,14 +31,14 @@ _log = logging.getLogger(__name__)
 
 
 class Trainer:
-    """One launch's training.
+    """The training of one launch.
 
     Args:
-        setup: What is trained; its checkpoint is continued where there is one.
+        setup: The resolved launch; training continues from its checkpoint if there is one.
         plan: The run in steps.
-        communicator: The processes that train together, of which rank 0 reads and writes checkpoints.
-        stopping: Knows when they stop.
-        checkpoints: Where to save, or None for runs that save nothing.
+        communicator: The processes that train together; rank 0 reads and writes checkpoints.
+        stopping: Knows when the processes stop.
+        checkpoints: Folder for checkpoints, or None for runs without checkpoints.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Trainer:
         self._saved_step: int | None = None
 
     def __enter__(self) -> Trainer:
-        """Initializes the variables, then loads the checkpoint to continue or to start warm from."""
+        """Initializes the variables, then loads the checkpoint to resume or to warm-start from."""
         self._session.run([self.graph.initializer, self.graph.input.initializer])
         if self._communicator.rank == 0:
             self._load()
@@ -93,18 +94,18 @@ class Trainer:
         self._session.close()
 
     def run(self, last: int, hooks: Sequence[Hook]) -> int:
-        """Trains to step ``last``, or until a hook wants to stop; returns the step reached."""
+        """Trains to step ``last`` or until a hook requests a stop; returns the step reached."""
         self.step = run_loop(self._session, self.graph, [self._consumed, *hooks], start=self.step, last=last)
         return self.step
 
     def save(self, step: int) -> Path:
-        """Writes the checkpoint of the step just done, on rank 0, unless it is there.
+        """Writes the checkpoint of the completed step, on rank 0, unless it exists.
 
         Raises:
-            RunError: A weight is not finite, or the disk refused; earlier checkpoints are whole.
+            RunError: A weight is not finite, or the checkpoint cannot be written; earlier checkpoints are intact.
         """
         if self._checkpoints is None:
-            raise ValueError("this run saves nothing")
+            raise ValueError("this run has no folder for checkpoints")
         if step == self._saved_step:
             return self._checkpoints.prefix(step)
         self.state.pop("evaluation", None)
@@ -114,13 +115,13 @@ class Trainer:
         broken = [name for name, finite in self._session.run(self.graph.finite).items() if not finite]
         if broken:
             raise RunError(
-                f"step {step}: {broken[0]} and {len(broken) - 1} more variables are not finite; not saved, earlier "
-                "checkpoints are whole; a lower --lr_init or a longer --lr_warmup_epochs often helps"
+                f"step {step}: the values of {first_and_more(broken, 'variable')} are not finite; not saved, earlier "
+                "checkpoints are intact; a lower --lr_init or a longer --lr_warmup_epochs often helps"
             )
         return self._checkpoints.save(self._session, self.graph.saver, step, self.metadata(step))
 
     def metadata(self, step: int) -> dict[str, Any]:
-        """What is written beside the weights of ``step``."""
+        """The description to write beside the weights of ``step``."""
         position = advance(self._start, self._consumed.batches, self.plan)
         return {
             **self._setup.task.metadata,
@@ -135,7 +136,7 @@ class Trainer:
         }
 
     def _resume(self, prefix: Path) -> Collection[str]:
-        """Continues from a checkpoint; returns the names of the variables that it has."""
+        """Loads a checkpoint to continue from; returns the names of the loaded variables."""
         found = match_variables(prefix, self.graph.variables, self._setup.task.network.stored_names)
         found.require({v.op.name for v in self.graph.variables if is_weight(v.op.name)} | _needed_state(self._setup))
         wanted = [v for v in self.graph.variables if v.op.name in found.sources]
@@ -144,11 +145,11 @@ class Trainer:
         _log.info("%s:\n%s", prefix, found.table())
         for sentence in changed_options(self._setup.config, self._setup.metadata):
             _log.warning("%s", sentence)
-        self._say_extension()
+        self._log_extension()
         return found.sources
 
-    def _say_extension(self) -> None:
-        """Says what a changed length of the run does to the schedule."""
+    def _log_extension(self) -> None:
+        """Logs the effect of a changed run length on the schedule."""
         former, plan = self._setup.metadata.get("total_steps"), self.plan
         if former is None or former == plan.total_steps:
             return
@@ -170,13 +171,13 @@ class Trainer:
         _log.info("--finetune_checkpoint %s:\n%s", prefix, found.table)
         if found.other_classes:
             _log.warning(
-                "--finetune_checkpoint %s: has other classes, so the layer that tells classes begins with new weights, "
-                "and it alone", prefix,
+                "--finetune_checkpoint %s: has other classes, so the classification layer starts with new weights; "
+                "all other layers are loaded", prefix,
             )  # fmt: skip
         elif not run.reset_head and (difference := class_renamed(read_metadata(prefix) or {}, task.metadata)):
             _log.warning(
-                "--finetune_checkpoint %s: %s; the layer that tells classes is taken all the same, --reset_head begins "
-                "it anew", prefix, difference,
+                "--finetune_checkpoint %s: %s; the classification layer is loaded nevertheless, --reset_head starts "
+                "it with new weights", prefix, difference,
             )  # fmt: skip
         if self._setup.config.fine_tuning.freeze_backbone:
             frozen = {v.op.name for v in weights if task.training.part_of(v.op.name) == "backbone"}
@@ -184,7 +185,7 @@ class Trainer:
 
 
 class _BatchCounter(Hook):
-    """Counts the batches that a launch has consumed, skipped updates included."""
+    """Counts the batches consumed by a launch, including those of skipped updates."""
 
     def __init__(self) -> None:
         self.batches = 0
@@ -194,7 +195,7 @@ class _BatchCounter(Hook):
 
 
 def advance(start: Position, batches: int, plan: TrainingPlan) -> Position:
-    """The place in the data after ``batches`` global batches from ``start`` on."""
+    """The position in the data ``batches`` global batches after ``start``."""
     used = plan.steps_per_epoch * plan.global_batch
     begun = min(-(-start.example // plan.global_batch) * plan.global_batch, used)
     epochs, example = divmod(begun + batches * plan.global_batch, used)
@@ -202,7 +203,7 @@ def advance(start: Position, batches: int, plan: TrainingPlan) -> Position:
 
 
 def _start_position(setup: Setup, plan: TrainingPlan) -> Position:
-    """Where the checkpoint left the data, rounded up to a whole global batch of this launch."""
+    """The data position of the checkpoint, rounded up to a whole global batch of this launch."""
     stored = setup.metadata.get("position")
     if setup.checkpoint is None or stored is None:
         return Position()
@@ -210,5 +211,5 @@ def _start_position(setup: Setup, plan: TrainingPlan) -> Position:
 
 
 def _needed_state(setup: Setup) -> set[str]:
-    """What continuing needs beside the weights; other programs' checkpoints may have no step, and then begin at 0."""
+    """The state that resuming requires beside the weights; another program's checkpoint without a step resumes at 0."""
     return set() if setup.metadata.get("origin") else {"global_step"}

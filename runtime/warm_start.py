@@ -1,4 +1,4 @@
-"""A new run that begins with weights of another: what is loaded, under which name, and what is not."""
+"""The warm start of a new run from the weights of another checkpoint."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ from utils.weights.load_report import (
     why_unused,
 )
 
-RESET, REPLACED = "new, as was asked", "not used, new weights were asked for"
-OTHER_CLASSES, OF_OTHER_CLASSES = "new, of other classes in the checkpoint", "not used, of other classes"
+RESET, REPLACED = "new, as requested", "not used, new weights were requested"
+OTHER_CLASSES, OF_OTHER_CLASSES = "new, the checkpoint has other classes", "not used, for other classes"
 LEAST_SHARE = 0.5
-"""Of a network's weights that a checkpoint must have, by number."""
+"""Least fraction of a network's weights, by number, that a checkpoint must contain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmStarted:
-    """The weights that a new run began with.
+    """The result of a warm start.
 
     Attributes:
-        table: For people: what was loaded, what begins anew, and what of the checkpoint was not used, and why.
-        loaded: The variables that were loaded.
-        other_classes: Whether the layer that tells classes begins anew because the checkpoint has other ones.
+        table: The load table: loaded variables, new variables, and unused tensors with the reasons.
+        loaded: The loaded variables.
+        other_classes: Whether the classification layer starts with new weights because the checkpoint has other
+            classes.
     """
 
     table: str
@@ -48,26 +49,29 @@ def load_warm_start(
     *,
     reset: bool,
 ) -> WarmStarted:
-    """Loads what a checkpoint has of a graph's weights: their moving averages where it keeps them.
+    """Loads the weights of a graph from a checkpoint, using its moving averages if it stores them.
 
-    What tells classes begins anew where the checkpoint tells another number of them.
+    The classification layer starts with new weights if the checkpoint has another number of classes. A warm start fails
+    if fewer than half of the weights match.
 
     Args:
-        session: Where the variables are initialized.
-        prefix: The checkpoint.
+        session: Session with initialized variables.
+        prefix: Prefix of the checkpoint.
         variables: The weights of the graph.
-        plan: Says which stored tensor each variable begins with.
-        reset: Leave replaceable variables as they are.
+        plan: Returns the stored tensor for each variable.
+        reset: Do not load replaceable variables.
 
     Raises:
-        RunError: The checkpoint has less than half of the weights, or one of another shape, or is damaged.
+        RunError: Fewer than half of the weights match, one has another shape, or the checkpoint is damaged.
     """
     stored = stored_shapes(prefix)
     warm_start = plan(stored)
     by_name = {v.op.name: v for v in variables}
     sources = {name: source for name, source in warm_start.sources.items() if name in by_name and source in stored}
     others = {
-        name for name in warm_start.replaceable & set(sources) if _tells_others(stored, sources[name], by_name[name])
+        name
+        for name in warm_start.replaceable & set(sources)
+        if _differs_in_classes(stored, sources[name], by_name[name])
     }
     left_out = warm_start.replaceable if reset or others else frozenset()
     new, unwanted = (RESET, REPLACED) if reset else (OTHER_CLASSES, OF_OTHER_CLASSES)
@@ -92,20 +96,20 @@ def load_warm_start(
 
 
 def class_renamed(stored: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
-    """A sentence about the first class that another run's metadata calls otherwise than this one's, or None."""
+    """A sentence about the first class whose name differs between the two descriptions, or None."""
     theirs, ours = (found.get("data_class_names") or found.get("class_names") or () for found in (stored, here))
     for index, (their, our) in enumerate(zip(theirs, ours, strict=False)):
         if their != our:
-            return f"its class {index} is {their!r}, here it is {our!r}"
+            return f"its class {index} is {their!r}, but here it is {our!r}"
     return None
 
 
-def _fits(stored: Mapping[str, Sequence[int]], source: str, variable: Any) -> bool:
+def _shape_fits(stored: Mapping[str, Sequence[int]], source: str, variable: Any) -> bool:
     return same_numbers(stored[source], variable.shape.as_list())
 
 
-def _tells_others(stored: Mapping[str, Sequence[int]], source: str, variable: Any) -> bool:
-    """True where a stored tensor of a head differs from a variable by its last axis alone, that of the classes."""
+def _differs_in_classes(stored: Mapping[str, Sequence[int]], source: str, variable: Any) -> bool:
+    """Returns whether a stored tensor of a head differs from a variable only in its last axis, that of the classes."""
     shapes = [tuple(shape) for shape in (stored[source], variable.shape.as_list())]
     theirs, ours = (shape[2:] if shape[:2] == (1, 1) and len(shape) == 4 else shape for shape in shapes)
     return theirs[:-1] == ours[:-1] and theirs != ours
@@ -114,20 +118,20 @@ def _tells_others(stored: Mapping[str, Sequence[int]], source: str, variable: An
 def _fate(
     name: str, source: str | None, stored: Mapping[str, Sequence[int]], variable: Any, *, new: str
 ) -> tuple[str, str]:
-    """The name and the heading of a variable in the table of loads."""
+    """The name and the heading of a variable in the load table."""
     if source is None:
         return name, new
     return fate_of_loaded(name, source, stored[source], variable.shape.as_list())
 
 
 def _require_fit(prefix: Path, stored: Mapping[str, Sequence[int]], found: Mapping[str, tuple[str, Any]]) -> None:
-    """Makes sure that there is something to load, and that it has the shapes of its variables."""
+    """Checks that there is something to load and that shapes fit."""
     if not found:
-        raise RunError(f"{prefix}: has none of the network's variables; {_holds(stored)}")
+        raise RunError(f"{prefix}: has none of the network's variables; {_contents(stored)}")
     for source, variable in found.values():
-        if not _fits(stored, source, variable):
+        if not _shape_fits(stored, source, variable):
             raise RunError(
-                f"{prefix}: {source} has shape {list(stored[source])}, the network's {variable.shape.as_list()} "
+                f"{prefix}: {source} has shape {list(stored[source])}, the network needs {variable.shape.as_list()} "
                 "(--finetune_checkpoint, --arch, --num_classes)"
             )
 
@@ -135,15 +139,15 @@ def _require_fit(prefix: Path, stored: Mapping[str, Sequence[int]], found: Mappi
 def _require_enough(
     prefix: Path, stored: Mapping[str, Sequence[int]], sources: Mapping[str, str], wanted: Set[str]
 ) -> None:
-    """Refuses a checkpoint that few weights would come from: it is of another network."""
+    """Rejects a checkpoint with fewer than half of the weights: it belongs to another network."""
     weights = {name for name in wanted if not is_own_state(name)}
     found = len(weights & set(sources))
     if found < LEAST_SHARE * len(weights):
         raise RunError(
-            f"{prefix}: has {found} of the network's {len(weights)} weights, less than half; {_holds(stored)}"
+            f"{prefix}: has {found} of the network's {len(weights)} weights, less than half; {_contents(stored)}"
         )
 
 
-def _holds(stored: Mapping[str, Sequence[int]]) -> str:
+def _contents(stored: Mapping[str, Sequence[int]]) -> str:
     roots = sorted({name.split("/")[0] for name in stored})
     return f"it holds variables of {', '.join(roots[:3])} (--finetune_checkpoint, --arch)"

@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures and settings shared by all tests."""
 
 import os
 import signal
@@ -16,12 +16,12 @@ from tests.trained import detector as trained_detector
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Tests send Ctrl-C to themselves and to what they start; a suite started in the background inherits that it is ignored.
+# Tests send SIGINT to themselves and to their child processes; a suite in the background would inherit ignoring it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def scope_of(nodeid: str) -> str:
-    """What one process of pytest-xdist runs alone: a file, or the folder whose files share running processes."""
+    """Returns the unit of work of one pytest-xdist process: a file, or a folder whose files share processes."""
     return "tests/distributed" if nodeid.startswith("tests/distributed/") else nodeid.partition("::")[0]
 
 
@@ -35,7 +35,7 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Puts what takes long first, so that all processes end at about the same time."""
+    """Puts long tests first, so that all processes end at about the same time."""
     if hasattr(config, "workerinput"):
         slow = Counter(scope_of(item.nodeid) for item in items if item.get_closest_marker("slow"))
         items.sort(key=lambda item: -slow[scope_of(item.nodeid)])
@@ -52,47 +52,47 @@ def sample_data() -> Path:
 
 @pytest.fixture(scope="session")
 def sound(tmp_path_factory) -> Path:
-    """A folder with ``data``, 20 training and 10 validation examples of three classes, and ``trained`` on it."""
+    """A folder with ``data`` (20 training and 10 validation examples of three classes) and ``trained``, a run on it."""
     return made_once(tmp_path_factory, "classifier", classifier)
 
 
 @pytest.fixture(scope="session")
 def data_dir(sound) -> Path:
-    """20 training and 10 validation examples of three classes, with a manifest. Not to be changed."""
+    """20 training and 10 validation examples of three classes, with a manifest. Read-only."""
     return sound / "data"
 
 
 @pytest.fixture(scope="session")
 def trained(sound) -> Path:
-    """The results of one epoch of training and its evaluation: checkpoint 5, best/, log.json. Not to be changed."""
+    """The results of one epoch of training and its evaluation: checkpoint 5, best/, log.json. Read-only."""
     return sound / "trained"
 
 
 @pytest.fixture(scope="session")
 def sound_detector(tmp_path_factory) -> Path:
-    """A folder with ``data``, ten scenes to train on and six of them to evaluate, and ``trained`` on it."""
+    """A folder with ``data`` (ten training scenes, six of them for evaluation) and ``trained``, a run on it."""
     return made_once(tmp_path_factory, "detector", trained_detector)
 
 
 @pytest.fixture(scope="session")
 def scenes(sound_detector) -> Path:
-    """Ten scenes to train on and six of them to evaluate, with a manifest. Not to be changed."""
+    """Ten training scenes, six of them for evaluation, with a manifest. Read-only."""
     return sound_detector / "data"
 
 
 @pytest.fixture(scope="session")
 def detector(sound_detector) -> Path:
-    """The results of 60 steps of training on the scenes. Not to be changed."""
+    """The results of 60 steps of training on the scenes. Read-only."""
     return sound_detector / "trained"
 
 
 @pytest.fixture
 def python() -> str:
-    """The interpreter that runs the tests, for those that start the program itself."""
+    """The interpreter that runs the tests, for starting the program."""
     return sys.executable
 
 
 @pytest.fixture
 def listening(caplog):
-    """Has ``caplog`` hear what is said of progress too."""
+    """``caplog`` with progress messages included."""
     caplog.set_level("INFO")

@@ -1,4 +1,4 @@
-"""What tests of launch scripts share: running one, dry-running it, and a shell's environment that is empty."""
+"""Helpers for tests of launch scripts: running or dry-running one in an empty environment."""
 
 import os
 import shlex
@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def run(script, *arguments, cwd, **environment):
-    """Runs a script, named from the repository's root, in an environment of nothing but PATH and HOME."""
+    """Runs a script, named from the repository's root, in an environment of only PATH and HOME."""
     return subprocess.run(
         ["bash", ROOT / script, *arguments],
         cwd=cwd,
@@ -23,7 +23,7 @@ def run(script, *arguments, cwd, **environment):
 
 
 def commands(script, *arguments, cwd, **environment):
-    """The commands that a dry run prints, each as the launcher's words, the program, and the program's words."""
+    """Returns the commands that a dry run prints, each as launcher's words, program and program's words."""
     done = run(script, *arguments, cwd=cwd, DRY_RUN="1", PYTHON=sys.executable, **environment)
     assert (done.returncode, done.stderr) == (0, "")
     assert list(cwd.iterdir()) == []
@@ -31,7 +31,7 @@ def commands(script, *arguments, cwd, **environment):
 
 
 def split(line):
-    """One printed command as the launcher's words, the program from the repository's root, and the program's words."""
+    """Splits a printed command into launcher's words, program (from the repository's root) and program's words."""
     words = shlex.split(line)
     interpreter = words.index(sys.executable)
     assert words[interpreter + 1] == "-u"
@@ -39,11 +39,11 @@ def split(line):
 
 
 def dry_run(script, *arguments, cwd, **environment):
-    """The one command that a script would run."""
+    """Returns the one command that a script would run."""
     (command,) = commands(script, *arguments, cwd=cwd, **environment)
     return command
 
 
 def processes(launcher):
-    """How many processes the launcher's words ask for."""
+    """Returns the number of processes that the launcher's words ask for."""
     return int(launcher[launcher.index("-np") + 1]) if launcher else 1

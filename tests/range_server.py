@@ -1,4 +1,4 @@
-"""A web server in this process that sends the files of a folder, in parts where asked to, and can break off."""
+"""A web server in this process that serves a folder, supports range requests and can break off an answer."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class RangeServer:
     """Serves ``root`` at ``url``.
 
     Attributes:
-        requests: (path, first byte asked for) of every request so far.
-        breaks: File names whose next answer ends after half of its bytes, with what is to be done then.
-        ranges: Whether parts of files are sent, as all but the simplest servers do.
+        requests: (path, first requested byte) of every request so far.
+        breaks: File names whose next answer ends after half of its bytes, with the action to take then.
+        ranges: Whether range requests are supported, as by all but the simplest servers.
     """
 
     def __init__(self, root: Path) -> None:

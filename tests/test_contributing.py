@@ -1,4 +1,4 @@
-"""The recipes of CONTRIBUTING.md, followed to the letter on a scratch copy of the program."""
+"""The recipes of CONTRIBUTING.md, applied literally to a scratch copy of the program."""
 
 import json
 import re
@@ -35,7 +35,7 @@ assert image.tolist() == [[[30.0, 30.0, 30.0]]]
 
 
 class Edit(NamedTuple):
-    """A block of code, and where it goes."""
+    """A block of code and the place where it goes."""
 
     file: str
     how: str | None
@@ -56,12 +56,12 @@ class Edit(NamedTuple):
         path.write_text("".join(lines), encoding="utf-8")
 
     def matches(self, lines: str) -> bool:
-        """Whether a line begins with the anchor; what follows an opening bracket may stand on the next line."""
+        """Returns whether a line begins with the anchor; text after an opening bracket may be on the next line."""
         return re.sub(r"\(\s+", "(", lines.lstrip()).startswith(self.anchor)
 
 
 def recipes():
-    """The edits of each recipe by what it adds, with the number of files in its title."""
+    """Returns the edits of each recipe and the number of files in its title, by what the recipe adds."""
     for title, body in re.findall(r"^### (.+?)\n(.+?)(?=^##|\Z)", TEXT, flags=re.MULTILINE | re.DOTALL):
         name, count = re.fullmatch(r"An? (.+?)(?: of the same family)?: (\d) files?", title).groups()
         edits = []

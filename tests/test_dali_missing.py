@@ -1,4 +1,4 @@
-"""What --dali answers where DALI is not installed, and where it has no meaning."""
+"""The answers to --dali if DALI is not installed, or if the flag has no effect."""
 
 from unittest import mock
 

@@ -1,4 +1,4 @@
-"""--dali through whole launches: training, resuming and evaluating classifiers and detectors with it."""
+"""Whole launches with --dali: training, resuming and evaluating classifiers and detectors."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Holds ``data`` of classification, ``scenes`` of detection, and an index of the former in ``idx``."""
+    """A folder with ``data`` for classification and its index in ``idx``, and ``scenes`` for detection."""
     pytest.importorskip("nvidia.dali", reason=MISSING)
     folder = tmp_path_factory.mktemp("dali")
     write_data(folder / "data")

@@ -1,4 +1,4 @@
-"""Bad input of detection: a sentence that names file and record or flag, the right status, and nothing lost."""
+"""Bad input of detection: a sentence that names file and record or flag, the right exit status, and no loss of data."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ def assert_ends(result, status, *texts):
 
 
 def with_records(data, folder, changes, split="train", times=1):
-    """A copy of a data set without its manifest, its split so many times over and with other records in some places."""
+    """Copies a data set without its manifest; repeats one split ``times`` times and replaces some of its records."""
     shutil.copytree(data, folder)
     (folder / MANIFEST_NAME).unlink()
     path = folder / f"coco_{'train' if split == 'train' else 'val'}.record-00000-of-00001"
@@ -45,7 +45,7 @@ def with_records(data, folder, changes, split="train", times=1):
 
 
 def changed(things, **lists):
-    """A record with some of its lists replaced."""
+    """Returns a record with some of its lists replaced."""
     example = tf.train.Example.FromString(scene_record(77, things, picture_of(things, 1)))
     for key, values in lists.items():
         feature = example.features.feature[f"image/object/{key.replace('__', '/')}"]
@@ -57,7 +57,7 @@ def changed(things, **lists):
 
 BAD = [
     (changed([WHOLE], class__text=[b"violet"], class__label=[7]), ["category id 7", "label map"]),
-    (changed([WHOLE], class__text=[b"red"]), ["'red'", "category id 3", "has 1"]),
+    (changed([WHOLE], class__text=[b"red"]), ["'red'", "category id 3", "has id 1"]),
     (changed([WHOLE], bbox__ymin=[float("nan")]), ["nan", "is not finite"]),
     (changed([WHOLE], bbox__ymin=[0.7], bbox__ymax=[0.6]), ["has no area inside the image"]),
     (changed([WHOLE], bbox__ymin=[0.1, 0.2]), ["its lists differ in length"]),
@@ -137,8 +137,8 @@ def test_a_checkpoint_of_other_classes_begins_with_a_new_head_only_when_asked(sc
     begun = launch(other, tmp_path / "begun", *flags)
     assert begun.status == 0, begun.error
     assert "has category 6" in begun.error
-    assert "the class head begins with new weights" in begun.error
-    assert begun.error.count("new, as was asked") == 1
+    assert "the class head starts with new weights" in begun.error
+    assert begun.error.count("new, as requested") == 1
     assert "loaded" in begun.error
 
 

@@ -1,4 +1,4 @@
-"""Each mode of detection ends as the README says and leaves behind what it says, with networks of a few channels."""
+"""Each mode of detection ends as the README says and leaves the files that it lists, with tiny networks."""
 
 import csv
 import io
@@ -49,7 +49,7 @@ def flags(folder, mode, *more):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Holds ``data``, and the results of each mode under its name."""
+    """A folder with ``data``, and the results of each mode under its name."""
     folder = tmp_path_factory.mktemp("detection")
     write_scenes(folder / "data")
     return folder
@@ -57,7 +57,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def runs(folder):
-    """One launch of each mode that has a summary; ten scenes in batches of four are two steps an epoch."""
+    """One launch of each mode with a summary; ten scenes in batches of four make two steps per epoch."""
     model = f"--model_dir={folder / 'train_and_evaluate'}"
     return {
         "train": run(*flags(folder, "train", "--num_iter=1", "--display_every=1")),
@@ -76,7 +76,7 @@ def test_each_mode_ends_with_its_summary(runs, mode):
 
 def test_the_network_by_itself_is_computed(runs):
     latency_ms = runs["inference_benchmark"].summary["network_latency_p50"]
-    assert latency_ms > 1  # pruned, it would take no time; beside the whole it is little where input waits for the CPU
+    assert latency_ms > 1  # if pruned it would take no time; its share is small if the input waits for the CPU
 
 
 @pytest.mark.parametrize("mode", FILES)
@@ -110,7 +110,7 @@ def test_the_twelve_lines_are_printed(runs):
 def test_the_batch_size_changes_no_metric_and_no_detection(runs, folder, tmp_path, batch_size):
     model = f"--model_dir={folder / 'train_and_evaluate'}"
     given = [*flags(folder, "evaluate", model), f"--batch_size={batch_size}", f"--results_dir={tmp_path}"]
-    again = run(*[flag for flag in given if not flag.startswith("--arch")])  # the weights say which
+    again = run(*[flag for flag in given if not flag.startswith("--arch")])  # stored with the weights
     assert {key: again.summary[key] for key in QUALITY} == {key: runs["evaluate"].summary[key] for key in QUALITY}
     ours, other = (json.loads((place / "detections.json").read_text()) for place in (folder / "evaluate", tmp_path))
     assert len(ours) == len(other) > 0

@@ -1,4 +1,4 @@
-"""The Dockerfile without Docker: what it downloads is pinned, what it runs are the scripts that tests/run.sh runs."""
+"""The Dockerfile, checked without Docker: its downloads are pinned, and it runs the scripts of tests/run.sh."""
 
 import importlib.metadata
 import re
@@ -135,7 +135,7 @@ def test_what_tensorflow_for_gpus_pulls_in_is_pinned_too():
 
 
 def test_what_is_installed_here_is_pinned_with_all_that_it_needs():
-    """Of each requirement that is installed; the tools of the environment itself are its own."""
+    """Checks each installed requirement; the environment's own tools are exempt."""
     seen, waiting = set(), [name for name in pinned() if installed(name)]
     while waiting:
         name = waiting.pop()

@@ -1,4 +1,4 @@
-"""Fine-tuning from end to end, by the commands that people type."""
+"""Fine-tuning from end to end, with the commands that users type."""
 
 import subprocess
 import sys
@@ -36,7 +36,7 @@ def test_train_tune_average_convert_evaluate(tmp_path):
         *(f"--finetune_checkpoint={tmp_path / 'base'}", "--freeze_backbone", "--head_lr_multiplier=2"),
         *("--ema_decay=0.9", "--use_final_conv"),
     )
-    assert "new, of other classes in the checkpoint" in finished.stderr
+    assert "new, the checkpoint has other classes" in finished.stderr
     base, found = values(tmp_path / "base" / "model.ckpt-5"), values(tuned / "model.ckpt-10")
     np.testing.assert_array_equal(found["resnet50/conv2d/conv2d/kernel"], base["resnet50/conv2d/conv2d/kernel"])
     assert found["resnet50/output/dense/kernel"].shape == (1, 1, 8, 3)
@@ -55,7 +55,7 @@ def test_bad_input_ends_with_one_sentence(tmp_path):
     data = write_data(tmp_path / "data")
     common = ("--arch=resnet50", f"--data_dir={data}", "--image_size=16", "--batch_size=4", "--mode=train")
     for flags, status, sentence in (
-        (("--freeze_backbone",), 2, "--freeze_backbone: there is no checkpoint to begin with"),
+        (("--freeze_backbone",), 2, "--freeze_backbone: there is no checkpoint to start from"),
         (("--ema_decay=1.5",), 2, "--ema_decay 1.5: must be above 0 and below 1"),
         (("--head_lr_multiplier=0",), 2, "--head_lr_multiplier 0: must be a number above 0"),
     ):

@@ -1,4 +1,4 @@
-"""The rules of the tree: imports point down, side effects have one address each, functions stay small."""
+"""The rules of the source tree: imports point down, each side effect has one home, functions stay small."""
 
 import ast
 import graphlib
@@ -74,17 +74,17 @@ MODULES = {module_of(path) for path in FILES}
 
 
 def within(name, packages):
-    """Whether a module is one of these, or in one of these packages."""
+    """Returns whether a module is one of these, or in one of these packages."""
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
 def is_command(path):
-    """Whether a module is started, as ``python -m`` or by its path."""
+    """Returns whether a module is a command, started as ``python -m`` or by its path."""
     return "\nif __name__ == " in path.read_text(encoding="utf-8")
 
 
 def imported(path):
-    """Names of all modules that a file imports, at any depth of its code."""
+    """Returns the names of all modules that a file imports, at any depth of its code."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -148,7 +148,7 @@ def is_environment(node):
 
 
 def environment_writes(tree):
-    """Lines that change the environment of this process."""
+    """Returns the lines that change the environment of this process."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del) and is_environment(node.value):
             yield node.lineno
@@ -165,13 +165,13 @@ def test_only_the_entry_point_writes_the_environment():
 
 
 def without_tensorflow():
-    """Modules that say of themselves that they need no TensorFlow."""
+    """Returns the modules whose docstring promises that they need no TensorFlow."""
     texts = {module_of(path): ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) for path in FILES}
     return {name for name, text in texts.items() if text and PROMISE.search(" ".join(text.split()))}
 
 
 def run_without_tensorflow(code):
-    """Runs code in a fresh interpreter, where importing TensorFlow is an error."""
+    """Runs code in a fresh interpreter in which importing TensorFlow fails."""
     blocked = "import sys; sys.modules['tensorflow'] = None\n" + code
     return subprocess.run([sys.executable, "-c", blocked], cwd=ROOT, capture_output=True, text=True, check=False)
 
@@ -196,7 +196,7 @@ def test_a_usage_error_is_there_without_tensorflow():
 
 
 def nesting(node, depth=0):
-    """The deepest level of blocks within blocks, but for ``with``; ``elif`` goes no deeper than its ``if``."""
+    """Returns the deepest nesting of blocks, ``with`` not counted; ``elif`` is as deep as its ``if``."""
     blocks = (ast.If, ast.For, ast.While, ast.Try, ast.Match)
     deepest = depth
     for child in ast.iter_child_nodes(node):

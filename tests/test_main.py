@@ -1,4 +1,4 @@
-"""main.py in processes of its own: what it prints, its exit status, and what a signal or a kill leaves behind."""
+"""main.py as a process: its output, its exit status, and its state after a signal or a kill."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from tests.runtime.runs import assert_same_checkpoint, picture, write_data
 
 
 def main_py(*arguments: str | Path) -> subprocess.CompletedProcess:
-    """main.py in a process of its own."""
+    """Runs main.py in a separate process."""
     command = [sys.executable, "main.py", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
 
@@ -36,7 +36,7 @@ def test_help_answers_within_a_second_without_tensorflow():
 
 @pytest.mark.slow
 def test_a_process_trains_and_evaluates_and_another_names_images_with_its_best_weights(tmp_path):
-    """The whole resnet18, on small images."""
+    """Uses the whole resnet18, on small images."""
     done = main_py(
         *("--arch=resnet18", "--mode=train_and_evaluate", f"--data_dir={write_data(tmp_path / 'data')}"),
         *(f"--results_dir={tmp_path / 'run'}", "--image_size=32", "--batch_size=4", "--iter_unit=batch"),
@@ -63,7 +63,7 @@ def test_a_process_trains_and_evaluates_and_another_names_images_with_its_best_w
 
 
 def started(*flags: str | Path) -> subprocess.Popen:
-    """main.py with tiny networks, in a process: --deterministic needs one."""
+    """Starts main.py with tiny networks in a separate process, which --deterministic needs."""
     command = [sys.executable, "-m", "tests.runtime.tiny_main", *map(str, flags)]
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     pipe = subprocess.PIPE
@@ -71,7 +71,7 @@ def started(*flags: str | Path) -> subprocess.Popen:
 
 
 def signalled(line: str, number: signal.Signals, flags: tuple[str, ...]) -> tuple[int, str]:
-    """Sends a signal when certain words are printed; answers the status and standard error."""
+    """Sends a signal when certain words are printed; returns the exit status and standard error."""
     with started(*flags) as process:
         next(text for text in process.stdout if line in text)
         process.send_signal(number)

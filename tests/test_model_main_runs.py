@@ -22,7 +22,7 @@ RESIZER = "model.ssd.image_resizer.fixed_shape_resizer"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Holds ``data``, and after the first launch ``model``."""
+    """A folder with ``data``, and ``model`` after the first launch."""
     folder = tmp_path_factory.mktemp("model_main")
     write_scenes(folder / "data")
     return folder
@@ -101,7 +101,7 @@ def test_evaluation_waits_for_the_first_checkpoint_of_a_run(trained, folder, tmp
     result = run(*given, f"--raport_file={folder / 'summary.json'}", read=parse)
     assert result.status == 0, result.error
     assert f"waiting for the first checkpoint in {model}" in result.error
-    assert "its own classes count" in result.error
+    assert "its own classes are used" in result.error
     assert result.summary["images"] == 6
     assert list((tmp_path / "results" / "eval").glob("events.out.tfevents.*"))
 
@@ -133,8 +133,8 @@ def test_a_checkpoint_of_other_classes_gives_its_body_and_the_classes_begin_anew
     given = (f"--model_dir={tmp_path / 'new'}", "--num_train_steps=1", "--skip_evaluation")
     result = launch(folder, *given, **start)
     assert result.status == 0, result.error
-    assert "has other classes, so the layer that tells classes begins with new weights" in result.error
-    assert result.error.count("new, of other classes in the checkpoint") == 1
+    assert "has other classes, so the classification layer starts with new weights" in result.error
+    assert result.error.count("new, the checkpoint has other classes") == 1
 
 
 def test_the_classes_and_anchors_of_the_weights_count_whatever_the_config_says(folder, tmp_path):
@@ -156,7 +156,7 @@ def test_the_classes_and_anchors_of_the_weights_count_whatever_the_config_says(f
         read=parse,
     )
     assert again.status == 0, again.error
-    assert "its own classes count" in again.error
+    assert "its own classes are used" in again.error
     given = ("--arch=ssd320", "--mode=evaluate", f"--data_dir={folder / 'data'}", "--batch_size=3")
     other = run(*given, f"--model_dir={model}", f"--results_dir={tmp_path / 'two'}")
     assert other.status == 0, other.error

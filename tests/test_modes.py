@@ -1,4 +1,4 @@
-"""Each mode ends as the README says, and leaves behind what it says."""
+"""Each mode ends as the README says, and leaves the files that it lists."""
 
 import re
 from pathlib import Path
@@ -27,7 +27,7 @@ MEASURED = ("--num_iter=6", "--iter_unit=batch", "--warmup_steps=2", "--display_
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Holds ``data``, and the results of each mode under its name."""
+    """A folder with ``data``, and the results of each mode under its name."""
     folder = tmp_path_factory.mktemp("modes")
     write_data(folder / "data")
     return folder
@@ -35,7 +35,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def runs(folder):
-    """One launch of each mode that has a summary."""
+    """One launch of each mode with a summary."""
     data, model = folder / "data", f"--model_dir={folder / 'train_and_evaluate'}"
 
     def launch(mode, *more):

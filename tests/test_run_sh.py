@@ -1,4 +1,4 @@
-"""tests/run.sh and .ci/run: what they do where an optional part cannot be installed."""
+"""tests/run.sh and .ci/run, also if an optional part cannot be installed."""
 
 import shutil
 import subprocess
@@ -14,7 +14,7 @@ PROGRAM = '#!/bin/sh\necho "$(basename "$0") $*" >> "$CALLS"\n'
 
 @pytest.fixture
 def run(tmp_path):
-    """Runs one of the scripts in a clone whose programs only note that they were called: (status, output, calls)."""
+    """Runs a script in a clone whose programs only record their calls; returns (status, output, calls)."""
     clone = tmp_path / "a clone"
     for script in ("tests/run.sh", ".ci/run"):
         (clone / script).parent.mkdir(parents=True)

@@ -1,6 +1,6 @@
-"""What is trained once for a whole run of the tests, however many processes share it, and is only read.
+"""Networks trained once per run of the tests and shared by all its processes, read-only.
 
-Tests that change a folder copy it.
+A test that changes a folder copies it first.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from utils.files.file_lock import locked
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
-    """The folder of a name, which the first process that asks for it makes and fills; the others wait for it."""
+    """Returns the folder of a name; the first process that asks for it fills it, and the others wait."""
     common = factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:  # each process has a folder of its own in that of the run
+    if "PYTEST_XDIST_WORKER" in os.environ:  # each process has its own folder inside the run's
         common = common.parent
     folder = common / "shared" / name
     folder.parent.mkdir(exist_ok=True)
@@ -31,8 +31,8 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
 
 
 def classifier(folder: Path) -> None:
-    """A tiny classifier after one epoch and its evaluation in ``trained``, its records in ``data``."""
-    from tests.runtime.runs import train, write_data  # imports TensorFlow, which not every test needs
+    """Trains a tiny classifier for one epoch with evaluation into ``trained``, from records in ``data``."""
+    from tests.runtime.runs import train, write_data  # here, since not every test needs TensorFlow
 
     data = write_data(folder / "data")
     done = train(data, folder / "trained", "--num_iter=1", "--lr_init=2", mode="train_and_evaluate")
@@ -40,7 +40,7 @@ def classifier(folder: Path) -> None:
 
 
 def detector(folder: Path) -> None:
-    """A tiny detector that has seen its ten scenes a few times in ``trained``, its records in ``data``."""
+    """Trains a tiny detector for a few epochs of ten scenes into ``trained``, from records in ``data``."""
     from tests.runtime.runs import run
     from tests.runtime.scenes import write_scenes
 

@@ -1,6 +1,6 @@
-"""Writes the mean of several checkpoints' weights and batch-norm statistics, to be evaluated or fine-tuned.
+"""Averages the weights and batch-norm statistics of several checkpoints into one to evaluate or fine-tune.
 
-Folders stand for all checkpoints in them. Neither the optimizer's state nor moving averages are taken along.
+A folder stands for all checkpoints in it. The optimizer state and the exponential moving averages are not copied.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tools.average_weights", description=__doc__)
     parser.add_argument(
-        "checkpoints", metavar="CHECKPOINT", nargs="+", type=Path, help="folder, or prefix of a checkpoint"
+        "checkpoints", metavar="CHECKPOINT", nargs="+", type=Path, help="checkpoint prefix, or folder of checkpoints"
     )
-    parser.add_argument("--output", required=True, type=Path, help="folder to make")
-    parser.add_argument("--last", type=_count, help="only the N of the highest steps (default: all)", metavar="N")
+    parser.add_argument("--output", required=True, type=Path, help="folder to create")
+    parser.add_argument("--last", type=_count, help="average only the N latest steps (default: all)", metavar="N")
     return parser
 
 
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(flags: argparse.Namespace) -> int:
-    from tools.weights.checkpoint_rewriting import average_weights  # loads TensorFlow, which --help need not
+    from tools.weights.checkpoint_rewriting import average_weights  # imports TensorFlow; --help does not need it
 
     averaged = average_weights(flags.checkpoints, flags.last, flags.output)
     print("\n".join([f"{flags.output}: the mean of {len(averaged)} checkpoints", *(f"  {path}" for path in averaged)]))

@@ -1,8 +1,8 @@
-"""Measures the input pipeline alone, from the record to the batch, and says what limits a network: it or its input.
+"""Measures the input pipeline alone, from record to batch, and says whether it or the network is the bottleneck.
 
-Of each split it prints the images per second of tf.data, of TensorFlow's reading and decoding without the rest, and
-with --dali of DALI. With --arch the network's own speed stands beside them: a short run of main.py on synthetic images,
-or what --network_speed says.
+For each split it prints the images per second of tf.data, of reading and decoding alone and, with --dali, of DALI.
+--arch adds the speed of the network alone, taken from a short run of main.py on synthetic images or from
+--network_speed.
 """
 
 from __future__ import annotations
@@ -34,13 +34,15 @@ def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tools.benchmark_input", description=__doc__)
     parser.add_argument("--data_dir", required=True, help="folder with TFRecords of images or of detection")
-    parser.add_argument("--split", choices=(*MODES, "both"), default="both", help="default: %(default)s")
+    parser.add_argument(
+        "--split", choices=(*MODES, "both"), default="both", help="split to measure (default: %(default)s)"
+    )
     parser.add_argument("--image_size", type=int, help="side in pixels (default: 224; with --arch ssd320 320)")
     parser.add_argument("--batch_size", type=int, default=32, help="images in a batch (default: %(default)s)")
     parser.add_argument("--batches", type=int, default=50, help="batches to measure (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="decoding threads (default: one per CPU)")
     parser.add_argument("--dali", action="store_true", help="measure DALI too")
-    parser.add_argument("--data_idx_dir", help="folder of DALI's index files (default: made where they are missing)")
+    parser.add_argument("--data_idx_dir", help="folder of DALI's index files (default: created if missing)")
     parser.add_argument("--arch", choices=ARCHITECTURES, help="network to compare with; ssd320 reads objects too")
     parser.add_argument("--network_speed", type=float, help="images/s of that network (default: measured)")
     parser.add_argument("--amp", action="store_true", help="measure that network in mixed precision")
@@ -52,7 +54,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line.
 
     Raises:
-        UsageError: Numbers are out of range, or flags lack others.
+        UsageError: A number is out of range, or a flag lacks another that it needs.
     """
     flags = make_parser().parse_args(arguments)
     if flags.image_size is None:
@@ -63,19 +65,19 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     if speed is not None:
         require(speed > 0, "network_speed", speed, "a positive number of images/s")
         if flags.split == "both":
-            raise UsageError(f"--network_speed {speed:g}: is that of one --split, train or validation; name it")
+            raise UsageError(f"--network_speed {speed:g}: describes one split; add --split=train or --split=validation")
     for name, given in (("network_speed", speed is not None), ("amp", flags.amp)):
         if given and flags.arch is None:
-            raise UsageError(f"--{name}: is about a network, which --arch names")
+            raise UsageError(f"--{name}: describes a network; name it with --arch")
     if flags.amp and speed is not None:
-        raise UsageError("--amp: only used where the network is measured, and --network_speed says how fast it is")
+        raise UsageError("--amp: applies to the measured network, but --network_speed replaces its measurement")
     if flags.data_idx_dir and not flags.dali:
-        raise UsageError(f"--data_idx_dir {flags.data_idx_dir}: only used with --dali, which is not given")
+        raise UsageError(f"--data_idx_dir {flags.data_idx_dir}: only used with --dali")
     return flags
 
 
 def run(flags: argparse.Namespace) -> int:
-    """Measures and prints, a line as soon as it is known; returns the exit status."""
+    """Measures, prints each result as soon as it is known, and returns the exit status."""
     for split in MODES if flags.split == "both" else (flags.split,):
         best = _measure_input(flags, split)
         if flags.arch:
@@ -85,15 +87,15 @@ def run(flags: argparse.Namespace) -> int:
 
 
 def verdict(architecture: str, network: float, data: float) -> str:
-    """Say which of network and input limits the other, by their speeds in images/s."""
+    """Says whether the network or its input is the bottleneck, by their speeds in images/s."""
     limit = "the input is the limit" if data < network else "the network is the limit"
     share = f"{data / network:.2f} times as many"
     return f"{architecture} by itself {network:.1f} images/s, its input {data:.1f}, {share}: {limit}"
 
 
 def _measure_input(flags: argparse.Namespace, split: str) -> float:
-    """Prints the speeds of the inputs of a split, and returns that of the one which was asked for."""
-    # Here, so that --help and a wrong flag answer at once: TensorFlow takes seconds to import.
+    """Prints the input speeds of a split; returns DALI's speed with --dali, otherwise that of tf.data."""
+    # Imported here so that --help and usage errors answer at once: TensorFlow takes seconds to import.
     from tools.measure.input_speed import decoding_speed, input_speed
     from utils.input.batching import Position, Shard
 
@@ -137,16 +139,16 @@ def _network_flags(flags: argparse.Namespace, split: str, folder: str) -> list[s
 
 
 def network_speed(flags: argparse.Namespace, split: str) -> float:
-    """Images per second of the network without input: of main.py's benchmark on synthetic images.
+    """Measures the network without its input, in images/s: runs main.py's benchmark on synthetic images.
 
     Raises:
-        RunError: It failed; says how it ended.
+        RunError: The benchmark failed; the message gives its exit status and last line.
     """
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(ROOT / "main.py"), *_network_flags(flags, split, folder)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != EXIT_DONE:
-            ending = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            ending = (done.stderr.strip().splitlines() or ["no error message"])[-1]
             raise RunError(f"--arch {flags.arch}: its benchmark ended with status {done.returncode}: {ending}")
         return float(read_log(Path(folder) / "log.json")[-1]["data"][SPEED_KEYS[split]])
 

@@ -1,4 +1,4 @@
-"""The end of every command: an error becomes a sentence on standard error and the exit status of its kind (no TF)."""
+"""Runs a command and turns its errors into a message on standard error and an exit status (no TF)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from utils.errors import EXIT_FAILED, EXIT_PREEMPTED, EXIT_USAGE, RunError, Usag
 
 
 def run_command(action: Callable[[], int], *, interrupted: str = "nothing was finished") -> int:
-    """Runs what a command does and returns its exit status.
+    """Runs the action of a command and returns the exit status.
 
     Args:
-        action: Returns the status where nothing goes wrong.
-        interrupted: What is said after "interrupted: " when the user ends it.
+        action: The work of the command; returns the exit status if nothing fails.
+        interrupted: The text to print after "interrupted: " when the user stops the command.
     """
     try:
         return action()

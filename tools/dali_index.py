@@ -1,6 +1,6 @@
-"""Writes DALI's index files of all records in a folder: SRC/train-00000-of-00004 gets DST/train-00000-of-00004.
+"""Writes a DALI index for every TFRecord file of a folder: DST/train-00000-of-00004 for SRC/train-00000-of-00004.
 
-An index that is there already, and is that of its records, is kept: the same command continues what was interrupted.
+Keeps an existing index that matches its records, so the same command continues after an interruption.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(prog="dali_index.sh", description=__doc__)
     parser.add_argument("source", metavar="SRC", type=Path, help="folder of TFRecord files")
-    parser.add_argument("destination", metavar="DST", type=Path, help="folder for the index files; made if missing")
+    parser.add_argument("destination", metavar="DST", type=Path, help="folder for the index files; created if missing")
     return parser
 
 
 def record_files(folder: Path) -> list[Path]:
-    """The record files of a folder: those that its manifest lists, or else those with the names of a split's files.
+    """The record files of a folder: those in its manifest or, without a manifest, those named like a split's files.
 
     Raises:
-        RunError: There is no such folder, or it has none.
+        RunError: The folder does not exist or has no record files.
     """
     if not folder.is_dir():
         raise RunError(
@@ -45,18 +45,20 @@ def record_files(folder: Path) -> list[Path]:
 
 
 def run(source: Path, destination: Path) -> int:
-    """Writes the index files, a line on the console for each, and returns the exit status.
+    """Writes the index files, prints a line for each, and returns the exit status.
 
     Raises:
         RunError: A record file is missing or broken, or SRC and DST are one folder.
-        OSError: The disk refuses.
+        OSError: An index file cannot be written.
     """
     paths = record_files(source)
     if destination.exists() and destination.resolve() == source.resolve():
-        raise RunError(f"{destination}: DST is SRC, and an index is named as its records; name another folder")
+        raise RunError(
+            f"{destination}: DST is SRC, but an index has the same name as its record file; give another folder"
+        )
     for number, path in enumerate(paths, start=1):
         wrote = write_index(path, destination / path.name)
-        what = "written" if wrote else "there already"
+        what = "written" if wrote else "already up to date"
         print(f"{number} of {len(paths)}: {destination / path.name}: {what}", flush=True)
     return EXIT_DONE
 

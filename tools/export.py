@@ -1,6 +1,6 @@
-"""Exports a checkpoint as SavedModel, frozen graph, ONNX and TFLite, and compares each of them with it.
+"""Exports a checkpoint as SavedModel, frozen graph, ONNX and TFLite, and compares each with the checkpoint.
 
-The flags of the older program that wrote frozen graphs are understood too. Imports no TensorFlow until it works.
+Also accepts the flags of the older program that wrote frozen graphs. Imports TensorFlow only once the flags are valid.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from utils.errors import UsageError, require
 from utils.hooks.preemption import PreemptionHook
 
 BATCH = 8
-"""Images at a time while artefacts are compared, where they take any number."""
+"""Batch size for comparing artefacts that accept any batch size."""
 DEFAULT = next(iter(FORMATS))
 NAMED_FILE = next(row.name for row in FORMATS.values() if "output_file" in row.flags)
 """The format that ``--output_file`` alone asks for."""
@@ -31,7 +31,7 @@ NAMED_FILE = next(row.name for row in FORMATS.values() if "output_file" in row.f
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A command line: what to set up, and how to export it, fields of ``ExportOptions``."""
+    """A parsed command line: the run to set up, and the fields of ``ExportOptions``."""
 
     command: Command
     options: Mapping[str, Any]
@@ -51,13 +51,15 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Request:
     """Reads a command line.
 
     Raises:
-        UsageError: It cannot be understood, or contradicts itself.
+        UsageError: A flag is unknown or out of range, or flags contradict each other.
     """
     given = make_parser().parse_args(list(arguments))
     if not given.model_dir:
-        raise UsageError("--model_dir: needed, the checkpoint to export, or the folder of a run (--checkpoint)")
+        raise UsageError("--model_dir: missing; give the checkpoint to export, or the folder of a run (--checkpoint)")
     if not given.export_dir and not given.output_file:
-        raise UsageError("--export_dir: needed, the folder to export to; or --output_file for a frozen graph alone")
+        raise UsageError(
+            "--export_dir: missing; give the folder to export to, or --output_file for a frozen graph alone"
+        )
     formats = read_formats(given.format or (NAMED_FILE if given.output_file else DEFAULT))
     _check(given, formats)
     output_file = Path(given.output_file) if given.output_file else None
@@ -95,11 +97,13 @@ def _check(given: argparse.Namespace, formats: Sequence[str]) -> None:
         if getattr(given, flag) == "NCHW":
             raise UsageError(f"--{flag} NCHW: {why}; leave out the flag or the format")
     if find_artefact(Path(given.model_dir)):
-        raise UsageError(f"--model_dir {given.model_dir}: is an artefact already; name the checkpoint it was made of")
+        raise UsageError(
+            f"--model_dir {given.model_dir}: is an exported artefact; give the checkpoint that it was made from"
+        )
 
 
 def _command(given: argparse.Namespace, folder: Path, environ: Mapping[str, str]) -> Command:
-    """The run to set up, in the words of ``main.py``: an evaluation on the data, or without data on noise."""
+    """The run to set up, as flags of ``main.py``: an evaluation with data, an inference benchmark without."""
     flags = [f"--model_dir={given.model_dir}", f"--export_dir={folder}", f"--data_format={given.compute_format}"]
     flags += [f"--batch_size={given.batch_size or BATCH}", f"--log_level={given.log_level}"]
     if given.data_dir:
@@ -123,27 +127,27 @@ def make_parser() -> argparse.ArgumentParser:
     """The parser of all flags."""
     parser = _Parser(prog="python -m tools.export", description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
-    add("--model_dir", "--checkpoint", help="checkpoint, or folder of a run, whose newest is taken")
-    add("--format", help=f"formats with commas between, of {','.join(FORMATS)} (default: {DEFAULT})")
-    add("--export_dir", help="folder that artefacts and export_report.json are written to")
-    add("--output_file", help="where the frozen graph is written, in place of model.pb in --export_dir")
-    add("--data_dir", help="records: the training images set the ranges of int8, the validation images are compared on")
-    add("--arch", "--model_name", choices=ARCHITECTURES, help="needed where the checkpoint does not say")
+    add("--model_dir", "--checkpoint", help="checkpoint, or folder of a run (exports the newest checkpoint)")
+    add("--format", help=f"formats, comma-separated: {','.join(FORMATS)} (default: {DEFAULT})")
+    add("--export_dir", help="folder for the artefacts and export_report.json")
+    add("--output_file", help="file for the frozen graph (default: model.pb in --export_dir)")
+    add("--data_dir", help="TFRecords: training images calibrate int8, validation images compare artefacts")
+    add("--arch", "--model_name", choices=ARCHITECTURES, help="network (default: the checkpoint's)")
     add("--image_size", type=int, help="side of the input in pixels (default: the checkpoint's)")
-    add("--num_classes", type=int, help="needed where the checkpoint does not say")
-    add("--eval_weights", choices=EVAL_WEIGHTS, help="weights as trained, or their averages (default: these if any)")
-    add("--batch_size", type=int, help="number of images that artefacts take (default: any)")
+    add("--num_classes", type=int, help="number of classes (default: the checkpoint's)")
+    add("--eval_weights", choices=EVAL_WEIGHTS, help="raw weights or their moving averages (default: ema if any)")
+    add("--batch_size", type=int, help="fixed batch size of the artefacts (default: any)")
     add("--input_format", choices=DATA_FORMATS, default="NHWC", help="layout of the input (default: NHWC)")
-    add("--compute_format", choices=DATA_FORMATS, default="NHWC", help="layout inside (default: NHWC)")
-    add("--calibration_images", type=int, default=100, help="images that set the ranges of int8 (default: 100)")
-    add("--validation_images", type=int, default=64, help="images that are compared on (default: 64)")
-    add("--max_drift", type=float, help="drift beyond which an export fails (default: by format, README)")
-    add("--max_metric_drop", type=float, help="fall of the metric beyond which an export fails (default: by format)")
-    add("--opset", type=int, help="version of ONNX's operators (default: 17)")
+    add("--compute_format", choices=DATA_FORMATS, default="NHWC", help="layout of the computation (default: NHWC)")
+    add("--calibration_images", type=int, default=100, help="size of the int8 calibration set (default: 100)")
+    add("--validation_images", type=int, default=64, help="images to compare artefacts on (default: 64)")
+    add("--max_drift", type=float, help="largest drift; beyond it the export fails (default: per format)")
+    add("--max_metric_drop", type=float, help="largest metric drop; beyond it the export fails (default: per format)")
+    add("--opset", type=int, help="ONNX opset version (default: 17)")
     add("--write_text_graphdef", action="store_true", help="write the frozen graph as text too")
     add("--quantize", action="store_true", help="the checkpoint was trained with quantization")
-    add("--symmetric", action="store_true", help="its ranges are symmetric")
-    add("--use_qdq", action="store_true", help="it quantizes and dequantizes")
+    add("--symmetric", action="store_true", help="its quantization ranges are symmetric")
+    add("--use_qdq", action="store_true", help="it uses quantize-and-dequantize operators")
     add("--use_final_conv", action="store_true", help="its classifier is a 1x1 convolution")
     add("--cpu", action="store_true", help="run everything on the CPU")
     add("--log_level", default="info", help="debug, info, warning or error (default: info)")

@@ -1,8 +1,8 @@
-"""Turns weights of other programs into a checkpoint of this one, or a checkpoint of this one into NVIDIA's.
+"""Converts weights of other programs to a checkpoint of this one, or a checkpoint of this one to NVIDIA's.
 
-Run as ``python -m tools.import_weights SRC DST``. SRC is a .safetensors file, a file that torch.save wrote (nothing
-in it is executed), or a TensorFlow checkpoint of either format: a folder, a prefix or a file. DST is a folder that
-``--model_dir`` takes; padding, epsilon, mean and deviation that the weights need lie in it and are honoured.
+Run as ``python -m tools.import_weights SRC DST``. SRC is a .safetensors file, a file of torch.save (nothing in it is
+executed), or a TensorFlow checkpoint in either format: a folder, a prefix or a file. DST is a folder for
+``--model_dir``; it also stores the padding, epsilon, mean and standard deviation that the weights need.
 """
 
 from __future__ import annotations
@@ -52,17 +52,17 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("source", metavar="SRC", type=Path, help="the weights")
     add("destination", metavar="DST", type=Path, help="folder to write; must be missing or empty")
-    add("--arch", choices=ARCHITECTURES, help="the network (default: by names and shapes)")
+    add("--arch", choices=ARCHITECTURES, help="network (default: found by names and shapes)")
     add("--class_names", metavar="FILE", help="one class a line in the order of the logits, or synset TAB name")
     add("--to", choices=("here", "nvidia"), default="here", help="whose names and files to write (default: here)")
-    add("--state", metavar="KEY", help="which state of a training checkpoint, e.g. state_dict_ema")
+    add("--state", metavar="KEY", help="state to read from a training checkpoint, e.g. state_dict_ema")
     add(
         "--eval_weights",
         choices=EVAL_WEIGHTS,
-        help="weights as trained, or their averages (default: ema if there are any)",
+        help="raw weights or their moving averages (default: ema if the file has any)",
     )
-    add("--mean_rgb", metavar="R,G,B", help="what was subtracted from pixels in 0..255 (default: the program's usual)")
-    add("--std_rgb", metavar="R,G,B", help="what they were divided by (default: the program's usual)")
+    add("--mean_rgb", metavar="R,G,B", help="mean that training subtracted from pixels in 0..255 (default: the usual)")
+    add("--std_rgb", metavar="R,G,B", help="standard deviation that training divided pixels by (default: the usual)")
     return parser
 
 
@@ -108,22 +108,22 @@ def _run(options: argparse.Namespace) -> int:
 
 def _unknown(file: WeightsFile, architecture: str | None, there: Sequence[str]) -> str:
     if architecture is not None:
-        return f"--arch {architecture}: weights of PyTorch are read for {', '.join(there)}"
-    return f"{file.path}: holds none of {', '.join(there)}, as names and shapes go; --arch says what differs first"
+        return f"--arch {architecture}: PyTorch weights can be imported for {', '.join(there)} only"
+    return f"{file.path}: names and shapes match none of {', '.join(there)}; --arch shows the first difference"
 
 
 def _averaged(file: WeightsFile, asked: str | None) -> bool:
-    """Return whether the moving averages of the weights are read: they are where there are any and nothing is asked."""
+    """Returns whether to read the moving averages of the weights: by default, if the file has any."""
     from utils.weights.checkpoint_contents import has_averages
 
     there = not file.is_torch and has_averages(file.shapes)
     if asked == EMA and not there:
-        raise UsageError(f"--eval_weights ema: {file.path} has no averages under the names of TensorFlow's")
+        raise UsageError(f"--eval_weights ema: {file.path} has no moving averages under TensorFlow's names")
     return there and asked in (None, EMA)
 
 
 def _candidates(file: WeightsFile, *, averaged: bool) -> dict[str, Candidate]:
-    """The networks that a file of its kind may hold, with as many classes as it has."""
+    """The networks that the file may hold, each with the file's number of classes."""
     from model.checkpoint_names import ANCHORS_PER_CELL, classifier_sources, torch_sources, variables_of
     from model.warm_start import CLASS_HEAD
     from tools.weights.conversion import Candidate, our_shape
@@ -178,7 +178,7 @@ def _description(
     pretrained: PretrainedConfig,
     values: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The description that is written beside the weights."""
+    """The description to write beside the weights."""
     from utils.weights.pretrained_config import DETECTION_MEAN_RGB, MEAN_RGB, ORIGINS, STD_RGB
 
     kept = {key: value for key, value in known.items() if key not in (*_RUN_STATE, "origin", "has_ranges")}
@@ -216,17 +216,17 @@ def _names(path: str | None, classes: int) -> list[str] | None:
 
 
 def _check_nvidia(architecture: str, known: Mapping[str, Any], pretrained: PretrainedConfig) -> None:
-    """Refuses networks that NVIDIA does not have, and weights that need what NVIDIA's do not have.
+    """Refuses networks and settings that NVIDIA's program does not have.
 
     Raises:
-        UsageError: Names it.
+        UsageError: NVIDIA's program lacks the network, or a setting that the weights need.
     """
     from model.checkpoint_names import NVIDIA_CLASSIFIERS
     from runtime.resolve_detector import DEFAULT_BACKBONE
     from utils.weights.pretrained_config import MEAN_RGB, STD_RGB
 
     if architecture in CLASSIFIERS and architecture not in NVIDIA_CLASSIFIERS:
-        raise UsageError(f"--to nvidia: NVIDIA's program has no {architecture}, but {', '.join(NVIDIA_CLASSIFIERS)}")
+        raise UsageError(f"--to nvidia: NVIDIA's program lacks {architecture}; it has {', '.join(NVIDIA_CLASSIFIERS)}")
     own_images = known.get("task") == "detection" or (
         pretrained.mean_rgb in (None, MEAN_RGB) and pretrained.std_rgb in (None, STD_RGB)
     )
@@ -237,13 +237,13 @@ def _check_nvidia(architecture: str, known: Mapping[str, Any], pretrained: Pretr
         raise UsageError(
             f"--to nvidia: these weights need {pretrained.summary()}"
             + (f", backbone {backbone}" if known.get("task") == "detection" else "")
-            + (", a range for each output channel" if by_channel else "")
-            + ", which NVIDIA's networks do not have; they would compute something else"
+            + (", per-channel quantization ranges" if by_channel else "")
+            + ", which NVIDIA's networks do not have; the outputs would differ"
         )
 
 
 def _for_nvidia(file: WeightsFile, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything that NVIDIA's program reads: weights in the shapes that they were stored in, and the step."""
+    """The variables that NVIDIA's program reads: the weights in their stored shapes, and the step."""
     import numpy as np
 
     found = {name: value.reshape(file.shapes.get(name, value.shape)) for name, value in values.items()}
@@ -257,7 +257,7 @@ def _say(
     pretrained: PretrainedConfig,
     candidate: Candidate,
 ) -> None:
-    """Print facts of the weights, a line each."""
+    """Prints facts about the weights, one per line."""
     if file.note:
         print(file.note)
     print(f"the network is built for these weights: {pretrained.summary()}")
@@ -267,7 +267,7 @@ def _say(
         if options.to == "nvidia" and classes != _IMAGENET_LOGITS:
             print(f"NVIDIA's program is written for {_IMAGENET_LOGITS} classes and has to be changed for {classes}")
         if options.to == "here" and not options.class_names and not known.get("class_names"):
-            print("no class has a name: --class_names gives them, here or later")
+            print("the classes have no names; give them with --class_names, now or later")
 
 
 if __name__ == "__main__":

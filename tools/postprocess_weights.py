@@ -1,7 +1,7 @@
-"""Writes a checkpoint again with its classifier in the other form: a matrix, or the kernel of a 1x1 convolution.
+"""Rewrites a checkpoint with its classifier in the other form: a matrix, or the kernel of a 1x1 convolution.
 
-The folder OUTPUT gets ``new.ckpt`` with the kernel [1, 1, C, K] where it was [C, K], and the other way round.
-``main.py`` reads both forms by itself; other programs may want one of them.
+The folder OUTPUT gets ``new.ckpt``, with the kernel [1, 1, C, K] in place of [C, K] or the reverse.
+``main.py`` reads both forms; other programs may need one of them.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tools.postprocess_weights", description=__doc__)
     parser.add_argument("--input", required=True, type=Path, help="prefix of a checkpoint, or its folder")
-    parser.add_argument("--dense_layer", help="name of the kernel; the only .../output/dense/kernel by default")
-    parser.add_argument("--output", type=Path, default=Path("output_dir"), help="folder to make (default: output_dir)")
+    parser.add_argument("--dense_layer", help="name of the kernel (default: the only .../output/dense/kernel)")
+    parser.add_argument(
+        "--output", type=Path, default=Path("output_dir"), help="folder to create (default: output_dir)"
+    )
     return parser
 
 
@@ -30,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(flags: argparse.Namespace) -> int:
-    from tools.weights.checkpoint_rewriting import rewrite_classifier  # loads TensorFlow, which --help need not
+    from tools.weights.checkpoint_rewriting import rewrite_classifier  # imports TensorFlow; --help does not need it
 
     before, after = rewrite_classifier(flags.input, flags.dense_layer, flags.output)
     print(f"{flags.output / 'new.ckpt'}: the kernel {list(before)} is now {list(after)}")

@@ -1,4 +1,4 @@
-"""Makes the report of a run, or compares several: python -m tools.report RUN [RUN ...] --output report.html."""
+"""Writes the report of a run, or compares several: python -m tools.report RUN [RUN ...] --output report.html."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from utils.text import one_line
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command's parser."""
+    """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.report",
-        description="Write one HTML file, which needs no network, on a run or on several side by side.",
+        description="Write one HTML file, readable offline, about a run or about several side by side.",
         epilog="Exit status: 0 done; 1 failed; 2 wrong usage; 3 done, some runs could not be read and are left out.",
     )
     parser.add_argument(
@@ -33,7 +33,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def run(places: Sequence[Path], output: Path) -> int:
-    """Writes the report, says where it is, and returns the exit status.
+    """Writes the report, prints its path, and returns the exit status.
 
     Raises:
         UsageError: The output is a folder, or one of the logs.
@@ -59,7 +59,7 @@ def run(places: Sequence[Path], output: Path) -> int:
 
 
 def _read(places: Sequence[Path]) -> tuple[list[Run], list[str]]:
-    """The runs, each place once, and what is wrong with places that hold none."""
+    """Reads each path once; returns the runs, and an error message for each path without a run."""
     runs, faults = [], []
     for place in dict.fromkeys(places):
         try:

@@ -1,8 +1,9 @@
-"""Checkpoints: complete or absent on disk, with a JSON beside the weights.
+"""Checkpoints that are complete or absent on disk, with a JSON file beside the weights.
 
 A checkpoint of step N is ``model.ckpt-N.{data-00000-of-00001,index,json}``. It is written to a hidden folder, flushed
-to the disk, and moved into place with the index last, which is the file that makes TensorFlow see it; only then does
-the ``checkpoint`` state file name it. A kill at any moment leaves the older ones whole. ``best/`` holds the best one.
+to disk and moved into place, the index last: TensorFlow sees a checkpoint by its index. Only then does the
+``checkpoint`` state file name it. A process killed at any moment leaves the older checkpoints intact. ``best/`` holds
+the best one.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ _log = logging.getLogger(__name__)
 BEST = "best"
 STATE = "checkpoint"
 SECONDS_BETWEEN_LOOKS = 2.0
-_SUFFIXES = (".data-00000-of-00001", ".json", ".index")  # in the order they are moved into place
+_SUFFIXES = (".data-00000-of-00001", ".json", ".index")  # in the order in which they are moved into place
 _STAGING = ".saving-"
 _PART = re.compile(r"\.(index|json|meta|data-\d{5}-of-\d{5})$")
 _TABLE_END = bytes.fromhex("57fb808b247547db")
 
 
 class CheckpointDir:
-    """The checkpoints of one run in one folder: the newest ``keep`` of them, and the best."""
+    """The checkpoints of one run in one folder: the ``keep`` newest ones and the best one."""
 
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder = folder
@@ -46,11 +47,11 @@ class CheckpointDir:
 
     @contextmanager
     def reserved(self) -> Iterator[None]:
-        """Makes the folder and keeps other launches from training in it for the block.
+        """Creates the folder and keeps other launches from training in it until the block ends.
 
         Raises:
-            UsageError: The folder cannot be made or written to.
-            RunError: Another process trains in it.
+            UsageError: The folder cannot be created or is not writable.
+            RunError: Another process is training in it.
         """
         refusal = f"--model_dir or --results_dir {self.folder}: another launch is training in it; wait for it to end"
         with ExitStack() as held:
@@ -62,10 +63,10 @@ class CheckpointDir:
             yield
 
     def prepare(self) -> None:
-        """Makes the folder, proves that it can be written to, and clears what a kill left half-written.
+        """Creates the folder, checks that it is writable, and removes the remains of a killed process.
 
         Raises:
-            UsageError: The folder cannot be made or written to.
+            UsageError: The folder cannot be created or is not writable.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -81,10 +82,10 @@ class CheckpointDir:
         return UsageError(f"--model_dir or --results_dir {self.folder}: cannot be written to: {error.strerror}")
 
     def save(self, session: Any, saver: Any, step: int, metadata: Mapping[str, Any]) -> Path:
-        """Writes the checkpoint of ``step`` and drops the oldest beyond ``keep``; returns its prefix.
+        """Writes the checkpoint of ``step`` and removes the oldest beyond ``keep``; returns its prefix.
 
         Raises:
-            RunError: The disk refused; earlier checkpoints are whole.
+            RunError: The checkpoint cannot be written; earlier checkpoints are intact.
         """
         staging = self.folder / f"{_STAGING}{step}"
         try:
@@ -97,17 +98,17 @@ class CheckpointDir:
             shutil.rmtree(staging, ignore_errors=True)
             raise RunError(
                 f"step {step}: the checkpoint could not be written to {self.folder} (--model_dir): "
-                f"{reason(error)}; earlier checkpoints are whole"
+                f"{reason(error)}; earlier checkpoints are intact"
             ) from error
         _keep_only(self.folder, steps_in(self.folder)[-self._keep :])
         return prefix
 
     def prefix(self, step: int) -> Path:
-        """The prefix of the checkpoint of ``step``, whether it is there or not."""
+        """The prefix of the checkpoint of ``step``, whether it exists or not."""
         return self.folder / f"{PREFIX}-{step}"
 
     def annotate(self, step: int, metadata: Mapping[str, Any]) -> None:
-        """Replaces the JSON beside the checkpoint of ``step``, and beside its copy where it is the best."""
+        """Replaces the JSON file beside the checkpoint of ``step``, and beside its copy if that is the best one."""
         for folder in (self.folder, self.folder / BEST):
             if step in steps_in(folder):
                 path = folder / f"{PREFIX}-{step}.json"
@@ -117,7 +118,7 @@ class CheckpointDir:
                     raise RunError(f"step {step}: {path} could not be written: {error.strerror}") from error
 
     def keep_best(self, step: int) -> Path:
-        """Copies the checkpoint of ``step`` to ``best/`` in place of the one there; returns its prefix."""
+        """Copies the checkpoint of ``step`` to ``best/`` and replaces the one there; returns its prefix."""
         best = self.folder / BEST
         staging = best / f"{_STAGING}{step}"
         try:
@@ -139,17 +140,17 @@ def steps_in(folder: Path) -> list[int]:
 
 
 def find_checkpoint(path: Path) -> Path | None:
-    """The checkpoint that a folder or a prefix stands for, as a prefix; None where a folder holds none.
+    """The prefix of the checkpoint that a folder or a prefix stands for; None if the folder holds none.
 
     Raises:
-        UsageError: ``path`` is neither a folder nor the prefix of a checkpoint, or a folder of several that are
-            another program's.
+        UsageError: ``path`` is neither a folder nor the prefix of a checkpoint, or the folder holds several checkpoints
+            of another program.
     """
     if path.is_dir():
         steps = steps_in(path)
         return path / f"{PREFIX}-{steps[-1]}" if steps else _checkpoint_of_another_program(path)
-    for candidate in (Path(_PART.sub("", str(path))), path):  # one of its files may have been named
-        if Path(f"{candidate}.index").is_file() or candidate.is_file():  # the latter in TensorFlow's first format
+    for candidate in (Path(_PART.sub("", str(path))), path):  # the user may have named one of its files
+        if Path(f"{candidate}.index").is_file() or candidate.is_file():  # the second is TensorFlow's first format
             return candidate
     if path.parent.is_dir() and path.parent != path and path.name.startswith(PREFIX):
         raise UsageError(f"{path}: no such checkpoint (--model_dir, --finetune_checkpoint)")
@@ -157,7 +158,7 @@ def find_checkpoint(path: Path) -> Path | None:
 
 
 def _checkpoint_of_another_program(folder: Path) -> Path | None:
-    """The checkpoint that another program's state file names, or the only one in a folder without such a file."""
+    """The checkpoint that another program's state file names, or the only one in a folder without a state file."""
     named = tf1.train.latest_checkpoint(str(folder))
     if named:
         return Path(named)
@@ -170,7 +171,7 @@ def _checkpoint_of_another_program(folder: Path) -> Path | None:
 
 
 def _is_table(path: Path) -> bool:
-    """Return whether a file ends as a checkpoint in TensorFlow's first format does, one file with names and values."""
+    """Returns whether a file ends like a checkpoint in TensorFlow's first format: one file with names and values."""
     with path.open("rb") as file:
         file.seek(0, 2)
         file.seek(-min(len(_TABLE_END), file.tell()), 2)
@@ -178,10 +179,10 @@ def _is_table(path: Path) -> bool:
 
 
 def wait_for_checkpoint(folder: Path, stop: Hook) -> bool:
-    """Waits until a folder, which need not be there yet, holds a checkpoint; false once ``stop`` wants to.
+    """Waits until a folder, which need not exist yet, holds a checkpoint; returns False if ``stop`` ends the wait.
 
     Raises:
-        UsageError: ``folder`` is the prefix of a checkpoint that is not there.
+        UsageError: ``folder`` is the prefix of a checkpoint that does not exist.
     """
     said = False
     while not stop.wants_stop:
@@ -195,9 +196,9 @@ def wait_for_checkpoint(folder: Path, stop: Hook) -> bool:
 
 
 def next_checkpoint(prefix: Path, stop: Hook) -> Path | None:
-    """Waits for a newer checkpoint beside ``prefix``; None once that is the last of its run, or ``stop`` wants to.
+    """Waits for a newer checkpoint beside ``prefix``; None if ``prefix`` is its run's last or ``stop`` ends the wait.
 
-    Its run may have removed ``prefix`` meanwhile.
+    The run may have removed ``prefix`` in the meantime.
     """
     while not stop.wants_stop:
         newest = find_checkpoint(prefix.parent)
@@ -211,10 +212,10 @@ def next_checkpoint(prefix: Path, stop: Hook) -> Path | None:
 
 
 def read_metadata(prefix: Path) -> dict[str, Any] | None:
-    """The JSON beside a checkpoint; None for one that has none, made by another program.
+    """The content of the JSON file beside a checkpoint; None if another program wrote the checkpoint without one.
 
     Raises:
-        RunError: The file is there but is not JSON, or says what cannot be.
+        RunError: The file exists but is not JSON, or holds invalid values.
     """
     path = Path(f"{prefix}.json")
     return parse_description(path.read_bytes(), path) if path.exists() else None
@@ -231,7 +232,7 @@ def _keep_only(folder: Path, steps: Sequence[int]) -> None:
 
 
 def _clear(folder: Path) -> None:
-    """Removes what a kill left: files on their way, parts of a checkpoint without its index, an older state file."""
+    """Removes what a killed process left: staged files, parts of a checkpoint without an index, an old state file."""
     for leftover in folder.glob(f"{_STAGING}*"):
         shutil.rmtree(leftover)
     for name in (STATE, f"{PREFIX}-*"):
@@ -258,7 +259,7 @@ def _move_into_place(staging: Path, folder: Path, step: int) -> Path:
 
 
 def _remove(folder: Path, step: int) -> None:
-    for suffix in reversed(_SUFFIXES):  # the index first: without it the rest is no checkpoint
+    for suffix in reversed(_SUFFIXES):  # the index first: without it, TensorFlow sees no checkpoint
         (folder / f"{PREFIX}-{step}{suffix}").unlink(missing_ok=True)
 
 

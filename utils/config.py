@@ -1,4 +1,4 @@
-"""The typed configuration of a run: one frozen dataclass per concern, validated where it is made.
+"""The typed configuration of a run: one frozen dataclass per concern, validated on construction.
 
 ``None`` in a field of ``ModelConfig`` means "not given": ``runtime/resolve_classifier.py`` fills it from the
 checkpoint, the data's manifest or the default, in this order. Everything else is final as parsed. Imports no
@@ -39,8 +39,8 @@ SYNTHETIC_EPOCH_BATCHES = 1000
 MOST_CLASSES = 1_000_000  # the classifier of resnet50 then holds 8 GB of weights
 LARGEST_IMAGE_SIZE = 16_384
 LARGEST_QUANTIZATION_DELAY = 2**62
-LARGEST_AMOUNT = 1e30  # of what is computed in float32 from here on, whose largest number is 3e38
-MOST_TRACED_STEPS = 100  # a step of a large network has some ten thousand events, and viewers hold about a million
+LARGEST_AMOUNT = 1e30  # such amounts enter float32 arithmetic, whose largest number is 3e38
+MOST_TRACED_STEPS = 100  # a step of a large network has about ten thousand events, and viewers hold about a million
 _TRACED_STEPS = f"FROM,TO: the first and the last step, counted from 1, at most {MOST_TRACED_STEPS} of them"
 
 
@@ -66,7 +66,7 @@ class Duration:
         require(self.unit in ITER_UNITS, "iter_unit", self.unit, "epoch or batch")
 
     def to_steps(self, steps_per_epoch: int) -> int:
-        """The same amount in steps, one step being one update of all replicas together."""
+        """The same amount in steps; one step is one update of all replicas together."""
         return self.value * steps_per_epoch if self.unit == "epoch" else self.value
 
 
@@ -74,11 +74,10 @@ class Duration:
 class ModelConfig:
     """The network and its label space.
 
-    ``num_classes`` of a classifier counts logits; the label in a record minus ``label_offset`` is the index of its
-    logit. Of a detector it is the largest category id, or with exact classes the number of categories, and
-    ``category_ids`` are those of ``class_names``.
-    ``backbone`` of a detector is a row of ``model.specs.BACKBONES``; ``pretrained`` are the settings that
-    its weights were trained with.
+    For a classifier, ``num_classes`` counts logits, and a record's label minus ``label_offset`` is the index of its
+    logit. For a detector, ``num_classes`` is the largest category id, or the number of categories with exact classes;
+    ``category_ids`` belong to ``class_names``, and ``backbone`` is a row of ``model.specs.BACKBONES``. ``pretrained``
+    holds the settings that the weights were trained with.
     """
 
     architecture: str | None = None
@@ -94,7 +93,7 @@ class ModelConfig:
     backbone: str | None = None
     quantization: QuantizationSpec | None = None
     data_class_names: tuple[str, ...] | None = None
-    """Names of the classes in the training data, where --class_names may give others."""
+    """Class names in the training data; --class_names may give others."""
     pretrained: PretrainedConfig = field(default_factory=PretrainedConfig)
 
     def __post_init__(self) -> None:
@@ -114,10 +113,10 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
-    """Where examples come from and how they are read; ``index_dir`` has the index files that DALI goes by.
+    """The source of the examples and how they are read; ``index_dir`` holds DALI's index files.
 
-    ``train_files`` and ``validation_files`` are globs that take the place of ``data_dir``. Evaluation reads the split
-    ``eval_split``, each ``eval_every``-th example of it.
+    The globs ``train_files`` and ``validation_files`` replace ``data_dir``. Evaluation reads every ``eval_every``-th
+    example of the split ``eval_split``.
     """
 
     source: str = "tfrecord"
@@ -147,7 +146,7 @@ class DataConfig:
 
     @property
     def augmentation(self) -> tuple[AugmentationStep, ...]:
-        """The steps that training images of classification go through; ``DetectionConfig`` has those of detection."""
+        """The augmentation steps for classification; ``DetectionConfig`` holds those for detection."""
         return classification_steps(min_crop_area=self.min_crop_area, color_jitter=self.color_jitter)
 
 
@@ -155,10 +154,10 @@ class DataConfig:
 class OptimizerConfig:
     """The optimizer, a row of ``utils.optimizer_table.OPTIMIZERS``, its schedule and its regularization.
 
-    ``learning_rate``, where given, is the peak itself, whatever the batch. The warm-up has ``warmup_steps`` steps where
-    given, else ``warmup_epochs`` epochs where given, else the share ``warmup_share`` of the run; it begins at the share
-    ``warmup_start`` of the peak. A cosine has ``schedule_steps`` steps, or those of the run; ``cosine_from_peak``
-    counts them from the end of the warm-up and of ``hold_steps`` at the peak, else they count from step 0.
+    ``learning_rate`` sets the peak itself, whatever the batch size. The warm-up takes ``warmup_steps`` steps, or
+    ``warmup_epochs`` epochs if the former is None, or the fraction ``warmup_share`` of the run if both are. It begins
+    at the fraction ``warmup_start`` of the peak. A cosine ends at step ``schedule_steps``, by default at the end of the
+    run. With ``cosine_from_peak`` it begins after the warm-up and ``hold_steps`` steps at the peak, else at step 0.
     """
 
     name: str = DEFAULT_OPTIMIZER
@@ -193,7 +192,7 @@ class OptimizerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrecisionConfig:
-    """Mixed precision and compilation, as asked for; ``runtime/precision.py`` says what the machine can do of it."""
+    """Requested mixed precision and compilation; ``runtime/precision.py`` decides what the machine can do."""
 
     amp: bool = False
     static_loss_scale: float | None = None
@@ -221,7 +220,7 @@ class RunConfig:
     model_dir: str | None = None
     log_filename: str = "log.json"
     report_file: str | None = None
-    """Where the log goes instead of ``log_filename`` in ``results_dir``."""
+    """Path of the log, instead of ``log_filename`` in ``results_dir``."""
     display_every: int = 10
     log_level: str = "info"
     console: str = AUTO
@@ -231,15 +230,15 @@ class RunConfig:
     export_dir: str | None = None
     to_predict: str | None = None
     finetune_checkpoint: str | None = None
-    finetune_scope: str = ""  # only what lies under this scope is taken from finetune_checkpoint
+    finetune_scope: str = ""  # load only variables under this scope from finetune_checkpoint
     reset_head: bool = False
     checkpoint_every: int = 1000
     keep_checkpoints: int = 5
     eval_every_epochs: int = 0
     eval_count: int = 1
-    """Number of evaluations where ``eval_every_epochs`` is 0, at equal distances, the last at the end."""
+    """Number of evaluations if ``eval_every_epochs`` is 0: equally spaced, the last one at the end."""
     watch_checkpoints: bool = False
-    """Go on evaluating each new checkpoint until that of the run's end."""
+    """Evaluate each new checkpoint until the last one of the training run."""
     early_stop_patience: int = 0
     top_k: int = 5
     min_score: float = 0.5
@@ -289,7 +288,7 @@ class RunConfig:
 
     @property
     def checkpoint_dir(self) -> str:
-        """Where checkpoints are read and written: ``--model_dir``, else ``--results_dir``."""
+        """The folder of the checkpoints: ``--model_dir``, else ``--results_dir``."""
         return self.model_dir if self.model_dir else self.results_dir
 
     @property
@@ -303,12 +302,12 @@ class RunConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DistributedConfig:
-    """Exchange between several processes, and how long they wait; one process has nothing of it.
+    """Communication between several processes; a single process ignores it.
 
     Attributes:
         fp16_compression: Send gradients as float16.
-        sync_batch_norm: Normalize by the statistics of the global batch, instead of each process by its own.
-        stall_timeout_s: A process that gives no sign of life for so many seconds ends the run.
+        sync_batch_norm: Normalize by the statistics of the global batch instead of each process's own.
+        stall_timeout_s: The run ends if a process is unresponsive for this many seconds.
     """
 
     fp16_compression: bool = False
@@ -322,11 +321,11 @@ class DistributedConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FineTuningConfig:
-    """Parts of a network that a run does not train, or trains at another rate.
+    """Parts of a network that a run freezes, or trains at another learning rate.
 
     Attributes:
-        freeze_backbone: Train all but the backbone, whose batch normalization uses its stored statistics.
-        freeze_batch_norm: Train on the stored batch-norm statistics and leave them as they are.
+        freeze_backbone: Train everything but the backbone; its batch normalization uses the stored statistics.
+        freeze_batch_norm: Normalize by the stored batch-norm statistics and do not update them.
         head_lr_multiplier: Factor of the learning rate for the head.
 
     Raises:
@@ -344,13 +343,13 @@ class FineTuningConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MovingAverageConfig:
-    """Averages of the weights that a run keeps and uses.
+    """The exponential moving average of the weights, and the weights that evaluation uses.
 
     Attributes:
-        ema_decay: Share of the old average that a step keeps in the exponential moving averages of the weights, which
-            are saved beside the weights; None keeps no averages.
-        eval_weights: "raw" or "ema", the weights that evaluation, prediction and export use; None stands for the
-            averages where a checkpoint has them.
+        ema_decay: Decay of the exponential moving average of the weights, saved beside the weights; None keeps no
+            average.
+        eval_weights: "raw" or "ema", the weights that evaluation, prediction and export use; None uses the moving
+            averages if the checkpoint stores them.
 
     Raises:
         UsageError: A value is out of range.
@@ -369,11 +368,11 @@ class MovingAverageConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiagnosticsConfig:
-    """Histograms and traces that a run writes, beside what every run shows.
+    """Optional histograms and traces of a run.
 
     Attributes:
-        histograms_every: Write histograms of weights, gradients and activations every n-th training step; 0 for never.
-        profile: First and last step of the trace, both inside; None for none.
+        histograms_every: Write histograms of weights, gradients and activations every n training steps; 0 for never.
+        profile: First and last step of the trace, both included; None for no trace.
 
     Raises:
         UsageError: A value is out of range.
@@ -390,10 +389,10 @@ class DiagnosticsConfig:
             require(fits, "profile", text_of_steps(self.profile), _TRACED_STEPS)
 
     def check_length(self, steps: int, what: str = "steps") -> None:
-        """Raises ``UsageError`` when the trace would begin after the end of a run of ``steps``."""
+        """Raises ``UsageError`` if the trace would begin after the end of a run of ``steps``."""
         if self.profile is not None and self.profile[0] > steps:
             raise UsageError(
-                f"--profile {text_of_steps(self.profile)}: begins after the end, the run has {steps} {what}"
+                f"--profile {text_of_steps(self.profile)}: begins after the end of the run, which has {steps} {what}"
             )
 
 
@@ -401,7 +400,7 @@ def steps_of_text(text: str) -> tuple[int, int]:
     """The two step numbers in ``FROM,TO``.
 
     Raises:
-        UsageError: It is not two numbers.
+        UsageError: The text is not two numbers.
     """
     match = re.fullmatch(r"\s*(\d{1,18})\s*,\s*(\d{1,18})\s*", text, re.ASCII)
     if match is None:
@@ -410,13 +409,13 @@ def steps_of_text(text: str) -> tuple[int, int]:
 
 
 def text_of_steps(steps: tuple[int, int]) -> str:
-    """``FROM,TO`` again."""
+    """The inverse of ``steps_of_text``: ``FROM,TO``."""
     return f"{steps[0]},{steps[1]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExperimentConfig:
-    """Everything that defines a run; ``detection`` is there for detectors and None for classifiers."""
+    """Everything that defines a run; ``detection`` is None for classifiers."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -432,13 +431,13 @@ class ExperimentConfig:
     def __post_init__(self) -> None:
         mode = self.run.mode
         if self.data.source == "synthetic" and not self.run.is_benchmark and mode != "predict":
-            raise UsageError(f"--mode {mode}: needs --data_dir; only the two benchmark modes make data of their own")
+            raise UsageError(f"--mode {mode}: needs --data_dir; only the two benchmark modes can run on synthetic data")
         if self.run.is_benchmark and self.run.duration.unit == "batch":
             check_benchmark_length(self.run.duration.value, self.run.warmup_steps)
 
 
 def check_benchmark_length(steps: int, warmup_steps: int) -> None:
-    """Raises ``UsageError`` when a benchmark of ``steps`` would have nothing left to measure after its warm-up."""
+    """Raises ``UsageError`` if no step of a benchmark would be left to measure after its warm-up."""
     if steps <= warmup_steps:
         raise UsageError(
             f"--num_iter gives {steps} steps: must be above --warmup_steps {warmup_steps}, or nothing is measured"
@@ -446,8 +445,12 @@ def check_benchmark_length(steps: int, warmup_steps: int) -> None:
 
 
 def resolved(section: Any, name: str) -> Any:
-    """The field ``name`` of a config or of one of its sections, which resolving has filled."""
+    """The value of a field that is None until the configuration is resolved.
+
+    Raises:
+        ValueError: The field is still None.
+    """
     value = getattr(section, name)
     if value is None:
-        raise ValueError(f"the configuration is not resolved: {type(section).__name__}.{name} is None")
+        raise ValueError(f"{type(section).__name__}.{name} is None; must be filled in by resolving the configuration")
     return value

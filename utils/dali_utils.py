@@ -1,11 +1,11 @@
-"""Training and evaluation input whose images NVIDIA DALI decodes, crops, mirrors and resizes; its only importer.
+"""Training and evaluation input with images decoded by NVIDIA DALI; the only module that imports DALI.
 
-Which examples make a batch, what part of each is seen and whether it is mirrored is what ``utils/data_utils.py`` has
-too, from the same code and the same random numbers. DALI gets the encoded images and those parts, so that its batches
-differ from the other input's by the rounding of its decoder alone; resuming and shards need nothing of their own.
+Batches hold the same examples, crops and flips as those of ``utils/data_utils.py``: the same code draws them with the
+same random numbers. DALI decodes, crops, mirrors and resizes, so the two inputs differ only by the rounding of the
+decoders. Resuming and sharding need no code of their own.
 
-On a GPU DALI decodes with nvJPEG and resizes there. The batch comes back to the host, since it goes on through tf.data,
-which knows what became of every row.
+On a GPU, DALI decodes with nvJPEG and resizes on the device. The batch returns to the host because it continues through
+tf.data, which tracks the status of every row.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from utils.records.manifest import SplitFiles
 from utils.records.record_index import split_index
 
 FAILURE = "DALI failed"
-"""Begins the message of a failure that no single image caused."""
+"""Beginning of the message about a failure that no single image caused."""
 
 _DECODER = "decoders.image"  # DALI's messages about images name the operator
 _MESSAGE_LETTERS = 300
@@ -51,14 +51,14 @@ Array = NDArray[Any]
 
 
 class DaliReader:
-    """Reads splits with DALI, as ``utils.data_utils.Reader`` says.
+    """Reads splits with DALI; implements ``utils.data_utils.Reader``.
 
     Args:
-        index_dir: Folder of index files, or None: they are made where they are missing.
-        device_id: The GPU to decode on, as this process counts them, or None for the CPU.
+        index_dir: Folder of index files; None writes missing ones.
+        device_id: The GPU to decode on, as this process numbers them, or None for the CPU.
 
     Raises:
-        UsageError: DALI is not installed, or does not run here.
+        UsageError: DALI is not installed, or cannot run here.
     """
 
     def __init__(self, index_dir: str | None, device_id: int | None) -> None:
@@ -69,11 +69,11 @@ class DaliReader:
     def train_batches(
         self, files: SplitFiles, decoder: RecordDecoder, options: InputOptions, shard: Shard, start: Position
     ) -> tf.data.Dataset:
-        """The batches of ``data_utils.train_batches``, each process reading its own records only.
+        """The batches of ``data_utils.train_batches``; each process reads its own records only.
 
         Raises:
             UsageError: The global batch is larger than the data set.
-            RunError: The index is not that of the files.
+            RunError: The index does not belong to the files.
         """
         rows = indexed_train_rows(files, split_index(files, self._index_dir), options, shard, start)
 
@@ -88,7 +88,7 @@ class DaliReader:
         """The batches of ``data_utils.eval_batches``.
 
         Raises:
-            RunError: The index is not that of the files.
+            RunError: The index does not belong to the files.
         """
         rows = indexed_eval_rows(files, split_index(files, self._index_dir), options, shard)
         no_seed = tf.zeros([2], tf.int64)
@@ -106,7 +106,7 @@ class DaliReader:
         targets: TargetSpecs,
         options: InputOptions,
     ) -> tf.data.Dataset:
-        """Batches of what ``parse`` makes of each row, the decoded images changed by ``change``."""
+        """Batches of the rows that ``parse`` returns; ``change`` alters the decoded images."""
 
         def parse_known_format(row: Rows) -> tuple[UndecodedExample, tf.Tensor]:
             example, seed = parse(row)
@@ -127,10 +127,10 @@ class DaliReader:
 
 
 def decode_corner(encoded: bytes, side: int, size: int) -> Array:
-    """Decodes the ``side`` upper left pixels of an image on the CPU, to try DALI: ``[size, size, 3]`` float32.
+    """Decodes the upper left square of an image on the CPU as a trial of DALI: ``[size, size, 3]`` float32.
 
     Raises:
-        UsageError: DALI is not installed, or does not run here.
+        UsageError: DALI is not installed, or cannot run here.
         RuntimeError: DALI failed, or cannot decode the image.
     """
     engine = _Engine(
@@ -150,12 +150,12 @@ def _import(name: str) -> Any:
     except (ImportError, OSError) as error:
         raise UsageError(
             f"--dali: NVIDIA DALI cannot be imported ({error}); `pip install -r requirements/dali.txt` installs it, "
-            "and without the flag TensorFlow reads the data"
+            "or leave out the flag to read the data with TensorFlow"
         ) from error
 
 
 def _in_a_known_format(encoded: tf.Tensor) -> tf.Tensor:
-    """JPEG and PNG as they are; what else TensorFlow decodes, and DALI perhaps not, as a PNG."""
+    """JPEG and PNG unchanged; any other format as PNG, since DALI may not decode all that TensorFlow does."""
     known = tf.io.is_jpeg(encoded) | tf.equal(tf.strings.substr(encoded, 0, len(PNG_BEGIN)), PNG_BEGIN)
     return tf.cond(known, lambda: encoded, lambda: tf.io.encode_png(decode_full(encoded), compression=0))
 
@@ -163,7 +163,7 @@ def _in_a_known_format(encoded: tf.Tensor) -> tf.Tensor:
 def _decode_views(
     engine: _Engine, row: tf.Tensor, undecoded: UndecodedExample, seed: tf.Tensor
 ) -> tuple[tf.Tensor, Example, tf.Tensor]:
-    """The rows that DALI could decode, as examples; arguments and results have N + 1 rows at most."""
+    """The rows that DALI could decode, as examples; arguments and results have at most N + 1 rows."""
     images, readable = tf.numpy_function(engine, [*undecoded.view], [tf.float32, tf.bool], stateful=False)
     images = tf.ensure_shape(images, [None, engine.size, engine.size, CHANNELS])
     readable = tf.ensure_shape(readable, [None])
@@ -177,7 +177,7 @@ def _decode_views(
 
 
 def _with_changed_pixels(examples: tf.data.Dataset, change: ChangePixels, options: InputOptions) -> tf.data.Dataset:
-    """The same examples, their images changed by their seeds."""
+    """The same examples with ``change`` applied to each image and its seed."""
 
     def of_batch(index: tf.Tensor, row: tf.Tensor, example: Example, seed: tf.Tensor) -> tf.data.Dataset:
         images = tf.data.Dataset.from_tensor_slices((example.image, seed)).map(
@@ -192,9 +192,9 @@ def _with_changed_pixels(examples: tf.data.Dataset, change: ChangePixels, option
 
 
 class _Engine:
-    """A DALI pipeline from encoded images and the parts of them that are seen to squares of one size.
+    """A DALI pipeline from encoded images and the visible part of each to squares of one size.
 
-    DALI gives up a whole batch for one image that it cannot decode; then the images go through it one by one.
+    DALI fails a whole batch if it cannot decode one image; then the images are decoded one by one.
     """
 
     def __init__(self, options: InputOptions, device_id: int | None) -> None:
@@ -208,13 +208,13 @@ class _Engine:
     def __call__(
         self, encoded: Array, window: Array, mirrored: Array, resized: Array, corner: Array
     ) -> tuple[Array, Array]:
-        """Images and whether each could be decoded; arguments as in ``View``, M rows of which the last is blank.
+        """Decoded images and whether each could be decoded; arguments as in ``View``, M rows, the last one blank.
 
         Returns:
             ``[M, S, S, 3]`` float32, zeros where there is no image, and ``[M]`` boolean, true for the blank row.
 
         Raises:
-            RuntimeError: DALI failed, and not over an image.
+            RuntimeError: DALI failed for a reason other than an image.
         """
         count = len(encoded) - 1
         images = np.zeros([count + 1, self.size, self.size, CHANNELS], np.float32)
@@ -230,7 +230,7 @@ class _Engine:
         return images, readable
 
     def _fill(self, images: Array, inputs: list[Array]) -> bool:
-        """Writes the images that DALI makes of its inputs; returns whether all of them could be decoded."""
+        """Writes the decoded inputs to ``images``; returns whether all of them could be decoded."""
         encoded, *geometry = inputs
         try:
             if self._pipeline is None:
@@ -241,7 +241,7 @@ class _Engine:
             )
             images[:] = np.asarray((batch if self._device_id is None else batch.as_cpu()).as_tensor())
         except RuntimeError as error:
-            self._pipeline = None  # DALI calls it no longer valid
+            self._pipeline = None  # DALI declares it invalid after an error
             if _DECODER not in str(error):
                 raise RuntimeError(f"{FAILURE}: {' '.join(str(error).split())[-_MESSAGE_LETTERS:]}") from error
             images[:] = 0
@@ -254,7 +254,7 @@ class _Engine:
             self._batch_size,
             self._threads,
             self._device_id,
-            prefetch_queue_depth=1,  # tf.data has the batches made ahead
+            prefetch_queue_depth=1,  # tf.data prefetches the batches
             exec_async=False,
             exec_pipelined=False,
         )
@@ -271,7 +271,7 @@ class _Engine:
                 output_type=types.RGB,
                 adjust_orientation=False,
                 jpeg_fancy_upsampling=False,
-                use_fast_idct=True,  # with the line above what TensorFlow's decoder is set to
+                use_fast_idct=True,  # with the line above, the settings of TensorFlow's decoder
             )
             square = fn.resize(
                 window,
@@ -288,7 +288,7 @@ class _Engine:
 
 
 def _regions(size: int, window: Array, mirrored: Array, resized: Array, corner: Array) -> tuple[Array, Array]:
-    """Begin and end of the square in each window, ``[M, 2]`` float32 ``[y, x]``, so that DALI's grid is ours.
+    """Begin and end of the square in each window, ``[M, 2]`` float32 ``[y, x]``, that align DALI's grid with ours.
 
     DALI's output pixel i lies at ``begin + (i + 1/2) (end - begin) / size - 1/2``, counted in pixel centers, ours at
     ``(corner + i) scale`` with ``scale = window / resized``. A region that ends before it begins is mirrored.

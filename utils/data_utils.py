@@ -1,8 +1,8 @@
-"""The inputs of training, evaluation, benchmarks and prediction, each as a stream of batches in a graph.
+"""Inputs for training, evaluation, benchmarks and prediction, each a stream of batches in a graph.
 
-Training reads the same examples in the same order in every run with the same seed, wherever it was interrupted and
-however many processes share the work: file order, record order and augmentation follow from (seed, epoch, index of the
-example in its split) alone, and a resumed run skips what was consumed before anything is decoded.
+With the same seed, training reads the same examples in the same order, wherever it was interrupted and however many
+processes share the work. File order, record order and augmentation depend only on (seed, epoch, index of the example in
+its split), and a resumed run skips consumed records before decoding.
 """
 
 from __future__ import annotations
@@ -38,38 +38,38 @@ SYNTHETIC_MEAN, SYNTHETIC_STD = 127.0, 60.0
 
 
 class Reader(Protocol):
-    """Reads the records of a split; ``TensorFlowReader`` says what each method promises."""
+    """Reads the records of a split; ``TensorFlowReader`` documents the contract of each method."""
 
     def train_batches(
         self, files: SplitFiles, decoder: RecordDecoder, options: InputOptions, shard: Shard, start: Position
     ) -> tf.data.Dataset:
-        """An endless stream of augmented training batches from ``start`` on."""
+        """An endless stream of augmented training batches that begins at ``start``."""
 
     def eval_batches(
         self, files: SplitFiles, decoder: RecordDecoder, options: InputOptions, shard: Shard
     ) -> tf.data.Dataset:
-        """One pass over a split, or over each n-th example of it."""
+        """One pass over a split, or over every n-th example of it."""
 
 
 class TensorFlowReader:
     """Reads records with tf.data alone.
 
-    One process reads its files from end to end. Several that share a training go by an index of the records, each to
-    its own, which they make where it is missing: else every process would read all of them.
+    A single process reads its files from end to end. Several processes use an index, which they create if it is
+    missing, so that each reads only its own records.
     """
 
     def train_batches(
         self, files: SplitFiles, decoder: RecordDecoder, options: InputOptions, shard: Shard, start: Position
     ) -> tf.data.Dataset:
-        """An endless stream of augmented training batches from ``start`` on.
+        """An endless stream of augmented training batches that begins at ``start``.
 
-        Each epoch yields floor(examples / global batch) global batches, no example twice. In one process the shuffle
-        buffer holds encoded records: 4,096 of ImageNet's size take 450 MB; and resuming reads, but does not decode, the
-        part of the epoch that was consumed.
+        Each epoch yields floor(examples / global batch) global batches, no example twice. In a single process the
+        shuffle buffer holds encoded records (4,096 of ImageNet's size take 450 MB), and resuming reads the consumed
+        part of the epoch without decoding it.
 
         Raises:
             UsageError: The global batch is larger than the data set.
-            RunError: The index that several processes need cannot be made.
+            RunError: The index that several processes need cannot be created.
         """
         if shard.count > 1:
             rows = indexed_train_rows(files, split_index(files, None), options, shard, start)
@@ -85,12 +85,13 @@ class TensorFlowReader:
     def eval_batches(
         self, files: SplitFiles, decoder: RecordDecoder, options: InputOptions, shard: Shard
     ) -> tf.data.Dataset:
-        """One pass over a split, or over each n-th example of it, none twice, ended by ``tf.errors.OutOfRangeError``.
+        """One pass over a split, or over every n-th example of it; ends with ``tf.errors.OutOfRangeError``.
 
-        Every shard yields ceil(examples / global batch) batches; what is missing in the last ones is padding.
+        Every shard yields ceil(examples / global batch) batches, the last ones filled up with padding; no example comes
+        twice.
 
         Raises:
-            RunError: The index that several processes need cannot be made.
+            RunError: The index that several processes need cannot be created.
         """
         if shard.count > 1:
             rows = indexed_eval_rows(files, split_index(files, None), options, shard)
@@ -120,9 +121,9 @@ def _sequential_eval_rows(files: SplitFiles, options: InputOptions) -> tf.data.D
 def image_input(
     images: Iterable[bytes], preprocess: Callable[[tf.Tensor, int], tf.Tensor], options: InputOptions
 ) -> Input:
-    """One pass over encoded images, each as ``preprocess(bytes, image_size)`` makes it; ``batch.targets`` is empty.
+    """One pass over encoded images, converted by ``preprocess(bytes, image_size)``; ``batch.targets`` is empty.
 
-    Empty bytes are an image that could not be read: its row has the status UNDECODABLE. The last batch is padded.
+    Empty bytes stand for an image that could not be read; its row has the status UNDECODABLE. The last batch is padded.
     """
 
     def decode(row: Rows) -> Example:
@@ -135,13 +136,13 @@ def image_input(
 
 
 def _padded(records: tf.data.Dataset, multiple: int) -> tf.data.Dataset:
-    """Appends ``multiple - 1`` rows of padding: complete batches then cover every record, the rest is only padding."""
+    """Appends ``multiple - 1`` rows of padding, so that complete batches cover every record."""
     padding = {"index": tf.constant([PADDING_INDEX], tf.int64), "serialized": tf.constant([b""])}
     return records.concatenate(tf.data.Dataset.from_tensor_slices(padding).repeat(multiple - 1))
 
 
 def synthetic_input(options: InputOptions, targets: dict[str, tf.Tensor]) -> Input:
-    """The same seeded batch for ever: noise with the brightness of photographs, and ``targets`` of N rows each."""
+    """An endless stream of one seeded batch: noise as bright as photographs, and ``targets`` of N rows each."""
     count, size = options.batch_size, options.image_size
     seed = tf.constant([options.seed, 0], tf.int64)
     images = tf.random.stateless_truncated_normal([count, size, size, CHANNELS], seed, SYNTHETIC_MEAN, SYNTHETIC_STD)

@@ -1,4 +1,4 @@
-"""The definition of a detector beside its network: frozen values, as flags or a pipeline config give them (no TF).
+"""The definition of a detector apart from its network: frozen values from flags or a pipeline config (no TF).
 
 Defaults are those of SSD320. Boxes are ``[ymin, xmin, ymax, xmax]`` in [0, 1] of the image's sides.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from utils.errors import require
 from utils.input.augmentation_specs import DETECTION_STEPS, AugmentationStep
 
-LARGEST_LOG = math.log(1000 / 16)  # of a box's side over its anchor's: what --clamp_decode allows
+LARGEST_LOG = math.log(1000 / 16)  # limit of --clamp_decode for the logarithm of a box side over its anchor's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +23,8 @@ class AnchorSpec:
         max_level: Last level.
         scale: Side of a level's smallest square anchor, in cells.
         aspect_ratios: Width over height.
-        scales_per_octave: Sizes between one level and the next: ``scale * 2^(i / scales_per_octave)``.
-        centred: Put the anchors of every level in the middle of their cells.
+        scales_per_octave: Number of sizes on each level: ``scale * 2^(i / scales_per_octave)``.
+        centred: Center the anchors of every level on their cells.
     """
 
     min_level: int = 3
@@ -40,7 +40,7 @@ class AnchorSpec:
 
     @property
     def per_cell(self) -> int:
-        """Anchors on one cell."""
+        """Number of anchors on each cell."""
         return len(self.aspect_ratios) * self.scales_per_octave
 
 
@@ -53,7 +53,7 @@ class BoxCoderSpec:
         x_scale: Factor of the shift along x.
         height_scale: Factor of the logarithm of the height ratio.
         width_scale: Factor of the logarithm of the width ratio.
-        largest_log: Decoding clamps the logarithm of a side ratio to this, or not at all (None).
+        largest_log: Decoding clamps the logarithm of a side ratio to this value; None does not clamp.
     """
 
     y_scale: float = 10.0
@@ -65,14 +65,14 @@ class BoxCoderSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatcherSpec:
-    """Rules by which an anchor is matched with a groundtruth box.
+    """Rules that match anchors with groundtruth boxes.
 
     Attributes:
-        matched_threshold: At least so similar is a match.
-        unmatched_threshold: Less than this is background; what lies between the two is ignored.
-        negatives_lower_than_unmatched: False swaps those last two: what lies between is background, what is less,
+        matched_threshold: An anchor matches a box if their overlap is at least this.
+        unmatched_threshold: An anchor that overlaps less than this is background; one between the two is ignored.
+        negatives_lower_than_unmatched: False swaps the last two: between the thresholds is background, below is
             ignored.
-        force_match: Each valid groundtruth box also gets the anchor that it overlaps most, however little.
+        force_match: Match each valid groundtruth box with the anchor that it overlaps most, however little.
 
     Raises:
         ValueError: The thresholds contradict each other.
@@ -98,9 +98,9 @@ class LossSpec:
     """Constants of the losses.
 
     Attributes:
-        focal_alpha: Weight of positives, with ``1 - focal_alpha`` for negatives; None weighs neither.
+        focal_alpha: Weight of positives; negatives weigh ``1 - focal_alpha``. None weighs all alike.
         focal_gamma: Exponent of the modulating factor.
-        huber_delta: Where the parabola of the localization loss becomes a line.
+        huber_delta: Residual at which the localization loss turns from quadratic to linear.
         classification_weight: Factor of the classification loss.
         localization_weight: Factor of the localization loss.
     """
@@ -114,14 +114,14 @@ class LossSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostProcessingSpec:
-    """Constants of post-processing, which makes detections of predictions.
+    """Constants of post-processing, which turns predictions into detections.
 
     Attributes:
-        score_threshold: A detection's score is above this.
-        iou_threshold: Of two boxes of a class that overlap more than this, the lower score goes.
-        max_detections_per_class: What remains of a class at most.
-        max_total_detections: D, what remains of an image at most.
-        candidates: How many of an image's best (anchor, class) pairs go on to suppression; None for all of them.
+        score_threshold: Detections score above this.
+        iou_threshold: If two boxes of a class overlap more than this, the one with the lower score is dropped.
+        max_detections_per_class: Most detections of a class.
+        max_total_detections: D, most detections of an image.
+        candidates: Number of an image's best (anchor, class) pairs that enter suppression; None for all.
 
     Raises:
         ValueError: A value is out of range.
@@ -149,15 +149,15 @@ class PostProcessingSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectionConfig:
-    """Everything that defines a detector beside its network.
+    """Everything that defines a detector apart from its network.
 
     Attributes:
         augmentation: Steps in the order in which they are applied.
-        exact_classes: One class slot for each category, instead of one for each id up to the largest and one unused
-            for the background.
-        train_crowds: Train boxes around crowds as if they were objects.
-        batch_norm_decay: Share of a moving statistic that an update keeps: runs of less than some hundred steps need
-            less of it, or the statistics are still their initial ones at the end.
+        exact_classes: One class slot per category. Otherwise the slots are one per id up to the largest, and an unused
+            one for the background.
+        train_crowds: Train on boxes around crowds as if they were objects.
+        batch_norm_decay: Decay of the moving batch-norm statistics. Runs of fewer than a few hundred steps need a lower
+            value, or the statistics stay near their initial values.
 
     Raises:
         UsageError: A value is out of range.

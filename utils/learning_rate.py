@@ -1,8 +1,8 @@
-"""Learning-rate schedules: one formula, evaluated on Python numbers, NumPy arrays or tensors.
+"""Learning-rate schedules, written once for Python numbers, NumPy arrays and tensors.
 
-The step counts updates from 0. Two things of the classifiers are the original's on purpose: the ramp starts at 0, so
-that the first update changes nothing, and the cosine's phase counts from step 0, so that the rate drops a little where
-the ramp ends. Those of detectors begin above 0, and their cosine counts from the end of the ramp.
+The step counts updates from 0. For classifiers, two details follow the original on purpose. The ramp starts at 0, so
+the first update changes nothing. The cosine's phase counts from step 0, so the rate drops a little where the ramp ends.
+For detectors, the ramp begins above 0 and the cosine counts from its end.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class Schedule:
 
     Attributes:
         kind: "cosine" or "step".
-        peak: Rate at the end of the warm-up.
-        start: Rate at step 0, where there is a warm-up.
+        peak: Learning rate at the end of the warm-up.
+        start: Learning rate at step 0 if there is a warm-up.
         warmup_steps: Length U of the linear ramp from ``start`` to ``peak``.
-        decay_from: Step at which the cosine begins; until there the rate is the peak.
-        decay_steps: Step at which the cosine ends, after which the rate is 0.
-        boundaries: Last steps of the pieces of the step schedule; each next piece is a tenth.
+        decay_from: Step at which the cosine begins; before it, the rate is the peak.
+        decay_steps: Step at which the cosine ends; after it, the rate is 0.
+        boundaries: Last step of each piece of the step schedule; the next piece has a tenth of the rate.
     """
 
     kind: str
@@ -44,11 +44,11 @@ class Schedule:
     boundaries: tuple[int, ...] = ()
 
     def rate(self, step: Any, xp: ModuleType = np) -> Any:
-        """The learning rate of one update.
+        """The learning rate of an update.
 
         Args:
-            step: The update's number: int, array, or floating-point tensor.
-            xp: The module that works on it: ``numpy`` or ``tensorflow``.
+            step: Number of the update: an int, an array, or a floating-point tensor.
+            xp: The module for that type: ``numpy`` or ``tensorflow``.
         """
         decayed = self._cosine(step, xp) if self.kind == "cosine" else self._pieces(step, xp)
         if not self.warmup_steps:
@@ -70,7 +70,7 @@ class Schedule:
 
 
 def make_schedule(config: OptimizerConfig, *, global_batch: int, steps_per_epoch: int, total_steps: int) -> Schedule:
-    """Turns epochs into steps: the linear scaling of the rate, and the run's own length as that of the decay.
+    """Makes the schedule of a run: scales the rate linearly and converts epochs to steps.
 
     Source: Goyal et al., Accurate, Large Minibatch SGD, arXiv:1706.02677, for linear scaling and warm-up.
     """

@@ -1,6 +1,6 @@
-"""Optimizers, one row each: all that names one, or the state it keeps, derives from here.
+"""The table of optimizers, one row each: the only place that names optimizers and their state variables.
 
-Importing this loads no TensorFlow, so that the command line can; builders load it when they are called.
+Importing this module does not load TensorFlow, so the command line can use it; the builders load it when called.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ class OptimizerSpec:
     """An optimizer of ``tf.compat.v1``.
 
     Attributes:
-        name: What ``--optimizer`` calls it.
+        name: Value of ``--optimizer``.
         help: A few words for ``--help``.
-        build: Makes one from a learning rate, a scalar tensor, and the momentum.
-        slots: What it keeps for each variable; ``<variable>/<slot>`` in checkpoints.
-        state: What it keeps once, for all variables together; these are the names in checkpoints.
+        build: Builds the optimizer from the learning rate, a scalar tensor, and the momentum.
+        slots: State variables kept for each variable; named ``<variable>/<slot>`` in checkpoints.
+        state: State variables kept once for all variables, by their names in checkpoints.
     """
 
     name: str
@@ -55,7 +55,7 @@ OPTIMIZERS = {
             name="momentum", help="stochastic gradient descent with momentum", build=_momentum, slots=("Momentum",)
         ),
         OptimizerSpec(
-            name="nesterov", help="the same with Nesterov's look-ahead", build=_nesterov, slots=("Momentum",)
+            name="nesterov", help="momentum with Nesterov's look-ahead", build=_nesterov, slots=("Momentum",)
         ),
         OptimizerSpec(
             name="adam",
@@ -71,17 +71,17 @@ DEFAULT_OPTIMIZER = "momentum"
 SLOTS = tuple(dict.fromkeys(slot for spec in OPTIMIZERS.values() for slot in spec.slots))
 """The slots of all optimizers."""
 STATE = tuple(dict.fromkeys(name for spec in OPTIMIZERS.values() for name in spec.state))
-"""The names of what optimizers keep once."""
+"""The names of the state that optimizers keep once."""
 STATE_PATTERN = re.compile(rf"(^|/)({'|'.join(SLOTS)})(_\d+)?$|^({'|'.join(STATE)})(_\d+)?$")
-"""Names of all that optimizers keep, those included that TensorFlow numbers where a graph has several."""
+"""Matches the names of all optimizer state, including the numbered names in a graph with several optimizers."""
 
 
 def slot_names(variable: str) -> tuple[str, ...]:
-    """The names that a variable's slots have, whatever the optimizer."""
+    """The names of a variable's slots for all optimizers."""
     return tuple(f"{variable}/{slot}" for slot in SLOTS)
 
 
 def optimizer_of(names: Iterable[str]) -> str | None:
-    """The first optimizer whose slots are all among the names of a checkpoint; None where it has those of none."""
+    """The first optimizer whose slots are all in a checkpoint of these names; None if there is none."""
     ends = {name.rpartition("/")[2] for name in names}
     return next((spec.name for spec in OPTIMIZERS.values() if spec.slots and ends.issuperset(spec.slots)), None)

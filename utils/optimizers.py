@@ -1,4 +1,4 @@
-"""The update of a training step by any optimizer, the weight-decay filter and loss scaling."""
+"""The update of a training step for any optimizer, the weight-decay filter and loss scaling."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ LOSS_SCALE_FACTOR = 2.0
 
 
 def decayed(variables: Sequence[Any]) -> list[Any]:
-    """The variables that weight decay acts on: all but those of batch normalization.
+    """The variables subject to weight decay: all but those of batch normalization.
 
     Kernels, grouped filters, and the kernels *and biases* of the classifier and of squeeze-and-excitation decay, as in
-    the recipes that the published accuracies come from.
+    the recipes of the published accuracies.
     """
     return [v for v in variables if not any(word in v.op.name.lower() for word in NOT_DECAYED)]
 
@@ -33,24 +33,24 @@ def l2_loss(variables: Sequence[Any], weight_decay: float) -> Any:
 
 
 def every_variable_alike(name: str) -> float:
-    """The factor of the learning rate where all variables have the same: 1."""
+    """A learning-rate factor of 1 for every variable."""
     return 1.0
 
 
 def trained(variables: Sequence[Any], multiplier: Callable[[str], float]) -> list[Any]:
-    """The variables whose learning rate is not multiplied by 0."""
+    """The variables whose learning-rate factor is not 0."""
     return [v for v in variables if multiplier(v.op.name) > 0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
-    """Effect of one training step on the variables.
+    """The operation and tensors of one update.
 
     Attributes:
         operation: Applies the gradients and advances the step, unless a gradient overflowed under dynamic scaling.
-        loss_scale: The scale that this step's gradients were computed with, a scalar.
-        finite: Whether all gradients were finite, a boolean scalar; always true without dynamic scaling.
-        gradients: What is applied, by the variable's name: averaged over the replicas, of the loss without its scale.
+        loss_scale: Scalar, the loss scale of this step's gradients.
+        finite: Boolean scalar, true if all gradients are finite; always true without dynamic scaling.
+        gradients: The applied gradients by variable name: averaged over replicas, with the loss scale divided out.
     """
 
     operation: Any
@@ -69,21 +69,21 @@ def build_update(
     average: Callable[[GradientsAndVariables], GradientsAndVariables] = list,
     multiplier: Callable[[str], float] = every_variable_alike,
 ) -> Update:
-    """Builds one step of an optimizer, with gradients of a scaled loss.
+    """Builds one optimizer step, with gradients of a scaled loss.
 
     Args:
         loss: Scalar, float32.
         step: The global step variable.
         learning_rate: Scalar tensor.
-        make_optimizer: Makes an optimizer of ``tf.compat.v1`` from a learning rate.
-        loss_scale: How the loss is scaled before differentiation.
-        average: Averages gradients over replicas; called on scaled gradients, which survive a narrower type on their
-            way, and before they are judged finite, so that all replicas skip together.
-        multiplier: Factor of the learning rate by a variable's name. It acts on the update alone, so that the slots of
-            a variable are the same whatever its factor; a variable with 0 is not trained and gets none.
+        make_optimizer: Builds an optimizer of ``tf.compat.v1`` from a learning rate.
+        loss_scale: Scale of the loss before differentiation.
+        average: Averages gradients over replicas. It runs on scaled gradients, which survive transfer in a narrower
+            type, and before the check for finite values, so that all replicas skip a step together.
+        multiplier: Learning-rate factor by variable name. It affects only the update, not the slots. A variable with
+            factor 0 is not trained and gets no slots.
 
     Returns:
-        The update; under UPDATE_OPS of the graph, batch statistics included.
+        The update, which depends on the graph's UPDATE_OPS, so it includes the batch statistics.
     """
     descent = _Descent(learning_rate, make_optimizer, multiplier)
     scale = loss_scale.value()
@@ -112,11 +112,11 @@ def build_update(
 
 
 class _Descent:
-    """Descent at the learning rate times each variable's factor, by one optimizer for each factor.
+    """Gradient descent with learning-rate factors for variables: one optimizer for each factor.
 
-    State that is of no variable, as the powers of Adam's betas, is theirs together: it has one name in checkpoints
-    whatever the factors, and advances once a step, with the last of them. No public function of TensorFlow 2.21's
-    optimizers shares it.
+    The optimizers share state that belongs to no variable, like the powers of Adam's betas. It has one name in
+    checkpoints whatever the factors, and the last optimizer advances it once per step. TensorFlow 2.21 has no public
+    function to share it.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class _Descent:
             self._optimizer(factor)._create_slots([v for _, v in group])
 
     def apply_gradients(self, pairs: GradientsAndVariables, step: Any) -> Any:
-        """Updates all variables, and then the step."""
+        """Updates all variables, then the step."""
         *others, (factor, last) = self._groups(pairs).items()
         done = []
         for other, group in others:
@@ -200,13 +200,13 @@ class LossScale:
         )
 
     def value(self) -> Any:
-        """The factor as a scalar tensor, or None where losses are not scaled."""
+        """The scale as a scalar tensor, or None if losses are not scaled."""
         if self.dynamic:
             return self._scale.read_value()
         return None if self._static is None else tf.constant(self._static, tf.float32)
 
     def update(self, finite: Any) -> Any:
-        """An operation that adapts the dynamic scale to a step whose gradients were finite or not."""
+        """An operation that adapts the dynamic scale, given whether a step's gradients were finite."""
         good = self._good_steps.read_value() + 1
         grow = good >= GROWTH_INTERVAL
         scale = self._scale.read_value()

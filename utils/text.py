@@ -1,6 +1,8 @@
-"""Counts and names as messages write them (no TF)."""
+"""Counts and names formatted for messages (no TF)."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 def plural(count: int, noun: str) -> str:
@@ -8,12 +10,17 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "es" if noun.endswith(("s", "x")) else "s")
 
 
+def first_and_more(names: Sequence[str], noun: str) -> str:
+    """The first name and the number of the others: "a", "a and 1 more variable", "a and 1,281 more variables"."""
+    return f"{names[0]} and {plural(len(names) - 1, f'more {noun}')}" if len(names) > 1 else names[0]
+
+
 def one_line(text: str) -> str:
-    """A text as ``printable`` shows it, with a blank for each break and each run of blanks."""
+    """A text on one printable line: each line break or run of blanks becomes one blank."""
     return printable(" ".join(text.split()))
 
 
 def printable(name: str) -> str:
-    """``name`` fit for any terminal: bytes that are not UTF-8 and control characters are shown as escapes."""
+    """``name`` made safe for any terminal: control characters and bytes that are not UTF-8 appear as escapes."""
     text = name.encode("utf-8", "backslashreplace").decode()
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)

@@ -21,10 +21,10 @@ def conv2d_block(
     stride: int = 1,
     groups: int = 1,
 ) -> tf.Tensor:
-    """Convolves, in groups where asked to, and normalizes; all variables live under ``name``, no activation follows.
+    """Applies a convolution, grouped or not, and batch normalization without activation; variables are under ``name``.
 
-    Where the moving statistics normalize, in inference or because they are frozen, the normalization is folded into the
-    kernel and a bias, which TensorFlow fuses with what follows. Where kernels are quantized it always is.
+    If the moving statistics normalize, in inference or because they are frozen, the normalization is folded into the
+    kernel and a bias, which TensorFlow fuses with the next operation. Quantized kernels always fold it.
     """
     with tf1.variable_scope(name):
         if options.quantizer is not None:
@@ -43,9 +43,9 @@ def conv2d_block(
 def _quantized(
     inputs: tf.Tensor, kernel: tf.Variable, options: LayerOptions, quantizer: FakeQuantizer, *, stride: int, groups: int
 ) -> tf.Tensor:
-    """By the quantized kernel with the normalization folded in; float32.
+    """Convolves with the quantized kernel, the normalization folded in; the output is float32.
 
-    The batch's statistics are those of the kernel as it is, which takes a second convolution in training.
+    In training the batch's statistics come from the unquantized kernel, which takes a second convolution.
     """
     if options.uses_batch_statistics:
         norm = folded_batch_norm(convolve(inputs, kernel, options, stride=stride, groups=groups), options)
@@ -64,15 +64,15 @@ def _quantized(
 def quantized_output(
     outputs: tf.Tensor, options: LayerOptions, *, name: str, groups: int = 1, kind: str = "act_quant", positive: bool
 ) -> tf.Tensor:
-    """What follows from the block ``name``, quantized where activations are, in the scope of the block's kernel.
+    """Quantizes the output of a block if activations are quantized; the range lives in the scope of the block's kernel.
 
     Args:
         outputs: The block's output, or its activation.
         options: Shared options.
-        name: The block.
-        groups: Its groups.
+        name: Scope of the block.
+        groups: Groups of the block's convolution.
         kind: Scope of the range.
-        positive: No value is below 0.
+        positive: Whether all values are 0 or more.
     """
     if options.quantizer is None:
         return outputs

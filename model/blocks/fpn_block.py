@@ -13,10 +13,10 @@ from model.specs import SSDNames
 
 
 def fpn_block(stages: list[tf.Tensor], width: int, options: LayerOptions, names: SSDNames) -> list[tf.Tensor]:
-    """Brings three maps to one width, adds each to the enlarged one above it, and puts two smaller maps on top.
+    """Projects three maps to one width, adds each to the enlarged one above it, and puts two smaller maps on top.
 
-    The third level is its projection as it is, without normalization or activation; the fourth comes from the third,
-    the fifth from the fourth. All levels but the third end in batch normalization and ReLU6.
+    The third level is its projection, without normalization or activation; the fourth is computed from the third, the
+    fifth from the fourth. All levels but the third end in batch normalization and ReLU6.
 
     Args:
         stages: Maps of H / 8, H / 16 and H / 32 pixels, in the layout of ``options``.
@@ -59,7 +59,7 @@ def _sum(projected: tf.Tensor, above: tf.Tensor, options: LayerOptions, name: st
 
 
 def _twice_as_large(inputs: tf.Tensor, options: LayerOptions) -> tf.Tensor:
-    """Each pixel as a square of four."""
+    """Repeats each pixel as a 2x2 square."""
     for axis in options.spatial_axes:
         shape = tf.shape(inputs)
         doubled = tf.stack([inputs, inputs], axis=axis + 1)

@@ -15,9 +15,9 @@ from model.specs import ResNetSpec
 def basic_block(
     inputs: tf.Tensor, spec: ResNetSpec, width: int, options: LayerOptions, *, stride: int, name: str
 ) -> tf.Tensor:
-    """Adds a residual of two 3x3 convolutions, the first of them with the stride, to its input, then ReLU.
+    """Adds two 3x3 convolutions, the first with the stride, to the shortcut and applies ReLU.
 
-    The input passes unchanged where its shape fits, else through a 1x1 convolution with batch normalization.
+    The shortcut is the input itself if its shape fits, else its 1x1 convolution with batch normalization.
 
     Args:
         inputs: [N, H, W, C] or [N, C, H, W].

@@ -15,9 +15,9 @@ from model.specs import ResNetSpec
 def bottleneck_block(
     inputs: tf.Tensor, spec: ResNetSpec, width: int, options: LayerOptions, *, stride: int, name: str
 ) -> tf.Tensor:
-    """Adds a residual of convolutions, 1x1, 3x3, 1x1, one of the first two with the stride, to its input, then ReLU.
+    """Adds 1x1, 3x3 and 1x1 convolutions, the first or second with the stride, to the shortcut and applies ReLU.
 
-    The input passes unchanged where its shape fits, else through a 1x1 convolution with batch normalization.
+    The shortcut is the input itself if its shape fits, else its 1x1 convolution with batch normalization.
 
     Args:
         inputs: [N, H, W, C] or [N, C, H, W].

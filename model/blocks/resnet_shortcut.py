@@ -1,4 +1,4 @@
-"""What every block of a residual network ends in: its shortcut, squeeze-and-excitation, the sum of both ways."""
+"""The end of every residual block: its shortcut, squeeze-and-excitation and the sum of the two branches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from model.specs import ResNetSpec
 
 
 def shortcut_of(inputs: tf.Tensor, spec: ResNetSpec, channels: int, options: LayerOptions, *, stride: int) -> tf.Tensor:
-    """The inputs of a block where their shape is that of its output, else a 1x1 convolution of them, normalized."""
+    """Returns the block's inputs if they have the shape of its output, else their normalized 1x1 convolution."""
     if stride == 1 and inputs.shape[options.channel_axis] == channels:
         return inputs
     name = spec.names.shortcut
@@ -23,12 +23,12 @@ def shortcut_of(inputs: tf.Tensor, spec: ResNetSpec, channels: int, options: Lay
 def add_shortcut(
     residual: tf.Tensor, shortcut: tf.Tensor, inputs: tf.Tensor, spec: ResNetSpec, options: LayerOptions
 ) -> tf.Tensor:
-    """Squeezes and excites the residual where the network does, adds the shortcut and applies ReLU.
+    """Applies squeeze-and-excitation to the residual if the network has it, adds the shortcut and applies ReLU.
 
     Args:
         residual: Output of the block's last convolution, normalized, not yet quantized.
-        shortcut: What ``shortcut_of`` made of the inputs, of the same shape.
-        inputs: Those of the block.
+        shortcut: Result of ``shortcut_of``, of the same shape.
+        inputs: Inputs of the block.
         spec: The network's table row: squeeze-and-excitation, names.
         options: Shared options.
     """
@@ -40,7 +40,7 @@ def add_shortcut(
     outputs = tf.nn.relu(shortcut + residual)
     if options.quantizer is None:
         return outputs
-    if spec.se_ratio and not projected:  # published checkpoints have no range of its own for it
+    if spec.se_ratio and not projected:  # published checkpoints store no separate range for this sum
         return options.quantizer.joined(outputs, inputs)
     with tf1.variable_scope(spec.names.shortcut if projected else last):
         return options.quantizer.activation(outputs, positive=True)

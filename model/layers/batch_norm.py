@@ -12,7 +12,7 @@ import tensorflow as tf
 from model.layers.options import LayerOptions
 from model.layers.variable import tf1, variable
 
-_Normalized = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # with mean and Bessel-corrected variance of each channel
+_Normalized = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # with each channel's mean and Bessel-corrected variance
 
 
 class _Variables(NamedTuple):
@@ -23,10 +23,10 @@ class _Variables(NamedTuple):
 
 
 def batch_norm(inputs: tf.Tensor, options: LayerOptions) -> tf.Tensor:
-    """Normalizes each channel of a batch to mean beta and standard deviation gamma, by the batch's statistics.
+    """Normalizes each channel to mean beta and standard deviation gamma, by the batch's statistics.
 
     The updates of the moving statistics, with the Bessel-corrected variance, go to the collection UPDATE_OPS.
-    Statistics are float32 for any type of input.
+    Statistics are float32 for every input type.
     """
     variables = _variables(inputs.shape[options.channel_axis], options.norm_name)
     normalize = _fused if options.average is None else _synchronized
@@ -52,7 +52,7 @@ def _fused(inputs: tf.Tensor, variables: _Variables, options: LayerOptions) -> _
 
 
 def _synchronized(inputs: tf.Tensor, variables: _Variables, options: LayerOptions) -> _Normalized:
-    """By the statistics of all replicas' batches, of one size each, together."""
+    """Normalizes by the joint statistics of all replicas' batches, which have one size."""
     values = tf.cast(inputs, tf.float32)
     mean, variance, corrected = _moments(values, options)
     scale = variables.gamma * tf.math.rsqrt(variance + options.batch_norm.epsilon)
@@ -61,7 +61,7 @@ def _synchronized(inputs: tf.Tensor, variables: _Variables, options: LayerOption
 
 
 def _moments(values: tf.Tensor, options: LayerOptions) -> _Normalized:
-    """Mean, variance and Bessel-corrected variance of each channel, of all replicas where they share statistics."""
+    """Returns each channel's mean, variance and Bessel-corrected variance, over all replicas if they synchronize."""
     axes = [axis for axis in range(4) if axis != options.channel_axis]
     mean, variance = tf.nn.moments(values, axes)
     replicas = 1
@@ -75,15 +75,16 @@ def _moments(values: tf.Tensor, options: LayerOptions) -> _Normalized:
 
 
 def affine(values: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor, options: LayerOptions) -> tf.Tensor:
-    """``scale * x + offset`` of each channel of a map."""
+    """Computes ``scale * x + offset`` for each channel of a map."""
     wide = [-1 if axis == options.channel_axis else 1 for axis in range(4)]
     return values * tf.reshape(scale, wide) + tf.reshape(offset, wide)
 
 
 class FoldedNorm(NamedTuple):
-    """Normalization by a batch, of which a convolution with a scaled kernel does a part.
+    """Batch normalization, partly folded into the kernel of a convolution.
 
-    Of that convolution's output the normalized value is ``scale * x + offset``. All are [channels], float32.
+    With the kernel times ``kernel_scale``, ``scale * x + offset`` normalizes the convolution's output. All are
+    [channels], float32.
     """
 
     kernel_scale: tf.Tensor
@@ -92,16 +93,16 @@ class FoldedNorm(NamedTuple):
 
 
 def folded_batch_norm(inputs: tf.Tensor, options: LayerOptions) -> FoldedNorm:
-    """What ``batch_norm`` does to these inputs, for a kernel that is scaled as in inference.
+    """Returns the normalization of ``batch_norm`` for these inputs, with the kernel scaled as in inference.
 
-    The kernel has the scale of the moving statistics, so that what is quantized is what inference will use; the output
-    is brought from them to the batch's. The updates are those of ``batch_norm``.
+    The moving statistics scale the kernel, so that training quantizes the kernel that inference uses. ``scale`` and
+    ``offset`` then correct the output to the batch's statistics. The updates are those of ``batch_norm``.
 
     Source: Krishnamoorthi, Quantizing deep convolutional networks, section 3.2.2, arXiv:1806.08342.
     """
     variables = _variables(inputs.shape[options.channel_axis], options.norm_name)
     mean, variance, corrected = _moments(tf.cast(inputs, tf.float32), options)
-    moving = variables.moving_variance.read_value()  # the update waits for what is read here
+    moving = variables.moving_variance.read_value()  # reads the value from before the update
     for target, former, value in (
         (variables.moving_mean, variables.moving_mean.read_value(), mean),
         (variables.moving_variance, moving, corrected),
@@ -118,10 +119,10 @@ def folded_batch_norm(inputs: tf.Tensor, options: LayerOptions) -> FoldedNorm:
 
 
 def moving_affine(channels: int, options: LayerOptions) -> tuple[tf.Tensor, tf.Tensor]:
-    """What normalization by the moving statistics does to each channel, to be folded into the layer before it.
+    """Returns normalization by the moving statistics as an affine function, to be folded into the preceding layer.
 
     Returns:
-        scale and offset, [channels], float32: the normalized value is ``scale * x + offset``.
+        Scale and offset, [channels], float32: the normalized value is ``scale * x + offset``.
     """
     variables = _variables(channels, options.norm_name)
     scale = variables.gamma * tf.math.rsqrt(variables.moving_variance + options.batch_norm.epsilon)

@@ -1,4 +1,4 @@
-"""Bias of a convolution that no normalization follows."""
+"""Bias of a convolution without batch normalization."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def add_bias(
         inputs: [N, H, W, C] or [N, C, H, W].
         channels: Length of the variable, C unless ``transform`` changes it.
         options: Shared options.
-        start: Initial value of all.
-        transform: Gives what is added from the variable.
+        start: Initial value of all elements.
+        transform: Computes the added values from the variable.
     """
     bias = variable("biases", (channels,), tf1.constant_initializer(start))
     added = bias if transform is None else transform(bias)

@@ -11,8 +11,8 @@ import tensorflow as tf
 from model.layers.options import LayerOptions, normal, variance_scaling
 from model.layers.variable import tf1, variable
 
-# Up to so many output pixels in a batch, training computes convolutions as matrix products: oneDNN brings the filters
-# into its own order in each step, which takes longer than the arithmetic (TensorFlow 2.21).
+# Up to this many output pixels in a batch, training computes convolutions as matrix products: oneDNN reorders the
+# filters in each step, which takes longer than the arithmetic (TensorFlow 2.21).
 FEW_PIXELS = 1024
 
 
@@ -28,11 +28,10 @@ def conv2d(
 ) -> tf.Tensor:
     """Convolves with TensorFlow's SAME padding, which for stride 2 pads the bottom and right more, or symmetrically.
 
-    The variable is ``options.kernel_name`` in the current scope, [kernel_size, kernel_size, C, filters]. In groups,
-    each of a slice of the channels with filters of its own, it is ``<current scope>group_filter``, written without a
-    slash, with C / groups in place of C: the names that published checkpoints have. Grouped kernels are initialized
-    like all others, by ``options.weight_init`` with the fan of one group, where the original used Glorot's uniform
-    whatever was asked for.
+    The variable is ``options.kernel_name`` in the current scope, [kernel_size, kernel_size, C, filters]. A grouped
+    convolution calls it ``<current scope>group_filter``, without a slash and with C / groups in place of C, as
+    published checkpoints do. Grouped kernels are initialized like all others, by ``options.weight_init`` with the fan
+    of one group; the original always used Glorot's uniform.
 
     Args:
         inputs: [N, H, W, C] or [N, C, H, W].
@@ -41,7 +40,7 @@ def conv2d(
         options: Shared options.
         stride: Spatial stride.
         groups: Number of groups.
-        transform: Changes the kernel before use, its values or the number of its filters; the variable stays.
+        transform: Changes the kernel before use, its values or its number of filters; the variable does not change.
 
     Returns:
         The feature map, in the layout and type of ``options``.
@@ -59,7 +58,7 @@ def conv2d(
 
 
 def convolve(inputs: tf.Tensor, kernel: tf.Tensor, options: LayerOptions, *, stride: int, groups: int) -> tf.Tensor:
-    """What ``conv2d`` computes, with a kernel [kernel_size, kernel_size, C / groups, filters] that is there already."""
+    """Convolves as ``conv2d`` does, with an existing kernel [kernel_size, kernel_size, C / groups, filters]."""
     inputs, kernel = tf.cast(inputs, options.compute_dtype), tf.cast(kernel, options.compute_dtype)
     if groups == 1 or options.grouped_convolution == "native":
         return _convolve(inputs, kernel, stride, options)
@@ -68,7 +67,7 @@ def convolve(inputs: tf.Tensor, kernel: tf.Tensor, options: LayerOptions, *, str
 
 
 def conv2d_kernel(channels: int, filters: int, kernel_size: int, options: LayerOptions, *, groups: int) -> tf.Variable:
-    """The variable that ``conv2d`` convolves with.
+    """Creates the variable that ``conv2d`` convolves with.
 
     Raises:
         ValueError: ``groups`` does not divide the input or output channels.
@@ -83,13 +82,13 @@ def conv2d_kernel(channels: int, filters: int, kernel_size: int, options: LayerO
                 return variable(name, shape, normal(options, name, options.kernel_init))
             return variable(name, shape, variance_scaling(options, name, scale=2.0, mode=options.weight_init))
     name = f"{tf1.get_variable_scope().name.rpartition('/')[2]}group_filter"
-    # The initializer takes the filters of all groups for the fan-out of one.
+    # The initializer counts the filters of all groups in the fan-out; the gain corrects it to that of one group.
     gain = 2.0 * groups if options.weight_init == "fan_out" else 2.0
     return variable(name, shape, variance_scaling(options, name, scale=gain, mode=options.weight_init))
 
 
 def conv2d_scope(groups: int, options: LayerOptions) -> contextlib.AbstractContextManager[Any]:
-    """The scope, within the current one, that owns a kernel and what belongs to it."""
+    """Opens the scope, within the current one, that owns a kernel and its ranges."""
     scope = options.kernel_name.rpartition("/")[0]
     return tf1.variable_scope(scope) if scope and groups == 1 else contextlib.nullcontext()
 
@@ -107,7 +106,7 @@ def _convolve(inputs: tf.Tensor, kernel: tf.Tensor, stride: int, options: LayerO
 
 
 def _convolve_padded_alike(inputs: tf.Tensor, kernel: tf.Tensor, stride: int, options: LayerOptions) -> tf.Tensor:
-    """Pads by an operation of its own: oneDNN has no kernel for explicit padding, whose filter gradient takes long."""
+    """Pads in a separate operation: oneDNN has no kernel for explicit padding, and its filter gradient is slow."""
     sides = [(kernel.shape[0] - 1) // 2] * 2
     spatial = [sides, sides]
     padded = tf.pad(inputs, [[0, 0], *spatial, [0, 0]] if options.data_format == "NHWC" else [[0, 0], [0, 0], *spatial])
@@ -120,7 +119,7 @@ def _few_pixels(inputs: tf.Tensor, stride: int) -> bool:
 
 
 def _pointwise(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """A 1x1 convolution in NHWC for training: over few pixels it is a matrix product as a whole."""
+    """Computes a 1x1 convolution in NHWC for training; over few pixels as a matrix product."""
     if _few_pixels(inputs, 1):
         matrix = tf.reshape(kernel, kernel.shape[2:])
         product = tf.matmul(tf.reshape(inputs, [-1, matrix.shape[0]]), matrix)
@@ -133,16 +132,16 @@ def _pointwise(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
 def _with_filter_gradient(
     inputs: tf.Tensor, kernel: tf.Tensor, stride: int, patches: Callable[[tf.Tensor], tf.Tensor]
 ) -> tf.Tensor:
-    """A convolution in NHWC whose filter gradient is one matrix product.
+    """Convolves in NHWC, with one matrix product as the filter gradient.
 
-    In bfloat16 on CPUs that is faster than the convolution's own: 1.5 to 6 times for 1x1 kernels, twice to thrice for
+    In bfloat16 on CPUs this is faster than TensorFlow's gradient: 1.5 to 6 times for 1x1 kernels, 2 to 3 times for
     larger ones over few pixels (TensorFlow 2.21, oneDNN).
 
     Args:
         inputs: [N, H, W, C].
         kernel: [size, size, C, filters].
         stride: Spatial stride.
-        patches: Gives the rows [pixels of the output, size * size * C] that the kernel is multiplied with.
+        patches: Computes the rows [pixels of the output, size * size * C] that the kernel is multiplied with.
     """
     strides = [1, stride, stride, 1]
 
@@ -159,7 +158,7 @@ def _with_filter_gradient(
 
 
 def _patches(inputs: tf.Tensor, size: int, stride: int) -> tf.Tensor:
-    """The square of ``size`` pixels around each output pixel under SAME padding, [N * h * w, size * size * C]."""
+    """Extracts the square of ``size`` pixels around each output pixel (SAME), [N * h * w, size * size * C]."""
     batch, height, width, channels = inputs.shape
     before = [max((-(-side // stride) - 1) * stride + size - side, 0) // 2 for side in (height, width)]
     padded = tf.pad(inputs, [(0, 0), *((first, size - 1 - first) for first in before), (0, 0)])
@@ -169,10 +168,10 @@ def _patches(inputs: tf.Tensor, size: int, stride: int) -> tf.Tensor:
 
 
 def _every_nth(inputs: tf.Tensor, stride: int) -> tf.Tensor:
-    """The pixels that a 1x1 convolution with this stride sees, [N, ceil(H / stride), ceil(W / stride), C].
+    """Selects the pixels that a 1x1 convolution with this stride reads, [N, ceil(H / stride), ceil(W / stride), C].
 
-    A strided slice takes longer than the convolution itself on a CPU (TensorFlow 2.21). Where the stride divides both
-    sides the same pixels are a slice without strides of a reshaped tensor.
+    On a CPU a strided slice takes longer than the convolution itself (TensorFlow 2.21). If the stride divides both
+    sides, an unstrided slice of a reshaped tensor selects the same pixels.
     """
     _, height, width, channels = inputs.shape
     if stride == 1:
@@ -186,10 +185,10 @@ def _every_nth(inputs: tf.Tensor, stride: int) -> tf.Tensor:
 
 
 def probe_grouped_convolution(data_format: str, compute_dtype: tf.DType, config: tf1.ConfigProto) -> str:
-    """Tries a grouped convolution forward and backward, and says how the networks shall build theirs here.
+    """Tries a grouped convolution forward and backward, and returns how the networks should build theirs.
 
     Returns:
-        "native" where the device runs it, else "split".
+        "native" if the device runs it, else "split".
     """
     options = LayerOptions(data_format=data_format, compute_dtype=compute_dtype, training=True)
     with tf.Graph().as_default(), tf1.Session(config=config) as session:

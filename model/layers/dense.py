@@ -11,7 +11,7 @@ from model.layers.variable import tf1, variable
 
 
 def dense(inputs: tf.Tensor, units: int, options: LayerOptions, initializer: Any, *, name: str = "dense") -> tf.Tensor:
-    """Multiplies and adds a bias, in the type of ``options``.
+    """Multiplies by a kernel and adds a bias, in the type of ``options``.
 
     Args:
         inputs: [N, C].
@@ -35,15 +35,15 @@ def dense(inputs: tf.Tensor, units: int, options: LayerOptions, initializer: Any
 def dense_as_convolution(
     inputs: tf.Tensor, units: int, options: LayerOptions, initializer: Any, *, name: str = "dense"
 ) -> tf.Tensor:
-    """The same as ``dense``, computed by a 1x1 convolution over a single pixel, whose kernel is [1, 1, C, units].
+    """Computes ``dense`` as a 1x1 convolution over a single pixel, with a kernel [1, 1, C, units].
 
-    Engines for inference that know no matrix product read it. Its initial values are those of ``dense``.
+    Inference engines without a matrix product can run it. Its initial values are those of ``dense``.
     """
     channels = inputs.shape[1]
     with tf1.variable_scope(name):
         kernel = variable("kernel", (1, 1, channels, units), initializer)
         bias = variable("bias", (units,), tf1.zeros_initializer())
-        if options.quantizer is not None:  # as the matrix, so that its range is the same
+        if options.quantizer is not None:  # as a matrix, so that the range is that of ``dense``
             kernel = tf.reshape(options.quantizer.weights(tf.reshape(kernel, [channels, units])), kernel.shape)
         pixel = (1, 1, channels) if options.data_format == "NHWC" else (channels, 1, 1)
         pixels = tf.reshape(tf.cast(inputs, options.compute_dtype), [-1, *pixel])

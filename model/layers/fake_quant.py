@@ -1,9 +1,9 @@
-"""Fake quantization: numbers stay floats but take only values that 8-bit integers with a scale stand for.
+"""Fake quantization: numbers stay floats but take only the values of scaled 8-bit integers.
 
-Ranges are variables under the names of TensorFlow 1's quantization-aware training. Weights have the range of their last
-values, in 255 levels; activations the range of an exponential moving average of batches, in 256. All ranges hold 0.
-Those of weights always have it in the middle, where the original had that for symmetric quantization only: 8-bit
-convolutions, TensorFlow Lite's among them, know no other weights.
+Ranges are variables under the names of TensorFlow 1's quantization-aware training. The range of weights spans their
+latest values, in 255 levels; the range of activations is an exponential moving average over batches, in 256 levels. All
+ranges contain 0. Ranges of weights are always symmetric, because 8-bit convolutions (TensorFlow Lite's among them)
+support no others; the original made them symmetric for symmetric quantization only.
 
 Source: Jacob et al., Quantization and Training of Neural Networks, arXiv:1712.05877; Wu et al., Integer Quantization,
 arXiv:2004.09602 (symmetric ranges).
@@ -22,14 +22,14 @@ from model.specs import QuantizationSpec
 BITS = 8
 DECAY = 0.999
 START = 6.0
-SYMMETRIC = -(2.0**BITS - 2) / 2.0**BITS  # the high end by the low one: 127 levels beside 128
+SYMMETRIC = -(2.0**BITS - 2) / 2.0**BITS  # high end divided by low end: 127 levels against 128
 STEP_NAME = "fake_quantization_step"
-_SIGMOID = (0.0, 255.0 / 256.0)  # the range that 8-bit sigmoids have everywhere
+_SIGMOID = (0.0, 255.0 / 256.0)  # the usual range of 8-bit sigmoids
 _SMALLEST = 1e-12
 
 
 class _Range(NamedTuple):
-    """The range of one quantizer in this graph, and what it has seen of the batch so far."""
+    """The range of one quantizer in this graph, and the extremes of the batch that it has seen so far."""
 
     scope: str
     low: tf.Tensor
@@ -40,12 +40,12 @@ class _Range(NamedTuple):
 class FakeQuantizer:
     """Quantizes the weights and activations of one network in the current graph.
 
-    In training, ranges follow what passes by; ``collect_updates`` makes the graph keep them. In evaluation they are
-    those of the checkpoint.
+    In training, ranges follow the data, and ``collect_updates`` adds the updates that store them. In evaluation they
+    come from the checkpoint.
 
     Args:
-        spec: What kind of quantization.
-        training: Whether ranges follow.
+        spec: The kind of quantization.
+        training: Whether ranges follow the data.
         dtype: Type of quantized activations; ranges, scales and rounding are float32.
     """
 
@@ -59,13 +59,13 @@ class FakeQuantizer:
         self._active = self._after_delay() if training and spec.delay else None
 
     def weights(self, kernel: tf.Tensor, branch: str = "") -> tf.Tensor:
-        """Quantizes a float32 kernel, output channels last; the scope ``weights_quant`` in the current has its range.
+        """Quantizes a float32 kernel, output channels last; its range lives in ``weights_quant`` of the current scope.
 
         Args:
-            kernel: As it is used, normalization folded in.
-            branch: Scope in ``weights_quant`` of one of several uses of the kernel.
+            kernel: The kernel as it is used, normalization folded in.
+            branch: Scope in ``weights_quant`` for one of several uses of the kernel.
         """
-        by_channel = self._spec.per_channel and kernel.shape.rank == 4  # no matrix: TensorFlow Lite has them per tensor
+        by_channel = self._spec.per_channel and kernel.shape.rank == 4  # TensorFlow Lite: matrices per tensor
         shape, axes = ((kernel.shape[3],), [0, 1, 2]) if by_channel else ((), None)
         with tf1.variable_scope(_path("weights_quant", branch)):
             scope, low, high = _range_variables(shape, -START)
@@ -77,12 +77,12 @@ class FakeQuantizer:
         return self._quantize(kernel, _Range(scope, low, high), narrow=True)
 
     def activation(self, inputs: tf.Tensor, name: str = "act_quant", *, positive: bool = False) -> tf.Tensor:
-        """Quantizes an activation; the scope ``name`` in the current one has its range.
+        """Quantizes an activation; its range lives in ``name`` of the current scope.
 
         Args:
-            inputs: Any shape. Called with the same name again, the range is that of all such tensors together.
-            name: The scope.
-            positive: Ranges begin at 0 instead of -6, before any batch.
+            inputs: Any shape. Calls with the same name share one range, which covers all their tensors.
+            name: Scope of the range.
+            positive: Whether the range begins at 0 instead of -6, before any batch.
         """
         with tf1.variable_scope(name):
             scope, low, high = _range_variables((), 0.0 if positive else -START)
@@ -91,32 +91,32 @@ class FakeQuantizer:
         return self._follow(inputs, _Range(scope, low, high, self._seen(scope)))
 
     def joined(self, inputs: tf.Tensor, source: tf.Tensor) -> tf.Tensor:
-        """Quantizes into the range that ``source`` was quantized into, which from now on has to hold both."""
+        """Quantizes into the range of the quantized ``source``, extending it to cover both."""
         known = self._of_tensor[source.ref()]
         return self._follow(inputs, known._replace(seen=self._seen(known.scope)))
 
     def within(self, inputs: tf.Tensor, source: tf.Tensor) -> tf.Tensor:
-        """Quantizes what cannot leave the range that ``source`` was quantized into, such as its mean."""
+        """Quantizes values that cannot leave the range of the quantized ``source``, such as its mean."""
         return self._quantize(inputs, self._of_tensor[source.ref()])
 
     def same(self, inputs: tf.Tensor, source: tf.Tensor) -> tf.Tensor:
-        """``inputs`` as they are, which hold values of the quantized ``source`` and no others."""
+        """Returns ``inputs`` unchanged, noting that they hold only values of the quantized ``source``."""
         self._of_tensor[inputs.ref()] = self._of_tensor[source.ref()]
         return inputs
 
     def fixed(self, inputs: tf.Tensor, low: float, high: float) -> tf.Tensor:
-        """Quantizes into a range that is known beforehand."""
+        """Quantizes into a constant range."""
         ends = self._widen(tf.constant(low), tf.constant(high))
         return self._quantize(inputs, _Range("", *ends))
 
     def sigmoid(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Quantizes the output of a sigmoid; where zero has to be the middle, half of the levels are unused."""
+        """Quantizes the output of a sigmoid; a range centered on zero leaves half of the levels unused."""
         if self._spec.qdq:
             return self.fixed(inputs, 0.0, 1.0)
         return self._quantize(inputs, _Range("", *map(tf.constant, _SIGMOID)))
 
     def collect_updates(self) -> None:
-        """Adds to UPDATE_OPS what keeps the ranges, once the network is complete."""
+        """Adds the updates of the ranges to UPDATE_OPS, once the network is complete."""
         pairs = [pair for updates in self._updates.values() for pair in updates]
         for target, value in pairs:
             tf1.add_to_collection(tf1.GraphKeys.UPDATE_OPS, tf1.assign(target, value))
@@ -127,7 +127,7 @@ class FakeQuantizer:
 
     def _follow(self, inputs: tf.Tensor, known: _Range) -> tf.Tensor:
         if not self._training:
-            if self._spec.symmetric:  # ranges need not be, where a scale alone quantized in training
+            if self._spec.symmetric:  # stored ranges may not be, if training quantized by a scale alone
                 low, high = self._widen(known.low, known.high)
                 known = known._replace(low=low, high=high)
             return self._quantize(inputs, known)
@@ -140,7 +140,7 @@ class FakeQuantizer:
         return self._quantize(inputs, _Range(known.scope, *ends))
 
     def _widen(self, low: tf.Tensor, high: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The range with 0 in it, or between its middle levels."""
+        """Extends a range to contain 0, or to be symmetric."""
         if self._spec.symmetric:
             return tf.minimum(low, high / SYMMETRIC), tf.maximum(high, low * SYMMETRIC)
         return tf.minimum(low, 0.0), tf.maximum(high, 0.0)
@@ -159,10 +159,10 @@ class FakeQuantizer:
 
     @staticmethod
     def _scaled(values: tf.Tensor, low: tf.Tensor, high: tf.Tensor, *, narrow: bool) -> tf.Tensor:
-        """By a scale alone: zero is zero, and the range reaches as far down as up."""
+        """Quantizes by a scale alone: zero stays zero, and the range is symmetric."""
         ratio = -1.0 if narrow else SYMMETRIC
         end = tf.maximum(tf.maximum(high, low * ratio), _SMALLEST)  # the operation divides by it
-        if low.shape.rank:  # the only version of the operation that takes vectors (TensorFlow 2.21); nothing is outside
+        if low.shape.rank:  # only this version of the operation accepts vectors (TensorFlow 2.21); nothing is clipped
             return tf.raw_ops.QuantizeAndDequantizeV3(
                 input=values,
                 input_min=end / ratio,
@@ -185,7 +185,7 @@ class FakeQuantizer:
         )
 
     def _after_delay(self) -> tf.Tensor:
-        """Whether enough steps have been done; the variable counts them."""
+        """Counts the steps in a variable, and returns whether ``delay`` of them are done."""
         with tf1.variable_scope(tf1.VariableScope(reuse=tf1.AUTO_REUSE, name="")):
             step = tf1.get_variable(
                 STEP_NAME, (), tf.int64, tf1.zeros_initializer(), trainable=False, use_resource=True
@@ -196,7 +196,7 @@ class FakeQuantizer:
 
 
 class _Average(NamedTuple):
-    """The moving average of both ends of a range, and the sums that take the bias of its start away."""
+    """The moving average of both ends of a range, and the sums that correct its initial bias."""
 
     low: tf.Variable
     high: tf.Variable
@@ -210,7 +210,7 @@ class _Average(NamedTuple):
         return cls(low, high, tuple(state))
 
     def after(self, low: tf.Tensor, high: tf.Tensor) -> tuple[list[tf.Tensor], list[tuple[tf.Variable, tf.Tensor]]]:
-        """The ends after a batch with these, and new values of the variables."""
+        """Returns the ends after a batch with these extremes, and the new values of the variables."""
         biased, steps = self.state[0::2], self.state[1::2]
         former = tf.stack([v.read_value() for v in biased])
         done = tf.stack([v.read_value() for v in steps]) + 1.0
@@ -222,14 +222,14 @@ class _Average(NamedTuple):
 
 
 def _range_variables(shape: tuple[int, ...], start: float) -> tuple[str, tf.Variable, tf.Variable]:
-    """The current scope, and the variables ``min`` and ``max`` in it."""
+    """Returns the current scope and its variables ``min`` and ``max``."""
     low = variable("min", shape, tf1.constant_initializer(start), trainable=False)
     high = variable("max", shape, tf1.constant_initializer(START), trainable=False)
     return tf1.get_variable_scope().name, low, high
 
 
 def _nudged(values: tf.Tensor, low: tf.Tensor, high: tf.Tensor, *, narrow: bool) -> tf.Tensor:
-    """By a scale and a zero point, which is an integer: the range is moved by up to half a level for it."""
+    """Quantizes by a scale and an integer zero point, for which the range moves by up to half a level."""
     if low.shape.rank:
         return tf.quantization.fake_quant_with_min_max_vars_per_channel(values, low, high, BITS, narrow)
     return tf.quantization.fake_quant_with_min_max_vars(values, low, high, BITS, narrow)

@@ -16,26 +16,26 @@ from model.specs import BatchNormSpec, NormalInit, QuantizationSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerOptions:
-    """How every layer of a network is built.
+    """Options shared by all layers of a network.
 
     Attributes:
         data_format: "NHWC" or "NCHW", the layout that the network computes in.
-        training: Whether batch normalization uses and collects the batch's statistics.
-        average: Averages a tensor over the replicas, where batch normalization is to use the statistics of them all.
-        replicas: How many they are.
-        freeze_batch_norm: Train on the moving statistics instead, and leave them as they are.
-        freeze_backbone: The same in the residual network alone, whatever stands on top of it.
+        training: Whether batch normalization uses the batch's statistics and updates the moving ones.
+        average: Averages a tensor over the replicas, if batch normalization synchronizes their statistics.
+        replicas: Number of these replicas.
+        freeze_batch_norm: Whether to train with the moving statistics and leave them unchanged.
+        freeze_backbone: The same for the residual network alone, without the layers on top of it.
         batch_norm: Constants of batch normalization.
-        branch: Where several uses of a kernel have normalization and ranges of their own, the name of this one.
+        branch: Name of this use of a kernel, if several uses have their own normalization and ranges.
         kernel_name: Name of a convolution's kernel in its scope.
-        kernel_init: How kernels of convolutions start, or None for variance scaling.
-        weight_init: "fan_in" or "fan_out" of the variance scaling of kernels.
-        symmetric_padding: Strided convolutions pad all sides alike, instead of as TensorFlow's SAME does.
-        compute_dtype: Type of activations and of kernels where they are used. Variables, batch-norm statistics and
-            logits stay float32 whatever it is.
-        grouped_convolution: "native", or "split" where the device has no kernel for groups.
-        quantization: How weights and activations are quantized, or None.
-        quantizer: What does that in the network that is being built; the networks set it.
+        kernel_init: Initial values of convolution kernels, or None for variance scaling.
+        weight_init: Mode of the variance scaling of kernels, "fan_in" or "fan_out".
+        symmetric_padding: Whether strided convolutions pad all sides alike, instead of as TensorFlow's SAME does.
+        compute_dtype: Type of activations and of kernels in use. Variables, batch-norm statistics and logits are
+            always float32.
+        grouped_convolution: "native", or "split" if the device has no kernel for groups.
+        quantization: Quantization of weights and activations, or None.
+        quantizer: The quantizer of the network under construction; the networks set it.
         input_range: Lowest and highest value of normalized images.
         seed: Initial values depend on it and on the variable's name, not on the order of construction.
     """
@@ -60,7 +60,7 @@ class LayerOptions:
     seed: int = 0
 
     def by_zero_point(self) -> LayerOptions:
-        """The same, where a scale alone quantizes by scale and zero point."""
+        """Returns these options with quantization by scale and zero point in place of a scale alone."""
         return replace(self, quantization=self.quantization and self.quantization.by_zero_point())
 
     @property
@@ -81,12 +81,12 @@ class LayerOptions:
         return (1, 2) if self.data_format == "NHWC" else (2, 3)
 
     def strides(self, stride: int) -> list[int]:
-        """The four-element form of one spatial stride."""
+        """Returns the four-element form of one spatial stride."""
         return [1, stride, stride, 1] if self.data_format == "NHWC" else [1, 1, stride, stride]
 
 
 def with_quantizer(options: LayerOptions) -> LayerOptions:
-    """Options for building one network in the current graph: with a quantizer where there is quantization."""
+    """Returns the options for building one network in the current graph, with a quantizer if it is quantized."""
     if options.quantization is None:
         return options
     quantizer = FakeQuantizer(options.quantization, training=options.training, dtype=options.compute_dtype)
@@ -94,7 +94,7 @@ def with_quantizer(options: LayerOptions) -> LayerOptions:
 
 
 def variance_scaling(options: LayerOptions, name: str, *, scale: float, mode: str) -> Any:
-    """Truncated normal scaled by ``scale / fan``, seeded by the variable's full name.
+    """Returns a truncated normal initializer of variance ``scale / fan``, seeded by the variable's full name.
 
     Source: He et al., Delving Deep into Rectifiers, arXiv:1502.01852.
     """
@@ -104,7 +104,7 @@ def variance_scaling(options: LayerOptions, name: str, *, scale: float, mode: st
 
 
 def normal(options: LayerOptions, name: str, init: NormalInit) -> Any:
-    """Normal with a fixed standard deviation, seeded by the variable's full name."""
+    """Returns a normal initializer of fixed standard deviation, seeded by the variable's full name."""
     kind = tf1.truncated_normal_initializer if init.truncated else tf1.random_normal_initializer
     return kind(stddev=init.stddev, seed=_seed_of(options, name))
 

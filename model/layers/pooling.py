@@ -8,10 +8,10 @@ from model.layers.options import LayerOptions
 
 
 def max_pool(inputs: tf.Tensor, size: int, stride: int, options: LayerOptions, *, symmetric: bool = False) -> tf.Tensor:
-    """Largest value of each window of a map without negative values, as ReLU leaves it.
+    """Takes the largest value of each window of a map without negative values, such as the output of ReLU.
 
-    With SAME padding, which for size 3 and stride 2 pads an even map at the bottom and right alone, or ``symmetric``,
-    alike on all sides. What is added there is 0: nothing is below it, and unlike minus infinity it can be quantized.
+    The padding is SAME, which for size 3 and stride 2 pads an even map only at the bottom and right, or ``symmetric``,
+    alike on all sides. It pads with 0: no value is lower, and unlike minus infinity 0 can be quantized.
     """
     padding = "SAME"
     if symmetric:
@@ -25,5 +25,5 @@ def max_pool(inputs: tf.Tensor, size: int, stride: int, options: LayerOptions, *
 
 
 def spatial_mean(inputs: tf.Tensor, options: LayerOptions) -> tf.Tensor:
-    """Mean over height and width: [N, C] of a map in either layout."""
+    """Averages a map in either layout over height and width; returns [N, C]."""
     return tf.reduce_mean(inputs, axis=options.spatial_axes)

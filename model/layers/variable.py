@@ -10,7 +10,7 @@ tf1 = tf.compat.v1
 
 
 def variable(name: str, shape: tuple[int, ...], initializer: Any, *, trainable: bool = True) -> tf.Variable:
-    """A float32 variable of the current scope."""
+    """Creates a float32 variable in the current scope, or reuses it."""
     return tf1.get_variable(
         name, shape=shape, dtype=tf.float32, initializer=initializer, trainable=trainable, use_resource=True
     )

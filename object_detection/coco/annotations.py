@@ -1,6 +1,6 @@
-"""Annotation files in COCO's format, read and checked (no TF).
+"""Reading and checking of annotation files in COCO's format (no TF).
 
-Boxes stay as the file has them: ``[x, y, width, height]`` in pixels of the stored picture, unlike anywhere else.
+Boxes keep the file's convention, unlike elsewhere: ``[x, y, width, height]`` in pixels of the stored picture.
 
 Source: cocodataset.org/#format-data.
 """
@@ -29,7 +29,7 @@ Parsed = TypeVar("Parsed")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CocoImage:
-    """A picture: ``file_name`` is its path below the image folder; the size in pixels is None where it is not said."""
+    """A picture: ``file_name`` is its path below the image folder; a side in pixels is None if it is not given."""
 
     id: int
     file_name: str
@@ -42,13 +42,13 @@ class CocoAnnotation:
     """An object in a picture.
 
     Attributes:
-        id: Its own, once in the file.
+        id: Its id, unique in the file.
         image_id: The picture that it is in.
         category_id: Its class.
-        box_px: ``(x, y, width, height)`` in pixels as the file has it, perhaps without area or past the edge.
-        area_px: Of the object's outline, in square pixels; None where it is not said.
+        box_px: ``(x, y, width, height)`` in pixels as in the file; may have no area or cross the picture's edge.
+        area_px: Area of the object's outline in square pixels; None if it is not given.
         is_crowd: Whether it stands for many objects.
-        segmentation: Polygons or run lengths as the file has them, where they were asked for.
+        segmentation: Polygons or run lengths as in the file, if ``read_coco`` keeps them.
     """
 
     id: int
@@ -71,7 +71,7 @@ class CocoFile:
     annotations: tuple[CocoAnnotation, ...] = field(repr=False)
 
     def by_image(self) -> dict[int, tuple[CocoAnnotation, ...]]:
-        """The annotations of every picture by its id; pictures without any have an empty tuple."""
+        """Groups the annotations by image id; an image without annotations has an empty tuple."""
         found: dict[int, list[CocoAnnotation]] = {image.id: [] for image in self.images}
         for annotation in self.annotations:
             found[annotation.image_id].append(annotation)
@@ -85,12 +85,12 @@ def read_coco(
 
     Args:
         path: A JSON file with the keys images, annotations and categories.
-        flag: What named it, as messages say it ("--val_annotations_file").
-        need_annotations: Refuse a file without the key annotations, as COCO's ``image_info`` files are.
-        keep_segmentation: Keep outlines, which take most of the memory, and refuse annotations that have none.
+        flag: The flag that named the file, for messages ("--val_annotations_file").
+        need_annotations: Whether to refuse a file without the key annotations, such as COCO's ``image_info`` files.
+        keep_segmentation: Whether to keep outlines, which take most of the memory, and refuse annotations without one.
 
     Raises:
-        RunError: the file cannot be read, is not JSON, or is not in COCO's format; names the file and the entry.
+        RunError: The file cannot be read, is not JSON, or is not in COCO's format; names the file and the entry.
     """
     where = f"{flag} {path}" if flag else str(path)
     try:
@@ -121,7 +121,7 @@ def read_coco(
 
 
 def _parse(data: bytes, where: str, keep_segmentation: bool) -> Any:
-    """The JSON value; outlines are dropped while it is read, not after, since they are nine tenths of it."""
+    """Parses JSON; drops outlines during parsing rather than afterwards, since they are nine tenths of the file."""
 
     def without_outline(entry: dict[str, Any]) -> dict[str, Any]:
         entry.pop("segmentation", None)
@@ -129,7 +129,7 @@ def _parse(data: bytes, where: str, keep_segmentation: bool) -> Any:
 
     try:
         return json.loads(data, object_hook=None if keep_segmentation else without_outline)
-    except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are among them
+    except (ValueError, RecursionError) as error:  # ValueError includes JSONDecodeError and UnicodeDecodeError
         raise RunError(f"{where}: is not JSON ({error}); must be annotations in COCO's format") from error
 
 
@@ -146,17 +146,17 @@ def _check_top(content: Any, need_annotations: bool) -> None:
 
 
 def _entries(content: Mapping[str, Any], key: str, parse: Callable[..., Parsed], *further: Any) -> tuple[Parsed, ...]:
-    """Every entry of a list, parsed; its ids are whole numbers that differ."""
+    """Parses every entry of a list and checks that its ids are distinct whole numbers."""
     parsed = []
     seen: set[int] = set()
     for number, entry in enumerate(typed(content, key, list)):
         if not isinstance(entry, dict):
             raise ValueError(f'entry {number} (from 0) of "{key}" is {shortened(entry)}, and must be an object')
         try:
-            number_of_its_own = _id(entry, "id")
-            if number_of_its_own in seen:
+            entry_id = _id(entry, "id")
+            if entry_id in seen:
                 raise ValueError("an entry before it has the same id")
-            seen.add(number_of_its_own)
+            seen.add(entry_id)
             parsed.append(parse(entry, *further))
         except ValueError as error:
             name = f"id {entry['id']}" if is_kind(entry.get("id"), int) else f"entry {number} (from 0)"
@@ -172,7 +172,7 @@ def _id(entry: Mapping[str, Any], key: str) -> int:
 
 
 def image_from(entry: Mapping[str, Any]) -> CocoImage:
-    """The entry of an image, whose id was checked; raises ``ValueError`` where it is not what it must be."""
+    """Parses the entry of an image, its id already checked; raises ``ValueError`` if it is invalid."""
     name: str = typed(entry, "file_name", str)
     try:
         usable = bool(name) and "\0" not in os.fsdecode(os.fsencode(name))
@@ -187,7 +187,7 @@ def image_from(entry: Mapping[str, Any]) -> CocoImage:
 
 
 def category_from(entry: Mapping[str, Any]) -> Category:
-    """The entry of a category, whose id was checked; raises ``ValueError`` where it is not what it must be."""
+    """Parses the entry of a category, its id already checked; raises ``ValueError`` if it is invalid."""
     name: str = typed(entry, "name", str)
     if not name.strip():
         raise ValueError('"name" is blank, and must name the class')
@@ -201,7 +201,7 @@ def category_from(entry: Mapping[str, Any]) -> Category:
 
 
 def _number(value: Any) -> float:
-    """A JSON number as a float; NaN where it is none that a float holds."""
+    """Converts a JSON number to a float; NaN if it is too large."""
     try:
         return float(value)
     except OverflowError:
@@ -209,7 +209,7 @@ def _number(value: Any) -> float:
 
 
 def annotation_from(entry: Mapping[str, Any], keep_segmentation: bool) -> CocoAnnotation:
-    """The entry of an annotation, whose id was checked; raises ``ValueError`` where it is not what it must be."""
+    """Parses the entry of an annotation, its id already checked; raises ``ValueError`` if it is invalid."""
     box = typed(entry, "bbox", list)
     if len(box) != 4 or not all(is_kind(value, float) for value in box):
         raise ValueError(f'"bbox" is {shortened(box)}, and must be four numbers: x, y, width, height')
@@ -251,9 +251,11 @@ def _check_references(
     category_ids = {category.id for category in categories}
     for annotation in annotations:
         if annotation.image_id not in image_ids:
-            raise ValueError(f'annotation {annotation.id} is of image {annotation.image_id}, which "images" lacks')
+            raise ValueError(
+                f'annotation {annotation.id} refers to image {annotation.image_id}, which is not in "images"'
+            )
         if annotation.category_id not in category_ids:
             raise ValueError(
-                f'annotation {annotation.id} is of category {annotation.category_id}, which "categories" lacks; it has '
-                + shortened(sorted(category_ids))
+                f"annotation {annotation.id} refers to category {annotation.category_id}, which is not in "
+                f'"categories"; the ids there are {shortened(sorted(category_ids))}'
             )

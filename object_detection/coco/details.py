@@ -1,7 +1,7 @@
 """Details of a detector's evaluation beyond its metrics, as JSON values (no TF).
 
-Everything is at an overlap of half. What depends on a score, that is what counts as found, takes the *operating score*:
-the one at which precision and recall of all categories together have the highest harmonic mean.
+Detections match objects at an IoU of 0.5. A detection counts from the *operating score* on: the threshold at which
+precision and recall of all categories together have the highest harmonic mean.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _DECIMALS = 6
 
 
 def details(comparison: Comparison, summary: Summary, indices: Mapping[int, int]) -> dict[str, Any]:
-    """Figures of each category, precision by recall, confusions, the pictures with the worst mistakes, and examples.
+    """Returns figures per category, precision-recall curves, confusions, the worst pictures, and examples.
 
     Args:
-        comparison: What was compared.
-        summary: Its metrics.
+        comparison: Groundtruth and detections.
+        summary: Their metrics.
         indices: The place of each image in its split, by image id.
     """
     threshold = operating_score(summary.matches)
@@ -42,7 +42,7 @@ def details(comparison: Comparison, summary: Summary, indices: Mapping[int, int]
 
 
 def operating_score(matches: Matches) -> float:
-    """The score from which on detections make the highest harmonic mean of precision and recall; 0 without any."""
+    """Returns the score threshold with the highest harmonic mean of precision and recall; 0 if nothing is right."""
     counted = matches.right | matches.wrong
     scores, right = matches.results.scores[counted], matches.right[counted]
     if not right.any():
@@ -56,7 +56,7 @@ def operating_score(matches: Matches) -> float:
 
 
 def _classes(comparison: Comparison, summary: Summary, threshold: float) -> list[dict[str, Any]]:
-    """A row for each category: how many objects, how precise, and what is found at the operating score."""
+    """Returns a row per category: its objects, its average precision, and the counts at the operating score."""
     matches = summary.matches
     sure = matches.results.scores >= threshold
     rows = []
@@ -80,7 +80,7 @@ def _classes(comparison: Comparison, summary: Summary, threshold: float) -> list
 
 
 def _curves(comparison: Comparison, matches: Matches) -> list[dict[str, Any]]:
-    """Precision at the recalls 0, 0.01, ... 1 of each category that has objects."""
+    """Returns the precision at recall 0, 0.01, ... 1 for each category that has objects."""
     curves = []
     for category in comparison.categories:
         mine = matches.results.category_ids == category
@@ -94,10 +94,10 @@ def _curves(comparison: Comparison, matches: Matches) -> list[dict[str, Any]]:
 
 
 def _confusion(comparison: Comparison, threshold: float) -> list[list[int | None]]:
-    """Confusions of categories: triples of an object's id, the detection's id and their number.
+    """Counts confusions of categories: triples of an object's category id, its detection's category id and a count.
 
-    Detections of any category, the best first, take the object that they overlap most, by half at least. None stands
-    for no object, or for no detection; crowds, and what lies in them, are left out.
+    Each detection of any category, the best first, takes the free object that it overlaps most, with an IoU of at least
+    0.5. None stands for no object or no detection. Crowds and detections in them are left out.
     """
     known = list(comparison.categories)
     objects, results = comparison.groundtruth, comparison.results
@@ -120,7 +120,7 @@ def _rows_by_image(image_ids: np.ndarray) -> dict[int, np.ndarray]:
 
 
 def _pairs(objects: Groundtruth, results: Results) -> list[tuple[int | None, int | None]]:
-    """Categories of an object and of the detection of it, in one image."""
+    """Pairs the category of each object in one image with that of its detection."""
     overlaps = iou(results.boxes_px, objects.boxes_px, objects.crowds)
     free = ~objects.crowds
     pairs: list[tuple[int | None, int | None]] = []
@@ -138,10 +138,10 @@ def _pairs(objects: Groundtruth, results: Results) -> list[tuple[int | None, int
 def _pictures(
     comparison: Comparison, matches: Matches, threshold: float, indices: Mapping[int, int]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Images with their boxes and what became of each.
+    """Returns images with their boxes, each box marked as right, wrong or missed.
 
-    "pictures" are those with the most confident false alarms and those with the most missed objects, "examples" some of
-    all.
+    "pictures" are those with the most confident false alarms and those with the most missed objects, "examples" a
+    sample of all images.
     """
     sure = matches.results.scores >= threshold
     found = np.zeros(len(matches.groundtruth.crowds), bool)
@@ -167,7 +167,7 @@ def _pictures(
 
 
 def _worst(matches: Matches, alarms: np.ndarray, missed: np.ndarray) -> list[int]:
-    """Ids of the images with the most confident false alarms, then of those with the most missed objects."""
+    """Returns ids of the images with the most confident false alarms, then of those with the most missed objects."""
     wrong = np.flatnonzero(alarms)
     images = matches.results.image_ids[wrong[np.argsort(-matches.results.scores[wrong], kind="stable")]].tolist()
     most_missed = Counter(matches.groundtruth.image_ids[missed].tolist()).most_common()
@@ -176,7 +176,7 @@ def _worst(matches: Matches, alarms: np.ndarray, missed: np.ndarray) -> list[int
 
 
 def _boxes(kind: str, table: Groundtruth | Results, size: tuple[float, float]) -> list[dict[str, Any]]:
-    """Boxes ``[ymin, xmin, ymax, xmax]`` in [0, 1] of an image of this width and height, with what became of each."""
+    """Converts boxes of an image of this width and height to entries with ``[ymin, xmin, ymax, xmax]`` in [0, 1]."""
     x, y, width, height = (table.boxes_px / np.array([*size, *size])).T
     sides = np.round(np.stack([y, x, y + height, x + width], axis=1), _DECIMALS).tolist()
     scores = table.scores.tolist() if isinstance(table, Results) else [None] * len(sides)

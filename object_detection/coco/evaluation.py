@@ -1,8 +1,8 @@
 """COCO metrics of a detector over a split, or of a file of results (no TF).
 
-Boxes come as ``[ymin, xmin, ymax, xmax]`` in [0, 1] and become ``[x, y, width, height]`` in pixels of the original
-image, rounded to thousandths. For groundtruth this brings back the numbers of the annotation file; detections are
-scored just as they are written, so that whoever scores the file finds the same metrics.
+Boxes arrive as ``[ymin, xmin, ymax, xmax]`` in [0, 1] and become ``[x, y, width, height]`` in pixels of the original
+image, rounded to thousandths. For groundtruth this restores the numbers of the annotation file; detections are scored
+exactly as they are written, so that scoring the results file gives the same metrics.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ _COLUMNS = (
     "source_id",
     "index",
 )
-_NUMBER = re.compile(rb"-?[0-9]{1,18}|-?[0-8][0-9]{18}")  # more may not fit 64 bits
+_NUMBER = re.compile(rb"-?[0-9]{1,18}|-?[0-8][0-9]{18}")  # larger numbers may not fit 64 bits
 
 
 def score(groundtruth: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> Summary:
-    """Scores a list of detections by a COCO annotation file, both as ``json.load`` reads them.
+    """Scores a list of detections against a COCO annotation file, both as ``json.load`` reads them.
 
     Raises:
-        RunError: One of them is not what it must be.
+        RunError: One of them is invalid.
     """
     comparison = from_json(groundtruth, results)
     return score_arrays(comparison.groundtruth, comparison.results, list(comparison.categories))
@@ -53,7 +53,7 @@ def score(groundtruth: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _Image:
-    """An image that was seen; ``index`` is its place in the split."""
+    """An evaluated image; ``index`` is its place in the split."""
 
     index: int
     source_id: bytes
@@ -62,13 +62,13 @@ class _Image:
 
 
 class CocoEvaluator:
-    """Average precision and recall of the boxes of a split, each image once.
+    """Computes average precision and recall over a split, counting each image once.
 
-    The result depends neither on the order of the images, nor on the batch size, nor on how ``merge`` puts parts
-    together. An example that comes again (same "index" and "source_id") is left out: benchmarks repeat a split.
+    The result does not depend on the order of the images, the batch size or the order of ``merge`` calls. A repeated
+    example (same "index" and "source_id") is skipped, because benchmarks repeat a split.
 
     Args:
-        categories: Id and name of each category that is scored. Objects and detections of others are left out.
+        categories: Id and name of each scored category. Objects and detections of other categories are left out.
 
     Raises:
         ValueError: Two categories have the same id.
@@ -79,7 +79,7 @@ class CocoEvaluator:
         if len(self._categories) < len(categories):
             raise ValueError("two categories have the same id")
         self._images: dict[tuple[int, bytes], _Image] = {}
-        # Until the end, an image's number in the order of arrival stands for its id.
+        # Until the end, tables hold an image's number in the order of arrival in place of its id.
         self._groundtruth: list[Groundtruth] = []
         self._results: list[Results] = []
         self._scored: tuple[Comparison, Summary] | None = None
@@ -129,7 +129,7 @@ class CocoEvaluator:
         )
 
     def _add_images(self, arrays: Mapping[str, np.ndarray]) -> list[int]:
-        """The rows of a batch that hold images not seen before."""
+        """Adds the new images of a batch and returns their rows."""
         self._scored = None
         new = []
         columns = (arrays["index"], arrays["source_id"], arrays["image_size"])
@@ -141,7 +141,7 @@ class CocoEvaluator:
         return new
 
     def merge(self, other: CocoEvaluator) -> None:
-        """Adds what another evaluator has seen.
+        """Adds the images of another evaluator.
 
         Raises:
             RunError: Both have seen the same example.
@@ -155,12 +155,12 @@ class CocoEvaluator:
         self._results += [_renumbered(table, first) for table in other._results]
 
     def result(self) -> dict[str, float]:
-        """The twelve COCO metrics, average precision by category, and the number of images.
+        """Returns the twelve COCO metrics, average precision by category, and the number of images.
 
-        Metrics are in [0, 1]; -1 where there is no groundtruth to measure by.
+        Metrics are in [0, 1]; -1 if there is no groundtruth for one.
 
         Raises:
-            RunError: No image was seen, or two have the same id.
+            RunError: No image was evaluated, or two images have the same id.
         """
         comparison, summary = self._score()
         repeated = {name for name, times in Counter(comparison.categories.values()).items() if times > 1}
@@ -171,7 +171,7 @@ class CocoEvaluator:
         return {**summary.metrics, **by_category, "images": len(self._images)}
 
     def artefacts(self) -> dict[str, bytes]:
-        """Files by name: the detections as the COCO server takes them.
+        """Returns files by name: the detections in the format of the COCO server.
 
         Raises:
             RunError: As ``result``.
@@ -179,7 +179,7 @@ class CocoEvaluator:
         return {RESULTS_FILE: results_json(self._score()[0])}
 
     def report(self) -> str:
-        """The metrics as pycocotools prints them, and what may be wrong where they are next to nothing.
+        """Returns the metrics as pycocotools prints them, with the likely cause if they are near zero.
 
         Raises:
             RunError: As ``result``.
@@ -187,7 +187,7 @@ class CocoEvaluator:
         return coco_report.report(*self._score())
 
     def details(self) -> dict[str, Any]:
-        """Figures of each category, precision by recall, confusions, and the pictures with the worst mistakes.
+        """Returns figures per category, precision-recall curves, confusions, and the pictures with the worst mistakes.
 
         Raises:
             RunError: As ``result``.
@@ -221,7 +221,7 @@ class CocoEvaluator:
 
 
 def _filled(counts: np.ndarray, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and slots ``[n]`` of a padded table ``[N, S]`` that are not padding."""
+    """Returns the rows and slots, ``[n]`` each, of the entries of a padded table ``[N, S]`` that are not padding."""
     rows, columns = np.nonzero(np.arange(slots.shape[1]) < counts[:, np.newaxis])
     return rows, columns
 
@@ -231,21 +231,21 @@ def _renumbered(table: Any, first: int) -> Any:
 
 
 def _joined(tables: Sequence[Any]) -> Any:
-    """One table of several of a kind."""
+    """Concatenates tables of one kind."""
     kind = type(tables[0])
     return kind(**{name: np.concatenate([getattr(table, name) for table in tables]) for name in kind.__slots__})
 
 
 def _image_ids(images: Sequence[_Image]) -> np.ndarray:
-    """The id of each image: its source id, or if those of some are no numbers, each one's index and 1.
+    """Returns the id of each image: its source id, or index + 1 for all images if some source ids are not numbers.
 
     Raises:
-        RunError: Two images have the same.
+        RunError: Two images have the same id.
     """
     strange = [image for image in images if not _NUMBER.fullmatch(image.source_id)]
     if strange:
         logging.getLogger(__name__).warning(
-            "image/source_id is no number in %d of %d images (%r is the first): images are numbered from 1 instead",
+            "image/source_id is not a number in %d of %d images (%r is the first): images are numbered from 1 instead",
             len(strange),
             len(images),
             strange[0].source_id.decode(errors="replace"),

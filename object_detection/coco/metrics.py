@@ -1,7 +1,7 @@
 """Average precision and recall of boxes as COCO defines them, over arrays (no TF).
 
-The numbers are those of pycocotools to the last digits, several times faster: what overlaps too little to match at any
-threshold is left out before the matching, and all thresholds and size ranges are matched together.
+The numbers equal those of pycocotools to the last digits and are computed several times faster: pairs that overlap too
+little for every threshold are left out before matching, and all thresholds and size ranges are matched together.
 
 Boxes here are ``[x, y, width, height]`` in pixels of the original image, float64. Symbols: G groundtruth objects,
 D detections, K categories, T IoU thresholds, S size ranges, R recall levels.
@@ -20,10 +20,10 @@ import numpy as np
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALL_LEVELS = np.linspace(0.0, 1.0, 101)
 MAX_DETECTIONS = (1, 10, 100)
-"""How many of an image's detections of a category count, at most; precision is that of the last."""
+"""Limits on an image's detections per category; precision is computed at the last one."""
 SIZES = ("all", "small", "medium", "large")
 AREA_RANGES_PX = np.array([(0, 1e5**2), (0, 32**2), (32**2, 96**2), (96**2, 1e5**2)], np.float64)
-"""Least and largest area of each size; what has the very area of a limit belongs to both sides."""
+"""Smallest and largest area of each size; an object with exactly the area of a limit belongs to both sides."""
 METRICS = (
     "Precision/mAP",
     "Precision/mAP@.50IOU",
@@ -38,7 +38,7 @@ METRICS = (
     "Recall/AR@100 (medium)",
     "Recall/AR@100 (large)",
 )
-"""Names of the twelve numbers, in the order in which pycocotools gives them."""
+"""Names of the twelve metrics, in the order of pycocotools."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +49,8 @@ class Groundtruth:
         image_ids: ``[G]`` int64.
         category_ids: ``[G]`` int64.
         boxes_px: ``[G, 4]`` float64.
-        areas_px: ``[G]`` float64, which decides on the size; of the outline where it is known.
-        crowds: ``[G]`` bool: a region with many objects, in which any number of detections is neither right nor wrong.
+        areas_px: ``[G]`` float64, area of the outline if it is known; decides on the size.
+        crowds: ``[G]`` bool: a region with many objects, in which detections are neither right nor wrong.
     """
 
     image_ids: np.ndarray
@@ -60,7 +60,7 @@ class Groundtruth:
     crowds: np.ndarray
 
     def take(self, rows: np.ndarray) -> Groundtruth:
-        """Some of the objects."""
+        """Returns the objects of these rows."""
         return Groundtruth(**{name: getattr(self, name)[rows] for name in self.__slots__})
 
 
@@ -81,18 +81,18 @@ class Results:
     scores: np.ndarray
 
     def take(self, rows: np.ndarray) -> Results:
-        """Some of the detections."""
+        """Returns the detections of these rows."""
         return Results(**{name: getattr(self, name)[rows] for name in self.__slots__})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """The metrics of a data set, in [0, 1]; -1 where there is no groundtruth to measure by.
+    """The metrics of a data set, in [0, 1]; -1 if there is no groundtruth for one.
 
     Attributes:
-        metrics: The twelve numbers by the names in ``METRICS``.
+        metrics: The twelve metrics by the names in ``METRICS``.
         by_category: Average precision over all thresholds, by category id.
-        matches: How detections and objects were matched.
+        matches: The matches of detections and objects.
     """
 
     metrics: dict[str, float]
@@ -102,14 +102,14 @@ class Summary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matches:
-    """The match of each detection and object of any size at an overlap of half.
+    """The matches of detections and objects of any size at an IoU of 0.5.
 
     Attributes:
-        groundtruth: The objects of the scored categories, by category and image.
-        results: The detections that count, by category and image, the best of each first.
-        right: ``[D]`` bool, which detections are right.
-        wrong: ``[D]`` bool, which are wrong; those in crowds are neither.
-        objects: ``[D]`` int64, the row of the object that a detection was given; -1 for none.
+        groundtruth: The objects of the scored categories, sorted by category and image.
+        results: The detections that count, sorted by category and image, the best of each first.
+        right: ``[D]`` bool, true for right detections.
+        wrong: ``[D]`` bool, true for wrong detections; those in crowds are neither.
+        objects: ``[D]`` int64, the row of the object that a detection matched; -1 for none.
     """
 
     groundtruth: Groundtruth
@@ -123,10 +123,9 @@ def score_arrays(groundtruth: Groundtruth, results: Results, category_ids: Seque
     """Scores the detections of some categories; objects and detections of others are left out.
 
     Args:
-        groundtruth: The objects. Of two that a detection overlaps equally, the later one is matched.
-        results: The detections, finite numbers. Of equal scores, the lower image id and then the earlier one counts
-            first.
-        category_ids: What to score; all different.
+        groundtruth: The objects. If a detection overlaps two equally, it matches the later one.
+        results: The detections, finite numbers. Equal scores are ordered by image id, then by position.
+        category_ids: The scored categories, all different.
     """
     categories = np.array(sorted(category_ids), np.int64)
     groundtruth = groundtruth.take(np.isin(groundtruth.category_ids, categories))
@@ -159,29 +158,29 @@ def score_arrays(groundtruth: Groundtruth, results: Results, category_ids: Seque
 
 
 def _average_precision(hits: np.ndarray, misses: np.ndarray, objects: int) -> np.ndarray:
-    """Average precision at each threshold, ``[T]``, of what ``precision_curves`` takes."""
+    """Returns the average precision at each threshold, ``[T]``; arguments as for ``precision_curves``."""
     found: np.ndarray = precision_curves(hits, misses, objects).mean(axis=1)
     return found
 
 
 def precision_curves(hits: np.ndarray, misses: np.ndarray, objects: int) -> np.ndarray:
-    """The highest precision at each recall level or a higher one, ``[T, R]``.
+    """Returns the highest precision at each recall level or above, ``[T, R]``.
 
     Args:
-        hits: ``[T, d]`` bool, which detections of a category are right, best first.
-        misses: ``[T, d]`` bool, which are wrong; those that are neither do not count.
-        objects: How many there are to be found.
+        hits: ``[T, d]`` bool, true for right detections of a category, best first.
+        misses: ``[T, d]`` bool, true for wrong ones; those that are neither do not count.
+        objects: Number of objects to find.
     """
     right, wrong = np.cumsum(hits, axis=1, dtype=np.float64), np.cumsum(misses, axis=1, dtype=np.float64)
     recall, precision = right / objects, right / (wrong + right + np.spacing(1))
-    precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]  # the best at this recall or a higher one
+    precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]  # the best at this recall or above
     precision = np.pad(precision, [(0, 0), (0, 1)])  # a recall that is never reached
     rows = [values[np.searchsorted(r, RECALL_LEVELS)] for r, values in zip(recall, precision, strict=True)]
     return np.array(rows)
 
 
 def _twelve(precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:
-    """The numbers of ``METRICS`` from average precision ``[T, K, S]`` and recall ``[T, K, S, M]``."""
+    """Computes ``METRICS`` from average precision ``[T, K, S]`` and recall ``[T, K, S, M]``."""
     parts = [
         precision[:, :, 0],
         precision[0, :, 0],
@@ -194,13 +193,13 @@ def _twelve(precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:
 
 
 def _mean(values: np.ndarray) -> float:
-    """Mean of what could be measured."""
+    """Averages the values that could be measured."""
     known = values[values > -1]
     return float(known.mean()) if known.size else -1.0
 
 
 def _places(results: Results) -> np.ndarray:
-    """The place of each detection among those of its image and category, which lie together, best first."""
+    """Returns the rank of each detection within its image and category, whose rows are adjacent, best first."""
     rows = np.arange(len(results.scores))
     new = np.ones(len(rows), bool)
     new[1:] = np.diff(results.category_ids).astype(bool) | np.diff(results.image_ids).astype(bool)
@@ -208,12 +207,12 @@ def _places(results: Results) -> np.ndarray:
 
 
 def _outside(areas_px: np.ndarray) -> np.ndarray:
-    """Mask of the areas that are not of each size, ``[S, n]``."""
+    """Returns a mask of the areas outside of each size range, ``[S, n]``."""
     return (areas_px < AREA_RANGES_PX[:, :1]) | (areas_px > AREA_RANGES_PX[:, 1:])
 
 
 def _judge(groundtruth: Groundtruth, results: Results) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Masks of right and of wrong detections, ``[S, T, D]`` each; some are neither. And ``Matches.objects``."""
+    """Returns masks of right and wrong detections, ``[S, T, D]`` each (some are neither), and ``Matches.objects``."""
     right = np.zeros([len(SIZES), len(IOU_THRESHOLDS), len(results.scores)], bool)
     wrong = np.repeat(~_outside(results.boxes_px[:, 2] * results.boxes_px[:, 3])[:, np.newaxis], right.shape[1], axis=1)
     given = np.full(len(results.scores), -1, np.int64)
@@ -231,7 +230,7 @@ def _judge(groundtruth: Groundtruth, results: Results) -> tuple[np.ndarray, np.n
 
 
 def _shared_groups(groundtruth: Groundtruth, results: Results) -> Iterator[tuple[slice, slice]]:
-    """The rows of detections and of objects of each image and category that have both; all are sorted by these."""
+    """Yields the rows of detections and of objects for each image and category with both; tables are sorted by them."""
     spans = []
     for table in (results, groundtruth):
         keys = np.stack([table.category_ids, table.image_ids], axis=1)
@@ -245,7 +244,7 @@ def _shared_groups(groundtruth: Groundtruth, results: Results) -> Iterator[tuple
 
 
 def iou(boxes_px: np.ndarray, objects_px: np.ndarray, crowds: np.ndarray) -> np.ndarray:
-    """Intersection over union ``[d, g]`` of boxes ``[x, y, width, height]``; over the box's own area in a crowd."""
+    """Returns the IoU ``[d, g]`` of boxes ``[x, y, width, height]``; for a crowd, intersection over the box's area."""
     x, y, width, height = boxes_px.T[:, :, np.newaxis]
     object_x, object_y, object_width, object_height = objects_px.T[:, np.newaxis]
     shared_width = np.minimum(x + width, object_x + object_width) - np.maximum(x, object_x)
@@ -260,22 +259,22 @@ def iou(boxes_px: np.ndarray, objects_px: np.ndarray, crowds: np.ndarray) -> np.
 def _match(
     overlaps: np.ndarray, not_counted: np.ndarray, crowds: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gives each detection of a category in an image the object that it overlaps most, the best detection first.
+    """Matches each detection of a category in an image with the object that it overlaps most, best detection first.
 
-    Objects that count go before those that do not. A crowd can be given any number of times.
+    Objects that count go before those that do not. A crowd may match any number of detections.
 
     Args:
         overlaps: ``[d, g]`` intersection over union.
-        not_counted: ``[S, g]`` which objects do not count at which size.
-        crowds: ``[g]``.
+        not_counted: ``[S, g]`` bool, true for objects that do not count at a size.
+        crowds: ``[g]`` bool.
 
     Returns:
-        ``[S, T, d]`` bool twice: which detections got an object that counts, and which got any; and ``[d]``, which one
-        they got at the first size and threshold, -1 for none.
+        ``[S, T, d]`` bool, true for detections matched with an object that counts; the same for any object; and
+        ``[d]``, the matched object at the first size and threshold, -1 for none.
     """
     detections, objects = overlaps.shape
     order = np.argsort(overlaps, axis=1, kind="stable")
-    rank = np.argsort(order, axis=1)  # of equal overlaps, the later object's is higher
+    rank = np.argsort(order, axis=1)  # among equal overlaps, the later object ranks higher
     counted_first = np.where(not_counted, 0, objects)
     reached = overlaps[:, np.newaxis] >= IOU_THRESHOLDS[:, np.newaxis]
     preference = np.where(reached[:, np.newaxis], (rank[:, np.newaxis] + counted_first)[:, :, np.newaxis], -1)

@@ -1,4 +1,4 @@
-"""The report of COCO metrics: the usual twelve lines, and a likely cause where they are next to nothing (no TF)."""
+"""The report of COCO metrics: the usual twelve lines, and the likely cause if they are near zero (no TF)."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from object_detection.coco.metrics import METRICS, SIZES, Groundtruth, Results, 
 from object_detection.coco.tables import Comparison
 
 _SUSPICIOUS = 0.01
-"""Below this average precision, the usual mistakes are looked for."""
+"""Below this average precision, the report looks for the usual mistakes."""
 _MUCH_BETTER = 0.25
-"""A mistake is named when undoing it brings the average precision at an overlap of half to at least this."""
+"""A mistake is reported if undoing it raises the average precision at an IoU of 0.5 to at least this."""
 _IMAGES_TRIED = 500
-"""Mistakes show in so many images as well as in all."""
+"""Mistakes show in this many images as well as in all."""
 
 
 def report(comparison: Comparison, summary: Summary) -> str:
-    """Lines as pycocotools prints them, then a sentence a line on what is wrong; ends in a line break."""
+    """Returns the lines of pycocotools, then a line per finding; ends in a line break."""
     return "\n".join([*lines(summary), *findings(comparison, summary)]) + "\n"
 
 
 def lines(summary: Summary) -> list[str]:
-    """The twelve lines."""
+    """Returns the twelve lines of pycocotools."""
     return [_line(name, summary.metrics[name]) for name in METRICS]
 
 
@@ -38,7 +38,7 @@ def _line(name: str, value: float) -> str:
 
 
 def findings(comparison: Comparison, summary: Summary) -> list[str]:
-    """Sentences on what makes a metric -1 or next to 0; none where nothing is."""
+    """Returns sentences on the cause of metrics that are -1 or near 0; none if all are fine."""
     return _overall(comparison, summary.metrics["Precision/mAP"]) or [*_by_size(summary)]
 
 
@@ -49,7 +49,7 @@ def _overall(comparison: Comparison, precision: float) -> list[str]:
         return []
     cause = _no_comparison(comparison) or _mistake(comparison)
     if cause is None and precision == 0:
-        cause = "detections exist and none overlaps an object of its category by half"
+        cause = "no detection overlaps an object of its category with an IoU of at least 0.5"
     return [f"Average precision is {precision:.3f}: {cause}."] if cause else []
 
 
@@ -59,7 +59,7 @@ def _by_size(summary: Summary) -> Iterator[str]:
         if value < 0:
             yield f"Average precision of {size} objects is -1: the groundtruth has none."
         elif value == 0:
-            yield f"Average precision of {size} objects is 0: no detection overlaps one of its category by half."
+            yield f"Average precision of {size} objects is 0: no detection of their category reaches an IoU of 0.5."
 
 
 def _no_groundtruth(comparison: Comparison) -> str:
@@ -74,7 +74,7 @@ def _no_groundtruth(comparison: Comparison) -> str:
 
 
 def _no_comparison(comparison: Comparison) -> str | None:
-    """Why no detection can have met an object."""
+    """Returns the reason why no detection could match any object, if there is one."""
     groundtruth, results = comparison.groundtruth, comparison.results
     if not len(results.scores):
         return "there is no detection above the score threshold at all; a network whose outputs are NaN has none either"
@@ -89,13 +89,13 @@ def _no_comparison(comparison: Comparison) -> str | None:
 
 
 def _some(ids: np.ndarray) -> str:
-    """The first few of some ids."""
+    """Lists the first few ids."""
     unique = np.unique(ids).tolist()
     return ", ".join(map(str, unique[:5])) + (", ..." if len(unique) > 5 else "")
 
 
 def _mistake(comparison: Comparison) -> str | None:
-    """The usual mistake whose undoing brings a much better match."""
+    """Returns the usual mistake whose undoing makes detections match much better, if there is one."""
     tried = np.sort(comparison.image_ids)[:_IMAGES_TRIED]
     groundtruth = comparison.groundtruth.take(np.isin(comparison.groundtruth.image_ids, tried))
     results = comparison.results.take(np.isin(comparison.results.image_ids, tried))
@@ -113,7 +113,7 @@ def _mistake(comparison: Comparison) -> str | None:
 
 
 def _undone(boxes_px: np.ndarray, sides_px: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Mistakes and the boxes without them; NaN where that needs the size of an image that is not known."""
+    """Yields mistakes and the boxes without them; NaN if that needs an unknown image size."""
     x, y, width, height = boxes_px.T
     swapped, scale = np.stack([y, x, height, width], axis=1), sides_px[:, [1, 0, 1, 0]]
     order = "boxes match when x and y are swapped: check the order of their coordinates"
@@ -130,7 +130,7 @@ def _at_half(groundtruth: Groundtruth, results: Results, category_ids: Sequence[
 
 
 def _sides(comparison: Comparison, results: Results) -> np.ndarray:
-    """Height and width ``[D, 2]`` of each detection's image; NaN where it is not known."""
+    """Returns the height and width ``[D, 2]`` of each detection's image; NaN if unknown."""
     order = np.argsort(comparison.image_ids)
     rows = order[np.searchsorted(comparison.image_ids[order], results.image_ids)]
     sides = comparison.sizes_px[rows]

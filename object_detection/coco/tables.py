@@ -24,11 +24,11 @@ class Comparison:
     """Groundtruth and detections of the same images, as tables to be compared.
 
     Attributes:
-        image_ids: ``[I]`` int64, all images that were looked at.
-        sizes_px: ``[I, 2]`` float64, their heights and widths; NaN where they are not known.
-        categories: Name by id of the categories that are scored.
+        image_ids: ``[I]`` int64, all evaluated images.
+        sizes_px: ``[I, 2]`` float64, their heights and widths; NaN if unknown.
+        categories: Names of the scored categories by id.
         groundtruth: All objects of these images, those of other categories included.
-        results: All detections, likewise.
+        results: All detections, those of other categories included.
     """
 
     image_ids: np.ndarray
@@ -39,14 +39,14 @@ class Comparison:
 
 
 def from_json(groundtruth: Any, results: Any) -> Comparison:
-    """Tables of a COCO annotation file and of a list of detections, as ``json.load`` reads them.
+    """Builds tables from a COCO annotation file and a list of detections, both as ``json.load`` reads them.
 
-    Annotations of images that are not listed are left out. One without "iscrowd" is no crowd, and one without "area"
-    has the area of its box.
+    Annotations of images that are not listed are left out. An annotation without "iscrowd" is not a crowd, and one
+    without "area" has the area of its box.
 
     Raises:
-        RunError: Something is missing, is no finite number, or comes twice; or a detection is of an image that is not
-            listed.
+        RunError: A value is missing, is not a finite number, or an id comes twice; or a detection is of an image that
+            is not listed.
     """
     if not isinstance(groundtruth, Mapping) or not {"images", "annotations", "categories"} <= set(groundtruth):
         raise RunError('groundtruth: must be an object with "images", "annotations" and "categories"')
@@ -98,7 +98,7 @@ def _column(what: str, entries: Sequence[Mapping[str, Any]], key: str) -> list[A
 
 
 def _numbers(what: str, entries: Sequence[Mapping[str, Any]], key: str, dtype: type, width: int = 0) -> np.ndarray:
-    """Finite numbers under a key of each entry, ``[n]`` or ``[n, width]``."""
+    """Returns the finite numbers under a key of each entry, ``[n]`` or ``[n, width]``."""
     values = _column(what, entries, key)
     for row, value in enumerate(values):
         numbers = value if width and isinstance(value, list) else [value]
@@ -128,7 +128,7 @@ def _check_images(known: np.ndarray, used: np.ndarray) -> None:
 
 
 def to_pixels(boxes: np.ndarray, sizes_px: np.ndarray) -> np.ndarray:
-    """Boxes ``[x, y, width, height]`` in pixels, to thousandths.
+    """Converts boxes to ``[x, y, width, height]`` in pixels, rounded to thousandths.
 
     Args:
         boxes: ``[n, 4]``, ``[ymin, xmin, ymax, xmax]`` in [0, 1].
@@ -141,17 +141,17 @@ def to_pixels(boxes: np.ndarray, sizes_px: np.ndarray) -> np.ndarray:
 
 
 def round_px(values: np.ndarray) -> np.ndarray:
-    """Thousandths, which float32 in [0, 1] still tells apart for images of several thousand pixels."""
+    """Rounds to thousandths, which float32 in [0, 1] still resolves for images of several thousand pixels."""
     return np.round(values.astype(np.float64), _PX_DECIMALS)
 
 
 def shortest(scores: np.ndarray) -> np.ndarray:
-    """Each float32 as the float64 with the fewest digits that stands for it: 0.9, and not 0.8999999762."""
+    """Converts each float32 to the float64 with the fewest digits that identifies it: 0.9, not 0.8999999762."""
     return scores.astype(np.float32).astype("U32").astype(np.float64)
 
 
 def results_json(comparison: Comparison) -> bytes:
-    """The detections of scored categories as the COCO server takes them: by image, one to a line."""
+    """Writes the detections of scored categories in the format of the COCO server: by image, one per line."""
     found = comparison.results
     found = found.take(np.isin(found.category_ids, list(comparison.categories)))
     found = found.take(np.argsort(found.image_ids, kind="stable"))

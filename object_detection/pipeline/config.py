@@ -1,7 +1,7 @@
 """Pipeline configs: from a config in the text format of protocol buffers to an experiment's typed config (no TF).
 
-Every field of a config is read, or has the one value that SSD320 has, or is refused with its path, or is named in a
-note as having no effect.
+Every field of a config is either used, or must have SSD320's value, or is refused with its path, or is listed in a note
+as having no effect.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ def load_pipeline(file: str) -> Pipeline:
     """Reads a config.
 
     Raises:
-        UsageError: There is no such file, or its text does not fit the format; names file, line and field.
+        UsageError: The file does not exist, or its text is not in the format; names file, line and field.
     """
     return pipeline_text.read(file)
 
 
 def apply_overrides(pipeline: Pipeline, text: str) -> Pipeline:
-    """Apply ``--hparams_overrides``, in the notation of ``object_detection/pipeline/hparams.py``.
+    """Applies ``--hparams_overrides``, in the notation of ``object_detection/pipeline/hparams.py``.
 
     Raises:
-        UsageError: An override names no field, or its value does not fit; names it.
+        UsageError: An override names an unknown field or has an invalid value; names the override.
     """
     return override(pipeline, text)
 
@@ -62,22 +62,22 @@ def to_experiment(
     eval_split: str = "validation",
     eval_every: int | None = None,
 ) -> tuple[ExperimentConfig, tuple[str, ...]]:
-    """Turn a config into an experiment.
+    """Turns a config into an experiment.
 
     Args:
         pipeline: The config.
-        run: What is to be done; where it trains, its length and what it starts from come from the config.
+        run: The mode and its options; the length and the initial checkpoint of training come from the config.
         precision: Mixed precision and compilation.
         data_format: Layout of the network's tensors.
         train_steps: Length of the run in place of the config's ``num_steps``. The schedule keeps the config's.
         eval_split: Split that evaluation reads.
-        eval_every: Evaluate each so-many-th example, in place of what the config says.
+        eval_every: Evaluate only every n-th example, in place of the config's value.
 
     Returns:
         The experiment, and sentences for the log.
 
     Raises:
-        UsageError: A field asks for what is not done here, is out of range or missing; names it, its file and line.
+        UsageError: A field is missing, out of range or not supported; names the field, its file and line.
     """
     fields = Fields(pipeline)
     check_messages(fields)
@@ -148,14 +148,14 @@ def _weight_decay(fields: Fields) -> float:
 def _run(
     fields: Fields, run: RunConfig, optimizer: OptimizerConfig, train_steps: int | None
 ) -> tuple[RunConfig, list[str]]:
-    """The run with the length and the start that the config gives it."""
+    """Returns the run with the length and initial checkpoint of the config, and notes for the log."""
     configured = fields.number("train_config.num_steps", 0)
     start_from, scope = _start_from(fields)
     if run.mode not in _TRAINING:
         return run, []
     steps = configured if train_steps is None else train_steps
     if not steps:
-        raise fields.error("train_config.num_steps", " 0: must be a positive integer, or --num_train_steps be given")
+        raise fields.error("train_config.num_steps", " 0: must be a positive integer unless --num_train_steps is given")
     last = optimizer.schedule_steps or steps
     notes = []
     if steps > last:
@@ -167,7 +167,7 @@ def _run(
 
 
 def _start_from(fields: Fields) -> tuple[str | None, str]:
-    """The checkpoint that a new run starts from, and the scope of the variables that are taken from it."""
+    """Returns the checkpoint that a new run starts from, and the scope of the variables to load from it."""
     path = fields.value("train_config.fine_tune_checkpoint")
     kind = fields.value("train_config.fine_tune_checkpoint_type")
     of_detector = fields.value("train_config.from_detection_checkpoint")
@@ -212,7 +212,7 @@ def _data(fields: Fields, run: RunConfig, eval_split: str, eval_every: int | Non
 
 
 def _readers(fields: Fields) -> dict[str, str]:
-    """The paths of the readers that there are, by split."""
+    """Returns the paths of the configured readers by split."""
     readers = {"train": "train_input_reader"} if fields.is_set("train_input_reader") else {}
     return readers | ({"validation": "eval_input_reader[0]"} if fields.is_set("eval_input_reader") else {})
 
@@ -230,7 +230,7 @@ def _every(fields: Fields, readers: dict[str, str]) -> int:
 
 
 def _label_map(fields: Fields, readers: list[str]) -> str | None:
-    """The label map, which is that of all readers; looked for in the current folder, then in the repository."""
+    """Returns the label map, which all readers share; searches the current folder, then the repository."""
     paths = [path for path in (f"{reader}.label_map_path" for reader in readers) if fields.value(path)]
     if not paths:
         return None
@@ -241,7 +241,7 @@ def _label_map(fields: Fields, readers: list[str]) -> str | None:
 
 
 def _batch(fields: Fields, run: RunConfig) -> tuple[int, list[str]]:
-    """The batch size of a process: evaluation alone has its own, where the config sets it."""
+    """Returns the batch size per process; only a run without training uses the config's size for evaluation."""
     training, evaluation = "train_config.batch_size", "eval_config.batch_size"
     sizes = {path: int(fields.number(path, 1)) for path in (training, evaluation)}
     own = fields.is_set(evaluation)
@@ -249,7 +249,7 @@ def _batch(fields: Fields, run: RunConfig) -> tuple[int, list[str]]:
         return sizes[evaluation], []
     differs = own and run.mode == "train_and_evaluate" and sizes[evaluation] != sizes[training]
     notes = [
-        f"{evaluation} {sizes[evaluation]} has no effect where training takes part: evaluation then reads batches of "
+        f"{evaluation} {sizes[evaluation]} has no effect in a run that trains: evaluation reads batches of "
         f"{training} {sizes[training]}, with the same results"
     ]
     return sizes[training], notes if differs else []

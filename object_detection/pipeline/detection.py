@@ -18,19 +18,19 @@ from utils.input.augmentation_specs import AugmentationStep, ColorSpec, CropSpec
 
 ARCHITECTURE = "ssd320"
 BACKBONES = {"ssd_resnet50_v1_fpn": "resnet_v1_50"}
-"""Types of feature extractor, and the rows of ``model.specs.BACKBONES`` that they are."""
+"""Rows of ``model.specs.BACKBONES`` by type of feature extractor."""
 
 HYPERPARAMS = (
     "model.ssd.feature_extractor.conv_hyperparams",
     "model.ssd.box_predictor.weight_shared_convolutional_box_predictor.conv_hyperparams",
 )
-"""The two groups of constants of convolutions; what is no constant here has to be the same in both."""
+"""The two groups of convolution hyperparameters; values that may vary must be the same in both."""
 
 _SSD = "model.ssd."
 
 
 def model_of(fields: Fields, data_format: str) -> ModelConfig:
-    """The network."""
+    """Returns the network's config."""
     fields.need("model.ssd")
     extractor, resizer = f"{_SSD}feature_extractor", f"{_SSD}image_resizer.fixed_shape_resizer"
     fields.need(extractor)
@@ -43,7 +43,7 @@ def model_of(fields: Fields, data_format: str) -> ModelConfig:
     fields.need(resizer)
     height, width = (fields.number(f"{resizer}.{side}", 1, LARGEST_IMAGE_SIZE) for side in ("height", "width"))
     if width != height:
-        raise fields.error(f"{resizer}.width", f" {width}: must be {height}, its height; images become squares here")
+        raise fields.error(f"{resizer}.width", f" {width}: must be {height}, as the height; images are square")
     return ModelConfig(
         architecture=ARCHITECTURE,
         num_classes=fields.number(f"{_SSD}num_classes", 1, MOST_CLASSES),
@@ -54,7 +54,7 @@ def model_of(fields: Fields, data_format: str) -> ModelConfig:
 
 
 def detection_of(fields: Fields) -> DetectionConfig:
-    """Everything beside the network."""
+    """Returns the config of everything but the network."""
     return DetectionConfig(
         anchors=_anchors(fields),
         coder=_coder(fields),
@@ -73,7 +73,7 @@ def _batch_norm_decay(fields: Fields) -> float:
 
 
 def trains_batch_norm(fields: Fields) -> bool:
-    """Return whether the statistics of batch normalization move."""
+    """Returns whether training updates the statistics of batch normalization."""
     for hyperparams in HYPERPARAMS:
         fields.need(f"{hyperparams}.batch_norm")
     return bool(fields.same((f"{HYPERPARAMS[0]}.batch_norm.train", f"{HYPERPARAMS[1]}.batch_norm.train")))
@@ -145,7 +145,7 @@ def _post_processing(fields: Fields) -> PostProcessingSpec:
 
 
 def _augmentation(fields: Fields) -> tuple[AugmentationStep, ...]:
-    """The steps in the order of the config."""
+    """Returns the augmentation steps in the order of the config."""
     steps: list[AugmentationStep] = []
     for number, option in enumerate(fields.message.train_config.data_augmentation_options):
         path = f"train_config.data_augmentation_options[{number}]"

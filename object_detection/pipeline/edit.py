@@ -1,4 +1,4 @@
-"""Sets one field of a pipeline config to what a text says (no TF)."""
+"""Setting of one field of a pipeline config from text (no TF)."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ _SWITCH = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """An override as it was written, and the config that it changes."""
+    """An override as written, and the config that it changes."""
 
     pipeline: Pipeline
     name: str
     value: str
 
     def is_field(self, name: str) -> bool:
-        """Return whether the root message has such a field, with an index or without."""
+        """Returns whether the root message has a field of this name, with an index or without."""
         return name.partition("[")[0] in self.pipeline.message.DESCRIPTOR.fields_by_name
 
     def set(self, path: str) -> None:
         """Sets the field at ``path`` to the value.
 
         Raises:
-            UsageError: There is no such field, or the value does not fit it.
+            UsageError: There is no such field, or the value is invalid for it.
         """
         message, field, index = self._reach(path)
         if field.message_type:
@@ -50,15 +50,15 @@ class Edit:
         origins[path] = FLAG
 
     def unknown(self, hint: str) -> UsageError:
-        """Says that there is no such field, and what may be meant."""
+        """Returns the error for an unknown field, with a hint."""
         return UsageError(f"{FLAG}: {self.name}: no such field; {hint}")
 
     def wrong(self, allowed: str) -> UsageError:
-        """Says that the value does not fit."""
+        """Returns the error for an invalid value."""
         return UsageError(f"{FLAG}: {self.name}={self.value}: must be {allowed}")
 
     def _reach(self, path: str) -> tuple[Any, Any, int | None]:
-        """The message that holds the field at ``path``, the field, and the index at the path's end."""
+        """Returns the message that holds the field at ``path``, the field, and the index at the path's end."""
         message, before = self.pipeline.message, ""
         *steps, last = path.split(".")
         for step in steps:
@@ -69,13 +69,13 @@ class Edit:
             if field.message_type.name == OPAQUE:
                 raise UsageError(f"{FLAG}: {self.name}: {refusal(before)}")
             if field.is_repeated and index is None:
-                raise UsageError(f"{FLAG}: {self.name}: {before} is a list; {before}[0] is its first")
+                raise UsageError(f"{FLAG}: {self.name}: {before} is a list; its first entry is {before}[0]")
             message = getattr(message, field.name)
             message = message if index is None else message[index]
         return message, *self._step(message, last)
 
     def _step(self, message: Any, step: str) -> tuple[Any, int | None]:
-        """A field of ``message`` and the index that is behind its name; a list that is one too short gets one more."""
+        """Returns a field of ``message`` and the index after its name; an index at the end of a list appends to it."""
         name, index = split_step(step)
         field = message.DESCRIPTOR.fields_by_name.get(name)
         if field is None:
@@ -83,10 +83,10 @@ class Edit:
         if index is None:
             return field, None
         if not (field.is_repeated and field.message_type):
-            raise UsageError(f"{FLAG}: {self.name}: {name} is no list of messages, leave out the index")
+            raise UsageError(f"{FLAG}: {self.name}: {name} is not a list of messages; leave out the index")
         present = getattr(message, field.name)
         if index > len(present):
-            raise UsageError(f"{FLAG}: {self.name}: there are {len(present)} of {name}, counted from 0")
+            raise UsageError(f"{FLAG}: {self.name}: {name} has {len(present)} entries, counted from 0")
         if index == len(present):
             present.add()
         return field, index
@@ -105,17 +105,17 @@ class Edit:
             getattr(message, field.name).SetInParent()
 
     def _items(self) -> list[str]:
-        """The values of a list."""
+        """Splits the text of a list into its values."""
         if not (self.value.startswith("[") and self.value.endswith("]")):
             return [self.value]
         return re.findall(r"""\s*("[^"]*"|'[^']*'|[^,]+?)\s*(?:,|$)""", self.value[1:-1])
 
 
 def read_value(edit: Edit, field: Any, text: str) -> Any:
-    """Parse a text as a value of ``field``.
+    """Parses a text as a value of ``field``.
 
     Raises:
-        UsageError: It is of another type.
+        UsageError: The text is not a value of the field's type.
     """
     text = text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
     if field.enum_type:
@@ -138,10 +138,10 @@ def read_value(edit: Edit, field: Any, text: str) -> Any:
 
 
 def read_switch(edit: Edit) -> bool:
-    """The value as true or false.
+    """Parses the value as true or false.
 
     Raises:
-        UsageError: It is neither.
+        UsageError: The value is neither.
     """
     if edit.value.lower() not in _SWITCH:
         raise edit.wrong("true or false")

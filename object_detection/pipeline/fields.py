@@ -1,4 +1,4 @@
-"""Reads the fields of a pipeline config, and remembers which ones were read (no TF)."""
+"""Checked access to the fields of a pipeline config, with a record of the fields that were read (no TF)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from object_detection.pipeline.text import Pipeline, describe, holder
 from utils.errors import UsageError
 
 LARGEST = 1e30
-"""Of what is computed in float32, whose largest number is 3e38."""
+"""Limit of values that are computed in float32, whose largest number is 3e38."""
 
 
 class Fields:
-    """The fields of one config by their paths, each checked where it is read.
+    """The fields of one config by their paths, checked as they are read.
 
     Attributes:
         message: The root message.
-        seen: Paths that were read, ``[]`` in the place of an index.
+        seen: Paths that were read, with ``[]`` in place of an index.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -30,28 +30,28 @@ class Fields:
         return self._pipeline.error(path, problem)
 
     def is_set(self, path: str) -> bool:
-        """Return whether the config says anything of a field; reading it or not is not changed by that."""
+        """Returns whether the config sets a field; does not mark it as read."""
         message, name = holder(self.message, path)
         if describe(path)[1].is_repeated:
             return len(getattr(message, name)) > 0
         return bool(message.HasField(name))
 
     def default(self, path: str) -> Any:
-        """The default of a number or text that the config does not give."""
+        """Returns the format's default of a number or text."""
         field = describe(path)[1]
         return () if field.is_repeated else plain(field, field.default_value)
 
     def value(self, path: str) -> Any:
-        """A number, text or switch, by default what the format says; of an enumeration the name."""
+        """Returns a number, text, switch or name of an enumeration, or the format's default."""
         self.seen.add(re.sub(r"\[\d+\]", "[]", path))
         message, name = holder(self.message, path)
         return plain(describe(path)[1], getattr(message, name))
 
     def need(self, path: str) -> None:
-        """Says that a message has to be there.
+        """Requires a message.
 
         Raises:
-            UsageError: It is not, or another of its alternatives is.
+            UsageError: The message is missing, or another of its alternatives is set.
         """
         self.seen.add(re.sub(r"\[\d+\]", "[]", path))
         if self.is_set(path):
@@ -64,16 +64,16 @@ class Fields:
         raise self.error(parent, f": has no {name}, which is needed")
 
     def number(self, path: str, low: float, high: float = LARGEST, *, above: bool = False) -> Any:
-        """A number, integer or not.
+        """Returns a number and checks its range.
 
         Args:
             path: The field.
-            low: The least that it may be.
-            high: The most that it may be.
-            above: Whether it has to be more than ``low``.
+            low: Lower limit.
+            high: Upper limit.
+            above: Whether the number must exceed ``low``.
 
         Raises:
-            UsageError: It is outside of this, or not finite.
+            UsageError: The number is out of range or not finite.
         """
         value = self.value(path)
         if not (math.isfinite(value) and low <= value <= high and not (above and value == low)):
@@ -84,10 +84,10 @@ class Fields:
         return value
 
     def fixed(self, path: str, value: Any, why: str) -> None:
-        """Says that a field has to have one value.
+        """Requires a field to have one value.
 
         Raises:
-            UsageError: It has another.
+            UsageError: The field has another value.
         """
         if self.value(path) != value:
             has = written(self.value(path))
@@ -95,26 +95,26 @@ class Fields:
             raise self.error(path, f" {has}{unset}: must be {written(value)}; {why}")
 
     def same(self, paths: tuple[str, str]) -> Any:
-        """The value that two fields have to share.
+        """Returns the value that two fields must share.
 
         Raises:
-            UsageError: They differ.
+            UsageError: The values differ.
         """
         first, second = (self.value(path) for path in paths)
         if first != second:
-            raise self.error(paths[1], f" {written(second)}: must be {written(first)}, which {paths[0]} is")
+            raise self.error(paths[1], f" {written(second)}: must be {written(first)}, the value of {paths[0]}")
         return first
 
 
 def plain(field: Any, value: Any) -> Any:
-    """Convert a field's value to Python's types: lists to tuples, values of enumerations to their names."""
+    """Converts a field's value to Python's types: lists to tuples, values of enumerations to their names."""
     if field.is_repeated:
         return tuple(value)
     return field.enum_type.values_by_number[value].name if field.enum_type else value
 
 
 def written(value: Any) -> str:
-    """A value as a config has it."""
+    """Formats a value as a config writes it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list | tuple):

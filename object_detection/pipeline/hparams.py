@@ -1,12 +1,11 @@
-"""Overrides of a pipeline config, ``name=value,name=value``, as ``--hparams_overrides`` has them (no TF).
+"""Overrides of a pipeline config: the ``name=value,name=value`` of ``--hparams_overrides`` (no TF).
 
-A name is the path of a field, as ``train_config.batch_size`` or
+A name is the path of a field, such as ``train_config.batch_size`` or
 ``train_config.data_augmentation_options[1].random_crop_image.min_area``, or one of ``SHORT_NAMES``, ``learning_rate``
-(which scales that of the warm-up alike), ``classification_localization_weight_ratio`` or ``load_pretrained`` (where
-false drops the checkpoint to start from). A value is written as in a config; quotes around a text may be left out.
-Commas inside of quotes or brackets belong to the value. A list is ``[a,b]``, or the one value that it is to hold; a
-list of messages can be emptied with ``[]``. A message is set, and emptied, with ``{}``; the index just behind the last
-of a list adds one to it.
+(which also scales the warm-up's), ``classification_localization_weight_ratio`` or ``load_pretrained`` (false drops the
+initial checkpoint). A value is written as in a config; quotes around a text are optional. Commas inside quotes or
+brackets belong to the value. A list is ``[a,b]``, or a single value. ``[]`` empties a list of messages; ``{}`` sets a
+message to its defaults. The index just after the end of a list appends to it.
 """
 
 from __future__ import annotations
@@ -49,10 +48,10 @@ _READER = re.compile(r"eval_input_configs:(?P<name>[^:]*):(?P<field>\w+)")
 
 
 def override(pipeline: Pipeline, text: str) -> Pipeline:
-    """The config with overrides applied, one after the other, ``load_pretrained`` last.
+    """Returns the config with the overrides applied in order, ``load_pretrained`` last.
 
     Raises:
-        UsageError: What is written makes no sense, names no field, or its value does not fit; names it.
+        UsageError: An override is malformed, names an unknown field or has an invalid value; names the override.
     """
     message = type(pipeline.message)()
     message.CopyFrom(pipeline.message)
@@ -63,17 +62,17 @@ def override(pipeline: Pipeline, text: str) -> Pipeline:
 
 
 def pairs(text: str) -> dict[str, str]:
-    """The names that are overridden, with their values as written.
+    """Returns the overridden names with their values as written.
 
     Raises:
-        UsageError: A part has no name, no value, or a name that another part has.
+        UsageError: A part has no name or no value, or repeats a name.
     """
     found: dict[str, str] = {}
     for part in filter(None, split(text)):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not name:
             raise UsageError(
-                f"{FLAG}: {part}: must be name=value; a value that has commas goes into quotes, a list into brackets"
+                f"{FLAG}: {part}: must be name=value; put a value with commas in quotes, a list in brackets"
             )
         if name in found:
             raise UsageError(f"{FLAG}: {name} is given twice")
@@ -82,7 +81,7 @@ def pairs(text: str) -> dict[str, str]:
 
 
 def split(text: str) -> list[str]:
-    """Cuts a text at the commas that stand outside of brackets and quotes. A quote opens where a value begins."""
+    """Splits a text at the commas outside brackets and quotes. A quote opens only at the start of a value."""
     parts, depth, quote, last = [""], 0, "", "="
     for letter in text:
         if quote:
@@ -97,7 +96,7 @@ def split(text: str) -> list[str]:
             parts[-1] += letter
         last = last if letter.isspace() else letter
     if quote or depth:
-        raise UsageError(f"{FLAG}: {text}: has a {'quote' if quote else 'bracket'} without its other half")
+        raise UsageError(f"{FLAG}: {text}: has an unmatched {'quote' if quote else 'bracket'}")
     return [part.strip() for part in parts]
 
 
@@ -144,7 +143,7 @@ def _load_pretrained(edit: Edit) -> None:
 
 
 def _of_both_readers(edit: Edit) -> None:
-    """Sets a field of the readers that there are."""
+    """Sets a field of both readers, or of the only one configured."""
     message = edit.pipeline.message
     present = {_TRAIN: message.HasField(_TRAIN), _EVAL: bool(message.eval_input_reader)}
     for reader in [reader for reader in present if present[reader] or not any(present.values())]:

@@ -1,4 +1,4 @@
-"""Rules for the fields of a pipeline config that are fixed here, and for those without effect (no TF)."""
+"""Rules for the fields of a pipeline config with a fixed value, and for those without effect (no TF)."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ FIXED: dict[str, Any] = {
     f"{_EXTRACTOR}conv_hyperparams.batch_norm.epsilon": 0.001,
     "train_config.optimizer.use_moving_average": False,
 }
-"""Fields that must have the value that SSD320 has, whether the config sets them or leaves them at their default."""
+"""Fields that must have SSD320's value, whether the config sets them or leaves them at their default."""
 
 _ADVICE = {
-    "train_config.optimizer.use_moving_average": "the config has to say so, since true is the field's default",
+    "train_config.optimizer.use_moving_average": "the config must set it, since the default is true",
     "train_config.use_bfloat16": "the flag --amp asks for mixed precision",
-    f"{_PREDICTOR}share_prediction_tower": "the two heads have a tower each",
+    f"{_PREDICTOR}share_prediction_tower": "each head has its own tower",
 }
 
 _EITHER_WAY = {
-    # How the same numbers are computed, and in which order they are evaluated.
+    # These change the computation or the order of evaluation, but not the numbers.
     f"{_SSD}inplace_batchnorm_update",
     f"{_SSD}matcher.argmax_matcher.use_matmul_gather",
     f"{_SSD}post_processing.batch_non_max_suppression.use_static_shapes",
@@ -58,13 +58,13 @@ _EITHER_WAY = {
     "eval_input_reader[].num_epochs",
     "train_input_reader.name",
     "eval_input_reader[].name",
-    # The results of each category are always there.
+    # Results per category are always computed.
     "eval_config.include_metrics_per_category",
-    # Says something only together with a field that is refused.
+    # These matter only together with a field that is refused.
     "train_config.optimizer.moving_average_decay",
     f"{_PREDICTOR}dropout_keep_probability",
 }
-"""Fields that may say anything, since the result is the same."""
+"""Fields that may have any value, since the result is the same."""
 
 _READERS = (
     "sample_1_of_n_examples",
@@ -98,7 +98,7 @@ _WITHOUT_EFFECT = {
     "eval_config.eval_master",
     "eval_config.retain_original_images",
 }
-"""Fields that say something harmless that is not done; one sentence tells of all that a config sets."""
+"""Fields that are ignored without harm; one note lists all that a config sets."""
 
 _BOX_LIMITS = (
     "train_config.max_number_of_boxes",
@@ -109,10 +109,10 @@ _FREEZE = f"{_SSD}freeze_batchnorm"
 
 
 def check_messages(fields: Fields) -> None:
-    """Checks that no message is there of which nothing is done here.
+    """Checks that the config has no unsupported message.
 
     Raises:
-        UsageError: One is; names it, and what can be there.
+        UsageError: The config has one; names it and the supported alternatives.
     """
     for path, _ in _given(fields.message, ""):
         if _is_message(path) and describe(path)[1].message_type.name == OPAQUE:
@@ -120,10 +120,10 @@ def check_messages(fields: Fields) -> None:
 
 
 def check_rest(fields: Fields) -> list[str]:
-    """Checks every value that the mapping did not read; returns sentences about what has no effect.
+    """Checks every value that was not read; returns notes on fields without effect.
 
     Raises:
-        UsageError: A field asks for what is not done here.
+        UsageError: A field has an unsupported value.
     """
     for path, value in FIXED.items():
         fields.fixed(path, value, _ADVICE.get(path, "SSD320 is built that way"))
@@ -134,7 +134,7 @@ def check_rest(fields: Fields) -> list[str]:
         if kind in known or _is_message(path) or value == fields.default(path):
             continue
         if kind not in _WITHOUT_EFFECT:
-            why = _ADVICE.get(path, "nothing else is offered here")
+            why = _ADVICE.get(path, "no other value is supported")
             raise fields.error(path, f" {written(value)}: must be {written(fields.default(path))}; {why}")
         no_effect.append(path)
     return [*_sentences(fields), *([f"{_joined(no_effect)} no effect here"] if no_effect else [])]
@@ -145,7 +145,7 @@ def _is_message(path: str) -> bool:
 
 
 def _given(message: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    """All fields that a config sets, messages before what is in them: paths and values."""
+    """Yields the path and value of every field that a config sets, a message before its fields."""
     for field, value in message.ListFields():
         path = f"{prefix}{field.name}"
         if not field.message_type:
@@ -158,12 +158,12 @@ def _given(message: Any, prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 def _sentences(fields: Fields) -> list[str]:
-    """About the fields that users may expect more of."""
+    """Returns notes on fields whose lack of effect may surprise."""
     notes = []
     if fields.is_set(_FREEZE) and fields.value(_FREEZE):
         notes.append(
-            f"{_FREEZE} true has no effect, as ever; what freezes is conv_hyperparams.batch_norm.train false in both "
-            "box_predictor and feature_extractor, or --freeze_batch_norm of main.py"
+            f"{_FREEZE} true has no effect, as in the original; to freeze, set conv_hyperparams.batch_norm.train false "
+            "in both box_predictor and feature_extractor, or use --freeze_batch_norm of main.py"
         )
     readers = range(len(fields.message.eval_input_reader))
     limits = [*_BOX_LIMITS[:2], *(_BOX_LIMITS[2].replace("[]", f"[{number}]") for number in readers)]

@@ -1,13 +1,13 @@
 """The format of pipeline configs, as one table: messages, fields, types and defaults (no TF).
 
-What no shipped config uses is listed all the same, so that a user's own config that has it meets "not offered here"
-instead of "no such field". The table is close to how protocol buffers, version 2, define messages:
+The table also lists fields that no shipped config uses, so that a user's config with one of them is told "not
+supported" instead of "no such field". Its notation is close to the message definitions of protocol buffers, version 2:
 
-* ``message NAME`` begins a message; lines ``TYPE FIELD, FIELD, ...`` follow, with ``= DEFAULT`` behind a field whose
+* ``message NAME`` begins a message; lines ``TYPE FIELD, FIELD, ...`` follow, with ``= DEFAULT`` after a field whose
   default is not zero, false, empty or the first value of its enumeration.
-* ``repeated`` makes lists of a line's fields, ``oneof`` makes them alternatives of the message: one of all is given.
-* A type is that of a number or text, an enumeration of ``ENUMS``, or a message. Nothing is said of what an ``opaque``
-  message holds, since all of it is refused.
+* ``repeated`` makes a line's fields lists; ``oneof`` makes them alternatives, of which a message has at most one.
+* A type is a scalar, an enumeration of ``ENUMS``, or a message. The fields of an ``opaque`` message are not listed,
+  since the whole message is refused.
 """
 
 from __future__ import annotations
@@ -249,15 +249,15 @@ _SCALARS = {
 
 @functools.cache
 def message_class() -> type[Any]:
-    """The class of the root message, whose fields are attributes; those of all others hang below it."""
-    pool = descriptor_pool.DescriptorPool()  # of our own: the process may hold another definition of these names
+    """Returns the class of the root message; its attributes lead to all other messages."""
+    pool = descriptor_pool.DescriptorPool()  # a separate pool: the process may define these names elsewhere
     pool.AddSerializedFile(_file().SerializeToString())
     found: type[Any] = message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{ROOT}"))
     return found
 
 
 def _file() -> Any:
-    """The table as the library wants it."""
+    """Converts the table to protobuf's file descriptor."""
     file = descriptor_pb2.FileDescriptorProto(name="pipeline.proto", package=_PACKAGE, syntax="proto2")
     for name, values in ENUMS.items():
         enum = file.message_type.add(name=f"{name}_values").enum_type.add(name=name)

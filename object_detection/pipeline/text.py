@@ -1,6 +1,6 @@
-"""A pipeline config as it was written: the message, and where each of its fields was given (no TF).
+"""A pipeline config as written: the message, and the place where each of its fields was given (no TF).
 
-Paths of fields are dotted, as ``train_config.batch_size``; the messages of a list are counted from 0, as
+Paths of fields are dotted, such as ``train_config.batch_size``; the messages of a list are counted from 0, such as
 ``train_config.data_augmentation_options[1].random_crop_image``.
 """
 
@@ -31,7 +31,7 @@ class Pipeline:
     Attributes:
         message: The root message (``object_detection/pipeline/schema.py``).
         file: The path as it was given.
-        origins: Where the field of a path was given: a file with its line, or a flag.
+        origins: The place where each field was given, by path: a file with its line, or a flag.
     """
 
     message: Any
@@ -39,11 +39,11 @@ class Pipeline:
     origins: dict[str, str]
 
     def error(self, path: str, problem: str) -> UsageError:
-        """Describe the fault of the field at ``path``, and the place where it was given."""
+        """Returns an error about the field at ``path``, with the place where it was given."""
         return UsageError(f"{self._origin(path)}: {path}{problem}")
 
     def _origin(self, path: str) -> str:
-        """The place where a field was given, else a field inside it, else the one that it would be in."""
+        """Returns the place of a field, else of a field inside it, else of the message that it belongs to."""
         if path in self.origins:
             return self.origins[path]
         inside = [origin for other, origin in self.origins.items() if other.startswith(f"{path}.")]
@@ -55,7 +55,7 @@ def read(file: str) -> Pipeline:
     """Reads a config.
 
     Raises:
-        UsageError: There is no such file, or its text does not fit the format; names file, line and field.
+        UsageError: The file does not exist, or its text is not in the format; names file, line and field.
     """
     try:
         text = Path(file).read_text(encoding="utf-8")
@@ -73,11 +73,11 @@ def read(file: str) -> Pipeline:
 
 
 class _Scanner:
-    """Finds the place of each field in a text, whether or not the text fits the format."""
+    """Finds the place of each field in a text, even if the text does not fit the format."""
 
     def __init__(self, text: str) -> None:
         self.found: list[tuple[tuple[int, int], str]] = []
-        """The place of each field and its path, in the order of the text."""
+        """Place and path of each field, in the order of the text."""
         self._tokens = TokenReader(token for token in tokenize(text) if token.kind != "open_quote")
         self._read_fields("", message_class().DESCRIPTOR, closing="")
 
@@ -109,7 +109,7 @@ class _Scanner:
 
 
 def _explained(error: text_format.ParseError, file: str, found: list[tuple[tuple[int, int], str]]) -> UsageError:
-    """The library's message with file, path and advice."""
+    """Adds file, path and advice to protobuf's message."""
     place = (error.GetLine() or 1, error.GetColumn() or 1)
     before = bisect.bisect_right(found, place, key=lambda entry: entry[0]) - 1
     path = found[before][1] if before >= 0 else ""
@@ -125,17 +125,17 @@ def _explained(error: text_format.ParseError, file: str, found: list[tuple[tuple
 
 
 def _about_unknown(path: str, kind: str, name: str) -> str:
-    """Says that a message of type ``kind``, which holds what is at ``path``, has no field ``name``."""
+    """Describes that a message of type ``kind``, the parent of ``path``, has no field ``name``."""
     parent = path.rpartition(".")[0]
     holder_type = describe(parent)[1].message_type if parent and describe(parent)[1] else message_class().DESCRIPTOR
     message = holder_type.file.message_types_by_name[kind]
-    if holder_type is not message:  # the text is so far off that the path is a guess
+    if holder_type is not message:  # the text is too malformed for a reliable path
         return f"{name}: no such field; {advice(message, name)}"
     return f"{parent}: {refusal(parent)}" if kind == OPAQUE else f"{path}: no such field; {advice(message, name)}"
 
 
 def describe(path: str) -> tuple[Any, Any]:
-    """The message type that holds the field at ``path`` and the field; each is None where there is no such thing."""
+    """Returns the message type that holds the field at ``path``, and the field; each is None if it does not exist."""
     message, field = message_class().DESCRIPTOR, None
     for name in re.sub(r"\[\d+\]", "", path).split("."):
         message = field.message_type if field else message
@@ -146,15 +146,15 @@ def describe(path: str) -> tuple[Any, Any]:
 
 
 def refusal(path: str) -> str:
-    """Why the message at ``path`` cannot be there."""
+    """Explains that the message at ``path`` is not supported, and names the supported alternatives."""
     message, field = describe(path)
     others = message.oneofs[0].fields if field.containing_oneof else ()
     offered = [other.name for other in others if other.message_type.name != OPAQUE]
-    return f"not offered here; what is: {', '.join(offered)}" if offered else "not offered here; leave it out"
+    return f"not supported; available: {', '.join(offered)}" if offered else "not supported; leave it out"
 
 
 def advice(message: Any, name: str) -> str:
-    """Suggest where the field ``name``, which messages of this type have not got, may belong."""
+    """Suggests where the field ``name``, which messages of this type do not have, may belong."""
     if near := difflib.get_close_matches(name, message.fields_by_name, n=1, cutoff=0.6):
         return f"did you mean {near[0]}?"
     if elsewhere := [path for path in all_paths() if path.rpartition(".")[2] == name]:
@@ -163,7 +163,7 @@ def advice(message: Any, name: str) -> str:
 
 
 def all_paths(prefix: str = "", message: Any = None) -> Iterator[str]:
-    """The paths of all fields there are, with ``[0]`` for the messages of a list."""
+    """Yields the paths of all fields, with ``[0]`` for the messages of a list."""
     for field in (message or message_class().DESCRIPTOR).fields:
         path = prefix + field.name + ("[0]" if field.is_repeated and field.message_type else "")
         yield path
@@ -172,10 +172,10 @@ def all_paths(prefix: str = "", message: Any = None) -> Iterator[str]:
 
 
 def holder(message: Any, path: str) -> tuple[Any, str]:
-    """The message below ``message`` that holds the field at ``path``, and the field's name.
+    """Returns the message below ``message`` that holds the field at ``path``, and the field's name.
 
     Raises:
-        IndexError: The path counts further than a list has messages.
+        IndexError: An index in the path is beyond the end of its list.
     """
     *steps, last = path.split(".")
     for step in steps:
@@ -186,7 +186,7 @@ def holder(message: Any, path: str) -> tuple[Any, str]:
 
 
 def split_step(step: str) -> tuple[str, int | None]:
-    """The name and the index, if there is one, of one step of a path; the step itself where it is not of that form."""
+    """Splits one step of a path into its name and index, if any; returns a malformed step unchanged."""
     match = _STEP.fullmatch(step)
     if match is None:
         return step, None

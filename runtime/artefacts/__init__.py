@@ -1,1 +1,1 @@
-"""Artefacts: the files that a trained network leaves the program as, and comes back as; a module for each format."""
+"""Exported networks (artefacts), written and opened again; one module per format."""

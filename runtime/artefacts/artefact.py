@@ -1,4 +1,4 @@
-"""An artefact that was opened, and the parts of a task that it takes the place of.
+"""Opened artefacts, and the parts of a task that they replace.
 
 Shape symbols: N batch, S side of the image in pixels.
 """
@@ -28,19 +28,19 @@ INPUT = "input"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artefact:
-    """A network from raw images to outputs, in the format of some runtime.
+    """An exported network from raw images to outputs, in the format of some runtime.
 
     Attributes:
         path: File or folder.
-        runtime: Name and version of what runs it.
-        precision: Type that it computes in.
-        metadata: What must be known of its weights to use them, as beside a checkpoint.
-        input_shape: [N, S, S, 3], or [N, 3, S, S]; None where it takes any number of images.
-        outputs: Shapes, with None for N, and types by name.
-        forward: Adds the outputs for raw images [N, S, S, 3] in 0..255 to the current graph.
+        runtime: Name and version of the runtime.
+        precision: Compute type.
+        metadata: Description of the weights, as beside a checkpoint.
+        input_shape: [N, S, S, 3] or [N, 3, S, S]; N is None if it takes any number of images.
+        outputs: Shapes (with None for N) and types by name.
+        forward: Function that adds the outputs for raw images [N, S, S, 3] in 0..255 to the current graph.
 
     Raises:
-        RunError: The input has another number of dimensions.
+        RunError: The input does not have four dimensions.
     """
 
     path: Path
@@ -53,11 +53,11 @@ class Artefact:
 
     def __post_init__(self) -> None:
         if len(self.input_shape) != 4:
-            raise RunError(f"{self.path}: takes an input of shape {list(self.input_shape)}, and no images")
+            raise RunError(f"{self.path}: takes an input of shape {list(self.input_shape)}; must take images")
 
     @property
     def batch_size(self) -> int | None:
-        """The number of images that it takes, or None for any."""
+        """The number of images in a batch, or None for any."""
         return self.input_shape[0]
 
     @property
@@ -65,11 +65,11 @@ class Artefact:
         return self.input_shape[2]
 
     def check(self, batch_size: int, image_size: int | None) -> None:
-        """Refuses sizes that were asked for and are not the artefact's.
+        """Checks that the requested sizes and the metadata fit the artefact.
 
         Raises:
-            UsageError: Another batch or another image.
-            RunError: It is of another network than its metadata say.
+            UsageError: The batch size or the image size differs.
+            RunError: The metadata describe another network.
         """
         if self.batch_size not in (None, batch_size):
             raise UsageError(
@@ -83,7 +83,7 @@ class Artefact:
             has = self.outputs[name].shape[-1] if name in self.outputs else None
             if None not in (has, claimed) and has != claimed:
                 raise RunError(
-                    f"{self.path}: has {has} classes, and its metadata {claimed}; it was put together wrongly"
+                    f"{self.path}: has {has} classes, but its metadata say {claimed}; the parts do not belong together"
                 )
 
 
@@ -92,8 +92,8 @@ class ArtefactNetwork:
     """An artefact as the network of a task.
 
     Attributes:
-        artefact: Normalizes inside.
-        ends: Which of its outputs are endpoints; None for all.
+        artefact: The exported network, which includes normalization.
+        ends: Outputs that are endpoints; None for all.
     """
 
     artefact: Artefact
@@ -104,16 +104,16 @@ class ArtefactNetwork:
 
     def forward(self, images: Any, *, training: bool) -> TensorMap:
         if training:
-            raise ValueError("an artefact does not train")
+            raise ValueError("an artefact cannot be trained")
         found = self.artefact.forward(images)
         return found if self.ends is None else {name: found[name] for name in self.ends}
 
     def stored_names(self, stored: Mapping[str, Sequence[int]]) -> Mapping[str, str]:
-        """None: an artefact has no variables."""
+        """An empty mapping: an artefact has no variables."""
         return {}
 
     def by_zero_point(self) -> ArtefactNetwork:
-        """The same: an artefact computes as it was exported."""
+        """The artefact itself, which computes as it was exported."""
         return self
 
 
@@ -122,7 +122,7 @@ class FinishedPredictions:
     """The post-processing of a network that ends in predictions.
 
     Attributes:
-        whole: That of the task.
+        whole: The post-processing of the task.
     """
 
     whole: PostProcessing
@@ -150,10 +150,10 @@ class FinishedPredictions:
 
 
 def run_by(task: Task, artefact: Artefact) -> Task:
-    """The task with an artefact in its network's place, and in its post-processing's where that is inside too.
+    """The task with its network replaced by an artefact, and its post-processing too if the artefact includes that.
 
     Raises:
-        RunError: The artefact gives neither predictions nor what they are computed from.
+        RunError: The artefact outputs neither predictions nor the endpoints that they are computed from.
     """
     last, given = task.post_processing, set(artefact.outputs)
     if given >= set(last.prediction_names):
@@ -161,7 +161,7 @@ def run_by(task: Task, artefact: Artefact) -> Task:
         return dataclasses.replace(task, network=network, post_processing=FinishedPredictions(last))
     if not given >= set(last.ends):
         raise RunError(
-            f"{artefact.path}: gives {', '.join(artefact.outputs)}, and needed are {', '.join(last.ends)} or "
+            f"{artefact.path}: outputs {', '.join(artefact.outputs)}; must output {', '.join(last.ends)} or "
             f"{', '.join(last.prediction_names)}"
         )
     return dataclasses.replace(task, network=ArtefactNetwork(artefact=artefact, ends=last.ends))
@@ -169,10 +169,10 @@ def run_by(task: Task, artefact: Artefact) -> Task:
 
 @contextlib.contextmanager
 def without_advice_to_migrate() -> Iterator[None]:
-    """Keeps TensorFlow from advising, for the block, to write programs of its second version (2.21).
+    """Silences TensorFlow's advice to migrate to version 2 for the duration of the block (2.21).
 
-    What graphs are exported and loaded by is marked as outdated, and has no other public name. tf2onnx tells of each
-    operation that it folds; what it cannot write it is asked for.
+    The functions that export and load graphs are marked as deprecated but have no public successor. tf2onnx logs each
+    operation that it folds; errors about operations that it cannot write come from checks of our own.
     """
     loggers = [logging.getLogger(name) for name in ("tensorflow", "absl", "tf2onnx")]
     levels = [logger.level for logger in loggers]
@@ -186,7 +186,7 @@ def without_advice_to_migrate() -> Iterator[None]:
 
 
 def in_the_layout_of(shape: Sequence[int | None], images: Any) -> Any:
-    """Images [N, S, S, 3] as an input of this shape wants them, which may be [N, 3, S, S]."""
+    """Images [N, S, S, 3] in the layout of an input shape, which may be [N, 3, S, S]."""
     return tf.transpose(images, [0, 3, 1, 2]) if shape[1] == 3 and shape[3] != 3 else images
 
 
@@ -195,10 +195,10 @@ def called_outside(
     input_shape: Sequence[int | None],
     outputs: Mapping[str, tf.TensorSpec],
 ) -> Callable[[Any], TensorMap]:
-    """``Artefact.forward`` of a runtime other than TensorFlow: a call from within the graph, on the CPU.
+    """``Artefact.forward`` for a runtime other than TensorFlow: calls it from the graph, on the CPU.
 
     Args:
-        call: From images in the artefact's layout to arrays by name.
+        call: Function from images in the artefact's layout to arrays by name.
         input_shape: As in ``Artefact``.
         outputs: As in ``Artefact``.
     """
@@ -220,12 +220,12 @@ def called_outside(
 
 
 def read_beside(path: Path) -> dict[str, Any]:
-    """The metadata in a file of their own.
+    """The metadata in a separate file.
 
     Raises:
-        RunError: There are none, or they say what cannot be.
+        RunError: The file cannot be read or is invalid.
     """
     try:
         return parse_description(path.read_bytes(), path)
     except OSError as error:
-        raise RunError(f"{path}: cannot be read: {error.strerror}; it says what the artefact's weights mean") from error
+        raise RunError(f"{path}: cannot be read: {error.strerror}; it describes the weights of the artefact") from error

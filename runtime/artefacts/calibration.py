@@ -1,4 +1,4 @@
-"""The images that set the ranges of int8."""
+"""The calibration set, which determines the quantization ranges of int8."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 def calibration_split(data_dir: Path) -> str:
-    """The training split where there is one, so that nothing is judged by the images that it was fitted to.
+    """The split for calibration: "train" if possible, so that no artefact is judged on its own calibration images.
 
     Raises:
         RunError: The manifest cannot be read.
@@ -30,15 +30,15 @@ def calibration_split(data_dir: Path) -> str:
     there = split_files_by_name(data_dir) if manifest is None else manifest.splits
     if "train" in there and (manifest is None or manifest.splits["train"].examples):
         return "train"
-    _log.warning("--data_dir %s: has no training images; validation images set the ranges of int8", data_dir)
+    _log.warning("--data_dir %s: has no training images; validation images calibrate int8", data_dir)
     return "validation"
 
 
 def calibration_images(setup: Setup, count: int) -> np.ndarray:
-    """Up to ``count`` images, raw, as evaluation sees them: [n, S, S, 3].
+    """Up to ``count`` raw images, cropped as in evaluation: [n, S, S, 3].
 
     Raises:
-        RunError: None can be read.
+        RunError: No image can be read.
     """
     found: list[np.ndarray] = []
     with tf.Graph().as_default(), tf1.Session(config=setup.session_config) as session:
@@ -51,12 +51,12 @@ def calibration_images(setup: Setup, count: int) -> np.ndarray:
                 break
             found += list(images[status == STATUS_OK])
     if not found:
-        raise RunError("--data_dir: no image could be read to set the ranges of int8 (--format tflite_int8)")
+        raise RunError("--data_dir: no image could be read to calibrate int8 (--format tflite_int8)")
     return np.stack(found[:count])
 
 
 def batches(images: np.ndarray, batch: int, shape: Iterable[int | None]) -> Iterable[np.ndarray]:
-    """Whole batches in the layout of an input's shape."""
+    """Whole batches in the layout of an input shape."""
     ordered = in_the_layout_of(tuple(shape), images)
     for first in range(0, len(images) - batch + 1, batch):
         yield np.asarray(ordered[first : first + batch], np.float32)

@@ -1,4 +1,4 @@
-"""A checkpoint on its way into formats: all that the function that writes a format may ask for."""
+"""The export of one checkpoint: everything that the writers of the formats need."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from utils.config import resolved
 from utils.errors import RunError
 
 Images = Callable[[], Iterable[np.ndarray]]
-"""Batches of raw images, from the first one on at each call."""
+"""Function that returns batches of raw images, from the first one at each call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportOptions:
-    """The artefacts that are wanted, and how they are judged.
+    """Options for the artefacts and their verification.
 
     Attributes:
-        formats: Rows of ``FORMATS``.
-        folder: Where artefacts and report go.
-        output_file: Where the frozen graph goes instead.
-        batch_size: Images that the artefacts take, or None for any number.
-        layout: Of their input.
-        calibration_images: How many set the ranges of int8.
-        validation_images: How many are compared.
-        max_drift: In place of each format's own, or None.
-        max_metric_drop: In place of each format's own, or None.
-        opset: Of ONNX; None for the usual one.
-        text: Whether a frozen graph is written as text too.
+        formats: Names of rows in ``FORMATS``.
+        folder: Folder for artefacts and report.
+        output_file: Path of the frozen graph instead of one in ``folder``.
+        batch_size: Number of images that the artefacts take, or None for any number.
+        layout: Layout of their input.
+        calibration_images: Size of the calibration set for int8.
+        validation_images: Number of images for the comparison.
+        max_drift: Limit instead of each format's own, or None.
+        max_metric_drop: Limit instead of each format's own, or None.
+        opset: ONNX opset; None for the default.
+        text: Write a frozen graph as text too.
     """
 
     formats: tuple[str, ...]
@@ -54,20 +54,20 @@ class ExportOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """The facts of an artefact for the report, beside its comparison, and the fault that makes it fail, if any."""
+    """The facts about an artefact for the report, apart from its comparison, and the fault that fails it, or None."""
 
     facts: Mapping[str, Any] = field(default_factory=dict)
     fault: str | None = None
 
 
 class ExportJob:
-    """The graphs that formats are made of, built from one checkpoint, and the images that set ranges.
+    """The graphs of one checkpoint that formats are written from, and the calibration set.
 
     Args:
-        setup: The network, and the validation images to compare on.
-        calibration: The same, its validation images being those that set the ranges of int8; None without data.
-        options: What is wanted.
-        graphs: Kinds of graph that are needed.
+        setup: The network and the validation images for the comparison.
+        calibration: The same, with the calibration set for int8 as its validation images; None without data.
+        options: Options of the export.
+        graphs: Kinds of graph to build.
 
     Raises:
         RunError: The checkpoint does not fit, is damaged, or holds numbers that are not finite.
@@ -99,29 +99,29 @@ class ExportJob:
 
     @property
     def quantized(self) -> bool:
-        """True where the network was trained with quantization."""
+        """True if the network was trained with quantization."""
         return self.setup.config.model.quantization is not None
 
     def graph(self, row: Format) -> InferenceGraph:
-        """The graph that a format is made of.
+        """The graph that a format is written from.
 
-        "as_trained" computes what the checkpoint's network does; "by_zero_point" too, but where training quantized by a
-        scale alone it quantizes by scale and zero point, the only kind that some converters read.
+        "as_trained" computes the same as the checkpoint's network. So does "by_zero_point", but where training
+        quantized by scale alone, it quantizes by scale and zero point, the only kind that some converters read.
         """
         if row.graph is None:
-            raise ValueError(f"{row.name} is made of no graph")
+            raise ValueError(f"{row.name} is not written from a graph")
         return self._graphs[row.graph]
 
     def ranges(self, row: Format) -> Images | None:
-        """The images that set the ranges of a format; None where nothing is quantized or training set them.
+        """The calibration set of a format; None if it needs none or training determined the ranges.
 
         Raises:
-            RunError: Too few can be read.
+            RunError: Too few images can be read.
         """
         if not row.calibrated or self.quantized or self._calibration is None:
             return None
         images = calibration_images(self._calibration, self.options.calibration_images)
         batch = self.options.batch_size or 1
         if len(images) < batch:
-            raise RunError(f"--calibration_images: {len(images)} images could be read; a batch needs {batch}")
+            raise RunError(f"--calibration_images: only {len(images)} images could be read; a batch needs {batch}")
         return lambda: batches(images, batch, self._spec.shape)

@@ -1,4 +1,4 @@
-"""The export of a checkpoint in several formats, each of which is opened, run and compared before it counts."""
+"""Exports a checkpoint in several formats and verifies each: opens it, runs it and compares it."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def export(
     """Exports the checkpoint of a configuration; returns the exit status.
 
     Args:
-        config: An evaluation of it, on data or on noise.
-        set_up: Resolves configurations.
-        options: What is wanted.
-        stop: Wants to where a signal came; what is being written is finished first.
+        config: An evaluation of the checkpoint, on data or on noise.
+        set_up: Function that resolves a configuration.
+        options: Options of the export.
+        stop: Requests a stop after a signal; the current format is finished first.
 
     Raises:
-        UsageError: Something that was asked for cannot be done.
-        RunError: The checkpoint or the data are damaged, or the folder cannot be written to.
+        UsageError: An option is invalid for this checkpoint or machine.
+        RunError: The checkpoint or the data are damaged, or the folder is not writable.
     """
     rows = [FORMATS[name] for name in options.formats]
     for row in rows:
@@ -60,10 +60,10 @@ def export(
 
 
 def prepare_folder(export_dir: Path) -> None:
-    """Makes the folder for exports, so that one that cannot be is known before the work that it is for.
+    """Creates the export folder; fails early if the path is not writable.
 
     Raises:
-        UsageError: It cannot be made.
+        UsageError: The folder cannot be created.
     """
     try:
         export_dir.mkdir(parents=True, exist_ok=True)
@@ -75,12 +75,12 @@ class Exporter:
     """Writes the formats of one checkpoint.
 
     Args:
-        setup: The network, and the validation images to compare on.
-        calibration: The same, its validation images being those that set the ranges of int8; None without data.
-        options: What is wanted.
+        setup: The network and the validation images for the comparison.
+        calibration: The same, with the calibration set for int8 as its validation images; None without data.
+        options: Options of the export.
 
     Raises:
-        UsageError: A format is not for this checkpoint.
+        UsageError: A format does not suit this checkpoint.
         RunError: The checkpoint is damaged.
     """
 
@@ -98,7 +98,7 @@ class Exporter:
         self._job = ExportJob(setup, calibration, options, graphs)
 
     def run(self, stop: Hook) -> int:
-        """Exports everything, writes the report, and returns the status: 1 where an artefact failed."""
+        """Exports all formats, writes the report, and returns the exit status: 1 if an artefact failed."""
         entries: list[dict[str, Any]] = []
         for row in self._rows:
             if stop.wants_stop:
@@ -107,7 +107,7 @@ class Exporter:
             entry = self._export(row)
             entries.append(entry)
             print(line(entry), flush=True)
-            gc.collect()  # graphs and sessions hold each other, and the weights
+            gc.collect()  # graphs and sessions refer to each other and keep the weights
             self._report(entries)
         failed = [entry for entry in entries if entry["status"] == "failed"]
         for entry in failed:
@@ -115,7 +115,7 @@ class Exporter:
         return EXIT_FAILED if failed else EXIT_DONE
 
     def _export(self, row: Format) -> dict[str, Any]:
-        """One format: written, opened, compared; what came of it."""
+        """Writes, opens and compares one format; returns its entry in the report."""
         path = self._path(row)
         entry: dict[str, Any] = {"format": row.name, "path": str(path), "status": "failed", "reason": None}
         metadata = {**self._metadata, "artefact": {"format": row.name, "precision": row.precision}}
@@ -126,7 +126,7 @@ class Exporter:
             entry |= {"seconds": seconds, "bytes": size_of(path), **written.facts}
             artefact = function(row.open)(path, self._setup.config.data.threads)
             comparison = compare(self._setup, self._prefix, artefact, self._options.validation_images)
-            entry |= {"runtime": artefact.runtime, **self._judged(row, comparison, written.fault)}
+            entry |= {"runtime": artefact.runtime, **self._verdict(row, comparison, written.fault)}
         except RunError as error:
             entry["reason"] = str(error)
         except (OSError, tf.errors.OpError) as error:
@@ -138,7 +138,7 @@ class Exporter:
             return self._options.output_file
         return self._options.folder / row.file
 
-    def _judged(self, row: Format, comparison: Comparison, fault: str | None) -> dict[str, Any]:
+    def _verdict(self, row: Format, comparison: Comparison, fault: str | None) -> dict[str, Any]:
         options, usual = self._options, row.quantized_limits if self._job.quantized else row.limits
         limits = Limits(
             max_drift=usual.max_drift if options.max_drift is None else options.max_drift,
@@ -161,10 +161,10 @@ class Exporter:
 
 
 def _check_quantization(row: Format, *, quantized: bool, has_images: bool) -> None:
-    """Refuses a format that needs what the checkpoint has not, or has not what the checkpoint needs."""
+    """Raises ``UsageError`` if a format does not suit the quantization of the checkpoint."""
     if row.calibrated and not quantized and not has_images:
         raise UsageError(
-            f"--format {row.name}: needs --data_dir, whose images set the ranges; this checkpoint was not trained "
+            f"--format {row.name}: needs --data_dir for its calibration set; this checkpoint was not trained "
             "with quantization"
         )
     if row.unquantized_only and quantized:
@@ -172,13 +172,13 @@ def _check_quantization(row: Format, *, quantized: bool, has_images: bool) -> No
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of all in a folder."""
+    """The size in bytes of a file, or of all files in a folder."""
     files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
     return sum(file.stat().st_size for file in files)
 
 
 def line(entry: Mapping[str, Any]) -> str:
-    """The line on the console of an artefact."""
+    """The console line for an artefact."""
     head = f"{entry['format']:12} {entry['path']}"
     if "drift" not in entry:
         return f"{head}  FAILED: {entry['reason']}"

@@ -1,4 +1,4 @@
-"""External weights: the large ones as inputs, for a converter that copies its graph again and again."""
+"""Turns large weights into inputs, for a converter that copies its graph many times."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from runtime.artefacts.inference_graph import InferenceGraph
 
 tf1 = tf.compat.v1
 LARGE = 16_384
-"""Numbers from which on a weight is external; normalization's and biases never are."""
+"""Smallest number of elements of an external weight; biases and normalization weights stay below it."""
 
 
 def with_external_weights(network: InferenceGraph) -> tuple[InferenceGraph, dict[str, np.ndarray]]:
-    """The network with what does not depend on its input computed, and what of that is large taken out.
+    """Folds everything that does not depend on the input and turns large constants into placeholders.
 
     Returns:
-        The network, in which each large weight is a placeholder, and their values by the placeholder's name.
+        The network with a placeholder for each large weight, and the values by the name of the placeholder.
     """
     varying = _varying(network)
     nodes = [node for node in network.graph_def.node if node.name in varying]
     sources = sorted({source for node in nodes for source in node.input if not source.startswith("^")})
     stand_ins = {source: source.replace(":", "_output_") for source in sources if _name(source) not in varying}
-    with tf.Graph().as_default(), tf1.Session(config=_as_it_stands()) as session:
+    with tf.Graph().as_default(), tf1.Session(config=_without_optimization()) as session:
         tf.import_graph_def(network.graph_def, name="")
         tensors = {name: source if ":" in source else f"{source}:0" for source, name in stand_ins.items()}
         values = session.run(tensors)
@@ -46,8 +46,8 @@ def with_external_weights(network: InferenceGraph) -> tuple[InferenceGraph, dict
     return InferenceGraph(graph_def=graph_def, outputs=network.outputs), large
 
 
-def _as_it_stands() -> Any:
-    """Options by which a session computes without a second copy of all constants."""
+def _without_optimization() -> Any:
+    """Session options that avoid a second copy of all constants."""
     config = tf1.ConfigProto()
     config.graph_options.rewrite_options.disable_meta_optimizer = True
     config.graph_options.optimizer_options.opt_level = tf1.OptimizerOptions.L0
@@ -55,7 +55,7 @@ def _as_it_stands() -> Any:
 
 
 def _varying(network: InferenceGraph) -> Collection[str]:
-    """The nodes that depend on a placeholder, and those that the outputs are; each comes after what it reads."""
+    """The nodes that depend on a placeholder, and the outputs; the nodes are in topological order."""
     found = set(network.outputs)
     for node in network.graph_def.node:
         if node.op == "Placeholder" or any(_name(source) in found for source in node.input):
@@ -64,5 +64,5 @@ def _varying(network: InferenceGraph) -> Collection[str]:
 
 
 def _name(source: str) -> str:
-    """The node that an input names: "name", "name:1" or "^name"."""
+    """The node that an input string refers to: "name", "name:1" or "^name"."""
     return source.removeprefix("^").partition(":")[0]

@@ -1,4 +1,4 @@
-"""The formats of artefacts, a row each: files, limits, packages, and the functions that write and open them (no TF)."""
+"""The table of artefact formats: files, limits, packages, and the functions that write and open them (no TF)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ GraphKind = Literal["as_trained", "by_zero_point"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Differences up to which an artefact counts as its checkpoint's network.
+    """Limits of the difference between an artefact and its checkpoint.
 
     Attributes:
         max_drift: Largest drift, see ``runtime.artefacts.verification``.
-        max_metric_drop: By how much the metric may fall, a fraction.
+        max_metric_drop: Largest allowed drop of the metric, a fraction.
     """
 
     max_drift: float
@@ -36,25 +36,25 @@ INT8 = Limits(max_drift=0.3, max_metric_drop=0.1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """One row. Functions are "module:name" and imported when they are called, since their modules import TensorFlow.
+    """One row. Functions are named "module:name" and imported when called, because their modules import TensorFlow.
 
     Attributes:
-        name: In ``--format`` and in reports.
-        file: The artefact's name in the folder of exports; a file's suffix tells its format.
-        marker: File that tells a folder of this format; None where an artefact is one file.
-        precision: Type that its convolutions compute in.
-        limits: What it may lose.
-        quantized_limits: The same for a network that was trained with quantization: where numbers are rounded to 8
-            bits, other runtimes round some of them apart.
-        packages: Modules that must be installed beside TensorFlow.
+        name: Name in ``--format`` and in reports.
+        file: Name of the artefact in the export folder; the suffix of a file identifies the format.
+        marker: File that identifies a folder of this format; None if an artefact is one file.
+        precision: Compute type of the convolutions.
+        limits: Allowed difference.
+        quantized_limits: The same for a network trained with quantization: runtimes round some numbers to different
+            8-bit levels.
+        packages: Modules required beside TensorFlow.
         write: ``(ExportJob, Format, path, metadata) -> Written``, see ``runtime.artefacts.export_job``.
         open: ``(path, threads) -> Artefact``.
-        check: ``(ExportOptions) -> None``, refuses what cannot be done before any work; may be empty.
-        graph: The graph that it is made of, see ``ExportJob.graph``; None where it is made of the checkpoint itself.
-        flags: Flags of ``tools.export`` that are for this format alone.
-        nhwc_only: Flags of ``tools.export`` that may not be NCHW, and why.
-        calibrated: Whether images set its ranges where training did not.
-        unquantized_only: Why no network that was trained with quantization is written so; empty where it may be.
+        check: ``(ExportOptions) -> None``, rejects invalid options before any work; may be empty.
+        graph: Kind of graph that it is written from, see ``ExportJob.graph``; None for the checkpoint itself.
+        flags: Flags of ``tools.export`` for this format only.
+        nhwc_only: Flags of ``tools.export`` that must not be NCHW, with the reasons.
+        calibrated: Whether it needs a calibration set if the network was not trained with quantization.
+        unquantized_only: Reason why networks trained with quantization cannot have this format; empty if they can.
     """
 
     name: str
@@ -74,16 +74,16 @@ class Format:
     unquantized_only: str = ""
 
     def recognizes(self, path: Path) -> bool:
-        """True where an artefact is of this format, or of one that is opened the same way."""
+        """True if an artefact has this format, or one that is opened in the same way."""
         if self.marker is not None:
             return (path / self.marker).is_file()
         return path.suffix == Path(self.file).suffix and not path.is_dir()
 
     def require_packages(self) -> None:
-        """Refuses the format where its packages are not installed, before any work.
+        """Checks that the packages of the format are installed.
 
         Raises:
-            UsageError: One is missing.
+            UsageError: A package is missing.
         """
         for package in self.packages:
             if find_spec(package) is None:
@@ -134,7 +134,7 @@ _ROWS = (
         file="model_fp16.tflite",
         precision="float16",
         limits=FLOAT16,
-        unquantized_only="which leaves nothing to be float16; take tflite_int8",
+        unquantized_only="which leaves no float16 weights; use tflite_int8",
     ),
     dataclasses.replace(
         _TFLITE,
@@ -149,17 +149,17 @@ FORMATS: Mapping[str, Format] = {row.name: row for row in _ROWS}
 
 
 def function(name: str) -> Callable[..., Any]:
-    """The function that a row names as "module:name"."""
+    """The function for a name "module:name"."""
     module, _, attribute = name.partition(":")
     found: Callable[..., Any] = getattr(import_module(module), attribute)
     return found
 
 
 def read_formats(text: str) -> tuple[str, ...]:
-    """The formats that ``--format`` lists, each once, in the order of the table.
+    """The formats in ``--format``, each once, in the order of the table.
 
     Raises:
-        UsageError: One is not known.
+        UsageError: A format is unknown.
     """
     given = [name.strip() for name in text.split(",") if name.strip()]
     unknown = [name for name in given if name not in FORMATS]
@@ -169,15 +169,15 @@ def read_formats(text: str) -> tuple[str, ...]:
 
 
 def format_of(path: Path) -> Format | None:
-    """The row that opens an artefact, by its suffix or marker; None where it is none."""
+    """The format that opens an artefact, by suffix or marker; None if the path is not an artefact."""
     return next((row for row in FORMATS.values() if row.recognizes(path)), None)
 
 
 def find_artefact(path: Path) -> Path | None:
-    """The artefact that ``--model_dir`` names: a file, a folder, or the marker in a folder; None where it names none.
+    """The artefact that ``--model_dir`` names: a file, a folder, or the marker in a folder; None if it names none.
 
     Raises:
-        UsageError: There is no file of that name, which has the suffix of a format.
+        UsageError: The path has the suffix of a format, but does not exist.
     """
     if path.is_file() and any(path.name == row.marker for row in FORMATS.values()):
         return path.parent
@@ -189,10 +189,10 @@ def find_artefact(path: Path) -> Path | None:
 
 
 def artefacts_in(folder: Path) -> list[Path]:
-    """The artefacts in a folder, for messages to people who named the folder itself."""
+    """The artefacts in a folder, for messages to users who named the folder itself."""
     return [path for path in sorted(folder.iterdir()) if format_of(path)] if folder.is_dir() else []
 
 
 def package_missing(package: str, path: Path | str) -> UsageError:
-    """The refusal where a format's package is not installed."""
+    """The error for a format whose package is not installed."""
     return UsageError(f"{path}: needs the package {package}, which is not installed: {INSTALL}")

@@ -1,4 +1,4 @@
-"""Frozen graphs: a network as one ``.pb`` of constants, its metadata in a JSON beside it; run by TensorFlow."""
+"""Frozen graphs: a network as one ``.pb`` file of constants with JSON metadata beside it, run by TensorFlow."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ tf1 = tf.compat.v1
 
 
 def write(job: ExportJob, row: Format, path: Path, metadata: Mapping[str, Any]) -> Written:
-    """Writes the format of that row."""
+    """Writes a checkpoint in this format."""
     write_frozen_graph(job.graph(row), path, metadata, text=job.options.text)
     return Written()
 
 
 def write_frozen_graph(network: InferenceGraph, path: Path, metadata: Mapping[str, Any], *, text: bool) -> None:
-    """Writes the graph, what is known of it to ``<path>.json``, and, with ``text``, ``<path>txt`` for people."""
+    """Writes the graph to ``path``, its metadata to ``<path>.json`` and, with ``text``, its text to ``<path>txt``."""
     beside = {**metadata, "artefact": {**metadata.get("artefact", {}), "outputs": list(network.outputs)}}
     write_atomically(path.with_name(f"{path.name}.json"), json.dumps(beside, indent=1, ensure_ascii=False).encode())
     if text:
@@ -39,10 +39,10 @@ def write_frozen_graph(network: InferenceGraph, path: Path, metadata: Mapping[st
 
 
 def open_frozen_graph(path: Path, threads: int | None = None) -> Artefact:
-    """Opens a frozen graph of ours; the session that runs it knows the threads.
+    """Opens a frozen graph from this project; its session sets the threads.
 
     Raises:
-        RunError: It is damaged, or the JSON beside it is missing.
+        RunError: The file is damaged, or the JSON beside it is missing.
     """
     del threads
     metadata = read_beside(path.with_name(f"{path.name}.json"))
@@ -53,7 +53,7 @@ def open_frozen_graph(path: Path, threads: int | None = None) -> Artefact:
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror}") from error
     except (DecodeError, ValueError, KeyError, tf.errors.OpError) as error:
-        raise RunError(f"{path}: is no whole frozen graph: {reason(error)}") from error
+        raise RunError(f"{path}: is not a complete frozen graph: {reason(error)}") from error
 
 
 def _outputs_of(metadata: Mapping[str, Any], graph_def: Any) -> dict[str, str]:
@@ -65,17 +65,17 @@ def _outputs_of(metadata: Mapping[str, Any], graph_def: Any) -> dict[str, str]:
 def in_graph(
     path: Path, graph_def: Any, input_name: str, outputs: Mapping[str, str], metadata: Mapping[str, Any]
 ) -> Artefact:
-    """An artefact that is a graph of TensorFlow's, imported where it is run.
+    """An artefact from a TensorFlow graph, which is imported into the graph that runs it.
 
     Args:
-        path: Where it was read.
+        path: Path of the artefact.
         graph_def: The graph, without variables.
-        input_name: Its input tensor.
-        outputs: Its output tensors by name.
+        input_name: Name of the input tensor.
+        outputs: Names of the output tensors by output name.
         metadata: As in ``Artefact``.
 
     Raises:
-        ValueError: The graph lacks one of them, or is not whole.
+        ValueError: The graph lacks one of these tensors, or is incomplete.
     """
     with tf.Graph().as_default():
         tensors = tf.import_graph_def(graph_def, return_elements=[input_name, *outputs.values()])

@@ -1,4 +1,4 @@
-"""The inference graph of a checkpoint, all constants: raw images in, predictions out. Most formats begin here."""
+"""The inference graph of a checkpoint, from raw images to predictions, with constants for weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ tf1 = tf.compat.v1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputSpec:
-    """The input of an exported network: ``batch_size`` images, or any number, of ``image_size`` pixels a side."""
+    """The input of an exported network: ``batch_size`` images (None for any number) of ``image_size`` pixels a side."""
 
     image_size: int
     batch_size: int | None = None
@@ -38,7 +38,7 @@ class InferenceGraph:
 
     Attributes:
         graph_def: The graph; its input is the placeholder "input", raw RGB in 0..255.
-        outputs: Names of operations, each with one tensor: the task's predictions and what they are computed from.
+        outputs: Names of operations with one tensor each: the task's predictions and the endpoints behind them.
     """
 
     graph_def: Any
@@ -46,7 +46,7 @@ class InferenceGraph:
 
 
 def read_weights(setup: Setup, prefix: Path) -> dict[str, np.ndarray]:
-    """The values of all variables of the network, by name.
+    """The values of all variables of the network by name.
 
     Raises:
         RunError: The checkpoint does not fit, is damaged, or holds numbers that are not finite.
@@ -62,7 +62,7 @@ def read_weights(setup: Setup, prefix: Path) -> dict[str, np.ndarray]:
 
 
 def inference_graph(task: Task, values: Mapping[str, np.ndarray], spec: InputSpec) -> InferenceGraph:
-    """Builds the network on constants in place of its variables."""
+    """Builds the network with constants instead of variables."""
 
     def constant(getter: Any, name: str, *args: Any, **kwargs: Any) -> Any:
         return tf.constant(values[name], name=name)
@@ -81,6 +81,6 @@ def inference_graph(task: Task, values: Mapping[str, np.ndarray], spec: InputSpe
 
 
 def pruned(network: InferenceGraph, outputs: Sequence[str]) -> InferenceGraph:
-    """The part of a network that some of its outputs need."""
+    """The part of a network that the given outputs depend on."""
     graph_def = tf1.graph_util.extract_sub_graph(network.graph_def, list(outputs))
     return InferenceGraph(graph_def=graph_def, outputs=tuple(outputs))

@@ -1,4 +1,4 @@
-"""The artefact that ``--model_dir`` names in place of a checkpoint, and what flags mean for it."""
+"""Artefacts named by ``--model_dir`` instead of a checkpoint, and the flags that apply to them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _log = logging.getLogger(__name__)
 
 
 def open_model_dir(config: ExperimentConfig, communicator: Communicator) -> Artefact | None:
-    """The artefact that ``--model_dir`` names, opened; None where that is a checkpoint, a folder of them, or nothing.
+    """Opens the artefact that ``--model_dir`` names; None if it names a checkpoint, a folder of them, or nothing.
 
-    Each process opens it by itself, so that it must lie where all of them see it.
+    Each process opens it, so all of them must be able to read the path.
 
     Raises:
-        UsageError: The mode, or a size that was asked for, is not for artefacts.
-        RunError: It is damaged.
+        UsageError: The mode or a size does not fit the artefact.
+        RunError: The artefact is damaged.
     """
     run, given = config.run, Path(config.run.checkpoint_dir)
     path = find_artefact(given)
@@ -49,23 +49,23 @@ def open_model_dir(config: ExperimentConfig, communicator: Communicator) -> Arte
 
 
 def open_artefact(path: Path, threads: int | None = None) -> Artefact:
-    """Opens what ``formats.find_artefact`` found.
+    """Opens an artefact that ``formats.find_artefact`` returned.
 
     Args:
-        path: File, or folder of a SavedModel.
-        threads: Of runtimes other than TensorFlow; None leaves it to them.
+        path: The file, or the folder of a SavedModel.
+        threads: Number of threads for runtimes other than TensorFlow; None for their default.
 
     Raises:
-        UsageError: The package that runs it is missing.
-        RunError: It is damaged, or is not ours.
+        UsageError: The package of its runtime is missing.
+        RunError: The artefact is damaged, or another program wrote it.
     """
     row = format_of(path)
     if row is None:
-        raise ValueError(f"{path} is no artefact")
+        raise ValueError(f"{path} is not an artefact")
     found: Artefact = function(row.open)(path, threads)
     return found
 
 
 def precision_of(artefact: Artefact | None) -> Precision | None:
-    """The precision that results of an artefact are labelled with."""
+    """The precision that labels the results of an artefact."""
     return None if artefact is None else Precision(compute_dtype=tf.as_dtype(artefact.precision))

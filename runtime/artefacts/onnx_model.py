@@ -1,4 +1,4 @@
-"""ONNX models: written by tf2onnx, run by ONNX Runtime; the only importer of both and of onnx."""
+"""ONNX models, written by tf2onnx and run by ONNX Runtime; only this module imports these and onnx."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from utils.weights.description import parse_description
 
 OPSET = 17
 OPSETS = range(13, 19)
-"""Versions of ONNX's operators that tf2onnx 1.17 writes and that have all that the networks need."""
+"""Opsets that tf2onnx 1.17 writes and that have all operators of the networks."""
 METADATA_KEY = "metadata"
 _TYPES = {"tensor(float)": tf.float32, "tensor(int32)": tf.int32, "tensor(int64)": tf.int64}
 
 
 def check_opset(options: ExportOptions) -> None:
-    """Refuses a version of the operators that is not offered.
+    """Checks that the opset is supported.
 
     Raises:
-        UsageError: It is not.
+        UsageError: The opset is not supported.
     """
     if options.opset is not None and options.opset not in OPSETS:
         raise UsageError(f"--opset {options.opset}: must be {OPSETS[0]} to {OPSETS[-1]}")
 
 
 def write(job: ExportJob, row: Format, path: Path, metadata: Mapping[str, Any]) -> Written:
-    """Writes the format of that row.
+    """Writes a checkpoint in this format.
 
     Raises:
         UsageError: A package is missing.
-        RunError: An operation has no counterpart.
+        RunError: An operation has no ONNX operator.
     """
     opset = OPSET if job.options.opset is None else job.options.opset
     counts = write_onnx(job.graph(row), path, metadata, opset)
@@ -51,11 +51,11 @@ def write(job: ExportJob, row: Format, path: Path, metadata: Mapping[str, Any]) 
 
 @without_advice_to_migrate()
 def write_onnx(network: InferenceGraph, path: Path, metadata: Mapping[str, Any], opset: int = OPSET) -> Counter[str]:
-    """Writes a network; its metadata lie inside, under "metadata". Returns how many operators of each type it has.
+    """Writes a network with its metadata under the key "metadata"; returns the counts of its operators.
 
     Raises:
         UsageError: A package is missing.
-        RunError: An operation has no counterpart.
+        RunError: An operation has no ONNX operator.
     """
     try:
         import onnx
@@ -63,7 +63,7 @@ def write_onnx(network: InferenceGraph, path: Path, metadata: Mapping[str, Any],
     except ImportError as error:
         raise package_missing(error.name or "tf2onnx", "--format onnx") from error
     weights: dict[str, np.ndarray] = {}
-    if not _quantizes(network):  # else kernels are part of what is quantized
+    if not _quantizes(network):  # otherwise the kernels belong to the quantized part
         network, weights = with_external_weights(network)
     inputs = (INPUT, *weights)
     try:
@@ -75,12 +75,12 @@ def write_onnx(network: InferenceGraph, path: Path, metadata: Mapping[str, Any],
             opset=opset,
             tensors_to_rename={f"{name}:0": name for name in (*inputs, *network.outputs)},
         )
-    except Exception as error:  # tf2onnx raises what its handlers of operations happen to raise
+    except Exception as error:  # its handlers of operations raise errors of any type
         raise RunError(f"--format onnx: the network cannot be written in opset {opset}: {reason(error)}") from error
     unknown = unknown_operators(model, onnx.defs)
     if unknown:
         raise RunError(f"--format onnx: opset {opset} has no operator for {', '.join(unknown)}")
-    _put_inside(model.graph, weights, onnx.numpy_helper.from_array)
+    _restore_constants(model.graph, weights, onnx.numpy_helper.from_array)
     model.metadata_props.add(key=METADATA_KEY, value=json.dumps(dict(metadata), ensure_ascii=False))
     write_atomically(path, model.SerializeToString())
     return Counter(node.op_type for node in model.graph.node)
@@ -90,8 +90,10 @@ def _quantizes(network: InferenceGraph) -> bool:
     return any(node.op.startswith(("FakeQuant", "QuantizeAndDequantize")) for node in network.graph_def.node)
 
 
-def _put_inside(graph: Any, weights: Mapping[str, np.ndarray], tensor_of: Callable[[np.ndarray, str], Any]) -> None:
-    """Makes inputs of a model constants again, in the order of dimensions in which they are used."""
+def _restore_constants(
+    graph: Any, weights: Mapping[str, np.ndarray], tensor_of: Callable[[np.ndarray, str], Any]
+) -> None:
+    """Turns inputs of a model back into constants, transposed to the order in which they are used."""
     turned = {node.input[0]: node for node in graph.node if node.op_type == "Transpose" and node.input[0] in weights}
     results = {node.output[0] for node in turned.values()}
     nodes = [node for node in graph.node if node.output[0] not in results]
@@ -107,7 +109,7 @@ def _put_inside(graph: Any, weights: Mapping[str, np.ndarray], tensor_of: Callab
 
 
 def unknown_operators(model: Any, known: Any) -> list[str]:
-    """Types of a model's operations that ONNX does not define, those of its inner graphs included, sorted."""
+    """The operator types in a model, inner graphs included, that ONNX does not define, sorted."""
     found, graphs = set(), [model.graph]
     while graphs:
         for node in graphs.pop().node:
@@ -118,11 +120,11 @@ def unknown_operators(model: Any, known: Any) -> list[str]:
 
 
 def open_onnx(path: Path, threads: int | None) -> Artefact:
-    """Opens a model of ours in ONNX Runtime, on the CPU.
+    """Opens a model from this project in ONNX Runtime, on the CPU.
 
     Raises:
         UsageError: A package is missing.
-        RunError: It is damaged, or has no metadata.
+        RunError: The model is damaged or has no metadata.
     """
     try:
         import onnxruntime
@@ -130,16 +132,16 @@ def open_onnx(path: Path, threads: int | None) -> Artefact:
         raise package_missing("onnxruntime", path) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
-    options.log_severity_level = 3  # errors; what it warns of is how it optimizes
+    options.log_severity_level = 3  # errors only; its warnings concern optimizations
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions have no common class
         raise RunError(f"{path}: cannot be read as an ONNX model: {reason(error)}") from error
     stored = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     if stored is None:
-        raise RunError(f"{path}: has no metadata of ours, so that what its numbers mean is unknown")
+        raise RunError(f"{path}: has no metadata from this project, so the meaning of its numbers is unknown")
     if len(session.get_inputs()) != 1 or {output.type for output in session.get_outputs()} - _TYPES.keys():
-        raise RunError(f"{path}: has other inputs and outputs than a model of ours")
+        raise RunError(f"{path}: has other inputs or outputs than models from this project")
     (taken,) = session.get_inputs()
     shape = [side if isinstance(side, int) else None for side in taken.shape]
     specs = {output.name: _spec(output) for output in session.get_outputs()}

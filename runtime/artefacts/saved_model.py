@@ -1,4 +1,4 @@
-"""SavedModels: a network with its variables and signatures, for images as numbers and for encoded ones."""
+"""SavedModels: a network with its variables and signatures for raw and for encoded images."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _STAGING = ".exporting-"
 
 
 def write(job: ExportJob, row: Format, path: Path, metadata: Mapping[str, Any]) -> Written:
-    """Writes the format of that row and compares its signatures.
+    """Writes a checkpoint in this format and compares its signatures.
 
     Raises:
-        RunError: The checkpoint does not fit or is not finite, or the model cannot be run.
-        OSError: The folder cannot be written to.
-        tf.errors.OpError: As above.
+        RunError: The checkpoint does not fit or is not finite, or the model cannot run.
+        OSError: The folder is not writable.
+        tf.errors.OpError: The folder is not writable.
     """
     write_saved_model(job.setup, job.prefix, path, metadata)
     largest = compare_signatures(job.setup, path)
@@ -48,20 +48,20 @@ def write(job: ExportJob, row: Format, path: Path, metadata: Mapping[str, Any]) 
 
 @without_advice_to_migrate()
 def write_saved_model(setup: Setup, prefix: Path, folder: Path, metadata: Mapping[str, Any]) -> None:
-    """Writes a SavedModel to ``folder``, in place of an older one there, with three kinds of signature.
+    """Writes a SavedModel with three kinds of signatures to ``folder``; replaces an older one.
 
     - "serving_default" and "predict": "input", float32 [-1, S, S, 3], raw RGB in 0..255; the task's predictions.
-    - "encoded": "images", strings [-1], the bytes of JPEG or PNG files, decoded, resized and cropped inside; the same
-      predictions, and the names of their classes where these are known.
-    - "network": "input" as above; what the predictions are computed from: "logits", or "box_codes" and "class_logits".
+    - "encoded": "images", strings [-1], the bytes of JPEG or PNG files, which the model decodes, resizes and crops; the
+      same predictions, and the class names if they are known.
+    - "network": "input" as above; the endpoints behind the predictions: "logits", or "box_codes" and "class_logits".
 
     Raises:
         RunError: The checkpoint does not fit or is not finite.
-        OSError: The folder cannot be written to.
-        tf.errors.OpError: As above.
+        OSError: The folder is not writable.
+        tf.errors.OpError: The folder is not writable.
     """
     staging = folder.with_name(f"{_STAGING}{folder.name}")
-    shutil.rmtree(staging, ignore_errors=True)  # what a kill left
+    shutil.rmtree(staging, ignore_errors=True)  # remains of a killed process
     predict, signatures = _build(setup)
     with tf1.Session(graph=predict.graph, config=setup.session_config) as session:
         load_weights(session, predict, prefix, setup.config.moving_average.eval_weights)
@@ -76,7 +76,7 @@ def write_saved_model(setup: Setup, prefix: Path, folder: Path, metadata: Mappin
 
 
 def _build(setup: Setup) -> tuple[PredictGraph, dict[str, Any]]:
-    """The graph and its signatures: images that are not fed are those of the encoded input."""
+    """The graph and its signatures; the images default to the decoded encoded input."""
     task, size = setup.task, resolved(setup.config.model, "image_size")
     graph = tf.Graph()
     with graph.as_default():
@@ -104,10 +104,10 @@ def _write(session: Any, graph: Any, signatures: Mapping[str, Any], folder: Path
 
 @without_advice_to_migrate()
 def open_saved_model(folder: Path, threads: int | None = None) -> Artefact:
-    """Opens a SavedModel of ours, or one of the original's signature; the session that runs it knows the threads.
+    """Opens a SavedModel from this project, or one with the original's signature; its session sets the threads.
 
     Raises:
-        RunError: It is damaged, or has no such signature.
+        RunError: The model is damaged or has no such signature.
     """
     del threads
     try:
@@ -122,31 +122,31 @@ def open_saved_model(folder: Path, threads: int | None = None) -> Artefact:
             outputs = {key: info.name for kind in kinds for key, info in kind.outputs.items()}
             graph_def = constants(session, [name.partition(":")[0] for name in outputs.values()])
         metadata = read_beside(folder / METADATA) if (folder / METADATA).exists() else {}
-        return in_graph(folder, graph_def, image, outputs, metadata or _read_off(graph_def, image, outputs))
+        return in_graph(folder, graph_def, image, outputs, metadata or _inferred_metadata(graph_def, image, outputs))
     except (KeyError, IndexError) as error:
         raise RunError(f"{folder}: has no signature serving_default with an input named input") from error
     except (OSError, ValueError, RuntimeError, DecodeError, tf.errors.OpError) as error:
         raise RunError(f"{folder}: cannot be read as a SavedModel: {reason(error)}") from error
 
 
-def _read_off(graph_def: Any, image: str, outputs: Mapping[str, str]) -> dict[str, Any]:
-    """Metadata that the shapes of a classifier of another program tell."""
+def _inferred_metadata(graph_def: Any, image: str, outputs: Mapping[str, str]) -> dict[str, Any]:
+    """The metadata of another program's classifier, inferred from its shapes."""
     with tf.Graph().as_default():
         found = tf.import_graph_def(graph_def, return_elements=[image, outputs["probabilities"]])
     return {"task": "classification", "image_size": found[0].shape[1], "num_classes": found[1].shape[1]}
 
 
 def constants(session: Any, outputs: list[str]) -> Any:
-    """The part of a session's graph that operations need, with constants in place of its variables."""
+    """The part of a session's graph behind some operations, with constants instead of variables."""
     return tf1.graph_util.convert_variables_to_constants(session, session.graph.as_graph_def(), outputs)
 
 
 @without_advice_to_migrate()
 def compare_signatures(setup: Setup, folder: Path) -> float:
-    """The largest difference between a SavedModel's predictions for an encoded image and for the same as numbers.
+    """The largest difference between a SavedModel's predictions for an image as raw pixels and encoded.
 
     Raises:
-        RunError: It cannot be run.
+        RunError: A signature cannot be run.
     """
     size = resolved(setup.config.model, "image_size")
     with tf.Graph().as_default(), tf1.Session() as session:
@@ -164,12 +164,12 @@ def compare_signatures(setup: Setup, folder: Path) -> float:
                 found.append(session.run(outputs, {signature.inputs[key].name: [value]}))
     except (KeyError, tf.errors.OpError) as error:
         raise RunError(f"{folder}: its signatures cannot be run: {reason(error)}") from error
-    by_numbers, by_bytes = found
-    return max(float(np.abs(by_numbers[name] - by_bytes[name]).max()) for name in by_numbers)
+    from_pixels, from_bytes = found
+    return max(float(np.abs(from_pixels[name] - from_bytes[name]).max()) for name in from_pixels)
 
 
 def signatures_differ(largest: float) -> str | None:
-    """A sentence of why a SavedModel with this difference between its signatures is wrong, or None."""
+    """The fault of a SavedModel with this difference between its signatures, or None."""
     if largest <= MOST_BETWEEN_SIGNATURES:
         return None
-    return f"an encoded image and the same image as numbers give predictions {largest:.3g} apart"
+    return f"the predictions for an encoded image and for its raw pixels differ by {largest:.3g}"

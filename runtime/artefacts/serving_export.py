@@ -1,4 +1,4 @@
-"""The export for serving, ``main.py --export_dir``: a SavedModel in a folder that is named by the time."""
+"""The export for serving, ``main.py --export_dir``: a SavedModel in a folder named by the time."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ VALIDATION_IMAGES = 16
 
 
 def export_for_serving(setup: Setup, prefix: Path, export_dir: Path) -> Path:
-    """Writes ``<export_dir>/<seconds since 1970>/``, compares it with the checkpoint, and returns it.
+    """Writes a SavedModel to ``<export_dir>/<seconds since 1970>/`` and compares it with the checkpoint.
 
-    Its signatures are those of ``saved_model.write_saved_model``; the metadata of the weights lie in
-    ``assets.extra/metadata.json``, what the comparison found in ``assets.extra/export_report.json``.
+    The signatures are those of ``saved_model.write_saved_model``. The metadata of the weights are in
+    ``assets.extra/metadata.json``, the result of the comparison in ``assets.extra/export_report.json``.
 
     Raises:
-        RunError: The checkpoint does not fit, the folder cannot be written to, or the model is not the checkpoint's.
+        RunError: The checkpoint does not fit, the folder is not writable, or the model differs from the checkpoint.
     """
     folder = export_dir / str(int(time.time()))
     while folder.exists():
@@ -52,5 +52,5 @@ def export_for_serving(setup: Setup, prefix: Path, export_dir: Path) -> Path:
     found = {**dataclasses.asdict(comparison), "largest_difference_of_signatures": between, "reason": failure}
     (folder / METADATA.with_name(REPORT)).write_text(json.dumps(found, indent=1), encoding="utf-8")
     if failure:
-        raise RunError(f"{folder}: is not the network of {prefix}: {failure}")
+        raise RunError(f"{folder}: differs from {prefix}: {failure}")
     return folder

@@ -1,10 +1,10 @@
-"""Grouped convolutions of a TFLite model in fewer and wider groups, which compute the same faster.
+"""Merges the groups of int8 convolutions in a TFLite model into fewer, wider ones, which run faster.
 
-LiteRT (XNNPACK) multiplies int8 kernels in tiles of 64 input by 64 output channels on processors with matrix
-instructions, and takes a whole tile for each group, however narrow: those of ResNeXt have 4 to 32 channels. Here as
-many groups as fill a tile become one, whose kernel is zero where channels of one meet those of another. Zero is exact
-in int8, so the numbers stay what they were, bit for bit; a kernel takes up to 16 times the space (those of
-SE-ResNeXt101-32x4d together 7 MB more, of 51).
+On processors with matrix instructions, LiteRT (XNNPACK) multiplies int8 kernels in tiles of 64 input by 64 output
+channels. It uses a whole tile for each group, however narrow; those of ResNeXt have 4 to 32 channels. This module
+merges as many groups as fill a tile into one and fills its kernel with zeros between channels of different groups. Zero
+is exact in int8, so the results are bit-identical. A kernel takes up to 16 times the space: for SE-ResNeXt101-32x4d, 7
+MB in addition to 51.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ TILE = 64
 
 
 def widen_groups(model: Any) -> int:
-    """Rewrites the int8 convolutions of a parsed model; returns how many have other groups now."""
+    """Rewrites the int8 convolutions of a parsed model; returns the number of changed ones."""
     return sum(_widen(model, graph, *places) for graph in model.subgraphs for places in _grouped(model, graph))
 
 
 def _grouped(model: Any, graph: Any) -> list[tuple[int, int]]:
-    """Tensors of input and kernel of the grouped int8 convolutions whose kernel nothing else reads."""
+    """Input and kernel tensors of the grouped int8 convolutions that do not share their kernel."""
     operators = graph.operators
     readers = Counter(place for operator in operators for place in operator.inputs)
     convolutions = (o for o in operators if flatbuffer_utils.opcode_to_name(model, o.opcodeIndex) == "CONV_2D")
@@ -57,14 +57,14 @@ def _widen(model: Any, graph: Any, images: int, kernel: int) -> bool:
 
 
 def merge_groups(filters: np.ndarray, groups: int) -> np.ndarray:
-    """The kernel of the same convolution in fewer groups, of at most ``TILE`` input channels.
+    """The kernel of the same convolution with fewer groups of at most ``TILE`` input channels.
 
     Args:
         filters: [output channels, height, width, input channels of a group].
-        groups: How many there are.
+        groups: Number of groups.
 
     Returns:
-        The same with more input channels, or ``filters`` itself where no two groups fit into a tile.
+        The kernel with more input channels, or ``filters`` itself if no two groups fit into a tile.
     """
     outputs, height, width, channels = filters.shape
     merged = max(n for n in range(1, groups + 1) if groups % n == 0 and (n == 1 or n * channels <= TILE))

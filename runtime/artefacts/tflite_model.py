@@ -1,4 +1,4 @@
-"""TFLite models in float32, float16 and int8: written by TensorFlow's converter, run by LiteRT, imported here alone."""
+"""TFLite models in float32, float16 and int8, written by TensorFlow's converter and run by LiteRT."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ tf1 = tf.compat.v1
 METADATA_NAME = "metadata.json"
 IDENTIFIER = b"TFL3"
 PRODUCTS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL"})
-"""Operators that must compute in int8 for a model to be an int8 model."""
+"""Operators that must run in int8 in an int8 model."""
 
 
 def write(job: ExportJob, row: Format, path: Path, metadata: Mapping[str, Any]) -> Written:
-    """Writes the format of that row.
+    """Writes a checkpoint in this format.
 
-    A model ends before the suppression of several classes, which TFLite has not; one in int8 ends before the softmax
-    too, which is too coarse there.
+    A model ends before multi-class suppression, which TFLite lacks; an int8 model also ends before the softmax, which
+    is too coarse in int8.
 
     Raises:
-        RunError: An operation has no counterpart, or there are too few images to set ranges.
+        RunError: An operation has no TFLite operator, or there are too few calibration images.
     """
     last = job.setup.task.post_processing
     simple = () if last.is_costly or row.precision == "int8" else ("probabilities",)
@@ -48,23 +48,23 @@ def write(job: ExportJob, row: Format, path: Path, metadata: Mapping[str, Any]) 
     write_tflite(model, path, metadata)
     counts = operators(model)
     in_float = not_in_int8(counts) if row.precision == "int8" else []
-    fault = f"not all of it is in int8: {', '.join(in_float)}" if in_float else None
+    fault = f"some operators are not in int8: {', '.join(in_float)}" if in_float else None
     return Written(facts={"operators": dict(sorted(counts.items()))}, fault=fault)
 
 
 @without_advice_to_migrate()
 def convert(network: InferenceGraph, outputs: tuple[str, ...], precision: str, calibration: Images | None) -> bytes:
-    """A network in TFLite's format.
+    """Converts a network to TFLite.
 
     Args:
-        network: With its input in any layout.
-        outputs: Which of its outputs the model has.
+        network: The network, with its input in any layout.
+        outputs: Outputs of the model.
         precision: "float32", "float16" or "int8".
-        calibration: Gives batches of raw images, whose activations set the ranges of int8. None where the network was
-            trained with ranges of its own.
+        calibration: Function that returns batches of the calibration set for int8; None if the network was trained with
+            quantization ranges.
 
     Raises:
-        RunError: An operation has no counterpart.
+        RunError: An operation has no TFLite operator.
     """
     converter = tf.lite.TFLiteConverter.from_concrete_functions([_function(pruned(network, outputs))])
     if precision != "float32":
@@ -76,7 +76,7 @@ def convert(network: InferenceGraph, outputs: tuple[str, ...], precision: str, c
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     try:
         with warnings.catch_warnings():
-            # Inputs stay float32, and the converter misses their statistics (TensorFlow 2.21).
+            # Inputs stay float32; the converter warns about their missing statistics (TensorFlow 2.21).
             warnings.filterwarnings("ignore", message="Statistics for quantized inputs")
             return bytes(converter.convert())
     except Exception as error:  # the converter's errors have no common class
@@ -88,14 +88,14 @@ def convert(network: InferenceGraph, outputs: tuple[str, ...], precision: str, c
 
 
 def _function(network: InferenceGraph) -> Any:
-    """The network as the converter takes it; the ranges of fake quantization survive on no other way."""
+    """The network as a concrete function; any other way into the converter loses the ranges of fake quantization."""
     wrapped = tf1.wrap_function(lambda: tf.import_graph_def(network.graph_def, name=""), [])
     tensors = {name: wrapped.graph.get_tensor_by_name(f"{name}:0") for name in network.outputs}
     return wrapped.prune(wrapped.graph.get_tensor_by_name(f"{INPUT}:0"), tensors)
 
 
 def write_tflite(model: bytes, path: Path, metadata: Mapping[str, Any]) -> None:
-    """Writes a model, narrow groups joined; its metadata lie inside, as the metadata buffer "metadata.json"."""
+    """Writes a model with merged groups; the metadata buffer "metadata.json" holds its metadata."""
     parts = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
     widen_groups(parts)
     buffer = schema.BufferT()
@@ -108,7 +108,7 @@ def write_tflite(model: bytes, path: Path, metadata: Mapping[str, Any]) -> None:
 
 
 def operators(model: bytes) -> Counter[str]:
-    """Counts of a model's operators by type, each with the type of what it computes from: "CONV_2D int8"."""
+    """Counts of a model's operators by name and input type, such as "CONV_2D int8"."""
     parts = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
     found: Counter[str] = Counter()
     for graph in parts.subgraphs:
@@ -121,7 +121,7 @@ def operators(model: bytes) -> Counter[str]:
 
 
 def not_in_int8(counts: Mapping[str, int]) -> list[str]:
-    """Operators that multiply matrices in another type, as "3 CONV_2D float32"."""
+    """The operators that multiply matrices in another type, such as "3 CONV_2D float32"."""
     split = {name: name.partition(" ") for name in counts}
     return [
         f"{counts[name]} {name}" for name, (kind, _, dtype) in split.items() if kind in PRODUCTS and dtype != "int8"
@@ -129,11 +129,11 @@ def not_in_int8(counts: Mapping[str, int]) -> list[str]:
 
 
 def open_tflite(path: Path, threads: int | None) -> Artefact:
-    """Opens a model of ours in LiteRT.
+    """Opens a model from this project in LiteRT.
 
     Raises:
         UsageError: A package is missing.
-        RunError: It is damaged, or has no metadata.
+        RunError: The model is damaged or has no metadata.
     """
     try:
         from ai_edge_litert import interpreter as litert
@@ -145,8 +145,8 @@ def open_tflite(path: Path, threads: int | None) -> Artefact:
         interpreter.allocate_tensors()
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror}") from error
-    except Exception as error:  # the parser of flatbuffers and LiteRT raise what they happen to raise
-        raise RunError(f"{path}: cannot be read as a TFLite model of ours: {reason(error)}") from error
+    except Exception as error:  # the flatbuffers parser and LiteRT raise errors of any type
+        raise RunError(f"{path}: cannot be read as a TFLite model from this project: {reason(error)}") from error
     metadata = parse_description(stored, path)
     (taken,) = interpreter.get_input_details()
     shape = [None if side < 0 else int(side) for side in taken["shape_signature"]]
@@ -175,7 +175,7 @@ def open_tflite(path: Path, threads: int | None) -> Artefact:
 
 
 def litert_version() -> str:
-    """The version of LiteRT that is installed."""
+    """The installed version of LiteRT."""
     from importlib.metadata import version
 
     return version("ai-edge-litert")
@@ -190,10 +190,10 @@ def _stored(content: bytes) -> bytes:
     """The metadata buffer.
 
     Raises:
-        ValueError: There is none, or this is no TFLite model.
+        ValueError: There is no such buffer, or the content is not a TFLite model.
     """
     if content[4:8] != IDENTIFIER:
-        raise ValueError("it does not begin as one")
+        raise ValueError("it does not begin like one")
     model = schema.Model.GetRootAs(content, 0)
     for number in range(model.MetadataLength()):
         entry = model.Metadata(number)

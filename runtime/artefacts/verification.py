@@ -1,4 +1,4 @@
-"""The comparison of an artefact with the network that it was exported from: both run on the same images."""
+"""Compares an artefact with the checkpoint that it was exported from; both run on the same images."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ tf1 = tf.compat.v1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """A checkpoint and an artefact on the same images.
+    """The results of a checkpoint and an artefact on the same images.
 
     Attributes:
-        images: Their number.
-        synthetic: Whether they were noise, so that there is no metric.
-        drift: Root mean square of the differences of the network's ends (logits, or box codes and class logits), as a
-            share of the root mean square of the checkpoint's; the largest share where there are several ends.
+        images: Number of images.
+        synthetic: Whether the images were noise; then there is no metric.
+        drift: Root mean square of the differences in the network's ends (logits, or box codes and class logits) over
+            the root mean square of the checkpoint's values; the largest ratio if there are several ends.
         largest_difference: The largest absolute difference of each end.
         metric: Log key of the metric.
-        of_checkpoint: The checkpoint's metric on these images, or None.
-        of_artefact: The artefact's.
+        of_checkpoint: Metric of the checkpoint on these images, or None.
+        of_artefact: Metric of the artefact, or None.
     """
 
     images: int
@@ -47,13 +47,13 @@ class Comparison:
     of_artefact: float | None
 
     def failure(self, limits: Limits) -> str | None:
-        """A sentence of why the artefact is another network, or None where it is not."""
-        if not self.drift <= limits.max_drift:  # also where it is no number
+        """The reason why the artefact exceeds the limits, or None if it does not."""
+        if not self.drift <= limits.max_drift:  # also true for NaN
             return f"a drift of {self.drift:.3g}, more than {limits.max_drift:g} (--max_drift)"
         if self.of_checkpoint is None or self.of_artefact is None:
             return None
         drop = self.of_checkpoint - self.of_artefact
-        allowed = max(limits.max_metric_drop, 1.0 / self.images)  # a tie on one image is no drop
+        allowed = max(limits.max_metric_drop, 1.0 / self.images)  # one image may always differ
         if drop <= allowed + 1e-9:
             return None
         return (
@@ -63,7 +63,7 @@ class Comparison:
 
 
 class _Difference:
-    """Sums over the values of one end."""
+    """Accumulates the differences of one end."""
 
     def __init__(self) -> None:
         self.largest = 0.0
@@ -86,7 +86,7 @@ class _Difference:
 
 
 def compare(setup: Setup, prefix: Path, artefact: Artefact, images: int) -> Comparison:
-    """Runs a checkpoint and an artefact of it on the first validation images, or on noise without data.
+    """Runs a checkpoint and its artefact on the first validation images, or on noise if there is no data.
 
     Raises:
         RunError: The artefact cannot be run.
@@ -132,7 +132,7 @@ def _compared(session: Any, fetches: Mapping[str, Any], task: Task, images: int,
         for name, evaluator in evaluators.items() if scored else ():
             evaluator.update({key: array[rows] for key, array in {**values["rows"], **values[name]}.items()})
     if not seen:
-        raise RunError("--data_dir: no validation image could be read, so that nothing can be compared")
+        raise RunError("--data_dir: no validation image could be read for the comparison")
     best = task.metrics.best
     metrics = {name: float(evaluator.result()[best]) for name, evaluator in evaluators.items()} if scored else {}
     return Comparison(

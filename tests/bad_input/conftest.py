@@ -10,11 +10,11 @@ from tests.runtime.runs import write_data
 
 @pytest.fixture
 def data(tmp_path) -> Path:
-    """A data set of this test's own, to be damaged."""
+    """A data set for one test to damage."""
     return write_data(tmp_path / "data")
 
 
 @pytest.fixture
 def trained(sound, tmp_path) -> Path:
-    """A copy of the trained results, to be damaged or continued."""
+    """A copy of the trained results for one test to damage or continue."""
     return Path(shutil.copytree(sound / "trained", tmp_path / "trained"))

@@ -1,4 +1,4 @@
-"""Launches that end, shared by the tests of bad input."""
+"""Launches that the tests of bad input share."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ FIRST_SHARD = "train-00000-of-00002"
 
 
 def launch(*arguments) -> Run:
-    """A launch, or what main.py makes of a command line that says nothing sensible."""
+    """Launches main.py in this process; a usage error becomes its exit status and message."""
     try:
         return run(*arguments)
     except UsageError as error:
@@ -23,7 +23,7 @@ def train_on(data, results, *more) -> Run:
 
 
 def assert_ends(result: Run, status: int, *words) -> None:
-    """One sentence on standard error, last, that holds all words, and no traceback."""
+    """Asserts the status, a last line on standard error that holds all words, and no traceback."""
     assert result.status == status, result.error
     sentence = result.error.splitlines()[-1]
     for word in words:
@@ -32,7 +32,7 @@ def assert_ends(result: Run, status: int, *words) -> None:
 
 
 def write_examples(folder: Path, split: str, examples: list[bytes], classes=CLASSES) -> Path:
-    """A data set with a manifest and one split in one file."""
+    """Writes a data set with a manifest and one split in one file."""
     folder.mkdir()
     shards = tuple(write_split(folder, split, examples, 1))
     manifest = Manifest(

@@ -1,4 +1,4 @@
-"""Weights that are not there, damaged, or of another network or data set end a launch with a sentence."""
+"""Missing or damaged weights, and those of another network or data set, end a launch with one sentence."""
 
 import json
 import shutil
@@ -54,7 +54,7 @@ def test_data_that_counts_its_labels_from_elsewhere(sound, tmp_path):
     shards = {"validation": Split(shards=(ShardFile(file="validation-00000-of-00001", examples=10),))}
     write_manifest(data, Manifest(class_names=CLASSES, class_count=3, head_size=3, label_offset=0, splits=shards))
     result = launch(*network(data, tmp_path, "evaluate"), "--batch_size=4", f"--model_dir={sound / 'trained'}")
-    assert_ends(result, USAGE, "--data_dir", "labels from 0, the checkpoint from 1")
+    assert_ends(result, USAGE, "--data_dir", "labels start at 0 in the data, but at 1 in the checkpoint")
 
 
 def test_more_classes_in_the_data_than_in_the_checkpoint(sound, tmp_path):
@@ -77,7 +77,7 @@ def test_a_checkpoint_whose_weights_were_cut_off(sound, trained, tmp_path, mode)
 def test_a_checkpoint_whose_description_is_damaged(sound, trained, tmp_path):
     (trained / "model.ckpt-5.json").write_text('{"architecture": "res')
     result = launch(*network(sound / "data", tmp_path, "evaluate"), "--batch_size=4", f"--model_dir={trained}")
-    assert_ends(result, FAILED, trained / "model.ckpt-5.json", "is not readable JSON")
+    assert_ends(result, FAILED, trained / "model.ckpt-5.json", "is not valid JSON")
 
 
 @pytest.mark.parametrize("mode", ["train", "evaluate"])
@@ -89,7 +89,7 @@ def test_a_description_that_says_what_cannot_be(sound, trained, tmp_path, mode):
 
 
 def changed(sound, folder, name, change):
-    """The trained weights with one variable changed, with their description."""
+    """Writes the trained weights with one variable changed, and their description."""
     folder.mkdir()
     weights = values(sound / "trained" / "model.ckpt-5")
     weights[name] = np.ascontiguousarray(change(weights[name]))
@@ -106,7 +106,7 @@ def _poisoned(kernel):
     ("name", "change", "words"),
     [
         ("btlnck_block_0_0/bottleneck_2/conv2d/kernel", _poisoned, "1 of its 144 values are not finite"),
-        ("conv2d/BatchNorm/moving_variance", lambda v: v - 100, "4 of its 4 values are negative; no variance is"),
+        ("conv2d/BatchNorm/moving_variance", lambda v: v - 100, "4 of its 4 values are negative; variances cannot be"),
     ],
 )
 def test_weights_that_relus_would_hide(sound, tmp_path, name, change, words):

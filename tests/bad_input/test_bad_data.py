@@ -1,4 +1,4 @@
-"""A data folder or records that cannot be used end a launch with a sentence that names them."""
+"""An unusable data folder or record ends a launch with a sentence that names it."""
 
 from pathlib import Path
 
@@ -71,7 +71,7 @@ def test_a_bad_checksum_in_the_validation_data_names_its_file(sound, data, tmp_p
 
 @pytest.fixture
 def with_bad_image(tmp_path) -> Path:
-    """Eight examples, of which number 5 holds half an image."""
+    """Eight examples; number 5 holds only half an image."""
     examples = [record(picture(i), label=1 + i % 3) for i in range(8)]
     examples[5] = record(picture(5)[:300], label=3)
     return write_examples(tmp_path / "bad_image", "train", examples)

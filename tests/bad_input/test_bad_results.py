@@ -1,4 +1,4 @@
-"""Results that cannot be written, and a loss that is no number, lose nothing that was saved before."""
+"""A failed write or a loss that is not a number leaves everything saved before intact."""
 
 import errno
 import re
@@ -35,7 +35,7 @@ def test_a_disk_that_is_full_while_saving_leaves_the_earlier_checkpoints(sound, 
 
     monkeypatch.setattr("utils.checkpoints.flush_to_disk", full)
     result = train_on(sound / "data", trained, "--num_iter=2")
-    assert_ends(result, FAILED, "step 10", str(trained), "--model_dir", "No space left on device", "are whole")
+    assert_ends(result, FAILED, "step 10", str(trained), "--model_dir", "No space left on device", "are intact")
     monkeypatch.undo()
     assert sorted(path.name for path in trained.glob("model.ckpt*.index")) == ["model.ckpt-5.index"]
     after = values(trained / "model.ckpt-5")
@@ -69,7 +69,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_leaves_the_last_good_checkpo
     step, scalar = re.search(r"step (\d+): (\w+) is (?:nan|inf)", sentence).groups()
     assert scalar in ("cross_entropy", "l2_loss", "total_loss")
     assert 5 < int(step) <= 15
-    assert "earlier checkpoints are whole" in sentence
+    assert "earlier checkpoints are intact" in sentence
     assert "--lr_init" in sentence
     for prefix in trained.glob("model.ckpt-*.index"):
         assert int(prefix.stem.rpartition("-")[2]) < int(step)

@@ -3,10 +3,10 @@
     ORACLE_PYTHON=.venv-oracle/bin/python \\
         .venv/bin/python -m tests.benchmarks.against_torchvision [--inference] [--amp] [--batch_size 8]
 
-The other network is ``retinanet_resnet50_fpn`` with 91 classes at a fixed size of 320: another backbone stride and nine
-anchors a cell instead of six, heads without batch normalization; about as much work. Random weights, random images, in
-training seven objects an image; inference includes what follows the network on both sides. How the two take turns is
-said in ``against_timm.py``. The environment needs torch==2.14.1 and torchvision==0.29.1.
+The other network is ``retinanet_resnet50_fpn`` with 91 classes at a fixed size of 320: another backbone stride, nine
+anchors per cell instead of six, heads without batch normalization; about as much work. Weights and images are random,
+with seven objects per image in training; inference includes post-processing on both sides. The two take turns as in
+``against_timm.py``. The environment needs torch==2.14.1 and torchvision==0.29.1.
 """
 
 from tests.benchmarks.common import parser

@@ -2,10 +2,10 @@
 
     .venv/bin/python -m tests.benchmarks.artefact_speed --arch se-resnext101-32x4d --batch_size 1
 
-The weights are random, which changes no speed. TensorFlow runs the frozen graph; all get two threads and the same
-noise, given and fetched as arrays. They take turns, with a pause after each that lets the threads of the one before go
-to sleep; speeds and, round by round, their ratios to TensorFlow's are printed. Before that come the time that each
-conversion took and the most memory that the process had until then.
+The weights are random, which does not affect speed. TensorFlow runs the frozen graph. All get two threads and the same
+noise, fed and fetched as arrays. They take turns, with a pause after each for its threads to go to sleep. Prints the
+time of each conversion and the peak memory of the process so far, then the speeds and, round by round, their ratios to
+TensorFlow's.
 """
 
 import resource
@@ -24,7 +24,7 @@ def main():
     arguments = parser(__doc__)
     arguments.set_defaults(batch_size=1)
     arguments.add_argument("--rounds", type=int, default=7)
-    arguments.add_argument("--seconds", type=float, default=3.0, help="length of a turn, at least")
+    arguments.add_argument("--seconds", type=float, default=3.0, help="minimum length of a turn")
     options = arguments.parse_args()
     load = load_at_start()
     setup = set_up_as_main_does("inference_benchmark", options)
@@ -55,7 +55,7 @@ def main():
 
 
 def rate(run, seconds):
-    """Calls a second over at least so many seconds."""
+    """Calls per second, over at least ``seconds`` seconds."""
     began, calls = time.perf_counter(), 0
     while time.perf_counter() - began < seconds:
         run()
@@ -64,7 +64,7 @@ def rate(run, seconds):
 
 
 def runners(setup, folder, batch):
-    """By name a function that runs one batch, and what converting took."""
+    """A function that runs one batch, by name, and the cost of each conversion."""
     import numpy as np
     import tensorflow as tf
 
@@ -112,7 +112,7 @@ def runners(setup, folder, batch):
 
 
 def random_weights(setup):
-    """The values that a new network of the task begins with, by name."""
+    """The initial values of a new network of the task, by name."""
     import tensorflow as tf
 
     from runtime.graphs import build_predict_graph

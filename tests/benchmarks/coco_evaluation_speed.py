@@ -1,9 +1,10 @@
-"""How long scoring a split takes, its memory, and how long pycocotools takes for a part of it.
+"""Time and memory to score a split, and the time of pycocotools for a part of it.
 
     .venv/bin/python -m tests.benchmarks.coco_evaluation_speed --images 5000
 
-Made-up images like COCO's: 80 categories, 7 objects of few of these an image, and 100 detections, of which about half
-are near an object. Adding is all calls of ``update``; scoring is ``result``; writing is ``artefacts`` after it.
+The images are synthetic but like COCO's: 80 categories, about 7 objects of a few categories per image, and 100
+detections, about half of them near an object. Adding is all calls of ``update``; scoring is ``result``; writing is
+``artefacts`` after it.
 """
 
 import argparse
@@ -25,7 +26,7 @@ HEIGHT, WIDTH = 480, 640
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--images", type=int, default=5000)
-    arguments.add_argument("--compared", type=int, default=200, help="images that pycocotools scores too, 0 for none")
+    arguments.add_argument("--compared", type=int, default=200, help="images to score with pycocotools too; 0 for none")
     options = arguments.parse_args()
     load = load_at_start()
     memory = peak_mb()
@@ -45,7 +46,7 @@ def main():
 
 
 def compare(images):
-    """Our time and that of pycocotools for the same files; the metrics must be equal."""
+    """Compares our time with that of pycocotools on the same files, and the metrics, which must be equal."""
     evaluator, seconds = run(images)
     groundtruth, results = files(images), json.loads(evaluator.artefacts()["detections.json"])
     began = time.perf_counter()
@@ -62,7 +63,7 @@ def peak_mb():
 
 
 def run(images):
-    """An evaluator that has seen so many images, and the seconds of each part."""
+    """Runs an evaluator over a number of images; returns it and the seconds of each part."""
     evaluator = CocoEvaluator([(number, f"category {number}") for number in range(1, CATEGORIES + 1)])
     adding = 0.0
     for first in range(0, images, BATCH):
@@ -78,7 +79,7 @@ def run(images):
 
 
 def made_up(numbers):
-    """A batch of the images of these numbers."""
+    """A batch of the images with these numbers."""
     images = [image(number) for number in numbers]
     most = max(len(objects[0]) for _, objects in images)
     arrays = {
@@ -98,7 +99,7 @@ def made_up(numbers):
 
 
 def image(number):
-    """(boxes, classes, scores) of detections and (boxes, classes, areas, crowds) of objects, the same every time."""
+    """Reproducible (boxes, classes, scores) of detections and (boxes, classes, areas, crowds) of objects."""
     random = np.random.default_rng([0, number])
     few = random.integers(1, CATEGORIES + 1, 3)
     count = 1 + random.poisson(OBJECTS - 1)
@@ -123,7 +124,7 @@ def anywhere(random, count):
 
 
 def files(images):
-    """The groundtruth of so many images as an annotation file has it."""
+    """The ground truth of a number of images, in the form of an annotation file."""
     annotations = []
     for number in range(images):
         for box, label, area, crowd in zip(*image(number)[1], strict=True):

@@ -1,11 +1,11 @@
-"""Encoded images out of records, for programs that have no TensorFlow: the parts of the protobuf format they need."""
+"""Reads encoded images from records without TensorFlow, by the few parts of the protobuf format that this needs."""
 
 from pathlib import Path
 
 from utils.records.manifest import load_split
 from utils.records.tfrecord_file import iterate_headers
 
-BYTES_KIND = 2  # of a protobuf field: its length, then so many bytes
+BYTES_KIND = 2  # protobuf wire type: a length, then as many bytes
 KEY = b"image/encoded"
 
 
@@ -29,7 +29,7 @@ def encoded_image(example):
 
 
 def fields(message, number):
-    """The contents of all fields of a number; every field of an Example down to its lists is of one kind."""
+    """Yields the contents of all fields with a number; all fields of an Example down to its lists have one kind."""
     place = 0
     while place < len(message):
         tag, place = varint(message, place)
@@ -42,7 +42,7 @@ def fields(message, number):
 
 
 def varint(message, place):
-    """The number that begins at a place, seven bits a byte, and the place behind it."""
+    """The number at a place, seven bits per byte, and the place after it."""
     value = shift = 0
     while True:
         byte = message[place]

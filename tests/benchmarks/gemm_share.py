@@ -1,12 +1,12 @@
-"""How much of the processor a network's inference uses, as a share of what a large matrix product uses.
+"""Efficiency of a network's inference, as a share of the speed of a large matrix product.
 
     .venv/bin/python -m tests.benchmarks.gemm_share --arch resnet50 --batch_size 16 [--amp] [--xla]
 
 The peak is the speed of a 4096 x 4096 x 4096 tf.matmul in the network's compute type, without XLA, in this process.
-Network and product take turns; each round gives one share, and the median of the rounds counts. Floating-point
-operations are counted from the graph: two for each multiply-add of its convolutions and dense layers, the zeros of
-SAME padding included, as is usual. Network means the evaluation graph of ``main.py --mode=inference_benchmark`` on
-synthetic batches, input and fetches included.
+Network and product take turns; each round gives one share, and the median of the rounds counts. The floating-point
+operations are counted in the graph: two for each multiply-add of its convolutions and dense layers, including the zeros
+of SAME padding, as is usual. The network is the evaluation graph of ``main.py --mode=inference_benchmark`` on synthetic
+batches, with its input and fetches.
 """
 
 import math
@@ -16,13 +16,13 @@ from tests.benchmarks.common import THREADS, json_line, load_at_start, parser, s
 
 SIDE = 4096
 PRODUCTS = 2
-"""Products a round."""
+"""Products per round."""
 
 
 def main():
     arguments = parser(__doc__)
     arguments.add_argument("--rounds", type=int, default=7)
-    arguments.add_argument("--steps", type=int, default=5, help="batches a round")
+    arguments.add_argument("--steps", type=int, default=5, help="batches per round")
     options = arguments.parse_args()
     load = load_at_start()
     setup = set_up_as_main_does("inference_benchmark", options)
@@ -56,7 +56,7 @@ def main():
 
 
 def seconds(run, count):
-    """Mean time of one of ``count`` calls."""
+    """Mean seconds of ``count`` calls."""
     began = time.perf_counter()
     for _ in range(count):
         run()
@@ -82,10 +82,10 @@ def network(setup):
 
 
 def count_flops(graph):
-    """Two for each multiply-add of a graph's convolutions and matrix products.
+    """Counts two operations for each multiply-add of a graph's convolutions and matrix products.
 
     Raises:
-        ValueError: A shape is not known, or an operation multiplies matrices in a way that is not counted here.
+        ValueError: A shape is unknown, or the graph has a matrix operation that is not counted here.
     """
     total = 0
     for operation in graph.get_operations():

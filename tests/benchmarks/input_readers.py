@@ -3,16 +3,16 @@
     ORACLE_PYTHON=.venv-oracle/bin/python \\
         .venv/bin/python -m tests.benchmarks.input_readers --data_dir RECORDS [--without_torch]
 
-All make batches of 32 float32 images of 224 pixels, normalized: a random crop of 8 % to all of the area at an aspect of
-3/4 to 4/3, decoded, mirrored half of the time and resized bilinearly. They run on two threads or two worker processes,
-one after the other in rounds, each in a process of its own that waits while it is another's turn.
+All make batches of 32 normalized float32 images of 224 pixels: a random crop of 8 to 100 % of the area at an aspect of
+3/4 to 4/3, decoded, mirrored half of the time and resized bilinearly. They run on two threads or two worker processes
+and take turns in rounds; each is a process of its own that waits during the turns of the others.
 
-- tf.data: this project's, the normalization added.
-- DALI: its own reader, random crop and normalization, as its documentation shows it for ResNet-50, on index files.
-- --dali: this project's use of DALI, the normalization added in TensorFlow.
+- tf.data: this project's input, plus normalization.
+- DALI: its own reader, random crop and normalization, as its documentation shows for ResNet-50, on index files.
+- --dali: this project's use of DALI, plus normalization in TensorFlow.
 - torchvision: RandomResizedCrop, RandomHorizontalFlip and Normalize on Pillow images, DataLoader with two workers.
 
-The environment of the last needs torch==2.14.1 and torchvision==0.29.1.
+The environment of torchvision needs torch==2.14.1 and torchvision==0.29.1.
 """
 
 import os
@@ -56,7 +56,7 @@ def main():
 
 
 def report(speeds, load, options):
-    """Prints speeds and how many times as fast tf.data is."""
+    """Prints the speeds, and the ratios of tf.data's to the others."""
     ours = speeds["tf.data"]
     ratios = {
         f"tf.data / {name}": [our / their for our, their in zip(ours, theirs, strict=True)]

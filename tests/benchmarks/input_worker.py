@@ -1,4 +1,4 @@
-"""One reader of ``input_readers`` in this project's environment: makes so many batches when it is told to."""
+"""One reader of ``input_readers`` in this project's environment: makes batches on request."""
 
 import argparse
 import os
@@ -43,7 +43,7 @@ def ours(options):
     graph = tf.Graph()
     with graph.as_default():
         stream = make_input(reader.train_batches(files, LABELLED_IMAGES, how, Shard(), Position()))
-        # Where a training step does it. A group is computed without being copied to Python, and is not optimized away.
+        # Normalized in the graph, as in a training step. A group is computed, not optimized away or copied to Python.
         batch = tf.group(normalize(stream.batch.images), stream.batch.index)
     threads = {"intra_op_parallelism_threads": THREADS, "inter_op_parallelism_threads": THREADS}
     session = tf.compat.v1.Session(graph=graph, config=tf.compat.v1.ConfigProto(**threads))
@@ -69,7 +69,9 @@ def dalis_own(options):
     split_index(files, None)
     index = [Path(path).parent / INDEX_FOLDER / Path(path).name for path in files.paths]
     if not all(path.is_file() for path in index):
-        raise SystemExit(f"{options.data_dir}: cannot be written to, and this needs {INDEX_FOLDER}, not {CACHE_FOLDER}")
+        raise SystemExit(
+            f"{options.data_dir}: cannot be written to; this needs {INDEX_FOLDER} in it, not {CACHE_FOLDER}"
+        )
     pipeline = Pipeline(options.batch_size, THREADS, None, seed=1)
     with pipeline:
         features = {

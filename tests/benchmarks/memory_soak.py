@@ -1,9 +1,9 @@
-"""Whether the memory of a training run grows.
+"""Measures the memory growth of a training run.
 
     .venv/bin/python -m tests.benchmarks.memory_soak --steps 500 [--arch resnet50] [--data_dir RECORDS]
 
-Starts ``main.py --mode=train`` in a process of its own on small images that it makes and converts first: epochs of 16
-steps, a checkpoint each 100 steps, TensorBoard scalars and log records each 50. Reads the process's resident memory at
+Makes and converts small images, and starts ``main.py --mode=train`` on them in a separate process: epochs of 16 steps,
+a checkpoint every 100 steps, TensorBoard scalars and log records every 50. Reads the resident memory of the process at
 each of these records, and prints the first and the last figure after a warm-up of 100 steps.
 """
 
@@ -62,7 +62,7 @@ def main():
 
 
 def make_images(folder):
-    """Noise in two classes."""
+    """Writes images of noise in two classes."""
     generator = random.Random(0)
     for split, count in IMAGES.items():
         for index in range(count):
@@ -81,7 +81,7 @@ def train(folder, options):
     try:
         samples = watch(process, folder / "run" / "log.json")
     finally:
-        process.kill()  # where this was interrupted; else it has ended
+        process.kill()  # in case of an interruption; otherwise it has ended
         process.wait()
     if process.returncode:
         raise SystemExit(f"main.py ended with status {process.returncode}")
@@ -89,7 +89,7 @@ def train(folder, options):
 
 
 def watch(process, log):
-    """Resident memory in MB by step, until the process ends."""
+    """Samples resident memory in MB by step until the process ends."""
     samples = {}
     while process.poll() is None:
         time.sleep(0.02)
@@ -102,7 +102,7 @@ def watch(process, log):
 
 
 def last_step(path):
-    """The step of a log's last record that was due by step number, 0 before there is one."""
+    """The step of the last periodic record of a log, or 0."""
     steps = [0]
     for line in path.read_text().splitlines() if path.exists() else ():
         if line.endswith("}"):  # whole
@@ -113,7 +113,7 @@ def last_step(path):
 
 
 def resident_megabytes(pid):
-    """VmRSS of a process, 0 where it has just ended."""
+    """VmRSS of a process; 0 if it has just ended."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024 / MEGABYTE

@@ -19,7 +19,7 @@ def main():
 
 @contextlib.contextmanager
 def training(setup):
-    """A function that trains so many steps."""
+    """Yields a function that trains a number of steps."""
     from runtime.plan import plan_training
     from runtime.stopping import Stopping
     from runtime.trainer import Trainer
@@ -34,7 +34,7 @@ def training(setup):
 
 @contextlib.contextmanager
 def inference(setup):
-    """A function that evaluates so many batches, metrics aside."""
+    """Yields a function that evaluates a number of batches, without metrics."""
     from runtime.evaluation import Evaluation
     from runtime.loop import run_loop
     from utils.hvd_utils import SerialCommunicator

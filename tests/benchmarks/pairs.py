@@ -1,4 +1,4 @@
-"""Two programs measured side by side: each a process that works when it is told to, while the other one is idle."""
+"""Measures two programs side by side: each is a process that works on request, while the other one idles."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from tests.benchmarks.common import THREADS, json_line, load_at_start, table
 
 
 class Worker:
-    """A process that does so many steps when it is told to."""
+    """A process that runs a number of steps on request."""
 
     def __init__(self, interpreter, module, flags):
         self._process = subprocess.Popen(
@@ -22,7 +22,7 @@ class Worker:
         self.facts = self._answer()
 
     def run(self, steps):
-        """Works; returns the seconds that it took."""
+        """Runs the steps and returns their time in seconds."""
         self._process.stdin.write(f"{steps}\n")
         self._process.stdin.flush()
         return self._answer()["seconds"]
@@ -39,24 +39,24 @@ class Worker:
 
 
 def add_arguments(arguments):
-    """The options of how long two programs are compared."""
+    """Adds the options for the length of a comparison."""
     arguments.add_argument("--rounds", type=int, default=5)
-    arguments.add_argument("--steps", type=int, default=3, help="batches a round")
+    arguments.add_argument("--steps", type=int, default=3, help="batches per round")
 
 
 def compare(options, *, name, module, our_flags=()):
     """Compares our worker with another library's in PyTorch, and prints speeds and their ratio.
 
     Args:
-        options: What ``common.parser`` and ``add_arguments`` give.
-        name: What the other library is called.
+        options: The options of ``common.parser`` and ``add_arguments``.
+        name: Name of the other library.
         module: Its worker, run by the interpreter that ORACLE_PYTHON names.
-        our_flags: Flags for both workers beside those of ``common.parser``.
+        our_flags: Flags for both workers in addition to those of ``common.parser``.
     """
     load = load_at_start()
     oracle = os.environ.get("ORACLE_PYTHON")
     if not oracle:
-        raise SystemExit(f"ORACLE_PYTHON: must name an interpreter with torch and {name}")
+        raise SystemExit(f"ORACLE_PYTHON: must name a Python interpreter with torch and {name}")
     flags = [f"--arch={options.arch}", f"--batch_size={options.batch_size}", f"--image_size={options.image_size}"]
     flags += [*(["--amp"] if options.amp else []), *our_flags]
     xla = ["--xla"] if options.xla else []

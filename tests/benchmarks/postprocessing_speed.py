@@ -1,9 +1,9 @@
-"""How long post-processing takes: with the candidates that detection goes by, and with all of them.
+"""Time of post-processing: with the default number of candidates, and with all of them.
 
     .venv/bin/python -m tests.benchmarks.postprocessing_speed --batch_size 8
 
-Boxes and logits lie in variables; all four results are computed and none is fetched. Logits are those of a new network
-(normal around -4.6) or like those of a trained one (lower, and a few in a hundred thousand high). No graph rewriting.
+Boxes and logits are variables; all four results are computed and none is fetched. The logits are like those of a new
+network (normal around -4.6) or of a trained one (lower, with a few in a hundred thousand high). Graph rewriting is off.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def main():
 
 
 def milliseconds(spec, kind, batch_size, rounds):
-    """Times of one batch each, after two that do not count."""
+    """The time of each batch in ms, after two warm-up batches."""
     import tensorflow as tf
 
     from object_detection.postprocessing import postprocess
@@ -58,7 +58,7 @@ def milliseconds(spec, kind, batch_size, rounds):
 
 
 def problem(kind, batch_size):
-    """Boxes [N, A, 4] and logits [N, A, K] as of a network of that kind."""
+    """Boxes [N, A, 4] and logits [N, A, K], like those of a new or a trained network."""
     import numpy as np
 
     random = np.random.default_rng(0)

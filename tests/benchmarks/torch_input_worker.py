@@ -1,6 +1,6 @@
 """torchvision's side of ``input_readers``: a DataLoader with two workers on the images of TFRecords.
 
-The images are read from the records once, at the start, and handed out from memory: Pillow decodes whole images.
+Reads the images from the records once, at the start, and serves them from memory; Pillow decodes whole images.
 """
 
 import argparse
@@ -17,7 +17,7 @@ MEAN_RGB, STD_RGB = (123.68, 116.28, 103.53), (58.395, 57.120, 57.385)
 
 
 class Images(torch.utils.data.Dataset):
-    """Encoded images, each decoded and cropped anew."""
+    """Encoded images, decoded and cropped on every access."""
 
     def __init__(self, encoded, size):
         self._encoded = encoded
@@ -43,7 +43,7 @@ def main():
     arguments.add_argument("--batch_size", type=int, required=True)
     arguments.add_argument("--image_size", type=int, required=True)
     options = arguments.parse_args()
-    torch.set_num_threads(1)  # of this process, which only collects; the workers have one each
+    torch.set_num_threads(1)  # this process only collects; each worker has a thread of its own
     loader = torch.utils.data.DataLoader(
         Images(images_of(options.data_dir), options.image_size),
         batch_size=options.batch_size,
@@ -62,7 +62,7 @@ def main():
 
 
 def endless(loader):
-    """The batches of one epoch after the other."""
+    """Yields batches, epoch after epoch."""
     while True:
         yield from loader
 

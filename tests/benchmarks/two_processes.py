@@ -1,9 +1,9 @@
-"""Two processes of one thread each beside one process of two threads, at the same global batch.
+"""Two processes of one thread each against one process of two threads, at the same global batch.
 
     .venv/bin/python -m tests.benchmarks.two_processes --batch_size=16 [--arch resnet50] [--amp] [--rounds 3]
 
-Runs ``main.py --mode=training_benchmark`` on synthetic images, alternately both ways, bound to two processors,
-and prints the training speeds and the ratio of each round, and how long each launch took beside what it measured.
+Runs ``main.py --mode=training_benchmark`` on synthetic images both ways in turn, bound to two processors. Prints the
+training speeds, their ratio in each round, and the time of each launch outside the measured steps.
 """
 
 import os
@@ -25,9 +25,7 @@ def main():
     arguments.add_argument("--rounds", type=int, default=3)
     options = arguments.parse_args()
     if options.batch_size % 2:
-        raise SystemExit(
-            f"--batch_size {options.batch_size}: the global batch, which two processes share: must be even"
-        )
+        raise SystemExit(f"--batch_size {options.batch_size}: must be even: two processes share the global batch")
     load = load_at_start()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
     speeds, starts = {1: [], 2: []}, {1: [], 2: []}
@@ -53,7 +51,7 @@ def main():
 
 
 def launch(size, options):
-    """The training speed of a launch in images/s, and the seconds that it took beside the measured steps."""
+    """The training speed of a launch in images/s, and its seconds outside the measured steps."""
     with tempfile.TemporaryDirectory() as folder:
         program = [sys.executable, "main.py", f"--arch={options.arch}", "--mode=training_benchmark", "--cpu"]
         flags = [

@@ -1,4 +1,4 @@
-"""What every communicator keeps, checked by each process of a launch."""
+"""The contract of every communicator; each process of a launch checks it."""
 
 import os
 
@@ -11,7 +11,7 @@ tf1 = tf.compat.v1
 
 
 def check(processes):
-    """Raises ``AssertionError`` where the communicator of this process does not keep the contract."""
+    """Asserts that the communicator of this process keeps the contract."""
     ranks = list(range(processes.size))
     assert processes.rank in ranks
     assert 0 <= processes.local_rank < processes.size
@@ -53,7 +53,7 @@ def _check_tensors(processes, mean):
 
 
 def keep(flags):
-    """Checks the communicator of this process and says so."""
+    """Checks the communicator of this process and prints the result."""
     assert not flags
     this = communicator(os.environ)
     check(this)

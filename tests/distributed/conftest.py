@@ -1,4 +1,4 @@
-"""Processes that tests share, and their data."""
+"""Processes and data that the tests share."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def two(tmp_path_factory):
 
 @pytest.fixture(scope="package")
 def four(tmp_path_factory):
-    """The same in four processes."""
+    """Like ``two``, in four processes."""
     with pool_of(4, tmp_path_factory.mktemp("four") / "errors.txt") as pool:
         yield pool
 

@@ -1,4 +1,4 @@
-"""Several processes of tiny networks under mpiexec, and what becomes of them."""
+"""Launches several processes of tiny networks under mpiexec, and reports their end."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ PROGRAM = ("-m", "tests.runtime.tiny_main")
 
 
 def need_horovod() -> None:
-    """Skips where processes cannot be connected."""
+    """Skips the tests if Horovod or mpiexec is missing."""
     if importlib.util.find_spec("horovod") is None or not MPIEXEC.exists():
         pytest.skip("Horovod and mpiexec are not installed here; bash utils/install_horovod.sh")
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a launch of several processes ended."""
+    """The outcome of a launch of several processes."""
 
     status: int
     text: str
@@ -43,7 +43,7 @@ class Ended:
 
 
 class Job:
-    """A launch that is under way."""
+    """A running launch."""
 
     def __init__(self, process: subprocess.Popen[str], output: Path) -> None:
         self.process = process
@@ -63,7 +63,7 @@ class Job:
         raise LookupError(f"there is no rank {number}: {self.text}")
 
     def wait_for(self, done: Callable[[], object]) -> None:
-        """Waits until something is true, as long as the launch lives."""
+        """Waits until ``done`` is true, while the launch is running."""
         deadline = time.monotonic() + TIME_OUT_S
         while not done():
             assert self.process.poll() is None, self.text
@@ -71,7 +71,7 @@ class Job:
             time.sleep(0.1)
 
     def end(self) -> Ended:
-        """Waits for the end."""
+        """Waits for the launch to end."""
         status = self.process.wait(TIME_OUT_S)
         return Ended(status, self.text, time.monotonic() - self._began)
 
@@ -84,7 +84,7 @@ def started(
     program: tuple[str, ...] = PROGRAM,
     launcher: tuple[str, ...] = MPI,
 ) -> Iterator[Job]:
-    """Starts so many processes; none of them outlives the block."""
+    """Starts ``size`` processes; none of them outlives the block."""
     command = [*launcher, "-np", str(size), sys.executable, *program, *map(str, flags)]
     output = tmp_path / "output.txt"
     with output.open("w") as file:
@@ -98,7 +98,7 @@ def started(
 
 
 def end_all(process: subprocess.Popen[str]) -> None:
-    """Ends a launcher and what it started."""
+    """Ends a launcher and its descendants."""
     for pid in [process.pid, *(child.pid for child in descendants(process.pid))]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -106,7 +106,7 @@ def end_all(process: subprocess.Popen[str]) -> None:
 
 
 def descendants(pid: int) -> list[psutil.Process]:
-    """The processes below one, which may be gone."""
+    """The descendants of a process; empty if it has ended."""
     try:
         return psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
@@ -114,7 +114,7 @@ def descendants(pid: int) -> list[psutil.Process]:
 
 
 def launched(size: int, tmp_path: Path, *flags: str | Path, **how: tuple[str, ...]) -> Ended:
-    """Runs so many processes to their end; ``how``: what ``started`` takes."""
+    """Runs ``size`` processes to their end; passes ``how`` to ``started``."""
     with started(size, tmp_path, *flags, **how) as job:
         return job.end()
 

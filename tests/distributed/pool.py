@@ -1,8 +1,8 @@
-"""Processes that wait for work: what tests no fault runs in them, and TensorFlow is imported once a process.
+"""Processes that wait for jobs: tests without faults share them, so that each imports TensorFlow only once.
 
-Under mpiexec each process is ``python -m tests.distributed.pool``. Rank 0 reads a job from its standard input, one JSON
-line that names a file for the output and a program with its flags; all do it; rank 0 answers with their statuses. An
-empty line is the end.
+Under mpiexec each process is ``python -m tests.distributed.pool``. Rank 0 reads a job from its standard input: one JSON
+line that names a file for the output and a program with its flags. All processes run it, and rank 0 answers with their
+statuses. An empty line ends them.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _PR_SET_PDEATHSIG = 1
 
 
 def _end_with_parent() -> None:
-    """Has this process killed when the one that started it has ended, however that was: even where it is suspended."""
+    """Has the kernel kill this process once its parent has ended, even if this process is suspended."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Pool:
-    """Processes of one launch, which run one job after the other and are suspended in between.
+    """Processes of one launch, which run one job after another and are suspended in between.
 
-    Those that wait for each other, in each of Horovod's cycles, would take the CPU from what is tested meanwhile.
+    Waiting for each other in Horovod's cycles, they would take CPU time from other tests.
     """
 
     def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
@@ -56,7 +56,7 @@ class Pool:
         raise AssertionError("the processes ended: " + "".join(said))
 
     def resume(self) -> None:
-        """Lets the processes go on."""
+        """Resumes the processes."""
         for child in descendants(self._process.pid):
             child.resume()
 
@@ -68,9 +68,9 @@ class Pool:
 
 @contextlib.contextmanager
 def pool_of(size: int, log: Path) -> Iterator[Pool]:
-    """So many processes, which end with the block."""
+    """Starts ``size`` processes that end with the block."""
     command = [*MPI, "-np", str(size), sys.executable, "-m", "tests.distributed.pool"]
-    environment = os.environ | {"HOROVOD_STALL_CHECK_DISABLE": "1"}  # to wait for a job is no stall
+    environment = os.environ | {"HOROVOD_STALL_CHECK_DISABLE": "1"}  # waiting for a job is not a stall
     with log.open("w") as errors:
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
@@ -80,7 +80,7 @@ def pool_of(size: int, log: Path) -> Iterator[Pool]:
             pool = Pool(process, log)
             yield pool
             pool.resume()
-            print(file=process.stdin, flush=True)  # the end; that of the pipe is not passed on
+            print(file=process.stdin, flush=True)  # ends the processes: mpiexec does not pass on the end of the pipe
             process.wait(60)
         finally:
             end_all(process)
@@ -89,7 +89,7 @@ def pool_of(size: int, log: Path) -> Iterator[Pool]:
 
 @contextlib.contextmanager
 def _printing_to(path: str) -> Iterator[None]:
-    """Sends standard output and error of this process, that of libraries too, to the end of a file."""
+    """Appends standard output and error of this process, including that of libraries, to a file."""
     sys.stdout.flush(), sys.stderr.flush()
     kept = [os.dup(number) for number in (1, 2)]
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

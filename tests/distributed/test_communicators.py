@@ -1,4 +1,4 @@
-"""Processes that Horovod connects keep the contract that one process keeps alone."""
+"""Processes connected by Horovod keep the same contract as a single process."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A process that dies, hangs, is asked to stop or meets bad data ends the job on all of them, and nothing is lost."""
+"""A process that dies, hangs, gets a signal or meets bad data ends the whole job, and nothing is lost."""
 
 import os
 import re
@@ -24,7 +24,7 @@ def long_training(pictures, folder, *more):
 
 
 def under_way(job: Job, folder):
-    """Waits until a checkpoint is there."""
+    """Waits for the first checkpoint."""
     job.wait_for(lambda: steps_in(folder))
 
 

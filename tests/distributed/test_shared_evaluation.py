@@ -1,4 +1,4 @@
-"""Several processes evaluate and predict as one does: every example once, the same figures."""
+"""Several processes evaluate and predict like one: every example once, the same figures."""
 
 import json
 

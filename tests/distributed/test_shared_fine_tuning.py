@@ -1,4 +1,4 @@
-"""Fine-tuning by several processes is fine-tuning by one: the same weights, averages and state of the optimizer."""
+"""Several processes fine-tune like one: the same weights, moving averages and optimizer state."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def test_two_processes_tune_as_one_does(two, trained, pictures, tmp_path, option
     flags = (*LENGTH, "--head_lr_multiplier=3", "--ema_decay=0.7", f"--finetune_checkpoint={trained}", *options)
     alone = run(*network(pictures, tmp_path / "alone", "train"), "--batch_size=8", *flags)
     assert alone.status == 0, alone.error
-    for limit in (("--run_iter=3",), ()):  # the averages that the second launch begins with are rank 0's
+    for limit in (("--run_iter=3",), ()):  # the second launch starts from rank 0's moving averages
         ended = two(tmp_path, *network(pictures, tmp_path / "two", "train"), "--batch_size=4", *flags, *limit)
         assert ended.status == 0, ended.text
     ours, theirs = (values(tmp_path / name / "model.ckpt-6") for name in ("alone", "two"))

@@ -1,4 +1,4 @@
-"""Several processes train as one does: the same global batches, the same losses, one set of files."""
+"""Several processes train like one: the same global batches, the same losses, one set of files."""
 
 import numpy as np
 import pytest

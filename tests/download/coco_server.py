@@ -1,4 +1,4 @@
-"""What the tests of the download scripts share: a data set laid out as COCO's, to be served."""
+"""Files that the tests of the download scripts serve: a data set laid out like COCO."""
 
 import zipfile
 
@@ -14,7 +14,7 @@ def write_zip(path, files):
 
 
 def requested(server):
-    """The names of the files that were asked for since the last call."""
+    """The names of the files requested since the last call."""
     paths = [path.rsplit("/", 1)[1] for path, _ in server.requests]
     server.requests.clear()
     return paths

@@ -1,4 +1,4 @@
-"""The download scripts, against a server of this process."""
+"""Runs the download scripts against a server in this process."""
 
 import io
 import json
@@ -51,7 +51,7 @@ def server(tmp_path):
 
 @pytest.fixture
 def start(server, tmp_path):
-    """Starts a script with the server's addresses and answers the process."""
+    """Starts a script with the server's addresses and returns the process."""
 
     def do(script, *arguments, **environment):
         variables = {
@@ -72,7 +72,7 @@ def start(server, tmp_path):
 
 @pytest.fixture
 def run(start):
-    """Runs a script and answers (exit status, what it printed)."""
+    """Runs a script and returns its exit status and its output."""
 
     def do(script, *arguments, **environment):
         with start(script, *arguments, **environment) as process:

@@ -1,4 +1,4 @@
-"""The weights beside the data set, and the image that converts."""
+"""download_all.sh fetches the weights beside the data set, and converts in a Docker image."""
 
 import os
 import tarfile
@@ -17,7 +17,7 @@ def test_download_all_needs_an_image_and_takes_three_places(run):
 
 
 def fake_docker(tmp_path, answers):
-    """A PATH on which docker notes how it is called; its daemon answers or not."""
+    """A PATH with a docker command that records its arguments; its daemon answers or not."""
     folder = tmp_path / "docker"
     folder.mkdir()
     program = folder / "docker"
@@ -53,7 +53,7 @@ def test_download_all_converts_with_the_clone_where_no_docker_answers(run, tmp_p
     docker = fake_docker(tmp_path, answers=False)
     status, output = run("download_all.sh", "an_image", "data", "ckpt", "--", "--workers=1", **docker)
     assert status == 0, output
-    assert "no Docker answers: converting with this clone instead of the image an_image" in output
+    assert "Docker is not running: converting with this clone instead of the image an_image" in output
     assert read_manifest(tmp_path / "data").splits["train"].examples == 3
 
 
@@ -62,7 +62,7 @@ def test_damaged_weights_are_told_and_removed(run, server, tmp_path):
     path.write_bytes(path.read_bytes()[:-9])
     status, output = run("download_all.sh", "an_image", "data", "ckpt")
     assert status == 1
-    assert f"{ARCHIVE}: what came is damaged" in output
+    assert f"{ARCHIVE}: the downloaded file is damaged" in output
     assert not (tmp_path / "ckpt" / "resnet_v1_50").exists()
     with tarfile.open(path, "w:gz"):
         pass

@@ -45,7 +45,7 @@ def test_zips_can_be_removed_and_are_not_fetched_again(server, run, tmp_path):
 
 
 def without(tool, tmp_path):
-    """A PATH that has every program but one."""
+    """A PATH with every program except one."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for place in os.environ["PATH"].split(os.pathsep):
@@ -130,7 +130,7 @@ def test_a_damaged_zip_is_told_and_removed(server, run, tmp_path, damage):
         path.write_bytes(b"<html>Please sign in</html>")
     status, output = run(*only())
     assert status == 1
-    assert "zips/train2017.zip: what came is damaged or not what was expected, and was removed" in output
+    assert "zips/train2017.zip: the downloaded file is damaged or unexpected, and was removed" in output
     raw = tmp_path / "data" / "raw-data"
     assert not [file for file in raw.iterdir() if file.name.startswith("train2017")]
     path.write_bytes(good)
@@ -171,5 +171,5 @@ def test_missing_python_packages_are_told_before_anything_is_downloaded(run, ser
     (tmp_path / "python").chmod(0o755)
     status, output = run("download_dataset.sh", "data", PYTHON=str(tmp_path / "python"))
     assert status == 1
-    assert "lacks the packages of requirements.txt, which converting needs" in output
+    assert "lacks the packages of requirements.txt, which the conversion needs" in output
     assert requested(server) == []

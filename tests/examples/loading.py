@@ -1,4 +1,4 @@
-"""The scripts of examples/ as modules; their folder is no package."""
+"""Loading of the scripts in examples/ as modules, since their folder is not a package."""
 
 import importlib.util
 
@@ -6,7 +6,7 @@ from tests.conftest import ROOT
 
 
 def load_example(name):
-    """The module of ``examples/<name>.py``, loaded anew."""
+    """Loads ``examples/<name>.py`` as a new module."""
     spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

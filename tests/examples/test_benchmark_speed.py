@@ -23,7 +23,7 @@ def records(speeds, every=10):
 
 
 def test_the_average_is_images_over_time_and_no_mean_of_rates(benchmark_speed):
-    # of 1,200 steps the last 300: 150 of them at 30 images/s and 150 at 10, 1 image each: 300 / (5 + 15)
+    # the last 300 of 1,200 steps: 150 of them at 30 images/s and 150 at 10, 1 image each: 300 / (5 + 15)
     assert benchmark_speed.average_speed(records([1.0] * 90 + [30.0] * 15 + [10.0] * 15)) == pytest.approx(15.0)
 
 
@@ -52,8 +52,8 @@ def test_records_of_other_kinds_do_not_count(benchmark_speed):
 @pytest.mark.parametrize(
     ("speeds", "why"),
     [
-        ([], "tells no imgs_per_sec of the last steps"),
-        ([5.0], "tells no imgs_per_sec of the last steps"),
+        ([], "has no imgs_per_sec of the last steps"),
+        ([5.0], "has no imgs_per_sec of the last steps"),
         ([5.0, 5.0, 5.0, 0], "imgs_per_sec 0: must be a positive number"),
         ([5.0, 5.0, 5.0, "inf"], "imgs_per_sec inf: must be a positive number"),
     ],

@@ -1,4 +1,4 @@
-"""A script's file name is a promise: what each SSD320 script starts is compared with what its name says."""
+"""A script's file name is a promise: the command of each SSD320 script is compared with its name."""
 
 import json
 import os
@@ -30,7 +30,7 @@ TENSOR_CORE_VARIABLES = (
 )
 
 FAKE_PYTHON = f"""#!{sys.executable}
-# Stands for the interpreter: plays the programs that a script starts, and is itself for all else.
+# Stands in for the interpreter: fakes the programs that a script starts, and runs everything else.
 import json, os, sys
 
 words = sys.argv[1:]
@@ -67,7 +67,7 @@ def dry_run(name, *arguments, cwd):
 
 @pytest.fixture
 def fakes(tmp_path):
-    """An environment in which the scripts start something quick that writes down what it was asked for."""
+    """An environment with stand-ins that record the scripts' commands instead of training."""
     for name, text in (("python", FAKE_PYTHON), ("mpiexec", FAKE_MPIEXEC)):
         (tmp_path / "bin").mkdir(exist_ok=True)
         (tmp_path / "bin" / name).write_text(text)

@@ -20,7 +20,7 @@ def make_digits():
 
 @pytest.fixture(scope="module")
 def digits(make_digits, tmp_path_factory):
-    """The folders as the command writes them."""
+    """The folders that the command writes."""
     out = tmp_path_factory.mktemp("digits") / "out"
     assert make_digits.main([str(out)]) == 0
     return out

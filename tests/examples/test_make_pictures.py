@@ -1,4 +1,4 @@
-"""The README's pictures, drawn from made-up predictions in the quick start's folders."""
+"""The README's pictures, drawn from synthetic predictions in the quick start's folders."""
 
 import json
 
@@ -15,14 +15,14 @@ def script():
 
 
 def digit(folder, true, number, guess):
-    """A grey picture and what a classifier says of it."""
+    """Writes a grey picture and returns a classifier's entry for it."""
     path = folder / f"digit-{true}-{number:04d}.png"
     Image.new("L", (32, 32), 100 + 10 * number).save(path)
     return {"file": str(path), "predictions": [{"class": 0, "name": guess, "probability": 0.75}]}
 
 
 def scene(folder, number, color):
-    """A picture of one color, as if boxes were drawn in."""
+    """Writes a picture of one color in place of one with boxes, and returns a detector's entry for it."""
     path = folder / f"scene-{number}.jpg"
     Image.new("RGB", (320, 320), color).save(path)
     return {"file": f"unseen/{number}.jpg", "predictions": [], "picture": str(path)}
@@ -30,7 +30,7 @@ def scene(folder, number, color):
 
 @pytest.fixture
 def left(tmp_path):
-    """What the quick start leaves, as far as pictures are drawn of it."""
+    """The quick start's results that the pictures are drawn from."""
     folder = tmp_path / "left"
     for name in ("predictions", "detections"):
         (folder / name).mkdir(parents=True)
@@ -46,7 +46,7 @@ def write(folder, rows):
 
 
 def has(pixels, color):
-    """Whether one pixel at least has nearly a color."""
+    """Returns whether at least one pixel is close to a color."""
     return bool((np.abs(pixels - color).max(axis=-1) < 40).any())
 
 
@@ -86,7 +86,7 @@ def test_the_command_writes_both(script, left, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        (lambda left: (left / "detections" / "predictions.json").unlink(), "quickstart.sh` comes first"),
+        (lambda left: (left / "detections" / "predictions.json").unlink(), "run `bash examples/quickstart.sh` first"),
         (lambda left: write(left / "detections", []), "there is no picture with detections to draw"),
         (lambda left: write(left / "predictions", []), "there is no prediction to draw"),
         (lambda left: (left / "digit-3-0000.png").rename(left / "x.png"), "No such file or directory"),
@@ -105,5 +105,5 @@ def test_what_is_missing_is_said_in_a_sentence(script, left, tmp_path, capsys, s
 def test_a_file_that_tells_no_class_is_refused(script, left):
     row = digit(left, "3", 7, "3")
     (left / "digit-3-0007.png").rename(left / "cat.png")
-    with pytest.raises(ValueError, match=r"cat\.png: is none of the quick start's unseen digits"):
+    with pytest.raises(ValueError, match=r"cat\.png: is not an unseen digit of the quick start"):
         script.draw_digits([{**row, "file": str(left / "cat.png")}])

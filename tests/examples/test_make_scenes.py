@@ -25,7 +25,7 @@ def load(patch):
 
 @pytest.fixture(scope="module")
 def make_scenes():
-    """The script, which makes few scenes here."""
+    """The script, reduced to a few scenes."""
     pytest.importorskip("sklearn")
     with pytest.MonkeyPatch.context() as patch:
         module = load(patch)
@@ -35,7 +35,7 @@ def make_scenes():
 
 @pytest.fixture(scope="module")
 def scenes(make_scenes, tmp_path_factory):
-    """The folders as the command writes them."""
+    """The folders that the command writes."""
     out = tmp_path_factory.mktemp("scenes") / "out"
     assert make_scenes.main([str(out)]) == 0
     return out

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 FAKE_PYTHON = f"""#!{sys.executable}
-# Stands for the clone's interpreter: notes what it is asked to run and leaves behind what that would.
+# Stands in for the clone's interpreter: records its commands and leaves the files that they would.
 import os, sys
 from pathlib import Path
 
@@ -41,7 +41,7 @@ elif words[0] == "main.py":
 
 @pytest.fixture
 def clone(tmp_path):
-    """A clone with nothing but the script, and stand-ins for what it calls."""
+    """A clone that holds only the script and stand-ins for the programs that it calls."""
     for folder in ("examples", "utils/shell", ".venv/bin"):
         (tmp_path / folder).mkdir(parents=True)
     shutil.copy(ROOT / "examples" / "quickstart.sh", tmp_path / "examples")

@@ -29,7 +29,7 @@ CONFIG = ROOT / "object_detection" / "configs" / "ssd320_full_1gpus.config"
 
 
 def translated(inference, *arguments, environ=None):
-    """The config of the run that the flags lead to."""
+    """Returns the config of the run for these flags."""
     options = inference.build_parser().parse_args(arguments)
     command = inference.parse(inference.to_model_main_arguments(options, "empty"), environ or {})
     assert not [note for note in command.notes if "no effect with" in note]
@@ -41,7 +41,7 @@ def read(path):
 
 
 class Program:
-    """Stands for the benchmark: keeps its command and leaves a log."""
+    """Stands in for the benchmark: keeps its command and writes a log."""
 
     def __init__(self, summary=SUMMARY, status=0):
         self._summary = summary
@@ -66,7 +66,7 @@ def test_without_flags_it_is_the_originals_benchmark_of_the_1_gpu_config(inferen
     assert run.percentiles == (90, 95, 99)
     assert (config.data.batch_size_per_replica, config.precision.amp) == (1, False)
     assert (config.model.architecture, config.model.image_size) == ("ssd320", 320)
-    assert config.data.source == "synthetic"  # /data/coco2017_tfrecords, where the config looks for them, is not there
+    assert config.data.source == "synthetic"  # the config's /data/coco2017_tfrecords does not exist
 
 
 def test_each_flag_arrives(inference):
@@ -155,7 +155,7 @@ def test_a_run_that_fails_reports_nothing_and_its_status_is_kept(inference, tmp_
 def test_a_run_that_leaves_no_figures_is_a_sentence(inference, tmp_path, capsys):
     log = tmp_path / "summary.json"
     assert inference.main([f"--report_file={log}"], Program({"images": 0})) == 1
-    assert f"error: {log}: the run has left no eval_throughput there" in capsys.readouterr().err
+    assert f"error: {log}: the run logged no eval_throughput" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

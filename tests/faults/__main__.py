@@ -1,7 +1,7 @@
-"""Puts one fault after the other into a copy of the clone and says which test notices it.
+"""Puts one fault after another into a copy of the clone and reports the test that catches it.
 
-Run as ``python -m tests.faults [NAME ...]``. It takes far longer than the tests do, so it is no part of them. Exit
-status: 0 all were caught; 1 one was not, or only by a test that fails without it too; 2 wrong usage.
+Run as ``python -m tests.faults [NAME ...]``. It takes far longer than the tests, so it is not part of them. Exit
+status: 0 all faults were caught; 1 one was not, or only by a test that also fails without it; 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -24,16 +24,18 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("names", metavar="NAME", nargs="*", help="faults to try (default: all)")
     parser.add_argument("--list", action="store_true", help="list the faults and try none")
-    parser.add_argument("--area", choices=AREAS, action="append", help="only those of a package; may be repeated")
-    parser.add_argument("-x", "--exitfirst", action="store_true", help="end at the first one that is not caught")
+    parser.add_argument(
+        "--area", choices=AREAS, action="append", help="try only the faults of a package; may be repeated"
+    )
+    parser.add_argument("-x", "--exitfirst", action="store_true", help="stop at the first fault that is not caught")
     return parser
 
 
 def chosen(faults: Sequence[Fault], options: argparse.Namespace) -> list[Fault]:
-    """The faults that were asked for.
+    """The requested faults.
 
     Raises:
-        ValueError: There is none of a name.
+        ValueError: No fault has one of the names.
     """
     known = {fault.name for fault in faults}
     for name in options.names:
@@ -57,15 +59,15 @@ def try_all(faults: Sequence[Fault], clone: Path, *, exit_first: bool) -> int:
                 caught[fault.name] = outcome.failed[0]
             elif exit_first:
                 break
-        for name in _in_vain(scratch, caught):
-            print(f"NOT CAUGHT: {name}: {caught.pop(name)} fails without it too", flush=True)
+        for name in _falsely_caught(scratch, caught):
+            print(f"NOT CAUGHT: {name}: {caught.pop(name)} also fails without it", flush=True)
     minutes = (time.monotonic() - started) / 60
     print(f"{len(caught)} of {len(faults)} faults caught, {minutes:.1f} min")
     return CAUGHT if len(caught) == len(faults) else MISSED
 
 
-def _in_vain(scratch: Scratch, caught: Mapping[str, str]) -> list[str]:
-    """The faults whose test fails without them too; ``caught`` has the test of each."""
+def _falsely_caught(scratch: Scratch, caught: Mapping[str, str]) -> list[str]:
+    """The faults whose test also fails without them; ``caught`` maps each fault to its test."""
     functions = {name: test.partition("[")[0] for name, test in caught.items() if "::" in test}
     if not functions:
         return []
@@ -86,7 +88,7 @@ def main(arguments: Sequence[str] | None = None, clone: Path = ROOT) -> int:
     try:
         faults = chosen(read_faults(clone / "tests" / "faults"), options)
         if not faults:
-            raise ValueError("none of these faults is in these areas")
+            raise ValueError("none of the named faults is in the given areas")
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return USAGE

@@ -1,4 +1,4 @@
-"""Faults that the tests must notice: one changed line each, in a table for each package (``<area>.toml``)."""
+"""Faults that the tests must catch: one changed line each, in one table per package (``<area>.toml``)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ AREAS = ("model", "object_detection", "runtime", "utils", "tools")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """A defect that somebody could make.
+    """A plausible defect.
 
     Attributes:
-        name: Its own.
-        area: The package that it is in.
-        why: The harm that it would do.
+        name: A unique name.
+        area: The package of the file.
+        why: The harm that the fault would do.
         file: Path in the clone.
-        before: A part of the file that is there once.
-        after: What the fault has in its place.
-        tests: Test files, or single tests as ``file::test``, of which one must fail.
+        before: A text that the file holds exactly once.
+        after: The faulty text that replaces it.
+        tests: Test files, or single tests as ``file::test``; one of them must fail.
     """
 
     name: str
@@ -36,11 +36,11 @@ class Fault:
         """The content of the file with the fault in it.
 
         Raises:
-            ValueError: The part that the fault replaces is not there once.
+            ValueError: The file does not hold the text to replace exactly once.
         """
         times = text.count(self.before)
         if times != 1:
-            raise ValueError(f"{self.name}: {self.file} holds {self.before!r} {times} times, and must hold it once")
+            raise ValueError(f"{self.name}: {self.file} holds {self.before!r} {times} times; must hold it once")
         return text.replace(self.before, self.after)
 
 

@@ -1,4 +1,4 @@
-"""A copy of the clone to spoil, and test runs in it."""
+"""A copy of the clone to put faults into, and test runs in it."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from tests.faults.catalogue import Fault
 
 LONGEST_S, LAST_S = 600.0, 5.0
 LIBRARIES = ("pytest", "numpy", "PIL.Image", "tensorflow")
-"""What most tests import, and what takes longer than most tests: it is loaded once, for all runs."""
+"""Libraries that most tests import; loading takes longer than most tests, so all runs share it."""
 _NOT_COPIED = shutil.ignore_patterns(".git", ".venv*", ".*_cache", "__pycache__", "*.whl")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What the tests made of a copy.
+    """The outcome of a test run.
 
     Attributes:
-        failed: The tests that did, in their order.
-        trouble: Why the run says nothing, such as a module that cannot be imported; empty where it does.
-        seconds: How long it took.
+        failed: The failed tests, in order.
+        trouble: The reason that the run is inconclusive, such as a failed import; empty if it is conclusive.
+        seconds: Duration of the run.
     """
 
     failed: tuple[str, ...] = ()
@@ -43,12 +43,12 @@ class Outcome:
 class Scratch:
     """A copy of a clone.
 
-    Each run is a process of its own, forked from one that has the libraries and nothing of the clone.
+    Each run is a separate process, forked from one with the libraries but nothing of the clone loaded.
 
     Args:
-        clone: The folder.
-        place: Where the copy goes; not there yet.
-        libraries: What is loaded once for all runs.
+        clone: The folder to copy.
+        place: The folder of the copy, which must not exist yet.
+        libraries: Modules to load once for all runs.
     """
 
     def __init__(self, clone: Path, place: Path, libraries: Sequence[str] = LIBRARIES) -> None:
@@ -67,7 +67,7 @@ class Scratch:
 
     @contextlib.contextmanager
     def spoilt(self, fault: Fault) -> Iterator[None]:
-        """Puts a fault in for the block."""
+        """Applies a fault for the duration of the block."""
         path = self._place / fault.file
         sound = path.read_text(encoding="utf-8")
         try:
@@ -78,12 +78,12 @@ class Scratch:
 
     @staticmethod
     def _write(path: Path, text: str) -> None:
-        """Writes a module, and forgets its bytecode, which is told from the text by size and second alone."""
+        """Writes a module and deletes its bytecode, which Python checks only by file size and second."""
         path.write_text(text, encoding="utf-8")
         Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
 
     def run(self, tests: Sequence[str], *, to_the_end: bool = False) -> Outcome:
-        """Runs tests until one fails, or to the end whatever fails."""
+        """Runs tests until one fails or, if asked, to the end."""
         started = time.monotonic()
         receiver, sender = self._processes.Pipe(duplex=False)
         arguments = (str(self._place), self._environment, [*tests] if to_the_end else ["-x", *tests], sender)
@@ -93,19 +93,19 @@ class Scratch:
         try:
             longest_s = None if to_the_end else LONGEST_S
             failed, trouble = receiver.recv() if receiver.poll(longest_s) else ((f"no end in {LONGEST_S:.0f} s",), "")
-            process.join(LAST_S)  # time to put away what the tests have shared with other processes
+            process.join(LAST_S)  # time for the tests to clean up resources shared with other processes
         except EOFError:
             process.join()
             failed, trouble = (f"the tests' process ended with status {process.exitcode}",), ""
         finally:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid or 0, signal.SIGKILL)  # with whatever the tests have started
+                os.killpg(process.pid or 0, signal.SIGKILL)  # with all processes that the tests have started
             process.join()
         return Outcome(failed=failed, trouble=trouble, seconds=time.monotonic() - started)
 
 
 def _run_tests(place: str, environment: dict[str, str], arguments: list[str], sender: Any) -> None:
-    """Runs in a process of its own: tells which tests failed, and why the tests could not run."""
+    """Runs tests in this process; sends the failed tests, and the reason if the tests could not run."""
     os.setsid()
     os.environ.clear()
     os.environ.update(environment)
@@ -128,7 +128,7 @@ def _run_tests(place: str, environment: dict[str, str], arguments: list[str], se
 
 
 class _Failures:
-    """Notes what fails."""
+    """Records failed tests and the first collection error."""
 
     def __init__(self) -> None:
         self.tests: list[str] = []

@@ -17,7 +17,7 @@ def test_every_fault_still_fits_its_file_once_and_leaves_a_program():
 
 
 def _fits(fault: Fault) -> bool:
-    """Whether it can be put in, changes what is computed, and the file can still be compiled."""
+    """Returns whether the fault applies, changes the program, and leaves a file that compiles."""
     sound = (ROOT / fault.file).read_text(encoding="utf-8")
     try:
         return _meaning(fault.apply(sound)) != _meaning(sound) and "\n" not in fault.before + fault.after
@@ -63,5 +63,5 @@ def test_faults_have_names_of_their_own_and_reasons():
 def test_a_fault_that_does_not_fit_once_is_an_error(text):
     fault = Fault(name="n", area="utils", why="w", file="utils/a.py", before="x = 2", after="x = 3", tests=())
 
-    with pytest.raises(ValueError, match=r"n: utils/a\.py holds 'x = 2' [02] times, and must hold it once"):
+    with pytest.raises(ValueError, match=r"n: utils/a\.py holds 'x = 2' [02] times; must hold it once"):
         fault.apply(text)

@@ -17,7 +17,7 @@ after = "a - b"
 tests = ["tests/test_add.py"]
 
 [unseen]
-why = "nobody looks"
+why = "no test looks"
 file = "utils/add.py"
 before = "0.5"
 after = "0.25"
@@ -33,7 +33,7 @@ def test_it_adds():
 
 @pytest.fixture
 def clone(tmp_path, monkeypatch):
-    """A program of one function with two faults, one of which its test notices."""
+    """A program of one function with two faults; its test catches one of them."""
     monkeypatch.setattr("tests.faults.__main__.Scratch", functools.partial(Scratch, libraries=["pytest"]))
     clone = tmp_path / "clone"
     for folder in ("utils", "tests/faults"):
@@ -66,7 +66,7 @@ def test_a_test_that_fails_without_the_fault_too_has_not_caught_it(clone, capsys
 
     assert main(["sign"], clone) == 1
     _, told, summary = capsys.readouterr().out.splitlines()
-    assert told == "NOT CAUGHT: sign: tests/test_add.py::test_it_adds fails without it too"
+    assert told == "NOT CAUGHT: sign: tests/test_add.py::test_it_adds also fails without it"
     assert summary.startswith("0 of 1 faults caught, ")
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def nudged(values, low, high, *, narrow=False):
-    """By a scale and an integer zero point: levels 0 to 255, or 1 to 255."""
+    """Quantizes by a scale and an integer zero point: levels 0 to 255, or 1 to 255."""
     least, most = (1, 255) if narrow else (0, 255)
     scale = (high - low) / (most - least)
     zero = np.clip(np.floor(least - low / scale + 0.5), least, most)
@@ -13,7 +13,7 @@ def nudged(values, low, high, *, narrow=False):
 
 
 def scaled(values, low, high, *, narrow=False):
-    """By a scale alone: levels -128 to 127, or -127 to 127; halves go to the even level."""
+    """Quantizes by a scale alone: levels -128 to 127, or -127 to 127; halves round to the even level."""
     least = -127 if narrow else -128
     scale = max(low / least, high / 127)
     return np.clip(np.rint(values / scale), least, 127) * scale

@@ -1,4 +1,4 @@
-"""What other programs call the variables, and which network names stand for."""
+"""Variable names of other programs, and the network that names belong to."""
 
 import pytest
 

@@ -19,7 +19,7 @@ def quantizer(*, training=False, dtype=tf.float32, **spec):
 
 
 def in_range(low, high, values, *, use="activation", **spec):
-    """What evaluation makes of values under stored ranges, and the gradient of its sum."""
+    """Evaluates values under stored ranges; returns the outputs and the gradient of their sum."""
     with tf.Graph().as_default(), tf1.Session() as session:
         inputs = tf.constant(values)
         outputs = getattr(quantizer(**spec), use)(inputs)
@@ -30,7 +30,7 @@ def in_range(low, high, values, *, use="activation", **spec):
 
 
 def train(batches, *, use="activation", **spec):
-    """What training makes of one batch after another, and all variables in the end."""
+    """Trains on one batch after another; returns the outputs and the final values of all variables."""
     with tf.Graph().as_default(), tf1.Session() as session:
         batch = tf1.placeholder(tf.float32, batches[0].shape)
         ours = quantizer(training=True, **spec)
@@ -53,7 +53,7 @@ def test_values_and_gradients_are_those_of_the_second_implementation(low, high, 
     least, most = (model(np.float64(far), low, high, narrow=narrow) for far in (-1e6, 1e6))
     level = (most - least) / (254 if narrow else 255)
     off = np.abs(found - exact) > 1e-5
-    assert off.mean() < 0.01  # where a value lies in the middle of two levels, float32 may see it on the other side
+    assert off.mean() < 0.01  # float32 may round a value midway between two levels to the other side
     assert np.abs(found - exact).max() < 1.01 * level
     inside = (least <= VALUES) & (most >= VALUES)
     assert 0 < inside.sum() < len(VALUES)
@@ -71,7 +71,7 @@ def test_a_zero_point_in_place_of_a_scale_alone_keeps_the_levels(low, high, symm
 
 
 def test_a_range_is_moved_until_zero_is_a_level():
-    # -0.1 to 2.45 is 255 levels of 0.01, of which 0 is the tenth; from -0.104 on it would be the 10.4th.
+    # -0.1 to 2.45 is 255 levels of 0.01, and 0 is the tenth of them; in a range from -0.104 it would be the 10.4th.
     found, _ = in_range(-0.104, 2.446, np.array([-1.0, -0.104, 0.0, 0.004, 0.006, 2.446, 9.0], np.float32))
     np.testing.assert_allclose(found, [-0.1, -0.1, 0.0, 0.0, 0.01, 2.45, 2.45], atol=1e-6)
 

@@ -1,4 +1,4 @@
-"""A classifier written as a 1x1 convolution: the same numbers, in training and in inference, in both layouts."""
+"""The classifier as a 1x1 convolution computes the same numbers, in training and inference and in both layouts."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ IMAGES = np.random.default_rng(0).normal(size=(2, 16, 16, 3)).astype(np.float32)
 
 
 def build(spec, final_conv, **options):
-    """Logits, probabilities, and gradients and values by name, of the initial weights of a seed."""
+    """Returns logits, probabilities, and gradients and values by name, for the initial weights of a seed."""
     with tf.Graph().as_default(), tf1.Session() as session:
         endpoints = resnet(tf.constant(IMAGES), spec, 5, LayerOptions(seed=4, **options), final_conv=final_conv)
         trainable = tf1.trainable_variables()

@@ -12,7 +12,7 @@ from model.specs import SSD_NAMES
 
 
 def ramp(side):
-    """x[i, j] = i + j as an image."""
+    """Returns the image x[i, j] = i + j."""
     return (np.arange(side)[:, None] + np.arange(side)[None]).astype(np.float32).reshape(1, side, side, 1)
 
 
@@ -57,7 +57,7 @@ def test_a_strided_1x1_convolution_samples_even_positions(side, expected, symmet
 
 
 def pyramid(stages, values):
-    """The levels over stages of one channel, with variables set where a value is given, else as they start."""
+    """Computes the levels of one-channel stages; variables without a given value keep their initial one."""
     with tf.Graph().as_default(), tf1.Session() as session:
         levels = fpn_block([tf.constant(stage) for stage in stages], 1, LayerOptions(kernel_name="weights"), SSD_NAMES)
         session.run(tf1.global_variables_initializer())
@@ -67,7 +67,7 @@ def pyramid(stages, values):
         return [level[0, :, :, 0] for level in session.run(levels)]
 
 
-CENTER = np.eye(9)[4]  # of a 3x3 kernel: the map as it is
+CENTER = np.eye(9)[4]  # a 3x3 kernel that leaves a map unchanged
 
 
 def test_what_is_above_is_enlarged_by_repeating_pixels_and_added():
@@ -85,7 +85,7 @@ def test_what_is_above_is_enlarged_by_repeating_pixels_and_added():
 
 
 def test_the_smaller_levels_come_from_the_raw_fifth_and_from_the_sixth():
-    """Kernels of ones count the pixels that they see: 5x5 to 3x3 pads all sides, 2x2 to 1x1 below and right."""
+    """Counts pixels with kernels of ones: 5x5 to 3x3 pads all sides, 2x2 to 1x1 only below and right."""
     stages = [np.zeros((1, 4 * side, 4 * side, 1), np.float32) for side in (10, 5)]
     stages.append(np.ones((1, 10, 10, 1), np.float32))
     values = {"fpn/projection_3/weights": 0.125, "fpn/bottom_up_block5/weights": np.ones(9)}
@@ -93,7 +93,7 @@ def test_the_smaller_levels_come_from_the_raw_fifth_and_from_the_sixth():
     values |= {f"fpn/bottom_up_block{n}/BatchNorm/moving_variance": 1 - 1.001e-5 for n in (5, 6)}
     *_, fifth, sixth, seventh = pyramid(stages, values)
     assert (fifth == 0.125).all()
-    inner, edge, corner = 9 / 8, 6 / 8, 4 / 8  # below and on the right a row is missing
+    inner, edge, corner = 9 / 8, 6 / 8, 4 / 8  # one row or column is missing below and on the right
     expected = np.full((5, 5), inner)
     expected[-1], expected[:, -1], expected[-1, -1] = edge, edge, corner
     np.testing.assert_allclose(sixth, expected, rtol=1e-5)

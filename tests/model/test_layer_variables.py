@@ -1,4 +1,4 @@
-"""Names and shapes from the tables alone: those of the graphs, and of published checkpoints."""
+"""Names and shapes from the tables alone equal those of the graphs and of published checkpoints."""
 
 import hashlib
 import math
@@ -74,7 +74,7 @@ def test_a_classifiers_variables_are_those_of_published_checkpoints(name):
 
 
 def parameters(shapes, scope=""):
-    """Trainable parameters below a scope."""
+    """Counts the trainable parameters below a scope."""
     return sum(math.prod(shape) for name, shape in shapes.items() if name.startswith(scope) and "/moving_" not in name)
 
 

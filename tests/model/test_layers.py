@@ -16,7 +16,7 @@ RAMP = np.arange(16, dtype=np.float32).reshape(1, 4, 4, 1)
 
 
 def evaluate(build, *, updates=False):
-    """The value of ``build()`` and all variables by name, after the updates of batch normalization where asked for."""
+    """Returns the value of ``build()`` and all variables by name, optionally after the updates of batch norm."""
     with tf.Graph().as_default(), tf1.Session() as session:
         tensor = build()
         session.run(tf1.global_variables_initializer())
@@ -99,7 +99,7 @@ def test_batch_norm_over_replicas_uses_the_statistics_of_all_their_batches():
     own, others = images[:2], images[2:]
 
     def average(moments):
-        """Means and mean squares of this replica beside those of the other."""
+        """Averages this replica's means and mean squares with those of the other."""
         theirs = np.stack([others.mean(axis=(0, 1, 2)), np.square(others).mean(axis=(0, 1, 2))])
         return (moments + theirs.astype(np.float32)) / 2
 

@@ -22,12 +22,12 @@ def images(size, count=2):
 
 
 def distance(value, expected):
-    """Norm of the difference, relative to the norm of what is expected."""
+    """Returns the norm of the difference relative to the norm of the expected value."""
     return np.linalg.norm(value - expected) / np.linalg.norm(expected)
 
 
-# 48 px: even maps, padded at the bottom and right only, down to 3 x 3, the last stride on an odd one. Not each network
-# in both modes, which would double the time: the tiny one below has every kind of layer and goes through both.
+# 48 px: even maps, padded at the bottom and right only, down to 3 x 3; only the last stride meets an odd map. Not every
+# network runs in both modes, to save time: the tiny one below has every kind of layer and runs in both.
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "modes"),
@@ -47,7 +47,7 @@ def test_every_remainder_of_the_strides_is_padded_as_numpy_pads_it(spec, size):
     assert_equal_passes(spec, images(size), seed=3, modes=(False, True))
 
 
-# What other programs train with: PyTorch's padding and slim's, the latter with strides on the first 1x1 convolutions.
+# Conventions of other programs: PyTorch's padding, and slim's with strides on the first 1x1 convolutions.
 @pytest.mark.parametrize("size", [31, 32, 33, 34])
 @pytest.mark.parametrize(("padding", "strided"), [("symmetric", "3x3"), ("symmetric_convolutions", "1x1")])
 def test_networks_of_other_programs_compute_what_numpy_does(size, padding, strided):
@@ -64,7 +64,7 @@ def test_a_convention_that_says_nothing_changes_nothing():
 
 
 def assert_equal_passes(spec, batch, seed, modes):
-    """Logits, and in training the moving statistics after the step."""
+    """Compares logits, and in training the moving statistics after the step."""
     weights = random_weights(variable_shapes(spec, CLASSES), seed)
     for training, ours in zip(modes, run(spec, weights, batch, modes=modes), strict=True):
         oracle = Network(spec, weights, training=training)
@@ -89,7 +89,7 @@ def test_epsilon_is_exact_where_variances_are_as_small():
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("spec", [dataclasses.replace(TINY, cardinality=1), TINY, BASIC])
 def test_gradient_of_every_variable_is_the_slope_that_numpy_measures(training, spec):
-    """Along a random direction, so that every element counts: the slope is <gradient, direction>."""
+    """Measures along a random direction, so that every element counts: the slope is <gradient, direction>."""
     generator = np.random.default_rng(5)
     weights = random_weights(variable_shapes(spec, CLASSES), seed=6)
     cotangent = generator.standard_normal((2, CLASSES), np.float32)
@@ -104,7 +104,7 @@ def test_gradient_of_every_variable_is_the_slope_that_numpy_measures(training, s
 
 
 def measured_slope(spec, weights, name, direction, cotangent, *, training, step=1e-7):
-    """Central difference of sum(logits * cotangent) along ``direction`` of one variable."""
+    """Returns the central difference of sum(logits * cotangent) along ``direction`` of one variable."""
     values = []
     for sign in (1, -1):
         moved = weights | {name: weights[name].astype(np.float64) + sign * step * direction}

@@ -1,4 +1,4 @@
-"""Quantized networks: golden counts, the folded normalization, layouts and types, and the way to TensorFlow Lite."""
+"""Quantized networks: golden counts, folded normalization, layouts and types, and conversion to TensorFlow Lite."""
 
 import collections
 import functools
@@ -24,7 +24,7 @@ WITH_SE = ResNetSpec(name="tiny", blocks=(2, 2), widths=(8, 16), expansion=2, ca
 BASIC = ResNetSpec(
     name="tiny", block="basic", blocks=(2, 2), widths=(8, 16), expansion=1, stem_width=8, names=BASIC_NAMES
 )
-# variables of ranges in training, in evaluation
+# number of range variables in training and in evaluation
 COUNTS = {"resnet50": (528, 248), "resnext101-32x4d": (1038, 486), "se-resnext101-32x4d": (1590, 758)}
 COLORS, NOISE = (np.random.default_rng(0).normal(size=(16, *shape)) for shape in ((1, 1, 3), (32, 32, 3)))
 IMAGES = (COLORS + 0.5 * NOISE).clip(-2.1, 2.6).astype(np.float32)
@@ -123,7 +123,7 @@ def test_ranges_have_the_names_of_the_original(spec, expected):
 
 
 def build(spec, images, *, updates=False, seen=(), **options):
-    """Logits and gradients of a network, and its variables after the updates of one batch where asked for."""
+    """Returns logits and gradients of a network, and its variables, optionally after the updates of one batch."""
     with tf.Graph().as_default(), tf1.Session() as session:
         options = LayerOptions(seed=3, input_range=RANGE, **options)
         logits = resnet(tf.constant(images), spec, 5, options)["logits"]
@@ -146,7 +146,7 @@ def load(session, values):
 
 @functools.cache
 def noisy(spec, seed=5):
-    """Normalizations that differ from their start."""
+    """Returns batch-norm variables that differ from their initial values."""
     rng, ranges = np.random.default_rng(seed), {"gamma": (0.5, 1.5), "beta": (-0.3, 0.3)}
     ranges |= {"moving_mean": (-0.2, 0.2), "moving_variance": (0.5, 2.0)}
     with tf.Graph().as_default():
@@ -183,7 +183,7 @@ def test_without_rounding_evaluation_is_that_of_the_float_network(spec, monkeypa
 
 @functools.cache
 def trained(spec, quantization):
-    """All variables of a network that has seen some batches."""
+    """Returns all variables of a network after some batches of training."""
     with tf.Graph().as_default(), tf1.Session() as session:
         options = LayerOptions(training=True, quantization=quantization, input_range=RANGE, seed=3)
         resnet(tf.constant(IMAGES), spec, 5, options)
@@ -228,16 +228,16 @@ def test_bfloat16_is_near_float32():
     exact, *_ = build(PLAIN, IMAGES, seen=seen, quantization=quantization)
     rounded, *_ = build(PLAIN, IMAGES, seen=seen, quantization=quantization, compute_dtype=tf.bfloat16)
     assert rounded.dtype == np.float32
-    assert np.corrcoef(rounded.ravel(), exact.ravel())[0, 1] > 0.95  # values tip to the next level here and there
+    assert np.corrcoef(rounded.ravel(), exact.ravel())[0, 1] > 0.95  # some values tip to the next level
 
 
 def lite(network, values, shape):
-    """A network's outputs for ``IMAGES`` by TensorFlow and by TensorFlow Lite, and counts of the latter's operations.
+    """Returns a network's outputs for ``IMAGES`` by TensorFlow and TensorFlow Lite, and the latter's operation counts.
 
     Args:
-        network: Builds it.
-        values: Its variables.
-        shape: Of its images.
+        network: Builds the network.
+        values: Values of its variables.
+        shape: Shape of its images.
     """
     images = np.resize(IMAGES, (len(IMAGES), *shape))
     with tf.Graph().as_default() as graph, tf1.Session() as session:
@@ -289,7 +289,7 @@ def test_tensorflow_lite_computes_every_layer_in_8_bits(spec, quantization):
     np.testing.assert_allclose(found, exact, atol=0.1 * largest)
 
 
-LIVELY = replace(  # statistics that arrive in a few steps, heads that say something
+LIVELY = replace(  # statistics that adapt within a few steps, heads with large outputs
     TINY_SSD,
     batch_norm=BatchNormSpec(decay=0.5, epsilon=1e-3),
     backbone=replace(TINY_SSD.backbone, batch_norm=BatchNormSpec(decay=0.5)),
@@ -315,7 +315,7 @@ def trained_detector(quantization):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_detector_becomes_8_bit_convolutions_too():
-    """Its two outputs each by itself: the converter gives what is concatenated one range, that of a part of it."""
+    """Converts the two outputs separately: the converter gives a concatenation one range, that of a part of it."""
     quantization = QuantizationSpec(per_channel=True)
     seen = trained_detector(quantization)
     assert f"{_PREDICTORS}/BoxPredictor/weights_quant/min" in seen

@@ -17,7 +17,7 @@ TINY = ResNetSpec(name="tiny", blocks=(1, 2), widths=(8, 16), expansion=2, cardi
 BASIC = ResNetSpec(
     name="tiny", block="basic", blocks=(1, 2), widths=(8, 16), expansion=1, se_ratio=4, stem_width=8, names=BASIC_NAMES
 )
-# The tables tell the parameters of all networks; the graphs of the deepest take seconds.
+# The tables cover the parameters of all networks; the graphs of the deepest ones take seconds to build.
 BY_DEPTH = [pytest.param(name, marks=[pytest.mark.slow] * (sum(RESNETS[name].blocks) > 16)) for name in RESNETS]
 
 
@@ -45,7 +45,7 @@ def test_a_row_that_contradicts_its_block_is_refused(change):
 
 
 def build(options, images, spec=TINY):
-    """Logits and gradients of a tiny network, with the weights that a seed gives."""
+    """Returns logits and gradients of a tiny network with seeded weights."""
     with tf.Graph().as_default():
         endpoints = resnet(tf.constant(images), spec, 5, options)
         loss = tf.reduce_sum(endpoints["logits"] * tf.constant(np.arange(10.0).reshape(2, 5), tf.float32))

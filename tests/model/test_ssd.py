@@ -53,7 +53,7 @@ def trained():
 
 
 def assert_alike(found, expected, share):
-    """Equal up to a share of the largest value."""
+    """Asserts equality up to a share of the largest value."""
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, atol=share * np.abs(value).max() + 1e-6, err_msg=name)
@@ -70,7 +70,7 @@ def test_layout_changes_no_number(request, training):
     other = build(LayerOptions(training=training, data_format="NCHW"))
     assert other.endpoints["level_4"].shape == (3, 8, 4, 4)
     assert_alike(heads(other), heads(ours), 1e-4)
-    # A batch's few pixels on the last levels make gradients through their normalization sensitive to rounding.
+    # The last levels have few pixels per batch, so gradients through their normalization are sensitive to rounding.
     assert_alike(other.gradients, ours.gradients, 1e-2 if training else 1e-3)
 
 
@@ -114,7 +114,7 @@ def test_anchors_of_a_cell_stand_together_and_the_smallest_level_comes_last(infe
     assert endpoints["box_codes"].shape == (3, count, 4)
     assert endpoints["class_logits"].shape == (3, count, SLOTS)
     tower = f"{PREDICTOR}/ClassPredictionTower/conv2d_0"
-    outputs = endpoints["level_7"][:, 0, 0] @ variables[f"{tower}/weights"][1, 1]  # one pixel is seen by the center
+    outputs = endpoints["level_7"][:, 0, 0] @ variables[f"{tower}/weights"][1, 1]  # one pixel: only the center counts
     gamma, beta, mean, variance = (variables[f"{tower}/BatchNorm/feature_4/{kind}"] for kind in STATISTICS)
     outputs = np.clip((outputs - mean) / np.sqrt(variance + 1e-3) * gamma + beta, 0, 6)
     head = f"{PREDICTOR}/ClassPredictor"

@@ -23,7 +23,7 @@ def parameters(variables):
 
 @pytest.fixture(scope="module")
 def whole():
-    """The graph of training SSD320 with 91 slots, and its endpoints."""
+    """SSD320's training graph with 91 slots, and its endpoints."""
     with tf.Graph().as_default() as graph:
         images = tf1.placeholder(tf.float32, [None, 320, 320, 3])
         endpoints = ssd(images, SSDS["ssd320"], 6, 91, LayerOptions(training=True))
@@ -139,7 +139,7 @@ def golden_image():
 
 
 def golden_weights(name, place, shape):
-    """The values of a variable that stands at a place among all names in order."""
+    """Computes a variable's values from its place in the sorted list of names."""
     n = np.arange(np.prod(shape), dtype=np.float64)
     kind = name.rpartition("/")[2]
     if kind == "weights":

@@ -1,17 +1,17 @@
-"""The networks against timm's, forward and backward, with shared random weights and padding made equal.
+"""The networks against timm's, forward and backward, with shared random weights and equal padding.
 
-torch and timm live in an environment of their own; without it these tests are skipped. To run them:
+torch and timm live in a separate environment; without it these tests are skipped. To run them:
 
     python3.11 -m venv .venv-oracle
     .venv-oracle/bin/pip install torch==2.13.0
     .venv-oracle/bin/pip install --no-deps -r requirements/oracle.txt
     ORACLE_PYTHON=.venv-oracle/bin/python .venv/bin/python -m pytest -s tests/model/test_timm_oracle.py
 
-timm computes in float64, so what differs is the rounding of our float32. ``-s`` shows by how much: the norm of the
-difference, relative to the norm of timm's tensor, for the logits and for each variable's gradient alike. The one
-exception are the shifts (beta) in training mode. The next batch normalization subtracts most of them again, which
-leaves gradients of nearly or exactly 0, so theirs are compared with the norm of the scale's gradient (gamma) of the
-same layer where that is larger. In inference mode they are compared like all others.
+timm computes in float64, so the differences come from the rounding of our float32. ``-s`` prints them: the norm of the
+difference relative to the norm of timm's tensor, for the logits and for each variable's gradient. The one exception is
+the shifts (beta) in training mode. The next batch normalization subtracts most of them again, which leaves gradients of
+nearly or exactly 0. Their differences are relative to the gradient of the same layer's scale (gamma) if that is larger.
+In inference mode they are compared like all others.
 """
 
 import os
@@ -49,12 +49,12 @@ def oracle():
 
 
 def relative(value, expected, least=0.0):
-    """Norm of the difference, relative to the norm of what is expected, or to ``least`` if that is more."""
+    """Returns the norm of the difference relative to the norm of the expected value, or to ``least`` if larger."""
     return float(np.linalg.norm(value.astype(np.float64) - expected) / max(np.linalg.norm(expected), least))
 
 
 def gradient_errors(ours, timm, *, training):
-    """The relative distance of each gradient."""
+    """Returns the relative distance of each gradient."""
     errors = {}
     for variable, expected in timm.items():
         shift = training and variable.endswith("/BatchNorm/beta")
@@ -64,7 +64,7 @@ def gradient_errors(ours, timm, *, training):
 
 
 def timm_passes(oracle, folder, **data):
-    """What timm computes from the arrays, in inference and in training mode."""
+    """Runs timm on the arrays, in inference and in training mode."""
     source, target = folder / "input.npz", folder / "output.npz"
     np.savez(source, **data)
     subprocess.run([oracle, SCRIPT, source, target], check=True, timeout=600)

@@ -1,4 +1,4 @@
-"""Which variables are a network's head and which its backbone, by the names of the whole networks."""
+"""The split of a network's variables into head and backbone, by the names of whole networks."""
 
 from collections import Counter
 

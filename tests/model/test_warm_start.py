@@ -1,4 +1,4 @@
-"""Which variables of other checkpoints a detector takes for its own."""
+"""Variables that a detector takes from other networks' checkpoints."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def test_of_slims_network_all_is_taken_but_its_classifier():
 
 
 def own_name(name):
-    """What this project's classifier calls a variable of the backbone, put together from the other end."""
+    """Builds the name of a backbone variable in this project's classifier, from slim's name."""
     layer, _, kind = name.removeprefix(f"{BACKBONE}/").partition("/BatchNorm/")
     layer = layer.removesuffix("/weights")
     if layer != "conv1":

@@ -1,4 +1,4 @@
-"""SSD320 with a handful of channels, the names of the real one's variables, and weights that names decide on."""
+"""SSD320 with a handful of channels, the variable names of the real one, and weights derived from names."""
 
 import zlib
 from dataclasses import replace
@@ -16,7 +16,7 @@ PREDICTOR = "WeightSharedConvolutionalBoxPredictor"
 
 
 def variables_of_ssd320(class_slots=91):
-    """The shape of each variable of SSD320's published checkpoints by its name, in their order of construction."""
+    """Returns the shape of each variable in SSD320's published checkpoints by name, in order of construction."""
     shapes = {}
 
     def layer(scope, *kernel, norms=("BatchNorm",)):
@@ -49,7 +49,7 @@ def variables_of_ssd320(class_slots=91):
 
 
 def weights_by_name(name, shape):
-    """What a variable holds after training, roughly: random numbers that its name decides on."""
+    """Draws values like those after training, seeded by the variable's name."""
     values = np.random.default_rng(zlib.crc32(name.encode())).normal(size=shape)
     kind = name.rpartition("/")[2]
     if kind in ("weights", "kernel"):
@@ -60,10 +60,10 @@ def weights_by_name(name, shape):
 
 
 def load_by_name(variables, session):
-    """Gives variables the weights of their names."""
+    """Loads the weights derived from the variables' names."""
     load(session, {v: weights_by_name(v.op.name, v.shape.as_list()) for v in variables})
 
 
 def load(session, values):
-    """Gives variables their values, all in one run: one each takes a large graph longer than computing with it."""
+    """Loads values into variables in one run; one run per variable takes longer than computing with the graph."""
     session.run([v.initializer for v in values], {v.initializer.inputs[1]: value for v, value in values.items()})

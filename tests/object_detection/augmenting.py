@@ -1,4 +1,4 @@
-"""Runs augmentation on one image and its objects, for the tests of the steps."""
+"""Augmentation of one image and its objects, for the tests of the steps."""
 
 import contextlib
 
@@ -16,7 +16,7 @@ TABLE = class_table((1, 2, 3), ("cat", "dog", "bird"), (), 3, exact=False)
 
 
 def objects_of(boxes, slots=None, weights=None):
-    """Objects of as many slots as there are boxes, unless given."""
+    """Returns objects with numbered slots, unless slots are given."""
     count = len(boxes)
     return Objects(
         boxes=tf.reshape(tf.constant(boxes, tf.float32), [-1, 4]),
@@ -28,7 +28,7 @@ def objects_of(boxes, slots=None, weights=None):
 
 @contextlib.contextmanager
 def augmenting(pixels, steps, boxes=(BOX,), size=16):
-    """Augments an image with three boxes at most, as training does, by seed; gives the image and the objects."""
+    """Yields a function that augments an image with at most three boxes, as training does with a given seed."""
     record = detection_record(boxes, encoded=encode(pixels), label=list(range(1, len(boxes) + 1)))
     decoder = detection_decoder(TABLE, train_crowds=False)
     with tf.Graph().as_default(), quick_session() as session:

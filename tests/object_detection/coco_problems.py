@@ -1,4 +1,4 @@
-"""Made-up data sets with detections, as COCO's JSON has them and as batches of a network."""
+"""Synthetic data sets with detections, as COCO's JSON and as batches of a network."""
 
 import contextlib
 import io
@@ -9,7 +9,7 @@ SIDES_PX = [(480, 640), (640, 427), (333, 500), (1200, 96)]  # height, width
 
 
 def problem(images, seed=0, *, categories=6, objects=4, detections=20, crowds=0.1):
-    """An annotation file and a list of detections of which some are right; equal scores are frequent."""
+    """Makes an annotation file and a list of detections, some of them right; equal scores are frequent."""
     random = np.random.default_rng(seed)
     ids = (random.choice(10 * images, images, replace=False) + 1).tolist()
     groundtruth = {"images": [], "annotations": [], "categories": []}
@@ -37,14 +37,14 @@ def problem(images, seed=0, *, categories=6, objects=4, detections=20, crowds=0.
 
 
 def random_box(random, height, width):
-    """``[x, y, width, height]`` in pixels, of all sizes, inside the image."""
+    """Draws a box ``[x, y, width, height]`` in pixels, of any size, inside the image."""
     sides = np.exp(random.uniform(np.log(6), np.log([width, height])))
     corner = random.uniform(0, np.array([width, height]) - sides)
     return [round(value, 2) for value in (*corner.tolist(), *sides.tolist())]
 
 
 def random_result(random, image_id, size, objects, categories):
-    """A detection near one of the image's objects, or anywhere."""
+    """Draws a detection near one of the image's objects, or anywhere."""
     box, category = random_box(random, *size), int(random.integers(categories))
     if objects and random.random() < 0.5:
         near, category = objects[random.integers(len(objects))]
@@ -57,7 +57,7 @@ def random_result(random, image_id, size, objects, categories):
 
 
 def plain_pycocotools(groundtruth, results):
-    """The evaluation as pycocotools does it, and what it prints."""
+    """Evaluates with pycocotools; returns the evaluation and its printed output."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -74,7 +74,7 @@ def plain_pycocotools(groundtruth, results):
 
 
 def batches(groundtruth, results, sizes, *, order=None):
-    """The same data set as batches of so many images for ``CocoEvaluator.update``, detections best first."""
+    """Splits the data set into batches of the given sizes for ``CocoEvaluator.update``, detections best first."""
     images = groundtruth["images"]
     order = range(len(images)) if order is None else order
     rows = [(index, images[index]) for index in order]
@@ -107,7 +107,7 @@ def _batch(rows, annotations, results):
 
 
 def _padded(lists, spare, shape=(), sizes=None):
-    """``[N, longest + spare, *shape]`` float32, padded with sevens; boxes become relative."""
+    """Pads lists with sevens to ``[N, longest + spare, *shape]`` float32; boxes become relative."""
     array = np.full([len(lists), max(map(len, lists)) + spare, *shape], 7, np.float32)
     for row, values in enumerate(lists):
         values = np.array(values, np.float64).reshape(-1, *shape)

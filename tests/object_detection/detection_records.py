@@ -1,4 +1,4 @@
-"""Detection records with every kind of fault, shared by the tests of what reads and what judges them."""
+"""Detection records with every kind of fault, shared by the tests of readers and checkers."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ EXACT = class_table((1, 3, 7), ("cat", "dog", "bird"), ("/m/cat", "/m/dog", ""),
 
 
 def feature(values):
-    """A feature of the type of its values."""
+    """Returns a feature of the type of its values."""
     values = list(values)
     if values and isinstance(values[0], float):
         return tf.train.Feature(float_list=tf.train.FloatList(value=values))
@@ -25,7 +25,7 @@ def feature(values):
 
 
 def detection_record(boxes=(), *, encoded=None, source_id="42", **objects):
-    """A serialized record; ``objects`` are lists by the last part of their key: text, label, is_crowd, area, weight."""
+    """Serializes a record; ``objects`` are lists by the end of their key: text, label, is_crowd, area, weight."""
     places = {"text": "class/text", "label": "class/label"}
     features = {
         "image/encoded": feature([encode(noise(1)) if encoded is None else encoded]),
@@ -37,7 +37,7 @@ def detection_record(boxes=(), *, encoded=None, source_id="42", **objects):
 
 
 def write_records(path: Path, records) -> Path:
-    """One record file."""
+    """Writes one record file."""
     with tf.io.TFRecordWriter(str(path)) as writer:
         for record in records:
             writer.write(record)
@@ -57,7 +57,7 @@ SOUND = {
     "partly outside": detection_record([(-0.5, -0.5, 0.1, 1.5)], label=[3]),
     "the whole image": detection_record([(0.0, 0.0, 1.0, 1.0)], label=[3]),
 }
-# What the message says of the fault
+# Records with a fault, and a part of the message about it
 FAULTS = {
     "no category": (detection_record([GOOD]), "object 0: has neither a class name"),
     "an empty name": (detection_record([GOOD], text=[""]), "object 0: has neither a class name"),
@@ -70,7 +70,7 @@ FAULTS = {
     "a negative label": (detection_record([GOOD], label=[-3]), "object 0: has neither a class name"),
     "another name": (
         detection_record([GOOD], text=["dog"], label=[1]),
-        "object 0: is of the class 'dog' with the category id 1; in the label map that name has 3",
+        "object 0: is of the class 'dog' with the category id 1; in the label map that class has id 3",
     ),
     "an unknown name beside a label": (
         detection_record([GOOD], text=["lion"], label=[1]),
@@ -92,7 +92,7 @@ FAULTS = {
         "object 0: has the category id 2",
     ),
 }
-# Records whose lists differ in length, and what the message counts of them
+# Records whose lists differ in length, and a part of the message
 UNEVEN = {
     "a side of boxes": (detection_record([GOOD], label=[1], **{"bbox/ymin": [0.1, 0.2]}), "bbox/ymin has 2"),
     "names": (detection_record([GOOD, GOOD], text=["lion"], label=[3, 7]), "class/text has 1"),

@@ -1,4 +1,4 @@
-"""Categories, their names, and the slots that they are scored in."""
+"""Categories, their names and their class slots."""
 
 from object_detection.class_table import class_table
 

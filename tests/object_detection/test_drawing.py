@@ -15,12 +15,12 @@ def blank(width, height, color=GRAY):
 
 
 def changed(before, after):
-    """Which pixels differ, [height, width]."""
+    """Returns a mask of the pixels that differ, [height, width]."""
     return (np.asarray(before) != np.asarray(after)).any(axis=2)
 
 
 def pixels_of(picture, color):
-    """Rows and columns of the pixels of a color."""
+    """Returns rows and columns of the pixels of a color."""
     return np.nonzero((np.asarray(picture) == color).all(axis=2))
 
 
@@ -88,7 +88,7 @@ def test_lines_and_letters_grow_with_the_picture():
 
 
 def label_of(name, number, side):
-    """The label of a box in the middle of a picture of that side, [height, width, 3]."""
+    """Returns the label of a box in the middle of a picture of that side, [height, width, 3]."""
     wide = draw_detections(blank(3 * side, side), np.array([[0.6, 0.5, 0.61, 0.501]]), [name], classes=[number])
     rows, columns = pixels_of(wide, class_color(number))
     above = rows < round(0.6 * side) - 2
@@ -97,7 +97,7 @@ def label_of(name, number, side):
 
 
 def has(picture, part):
-    """Whether a part of a picture has just these pixels."""
+    """Returns whether the picture contains exactly these pixels somewhere."""
     windows = np.lib.stride_tricks.sliding_window_view(np.asarray(picture), part.shape)[:, :, 0]
     return any((window == part).all() for row in windows for window in row if (window[0] == part[0]).all())
 

@@ -1,4 +1,4 @@
-"""Detection records become examples, and batches in which no object is lost."""
+"""Detection records become examples and batches, without losing an object."""
 
 import contextlib
 
@@ -13,12 +13,12 @@ from tests.utils.input_records import encode, eval_input, noise, options, quick_
 from utils.input.augmentation_specs import CropSpec, FlipSpec
 from utils.input.batching import STATUS_BAD_LABEL, STATUS_OK, STATUS_PADDING, STATUS_UNDECODABLE, Position, Shard
 
-HEIGHT, WIDTH = 20, 24  # of every image that is not said to be another
+HEIGHT, WIDTH = 20, 24  # of every image, unless stated otherwise
 
 
 @contextlib.contextmanager
 def reader(mode, table=TABLE, *, train_crowds=False, augmentation=()):
-    """Reads serialized records one by one, with always the same seed."""
+    """Yields a function that reads one serialized record, always with the same seed."""
     decoder = detection_decoder(table, train_crowds=train_crowds)
     given = options(augmentation=augmentation)
     with tf.Graph().as_default(), quick_session() as session:
@@ -152,7 +152,7 @@ def test_without_an_area_that_of_the_box_counts(evaluate):
 
 
 def batches(build, steps=10**6):
-    """The next batches of an input, or all there are."""
+    """Returns the next batches of an input, or all of them."""
     found = []
     with tf.Graph().as_default():
         data = build()
@@ -168,7 +168,7 @@ def batches(build, steps=10**6):
 
 
 def objects(count):
-    """A record of so many objects, each in its own place."""
+    """Returns a record with this many objects, each in its own place."""
     places = np.linspace(0, 0.9, count, endpoint=False)
     return detection_record([(y, 0.1, y + 0.05, 0.2) for y in places], label=[1] * count, source_id=str(count))
 
@@ -229,5 +229,5 @@ def test_training_batches_hold_every_object_of_every_record_once_an_epoch(tmp_pa
     assert sorted(index) == list(range(8))
     by_record = dict(zip(index.tolist(), weights.tolist(), strict=True))
     assert by_record[0] == 0
-    assert by_record[7] > 100  # what the crop cuts away is missing
+    assert by_record[7] > 100  # objects that the crop cuts away are missing
     assert max(batch.targets["groundtruth_boxes"].shape[1] for batch in found) == by_record[7]

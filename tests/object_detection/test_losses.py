@@ -108,7 +108,7 @@ def test_anchors_without_a_class_count_as_off_in_all():
 
 
 def slope(function, values, step=1e-6):
-    """Central differences of a sum of independent elements, float64, and the gradient that the graph has for it."""
+    """Returns central differences of a sum of independent elements, float64, and the graph's gradient of it."""
 
     def build():
         inputs = tf.constant(values, tf.float64)

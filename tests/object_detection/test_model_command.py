@@ -1,4 +1,4 @@
-"""Which run the flags of model_main ask for."""
+"""From the flags of model_main to the config of a run."""
 
 from dataclasses import replace
 
@@ -154,7 +154,7 @@ def test_precision_comes_from_flags_and_from_the_environment():
     ],
 )
 def test_a_flag_without_effect_is_told_of(arguments, note):
-    (only,) = (said for said in notes_of(*arguments) if "its own classes count" not in said)
+    (only,) = (said for said in notes_of(*arguments) if "its own classes are used" not in said)
     assert only.startswith(note)
 
 
@@ -224,7 +224,7 @@ def test_the_batch_size_has_a_flag_of_its_own():
 
 
 def test_both_programs_lead_to_the_same_experiment():
-    """What the flags of main.py leave to be found out later is what the config says."""
+    """Compares the configs, apart from the fields that main.py resolves only later."""
     flags = "--arch=ssd320 --batch_size=32 --data_dir=D --num_iter=12500 --iter_unit=batch --no_color_jitter"
     ours = parse_main(flags.split(), {}).config
     theirs = experiment("load_pretrained=false")[0]

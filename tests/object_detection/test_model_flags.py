@@ -1,4 +1,4 @@
-"""How the flags of model_main are read."""
+"""Parsing of the flags of model_main."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The command as a program: from any folder, quickly, and with clean errors. Real training is tested elsewhere."""
+"""The command as a program: it starts from any folder, quickly and with clean errors. Training is tested elsewhere."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ PROGRAM = ROOT / "object_detection" / "model_main.py"
 
 
 START = "sitecustomize.py"
-"""What Python runs before the program, where it is on PYTHONPATH."""
+"""Python runs this file before the program if its folder is on PYTHONPATH."""
 
 
 def run(*arguments, cwd, **environ):
@@ -25,7 +25,7 @@ def run(*arguments, cwd, **environ):
 
 
 def run_without(folder, modules, *arguments):
-    """Runs the program where importing one of ``modules`` is an error."""
+    """Runs the program with ``modules`` blocked from being imported."""
     (folder / START).write_text(f"import sys; sys.modules.update(dict.fromkeys({modules}))", encoding="utf-8")
     return run(*arguments, cwd=folder, PYTHONPATH=str(folder))
 
@@ -46,7 +46,7 @@ def test_help_needs_no_library(tmp_path):
 
 @pytest.mark.parametrize("safe_path", ["", "1"])
 def test_the_folder_of_the_program_is_no_place_to_import_from(tmp_path, safe_path):
-    """Its modules may have the names of libraries."""
+    """Guards against modules of that folder that share a library's name."""
     text = "import atexit, sys; atexit.register(lambda: print(*sys.path, sep='\\n'))"
     (tmp_path / START).write_text(text, encoding="utf-8")
     finished = run("--model_dir=M", cwd=tmp_path, PYTHONPATH=str(tmp_path), PYTHONSAFEPATH=safe_path)

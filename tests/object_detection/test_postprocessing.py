@@ -31,13 +31,13 @@ def logits_of(scores):
 
 
 def in_window(boxes, window):
-    """Boxes in coordinates in which the window is the unit square; overlaps stay what they are."""
+    """Converts boxes to coordinates in which the window is the unit square, which keeps overlaps."""
     ymin, xmin, ymax, xmax = window
     return (np.asarray(boxes, np.float64) - [ymin, xmin, ymin, xmin]) / np.tile([ymax - ymin, xmax - xmin], 2)
 
 
 def run(boxes, logits, rules):
-    """Detections of a batch, as arrays."""
+    """Returns the detections of a batch as arrays."""
     boxes, logits = np.asarray(boxes, np.float32), np.asarray(logits, np.float32)
 
     def build():
@@ -48,7 +48,7 @@ def run(boxes, logits, rules):
 
 
 def found(boxes, scores, rules, window=(0, 0, 2000, 2000)):
-    """(box in the window's own coordinates, score, class) of the detections of one image."""
+    """Returns (box in the window's coordinates, score, class) for each detection of one image."""
     result = run([in_window(boxes, window)], [logits_of(scores)], rules)
     (count,) = result.count
     for rows in result[:3]:
@@ -101,7 +101,7 @@ def test_suppression_sees_boxes_before_they_are_cut(candidates):
 )  # fmt: skip
 def test_a_batch_of_two_images_whose_classes_have_boxes_of_their_own(windows, counts, candidates):
     own = [(0, 0, 4, 5), (0, 0.1, 2, 1.1), BOXES[2], BOXES[3], *BOXES[4:6], (0, 999, 2, 1004), (0, 999, 2, 1002.7)]
-    # One anchor for the box of each class, which is none of the other's.
+    # Each class's box has its own anchor.
     boxes = np.array([[first, second] for first, second in zip(BOXES, own, strict=True)]).reshape(2, 8, 4)
     scores = np.array([[(first, 0), (0, second)] for first, second in SCORES]).reshape(2, 8, 2)
     boxes = [in_window(image, window) for image, window in zip(boxes, windows, strict=True)]
@@ -131,7 +131,7 @@ def test_both_thresholds_are_strict_and_a_box_without_area_is_suppressed_by_noth
 
 
 def oracle(boxes, logits, rules):
-    """(anchor, class) of each detection of an image, in plain Python, from the description of the original."""
+    """Returns (anchor, class) of each detection of an image, in plain Python, as the original is described."""
     scores = 1 / (1 + np.exp(-logits.astype(np.float64)))
     limit = -np.inf if rules.candidates is None else np.sort(scores, axis=None)[::-1][: rules.candidates][-1]
     kept = []
@@ -160,7 +160,7 @@ def overlap(first, second):
 
 
 def problem(seed, images=1, anchors=80, classes=5):
-    """Random boxes, some of them beyond the image's edge, and random logits."""
+    """Draws random boxes, some of them beyond the image's edge, and random logits."""
     random = np.random.default_rng(seed)
     centers, halves = random.uniform(-0.2, 1.2, (images, anchors, 2)), random.uniform(0.02, 0.4, (images, anchors, 2))
     boxes = np.concatenate([centers - halves, centers + halves], axis=2).astype(np.float32)
@@ -203,7 +203,7 @@ def test_random_problems_give_what_plain_python_gives(rules):
 @pytest.mark.parametrize("candidates", [None, 37])
 def test_an_image_has_the_same_detections_bit_for_bit_in_every_batch(candidates):
     boxes, logits = problem(3, images=5)
-    logits = np.round(logits * 2) / 2  # many are equal, as bfloat16 makes them
+    logits = np.round(logits * 2) / 2  # many equal ones, as in bfloat16
     rules = spec(candidates=candidates, max_detections_per_class=13, max_total_detections=37)
     tf1 = tf.compat.v1
     with tf.Graph().as_default(), tf1.Session() as session:

@@ -1,4 +1,4 @@
-"""Boxes by hand, whole images, and steps that repeat."""
+"""Preprocessing: boxes by hand, whole images, and repeated steps."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Detections as people read them."""
+"""Presentation of detections as entries, rows, lines and pictures."""
 
 import json
 
@@ -15,7 +15,7 @@ NAMES = {1: "cat", 7: "bird"}
 
 
 def arrays(boxes, scores, classes, *, rows=5):
-    """What the graph gives for one image: padded with zeros, classes and the number as floats."""
+    """Returns the graph's outputs for one image: padded with zeros, classes and count as floats."""
     padded = np.zeros((rows, 4), np.float32)
     padded[: len(boxes)] = boxes
     filled = [np.array([*values, *[0] * (rows - len(values))], np.float32) for values in (scores, classes)]

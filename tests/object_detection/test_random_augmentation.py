@@ -1,4 +1,4 @@
-"""Flips and crops at random: what a seed decides on, and looking for the objects in the pixels that come out."""
+"""Random flips and crops: reproducible by seed, and objects found again in the resulting pixels."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def test_half_of_the_images_are_flipped_and_their_boxes_with_them():
 
 
 def span_of(color, image):
-    """Where a color begins and ends, ``[ymin, xmin, ymax, xmax]`` in pixels, or None where it is not to be seen."""
+    """Returns the bounds of a color, ``[ymin, xmin, ymax, xmax]`` in pixels, or None if it is not visible."""
     there = np.abs(image - np.array(color)).max(axis=2) < 110  # more than half of a pixel's mixture
     rows, columns = np.flatnonzero(there.any(axis=1)), np.flatnonzero(there.any(axis=0))
     return np.array([rows[0], columns[0], rows[-1] + 1, columns[-1] + 1]) if len(rows) else None
@@ -66,7 +66,7 @@ def test_every_object_is_found_where_its_box_says_after_flips_and_crops():
 
 
 def windows(spec, count, height=100, width=150, size=16, boxes=()):
-    """The windows that crops of an image are made of: top, left, height and width in pixels, ``[count, 4]``."""
+    """Returns the windows of random crops: top, left, height and width in pixels, ``[count, 4]``."""
     found = []
     with augmenting(coordinates(height, width), [spec], boxes, size) as run:
         for seed in range(count):

@@ -1,4 +1,4 @@
-"""What is wrong with a record is said in words, and is what the input goes by."""
+"""Descriptions of faulty records agree with the input's own checks."""
 
 import itertools
 
@@ -15,7 +15,7 @@ NOTHING_FOUND = "its objects do not fit the label map"
 
 @pytest.fixture(scope="module")
 def sound():
-    """Whether the input takes a record."""
+    """Returns a function that tells whether the input accepts a record."""
     with tf.Graph().as_default(), quick_session() as session:
         serialized = tf.compat.v1.placeholder(tf.string, [])
         record = parse_record(serialized)

@@ -34,7 +34,7 @@ POSITIVES = (
 
 
 def padded(images, rows=100):
-    """The groundtruth of a batch, as NumPy arrays."""
+    """Returns the padded groundtruth of a batch as NumPy arrays."""
     boxes = np.zeros((len(images), rows, 4), np.float32)
     labels, weights = np.zeros((len(images), rows), np.int32), np.zeros((len(images), rows), np.float32)
     for n, objects in enumerate(images):
@@ -87,7 +87,7 @@ def test_the_codes_of_a_whole_problem(problem):
 
 
 def losses(problem, logits, codes):
-    """Localization and classification loss, normalized as in training."""
+    """Computes localization and classification loss, normalized as in training."""
     one_hot = np.zeros((*problem.labels.shape, SLOTS), np.float32)
     n, a = np.nonzero(problem.labels >= 0)
     one_hot[n, a, problem.labels[n, a]] = 1
@@ -150,7 +150,7 @@ def test_anchors_inside_of_a_crowd_are_not_trained_as_background():
 
 
 def overlaps(boxes, anchors):
-    """Intersection over union, ``[G, A]``, float64."""
+    """Computes intersection over union, ``[G, A]``, float64."""
     low = np.maximum(boxes[:, None, :2], anchors[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], anchors[None, :, 2:])
     shared = np.prod(np.maximum(high - low, 0), axis=-1)
@@ -159,7 +159,7 @@ def overlaps(boxes, anchors):
 
 
 def plain_matches(overlap):
-    """The rules of matching, one anchor after the other."""
+    """Applies the rules of matching, one anchor after the other."""
     matches = np.array([column.argmax() if column.max() >= 0.5 else UNMATCHED for column in overlap.T])
     for g in reversed(range(len(overlap))):
         matches[overlap[g].argmax()] = g

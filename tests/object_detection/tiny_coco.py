@@ -1,4 +1,4 @@
-"""A small data set in COCO's format, for the tests of what reads annotations and records."""
+"""A small data set in COCO's format, for the tests of readers of annotations and records."""
 
 import copy
 import json
@@ -11,17 +11,17 @@ CATEGORIES = [{"id": 3, "name": "dog"}, {"id": 1, "name": "cat"}]
 
 
 def annotation(number, image_id, box, category=1, **further):
-    """An annotation of a box [x, y, width, height] in pixels."""
+    """Returns an annotation of a box [x, y, width, height] in pixels."""
     return {"id": number, "image_id": image_id, "category_id": category, "bbox": box, "iscrowd": 0, **further}
 
 
 def image(number, name, width=WIDTH, height=HEIGHT):
-    """The entry of a picture."""
+    """Returns the entry of a picture."""
     return {"id": number, "file_name": name, "width": width, "height": height}
 
 
 def content(images, annotations, categories=None):
-    """What an annotation file holds."""
+    """Returns the content of an annotation file."""
     return {
         "info": {"description": "tiny"},
         "images": images,
@@ -31,7 +31,7 @@ def content(images, annotations, categories=None):
 
 
 def write_split(root: Path, name: str, coco: dict, pictures: dict[str, bytes]) -> list[str]:
-    """Writes pictures to ``root/name`` and ``root/name.json``; the flags of the converter that name both."""
+    """Writes ``root/name`` and ``root/name.json``; returns the converter's flags that name both."""
     (root / name).mkdir(parents=True)
     write_files(root / name, pictures)
     (root / f"{name}.json").write_text(json.dumps(coco), encoding="utf-8")
@@ -44,7 +44,7 @@ def write_split(root: Path, name: str, coco: dict, pictures: dict[str, bytes]) -
 
 
 def tiny_split(root: Path, name: str = "train", count: int = 6) -> list[str]:
-    """A split of so many pictures; picture i has i % 3 boxes, so that some have none."""
+    """Writes a split of ``count`` pictures; picture i has i % 3 boxes, so that some have none."""
     images = [image(100 + index, f"{index}.jpg") for index in range(count)]
     boxes = [
         annotation(10 * index + number, 100 + index, [number, index, 4.5, 6], (1, 3)[number], area=7.25 + number)

@@ -8,7 +8,7 @@ ALONE = SerialCommunicator()
 
 
 class Pretended(SerialCommunicator):
-    """One of several processes whose others do and say the same."""
+    """One of several processes that all behave the same."""
 
     def __init__(self, size, rank=0, local_rank=None, threads=2):
         self.size, self.rank, self.threads = size, rank, threads
@@ -19,5 +19,5 @@ class Pretended(SerialCommunicator):
 
 
 def never_stopping(communicator=ALONE):
-    """No signal comes."""
+    """A preemption hook without signals."""
     return Stopping(PreemptionHook(), communicator)

@@ -42,7 +42,7 @@ CLASSES = ("circle", "line", "square")
 
 @dataclass(frozen=True)
 class Run:
-    """What a launch left behind: its status, its records of the log, and what it printed."""
+    """The results of a launch: its exit status, its log records, and its output."""
 
     status: int
     log: list[dict]
@@ -72,7 +72,7 @@ class Run:
 
 @contextlib.contextmanager
 def tiny_networks() -> Iterator[None]:
-    """Gives the known architectures a handful of channels."""
+    """Shrinks the known architectures to a handful of channels."""
     with (
         mock.patch.dict(RESNETS, TINY),
         mock.patch.dict(BACKBONES, TINY_BACKBONES),
@@ -87,10 +87,10 @@ def run(
     report: bool = False,
     stream: Callable[[], io.StringIO] = io.StringIO,
 ) -> Run:
-    """Launches tiny networks with a command line, as main.py does after it has set the environment.
+    """Launches tiny networks from a command line, as main.py does once the environment is set.
 
-    Reports take longer than tiny networks: they are written where a test asks for one. ``stream`` makes standard output
-    and standard error.
+    Reports take longer than tiny networks, so they are written only on request. ``stream`` makes standard output and
+    standard error.
     """
     command = read([str(argument) for argument in arguments], {})
     if not report:
@@ -113,18 +113,18 @@ def run(
 
 
 def train(data: Path, results: Path, *more: str, mode: str = "train", seed: int | None = 3) -> Run:
-    """A launch of training: 20 examples in batches of 4 are 5 steps an epoch."""
+    """A training launch: 20 examples in batches of 4 make 5 steps per epoch."""
     seeded = () if seed is None else (f"--seed={seed}",)
     return run(*network(data, results, mode), "--batch_size=4", "--lr_warmup_epochs=0", *seeded, *more)
 
 
 def network(data: Path, results: Path, mode: str, arch: str = "resnet50") -> tuple[str, ...]:
-    """The flags that all launches on the tiny data set share."""
+    """The common flags of all launches on the tiny data set."""
     return (f"--arch={arch}", f"--mode={mode}", f"--data_dir={data}", f"--results_dir={results}", "--image_size=16")
 
 
 def write_data(folder: Path, train: int = 20, validation: int = 10, manifest: bool = True) -> Path:
-    """A data set of three classes; its pictures are noise around a color of the class."""
+    """A data set of three classes with noise around the color of the class."""
     folder.mkdir(parents=True, exist_ok=True)
     splits = {}
     for name, count, files in (("train", train, 2), ("validation", validation, 1)):
@@ -139,7 +139,7 @@ def write_data(folder: Path, train: int = 20, validation: int = 10, manifest: bo
 
 
 def picture(number: int, split: str = "train") -> bytes:
-    """The encoded picture of one example, whose class is its number modulo three."""
+    """The encoded picture of an example; its class is its number modulo three."""
     color = np.zeros(3)
     color[number % len(CLASSES)] = 120
     pixels = 0.5 * noise(number + 1000 * (split == "validation")) + color
@@ -156,13 +156,13 @@ def write_split(folder: Path, name: str, examples: list[bytes], files: int) -> I
 
 
 def values(prefix: Path | str) -> dict[str, np.ndarray]:
-    """All variables of a checkpoint."""
+    """All variables in a checkpoint."""
     reader = tf.train.load_checkpoint(str(prefix))
     return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
 def assert_same_checkpoint(one: Path, other: Path) -> None:
-    """Compares all variables bit for bit."""
+    """Asserts that all variables are equal bit for bit."""
     first, second = values(one), values(other)
     assert set(first) == set(second)
     different = [name for name in first if first[name].tobytes() != second[name].tobytes()]
@@ -171,7 +171,7 @@ def assert_same_checkpoint(one: Path, other: Path) -> None:
 
 @contextlib.contextmanager
 def root_logger() -> Iterator[None]:
-    """Undoes what a launch does to logging, so that later tests do not write to its closed streams."""
+    """Undoes the logging set-up of a launch, so that later tests do not write to its closed streams."""
     loggers = [logging.getLogger(), logging.getLogger("tensorflow")]
     before = [(logger, logger.handlers[:], logger.level) for logger in loggers]
     try:
@@ -184,7 +184,7 @@ def root_logger() -> Iterator[None]:
 
 @contextlib.contextmanager
 def at_step(step: int, act: Callable[[], object]) -> Iterator[list[np.ndarray]]:
-    """Does something once, when training has just done a step; gives the examples that each batch read."""
+    """Calls a function once after a given training step; returns the examples of each batch."""
     seen: list[np.ndarray] = []
     genuine = NanGuard.after_step
 
@@ -199,5 +199,5 @@ def at_step(step: int, act: Callable[[], object]) -> Iterator[list[np.ndarray]]:
 
 
 def send(number: signal.Signals) -> Callable[[], object]:
-    """A real signal to this process."""
+    """Sends a real signal to this process."""
     return lambda: os.kill(os.getpid(), number)

@@ -40,7 +40,7 @@ def scene(number: int, side: int = 96) -> list[Thing]:
 
 
 def picture_of(things: list[Thing], seed: int, side: int = 96) -> bytes:
-    """The encoded picture."""
+    """The encoded picture of a scene."""
     pixels = np.random.default_rng(seed).integers(90, 130, (side, side, 3)).astype(np.uint8)
     for thing in things:
         color = np.full(3, 40, np.uint8)
@@ -50,7 +50,7 @@ def picture_of(things: list[Thing], seed: int, side: int = 96) -> bytes:
 
 
 def scene_record(number: int, things: list[Thing], encoded: bytes, side: int = 96) -> bytes:
-    """A serialized record with all keys that the converter writes of objects."""
+    """A serialized record with all object keys of the converter."""
 
     def floats(values):
         return tf.train.Feature(float_list=tf.train.FloatList(value=list(values)))

@@ -1,4 +1,4 @@
-"""Which evaluation was the best, and when it is time to stop."""
+"""The choice of the best evaluation, and early stopping."""
 
 import json
 
@@ -18,11 +18,11 @@ def after(*values):
     ("values", "step", "value", "evaluations_since"),
     [
         ((), -1, float("-inf"), 0),
-        ((0.0,), 10, 0.0, 0),  # nothing right is still the best so far
+        ((0.0,), 10, 0.0, 0),  # an accuracy of 0 is still the best so far
         ((0.3, 0.4, 0.5), 30, 0.5, 0),
         ((0.5, 0.4, 0.3), 10, 0.5, 2),
         ((0.3, 0.5, 0.4, 0.6, 0.1), 40, 0.6, 1),
-        ((0.5, 0.5, 0.5), 10, 0.5, 2),  # equal is no improvement: the earlier one stays
+        ((0.5, 0.5, 0.5), 10, 0.5, 2),  # an equal value is not an improvement: the earlier one stays
     ],
 )
 def test_the_highest_value_is_kept_with_its_step(values, step, value, evaluations_since):

@@ -1,4 +1,4 @@
-"""What an evaluation tells of classes and mistakes, against counting one by one."""
+"""The details of an evaluation about classes and mistakes, against a plain count."""
 
 from collections import Counter
 

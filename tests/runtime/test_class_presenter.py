@@ -1,4 +1,4 @@
-"""Probabilities as people read them."""
+"""Probabilities formatted for people."""
 
 from unittest import mock
 
@@ -40,7 +40,7 @@ def test_an_image_is_one_row_of_the_table_and_one_line():
 def test_classes_are_not_drawn():
     presenter = ClassPresenter(None, 1)
     assert not presenter.draws
-    with pytest.raises(NotImplementedError, match="classes are not drawn"):
+    with pytest.raises(NotImplementedError, match="predicted classes cannot be drawn"):
         presenter.picture(None, [])
 
 

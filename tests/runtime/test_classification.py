@@ -1,4 +1,4 @@
-"""The classification task: its losses against NumPy, its graphs, and what it says of its weights."""
+"""The classification task: losses against NumPy, graphs, and the description of its weights."""
 
 import dataclasses
 
@@ -117,7 +117,7 @@ def test_the_weights_metadata_says_what_is_needed_to_use_them():
 
 def test_a_configuration_that_was_not_resolved_is_refused():
     unresolved = dataclasses.replace(config(), model=ModelConfig())
-    with pytest.raises(ValueError, match=r"not resolved: ModelConfig\.architecture is None"):
+    with pytest.raises(ValueError, match=r"ModelConfig\.architecture is None; must be filled in"):
         classification_task(unresolved, {}, 5, LayerOptions())
 
 

@@ -1,4 +1,4 @@
-"""The data of the classification task: their length, and their bad examples."""
+"""The data of the classification task: length and bad examples."""
 
 import pytest
 import tensorflow as tf

@@ -1,4 +1,4 @@
-"""Accuracies and loss of an evaluation, against sorting in NumPy."""
+"""Accuracies and loss of an evaluation against sorting in NumPy."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Smoothed and mixed targets of classification, against NumPy."""
+"""Smoothed and mixed targets for classification against NumPy."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def test_smoothing_takes_from_the_label_and_gives_to_all_classes_alike(classes, 
 
 
 def mixed(mask, alpha=0.2, seed=(10, 3), size=1):
-    """Mixes rows that tell where they came from; returns (images, labels, the share of its own that a row kept)."""
+    """Mixes rows that encode their origin; returns (images, labels, each row's weight of its own image)."""
     count = len(mask)
     images = np.random.default_rng(1).normal(size=(count, size, size, 3)).astype(np.float32)
     labels = np.eye(count, dtype=np.float32)
@@ -37,11 +37,11 @@ def test_mixup_blends_each_row_with_its_mirror_by_one_share_for_image_and_target
     wide = share[:, None, None, None]
     np.testing.assert_allclose(blended, wide * images + (1 - wide) * images[::-1], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(targets, share[:, None] * np.eye(6) + (1 - share[:, None]) * np.eye(6)[::-1], atol=1e-6)
-    assert len(set(share.tolist())) == 6  # a share for each row, not for the batch
+    assert len(set(share.tolist())) == 6  # one weight per row, not per batch
 
 
 def test_rows_that_do_not_count_are_neither_mixed_nor_mixed_in():
-    mask = [1, 0, 1, 1, 1, 1]  # row 1 does not count, its mirror is row 4
+    mask = [1, 0, 1, 1, 1, 1]  # row 1 does not count; its partner is row 4
     images, (blended, targets), share = mixed(mask)
     assert share[1] == share[4] == 1.0
     for row in (1, 4):

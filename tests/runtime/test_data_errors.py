@@ -1,6 +1,6 @@
 """Damaged data ends a run with a sentence that names file and record, or is skipped and counted.
 
-What ends a run before it begins is in ``tests/bad_input/``.
+Errors that end a run before it starts are in ``tests/bad_input/``.
 """
 
 import pytest
@@ -17,7 +17,7 @@ from utils.records.tfrecord_file import iterate_headers
 
 @pytest.fixture
 def data(tmp_path):
-    """A data set without a manifest, so that damage is found where it is read."""
+    """A data set without a manifest, so that damage is found only when it is read."""
     return write_data(tmp_path / "data", manifest=False)
 
 
@@ -34,7 +34,7 @@ def damage(path, number, place=20):
 
 
 def spoil(data, **examples):
-    """Writes the training files anew with other examples: their number as a word, and their record."""
+    """Rewrites the training files with other examples, given their number as a word and their record."""
     records = [record(picture(i), label=1 + i % 3) for i in range(20)]
     for name, example in examples.items():
         records[int(name.removeprefix("record_"))] = example
@@ -48,7 +48,7 @@ def test_a_wrong_checksum_ends_evaluation_with_file_and_record(data, tmp_path, t
     result = run(*network(data, tmp_path / "run", "evaluate"), *flags)
     assert result.status == 1
     assert f"{data}/validation-00000-of-00001, record 6: the checksum of its data is wrong" in result.error
-    assert not [entry for entry in result.log if entry.get("step") == []]  # no summary of a part
+    assert not [entry for entry in result.log if entry.get("step") == []]  # no summary of an incomplete evaluation
 
 
 @pytest.mark.slow
@@ -117,7 +117,7 @@ def test_full_memory_names_the_flags_that_need_less():
 def test_a_record_that_is_whole_again_blames_disk_or_network(data):
     paths = tuple(str(path) for path in sorted(data.glob("train-*")))
     error = tf.errors.DataLossError(None, None, "corrupted record at 12")
-    with pytest.raises(RunError, match="a record was damaged when it was read, and is whole now"):
+    with pytest.raises(RunError, match="a record was damaged when read but is intact now"):
         with_data_errors(error, {"train": SplitFiles(paths, (10, 10))})
 
 

@@ -1,4 +1,4 @@
-"""The detection task: what it trains, what it predicts, and what it says of its weights."""
+"""The detection task: training, predictions, and the description of its weights."""
 
 import json
 
@@ -73,11 +73,11 @@ def test_images_lose_the_mean_that_the_backbone_was_trained_with(backbone, mean)
 # Predictions
 
 
-FOUND = {(0, 5): (2, 3.0), (0, 300): (0, 1.0), (1, 100): (1, 0.0)}  # image, anchor: place among the categories, logit
+FOUND = {(0, 5): (2, 3.0), (0, 300): (0, 1.0), (1, 100): (1, 0.0)}  # image, anchor: index of the category, logit
 
 
 def network_outputs():
-    """Codes of zero, and logits that score three anchors of two images."""
+    """Zero box codes, and logits that score three anchors of two images."""
     logits = np.full((2, ANCHORS, 3), -40, np.float32)
     for (image, anchor), (place, logit) in FOUND.items():
         logits[image, anchor, place] = logit
@@ -163,5 +163,5 @@ def test_metadata_say_what_the_first_kernel_expects():
 
 
 def test_a_configuration_that_is_not_resolved_is_refused():
-    with pytest.raises(ValueError, match=r"the configuration is not resolved: ModelConfig\.category_ids is None"):
+    with pytest.raises(ValueError, match=r"ModelConfig\.category_ids is None; must be filled in"):
         task(category_ids=None)

@@ -1,4 +1,4 @@
-"""The data of the detection task: made up, read from records, and its bad examples."""
+"""The data of the detection task: synthetic data, records, and bad examples."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ tf1 = tf.compat.v1
 
 
 def synthetic(split):
-    """The targets of two batches, which are one and the same."""
+    """The targets of two batches, asserted to be equal."""
     with tf.Graph().as_default(), tf1.Session() as session:
         data = task(data={"batch_size_per_replica": 3}).data.input(split, Shard(), Position())
         session.run(data.initializer)

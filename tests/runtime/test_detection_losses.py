@@ -1,4 +1,4 @@
-"""The losses of a whole problem: 320 pixels, the ids of COCO up to 90."""
+"""The losses at full size: 320 pixels and COCO ids up to 90."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ ALL_ANCHORS = 12804
 
 
 def batch_of(images, status=None):
-    """A batch of the size that the whole problem has, in which only the objects are of interest."""
+    """A full-size batch in which only the objects matter."""
     groundtruth = padded(images)
     targets = dict(zip(("boxes", "slots", "weights", "ignored"), map(tf.constant, groundtruth), strict=True))
     count = len(images)
@@ -28,7 +28,7 @@ def batch_of(images, status=None):
 
 
 def losses_of(images, codes, logits, status=None, detection=None):
-    """Localization and classification loss of network outputs, by the task's own way to them."""
+    """Localization and classification loss of network outputs, computed by the task."""
 
     def build():
         detector = task(detection=detection, **COCO)
@@ -83,7 +83,7 @@ def test_weights_and_constants_of_the_losses_are_those_of_the_configuration():
     plain = losses_of(
         IMAGES, codes, logits, detection=DetectionConfig(losses=LossSpec(focal_alpha=None, focal_gamma=0.0))
     )
-    # 54 anchors are on, 7 of them with half of the weight: -4.6 costs 4.61 where on, 0.01 where off.
+    # 54 anchors are positive, 7 of them with half the weight: -4.6 costs 4.61 if positive, 0.01 if negative.
     off, on = np.log1p(np.exp(-4.6)), np.log1p(np.exp(4.6))
     elements = 1_165_164 + 1_164_800
     assert plain[1] == pytest.approx((elements * off + 50 * (on - off)) / 50, rel=1e-3)

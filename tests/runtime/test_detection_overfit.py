@@ -1,4 +1,4 @@
-"""The whole of detection at once: a small network learns eight scenes by heart, boxes, classes and all."""
+"""Detection end to end: a small network overfits eight scenes, boxes and classes included."""
 
 import dataclasses
 from unittest import mock

@@ -1,4 +1,4 @@
-"""Moving averages of the weights: what is saved, what is evaluated, and that resuming leaves no trace."""
+"""Moving averages of the weights: saved, evaluated, and unaffected by resuming."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ FLAGS = ("--num_iter=6", "--iter_unit=batch", "--lr_init=4", "--ema_decay=0.8")
 
 @pytest.fixture(scope="module")
 def averaged(data_dir, tmp_path_factory):
-    """A run of six steps that keeps averages, with a checkpoint of each, and its evaluation."""
+    """A run of six steps with moving averages, a checkpoint of each step, and its evaluation."""
     results = tmp_path_factory.mktemp("ema") / "run"
     more = ("--checkpoint_every=1", "--keep_checkpoints=9")
     result = train(data_dir, results, *FLAGS, *more, mode="train_and_evaluate")
@@ -23,7 +23,7 @@ def averaged(data_dir, tmp_path_factory):
 
 
 def names_of_averaged(stored):
-    """Weights and statistics, by their own names."""
+    """Weights and statistics by name."""
     kept = [name for name in stored if not name.endswith(("/Momentum", SUFFIX)) and name != "global_step"]
     return sorted(kept)
 
@@ -58,7 +58,7 @@ def test_averages_are_evaluated_where_there_are_any_and_raw_weights_where_they_a
     results, launch = averaged
     usual = evaluate(data_dir, results, tmp_path / "usual")
     assert usual.status == 0, usual.error
-    assert "the moving averages of the weights are used; --eval_weights raw takes the others" in usual.error
+    assert "using the moving averages of the weights; --eval_weights raw uses the others" in usual.error
     ema, raw = (evaluate(data_dir, results, tmp_path / k, f"--eval_weights={k}") for k in ("ema", "raw"))
     assert usual.summary["eval_weights"] == ema.summary["eval_weights"] == launch.summary["eval_weights"] == "ema"
     assert "eval_weights" not in raw.summary
@@ -67,7 +67,7 @@ def test_averages_are_evaluated_where_there_are_any_and_raw_weights_where_they_a
 
 
 def test_what_is_evaluated_are_the_averages_themselves(data_dir, averaged, tmp_path):
-    """A second way: a checkpoint whose weights are the averages gives the same loss."""
+    """A second implementation: a checkpoint whose weights are the averages has the same loss."""
     from tools.weights.checkpoint_rewriting import write_folder
 
     results, launch = averaged
@@ -92,7 +92,7 @@ def test_averages_that_are_not_there_are_a_sentence(data_dir, trained, tmp_path)
     result = evaluate(data_dir, trained, tmp_path, "--eval_weights=ema")
     assert result.status == 1
     assert "--eval_weights ema: " in result.error
-    assert "has no averages; --ema_decay keeps them where it is trained" in result.error
+    assert "has no moving averages; training with --ema_decay stores them" in result.error
     assert "Traceback" not in result.error
 
 
@@ -137,7 +137,7 @@ def test_averages_may_begin_late_and_end_early_and_both_is_said(data_dir, tmp_pa
     assert "--ema_decay: off so far in this run, 0.8 from here on" in begun.error
     first, then = (values(tmp_path / f"model.ckpt-{step}") for step in (2, 3))
     name, decay = "resnet50/output/dense/kernel", min(0.8, 4 / 13)
-    expected = decay * first[name] + (1 - decay) * then[name]  # the average began as the weights were
+    expected = decay * first[name] + (1 - decay) * then[name]  # the average started equal to the weights
     np.testing.assert_allclose(then[f"{name}{SUFFIX}"], expected, rtol=1e-4, atol=1e-6)
     ended = train(data_dir, tmp_path, *FLAGS[:3])
     assert ended.status == 0, ended.error

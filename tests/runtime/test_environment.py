@@ -1,4 +1,4 @@
-"""What the process finds in its environment when TensorFlow is imported."""
+"""The environment of the process when TensorFlow is imported."""
 
 import pytest
 

@@ -138,7 +138,7 @@ def test_the_checkpoint_of_another_network_is_a_sentence(data, weights, tmp_path
 @pytest.mark.slow
 def test_what_is_not_the_networks_is_left_in_the_checkpoint(data, weights, tmp_path):
     with opened(data, tmp_path) as evaluation:
-        evaluation.load(weights / "model.ckpt-8")  # holds slots and the step beside the weights
+        evaluation.load(weights / "model.ckpt-8")  # contains slots and the step beside the weights
         loaded = evaluation._session.run({v.op.name: v for v in evaluation.graph.variables})
     stored = values(weights / "model.ckpt-8")
     assert set(stored) - set(loaded) == {"global_step"} | {name for name in stored if name.endswith("/Momentum")}

@@ -1,4 +1,4 @@
-"""A classifier in its two forms: each mode reads either, and a checkpoint says which it is."""
+"""The two forms of a classifier: every mode reads both, and the checkpoint states its form."""
 
 import json
 
@@ -17,7 +17,7 @@ STEPS = ("--num_iter=4", "--iter_unit=batch", "--lr_init=2", "--ema_decay=0.5")
 
 @pytest.fixture(scope="module")
 def forms(data_dir, tmp_path_factory):
-    """Runs of four steps: with the matrix, with the convolution, and of two steps each."""
+    """Runs of four steps with the matrix and with the convolution, and of two steps with each."""
     folder = tmp_path_factory.mktemp("forms")
     for name, flags in (("matrix", ()), ("convolution", ("--use_final_conv",))):
         for length in ("whole", "part"):
@@ -45,7 +45,7 @@ def test_a_run_goes_on_in_the_form_that_it_was_begun_in_or_changes_to_the_convol
         assert result.status == 0, result.error
         found, whole = (values(forms / folder / "model.ckpt-4") for folder in (f"{name}_part", "convolution_whole"))
         assert found[KERNEL].ndim == 4
-        for variable, value in whole.items():  # momentum and average went along
+        for variable, value in whole.items():  # momentum and average were converted too
             np.testing.assert_allclose(found[variable], value, rtol=1e-3, atol=1e-5, err_msg=variable)
 
 
@@ -84,7 +84,7 @@ def test_a_warm_start_reads_either_form(data_dir, forms, tmp_path, form):
     result = train(data_dir, tmp_path, *start, *flags, f"--finetune_checkpoint={source}")
     assert result.status == 0, result.error
     found, stored = values(tmp_path / "model.ckpt-1")[KERNEL], values(source / "model.ckpt-4")
-    assert found.ndim == (2 if form == "convolution" else 4)  # a new run has the form that it is asked for
+    assert found.ndim == (2 if form == "convolution" else 4)  # a new run has the requested form
     np.testing.assert_array_equal(found.ravel(), stored[f"{KERNEL}/ExponentialMovingAverage"].ravel())
 
 

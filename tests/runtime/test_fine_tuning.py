@@ -1,4 +1,4 @@
-"""Fine-tuning: what is trained, what stays as it was, at which rate, and what is said and refused."""
+"""Fine-tuning: trained and frozen parts, learning rates, messages and rejections."""
 
 import shutil
 
@@ -15,7 +15,7 @@ STEPS = ("--num_iter=3", "--iter_unit=batch", "--lr_init=2", "--weight_decay=0.1
 
 
 def weights(prefix):
-    """What a checkpoint has of the network itself."""
+    """The network's own variables in a checkpoint."""
     return {name: v for name, v in values(prefix).items() if not name.endswith("Momentum") and name != "global_step"}
 
 
@@ -25,7 +25,7 @@ def changed(before, after):
 
 @pytest.fixture(scope="module")
 def frozen(data_dir, trained, tmp_path_factory):
-    """A launch that trains the head alone, from the trained network."""
+    """A launch that trains only the head, from the trained network."""
     results = tmp_path_factory.mktemp("frozen") / "run"
     result = train(data_dir, results, *STEPS, "--freeze_backbone", f"--finetune_checkpoint={trained}")
     assert result.status == 0, result.error
@@ -50,7 +50,7 @@ def test_a_frozen_backbone_has_no_momentum_and_no_decay(frozen):
 
 @pytest.mark.slow
 def test_a_frozen_network_gives_the_loss_that_evaluation_gives(data_dir, trained, tmp_path):
-    """Batch normalization goes by the stored statistics, so that no batch changes what the others give."""
+    """Batch normalization uses the stored statistics, so batches do not affect each other's results."""
     flags = ("--num_iter=5", "--iter_unit=batch", "--lr_init=0", "--weight_decay=0", "--display_every=1")
     start = (f"--finetune_checkpoint={trained}", "--freeze_backbone", "--min_crop_area=1")
     one = train(data_dir, tmp_path / "4", *flags, *start)
@@ -87,7 +87,7 @@ def test_frozen_statistics_stay_and_everything_else_is_trained(data_dir, trained
 def test_a_random_backbone_is_not_frozen(data_dir, tmp_path):
     result = train(data_dir, tmp_path, *STEPS, "--freeze_backbone")
     assert result.status == 2
-    assert "--freeze_backbone: there is no checkpoint to begin with, so the backbone would stay random" in result.error
+    assert "--freeze_backbone: there is no checkpoint to start from, so the backbone would stay random" in result.error
     assert "Traceback" not in result.error
 
 
@@ -95,7 +95,7 @@ def test_a_random_backbone_is_not_frozen(data_dir, tmp_path):
 def test_random_statistics_are_frozen_with_a_warning(data_dir, tmp_path):
     result = train(data_dir, tmp_path, *STEPS, "--freeze_batch_norm")
     assert result.status == 0
-    assert "--freeze_batch_norm: there is no checkpoint to begin with, so the batch-norm statistics stay at" in (
+    assert "--freeze_batch_norm: there is no checkpoint to start from, so the batch-norm statistics stay at" in (
         result.error
     )
 
@@ -140,8 +140,8 @@ def test_of_another_class_count_the_head_begins_anew_and_it_alone(data_dir, trai
     before, after = weights(trained / "model.ckpt-5"), weights(tmp_path / "model.ckpt-1")
     assert {name for name in after if before[name].shape != after[name].shape} == set(HEAD)
     assert changed(before, {k: v for k, v in after.items() if k not in HEAD}) == set()
-    assert "has other classes, so the layer that tells classes begins with new weights, and it alone" in result.error
-    assert "new, of other classes in the checkpoint" in result.error
+    assert "has other classes, so the classification layer starts with new weights; all other" in result.error
+    assert "new, the checkpoint has other classes" in result.error
 
 
 @pytest.mark.slow
@@ -155,7 +155,7 @@ def test_classes_of_other_names_keep_the_head_unless_it_is_to_begin_anew(data_di
     start = ("--num_iter=1", "--iter_unit=batch", "--lr_init=0", f"--finetune_checkpoint={source}")
     kept = train(data_dir, tmp_path / "kept", *start)
     assert (
-        "its class 0 is 'ring', here it is 'circle'; the layer that tells classes is taken all the same" in kept.error
+        "its class 0 is 'ring', but here it is 'circle'; the classification layer is loaded nevertheless" in kept.error
     )
     reset = train(data_dir, tmp_path / "reset", *start, "--reset_head")
     assert reset.status == 0, reset.error
@@ -168,7 +168,7 @@ def test_classes_of_other_names_keep_the_head_unless_it_is_to_begin_anew(data_di
 
 
 def tuning(scenes, start, results):
-    """The flags of two steps that begin with the weights of a detector."""
+    """The flags of two steps from the weights of a detector."""
     flags = ("--arch=ssd320", "--mode=train", f"--data_dir={scenes}", "--image_size=64", "--batch_size=4")
     flags += ("--num_iter=2", "--iter_unit=batch", "--seed=3", "--lr_warmup_epochs=0", "--lr_init=0.5")
     return (*flags, f"--results_dir={results}", f"--finetune_checkpoint={start}")
@@ -207,4 +207,4 @@ def test_a_checkpoint_without_the_backbone_cannot_freeze_it(data_dir, tmp_path, 
         *("--batch_size=4", "--num_iter=1", "--freeze_backbone", f"--finetune_checkpoint={tmp_path / 'part'}"),
     )
     assert result.status == 1
-    assert "has no resnet50/conv2d/BatchNorm/gamma and 1 more variables of the backbone" in result.error
+    assert "lacks resnet50/conv2d/BatchNorm/gamma and 1 more variable of the backbone" in result.error

@@ -1,4 +1,4 @@
-"""The three graphs of a task: what one training step does, and what inference leaves alone."""
+"""The three graphs of a task: the effects of a training step, and inference without side effects."""
 
 import dataclasses
 
@@ -50,12 +50,12 @@ class Step:
 
 @pytest.fixture(scope="module")
 def plain(files):
-    """A training graph without anything special, and two steps of it."""
+    """A training graph with default options, and two of its steps."""
     return train(config(), files, 2)
 
 
 def train(settings, files, steps=1, precision=FLOAT32, communicator=None):
-    """Runs steps of a fresh training graph, and returns each with the variables before and after it."""
+    """Runs steps of a new training graph; returns each with the variables before and after it."""
     plan = plan_training(settings, files.examples, 1)
     with tiny_networks():
         graph = build_train_graph(
@@ -106,7 +106,7 @@ def test_the_update_is_momentum_with_the_rate_of_the_step_before_it(files):
 
 def test_the_slope_is_that_of_loss_and_decay_together(files, plain):
     """The momentum after the first step is the gradient."""
-    _, (without, _) = plain  # but for the default decay of 0.0001
+    _, (without, _) = plain  # except for the default decay of 0.0001
     _, (decayed,) = train(config(weight_decay=0.5001), files)
     for name in ("resnet50/output/dense/kernel", "resnet50/conv2d/conv2d/kernel"):
         np.testing.assert_allclose(
@@ -240,5 +240,5 @@ def test_a_prediction_graph_without_an_input_has_nothing_to_loop_over(files):
         return build_predict_graph(classification, graph, tf1.placeholder(tf.float32, [None, SIZE, SIZE, 3]))
 
     predict, session = evaluate(files, predict_graph)
-    with session, pytest.raises(ValueError, match="has a placeholder for its images and no input"):
+    with session, pytest.raises(ValueError, match="has a placeholder for its images, not an input"):
         predict.fetches()

@@ -16,7 +16,7 @@ from utils.hvd_utils import LAUNCHER_SIZES
 
 @pytest.fixture
 def launched(data_dir, tmp_path, monkeypatch):
-    """A launch whose runner only does what it is told."""
+    """A launch with a fake runner."""
 
     def do(act, *flags):
         class Runner:

@@ -1,4 +1,4 @@
-"""The loop against a session that answers from a list."""
+"""The loop with a fake session that answers from a list."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ class Graph:
 
 
 class Session:
-    """Answers with one entry of ``answers`` a call; an exception is raised."""
+    """Returns one entry of ``answers`` per call; raises entries that are exceptions."""
 
     def __init__(self, answers):
         self.answers = list(answers)
@@ -114,7 +114,7 @@ def test_all_hooks_end_when_one_of_them_fails():
     with pytest.raises(RuntimeError, match="stopped by the test"):
         loop(Session(steps(1, 2, 3)), failing, other, last=3)
     assert failing.events[-1] == other.events[-1] == "end"
-    assert 2 not in other.events  # what comes after a guard does not see what the guard refused
+    assert 2 not in other.events  # hooks after a guard do not see the record that the guard rejected
 
 
 def test_all_hooks_end_when_the_session_fails():

@@ -1,4 +1,4 @@
-"""An optimizer with two slots and state of its own in whole runs, and what becomes of its checkpoints afterwards."""
+"""Whole runs with an optimizer that has two slots and its own state, and later uses of their checkpoints."""
 
 import shutil
 
@@ -26,7 +26,7 @@ ADAM = (*STEPS, *ALL_AT_ONCE, "--optimizer=adam")
 
 @pytest.fixture(scope="module")
 def run(data_dir, tmp_path_factory):
-    """Checkpoints 2 and 3 of an uninterrupted run whose loss scale is dynamic. Not to be changed."""
+    """Checkpoints 2 and 3 of an uninterrupted run with a dynamic loss scale. Tests must not change them."""
     results = tmp_path_factory.mktemp("adam") / "run"
     with pytest.MonkeyPatch.context() as patch:
         dynamic = Precision(compute_dtype=tf.float32, dynamic_loss_scale=True)
@@ -39,7 +39,7 @@ def run(data_dir, tmp_path_factory):
 
 
 def write_half(run, folder):
-    """A folder as an interruption after step 2 leaves it."""
+    """The folder of a run that was interrupted after step 2."""
     folder.mkdir()
     for file in run.glob("model.ckpt-2.*"):
         shutil.copy(file, folder)
@@ -66,10 +66,10 @@ def test_going_on_with_another_optimizer_is_refused(run, data_dir, trained):
     refused = train(data_dir, run, *STEPS)
     assert refused.status == 2
     assert (
-        f"--optimizer momentum: {run}/model.ckpt-3 was trained with adam, and a run goes on with the optimizer "
-        "that it was begun with; give --optimizer adam, or begin a new run from these weights by --finetune_checkpoint"
+        f"--optimizer momentum: {run}/model.ckpt-3 was trained with adam, and a run has to continue with its "
+        "optimizer; give --optimizer adam, or start a new run from these weights with --finetune_checkpoint"
     ) in refused.error
-    refused = train(data_dir, trained, *STEPS, "--optimizer=nesterov")  # of a checkpoint that does not say
+    refused = train(data_dir, trained, *STEPS, "--optimizer=nesterov")  # a checkpoint without an entry for it
     assert refused.status == 2
     assert f"--optimizer nesterov: {trained}/model.ckpt-5 was trained with momentum" in refused.error
 
@@ -104,6 +104,6 @@ def test_tools_know_what_belongs_to_the_optimizer(run, tmp_path):
     assert "optimizer" not in read_metadata(tmp_path / "here" / "model.ckpt-0")
     config = parse(["--mode=train", "--batch_size=4", "--data_dir=D", "--optimizer=nesterov"], {}).config
     for weights in (tmp_path / "mean" / "model.ckpt-3", tmp_path / "here" / "model.ckpt-0"):
-        check_optimizer(config, weights, read_metadata(weights))  # any may go on from weights alone
+        check_optimizer(config, weights, read_metadata(weights))  # any optimizer may continue from weights alone
     with pytest.raises(UsageError, match="was trained with adam"):
         check_optimizer(config, tmp_path / "nvidia" / "model.ckpt-3", {"origin": "nvidia"})

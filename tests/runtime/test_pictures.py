@@ -1,4 +1,4 @@
-"""Copies of images with predictions drawn in, one file each, whatever the originals are called."""
+"""Copies of images with predictions drawn in, one file each, whatever the names of the originals."""
 
 import itertools
 import json
@@ -19,7 +19,7 @@ ENTRIES = [{"category_id": 1, "name": "cat", "score": 0.9, "box": [0.25, 0.25, 0
 
 
 def images(root, *names):
-    """Image files of these names; the kind is PNG whatever the suffix."""
+    """Image files with these names, all PNG whatever the suffix."""
     paths = [root / name for name in names]
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,7 +28,7 @@ def images(root, *names):
 
 
 def drawn(folder, paths):
-    """Where the pictures of all files went, below the folder."""
+    """The paths of the pictures of all files, relative to the folder."""
     pictures = Pictures(folder, paths)
     places = [Path(pictures.draw(number, ENTRIES, PRESENTER)) for number in range(len(paths))]
     return [place.relative_to(folder).as_posix() for place in places]

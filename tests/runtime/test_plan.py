@@ -1,4 +1,4 @@
-"""Epochs and batches become steps once, in integers."""
+"""Epochs and batches are converted to integer steps once."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def config(value=1, unit="epoch", *, limit=None, batch=4, mode="train", warmup_s
 @pytest.mark.parametrize(
     ("examples", "batch", "processes", "value", "unit", "steps_per_epoch", "total_steps"),
     [
-        (32, 4, 1, 11, "batch", 8, 11),  # the original's 5.5 steps an epoch
+        (32, 4, 1, 11, "batch", 8, 11),  # the original's 5.5 steps per epoch
         (32, 4, 1, 11, "epoch", 8, 88),
         (35, 4, 1, 2, "epoch", 8, 16),  # floor, in both units
         (35, 4, 1, 2, "batch", 8, 2),
@@ -108,6 +108,6 @@ def test_a_benchmark_with_nothing_left_to_measure_is_refused(mode, batches):
 def test_the_plan_of_a_benchmark_refuses_before_anything_is_built():
     with pytest.raises(UsageError, match="--num_iter gives 8 steps: must be above --warmup_steps 50"):
         plan_training(config(1, mode="training_benchmark"), 32, 1)
-    with pytest.raises(UsageError, match="--num_iter gives 8 steps"):  # this launch is what gets measured
+    with pytest.raises(UsageError, match="--num_iter gives 8 steps"):  # only this launch is measured
         plan_training(config(100, limit=1, mode="training_benchmark"), 32, 1)
     assert plan_training(config(100, mode="training_benchmark"), 32, 1).total_steps == 800

@@ -1,4 +1,4 @@
-"""What --amp means, by machine."""
+"""The effect of --amp by machine."""
 
 import dataclasses
 
@@ -19,7 +19,7 @@ AMX = OLD | {"amx_bf16", "amx_tile"}
         (False, True, AMX, tf.float32, None, False),
         (False, False, AMX, tf.float32, None, False),
         (True, True, OLD, tf.float16, None, True),
-        (True, True, AMX, tf.float16, None, True),  # a GPU goes first
+        (True, True, AMX, tf.float16, None, True),  # a GPU takes precedence
         (True, False, AVX512, tf.bfloat16, None, False),
         (True, False, AMX, tf.bfloat16, None, False),
         (True, False, OLD, tf.float32, None, False),

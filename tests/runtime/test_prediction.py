@@ -33,7 +33,7 @@ def rows(results):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Ten validation images in nested folders, beside files that are no images and three that cannot be read."""
+    """Ten validation images in nested folders, with other files and three unreadable images."""
     root = tmp_path_factory.mktemp("prediction") / "images"
     for number in range(10):
         path = root / ("a" if number < 6 else "b") / f"{number:02}.PNG"
@@ -48,7 +48,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def predicted(trained, folder, tmp_path_factory):
-    """The launch for the whole folder and what it wrote."""
+    """The launch for the whole folder and its output files."""
     results = tmp_path_factory.mktemp("prediction") / "results"
     return predict(trained, folder, results, "--top_k=2", "--batch_size=4"), results
 
@@ -57,7 +57,7 @@ def test_every_image_of_a_folder_is_a_row_and_the_status_tells_of_those_that_wer
     result, results = predicted
     assert result.status == 3
     assert "3 of 13 files could not be read; they are listed with their reasons" in result.error
-    assert f"--to_predict {folder}: passed over 1 file, not being images by their names: 1 .txt" in result.error
+    assert f"--to_predict {folder}: skipped 1 file without an image suffix: 1 .txt" in result.error
     files = [Path(row["file"]).relative_to(folder).as_posix() for row in rows(results)]
     assert files == sorted([*(f"{'a' if n < 6 else 'b'}/{n:02}.PNG" for n in range(10)), *UNREADABLE])
     failed = {Path(row["file"]).relative_to(folder).as_posix(): row["error"] for row in rows(results) if "error" in row}
@@ -246,7 +246,7 @@ def test_a_folder_is_searched_for_images_of_all_kinds_in_order(tmp_path):
 
 
 def test_every_kind_that_conversion_reads_is_found_and_read(tmp_path):
-    """In a folder, by a glob and by itself."""
+    """An image in a folder, by a glob and by its own name."""
     if not features.check("jpg_2000"):
         pytest.skip("this Pillow has no OpenJPEG")
     image, written = Image.fromarray(noise(1, 16, 12)), {}
@@ -287,7 +287,7 @@ def test_a_file_whose_name_looks_like_a_glob_is_that_file(tmp_path):
 
 @pytest.mark.parametrize("pattern", ["missing.png", "*.nothing"])
 def test_what_matches_nothing_is_a_sentence(tmp_path, pattern):
-    with pytest.raises(RunError, match=r"--to_predict .*: no such image or folder, and a glob that matches no file"):
+    with pytest.raises(RunError, match=r"--to_predict .*: no such image or folder; as a glob, it matches no file"):
         find_images(str(tmp_path / pattern))
 
 

@@ -1,4 +1,4 @@
-"""Quantization through whole runs: what a checkpoint says, what other modes make of it, and what is refused."""
+"""Quantization in whole runs: the checkpoint's description, other modes, and rejections."""
 
 import dataclasses
 import json
@@ -22,7 +22,7 @@ QUANTIZED = ("--quantize", "--symmetric", "--use_qdq", "--per_channel_weights", 
 
 @pytest.fixture(scope="module")
 def quantized(tmp_path_factory, data_dir):
-    """Two epochs of quantized training with their evaluations. Not to be changed."""
+    """Two epochs of quantized training with their evaluations. Tests must not change them."""
     results = tmp_path_factory.mktemp("quantized") / "run"
     finished = train(data_dir, results, *QUANTIZED, "--num_iter=2", "--lr_init=0.5", mode="train_and_evaluate")
     assert finished.status == 0, finished.error
@@ -81,7 +81,7 @@ def test_a_float_checkpoint_is_where_quantized_training_begins(trained, data_dir
     kernel = "resnet50/conv2d/conv2d/kernel"
     np.testing.assert_array_equal(after[kernel], before[kernel])
     moved = after["resnet50/conv2d/BatchNorm/moving_mean"] - before["resnet50/conv2d/BatchNorm/moving_mean"]
-    assert np.abs(moved).max() > 0  # by five batches, from where the statistics were and not from 0
+    assert np.abs(moved).max() > 0  # updated by five batches, starting at the stored statistics and not at 0
     ranges = {name: value for name, value in after.items() if name.endswith("_quant/max")}
     assert len(ranges) == 13  # of 6 kernels and 7 activations
     assert all(value != 6.0 for value in ranges.values())

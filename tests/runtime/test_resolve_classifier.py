@@ -1,4 +1,4 @@
-"""What was not given comes from the checkpoint, else the data, else the defaults; contradictions are named."""
+"""Missing options come from the checkpoint, else the data, else the defaults; contradictions are reported."""
 
 import pytest
 
@@ -131,28 +131,28 @@ def test_data_with_more_classes_than_were_named_fit_a_head_that_has_room():
             ModelConfig(),
             manifest_of(*NAMES, offset=0),
             METADATA,
-            "--data_dir: the data counts its labels from 0, the checkpoint from 1; the same label would mean another "
+            "--data_dir: labels start at 0 in the data, but at 1 in the checkpoint; the same label would mean another "
             "class",
         ),
         (
             ModelConfig(),
             manifest_of("ant", "cat", "bee"),
             METADATA,
-            "--data_dir: class 1 of the data is 'cat', of the checkpoint 'bee'; the same label would mean another "
+            "--data_dir: class 1 is 'cat' in the data, but 'bee' in the checkpoint; the same label would mean another "
             "class",
         ),
         (
             ModelConfig(),
             manifest_of("bee", "cat"),
             METADATA,
-            "--data_dir: class 0 of the data is 'bee', of the checkpoint 'ant'; the same label would mean another "
+            "--data_dir: class 0 is 'bee' in the data, but 'ant' in the checkpoint; the same label would mean another "
             "class",
         ),
         (
             ModelConfig(),
             manifest_of("Ant", "bee", "cat"),
             {"num_classes": 3, "class_names": list(NAMES)},
-            "--data_dir: class 0 of the data is 'Ant', of the checkpoint 'ant'; the same label would mean another "
+            "--data_dir: class 0 is 'Ant' in the data, but 'ant' in the checkpoint; the same label would mean another "
             "class",
         ),
     ],
@@ -171,14 +171,14 @@ class TestNamesFromAFile:
         assert (model.class_names, model.data_class_names, notes) == (self.SPOKEN, NAMES, ())
 
     def test_a_run_with_them_can_be_continued_and_evaluated(self):
-        """Both with and without the flag: the data's own names are what is compared."""
+        """With and without the flag, the data's own names are compared."""
         stored = METADATA | {"class_names": list(self.SPOKEN)}
         for names in (None, self.SPOKEN):
             model, notes = resolved(manifest=MANIFEST, metadata=stored, names=names)
             assert (model.class_names, model.data_class_names, notes) == (self.SPOKEN, NAMES, ())
 
     def test_they_do_not_hide_data_in_another_order(self):
-        with pytest.raises(UsageError, match="class 0 of the data is 'cat', of the checkpoint 'ant'"):
+        with pytest.raises(UsageError, match="class 0 is 'cat' in the data, but 'ant' in the checkpoint"):
             resolved(manifest=manifest_of("cat", "bee", "ant"), metadata=METADATA, names=self.SPOKEN)
 
     def test_replacing_the_checkpoints_is_said(self):

@@ -1,4 +1,4 @@
-"""What was not given of a detector comes from the checkpoint, else the label map or the data, else the defaults."""
+"""Missing options of a detector come from the checkpoint, else the label map or the data, else the defaults."""
 
 import json
 import re
@@ -158,7 +158,7 @@ def test_the_backbone_is_that_of_the_weights(metadata, warm_start, expected):
     assert resolved(metadata=metadata, backbone=warm_start)[0].backbone == expected
 
 
-# Switches that weights were trained under
+# Switches that the weights were trained with
 
 
 def test_without_a_checkpoint_switches_are_as_given():
@@ -178,7 +178,7 @@ def test_exact_classes_count_categories_and_not_ids():
     huge = Categories((0, 3_000_000_000), ("cat", "dog"), (), "huge.json")
     assert resolved(huge, detection=DetectionConfig(exact_classes=True))[0].num_classes == 2
     refused("huge.json: its largest category id is 3000000000, and a detector has a class slot for each id", huge)
-    refused("--exact_classes has one for each category instead", huge)
+    refused("--exact_classes has one slot per category instead", huge)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""How a network is quantized: as its checkpoint was trained, or as flags say."""
+"""The quantization of a network: from its checkpoint, or from the flags."""
 
 import dataclasses
 
@@ -45,31 +45,31 @@ def test_without_a_checkpoint_the_flags_hold():
         (
             QuantizationSpec(),
             {"architecture": "resnet50", "quantization": None},
-            "--quantize: the checkpoint was trained without it and has no ranges; leave the flag out, or begin a new "
-            "run from these weights by --finetune_checkpoint",
+            "--quantize: the checkpoint was trained without it and has no ranges; leave the flag out, or start a new "
+            "run from these weights with --finetune_checkpoint",
         ),
         (
             QuantizationSpec(),
             {"architecture": "resnet50"},
-            "--quantize: the checkpoint was trained without it and has no ranges; leave the flag out, or begin a new "
-            "run from these weights by --finetune_checkpoint",
+            "--quantize: the checkpoint was trained without it and has no ranges; leave the flag out, or start a new "
+            "run from these weights with --finetune_checkpoint",
         ),
         (
             QuantizationSpec(qdq=True),
             STORED,
-            "--use_qdq: the checkpoint was trained without it; leave the flag out, or begin a new run by "
+            "--use_qdq: the checkpoint was trained without it; leave the flag out, or start a new run with "
             "--finetune_checkpoint",
         ),
         (
             QuantizationSpec(per_channel=True),
             STORED,
-            "--per_channel_weights: the checkpoint was trained without it; leave the flag out, or begin a new run by "
+            "--per_channel_weights: the checkpoint was trained without it; leave the flag out, or start a new run with "
             "--finetune_checkpoint",
         ),
         (
             QuantizationSpec(delay=9),
             STORED,
-            "--quant_delay 9: the checkpoint was trained with 5; leave the flag out, or begin a new run by "
+            "--quant_delay 9: the checkpoint was trained with 5; leave the flag out, or start a new run with "
             "--finetune_checkpoint",
         ),
     ],

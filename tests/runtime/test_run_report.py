@@ -1,4 +1,4 @@
-"""What runs leave for people to look at: the evaluation's details, the report, and what stands out on the console."""
+"""The results of runs for people: evaluation details, the report, and findings on the console."""
 
 import base64
 import io
@@ -59,7 +59,7 @@ def test_the_report_lies_beside_the_log_and_the_console_ends_as_scripts_expect(e
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert f"top-1 accuracy {launch.summary['top1_accuracy']:.4f}" in page
     assert "Confusions" in page
-    assert "report" not in launch.error  # nothing is said after the last line, on either stream
+    assert "report" not in launch.error  # neither stream has output after the last line
     *_, summary, last = launch.output.splitlines()
     assert last == "Evaluation finished."
     assert " - () " in summary

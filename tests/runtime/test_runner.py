@@ -1,4 +1,4 @@
-"""Training: what it does, in which order, and what it leaves behind."""
+"""Training: its actions, their order, and its results."""
 
 import errno
 import json
@@ -70,7 +70,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_is_not_saved(data_dir, tmp_pa
     (sentence,) = [line for line in result.error.splitlines() if line.startswith("CRITICAL")]
     step = int(sentence.split("step ")[1].split(":")[0])
     assert f"step {step}: " in sentence
-    assert "earlier checkpoints are whole" in sentence
+    assert "earlier checkpoints are intact" in sentence
     assert steps_in(tmp_path) == [*range(1, step)] != []
     for saved in steps_in(tmp_path):
         assert all(np.isfinite(value).all() for value in values(tmp_path / f"model.ckpt-{saved}").values())
@@ -104,7 +104,7 @@ def test_a_disk_that_fills_up_ends_the_run_with_the_earlier_checkpoints_whole(da
     assert f"CRITICAL: step 3: the checkpoint could not be written to {tmp_path} (--model_dir)" in result.error
     assert steps_in(tmp_path) == [1, 2]
     monkeypatch.undo()
-    again = train(data_dir, tmp_path, *flags)  # goes on where it was
+    again = train(data_dir, tmp_path, *flags)  # continues where it was
     assert again.status == 0
     assert [step for step, _ in again.losses] == [3, 4, 5]
 

@@ -1,4 +1,4 @@
-"""Training with evaluation: when it evaluates, which weights are the best, and when it stops."""
+"""Training with evaluation: the times of evaluations, the best weights, and early stopping."""
 
 import contextlib
 import shutil
@@ -20,7 +20,7 @@ def fit(data, results, *more):
 
 @contextlib.contextmanager
 def accuracies(*values):
-    """Gives evaluations these accuracies in turn, in place of their own."""
+    """Replaces the accuracies of evaluations by these, in turn."""
     left = iter(values)
     genuine = ClassificationEvaluator.result
 
@@ -92,7 +92,7 @@ def test_training_stops_when_patience_is_at_its_end_also_over_several_launches(d
     with accuracies(0.5, 0.6, 0.6, 0.1):
         first = fit(data_dir, tmp_path, *flags, "--run_iter=3")
         assert evaluations(first) == [(5, 0.5), (10, 0.6), (15, 0.6)]
-        second = fit(data_dir, tmp_path, *flags)  # the second one in a row that is no better
+        second = fit(data_dir, tmp_path, *flags)  # the second one in a row without improvement
         assert evaluations(second) == [(20, 0.1)]
     assert "step 20: stopped early, 2 evaluations were no better" in second.error
     assert second.status == 0

@@ -1,4 +1,4 @@
-"""Evaluation and benchmarks: what each measures, and what it leaves behind."""
+"""Evaluation and benchmarks: their measurements and results."""
 
 import signal
 from unittest import mock
@@ -27,7 +27,7 @@ def test_evaluation_logs_its_speed_and_ends_with_its_result(data_dir, tmp_path, 
     assert {"top5_accuracy", "images", "loss", "precision", "eval_throughput"} <= set(result.summary)
     lines = result.output.splitlines()
     assert lines[-1] == "Evaluation finished."
-    assert " - () " in lines[-2]  # scripts take the line before the last
+    assert " - () " in lines[-2]  # scripts parse the line before the last
 
 
 def test_a_signal_ends_an_evaluation_without_a_result(data_dir, tmp_path, trained):
@@ -81,7 +81,7 @@ def test_a_benchmark_of_inference_measures_a_checkpoint_on_data_again_and_again(
     result = run(*network(data_dir, tmp_path, "inference_benchmark"), f"--model_dir={trained}", *BENCHMARK)
     assert result.status == 0, result.error
     assert result.summary["weights"] == str(trained / "model.ckpt-5")
-    assert result.summary["images"] == 10 + 10 + 8  # three batches a pass
+    assert result.summary["images"] == 10 + 10 + 8  # three batches per pass
     assert "top1_accuracy" in result.summary
 
 

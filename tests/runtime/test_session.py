@@ -17,7 +17,7 @@ def config(*, xla=False, **run):
 
 @pytest.fixture
 def gpus(monkeypatch):
-    """Pretends that the machine has so many GPUs."""
+    """Simulates a machine with ``count`` GPUs."""
 
     def pretend(count):
         found = [SimpleNamespace(name=f"GPU:{i}", device_type="GPU") for i in range(count)]
@@ -51,7 +51,7 @@ def test_the_gpu_is_that_of_the_flag_else_of_the_rank(gpus):
 
 def test_several_processes_take_neither_one_gpu_nor_more_than_there_are(gpus):
     gpus(4)
-    with pytest.raises(UsageError, match="--gpu_id 1: each of 8 processes takes one of its own"):
+    with pytest.raises(UsageError, match="--gpu_id 1: each of the 8 processes uses its own GPU"):
         session_config(config(gpu_id=1), Pretended(8, rank=6, local_rank=2))
     with pytest.raises(UsageError, match=r"rank 5 is process 6 of its host, which has 4 GPUs .* or give --cpu"):
         session_config(config(), Pretended(8, rank=5))
@@ -62,7 +62,7 @@ def test_several_processes_of_a_host_share_its_cpus(gpus):
     gpus(0)
     shared = session_config(config(), Pretended(2, rank=1, threads=5))
     assert (shared.intra_op_parallelism_threads, shared.inter_op_parallelism_threads) == (5, 5)
-    assert session_config(config(), ALONE).intra_op_parallelism_threads == 0  # TensorFlow takes what there is
+    assert session_config(config(), ALONE).intra_op_parallelism_threads == 0  # TensorFlow uses all CPUs
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What was asked for, the checkpoint, the data and the machine become one launch, or a sentence."""
+"""Flags, checkpoint, data and machine are resolved to one launch, or to an error message."""
 
 import dataclasses
 import json
@@ -18,7 +18,7 @@ from utils.records.manifest import read_manifest, write_manifest
 
 @pytest.fixture
 def prepare(data_dir, tmp_path):
-    """Sets up a launch on the tiny data set, whose results go to an empty folder."""
+    """Sets up a launch on the tiny data set with an empty results folder."""
 
     def do(mode, *flags, data=data_dir):
         given = [f"--mode={mode}", f"--results_dir={tmp_path / 'results'}", *map(str, flags)]
@@ -36,7 +36,7 @@ def prepare(data_dir, tmp_path):
 
 @pytest.fixture
 def another_data_set(data_dir, tmp_path):
-    """A copy of the data set whose manifest says something else."""
+    """A copy of the data set with another manifest."""
 
     def make(**changes):
         folder = tmp_path / "data"
@@ -95,7 +95,7 @@ def test_a_flag_that_contradicts_the_checkpoint_is_refused_with_both_values(prep
 
 def test_data_that_counts_its_labels_from_elsewhere_is_refused(prepare, trained, another_data_set):
     data = another_data_set(label_offset=0)
-    with pytest.raises(UsageError, match="counts its labels from 0, the checkpoint from 1"):
+    with pytest.raises(UsageError, match="labels start at 0 in the data, but at 1 in the checkpoint"):
         prepare("evaluate", f"--model_dir={trained}", data=data)
 
 
@@ -147,11 +147,11 @@ def test_benchmarks_may_do_without_weights(prepare, trained, tmp_path):
     assert prepare("inference_benchmark").checkpoint is None
     shutil.copytree(trained, tmp_path / "results")
     assert prepare("inference_benchmark").checkpoint == tmp_path / "results" / "model.ckpt-5"
-    assert prepare("training_benchmark").checkpoint is None  # each one begins anew
+    assert prepare("training_benchmark").checkpoint is None  # each one starts anew
 
 
 def test_random_weights_are_not_exported(prepare, tmp_path):
-    with pytest.raises(RunError, match=r"--export_dir models: random weights are not exported; .* holds no checkpoint"):
+    with pytest.raises(RunError, match=r"--export_dir models: cannot export random weights; .* holds no checkpoint"):
         prepare("inference_benchmark", "--export_dir=models")
 
 
@@ -181,7 +181,7 @@ def test_the_seed_is_given_or_drawn(prepare):
 
 def test_another_seed_for_a_run_that_was_begun_is_said_to_hold(prepare, trained, caplog):
     assert prepare("train", f"--model_dir={trained}", "--seed=4").seed == 4
-    assert warnings(caplog) == ["--seed 4: the run was begun with seed 3; from here on the new one holds"]
+    assert warnings(caplog) == ["--seed 4: the run started with seed 3; from here on it uses the new one"]
     caplog.clear()
     prepare("train", f"--model_dir={trained}", "--seed=3")
     prepare("evaluate", f"--model_dir={trained}", "--seed=4")  # nothing random in it
@@ -228,7 +228,7 @@ def test_a_gpu_that_does_not_exist_is_refused_before_anything_is_read(prepare):
 def test_metadata_that_was_damaged_is_an_error(prepare, trained, tmp_path):
     shutil.copytree(trained, tmp_path / "run")
     (tmp_path / "run" / "model.ckpt-5.json").write_text(json.dumps({"step": 5})[:-3])
-    with pytest.raises(RunError, match=r"model\.ckpt-5\.json: is not readable JSON"):
+    with pytest.raises(RunError, match=r"model\.ckpt-5\.json: is not valid JSON"):
         prepare("evaluate", f"--model_dir={tmp_path / 'run'}")
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints of other programs, named by the flags as they are: what they are taken for, and what comes of them."""
+"""Checkpoints of other programs, named directly by the flags: their assumed origin and their results."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ SLIM = {"padding": "symmetric_convolutions", "epsilon": 1e-5, "strided": "1x1"}
 
 @pytest.fixture
 def nvidia(trained, tmp_path):
-    """A checkpoint as it comes from elsewhere: its names are NVIDIA's, and nothing says what it is."""
+    """A checkpoint with NVIDIA's names and without a description."""
     folder = tmp_path / "download"
     folder.mkdir()
     for suffix in ("index", "data-00000-of-00001"):
@@ -43,7 +43,7 @@ def test_a_checkpoint_of_nvidias_is_evaluated_as_it_is(nvidia, trained, data_dir
     assert {key: theirs.summary[key] for key in QUALITY} == {key: ours.summary[key] for key in QUALITY}
     assert "by its names it is a TensorFlow 1 network of NVIDIA's, taken for resnet50 with 3 classes" in theirs.error
     assert "logit i is label i + 1 of the records" in theirs.error
-    assert "not used, the state of the optimizer that trained it" in theirs.error
+    assert "not used, optimizer state" in theirs.error
     assert "has no description" not in ours.error
 
 
@@ -59,7 +59,7 @@ def test_training_continues_from_a_checkpoint_of_nvidias_with_its_momentum_and_s
     bias = "resnet50/output/dense/bias"
     assert (after[bias] == stored[bias]).all()
     assert after["global_step"] == 6
-    slot = f"{bias}/Momentum"  # half of what was there and a gradient, which softmax makes add up to nothing
+    slot = f"{bias}/Momentum"  # half of the former value and a gradient; the softmax gradients add up to zero
     assert np.abs(stored[slot]).max() > 0
     assert abs((after[slot] - 0.5 * stored[slot]).sum()) < 1e-6
 
@@ -107,7 +107,7 @@ def test_a_run_that_begins_with_slims_weights_is_built_as_they_were_trained_and_
     flags = network(data_dir, tmp_path / "run", "train")
     result = run(*flags, *more, f"--finetune_checkpoint={path}", f"--num_classes={CLASSES}")
     assert result.status == 0, result.error
-    renamed = "loaded, under another name there resnet50/conv2d/conv2d/kernel from resnet_v1_50/conv1/weights"
+    renamed = "loaded, stored under another name resnet50/conv2d/conv2d/kernel from resnet_v1_50/conv1/weights"
     assert renamed in " ".join(result.error.split())
     trained = values(tmp_path / "run" / "model.ckpt-1")
     assert all((trained[name] == array).all() for name, array in weights.items() if "/moving_" not in name)
@@ -141,7 +141,7 @@ def test_a_file_of_pytorchs_is_referred_to_the_command_that_reads_it(tmp_path, d
     flags = ("--mode=evaluate", f"--data_dir={data_dir}", "--batch_size=4", f"--results_dir={tmp_path / 'out'}")
     result = run(*flags, f"--model_dir={path}")
     assert result.status == 1
-    assert "weights of PyTorch become a checkpoint by python -m tools.import_weights" in result.error.splitlines()[-1]
+    assert "python -m tools.import_weights converts PyTorch weights to a checkpoint" in result.error.splitlines()[-1]
 
 
 @pytest.mark.slow

@@ -42,7 +42,7 @@ def label_map(path, **names):
 
 
 def checkpoint(folder, *names, metadata=None):
-    """A checkpoint of these variables, with what is known of it beside it."""
+    """A checkpoint of these variables with a description beside it."""
     with tf.Graph().as_default(), tf1.Session() as session:
         variables = [tf1.get_variable(name, [1], use_resource=True) for name in names]
         session.run(tf1.global_variables_initializer())
@@ -156,7 +156,7 @@ def test_a_detector_gives_its_backbone_and_its_categories(tmp_path, backbone):
     path = checkpoint(tmp_path, "FeatureExtractor/x", metadata=METADATA | {"backbone": backbone})
     model, _ = resolved(warm_start=path)
     assert (model.backbone, model.category_ids, model.class_names) == (backbone, (1, 3, 7), ("cat", "dog", "bird"))
-    assert model.image_size == 320  # a new run begins, at the usual size
+    assert model.image_size == 320  # a new run starts at the default size
 
 
 def test_where_the_data_have_other_categories_than_the_warm_start_the_head_begins_anew(tmp_path):
@@ -165,11 +165,11 @@ def test_where_the_data_have_other_categories_than_the_warm_start_the_head_begin
     for reset in (False, True):
         model, notes = resolved(warm_start=path, manifest=other, reset=reset)
         assert (model.category_ids, model.num_classes, model.backbone) == ((3,), 3, "resnet50")
-    assert notes == ()  # it was asked for
+    assert notes == ()  # requested by the flag
     _, (note,) = resolved(warm_start=path, manifest=other)
     assert note == (
         f"--finetune_checkpoint {path}: the data's dataset.json: category 3 is 'cow'; in the checkpoint it is 'dog', "
-        "so the same id would mean another class; the class head begins with new weights"
+        "so the same id would mean another class; the class head starts with new weights"
     )
 
 
@@ -183,5 +183,5 @@ def test_a_warm_start_that_is_missing_is_said_where_it_is_loaded(tmp_path):
 
 
 def test_a_classifiers_configuration_is_refused():
-    with pytest.raises(ValueError, match="the configuration is not a detector's"):
+    with pytest.raises(ValueError, match=r"ExperimentConfig\.detection is None"):
         resolve_detection(ExperimentConfig(data=DataConfig(data_dir="data")), {}, {})

@@ -1,4 +1,4 @@
-"""What runs show in TensorBoard and in traces, read back and compared with checkpoints, data and each other."""
+"""The output of runs for TensorBoard and trace viewers, compared with checkpoints, data and each other."""
 
 import gzip
 import io
@@ -47,13 +47,13 @@ def pixels(encoded):
 
 
 def share_of(color, picture):
-    """The share of pixels that have a color, as far as JPEG keeps colors."""
+    """The fraction of pixels with a color, within the accuracy of JPEG."""
     return (np.abs(picture - np.array(color)).max(axis=-1) < 40).mean()
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, data_dir):
-    """Ten steps and an evaluation, once with histograms and a trace and once without."""
+    """Ten steps and an evaluation, with and without histograms and a trace."""
     folder = tmp_path_factory.mktemp("tensorboard")
     asked = ("--histograms_every=5", "--profile=3,4")
     looked_at = train(data_dir, folder / "looked_at", *FLAGS, *asked, mode="train_and_evaluate")
@@ -154,7 +154,7 @@ def test_a_trace_has_the_network_in_the_steps_asked_for(runs):
         assert sum(event["name"] == "resnet50/conv2d/FusedBatchNormV3" for event in within) == 1
         assert [e for e in within if e["name"].startswith("gradients/resnet50/")]
     assert len([*(runs.folder / "looked_at").glob("plugins/profile/*/*.xplane.pb")]) == 1
-    assert "trace of the steps 3 to 4: " in runs.looked_at.error
+    assert "trace of steps 3 to 4: " in runs.looked_at.error
     assert runs.looked_at.parameters["profile"] == "3,4"
 
 
@@ -171,8 +171,8 @@ def test_an_evaluation_can_be_traced(runs, data_dir, tmp_path):
 @pytest.mark.parametrize(
     ("mode", "profile", "sentence"),
     [
-        ("train", "11,12", "--profile 11,12: begins after the end, the run has 10 steps"),
-        ("evaluate", "4,5", "--profile 4,5: begins after the end, the run has 3 batches"),
+        ("train", "11,12", "--profile 11,12: begins after the end of the run, which has 10 steps"),
+        ("evaluate", "4,5", "--profile 4,5: begins after the end of the run, which has 3 batches"),
         ("train", "3,300", "--profile 3,300: must be FROM,TO: "),
     ],
 )
@@ -194,7 +194,7 @@ def test_a_benchmark_can_be_traced_and_stops_where_it_ends(tmp_path):
     )
     assert launch.status == 0, launch.error
     assert [e["args"]["step_num"] for e in trace(tmp_path / "trace-3-4.json.gz") if e["name"] == "train"] == [3, 4]
-    assert "--profile 3,9: the loop began or ended inside of them" in launch.error
+    assert "--profile 3,9: the loop began or ended within these steps" in launch.error
 
 
 def test_gradients_that_are_not_finite_end_with_the_usual_sentence(data_dir, tmp_path):

@@ -1,4 +1,4 @@
-"""A detector that begins with weights of another network: what is loaded, what is new, what is refused."""
+"""The warm start of a detector from another network: loaded, new and rejected weights."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def save(path, variables, version=None):
 
 
 def lines(table):
-    """The table: how many variables met each fate, and those that it names."""
+    """The load table: for each outcome, the number of variables and the listed names."""
     found = {}
     for line in table.splitlines():
         count, rest = line.split(maxsplit=1)
@@ -37,11 +37,11 @@ def lines(table):
 
 
 def counts(table):
-    """How many variables met each fate."""
+    """The number of variables per outcome."""
     return {fate: count for fate, (count, _) in table.items()}
 
 
-# Slim's network, by the names of the whole detector, all variables being small
+# Slim's network under the names of the whole detector, with small variables
 
 
 @pytest.mark.slow
@@ -54,7 +54,7 @@ def test_slims_network_gives_the_265_variables_of_the_backbone(tmp_path):
     }
     others["global_step"] = np.int64(7)
     path = save(tmp_path / "resnet_v1_50.ckpt", stored | others, tf1.train.SaverDef.V1)
-    assert (tmp_path / "resnet_v1_50.ckpt").is_file()  # one file, as the old format has it
+    assert (tmp_path / "resnet_v1_50.ckpt").is_file()  # one file, in the old format
     with tf.Graph().as_default(), tf1.Session() as session:
         variables = [
             tf1.get_variable(name, initializer=[0.0, 0.0], use_resource=True) for name in variables_of_ssd320()
@@ -70,14 +70,14 @@ def test_slims_network_gives_the_265_variables_of_the_backbone(tmp_path):
         np.testing.assert_array_equal(after[name], stored[name.removeprefix("FeatureExtractor/")])
     found = lines(table)
     assert counts(found) == {
-        "loaded, under another name there": 265,
+        "loaded, stored under another name": 265,
         "new, not in the checkpoint": 26 + 172,
-        "not used, nothing here begins with it": 3,
-        "not used, the state of the optimizer that trained it": 1,
+        "not used, no variable matches it": 3,
+        "not used, optimizer state": 1,
     }
-    first, *_ = found["loaded, under another name there"][1].split(", ")
+    first, *_ = found["loaded, stored under another name"][1].split(", ")
     assert first == "FeatureExtractor/resnet_v1_50/conv1/weights from resnet_v1_50/conv1/weights"
-    assert "resnet_v1_50/mean_rgb" in found["not used, nothing here begins with it"][1]
+    assert "resnet_v1_50/mean_rgb" in found["not used, no variable matches it"][1]
 
 
 # This project's classifier
@@ -100,7 +100,7 @@ def classifier(folder, images, pretrained):
 
 
 def backbone_of(path, images, pretrained, name="resnet50"):
-    """The last map of a detector's backbone that began with a checkpoint."""
+    """The last map of a detector's backbone after a warm start."""
     with tf.Graph().as_default(), tf1.Session() as session:
         detector = task(backbone=name, pretrained=pretrained)
         spec = BACKBONES[name].as_trained(**pretrained.network)
@@ -119,16 +119,14 @@ def compare(folder, pretrained=USUAL):
     assert features.max() > 0.1
     np.testing.assert_allclose(found, features, atol=1e-4 * features.max())
     assert not [fate for fate in table if fate.startswith("new")]
-    assert (
-        table["not used, nothing here begins with it"][1] == "resnet50/output/dense/bias, resnet50/output/dense/kernel"
-    )
+    assert table["not used, no variable matches it"][1] == "resnet50/output/dense/bias, resnet50/output/dense/kernel"
     return path, features, table
 
 
 def test_a_classifier_of_this_project_becomes_a_backbone_that_computes_the_same(tmp_path):
     with tiny_detectors():
         path, features, _ = compare(tmp_path)
-        # Slim's variant of the same network would not do: its strides and activations differ.
+        # Slim's variant of the network would not work here: its strides and activations differ.
         other, _ = backbone_of(path, IMAGES, USUAL, "resnet_v1_50")
         assert np.abs(other - features).max() > 0.01 * features.max()
 
@@ -143,7 +141,7 @@ def test_a_classifier_of_timms_that_was_imported_becomes_a_backbone_that_compute
 @pytest.mark.slow
 def test_the_whole_classifier_becomes_the_whole_backbone(tmp_path):
     *_, table = compare(tmp_path)
-    assert table["loaded, under another name there"][0] == 265
+    assert table["loaded, stored under another name"][0] == 265
 
 
 # Another detector
@@ -151,7 +149,7 @@ def test_the_whole_classifier_becomes_the_whole_backbone(tmp_path):
 
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory):
-    """A checkpoint of a detector with slots up to 7, and a function that starts another from it."""
+    """A checkpoint of a detector with slots up to 7, and a function that warm-starts another one from it."""
 
     def network(**changes):
         made = task(**changes)
@@ -195,8 +193,8 @@ def test_of_other_classes_the_head_begins_anew_and_it_alone(detector):
     table, loaded, kept, names = detector(False, num_classes=9)
     assert kept == HEAD
     assert loaded == names - HEAD
-    assert table["new, of other classes in the checkpoint"][0] == 2
-    assert table["not used, of other classes"][0] == 2
+    assert table["new, the checkpoint has other classes"][0] == 2
+    assert table["not used, for other classes"][0] == 2
 
 
 @pytest.mark.parametrize("other", [{}, {"num_classes": 9}], ids=["as many classes", "other classes"])
@@ -204,7 +202,7 @@ def test_where_that_is_asked_for_the_classes_begin_anew_and_they_alone(detector,
     table, loaded, kept, names = detector(True, **other)
     assert kept == HEAD
     assert loaded == names - HEAD
-    assert table["new, as was asked"][0] == table["not used, new weights were asked for"][0] == 2
+    assert table["new, as requested"][0] == table["not used, new weights were requested"][0] == 2
     assert table["loaded"][0] == len(names) - 2
 
 

@@ -1,4 +1,4 @@
-"""The classification task on a network of a handful of channels, shared by the tests of the runtime."""
+"""The classification task with a network of a few channels, shared by the tests of the runtime."""
 
 import numpy as np
 import tensorflow as tf
@@ -13,7 +13,7 @@ SIZE = 8
 
 
 def config(*, num_classes=3, batch_size=4, data_dir="data", source="tfrecord", top_k=5, mode="train", **optimizer):
-    """A resolved configuration of images of eight pixels."""
+    """A resolved configuration with images of eight pixels."""
     return ExperimentConfig(
         model=ModelConfig(
             architecture="resnet50",
@@ -34,7 +34,7 @@ def task(splits=None, seed=5, communicator=None, **changes):
 
 
 def batch(labels, status=None):
-    """Noise with these labels, one after another."""
+    """Noise images with these labels in turn."""
     count = len(labels)
     images = tf.constant(np.random.default_rng(0).uniform(0, 255, (count, SIZE, SIZE, 3)), tf.float32)
     status = tf.constant([STATUS_OK] * count if status is None else status, tf.int32)

@@ -1,4 +1,4 @@
-"""The detection task on a network of a handful of channels, shared by the tests of the runtime."""
+"""The detection task with a network of a few channels, shared by the tests of the runtime."""
 
 import contextlib
 from dataclasses import replace
@@ -18,7 +18,7 @@ ANCHORS = 6 * (8 * 8 + 4 * 4 + 2 * 2 + 1 + 1)
 
 @contextlib.contextmanager
 def tiny_detectors():
-    """Gives the detector, its backbones and the classifier whose weights fit one of them a handful of channels."""
+    """Shrinks the detector, its backbones and the matching classifier to a few channels."""
     backbones = {name: replace(spec, **SMALL) for name, spec in BACKBONES.items()}
     with (
         mock.patch.dict(SSDS, {"ssd320": TINY_SSD}),

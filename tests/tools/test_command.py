@@ -1,4 +1,4 @@
-"""How commands end."""
+"""Commands end with a message and an exit status."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The command that writes index files of a folder of records."""
+"""The command that writes the index files of a folder of records."""
 
 import subprocess
 
@@ -39,7 +39,7 @@ def test_what_was_interrupted_is_continued(source, tmp_path, capsys):
     capsys.readouterr()
     assert main([str(source), str(tmp_path / "idx")]) == 0
     endings = [line.rpartition(": ")[2] for line in capsys.readouterr().out.splitlines()]
-    assert endings == ["there already", "written", "there already"]
+    assert endings == ["already up to date", "written", "already up to date"]
 
 
 def test_records_of_detection_are_found_too(tmp_path):
@@ -82,7 +82,7 @@ def test_a_destination_that_cannot_be_made_is_a_sentence(source, tmp_path, capsy
 
 
 def test_the_script_works_from_anywhere_on_relative_paths_beside_folders_of_any_name(source, tmp_path, python):
-    (tmp_path / "utils").mkdir()  # must not be taken for the project's
+    (tmp_path / "utils").mkdir()  # must not be mistaken for the project's
     (tmp_path / "utils" / "errors.py").write_text("raise SystemExit(9)")
     script = ROOT / "utils" / "dali_index.sh"
     environment = {"PATH": "/usr/bin:/bin", "PYTHON": python}

@@ -1,4 +1,4 @@
-"""The help of every command, in one process: without TensorFlow, and under the name that people type."""
+"""The help of every command, in one process: without TensorFlow, and with the name that users type."""
 
 import json
 import subprocess

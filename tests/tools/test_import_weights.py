@@ -1,4 +1,4 @@
-"""Weights of other programs become checkpoints that compute what those programs did, and the way back."""
+"""Weights of other programs become checkpoints with the same outputs, and are converted back."""
 
 import json
 import shutil
@@ -75,10 +75,10 @@ def test_weights_of_timm_predict_what_numpy_computes_with_pytorchs_padding(
     source = torch_file(tmp_path / name, weights)
     assert convert(source, tmp_path / "out", f"--arch={architecture}", f"--class_names={names}") == 0
     printed = capsys.readouterr().out
-    assert f"{len(weights)}  loaded, under another name there" in printed.replace("loaded, reshaped", "") or (
+    assert f"{len(weights)}  loaded, stored under another name" in printed.replace("loaded, reshaped", "") or (
         architecture == SE and "loaded, reshaped" in printed
     )
-    assert "1  not used, counters of batch normalization" in printed
+    assert "1  not used, batch-norm counters" in printed
     assert "symmetric padding, epsilon 1e-05" in printed
     found, rows, _ = predicted(tmp_path / "out", images, tmp_path / "results")
     expected = probabilities(
@@ -151,7 +151,7 @@ def test_training_goes_on_from_imported_weights_with_their_settings(tmp_path, da
 
 
 def refused(capsys, status, *arguments):
-    """The sentence with which the command ends."""
+    """Runs the command and returns its error message."""
     assert convert(*arguments) == status
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -190,11 +190,11 @@ def _extend(state):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (_transpose, ["fc.weight has shape [8, 5], the network's [5, 8]", "seems to be transposed"]),
+        (_transpose, ["fc.weight has shape [8, 5], the network's [5, 8]", "seems transposed"]),
         (_poison, ["layer1.0.bn2.running_var: 1 of its 4 values are not finite"]),
         (_widen, ["layer1.0.conv2.weight has shape [4, 7, 3, 3], the network's [4, 4, 3, 3]"]),
-        (_count, ["fc.weight holds int64 numbers"]),
-        (_extend, ["has layer1.0.attn.weight, for which resnet50 has no place", "compute something else"]),
+        (_count, ["fc.weight holds int64 values"]),
+        (_extend, ["has layer1.0.attn.weight, which resnet50 cannot use", "outputs would differ"]),
         (lambda state: state.pop("layer1.0.bn3.bias"), ["has no layer1.0.bn3.bias, which resnet50 needs (1 of 27"]),
         (lambda state: state.pop("fc.weight"), ["has no fc.weight, which resnet50 needs"]),
     ],
@@ -222,7 +222,7 @@ def test_a_wider_network_is_refused_by_the_first_tensor_that_differs(tmp_path, c
     source = damaged(tmp_path, widen, "resnext101-32x4d")
     sentence = refused(capsys, 2, source, tmp_path / "out", "--arch=resnext101-32x4d")
     assert "layer1.0.conv1.weight has shape [8, 4, 1, 1], the network's [4, 4, 1, 1]" in sentence
-    assert f"holds none of {', '.join(RESNETS)}, as names" in refused(capsys, 2, source, tmp_path / "out")
+    assert f"match none of {', '.join(RESNETS)}; --arch" in refused(capsys, 2, source, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_a_wider_network_is_refused_by_the_first_tensor_that_differs(tmp_path, c
     [
         (["--mean_rgb=1,2"], "--mean_rgb 1,2: must be three numbers"),
         (["--std_rgb=1,0,2"], "--std_rgb 1,0,2: must be positive"),
-        (["--arch=ssd320"], f"--arch ssd320: weights of PyTorch are read for {', '.join(RESNETS)}"),
+        (["--arch=ssd320"], f"--arch ssd320: PyTorch weights can be imported for {', '.join(RESNETS)} only"),
         (["--to=nvidia"], "--to nvidia: these weights need symmetric padding, epsilon 1e-05"),
         (["--state=ema"], "--state ema: "),
     ],
@@ -290,4 +290,4 @@ def test_a_detectors_checkpoint_is_imported_with_its_classes(tmp_path, capsys):
 def test_a_network_that_nvidia_does_not_have_does_not_go_to_its_program(tmp_path, capsys):
     prefix = save_checkpoint(tmp_path / "model.ckpt-1", weights_of("resnet18"))
     sentence = refused(capsys, 2, prefix, tmp_path / "out", "--to=nvidia")
-    assert "--to nvidia: NVIDIA's program has no resnet18, but resnet50, resnext101-32x4d, " in sentence
+    assert "--to nvidia: NVIDIA's program lacks resnet18; it has resnet50, resnext101-32x4d, " in sentence

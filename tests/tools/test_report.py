@@ -52,15 +52,15 @@ def test_a_report_has_all_charts_of_a_classifier(tmp_path):
     write_classes(run, 6, 300)
     assert set(charts_in(report_of(tmp_path, run))) == {
         "Loss, weight decay included",
-        "Its parts, and validation",
+        "Parts of the loss, and validation",
         "Learning rate",
         "top1_accuracy",
         "loss",
-        "Answers in percent of each class",
-        "How sure, and how right",
-        "Throughput of training",
+        "Predictions in percent of each class",
+        "Accuracy by confidence",
+        "Training throughput",
         "Share of time waiting for input",
-        "Latency of a batch in evaluation",
+        "Batch latency in evaluation",
     }
 
 
@@ -68,7 +68,7 @@ def test_a_report_of_a_detector_draws_the_boxes_where_they_are(tmp_path):
     run = write_log(tmp_path / "run")
     content = write_boxes(run, tables())
     page = report_of(tmp_path, run)
-    assert "Precision by recall at an overlap of half" in charts_in(page)
+    assert "Precision by recall at IoU 0.5" in charts_in(page)
     entry = content["pictures"][0]
     figure = page[page.index(f'aria-label="image {entry["image_id"]}"') :].split("</figure>")[0]
     assert entry["jpeg"] in figure
@@ -102,7 +102,7 @@ def test_names_of_any_kind_are_escaped_and_cut_but_not_lost(tmp_path):
     for svg in charts_in(page).values():
         assert "mathdefault" not in re.sub("<!--.*?-->", "", svg)
         assert not re.search(r"[\x00-\x08]", svg)
-    assert "$x^2$ \\alpha" in charts_in(page)["Answers in percent of each class"]
+    assert "$x^2$ \\alpha" in charts_in(page)["Predictions in percent of each class"]
 
 
 def test_a_detectors_names_are_escaped_too(tmp_path):
@@ -143,7 +143,7 @@ def test_a_run_that_was_killed_has_a_report_that_says_what_is_missing(tmp_path):
 def test_a_log_of_nothing_and_one_of_nonsense_have_reports(tmp_path):
     empty = tmp_path / "empty"
     open_log(empty / "log.json", None).close()
-    assert "The log holds no launch" in report_of(tmp_path, empty)
+    assert "The log contains no launch" in report_of(tmp_path, empty)
     log = open_log(tmp_path / "odd" / "log.json", None)
     log.log(PARAMETER, {"mode": ["a", {"b": None}], "arch": 3, "results_dir": 7})
     log.log("x", {"total_loss": 1})
@@ -180,7 +180,7 @@ def test_runs_that_cannot_be_read_are_left_out_and_named(tmp_path, capsys):
     (tmp_path / "none").mkdir()
     page = report_of(tmp_path, run, tmp_path / "none", status=3)
     assert page.count("<h1>Run ") == 1
-    assert capsys.readouterr().err.startswith(f"left out: {tmp_path / 'none'}: holds no log of a run")
+    assert capsys.readouterr().err.startswith(f"left out: {tmp_path / 'none'}: contains no log of a run")
 
 
 @pytest.mark.parametrize(

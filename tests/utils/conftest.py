@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the command line and of the launcher."""
+"""Fixtures for the tests of the command line and the launcher."""
 
 import shutil
 import signal
@@ -13,7 +13,7 @@ TOOLS = ("bash", "dirname", "sed", "mkdir", "tee", "tr")
 
 @pytest.fixture
 def clone(tmp_path):
-    """A clone that holds nothing but the launcher, and a PATH that holds nothing but what the launcher itself needs."""
+    """A clone with only the launcher, and a PATH with only the programs that the launcher needs."""
     (tmp_path / "clone" / "utils").mkdir(parents=True)
     shutil.copy(ROOT / "utils" / "launch.sh", tmp_path / "clone" / "utils")
     (tmp_path / "path").mkdir()
@@ -25,7 +25,7 @@ def clone(tmp_path):
 
 @pytest.fixture
 def shell(clone):
-    """Runs shell code that has sourced the launcher, from another folder than the clone."""
+    """Runs shell code that sources the launcher, from a folder outside the clone."""
 
     def run(code, **environment):
         return subprocess.run(
@@ -43,7 +43,7 @@ def shell(clone):
 
 @pytest.fixture
 def recipe(tmp_path, monkeypatch):
-    """Writes a recipe to the current folder; the argument that names it."""
+    """Writes a recipe to the current folder; returns the argument that names it."""
     monkeypatch.chdir(tmp_path)
 
     def write(text):
@@ -55,7 +55,7 @@ def recipe(tmp_path, monkeypatch):
 
 @pytest.fixture
 def started(clone):
-    """Starts a call of the launcher in the background, where a signal acts as in a terminal."""
+    """Starts the launcher in the background, with the signal handling of a terminal."""
 
     def start(call, number):
         return subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Small record files and ways to run inputs on them, shared by the tests of the input modules."""
+"""Small record files and helpers to run inputs on them, shared by the tests of the input modules."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def noise(seed, height=20, width=24):
 
 
 def coordinates(height, width):
-    """An image that says where each pixel is: red is its row, green its column."""
+    """An image whose pixels encode their position: red is the row, green the column."""
     rows, columns = np.mgrid[:height, :width]
     return np.stack([rows, columns, np.zeros_like(rows)], axis=-1).astype(np.uint8)
 
@@ -69,7 +69,7 @@ def record(encoded, label=1, boxes=()):
 
 
 def write_files(folder, records, files=1, name="train"):
-    """Writes records to ``files`` files in blocks as equal as they come, and returns them as readers get them."""
+    """Writes records to ``files`` files of nearly equal size, and returns them as a split."""
     paths, counts = [], []
     for number, block in enumerate(np.array_split(np.arange(len(records)), files)):
         path = str(folder / f"{name}-{number:05d}-of-{files:05d}")
@@ -82,21 +82,21 @@ def write_files(folder, records, files=1, name="train"):
 
 
 def options(**changes):
-    """Options of an input, with the augmentation of classification unless they say otherwise."""
+    """Options of an input, by default with the augmentation for classification."""
     usual = classification_steps(min_crop_area=0.08, color_jitter=0.0)
     given = {"image_size": 8, "batch_size": 4, "num_classes": 10, "label_offset": 1, "seed": 5, "augmentation": usual}
     return InputOptions(**given | changes)
 
 
 def quick_session():
-    """A session that does not optimize graphs: most of these are run a few times only."""
+    """A session that does not optimize graphs, because most of them run only a few times."""
     config = tf.compat.v1.ConfigProto()
     config.graph_options.rewrite_options.disable_meta_optimizer = True
     return tf.compat.v1.Session(config=config)
 
 
 def fetch(build, steps=10**6, graph_seed=None):
-    """Builds an input in a graph of its own and returns its next ``steps`` batches, or all there are."""
+    """Builds an input in its own graph and returns its next ``steps`` batches, or all of them."""
     fetched = []
     with tf.Graph().as_default():
         if graph_seed is not None:
@@ -116,14 +116,14 @@ def fetch(build, steps=10**6, graph_seed=None):
 
 
 def assert_same(batches, others):
-    """Compares two sequences of batches, all that is in them."""
+    """Asserts that two sequences of batches are equal in all fields."""
     for ours, theirs in zip(batches, others, strict=True):
         for one, other in zip(ours, theirs, strict=True):
             np.testing.assert_array_equal(one, other)
 
 
 def run_graph(build):
-    """The values of the tensors that ``build`` makes in a graph of its own."""
+    """The values of the tensors that ``build`` creates in its own graph."""
     with tf.Graph().as_default():
         tensors = build()
         with quick_session() as session:
@@ -141,7 +141,7 @@ def eval_input(files, decoder, options, shard):
 
 
 def reader(name):
-    """What reads records: "tf.data", or "dali", which skips the test where it is not installed."""
+    """The reader "tf.data" or "dali"; skips the test if DALI is not installed."""
     if name == "tf.data":
         return TensorFlowReader()
     pytest.importorskip("nvidia.dali", reason="NVIDIA DALI is not installed (requirements/dali.txt)")

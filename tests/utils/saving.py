@@ -1,7 +1,7 @@
 """Saves checkpoints in child processes and kills them: python -m tests.utils.saving FOLDER operations|moments KEEP.
 
-Each child works in a numbered folder of its own and writes a byte to ``<folder>.done`` for each step that was saved. A
-child is forked before TensorFlow makes its threads, so that only one process has to import it.
+Each child works in its own numbered folder and writes a byte to ``<folder>.done`` for each saved step. Children are
+forked before TensorFlow starts its threads, so only one process has to import it.
 """
 
 import os
@@ -25,7 +25,7 @@ LONGEST_WAIT = 0.08
 
 
 def save_steps(folder: Path, steps, keep: int, report) -> None:
-    """Saves each step with variables that all hold its number, as best as well, and annotates it."""
+    """Saves each step with variables filled with its number, also as the best, and annotates it."""
     with tf.Graph().as_default() as graph:
         names = ("network/kernel", "network/kernel/Momentum")
         variables = [tf1.get_variable(name, [SIZE], use_resource=True) for name in names]
@@ -44,7 +44,7 @@ def save_steps(folder: Path, steps, keep: int, report) -> None:
 
 
 def child(folder: Path, steps, keep: int, kill_at: int | None, pipe: int) -> int:
-    """Starts a process that saves, and kills itself before its n-th change of a folder; returns its id."""
+    """Starts a process that saves and kills itself before its n-th change of a folder; returns its id."""
     pid = os.fork()
     if pid:
         return pid
@@ -72,7 +72,7 @@ def child(folder: Path, steps, keep: int, kill_at: int | None, pipe: int) -> int
 
 
 def kill_at_each_change(root: Path, keep: int) -> None:
-    """One child for each change of a folder that saving two steps makes."""
+    """One child for each change of a folder while two steps are saved."""
     number, ended = 0, False
     _, pipe = os.pipe()
     while not ended:
@@ -82,7 +82,7 @@ def kill_at_each_change(root: Path, keep: int) -> None:
 
 
 def kill_at_random_moments(root: Path, keep: int) -> None:
-    """Children that save for ever, killed a random while after their first step."""
+    """Children that save forever, killed at a random time after their first step."""
     delays = random.Random(7)
     for number in range(MOMENTS):
         reading, writing = os.pipe()

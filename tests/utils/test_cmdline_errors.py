@@ -1,4 +1,4 @@
-"""Command lines that are refused: the whole sentence of each."""
+"""Rejected command lines, each with its whole error message."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The command line: familiar names and defaults, prefixes, what contradicts, and that no flag is ever ignored."""
+"""The command line: familiar names and defaults, prefixes and contradictions; no flag is ever ignored."""
 
 import json
 import subprocess
@@ -131,7 +131,7 @@ def test_the_units_of_both_durations_go_together():
 
 
 def sample(flag):
-    """A value that differs from the default and fits no other flag's."""
+    """A value that differs from the default and from the values of all other flags."""
     if flag.is_switch:
         return f"--{flag.name}"
     if isinstance(flag.kind, tuple):
@@ -143,7 +143,7 @@ def sample(flag):
 @pytest.mark.parametrize("task", [(), ("--arch=ssd320",)], ids=["classification", "detection"])
 @pytest.mark.parametrize("mode", MODES)
 def test_no_flag_is_ever_ignored(mode, task):
-    """In every mode, each flag changes the config, is said to have no effect, or is refused."""
+    """In every mode, each flag changes the config, is reported as ineffective, or is rejected."""
     base = [f"--mode={mode}", *task]
     base += ["--to_predict=x.jpg"] if mode == "predict" else ["--batch_size=3"]
     base += ["--num_iter=60"] if "benchmark" in mode else [] if mode == "predict" else ["--data_dir=D"]
@@ -154,7 +154,7 @@ def test_no_flag_is_ever_ignored(mode, task):
 
 
 def outcome(flag, base, plain):
-    """What a flag does to a command line: "changed ", or what is said of it."""
+    """The effect of a flag on a command line: "changed " or the message about it."""
     if flag.is_switch and flag.field and flag.read(plain) is True:
         return "changed "  # on anyway
     try:
@@ -175,7 +175,7 @@ def test_the_parser_offers_exactly_the_flags_of_the_table():
 
 
 def test_the_flags_of_a_config_read_as_that_config():
-    """The PARAMETER record tells the whole run, and is JSON."""
+    """The PARAMETER record describes the whole run and is JSON."""
     config = config_of(
         *TRAIN, "--amp", "--cosine_lr", "--loss_scale=64", "--image_size=32", "--run_iter=3", "--no_tf32"
     )

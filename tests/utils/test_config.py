@@ -1,4 +1,4 @@
-"""The typed config: durations, and what each section refuses."""
+"""The typed config: durations, and the values that each section rejects."""
 
 import dataclasses
 
@@ -117,7 +117,7 @@ def test_batches_are_steps_and_epochs_are_whole_numbers_of_them(value, steps_per
         ),
         (
             lambda: ExperimentConfig(data=DataConfig(source="synthetic"), run=RunConfig(mode="evaluate")),
-            "--mode evaluate: needs --data_dir; only the two benchmark modes make data of their own",
+            "--mode evaluate: needs --data_dir; only the two benchmark modes can run on synthetic data",
         ),
         (
             lambda: check_benchmark_length(50, 50),
@@ -181,6 +181,6 @@ def test_histograms_come_never_or_every_so_many_steps():
 def test_a_trace_must_begin_before_the_end():
     config = DiagnosticsConfig(profile=(5, 9))
     config.check_length(5)
-    with pytest.raises(UsageError, match="--profile 5,9: begins after the end, the run has 4 batches"):
+    with pytest.raises(UsageError, match="--profile 5,9: begins after the end of the run, which has 4 batches"):
         config.check_length(4, "batches")
     DiagnosticsConfig().check_length(0)

@@ -1,4 +1,4 @@
-"""DALI's images against TensorFlow's, and what happens where DALI cannot go on."""
+"""DALI's images against TensorFlow's, and failures of DALI."""
 
 import itertools
 import os
@@ -33,7 +33,7 @@ from utils.input.batching import Position, Shard, make_input
 from utils.input.labelled_images import LABELLED_IMAGES
 from utils.records.manifest import load_split
 
-GREY_LEVELS = 2  # how far evaluation images may be apart in the mean
+GREY_LEVELS = 2  # allowed mean difference between evaluation images
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def dali():
 
 
 def smooth(height, width):
-    """A picture without edges, of which all decoders make the same."""
+    """A picture without edges, which all decoders decode equally."""
     return np.stack([*np.mgrid[:height, :width], np.full((height, width), 60)], axis=-1).astype(np.uint8)
 
 
@@ -145,7 +145,7 @@ def assert_alike(ours, theirs, grey_levels):
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
-    """Records of detection, PNGs of which one is broken in the middle and one has an object without a class."""
+    """Detection records with PNGs; one is broken in the middle, one has an object without a class."""
     broken = bytearray(encode(smooth(40, 60)))
     broken[len(broken) // 2] ^= 255
     boxes = [GOOD, (0.3, 0.2, 0.9, 0.8), (0.0, 0.0, 1.0, 1.0)]
@@ -179,7 +179,7 @@ def test_evaluation_of_detection_sees_the_same_images_and_objects(dali, scenes):
     assert_alike(ours, theirs, 0.1)
 
 
-# Where it cannot go on
+# Failures
 
 
 def test_without_dali_the_flag_says_how_to_install_it():
@@ -191,7 +191,7 @@ def test_without_dali_the_flag_says_how_to_install_it():
 
 
 class Stub:
-    """Stands for DALI: fails as it is told to, and notes what it was asked for."""
+    """A fake DALI that fails on request and records its calls."""
 
     def __init__(self, error=None):
         self.error = error
@@ -218,7 +218,7 @@ def test_a_failure_that_is_no_images_ends_the_run_with_a_sentence(stub, tmp_path
     stub.error = RuntimeError("CUDA driver is too old\n for this")
     files = write_files(tmp_path, [record(encode(noise(0)))] * 4)
     with (
-        pytest.raises(RunError, match=r"^--dali: DALI failed: CUDA driver is too old for this; without the flag"),
+        pytest.raises(RunError, match=r"^--dali: DALI failed: CUDA driver is too old for this; leave out the flag"),
         readable_data_errors({}, lambda: "after step 3"),
     ):
         evaluate(DaliReader(None, None), files)
@@ -239,7 +239,7 @@ def test_without_a_gpu_it_decodes_on_the_cpu(stub):
 
 
 def test_a_wrong_index_of_the_right_length_ends_the_input_with_data_loss(dali, tmp_path):
-    """Such as one of other records, with the same bytes in all: what it points at is not the beginning of a record."""
+    """An index of other records with the same total size points into the middle of a record."""
     files = write_files(tmp_path, [record(encode(noise(i))) for i in range(4)])
     folder = tmp_path / "idx"
     folder.mkdir()
@@ -251,12 +251,12 @@ def test_a_wrong_index_of_the_right_length_ends_the_input_with_data_loss(dali, t
         evaluate(DaliReader(str(folder), None), files)
 
 
-# All of it, in processes of their own
+# Whole inputs in their own processes
 
 
 @pytest.mark.slow
 def test_batches_are_made_ahead_under_deterministic_ops(dali, tmp_path):
-    """TensorFlow answers a stateful op it does not know by making the whole pipeline sequential."""
+    """TensorFlow makes the whole pipeline sequential if it contains an unknown stateful op."""
     from tests.utils.test_input_determinism import ROOT
 
     big = encode(np.kron(noise(1), np.ones((24, 24, 1), np.uint8)), "JPEG")

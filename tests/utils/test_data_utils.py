@@ -35,7 +35,7 @@ EXAMPLES = 23
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """23 images of noise in 3 files; example i has the label i % 10 + 1."""
+    """23 noise images in 3 files; example i has the label i % 10 + 1."""
     records = [record(encode(noise(i)), i % 10 + 1) for i in range(EXAMPLES)]
     return write_files(tmp_path_factory.mktemp("noise"), records, files=3)
 
@@ -75,7 +75,7 @@ def test_each_epoch_uses_as_many_examples_as_fill_its_batches_and_none_twice(thr
     for epoch in epochs:
         assert len(set(epoch)) == 20
         assert set(epoch) <= set(range(EXAMPLES))
-    assert len(set(epochs.ravel())) > 20  # it is not always the same ones that are left out
+    assert len(set(epochs.ravel())) > 20  # the omitted examples vary
 
 
 def test_labels_belong_to_their_examples(three_epochs):

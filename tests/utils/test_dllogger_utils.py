@@ -1,4 +1,4 @@
-"""The log's lines, on the console and in the file, as readers of this format expect them."""
+"""The lines of the log on the console and in the file, in the format that parsers expect."""
 
 import io
 import json
@@ -97,7 +97,7 @@ def test_a_second_launch_appends(tmp_path):
 
 def test_every_record_is_in_the_file_at_once(log, tmp_path):
     log.log((1,), {"loss": 2.0})
-    assert len(lines(tmp_path)) == 1  # nothing waits for close, which a kill would never reach
+    assert len(lines(tmp_path)) == 1  # nothing is delayed until close, which a killed process never reaches
 
 
 def test_a_line_cut_off_by_a_kill_costs_no_other_record(tmp_path):

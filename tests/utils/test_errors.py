@@ -1,4 +1,4 @@
-"""Statuses, and the line of an error that says what happened."""
+"""Exit statuses, and the line of an error that says what happened."""
 
 import pytest
 import tensorflow as tf

@@ -1,4 +1,4 @@
-"""One process is rank 0 of 1; several are connected, or refused with what is missing."""
+"""A single process is rank 0 of 1; several are connected, or rejected with the missing requirement."""
 
 import sys
 from types import ModuleType, SimpleNamespace
@@ -41,7 +41,7 @@ def test_processes_that_horovod_does_not_connect_are_refused(monkeypatch):
     library.init, library.size = lambda: None, lambda: 1
     monkeypatch.setitem(sys.modules, "horovod", SimpleNamespace(tensorflow=library))
     monkeypatch.setitem(sys.modules, "horovod.tensorflow", library)
-    with pytest.raises(UsageError, match="SLURM_STEP_NUM_TASKS=4: 4 processes were launched, and Horovod connects 1"):
+    with pytest.raises(UsageError, match="SLURM_STEP_NUM_TASKS=4: 4 processes were launched, but Horovod connects 1"):
         communicator({"SLURM_STEP_NUM_TASKS": "4"})
 
 

@@ -105,7 +105,7 @@ def test_evaluation_agrees_with_pillow_and_numpy(height, width, size):
 
 
 def test_the_smallest_sizes_come_out_exact():
-    # Of these sides, float32 makes the first a pixel short at sizes 1 and 2, the second at 3 and 6.
+    # With these sides, float32 makes the first one pixel short at sizes 1 and 2, the second at 3 and 6.
     encoded = [encode(noise(6, side, side + 3)) for side in (41, 37)]
     sizes = (1, 2, 3, 6, 7)
     images = run_graph(lambda: [[ip.eval_preprocess(tf.constant(data), size) for size in sizes] for data in encoded])

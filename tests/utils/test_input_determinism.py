@@ -35,7 +35,7 @@ def digest_and_shortest_wait(files):
 
 @pytest.mark.slow
 def test_under_deterministic_ops_batches_are_the_same_and_still_made_ahead(tmp_path):
-    """TensorFlow answers a stateful op it does not know by making the whole pipeline sequential."""
+    """TensorFlow makes the whole pipeline sequential if it contains an unknown stateful op."""
     jpegs = [encode(np.kron(noise(i), np.ones((24, 24, 1), np.uint8)), "JPEG") for i in range(3)]
     files = write_files(tmp_path, [record(jpegs[i % 3] if i % 7 else b"") for i in range(60)], files=2)
     environment = os.environ | {"TF_DETERMINISTIC_OPS": "1", "PYTHONPATH": str(ROOT)}

@@ -1,4 +1,4 @@
-"""The installation of Horovod: dry with a pretended environment, and its proof with the real one where that is here."""
+"""The installation of Horovod: dry runs in a fake environment, and a check of the real one if it exists."""
 
 import subprocess
 import sys
@@ -113,7 +113,7 @@ def test_an_open_mpi_on_the_path_is_used_and_the_package_gives_way(environment, 
     status, output = environment.run(SCRIPT, **system_mpi(environment, version))
     assert status == 0, output
     assert environment.steps() == ["install-requirements-horovod", "uninstall", *BUILD, "install-horovod"]
-    assert f"the environment's own Open MPI gives way to the system's in {environment.home}/system" in output
+    assert f"the system's Open MPI in {environment.home}/system replaces the environment's own" in output
     assert f"mpiexec (openmpi-{version.split()[-1]})" in output
     cmake = (environment.home / "built/horovod/tensorflow/CMakeLists.txt").read_text()
     assert "/../../../..;/usr/lib/ompi;/opt/x" in cmake
@@ -123,7 +123,7 @@ def test_an_open_mpi_on_the_path_is_used_and_the_package_gives_way(environment, 
 def test_an_mpi_of_another_kind_on_the_path_is_left_alone(environment):
     status, output = environment.run(SCRIPT, **system_mpi(environment, "HYDRA build details: Version: 4.2"))
     assert status == 0, output
-    assert f"{environment.home}/system/mpiexec is not Open MPI's and is left alone" in output
+    assert f"{environment.home}/system/mpiexec is not Open MPI's and is not used" in output
     assert environment.steps() == [*PARTS, *BUILD, "install-horovod"]
 
 
@@ -145,8 +145,8 @@ def test_a_wheel_from_the_cache_that_does_not_work_is_built_again_once(environme
     (other.home / "mpiexec").write_text("echo Illegal instruction; exit 132")
     status, output = other.run(SCRIPT)
     assert (status, other.steps()) == (1, [*PARTS, "install-horovod", *PARTS, *BUILD, "install-horovod"])
-    assert "the wheel that was kept does not work under mpiexec: compiling it anew" in output
-    assert "two processes do not add up under mpiexec; all that was said is in " in output
+    assert "the cached wheel does not work under mpiexec: compiling it again" in output
+    assert "two processes do not add up under mpiexec; the whole output is in " in output
     assert not (other.prefix / "installed-horovod").exists()
 
 
@@ -172,7 +172,7 @@ def test_two_processes_that_do_not_end_are_ended_and_the_wheel_is_kept(environme
     (environment.home / "horovodrun").write_text("sleep 60")
     status, output = environment.run(SCRIPT, PROOF_SECONDS="1")
     assert status == 1
-    assert "two processes under horovodrun did not end within 1 s; PROOF_SECONDS gives them more" in output
+    assert "two processes under horovodrun did not end within 1 s; PROOF_SECONDS sets another limit" in output
     assert len(environment.wheels()) == 1
 
 
@@ -192,7 +192,7 @@ def test_a_step_that_fails_is_a_sentence_with_pips_own_word_and_the_place_of_the
     status, output = environment.run(SCRIPT)
     assert status == 1
     (log,) = environment.cache.glob("*.log")
-    assert output.splitlines()[-1] == f"{SCRIPT}: {sentence}; all that was said is in {log}"
+    assert output.splitlines()[-1] == f"{SCRIPT}: {sentence}; the whole output is in {log}"
     assert environment.left_over() == []
     if step == "wheel":
         (environment.faults / f"{step}.fails").unlink()

@@ -1,4 +1,4 @@
-"""How ``launch`` starts several processes: by which launcher, on which machines, bound to what."""
+"""``launch`` with several processes: the launcher, the machines and the CPU binding."""
 
 import itertools
 import os
@@ -16,7 +16,7 @@ ENDS = ["-x", "LD_LIBRARY_PATH", "-x", "PATH", "--mca", "pml", "ob1", "--mca", "
 
 @pytest.fixture
 def words(shell, clone):
-    """The words of a dry run before the interpreter; those from it on are checked."""
+    """The words of a dry run before the interpreter; asserts the words from it on."""
     python = program(clone / "path" / "python3", "")
     for launcher in ("mpiexec", "horovodrun", "srun"):
         program(clone / "path" / launcher, "")
@@ -179,7 +179,7 @@ time.sleep(60)
 """
 HOROVODRUN = """
 while [ "$1" != "$PYTHON" ]; do shift; done
-bash -c '"$0" "$@" & "$0" "$@" & wait' "$@" # not the processes themselves, as with Open MPI in between
+bash -c '"$0" "$@" & "$0" "$@" & wait' "$@" # not the processes themselves; Open MPI is in between
 """
 
 

@@ -47,7 +47,7 @@ def test_without_either_several_processes_are_refused_and_a_dry_run_still_shows_
 
 def test_the_interpreter_is_the_one_named_else_the_clones_else_that_on_the_path(shell, clone):
     assert "No Python on the PATH" in shell("launch 1 main.py").stderr
-    for name in ("python", "python3"):  # each goes before the one there already
+    for name in ("python", "python3"):  # each precedes the existing one
         program(clone / "path" / name, f"echo {name}")
         assert shell("launch 1 main.py").stdout == f"{name}\n"
     program(clone / "clone" / ".venv" / "bin" / "python", "echo clone")

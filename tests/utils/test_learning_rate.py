@@ -1,4 +1,4 @@
-"""Schedules: tables by hand, and one formula for numbers, arrays and tensors."""
+"""Schedules: values computed by hand, and one formula for numbers, arrays and tensors."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Optimizers, weight decay and loss scaling against arithmetic by hand."""
+"""Optimizers, weight decay and loss scaling against hand-computed values."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def maker(name="momentum", momentum=0.9):
 
 
 class Toy:
-    """One weight w with the loss slope * w, so that its gradient is whatever is fed."""
+    """One weight w with the loss slope * w, so that the fed slope is its gradient."""
 
     def __init__(self, static=None, *, dynamic=False, momentum=0.9, optimizer="momentum"):
         self.graph = tf.Graph()
@@ -72,7 +72,7 @@ def test_a_dynamic_scale_skips_an_overflow_halves_and_leaves_weight_and_step_alo
 def test_a_dynamic_scale_doubles_after_2000_finite_steps_in_a_row():
     toy = Toy(dynamic=True, momentum=0.0)
     toy.run(0.0)
-    toy.run(float("nan"))  # begins the count anew
+    toy.run(float("nan"))  # restarts the count
     scales = [toy.run(0.0)[1] for _ in range(2001)]
     assert scales[0] == scales[1999] == 2.0**14
     assert scales[2000] == 2.0**15
@@ -126,7 +126,7 @@ def test_nothing_to_decay_is_no_loss():
 
 
 def two_weights(multiplier, scale=None, optimizer="momentum", **dynamic):
-    """Two steps of a = b = 1 with slopes 2 and 3; what is left of all variables."""
+    """All variables after two steps from a = b = 1 with slopes 2 and 3."""
     with tf.Graph().as_default(), tf1.Session() as session:
         step = tf1.get_variable("global_step", initializer=np.int64(0), trainable=False, use_resource=True)
         a, b = (tf1.get_variable(name, initializer=1.0, use_resource=True) for name in ("a", "b"))
@@ -181,7 +181,7 @@ def in_numpy(name, gradient, factor, steps=2, rate=0.1, momentum=0.5):
 @pytest.mark.parametrize("dynamic", [False, True])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_row_is_all_that_an_optimizer_needs(name, dynamic):
-    """Its arithmetic, whatever the factors; its slots and its state under the names of the row, and no others."""
+    """The update with any factors; slots and state have the names in the row, and there are no others."""
     spec, own = OPTIMIZERS[name], {"a", "b", "global_step"}
     for factors in ({"a": 1.0, "b": 1.0}, {"a": 1.0, "b": 10.0}, {"a": 3.0, "b": 10.0}):
         found = two_weights(factors, optimizer=name, dynamic=dynamic)

@@ -1,4 +1,4 @@
-"""What holds of every reader of records, tf.data's and DALI's, and what holds between the two."""
+"""The contract of the readers, tf.data and DALI, and the agreement between them."""
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def evaluate(given, files, shard=None, **changes):
 
 @pytest.fixture(scope="module")
 def epochs(files):
-    """Three epochs of 5 batches of 4, by reader, made when they are first asked for."""
+    """Three epochs of 5 batches of 4 by reader, computed on first use."""
     made = {}
 
     def of(name):
@@ -161,9 +161,9 @@ def test_dali_reads_the_same_examples_and_sees_the_same_parts_of_them(epochs):
     for ours, theirs in zip(epochs("dali"), epochs("tf.data"), strict=True):
         np.testing.assert_array_equal(ours.index, theirs.index)
         np.testing.assert_array_equal(ours.labels, theirs.labels)
-        png = ours.index % 2 == 1  # which knows no rounding
+        png = ours.index % 2 == 1  # without rounding
         np.testing.assert_allclose(ours.images[png], theirs.images[png], atol=0.05)
-        # Of noise the two decoders make colors that differ; another part of it would differ by 80 grey levels.
+        # On noise, the decoders' colors differ a little; another part of the image would differ by 80 grey levels.
         assert np.abs(ours.images - theirs.images).mean() < 12
 
 

@@ -1,4 +1,4 @@
-"""Small images of every kind, as bytes, and folders of them, for the tests of the converter."""
+"""Small images of every kind as bytes and in folders, for the tests of the converter."""
 
 import io
 from pathlib import Path
@@ -22,7 +22,7 @@ def encoded(pixels: np.ndarray | Image.Image, kind: str = "PNG", **options) -> b
 
 
 def jpeg(seed: int = 0, orientation: int | None = None, **options) -> bytes:
-    """A JPEG photograph, with an EXIF orientation where one is given."""
+    """A JPEG photograph, with an EXIF orientation if given."""
     if orientation is not None:
         options["exif"] = Image.Exif()
         options["exif"][0x0112] = orientation
@@ -30,7 +30,7 @@ def jpeg(seed: int = 0, orientation: int | None = None, **options) -> bytes:
 
 
 def write_files(root: Path, files: dict[str, bytes]) -> Path:
-    """Writes files by their paths below ``root``, making folders; a path ending in "/" makes an empty folder."""
+    """Writes files by path below ``root`` and creates folders; a path that ends in "/" creates an empty folder."""
     for name, data in files.items():
         path = root / name
         if name.endswith("/"):
@@ -42,7 +42,7 @@ def write_files(root: Path, files: dict[str, bytes]) -> Path:
 
 
 def two_classes(root: Path, train: int = 6, validation: int = 3) -> Path:
-    """A data set of two classes, cat and dog, with so many images of each in its two splits."""
+    """A data set of two classes, cat and dog, with the given numbers of images of each in its two splits."""
     files = {}
     for split, count in (("train", train), ("validation", validation)):
         for index in range(count):

@@ -2,7 +2,7 @@
 
 Run as ``python -m tools.convert SRC OUT``. SRC holds ``train/<class>/*`` and ``validation/<class>/*`` (or
 ``val``), or class folders alone, or ImageNet's tar files. OUT gets ``train-*``, ``validation-*`` and ``dataset.json``.
-Run again after an interruption, it completes what is missing.
+After an interruption, the same command writes what is missing.
 """
 
 from __future__ import annotations
@@ -26,23 +26,33 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("source", metavar="SRC", type=Path, help="folder that holds the images, or ImageNet's tar files")
-    add("out", metavar="OUT", type=Path, help="folder to write to; made if it is missing")
+    add("out", metavar="OUT", type=Path, help="folder to write to; created if missing")
     split = parser.add_argument_group("splits and classes").add_argument
-    split("--validation_fraction", metavar="F", type=float, help="part of each class to set aside for validation")
+    split("--validation_fraction", metavar="F", type=float, help="fraction of each class to set aside for validation")
     split(
         "--validation_labels",
         metavar="FILE",
         type=Path,
-        help="labels of a validation folder or tar file without class folders: one synset a line in the order of the "
+        help="labels of a validation folder or tar file without class folders: one synset per line in the order of the "
         "file names, or ILSVRC2012_devkit_t12.tar.gz",
     )
-    split("--class_names", metavar="FILE", type=Path, help="one name a line, or lines of folder (synset) TAB name")
-    split("--head_size", metavar="N", type=int, help="logits of a network for this data, at least the class count")
+    split("--class_names", metavar="FILE", type=Path, help="one name per line, or lines of folder (synset) TAB name")
+    split(
+        "--head_size",
+        metavar="N",
+        type=int,
+        help="number of logits of a network for this data; at least the class count",
+    )
     split("--bounding_boxes", metavar="PATH", type=Path, help="folder of XML annotations, or CSV file")
     output = parser.add_argument_group("output").add_argument
-    output("--train_shards", metavar="N", type=int, help="number of train-* files (default: by the number of images)")
+    output(
+        "--train_shards",
+        metavar="N",
+        type=int,
+        help="number of train-* files (default: depends on the number of images)",
+    )
     output("--validation_shards", metavar="N", type=int, help="number of validation-* files (default: likewise)")
-    output("--seed", metavar="N", type=int, default=12345, help="of the shuffle (default: %(default)s)")
+    output("--seed", metavar="N", type=int, default=12345, help="seed of the shuffle (default: %(default)s)")
     add_output_flags(output, "OUT")
     return parser
 
@@ -53,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def action() -> int:
         from tools.convert.classification_plan import ClassificationOptions, plan_classification
-        from tools.convert.conversion import convert  # after parsing, so that --help need not load NumPy and Pillow
+        from tools.convert.conversion import convert  # after parsing: --help needs neither NumPy nor Pillow
 
         options = ClassificationOptions(**values)
         plan = plan_classification(options)

@@ -1,8 +1,8 @@
 """Bounding boxes of a classification data set, from XML files or a CSV file (no TF).
 
-Boxes are (ymin, xmin, ymax, xmax) as fractions of the image, rounded to 4 decimals, cut to [0, 1], corners swapped
-where they stand the wrong way round, and dropped where no area is left. They are taken to be drawn on the pixels as
-stored, before any EXIF rotation, which is what annotation tools that ignore EXIF show.
+Boxes are (ymin, xmin, ymax, xmax) as fractions of the image, rounded to 4 decimals and clipped to [0, 1]. Swapped
+corners are exchanged; boxes without area are dropped. The coordinates refer to the pixels as stored, before any EXIF
+rotation, as annotation tools that ignore EXIF show them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DECIMALS = 4
 
 
 def clean_box(ymin: float, xmin: float, ymax: float, xmax: float) -> Box | None:
-    """The box as records hold it, or None when it has no area or is not a number."""
+    """The box as records store it, or None if it has no area or a coordinate is not a number."""
     values = [min(max(round(value, DECIMALS), 0.0), 1.0) for value in (ymin, xmin, ymax, xmax) if value == value]
     if len(values) < 4:
         return None
@@ -33,33 +33,33 @@ def clean_box(ymin: float, xmin: float, ymax: float, xmax: float) -> Box | None:
 
 
 def turn_box(box: Box, orientation: int) -> Box:
-    """The box after an image with this EXIF orientation (1 to 8) has been brought upright."""
+    """The box after an image with this EXIF orientation (1 to 8) is turned upright."""
     ymin, xmin, ymax, xmax = box
-    if orientation >= 5:  # rows and columns change places
+    if orientation >= 5:  # transposed
         ymin, xmin, ymax, xmax = xmin, ymin, xmax, ymax
-    if orientation in (3, 4, 7, 8):  # upside down
+    if orientation in (3, 4, 7, 8):  # flipped vertically
         ymin, ymax = 1.0 - ymax, 1.0 - ymin
-    if orientation in (2, 3, 6, 7):  # left and right change places
+    if orientation in (2, 3, 6, 7):  # flipped horizontally
         xmin, xmax = 1.0 - xmax, 1.0 - xmin
     return ymin, xmin, ymax, xmax
 
 
 @dataclass(slots=True)
 class BoundingBoxes:
-    """The boxes by file name without its suffix, each with the synset that it was drawn for where one is given."""
+    """Boxes by file name without suffix, each with the synset that it was drawn for, if given."""
 
     by_stem: dict[str, list[tuple[Box, str | None]]] = field(default_factory=dict)
     dropped: int = 0
 
     def add(self, stem: str, box: Box | None, synset: str | None) -> None:
-        """Keeps a box, or counts it where cleaning left none."""
+        """Keeps a box, or counts it as dropped if cleaning left none."""
         if box is None:
             self.dropped += 1
         else:
             self.by_stem.setdefault(stem, []).append((box, synset))
 
     def of(self, image_name: str, class_folder: str) -> tuple[Box, ...] | None:
-        """The boxes of an image, without those drawn for another synset than its class; None where there is none."""
+        """The boxes of an image except those of another synset than its class; None if there are none."""
         entries = self.by_stem.get(PurePosixPath(image_name).stem, ())
         is_synset = SYNSET.fullmatch(class_folder) is not None
         boxes = tuple(box for box, synset in entries if synset is None or synset == class_folder or not is_synset)
@@ -72,8 +72,8 @@ def read_bounding_boxes(path: Path) -> BoundingBoxes:
     The CSV has lines "file name, xmin, ymin, xmax, ymax" in fractions of the image, and no header.
 
     Raises:
-        UsageError: there is nothing to read there.
-        RunError: a file in it is damaged; names it.
+        UsageError: The path does not exist, or holds no annotation file.
+        RunError: A file is damaged; the message names it.
     """
     boxes = BoundingBoxes()
     if path.is_dir():
@@ -111,7 +111,7 @@ def _read_csv(path: Path, boxes: BoundingBoxes) -> None:
     number = 0
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            for number, row in enumerate(csv.reader(file), 1):  # noqa: B007  (the message below tells it)
+            for number, row in enumerate(csv.reader(file), 1):  # noqa: B007  (the message below names it)
                 if not row:
                     continue
                 name, xmin, ymin, xmax, ymax = row
@@ -129,25 +129,27 @@ def check_boxes(boxes: BoundingBoxes, sources: SourceSet, flag_value: Path) -> l
     """Compares the boxes with the images they are for.
 
     Returns:
-        Sentences about boxes that go unused.
+        Sentences about unused boxes.
 
     Raises:
-        UsageError: no box belongs to any image, or one belongs to several images of the same file name.
+        UsageError: No box belongs to an image, or one belongs to several images with the same file name.
     """
     seen: set[str] = set()
     for stem in _stems(sources):
         if stem in boxes.by_stem and stem in seen:
             raise UsageError(
-                f"--bounding_boxes {flag_value}: several images are named {stem}, so its boxes fit more than one; "
+                f"--bounding_boxes {flag_value}: several images are named {stem}, so its boxes are ambiguous; "
                 "with boxes, file names must differ across classes and splits"
             )
         seen.add(stem)
     unused = boxes.by_stem.keys() - seen
     if len(unused) == len(boxes.by_stem):
-        raise UsageError(f"--bounding_boxes {flag_value}: none of its file names ({len(unused)}) is that of an image")
+        raise UsageError(
+            f"--bounding_boxes {flag_value}: none of its {plural(len(unused), 'file name')} belongs to an image"
+        )
     sentences = []
     if unused:
-        sentences.append(f"--bounding_boxes {flag_value}: {plural(len(unused), 'file name')} of it belong to no image")
+        sentences.append(f"--bounding_boxes {flag_value}: no image for {plural(len(unused), 'file name')}")
     if boxes.dropped:
         sentences.append(f"--bounding_boxes {flag_value}: dropped {plural(boxes.dropped, 'box')} without area")
     return sentences

@@ -49,7 +49,7 @@ class ClassificationOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassificationRecord:
-    """One record. ``label`` counts from the label offset; ``text`` is the human name of the class."""
+    """One record. ``label`` starts at the label offset; ``text`` is the readable class name."""
 
     image: ImageSource
     label: int
@@ -58,11 +58,11 @@ class ClassificationRecord:
     boxes: tuple[Box, ...] | None = None
 
     def identity(self) -> tuple[Any, ...]:
-        """Everything but the image that decides the record."""
+        """Everything besides the image that determines the record."""
         return self.label, self.synset, self.text, self.boxes
 
     def features(self, image: EncodedImage, remarks: Remarks) -> dict[str, Value]:
-        """The features of the record: the keys of ImageNet's own records (facts: Inception's data scripts)."""
+        """The features of the record, with the keys of ImageNet's own records (source: Inception's data scripts)."""
         del remarks  # the boxes were checked when they were read
         features: dict[str, Value] = {
             "image/height": image.height,
@@ -85,17 +85,17 @@ class ClassificationRecord:
 
 
 def default_shards(images: int, split: str, class_count: int, is_imagenet: bool) -> int:
-    """Number of shards of a split when no flag says so; the customary numbers are those of ImageNet in full."""
+    """Default number of shards of a split; the customary numbers apply only to the whole of ImageNet."""
     customary = _IMAGENET_SHARDS.get(split) if is_imagenet and class_count == IMAGENET_CLASSES else None
     return shard_count(images, customary)
 
 
 def plan_classification(options: ClassificationOptions) -> ConversionPlan:
-    """Reads the source and decides everything about the records; writes nothing.
+    """Reads the source and plans all records; writes nothing.
 
     Raises:
-        UsageError: a flag does not fit what is there.
-        RunError: the source is not a data set.
+        UsageError: A flag does not fit the source.
+        RunError: The source is not a data set.
     """
     sources = read_sources(
         options.source,

@@ -1,8 +1,8 @@
 """Turns COCO-format annotations and their images into TFRecords with a label map and a manifest.
 
 Run as ``python -m tools.create_coco_tfrecord --train_image_dir DIR --train_annotations_file FILE ...
---output_dir OUT``. OUT gets ``coco_train.record-*``, ``coco_val.record-*`` and ``coco_testdev.record-*`` of what is
-named, ``label_map.pbtxt`` and ``dataset.json``. Run again after an interruption, it completes what is missing.
+--output_dir OUT``. OUT gets ``coco_train.record-*``, ``coco_val.record-*`` and ``coco_testdev.record-*`` for the
+given splits, ``label_map.pbtxt`` and ``dataset.json``. After an interruption, the same command writes what is missing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    source = parser.add_argument_group("splits, of which any may be left out").add_argument
+    source = parser.add_argument_group("splits, each optional").add_argument
     for split, folder, file in (
         ("training", "train_image_dir", "train_annotations_file"),
         ("validation", "val_image_dir", "val_annotations_file"),
@@ -32,7 +32,7 @@ def make_parser() -> argparse.ArgumentParser:
         source(f"--{folder}", metavar="DIR", type=_path, help=f"folder of the {split} images")
         source(f"--{file}", metavar="FILE", type=_path, help=f"JSON file of the {split} annotations")
     output = parser.add_argument_group("output").add_argument
-    output("--output_dir", metavar="OUT", type=Path, required=True, help="folder to write to; made if it is missing")
+    output("--output_dir", metavar="OUT", type=Path, required=True, help="folder to write to; created if missing")
     output(
         "--include_masks",
         metavar="BOOL",
@@ -40,22 +40,24 @@ def make_parser() -> argparse.ArgumentParser:
         const=True,
         default=False,
         type=_truth,
-        help="store a PNG of every object's outline too (needs the package pycocotools)",
+        help="also store the mask of every object as PNG (needs the package pycocotools)",
     )
     for flag, files, customary in (("train", "train", 100), ("val", "val", 10), ("testdev", "testdev", 100)):
         output(
             f"--{flag}_shards",
             metavar="N",
             type=int,
-            help=f"number of coco_{files}.record-* files (default: {customary} for COCO in full, else by the images)",
+            help=f"number of coco_{files}.record-* files (default: {customary} for all of COCO, else by image count)",
         )
     add_output_flags(output, "OUT")
-    output("--logtostderr", action="store_true", help="accepted; the log goes to standard error in any case")
+    output(
+        "--logtostderr", action="store_true", help="accepted for compatibility; the log always goes to standard error"
+    )
     return parser
 
 
 def _path(text: str) -> Path | None:
-    return Path(text) if text else None  # empty is how some scripts say that there is none
+    return Path(text) if text else None  # some scripts pass an empty string for a missing split
 
 
 def _truth(text: str) -> bool:
@@ -71,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def action() -> int:
         from tools.convert.coco_plan import coco_options, plan_coco
-        from tools.convert.conversion import convert  # after parsing, so that --help need not load NumPy and Pillow
+        from tools.convert.conversion import convert  # after parsing: --help needs neither NumPy nor Pillow
 
         options = coco_options(values)
         plan = plan_coco(options)

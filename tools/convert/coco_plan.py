@@ -1,4 +1,4 @@
-"""The plan of a COCO data set: which picture goes into which shard, with which annotations (no TF)."""
+"""The plan of a COCO data set: the images of each shard with their annotations (no TF)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CREATED_BY = "object_detection.create_coco_tfrecord 1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitKind:
-    """A split as the flags, the files and the manifest call it, and the number of files everyone has COCO's in."""
+    """A split: its names in flags, files and the manifest, and the customary number of COCO shards."""
 
     name: str
     image_flag: str
@@ -69,7 +69,7 @@ SPLITS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitSource:
-    """The source of a split, and the number of shards asked for."""
+    """The source of a split, and the requested number of shards."""
 
     image_dir: Path
     annotations_file: Path
@@ -78,7 +78,7 @@ class SplitSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CocoOptions:
-    """Options of ``python -m tools.create_coco_tfrecord``; ``splits`` goes by their names."""
+    """Options of ``python -m tools.create_coco_tfrecord``; ``splits`` maps split names to sources."""
 
     splits: Mapping[str, SplitSource] = field(default_factory=dict)
     output_dir: Path
@@ -92,10 +92,10 @@ class CocoOptions:
 
 
 def coco_options(values: Mapping[str, Any]) -> CocoOptions:
-    """The options that the values of the flags amount to.
+    """The options from the values of the flags.
 
     Raises:
-        UsageError: a flag lacks its partner or is out of range, or no split was named.
+        UsageError: A flag lacks its partner or is out of range, or no split was named.
     """
     splits = {kind.name: source for kind in SPLITS if (source := _split_source(kind, values)) is not None}
     if not splits:
@@ -120,11 +120,11 @@ def _split_source(kind: SplitKind, values: Mapping[str, Any]) -> SplitSource | N
 
 
 def plan_coco(options: CocoOptions) -> ConversionPlan:
-    """Reads the annotation files and decides everything about the records; writes nothing.
+    """Reads the annotation files and plans all records; writes nothing.
 
     Raises:
-        UsageError: a flag does not fit what is there.
-        RunError: an annotation file is not sound, the files disagree on the classes, or an image folder is missing.
+        UsageError: A flag does not fit the source.
+        RunError: An annotation file is invalid, the files disagree on the classes, or an image folder is missing.
     """
     if options.include_masks:
         check_pycocotools()
@@ -170,7 +170,7 @@ def _read(kind: SplitKind, options: CocoOptions) -> CocoFile:
 
 
 def _common_categories(files: Mapping[SplitKind, CocoFile]) -> tuple[Category, ...]:
-    """The classes, which must be the same in every file; without category 0 where that is the background."""
+    """The classes, which all files must share; excludes category 0 if it is the background."""
     (first_kind, first), *others = files.items()
     for kind, other in others:
         different = [
@@ -189,8 +189,8 @@ def _common_categories(files: Mapping[SplitKind, CocoFile]) -> tuple[Category, .
         for annotation in file.annotations:
             if annotation.category_id in background:
                 raise RunError(
-                    f"--{kind.annotations_flag} {file.path}: annotation {annotation.id} is of category 0, "
-                    f"{BACKGROUND!r}, which is no class of objects; call it something else if it is one"
+                    f"--{kind.annotations_flag} {file.path}: annotation {annotation.id} has category 0, "
+                    f"{BACKGROUND!r}, which is not an object class; rename the category if it is one"
                 )
     classes = tuple(category for category in first.categories if category.id not in background)
     if not classes:
@@ -199,7 +199,7 @@ def _common_categories(files: Mapping[SplitKind, CocoFile]) -> tuple[Category, .
 
 
 def _shards(kind: SplitKind, file: CocoFile, options: CocoOptions) -> tuple[ShardPlan, ...]:
-    """Picture i goes to shard i modulo their number, as in everyone's COCO records."""
+    """Assigns image i to shard i modulo the number of shards, the customary order of COCO records."""
     source = options.splits[kind.name]
     image_dir = source.image_dir.absolute()
     names = {category.id: category.name for category in file.categories}
@@ -235,10 +235,10 @@ def _count_of_shards(kind: SplitKind, images: int, classes: int, asked: int | No
 
 
 def _image_source(image_dir: Path, entry: CocoImage) -> ImageSource:
-    """The file of a picture, called by the image folder's name and its own; a path from the root stays what it is."""
+    """The file of an image, named by its folder and file name; an absolute path stays as it is."""
     name = entry.file_name if Path(entry.file_name).is_absolute() else f"{image_dir.name}/{entry.file_name}"
     try:
         status = (image_dir / entry.file_name).stat()
-    except OSError:  # told with all other images that cannot be read
+    except OSError:  # reported with all other unreadable images
         return ImageSource(name, -1, 0)
     return ImageSource(name, status.st_size, status.st_mtime_ns)

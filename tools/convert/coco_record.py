@@ -1,4 +1,4 @@
-"""The record of one picture with its objects, with the keys that detection has always used (no TF)."""
+"""The record of one image with its objects, under the established keys for detection (no TF)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from utils.images.image_files import EncodedImage
 from utils.records.example_proto import Value
 
 _EDGES = ("ymin", "xmin", "ymax", "xmax")
-_ROUNDING_PX = 1e-3  # a box that sticks out by less was written so by someone's rounding
+_ROUNDING_PX = 1e-3  # a box that exceeds the image by less is due to rounding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CocoRecord:
-    """One record: the picture's file, its entry in the annotation file, and its annotations.
+    """One record: the image file, its entry in the annotation file, and its annotations.
 
-    ``category_names`` are those of the annotations, one each. ``masks`` asks for a PNG of every object.
+    ``category_names`` has one name per annotation. ``masks`` adds a PNG mask of every object.
     """
 
     image: ImageSource
@@ -38,7 +38,7 @@ class CocoRecord:
     masks: bool = False
 
     def identity(self) -> tuple[Any, ...]:
-        """Everything but the picture's file that decides the record."""
+        """Everything besides the image file that determines the record."""
         entry = self.entry
         objects = [
             (one.id, one.category_id, name, one.box_px, one.area_px, one.is_crowd, one.segmentation)
@@ -47,17 +47,17 @@ class CocoRecord:
         return "coco", entry.id, entry.file_name, entry.height, entry.width, self.masks, objects
 
     def features(self, image: EncodedImage, remarks: Remarks) -> dict[str, Value]:
-        """The features of the record; boxes are fractions of the picture as it decodes, cut to it.
+        """The features of the record; boxes are fractions of the decoded image, clipped to it.
 
         Raises:
-            RunError: the outline of an object cannot be drawn.
+            RunError: The mask of an object cannot be drawn.
         """
         frame = _Frame.of(image, self.entry)
         if frame.size_differs:
             said = f"{self.entry.width}x{self.entry.height}"
             is_now = f"{frame.width_px}x{frame.height_px}"
             remarks.add(
-                *("image", "not of the size that the annotations say, the file's own was used"),
+                *("image", "of another size than annotated, the file's own size was used"),
                 f"{self.image.name} ({is_now}, not {said})",
             )
         objects = list(self._objects(frame, remarks))
@@ -81,7 +81,7 @@ class CocoRecord:
         return features
 
     def _objects(self, frame: _Frame, remarks: Remarks) -> Iterator[tuple[CocoAnnotation, str, Box]]:
-        """Yields the annotations that have a usable box, the class name and the box of the upright picture."""
+        """Yields each annotation with a usable box, its class name, and its box in the upright image."""
         for one, name in zip(self.annotations, self.category_names, strict=True):
             fault = _fault_of(one.box_px)
             where = f"{self.image.name} annotation {one.id}"
@@ -103,10 +103,10 @@ class CocoRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Frame:
-    """The pixels that boxes were drawn on, and how they were turned to make the picture upright.
+    """The pixels that boxes were drawn on, and the rotation that makes the image upright.
 
-    They are the pixels as stored, before any EXIF rotation, as COCO's own tools have it, unless the annotation file
-    gives the size of the upright picture: then the tool that drew the boxes had turned it.
+    They are the pixels as stored, before any EXIF rotation, as in COCO's own tools. If the annotation file gives the
+    size of the upright image, they are those of the upright image: the annotation tool had turned it.
     """
 
     height_px: int
@@ -127,7 +127,7 @@ class _Frame:
         return cls(height_px=stored[0], width_px=stored[1], orientation=orientation, size_differs=differs)
 
     def cut(self, box_px: Sequence[float]) -> tuple[Box | None, bool]:
-        """The box in fractions of the upright picture, None where nothing of it is inside; whether some was outside."""
+        """The clipped box in fractions of the upright image (None if outside), and whether any of it was cut off."""
         x, y, width, height = box_px
         out_px = max(-x, -y, x + width - self.width_px, y + height - self.height_px)
         edges = (y / self.height_px, x / self.width_px, (y + height) / self.height_px, (x + width) / self.width_px)
@@ -138,14 +138,14 @@ class _Frame:
 
 
 def _fault_of(box_px: Sequence[float]) -> str | None:
-    """Why a box is of no use in any picture, as the end of a remark, or None."""
+    """The fault of a box that is unusable in any image, worded as the end of a remark, or None."""
     if not all(map(math.isfinite, box_px)):
-        return "with a number that is not finite, left out"
+        return "with a non-finite number, left out"
     return "without width or height, left out" if min(box_px[2:]) <= 0 else None
 
 
 def _area_px(one: CocoAnnotation, box: Box, image: EncodedImage) -> float:
-    """The area of the outline; where the file does not say it, or says nonsense, that of the box."""
+    """The area of the outline, or of the box if the file gives no valid area."""
     if one.area_px is not None and math.isfinite(one.area_px) and one.area_px >= 0:
         return one.area_px
     return (box[2] - box[0]) * image.height * (box[3] - box[1]) * image.width

@@ -1,4 +1,4 @@
-"""The common part of the commands that convert: flags of the output, exit statuses and log (no TF)."""
+"""Output flags, exit statuses and logging that the conversion commands share (no TF)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Exit status: 0 done; 1 failed, complete shards are kept; 2 wrong usage; 3 done, 
 
 
 def add_output_flags(add: Callable[..., object], out: str) -> None:
-    """Adds the flags on how to write; ``out`` is what the command line calls the output folder."""
+    """Adds the flags of the output; ``out`` is the name of the output folder on the command line."""
     cpus = len(os.sched_getaffinity(0))
-    add("--workers", metavar="N", type=int, default=cpus, help="processes (default: one a CPU)")
-    add("--skip_unreadable", action="store_true", help="leave images out that cannot be read, and list them")
-    add("--overwrite", action="store_true", help=f"replace whatever data set {out} holds; starts from nothing")
+    add("--workers", metavar="N", type=int, default=cpus, help="processes (default: one per CPU)")
+    add("--skip_unreadable", action="store_true", help="leave out unreadable images, and list them")
+    add("--overwrite", action="store_true", help=f"replace any data set in {out}, starting from scratch")
 
 
 def run_conversion(action: Callable[[], int]) -> int:
-    """``run_command`` for a conversion, with its log on standard error."""
+    """Runs a conversion as ``run_command`` does, with its log on standard error."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     return run_command(action, interrupted="complete shards are kept, and the same command continues")

@@ -1,4 +1,4 @@
-"""A conversion: several processes write the shards of its plan, the manifest comes last (no TF)."""
+"""Carries out a conversion plan: several processes write its shards; the manifest comes last (no TF)."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ _log = logging.getLogger(__name__)
 
 
 def convert(plan: ConversionPlan, out: Path, *, workers: int, overwrite: bool) -> int:
-    """Writes what a plan says, or completes what an interrupted run of the same plan has begun.
+    """Writes the shards and the manifest of a plan, or completes an interrupted run of the same plan.
 
     Args:
-        plan: What to write.
-        out: The folder to write to; made where it is missing.
-        workers: Processes that write shards side by side.
-        overwrite: Replace whatever data set the folder holds.
+        plan: The shards and the manifest to write.
+        out: The folder to write to; created if missing.
+        workers: Number of processes that write shards.
+        overwrite: Whether to replace a data set in the folder.
 
     Returns:
-        ``EXIT_DONE``, or ``EXIT_SOME_SKIPPED`` when images that cannot be read were left out.
+        ``EXIT_DONE``, or ``EXIT_SOME_SKIPPED`` if unreadable images were left out.
 
     Raises:
-        UsageError: the output folder holds something else, or lies among the images.
-        RunError: the images are not fit to convert, or writing failed. Shards that are complete stay.
-        KeyboardInterrupt: the user or SIGTERM stopped it. Shards that are complete stay.
+        UsageError: The output folder holds something else, or lies among the images.
+        RunError: Images cannot be converted, or writing failed. Complete shards are kept.
+        KeyboardInterrupt: The user or SIGTERM stopped it. Complete shards are kept.
     """
     for note in plan.notes:
         _log.warning("%s", note)
@@ -56,7 +56,7 @@ def convert(plan: ConversionPlan, out: Path, *, workers: int, overwrite: bool) -
 
 
 def _write_missing(plan: ConversionPlan, out: Path, workers: int) -> dict[str, ShardResult]:
-    """The result of every shard by file name, after writing those that no earlier run completed."""
+    """Writes the shards that no earlier run completed; returns the results of all shards by file name."""
     shards = plan.all_shards
     results = {shard.file: done for shard in shards if (done := finished(shard)) is not None}
     missing = [shard for shard in shards if shard.file not in results]
@@ -73,7 +73,9 @@ def _write_missing(plan: ConversionPlan, out: Path, workers: int) -> dict[str, S
             with progress_of(images) as progress:
                 writers.write_all(progress)
         except OSError as error:
-            kept = sum(finished(shard) is not None for shard in shards)  # those the workers still ended among them
+            kept = sum(
+                finished(shard) is not None for shard in shards
+            )  # includes shards that workers completed meanwhile
             failure = explain_write_error(error, out)
             raise RunError(f"{failure}; {kept} of {len(shards)} shards are complete and kept") from error
         if writers.unreadable:
@@ -98,7 +100,7 @@ def _unreadable_sentence(images: Sequence[tuple[str, str]], kept: int, total: in
 
 
 def _finish(plan: ConversionPlan, out: Path, results: dict[str, ShardResult]) -> int:
-    """Writes what stands beside the shards, the manifest last, and tells what there is."""
+    """Writes the files beside the shards, the manifest last, and logs a summary."""
     manifest = plan.manifest(results)
     for name, split in manifest.splits.items():
         if not split.examples:
@@ -120,7 +122,7 @@ def _finish(plan: ConversionPlan, out: Path, results: dict[str, ShardResult]) ->
 
 
 def _log_remarks(plan: ConversionPlan, results: dict[str, ShardResult]) -> None:
-    """Names what was mended or left out, in this run or in those before it."""
+    """Logs everything that this run or an earlier one repaired or left out."""
     done_shards = [results[shard.file] for shard in plan.all_shards]
     remarks = Remarks()
     for done in done_shards:
@@ -133,7 +135,7 @@ def _log_remarks(plan: ConversionPlan, results: dict[str, ShardResult]) -> None:
 
 
 class _ShardWriters:
-    """The shards to write, and what came of them so far."""
+    """The shards to write, and their results so far."""
 
     def __init__(self, shards: Sequence[ShardPlan], workers: int) -> None:
         self._shards, self._workers = shards, workers
@@ -141,7 +143,7 @@ class _ShardWriters:
         self.unreadable: list[tuple[str, str]] = []
 
     def write_all(self, progress: Progress) -> None:
-        """Writes every shard; one with unreadable images is noted and does not stop the others."""
+        """Writes every shard; unreadable images in one are noted and do not stop the others."""
         if self._workers == 1:
             for shard in self._shards:
                 self._collect(shard, lambda shard=shard: write_shard(shard), progress)  # type: ignore[misc]
@@ -171,7 +173,7 @@ class _ShardWriters:
 
 @contextmanager
 def _stop_on_sigterm() -> Iterator[None]:
-    """Makes SIGTERM end the block as Ctrl-C does, where signals can be caught."""
+    """Makes SIGTERM end the block as Ctrl-C does; only the main thread can handle signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

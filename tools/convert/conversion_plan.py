@@ -16,16 +16,16 @@ _SMALL_SHARD = 250  # up to four files of a small set are read at the same time
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversionPlan:
-    """The shards of every split in order, and what the manifest says of all.
+    """The shards of every split in order, and the description for the manifest.
 
     Attributes:
-        description: The manifest, still without splits and hash.
-        shards: By the name of the split.
-        sources: What is converted; the output folder belongs to it.
-        folders_read: Where images lie; the output must not lie there.
+        description: The manifest, without splits and hash as yet.
+        shards: The shards by name of the split.
+        sources: The files or folders to convert; the output folder belongs to them.
+        folders_read: The folders of the images; the output must lie outside them.
         notes: Sentences for the user.
         companions: Files beside the records, by name.
-        further_hashes: What other sources than images add to the hash of the sources.
+        further_hashes: Hashes of sources other than images, added to the hash of the sources.
     """
 
     description: Manifest
@@ -62,15 +62,15 @@ class ConversionPlan:
 
 
 def shard_count(images: int, customary: int | None, *, smallest: int = _SMALL_SHARD) -> int:
-    """Number of shards of a split when no flag says so.
+    """Default number of shards of a split.
 
     Args:
-        images: In the split.
-        customary: The number that everyone uses for this data set, where it is a well-known one.
-        smallest: Images a shard at which the customary number makes sense.
+        images: Number of images in the split.
+        customary: The customary number for a well-known data set.
+        smallest: Fewest images per shard at which the customary number applies.
 
     Returns:
-        The customary number for a set that is there in full; else about 1,250 images a shard, and for small sets up to
+        The customary number for a complete data set; otherwise about 1,250 images per shard, and for small sets up to
         four shards of 250 images or more.
     """
     if customary is not None and images >= smallest * customary:
@@ -79,7 +79,7 @@ def shard_count(images: int, customary: int | None, *, smallest: int = _SMALL_SH
 
 
 def check_shards(flag: str, asked: int, images: int, kind: str) -> int:
-    """The number of shards asked for, which must leave none empty."""
+    """The requested number of shards, which must leave none empty."""
     if asked > images:
         raise UsageError(f"--{flag} {asked}: must be at most {images}, the number of {kind} images")
     return asked
@@ -91,6 +91,6 @@ def shard_name(stem: str, index: int, count: int) -> str:
 
 
 def divide_evenly(total: int, count: int) -> Sequence[range]:
-    """Consecutive runs of ``total`` numbers, whose lengths differ by one at most."""
+    """Consecutive ranges that cover ``total`` numbers; their lengths differ by at most one."""
     edges = [total * index // count for index in range(count + 1)]
     return [range(edges[index], edges[index + 1]) for index in range(count)]

@@ -1,4 +1,4 @@
-"""ImageNet's tar files read where they lie, and the labels of its flat validation folder (no TF)."""
+"""Reads ImageNet's tar files in place, and the labels of its flat validation folder (no TF)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FULL_CLASSES, _FULL_TRAIN, _FULL_VALIDATION = 1000, 1_281_167, 50_000
 
 
 def _members(file: IO[bytes], name: str, start: int = 0, size: int | None = None) -> Iterator[tarfile.TarInfo]:
-    """The ordinary files of the uncompressed tar file that fills ``size`` bytes from ``start``, each lying inside it.
+    """Yields the regular files of the uncompressed tar file that fills ``size`` bytes from ``start``.
 
     Their ``offset_data`` counts from the start of ``file``.
     """
@@ -36,11 +36,11 @@ def _members(file: IO[bytes], name: str, start: int = 0, size: int | None = None
                 if member.isfile():
                     yield member
     except tarfile.TarError as error:
-        raise RunError(f"{name}: is not a sound uncompressed tar file ({error}); get the file again") from error
+        raise RunError(f"{name}: is not a valid uncompressed tar file ({error}); get the file again") from error
 
 
 def _images_of(members: Iterable[tarfile.TarInfo], prefix: str, archive: str, notes: Notes) -> list[ImageSource]:
-    """The images among the members of a tar file, by name order; ``archive`` is the file that holds their bytes."""
+    """The images among the members of a tar file, in name order; ``archive`` is the file that holds their bytes."""
     images = []
     for member in members:
         base = member.name.rsplit("/", 1)[-1]
@@ -54,10 +54,10 @@ def _images_of(members: Iterable[tarfile.TarInfo], prefix: str, archive: str, no
 
 
 def read_train_tar(root: Path, notes: Notes) -> Classes:
-    """The classes of ``ILSVRC2012_img_train.tar`` in ``root``: a tar file that holds one tar file a class.
+    """The classes of ``ILSVRC2012_img_train.tar`` in ``root``: a tar file with one tar file per class.
 
     Raises:
-        RunError: it, or a tar file in it, is damaged or cut off, or holds no tar file.
+        RunError: The file or a tar file in it is damaged or cut off, or it holds no tar file.
     """
     classes: Classes = {}
     path = root / TRAIN_TAR
@@ -81,7 +81,7 @@ def read_train_tar(root: Path, notes: Notes) -> Classes:
 
 
 def read_class_tars(root: Path, folder: str, names: Sequence[str], notes: Notes) -> Classes:
-    """The classes of a folder that holds one tar file a class, as ``ILSVRC2012_img_train.tar`` extracts to."""
+    """The classes of a folder that holds one tar file per class, as ``ILSVRC2012_img_train.tar`` extracts to."""
     classes: Classes = {}
     for name in names:
         archive, stem = f"{folder}/{name}", name.removesuffix(".tar")
@@ -93,20 +93,20 @@ def read_class_tars(root: Path, folder: str, names: Sequence[str], notes: Notes)
 
 
 def read_flat_tar(root: Path, notes: Notes) -> list[ImageSource]:
-    """The images of ``ILSVRC2012_img_val.tar`` in ``root``, by name order."""
+    """The images of ``ILSVRC2012_img_val.tar`` in ``root``, in name order."""
     with (root / VALIDATION_TAR).open("rb") as file:
         return _images_of(_members(file, str(root / VALIDATION_TAR)), "validation/", VALIDATION_TAR, notes)
 
 
 def label_flat_images(images: Sequence[ImageSource], labels_path: Path) -> Classes:
-    """Gives each image of a flat validation folder its class.
+    """Assigns each image of a flat validation folder to its class.
 
     Args:
         images: In the order of their sorted file names.
-        labels_path: ``--validation_labels``: one synset a line in that order, or the devkit archive.
+        labels_path: ``--validation_labels``: one synset per line in that order, or the devkit archive.
 
     Raises:
-        UsageError: the file cannot be read, or does not hold one synset for each image.
+        UsageError: The file cannot be read, or does not hold one synset for each image.
     """
     synsets = _devkit_labels(labels_path) if tarfile_like(labels_path) else _label_lines(labels_path)
     if len(synsets) != len(images):
@@ -122,7 +122,7 @@ def label_flat_images(images: Sequence[ImageSource], labels_path: Path) -> Class
 
 
 def tarfile_like(path: Path) -> bool:
-    """Return whether ``path`` is named like a tar file, compressed or not."""
+    """Returns whether ``path`` is named like a tar file, compressed or not."""
     return path.name.lower().endswith((".tar", ".tar.gz", ".tgz"))
 
 
@@ -134,7 +134,7 @@ def _label_lines(path: Path) -> list[str]:
         raise UsageError(f"--validation_labels {path}: cannot be read ({reason})") from error
     for number, line in enumerate(lines, 1):
         if not SYNSET.fullmatch(line):
-            hint = "; for ILSVRC ids give the devkit archive, which says what they mean" if line.isdigit() else ""
+            hint = "; for ILSVRC ids give the devkit archive, which maps them to synsets" if line.isdigit() else ""
             raise UsageError(
                 f"--validation_labels {path}: entry {number} is {printable(line)[:40]!r}; must be a synset such as "
                 f"n01440764{hint}"
@@ -143,7 +143,7 @@ def _label_lines(path: Path) -> list[str]:
 
 
 def _devkit_labels(path: Path) -> list[str]:
-    """The validation synsets from ``ILSVRC2012_devkit_t12.tar.gz``, by way of the ids in its ``meta.mat``."""
+    """The validation synsets from ``ILSVRC2012_devkit_t12.tar.gz``, through the ids in its ``meta.mat``."""
     try:
         from scipy.io import loadmat  # type: ignore[import-untyped, unused-ignore]  # optional: only for this file
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""The outline of one object as a mask of the whole picture (no TF)."""
+"""Draws the outline of one object as a mask of the whole image (no TF)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from utils.errors import RunError
 
 
 def check_pycocotools() -> None:
-    """Raises ``RunError`` where the package that draws outlines is missing."""
+    """Checks for the package that draws outlines.
+
+    Raises:
+        RunError: It cannot be imported.
+    """
     try:
         import pycocotools.mask  # noqa: F401
     except ImportError as error:
@@ -23,16 +27,16 @@ def draw_mask(segmentation: Any, height: int, width: int) -> np.ndarray:
     """Draws an outline.
 
     Args:
-        segmentation: As COCO has it: a list of polygons ``[x, y, x, y, ...]`` in pixels, or run lengths
+        segmentation: In COCO's form: a list of polygons ``[x, y, x, y, ...]`` in pixels, or run lengths
             ``{"counts": list or text, "size": [height, width]}``.
-        height: Of the picture as stored, in pixels.
-        width: Likewise.
+        height: Height of the stored image in pixels.
+        width: Its width in pixels.
 
     Returns:
         ``[height, width]`` uint8, 1 where the object is. Run lengths of another size are cut, or filled with 0.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: The segmentation is neither.
     """
     try:
         if isinstance(segmentation, list):
@@ -47,7 +51,7 @@ def draw_mask(segmentation: Any, height: int, width: int) -> np.ndarray:
 
 
 def _fill(polygons: list[list[float]], height: int, width: int) -> dict[str, Any]:
-    """The run lengths of polygons together."""
+    """The run lengths of the union of polygons."""
     from pycocotools import mask  # needed for nothing else, and only where masks are asked for
 
     merged: dict[str, Any] = mask.merge(mask.frPyObjects(polygons, height, width))
@@ -55,7 +59,7 @@ def _fill(polygons: list[list[float]], height: int, width: int) -> dict[str, Any
 
 
 def _decode(counts: list[int] | str | bytes, height: int, width: int) -> np.ndarray:
-    """The mask of run lengths, which go down the columns and begin with that of the zeros.
+    """The mask of run lengths, which run down the columns and begin with the zeros.
 
     pycocotools' own ``decode`` (2.0.11) makes NumPy 2 warn.
     """
@@ -69,8 +73,8 @@ def _decode(counts: list[int] | str | bytes, height: int, width: int) -> np.ndar
 def _unpack(packed: bytes) -> list[int]:
     """Run lengths from COCO's text form.
 
-    Every number is written in groups of 5 bits, the lowest first, as characters from "0" on; 32 more says that another
-    group follows, and bit 4 of the last group is the sign. From the fourth number on it is the difference to the
+    Every number is written in groups of 5 bits, lowest first, as characters from "0" on. Bit 5 says that another group
+    follows; bit 4 of the last group is the sign. From the fourth number on, the text stores the difference from the
     number two places before.
     """
     runs: list[int] = []
@@ -89,7 +93,7 @@ def _unpack(packed: bytes) -> list[int]:
 
 
 def turn_mask(mask: np.ndarray, orientation: int) -> np.ndarray:
-    """The mask after its picture with this EXIF orientation (1 to 8) has been brought upright, as ``turn_box``."""
+    """The mask after an image with this EXIF orientation (1 to 8) is turned upright, as in ``turn_box``."""
     if orientation >= 5:
         mask = mask.T
     if orientation in (3, 4, 7, 8):
@@ -102,5 +106,5 @@ def turn_mask(mask: np.ndarray, orientation: int) -> np.ndarray:
 def encode_png(pixels: Any) -> bytes:
     """The PNG file of a uint8 array, ``[height, width]`` or ``[height, width, 3]``."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=3)  # a third of the default's time, for masks
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=3)  # a third of the default level's time for masks
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""The folder a conversion writes to: whose it is, one writer at a time, and nothing left of earlier plans (no TF)."""
+"""The output folder of a conversion: its owner, its lock, and the removal of an earlier plan's files (no TF)."""
 
 from __future__ import annotations
 
@@ -20,18 +20,22 @@ _BESIDE = (LABEL_MAP_NAME, MANIFEST_NAME)
 _TEMPORARY = "|".join(re.escape(f".{name}.tmp") for name in _BESIDE)
 _OWN_FILE = re.compile(rf"\.?{_SHARD_NAME.pattern}(\.tmp)?|{re.escape(LABEL_MAP_NAME)}|{_TEMPORARY}")
 _SOURCE_FILE = "source"
-_BETWEEN = b"\0"  # the one byte that no path has
+_BETWEEN = b"\0"  # the one byte that no path contains
 
 
 def explain_write_error(error: OSError, out: Path) -> RunError:
-    """The sentence for a write to ``out`` that failed."""
+    """The error for a failed write to ``out``."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return RunError(f"{out}: no space left on the disk; make room, then run the same command again")
     return RunError(f"{out}: cannot be written ({error.strerror or error})")
 
 
 def check_not_read(out: Path, folders_read: Collection[Path]) -> None:
-    """Raises ``UsageError`` where the output would lie among the images, to be read as images by the next run."""
+    """Checks that the output lies outside the folders of images, where the next run would read it.
+
+    Raises:
+        UsageError: It lies in one of them.
+    """
     place = out.resolve()
     for folder in folders_read:
         if place == folder.resolve() or folder.resolve() in place.parents:
@@ -40,13 +44,13 @@ def check_not_read(out: Path, folders_read: Collection[Path]) -> None:
 
 @contextmanager
 def output_folder(out: Path, sources: Sequence[Path], *, overwrite: bool) -> Iterator[None]:
-    """Makes the folder where it is missing, makes sure that it is this conversion's, and locks it for the block.
+    """Creates the folder if missing, checks that this conversion owns it, and locks it for the block.
 
-    A folder that was converted from some of these sources is this conversion's too, as when a split is added.
+    A conversion also owns a folder converted from some of its sources, so that a split can be added.
 
     Raises:
-        UsageError: it holds the records of another source, or some of unknown origin, and ``overwrite`` is not set.
-        RunError: it cannot be written, or another conversion is writing to it.
+        UsageError: It holds records of another or an unknown source, and ``overwrite`` is not set.
+        RunError: It cannot be written, or another conversion is writing to it.
     """
     if out.exists() and not out.is_dir():
         raise RunError(f"{out}: is a file, not a folder to write to")
@@ -89,12 +93,12 @@ def _is_shard(name: str) -> bool:
 
 
 def clear(out: Path, keep: Collection[str] = ()) -> int:
-    """Removes the manifest, the label map and every shard that is not in ``keep``, with what was noted of them.
+    """Removes the manifest, the label map, and every shard not in ``keep`` with its state file.
 
     Returns:
-        How many shards were removed.
+        The number of removed shards.
     """
-    (out / MANIFEST_NAME).unlink(missing_ok=True)  # first: it must never describe files that are going
+    (out / MANIFEST_NAME).unlink(missing_ok=True)  # first, so that it never describes removed files
     removed = 0
     for path in list(out.iterdir()):
         if _OWN_FILE.fullmatch(path.name) and path.name not in keep:

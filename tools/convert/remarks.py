@@ -1,4 +1,4 @@
-"""Remarks on what a conversion mends or leaves out: counted by kind, with the first few named (no TF)."""
+"""Remarks on what a conversion repairs or leaves out: counted by kind, with the first few named (no TF)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NAMED = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remark:
-    """One kind of remark: how many ``noun``s, what about them, and the first of them by name."""
+    """One kind of remark: the number of ``noun``s, the remark on them, and the names of the first few."""
 
     noun: str
     what: str
@@ -23,7 +23,7 @@ class Remark:
         object.__setattr__(self, "first", tuple(self.first))  # JSON has lists only
 
     def sentence(self) -> str:
-        """The remark for people: "3 boxes without area, left out: a.jpg annotation 7, ... and 1 more"."""
+        """The remark as text: "3 boxes without area, left out: a.jpg annotation 7, ... and 1 more"."""
         more = self.count - len(self.first)
         names = ", ".join(map(printable, self.first)) + (f" and {more:,} more" if more else "")
         return f"{plural(self.count, self.noun)} {self.what}: {names}"
@@ -46,7 +46,7 @@ class Remarks:
         self._counts[noun, what] = self._counts.get((noun, what), 0) + count
 
     def merge(self, others: Iterable[Remark]) -> None:
-        """Adds what others have counted."""
+        """Adds the counts of other remarks."""
         for other in others:
             self._extend(other.noun, other.what, other.count, other.first)
 

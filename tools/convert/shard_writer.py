@@ -1,4 +1,4 @@
-"""One shard of records written from its images, completely or not at all, and remembered beside it (no TF)."""
+"""Writes one shard from its images, completely or not at all, and records its completion (no TF)."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from utils.records.example_proto import Value, encode_example
 from utils.records.manifest import CONVERSION_FOLDER
 from utils.records.tfrecord_file import RecordWriter
 
-_RECORD_VERSION = 1  # raise when the same images would give other records, so that old shards are built anew
+_RECORD_VERSION = 1  # raise when the same images would give other records, so that old shards are rebuilt
 
 
 class RecordPlan(Protocol):
-    """One record: an image, and what is known of it. It travels to the process that writes it."""
+    """One record: an image and its annotations. Picklable, as a worker process writes it."""
 
     @property
     def image(self) -> ImageSource:
-        """The picture."""
+        """The image."""
 
     def identity(self) -> tuple[Any, ...]:
-        """Everything but the image that decides the record, as values that JSON knows."""
+        """Everything besides the image that determines the record, as JSON values."""
 
     def features(self, image: EncodedImage, remarks: Remarks) -> Mapping[str, Value]:
-        """The features of the record; tells ``remarks`` what had to be mended or left out."""
+        """The features of the record; adds to ``remarks`` what was repaired or left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardPlan:
-    """A shard still to be written: its file name, its records in order, and where to read and to write.
+    """A shard to write: its file name, its records in order, and the folders to read from and to write to.
 
-    ``source`` is the folder that the names of the images start from.
+    ``source`` is the folder that image names are relative to.
     """
 
     file: str
@@ -49,7 +49,7 @@ class ShardPlan:
     skip_unreadable: bool = False
 
     def fingerprint(self) -> str:
-        """A hash of everything that decides the shard's bytes, the images by their names, sizes and times."""
+        """A hash of everything that determines the shard's bytes; images count by name, size and time."""
         records = [(*_identity(record.image), *record.identity()) for record in self.records]
         return hashlib.sha256(json.dumps([_RECORD_VERSION, records]).encode()).hexdigest()
 
@@ -73,7 +73,7 @@ class ShardResult:
 
 
 class UnreadableImagesError(Exception):
-    """Images of a shard that cannot be read, as (name, reason); the shard was not written."""
+    """Unreadable images of a shard, as (name, reason); the shard was not written."""
 
     def __init__(self, images: Sequence[tuple[str, str]]) -> None:
         super().__init__(images)
@@ -84,7 +84,7 @@ def read_source(root: Path, image: ImageSource) -> bytes:
     """The bytes of an image file, from its own file or from inside an archive.
 
     Raises:
-        UnreadableImage: the file cannot be read, or the archive ends before the image does.
+        UnreadableImage: The file cannot be read, or the archive ends before the image does.
     """
     try:
         if image.archive is None:
@@ -100,21 +100,21 @@ def read_source(root: Path, image: ImageSource) -> bytes:
 
 
 def source_hash(name: str, content_sha256: bytes) -> int:
-    """The part of one file in the hash of the sources: its name and content in 256 bits."""
+    """The contribution of one file to the hash of the sources: 256 bits from its name and content."""
     return int.from_bytes(hashlib.sha256(os.fsencode(name) + b"\0" + content_sha256).digest(), "big")
 
 
 def add_source_hashes(hashes: Iterable[int]) -> str:
-    """The sum modulo 2^256, in hexadecimal: the same in any order and however the images are divided."""
+    """The sum modulo 2^256, in hexadecimal: independent of the order and of the division into shards."""
     return f"{sum(hashes) % 2**256:064x}"
 
 
 def write_shard(plan: ShardPlan) -> ShardResult:
-    """Writes a shard under a temporary name, syncs it, renames it, and then notes that it is complete.
+    """Writes a shard under a temporary name, syncs it, renames it, and then records its completion.
 
     Raises:
-        UnreadableImagesError: images cannot be read and are not to be skipped; names all of the shard, writes nothing.
-        OSError: writing failed; an older shard of this name is still there.
+        UnreadableImagesError: Images cannot be read and may not be skipped; names them all, and nothing is written.
+        OSError: Writing failed; an older shard of this name is kept.
     """
     hashes: list[int] = []
     skipped: list[tuple[str, str]] = []
@@ -130,7 +130,7 @@ def write_shard(plan: ShardPlan) -> ShardResult:
                 skipped.append((error.path, error.reason))
                 continue
             if skipped and not plan.skip_unreadable:
-                continue  # the shard is lost; the rest is read only to name every bad image at once
+                continue  # the shard will not be written; the rest is read only to name every bad image at once
             hashes.append(source_hash(record.image.name, hashlib.sha256(data).digest()))
             records.write(encode_example(record.features(image, remarks)))
         if skipped and not plan.skip_unreadable:
@@ -150,19 +150,19 @@ def write_shard(plan: ShardPlan) -> ShardResult:
 
 
 def state_path(out: Path, file: str) -> Path:
-    """The file that notes that a shard is complete, and what is in it."""
+    """The file that records the result of a complete shard."""
     return out / CONVERSION_FOLDER / f"{file}.json"
 
 
 def finished(plan: ShardPlan) -> ShardResult | None:
-    """The result of an earlier run where it still holds: the same images and options, and the file has its size."""
+    """The result of an earlier run if still valid (same images, options and file size), or None."""
     try:
         content = json.loads(state_path(plan.out, plan.file).read_bytes())
         content["skipped"] = tuple((name, reason) for name, reason in content["skipped"])
         content["remarks"] = tuple(Remark(**remark) for remark in content.get("remarks", ()))
         result = ShardResult(**content)
         size = (plan.out / plan.file).stat().st_size
-    except (OSError, ValueError, TypeError, KeyError):  # absent, or not written by this version: build it anew
+    except (OSError, ValueError, TypeError, KeyError):  # absent, or written by another version: rebuild it
         return None
     if result.plan != plan.fingerprint() or size != result.bytes or (result.skipped and not plan.skip_unreadable):
         return None

@@ -1,4 +1,4 @@
-"""The layout of a source: its folders or tar files of training and of validation images (no TF)."""
+"""The layout of a source: its folders or tar files of training and validation images (no TF)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _VALIDATION_FOLDERS = ("validation", "val")
 
 
 def order_key(seed: int, name: str) -> bytes:
-    """A key that puts names in a random order: the same for a seed and a name on every machine and Python version."""
+    """A sort key that shuffles names: the same for a seed and a name on every machine and Python version."""
     return hashlib.sha256(os.fsencode(f"{seed}:{name}")).digest()
 
 
@@ -33,15 +33,15 @@ def read_sources(
     """Finds the images of a data set.
 
     Args:
-        root: Holds ``train/`` and ``validation/`` (or ``val/``) with a folder for each class, or the tar files of
-            ImageNet in the place of either, or class folders alone, all of which are then for training.
-        validation_fraction: The part of each class's training images to set aside where there is no validation split.
+        root: Holds ``train/`` and ``validation/`` (or ``val/``) with a folder per class, or a tar file of ImageNet in
+            place of either, or class folders alone, which then are all for training.
+        validation_fraction: The fraction of each class's training images to set aside if there is no validation split.
         validation_labels: The labels of a validation folder or tar file without class folders.
-        seed: Decides which images ``validation_fraction`` takes.
+        seed: Selects the images that ``validation_fraction`` sets aside.
 
     Raises:
-        RunError: there is no such folder, no class, no image, or a validation class that training lacks.
-        UsageError: a flag does not fit what is there.
+        RunError: There is no such folder, no class or no image, or training lacks a validation class.
+        UsageError: A flag does not fit the source.
     """
     if not root.is_dir():
         raise RunError(f"{root}: {'is a file, not a folder' if root.exists() else 'no such folder'} to convert from")
@@ -118,7 +118,7 @@ def _apply_fraction(root: Path, splits: dict[str, Classes], fraction: float | No
         raise UsageError(f"--validation_fraction {fraction:g}: must be above 0 and below 1")
     if "validation" in splits:
         if fraction is not None:
-            raise UsageError(f"--validation_fraction {fraction:g}: {root} has validation images of its own")
+            raise UsageError(f"--validation_fraction {fraction:g}: {root} already has validation images")
         if "train" not in splits:
             notes.sentences.append(f"{root}: has validation images only, so there will be no training records")
         return
@@ -135,7 +135,7 @@ def _apply_fraction(root: Path, splits: dict[str, Classes], fraction: float | No
 
 
 def _divide(images: list[ImageSource], fraction: float, seed: int) -> tuple[list[ImageSource], list[ImageSource]]:
-    """Training and validation images of one class: of two or more images, each side gets one at least."""
+    """Training and validation images of one class; with two or more images, each side gets at least one."""
     count = min(len(images) - 1, max(1, round(fraction * len(images)))) if len(images) > 1 else 0
     shuffled = sorted(images, key=lambda image: order_key(seed, image.name))
     return shuffled[count:], shuffled[:count]
@@ -150,11 +150,11 @@ def _check_classes(root: Path, splits: dict[str, Classes], notes: Notes) -> tupl
     if unknown:
         shown = ", ".join(printable(name) for name in unknown[:5]) + (" ..." if len(unknown) > 5 else "")
         raise RunError(
-            f"{root}: its validation images have {plural(len(unknown), 'class')} that training has not: {shown}"
+            f"{root}: its validation images have {plural(len(unknown), 'class')} that training lacks: {shown}"
         )
     if not any(images for classes in splits.values() for images in classes.values()):
-        raise RunError(f"{root}: holds {plural(len(known), 'class folder')} and no image in them")
+        raise RunError(f"{root}: holds {plural(len(known), 'class folder')} but no image in them")
     for name, images in sorted(known.items()):
         if not images:
-            notes.sentences.append(f"the class {printable(name)} has no images of its own; it keeps its label")
+            notes.sentences.append(f"the class {printable(name)} has no images; it keeps its label")
     return tuple(sorted(known))

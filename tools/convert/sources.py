@@ -1,4 +1,4 @@
-"""The images of a data set and their classes, found in folders or tar files: what there is to convert (no TF)."""
+"""The images of a data set and their classes, found in folders or tar files (no TF)."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ SYNSET = re.compile(r"n\d{8}")
 class ImageSource:
     """One image: ``name`` is its path below the source folder, with "/" between the parts.
 
-    With an ``archive`` (a path below the source folder too) the bytes are ``size`` bytes from ``offset`` in that file,
-    and ``name`` is what the path would be had the archive been extracted.
+    With an ``archive`` (also a path below the source folder) the image is ``size`` bytes from ``offset`` in that file,
+    and ``name`` is its path once the archive is extracted.
     """
 
     name: str
@@ -37,7 +37,7 @@ Classes = dict[str, list[ImageSource]]
 
 @dataclass(slots=True)
 class Notes:
-    """Files that a scan passed over, told at its end in one sentence for each kind."""
+    """Files that a scan passed over, reported at its end in one sentence per kind."""
 
     other_files: Counter[str] = field(default_factory=Counter)
     loose_images: Counter[str] = field(default_factory=Counter)
@@ -46,16 +46,16 @@ class Notes:
     sentences: list[str] = field(default_factory=list)
 
     def text(self) -> list[str]:
-        """The sentences."""
+        """The notes as sentences."""
         lines = list(self.sentences)
         if self.other_files:
             lines.append(passed_over(self.other_files))
         for folder, count in sorted(self.loose_images.items()):
-            lines.append(f"{folder}: not used, for want of a class folder: {plural(count, 'image')}")
+            lines.append(f"{folder}: not used, being in no class folder: {plural(count, 'image')}")
         if self.nested:
             first = min(self.nested)
             lines.append(
-                f"counted for its class though in a folder inside the class folder (as in {first}): "
+                f"counted for the class, though in a folder inside the class folder (as in {first}): "
                 f"{plural(self.nested.total(), 'image')} of {plural(len(self.nested), 'class')}"
             )
         lines.extend(f"{name}: is a link to a folder above it, and was not followed" for name in sorted(self.loops))
@@ -73,12 +73,12 @@ class SourceSet:
 
     @property
     def is_imagenet(self) -> bool:
-        """Return whether the classes are WordNet synsets."""
+        """Returns whether the classes are WordNet synsets."""
         return all(SYNSET.fullmatch(folder) for folder in self.class_folders)
 
 
 def is_image_name(name: str) -> bool:
-    """Return whether a file of this name is read as an image; hidden files (``.DS_Store``, ``._1.jpg``) are not."""
+    """Returns whether a file of this name is read as an image; hidden files (``.DS_Store``, ``._1.jpg``) are not."""
     return not name.startswith(".") and has_image_name(name)
 
 
@@ -108,7 +108,7 @@ def subfolders(folder: Path) -> list[str]:
 
 
 def images_in(folder: Path, prefix: str, notes: Notes) -> list[ImageSource]:
-    """The images that lie in ``folder`` itself, by name order; ``prefix`` is the folder's path below the source."""
+    """The images that lie in ``folder`` itself, in name order; ``prefix`` is the folder's path below the source."""
     return [_image(entry, prefix) for entry in _entries(folder) if not entry.is_dir() and _is_image(entry, notes)]
 
 
@@ -122,7 +122,7 @@ def _is_image(entry: os.DirEntry[str], notes: Notes) -> bool:
 def _image(entry: os.DirEntry[str], prefix: str) -> ImageSource:
     try:
         status = entry.stat()
-    except OSError:  # a link to nothing: an image that cannot be read, reported with all others
+    except OSError:  # a dangling link: an unreadable image, reported with all others
         return ImageSource(prefix + entry.name, -1, 0)
     return ImageSource(prefix + entry.name, status.st_size, status.st_mtime_ns)
 
@@ -147,10 +147,10 @@ def read_class_folders(folder: Path, prefix: str, notes: Notes) -> Classes:
     Args:
         folder: A folder of class folders.
         prefix: Its path below the source, "" or ending in "/".
-        notes: Takes what was passed over.
+        notes: Collects the files passed over.
 
     Raises:
-        RunError: two folders have the same name once accents are written the same way, or one cannot be listed.
+        RunError: Two folder names differ only in how accents are encoded, or a folder cannot be listed.
     """
     classes: Classes = {}
     for name in subfolders(folder):

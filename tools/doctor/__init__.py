@@ -1,1 +1,1 @@
-"""The check of this machine: each part that runs need is tried in a process of its own, within a time limit."""
+"""A check of this machine: tries each part that runs need in a separate process, within a time limit."""

@@ -1,8 +1,8 @@
-"""Says whether this machine is fit to run on: what is there, whether it works when it is tried, and what is fast.
+"""Checks whether this machine can run the program: the parts it has, whether they work, and how fast they are.
 
-Run as ``python -m tools.doctor``. Each part is used, not only looked for, in a process of its own and within a time
-limit. Exit status: 0 in order; 1 a part that every run needs, or that --require names, is missing or broken; 2 wrong
-usage.
+Run as ``python -m tools.doctor``. Uses each part, in a separate process and within a time limit, instead of only
+looking for it. Exit status: 0 in order; 1 a part that every run needs, or that --require names, is missing or broken;
+2 wrong usage.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _COLORS = {"ok": "32", "missing": "33", "broken": "31"}
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tools.doctor", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--json", action="store_true", help="print one JSON object in place of the table")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     names = ", ".join(check.name for check in CHECKS)
     parser.add_argument(
         "--require", metavar="NAME,...", default="", help=f"end with status 1 unless these are in order: {names}"
@@ -60,25 +60,25 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     """Reads the command line; ``require`` becomes the names.
 
     Raises:
-        UsageError: A name is that of no check.
+        UsageError: A name is not the name of a check.
     """
     flags = make_parser().parse_args(arguments)
     flags.require = [name for name in (part.strip() for part in flags.require.split(",")) if name]
     known = [check.name for check in CHECKS]
     for name in flags.require:
         if name not in known:
-            raise UsageError(f"--require {name}: must be of {', '.join(known)}")
+            raise UsageError(f"--require {name}: must be one of {', '.join(known)}")
     return flags
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment that a run with ``--xla`` has, and where this command was started."""
+    """The environment of a run with ``--xla``, with the folder that this command was started in."""
     config = parse(["--mode=training_benchmark", "--batch_size=1", "--xla"], {}).config
     return {**environ, **environment_for(config, environ), "PWD": os.getcwd()}  # noqa: PTH109
 
 
 def run(flags: argparse.Namespace, checks: Sequence[Check] = CHECKS) -> int:
-    """Tries everything, prints what came of it, and returns the exit status."""
+    """Runs all checks, prints their results, and returns the exit status."""
     rows: list[CheckResult] = []
     for row in run_checks(checks, environment(os.environ)):
         rows.append(row)

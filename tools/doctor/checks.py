@@ -1,4 +1,4 @@
-"""Checks of this machine: probes run in a process that may hang or crash, and a row comes of each (no TF)."""
+"""Checks of this machine: runs probes in a process that may hang or crash, and yields a row for each (no TF)."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _SERVE = "from tools.doctor.probe import serve; serve()"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One part to try.
+    """One part to check.
 
     Attributes:
-        name: What it is called, in the table and by ``--require``.
-        probe: The function that tries it, "module:function".
-        seconds: How long that may take.
-        needs: The check without which this one cannot work.
+        name: Its name in the table and in ``--require``.
+        probe: The function that checks it, "module:function".
+        seconds: Time limit.
+        needs: The check that this one depends on.
         essential: Whether every run needs it.
     """
 
@@ -53,19 +53,19 @@ class CheckResult:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """The row for machines."""
+        """The row as a JSON object."""
         return {"state": self.state, "text": self.text, "seconds": self.seconds, **self.facts}
 
 
 def run_checks(checks: Sequence[Check], environ: Mapping[str, str]) -> Iterator[CheckResult]:
-    """Yields a row for each check as soon as it is known, in their order.
+    """Yields a row for each check as soon as it is known, in order.
 
-    One process tries all of them. Where a part ends it, or takes longer than it may, that part is broken and another
-    process goes on with the next.
+    One process runs all of them. If a part crashes it or exceeds its time limit, that part is broken, and a new process
+    continues with the next part.
 
     Args:
-        checks: What to try.
-        environ: The environment of that process.
+        checks: The checks to run.
+        environ: The environment of the process.
     """
     broken: set[str] = set()
     worker: _Worker | None = None
@@ -85,7 +85,7 @@ def run_checks(checks: Sequence[Check], environ: Mapping[str, str]) -> Iterator[
 
 
 class _Worker:
-    """A process that answers for one probe after the other."""
+    """A process that runs one probe after another."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.alive = True
@@ -97,14 +97,14 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
-            start_new_session=True,  # so that what it starts ends with it
+            start_new_session=True,  # so that its children end with it
         )
         self._answers: queue.Queue[bytes] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def row(self, check: Check) -> CheckResult:
-        """Have the process answer for a check; without an answer it is ended."""
+        """Runs a check in the process, and ends the process if it does not answer."""
         text, started = "", time.monotonic()
         try:
             self._ask(check.probe)
@@ -118,7 +118,7 @@ class _Worker:
         return CheckResult(name=check.name, state=BROKEN, text=text, seconds=round(time.monotonic() - started, 1))
 
     def end(self) -> None:
-        """Ends the process with all that it started."""
+        """Ends the process and its children."""
         if not self.alive:
             return
         self.alive = False
@@ -131,7 +131,7 @@ class _Worker:
                 stream.close()  # type: ignore[union-attr]  # they are pipes
 
     def _ask(self, probe: str) -> None:
-        with contextlib.suppress(BrokenPipeError):  # then it has died, which its answer tells
+        with contextlib.suppress(BrokenPipeError):  # the process has died, as its missing answer shows
             self._process.stdin.write(f"{probe}\n".encode())  # type: ignore[union-attr]
             self._process.stdin.flush()  # type: ignore[union-attr]
 

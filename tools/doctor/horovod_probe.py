@@ -1,4 +1,4 @@
-"""Probe of Horovod: two processes under a launcher, whose numbers are averaged (no TF)."""
+"""Probe of Horovod: two processes under a launcher average a number (no TF)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 HOW = "`bash utils/install_horovod.sh` installs it; only several processes need it"
 SECONDS = 170.0  # some 20 on a quiet machine, more than 100 on a busy one
 
-# What a launcher says of itself to the processes that it starts: this program may have been started by one.
+# Variables that a launcher sets for the processes it starts; a launcher may have started this program.
 _LAUNCHER_VARIABLES = re.compile(r"OMPI_(COMM|UNIVERSE)_|PMIX?_|SLURM_|HOROVOD_(RANK|SIZE|LOCAL_|CROSS_|CONTROLLER)")
 _PROOF = """
 import os
@@ -34,7 +34,7 @@ os.write(1, f"rank {processes.rank} agrees\\n".encode())
 
 
 def horovod() -> ProbeResult:
-    """Two processes on the CPU, that average a number and exchange another."""
+    """Two processes on the CPU average one number and exchange another."""
     version = version_of("horovod", how=HOW)
     name, command = _launcher(os.environ.get("PATH", ""))
     try:
@@ -54,20 +54,20 @@ def horovod() -> ProbeResult:
     agreed = set(re.findall(r"rank [01] agrees", done.stdout))
     if done.returncode or len(agreed) < 2:
         lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-        telling = [line for line in lines if "Error" in line] or lines or ["they said nothing"]
+        telling = [line for line in lines if "Error" in line] or lines or ["no output"]
         raise RunError(f"two processes under {name} ended with status {done.returncode}: {telling[-1]}")
     return ProbeResult(f"{version}, two processes under {name} agree", {"version": version, "launcher": name})
 
 
 def _launcher(path: str) -> tuple[str, list[str]]:
-    """A launcher beside this interpreter, or else on the ``PATH``, by its name and as the command for two processes."""
+    """The name of a launcher beside this interpreter or on the ``PATH``, and its command for two processes."""
     places = os.pathsep.join([str(Path(sys.executable).parent), path])
     mpi = ["--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-np", "2"]
     for name, flags in (("mpiexec", mpi), ("horovodrun", ["--gloo", "-np", "2"])):
         found = shutil.which(name, path=places)
         if found:
             return name, [found, *flags]
-    raise Missing(f"neither mpiexec nor horovodrun is there to start processes with; {HOW}")
+    raise Missing(f"found neither mpiexec nor horovodrun to start processes with; {HOW}")
 
 
 def _own_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Probes of what is beside TensorFlow: the machine, NumPy, Pillow, pycocotools and ONNX (no TF)."""
+"""Probes of the machine, NumPy, Pillow, pycocotools and ONNX (no TF)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from utils.system.versions import versions
 LEAST_FREE_GB = 1.0
 _REQUIREMENTS = "`pip install -r requirements.txt` installs it"
 
-# One image with two objects, of which one is found, by the second best detection. The best is beside everything, so
-# that precision is 1/2 up to recall 1/2, which 51 of the 101 recall levels do not exceed, and 0 beyond.
+# One image with two objects. The second-best detection finds one of them; the best detection overlaps neither. So the
+# precision is 1/2 up to recall 1/2, that is at 51 of the 101 recall levels, and 0 beyond.
 GROUNDTRUTH: dict[str, Any] = {
     "images": [{"id": 1, "height": 100, "width": 100, "file_name": "1.jpg"}],
     "categories": [{"id": 1, "name": "thing"}],
@@ -36,9 +36,13 @@ EXPECTED_AP = 51 / 101 / 2
 
 
 def check_ap(found: float) -> None:
-    """Raises ``RunError`` where an evaluator does not find ``EXPECTED_AP`` in ``DETECTIONS``."""
+    """Checks the AP that an evaluator found for ``DETECTIONS``.
+
+    Raises:
+        RunError: It is not ``EXPECTED_AP``.
+    """
     if abs(found - EXPECTED_AP) > 1e-9:
-        raise RunError(f"finds an AP of {found:.6f} in two detections whose AP is {EXPECTED_AP:.6f}")
+        raise RunError(f"finds AP {found:.6f} for two detections; the correct AP is {EXPECTED_AP:.6f}")
 
 
 def python() -> ProbeResult:
@@ -50,7 +54,7 @@ def python() -> ProbeResult:
 
 
 def cpu() -> ProbeResult:
-    """The processor and the instruction sets that decide how fast it computes."""
+    """The processor, and its instruction sets that matter for speed."""
     has = cpu_features()
     fast = [name for name in SPEED_FEATURES if name in has]
     count, onednn = len(os.sched_getaffinity(0)), uses_onednn(os.environ)
@@ -60,21 +64,21 @@ def cpu() -> ProbeResult:
 
 
 def memory() -> ProbeResult:
-    """Free memory; little of it is a fault."""
+    """Free memory; too little is a fault."""
     known = memory_gb()
     if known is None:
-        raise Missing("this system does not say how much there is")
+        raise Missing("this system does not report its memory")
     total, free = known
     _check_room(free)
     return ProbeResult(f"{free:.1f} GB free of {total:.1f}", {"total_gb": round(total, 1), "free_gb": round(free, 1)})
 
 
 def disk() -> ProbeResult:
-    """Room where a run without ``--results_dir`` writes, the current folder; little of it is a fault."""
+    """Free disk space in the current folder, where a run without ``--results_dir`` writes; too little is a fault."""
     folder = Path(os.environ.get("PWD", "."))
     free = disk_free_gb(folder)
     if free is None:
-        raise Missing(f"this system does not say how much there is for {folder}")
+        raise Missing(f"this system does not report the free space of {folder}")
     _check_room(free)
     return ProbeResult(f"{free:.1f} GB free for {folder}", {"free_gb": round(free, 1), "folder": str(folder)})
 
@@ -85,17 +89,17 @@ def _check_room(free_gb: float) -> None:
 
 
 def numpy() -> ProbeResult:
-    """A product of matrices."""
+    """A matrix product."""
     import numpy as np
 
     square = np.arange(16.0).reshape(4, 4)
     if not np.array_equal(square @ np.eye(4), square):
-        raise RunError("a matrix times the unit matrix is another one")
+        raise RunError("a matrix times the identity differs from the matrix")
     return ProbeResult(np.__version__, {"version": np.__version__})
 
 
 def pillow() -> ProbeResult:
-    """A JPEG and a PNG written and read."""
+    """Writes and reads a JPEG and a PNG."""
     version = version_of("pillow", how=_REQUIREMENTS)
     from PIL import Image
 
@@ -135,12 +139,12 @@ def pycocotools() -> ProbeResult:
     check_ap(float(evaluation.stats[0]))
     drawn = np.asfortranarray(np.eye(4, dtype=np.uint8))
     if int(mask.area(mask.encode(drawn))) != 4:
-        raise RunError("a mask of 4 pixels has another area")
-    return ProbeResult(f"{version}, AP and masks as they must be", {"version": version})
+        raise RunError("the area of a 4-pixel mask is not 4")
+    return ProbeResult(f"{version}, AP and masks correct", {"version": version})
 
 
 def onnx() -> ProbeResult:
-    """A model made and checked."""
+    """Makes and checks a model."""
     version = version_of("onnx", how="only exporting to ONNX needs it")
     import onnx
 
@@ -149,9 +153,9 @@ def onnx() -> ProbeResult:
 
 
 def onnxruntime() -> ProbeResult:
-    """A model run."""
+    """Runs a model."""
     version = version_of("onnxruntime", "onnxruntime-gpu", how="only running exported ONNX models needs it")
-    version_of("onnx", how="the model to try onnxruntime with is made by onnx")
+    version_of("onnx", how="onnx makes the model to try onnxruntime with")
     import numpy as np
     import onnxruntime
 
@@ -165,7 +169,7 @@ def onnxruntime() -> ProbeResult:
 
 
 def _onnx_model() -> Any:
-    """A model that adds its input to itself, in a version that every onnxruntime of these years reads."""
+    """A model that adds its input to itself, in a format version that all recent onnxruntime releases read."""
     from onnx import TensorProto, helper
 
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy")

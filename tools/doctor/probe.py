@@ -1,7 +1,7 @@
-"""Probes, and the process that runs them one after the other (no TF).
+"""Probes, and the process that runs them one after another (no TF).
 
-A probe is a function without arguments. It returns a ``ProbeResult``, raises ``Missing`` where there is nothing to try,
-and raises anything else where what it tries does not work.
+A probe is a function without arguments. It returns a ``ProbeResult``, raises ``Missing`` if there is nothing to try,
+and raises any other exception if the part does not work.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ OK, MISSING, BROKEN = "ok", "missing", "broken"
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """The result of a probe that worked: a phrase for people, and values for machines."""
+    """The result of a successful probe: a phrase for people, and values for JSON."""
 
     text: str
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Missing(Exception):  # noqa: N818  (nothing is wrong where something optional is not there)
-    """The thing to try is not there: not installed, or not part of this machine."""
+class Missing(Exception):  # noqa: N818  (a missing optional part is no error)
+    """The part to try is not installed, or not part of this machine."""
 
 
 def version_of(*distributions: str, how: str) -> str:
-    """The version of the first of some distributions that is installed.
+    """The version of the first installed distribution.
 
     Raises:
-        Missing: None is; ``how`` says how to get it.
+        Missing: None is installed; ``how`` says how to get it.
     """
     for name in distributions:
         try:
@@ -48,9 +48,9 @@ def version_of(*distributions: str, how: str) -> str:
 
 
 def serve() -> None:
-    """Tries the probes that come in as lines "module:function", and answers each with a line of JSON.
+    """Runs the probe named on each input line ("module:function"), and answers each with a line of JSON.
 
-    Whatever the probes themselves print goes to the standard error.
+    The output of the probes themselves goes to standard error.
     """
     with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8") as answers:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

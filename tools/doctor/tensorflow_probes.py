@@ -1,4 +1,4 @@
-"""Probes of what networks compute with: TensorFlow, its devices and number formats, the COCO evaluator and DALI."""
+"""Probes of TensorFlow, its devices and number formats, the COCO evaluator and DALI."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BATCH, _SIDE, _CHANNELS, _REPEATS = 8, 28, 128, 5
 
 
 def tensorflow() -> ProbeResult:
-    """A graph with a gradient, in a session."""
+    """Runs a graph with a gradient in a session."""
     with tf.Graph().as_default(), tf1.Session() as session:
         x = tf.constant([1.0, 2.0])
         (slope,) = session.run(tf.gradients(tf.reduce_sum(x * x), x))
@@ -39,7 +39,7 @@ def tensorflow() -> ProbeResult:
 
 
 def gpu() -> ProbeResult:
-    """A product of matrices on each GPU."""
+    """Runs a matrix product on each GPU."""
     names = gpu_names()
     if not names:
         raise Missing("TensorFlow finds none; everything runs on the CPU")
@@ -50,14 +50,14 @@ def gpu() -> ProbeResult:
 
 
 def grouped_convolution() -> ProbeResult:
-    """The kernel that networks with groups of channels get here."""
+    """The kernel that grouped convolutions use on this machine."""
     kernel = probe_grouped_convolution("NHWC", tf.float32, _growing())
     said = {"native": "TensorFlow's own kernels", "split": "split and concatenated, which is slower"}
     return ProbeResult(f"{said[kernel]}, forward and backward", {"kernel": kernel})
 
 
 def bf16() -> ProbeResult:
-    """A convolution and its gradients in bfloat16: nearly the same numbers as in float32, and how fast."""
+    """A convolution and its gradients in bfloat16: close to float32, and its speed."""
     if choose_precision(PrecisionConfig(amp=True), gpu=False, cpu_features=cpu_features()).note and not gpu_names():
         raise Missing("this CPU has neither avx512_bf16 nor amx_bf16")
     exact, seconds_32 = _convolved(tf.float32)
@@ -83,7 +83,7 @@ def _scaling(chosen: Precision) -> str:
 
 
 def xla() -> ProbeResult:
-    """A graph in the session that ``--xla`` asks for, and what became of it."""
+    """Runs a graph in the session of ``--xla``, and checks that TensorFlow compiled it."""
     options = _growing()
     options.graph_options.optimizer_options.global_jit_level = tf1.OptimizerOptions.ON_2
     traced, metadata = tf1.RunOptions(output_partition_graphs=True), tf1.RunMetadata()
@@ -100,15 +100,15 @@ def xla() -> ProbeResult:
 
 
 def coco_evaluator() -> ProbeResult:
-    """The AP of two detections that was worked out by hand."""
+    """The AP of two detections, against a value worked out by hand."""
     summary = score(GROUNDTRUTH, DETECTIONS)
     found = float(summary.metrics[METRICS[0]])
     check_ap(found)
-    return ProbeResult(f"AP {found:.6f} of two detections, as it must be", {"ap": found})
+    return ProbeResult(f"AP {found:.6f} of two detections, as worked out by hand", {"ap": found})
 
 
 def tflite() -> ProbeResult:
-    """A model converted to TensorFlow Lite and run by its interpreter."""
+    """Converts a model to TensorFlow Lite and runs it in the interpreter."""
     with tf.Graph().as_default(), tf1.Session() as session:
         x = tf1.placeholder(tf.float32, [1, 4])
         data = tf1.lite.TFLiteConverter.from_session(session, [x], [x + x]).convert()
@@ -118,7 +118,7 @@ def tflite() -> ProbeResult:
 
 
 def litert() -> ProbeResult:
-    """The same model run by LiteRT's own package."""
+    """Runs the same model with LiteRT's own package."""
     version = version_of("ai-edge-litert", how="only running exported TFLite models without TensorFlow needs it")
     from ai_edge_litert.interpreter import Interpreter
 
@@ -140,7 +140,7 @@ def _double(interpreter: Any) -> None:
 
 
 def dali() -> ProbeResult:
-    """A JPEG decoded in a pipeline."""
+    """Decodes a JPEG in a pipeline."""
     version = version_of(*DALI_PACKAGES, how="`pip install -r requirements/dali.txt` installs it; only --dali needs it")
     image = decode_corner(gray_image("JPEG"), 16, 8)
     if np.abs(image - _GRAY).max() > _GRAY_TOLERANCE:
@@ -155,7 +155,7 @@ def _growing() -> Any:
 
 
 def _convolved(dtype: tf.DType) -> tuple[list[Any], float]:
-    """A convolution's outputs and both its gradients as float32, and the least seconds that they took."""
+    """The outputs and both gradients of a convolution as float32, and their shortest time in seconds."""
     generator = np.random.default_rng(0)
     shapes = ((_BATCH, _SIDE, _SIDE, _CHANNELS), (3, 3, _CHANNELS, _CHANNELS))
     with tf.Graph().as_default(), tf1.Session(config=_growing()) as session:

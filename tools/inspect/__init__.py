@@ -1,1 +1,1 @@
-"""Inspection of a data set as a network gets it: sheets of pictures, charts and numbers."""
+"""Inspection of a data set as the network sees it: sheets of pictures, charts and numbers."""

@@ -1,8 +1,8 @@
-"""Shows a data set as the network gets it: sheets of pictures, charts and numbers, before anything is trained.
+"""Shows a data set as the network sees it: sheets of pictures, charts and numbers, before any training.
 
-Run as ``python -m tools.inspect OUT --output SHEETS [--arch=ssd320]``, with those flags of main.py that the run
-will have: the pictures come out of its own input, by tf.data or with --dali, and the learning rate is that of its
-schedule. Exit status: 0 done; 1 failed; 2 wrong usage; 3 done, and some records have faults; 75 interrupted.
+Run as ``python -m tools.inspect OUT --output SHEETS [--arch=ssd320]`` with the flags of main.py for the planned run.
+The pictures come from the run's own input pipeline (tf.data, or DALI with --dali), the learning rate from its schedule.
+Exit status: 0 done; 1 failed; 2 wrong usage; 3 done, and some records have faults; 75 interrupted.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A command line: the run whose input is to be shown, and how it is to be shown."""
+    """A parsed command line: the run to show the input of, and the options of the display."""
 
     command: Command
     output: Path
@@ -51,14 +51,17 @@ def make_parser() -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
-    parser.add_argument("data", metavar="OUT", help="folder of TFRecords, of images or of detection")
+    parser.add_argument("data", metavar="OUT", help="folder of TFRecords, for classification or detection")
     parser.add_argument("--output", metavar="SHEETS", type=Path, required=True, help="folder for pictures and numbers")
-    parser.add_argument("--images", type=int, default=None, help="pictures on a sheet (default: 32; of objects 12)")
+    parser.add_argument("--images", type=int, default=None, help="pictures on a sheet (default: 32; detection: 12)")
     parser.add_argument(
-        "--processes", type=int, default=1, help="processes that the learning rate is shown for (default: %(default)s)"
+        "--processes",
+        type=int,
+        default=1,
+        help="number of processes to show the learning rate for (default: %(default)s)",
     )
     group = parser.add_argument_group(
-        "flags of main.py", "--batch_size is 32 by default, for ssd320 8; those that are not listed here have no effect"
+        "flags of main.py", "--batch_size defaults to 32 (ssd320: 8); flags not listed here have no effect"
     )
     for flag in FLAGS:
         add_flag(group, replace(flag, hidden=not flag.inspected))
@@ -66,16 +69,16 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse_arguments(arguments: Sequence[str], environ: Mapping[str, str], empty: str) -> Request:
-    """Reads the command line, and of the data what kind it is.
+    """Reads the command line, and detects the task of the data.
 
     Args:
-        arguments: As they were typed.
-        environ: Environment variables, some of which mean a flag.
+        arguments: The command line as typed.
+        environ: Environment variables; some stand for a flag.
         empty: A folder without a checkpoint.
 
     Raises:
         UsageError: Flags are out of range, or contradict each other or the data.
-        RunError: There is no such data.
+        RunError: The data does not exist.
     """
     given = vars(make_parser().parse_args(recipes.expand(arguments)))
     data, output, images, processes = (given.pop(name) for name in ("data", "output", "images", "processes"))
@@ -96,7 +99,7 @@ def parse_arguments(arguments: Sequence[str], environ: Mapping[str, str], empty:
 
 
 def _training_files(data: str) -> tuple[SplitFiles, set[str]]:
-    """The training records, and the names of all splits that have any.
+    """The training records, and the names of all splits that are not empty.
 
     Raises:
         RunError: There are no training records.
@@ -109,10 +112,10 @@ def _training_files(data: str) -> tuple[SplitFiles, set[str]]:
 
 
 def _architecture(given: str | None, task: str, data: str) -> dict[str, str]:
-    """The --arch to give: that of the data's task where none was given.
+    """The --arch to use: the given one, or else the default for the data's task.
 
     Raises:
-        UsageError: The one that was given is for the other task.
+        UsageError: The given one is for the other task.
     """
     networks = DETECTORS if task == "detection" else CLASSIFIERS
     if given is not None and given not in networks:
@@ -130,7 +133,7 @@ def _inspect(request: Request, stop: PreemptionHook) -> int:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Inspects and returns the exit status."""
+    """Runs the inspection and returns the exit status."""
     with tempfile.TemporaryDirectory() as empty:
         request = _naming_out(lambda: parse_arguments(arguments, os.environ, empty))
 
@@ -141,7 +144,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _naming_out(act: Callable[[], Result]) -> Result:
-    """Run ``act``, whose errors name the folder by main.py's flag, and name it OUT in them."""
+    """Runs ``act``, replacing main.py's ``--data_dir`` by OUT in its errors."""
     try:
         return act()
     except (UsageError, RunError) as error:

@@ -1,4 +1,4 @@
-"""Overlaps of anchors with boxes, and pictures of the anchors that are matched with objects."""
+"""Overlaps of anchors with boxes, and pictures of the anchors matched to objects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DIMMED = 0.55
 
 
 def best_overlaps(boxes: np.ndarray, anchors: np.ndarray) -> np.ndarray:
-    """The intersection over union of each box ``[B, 4]`` with the anchor that overlaps it most, ``[B]``."""
+    """The intersection over union ``[B]`` of each box ``[B, 4]`` with its best anchor."""
     with tf.Graph().as_default(), tf1.Session() as session:
         given = tf1.placeholder(tf.float32, [None, 4])
         best = tf.reduce_max(box_ops.iou(given, tf.constant(anchors)), axis=1)
@@ -26,9 +26,9 @@ def best_overlaps(boxes: np.ndarray, anchors: np.ndarray) -> np.ndarray:
 
 
 def draw_anchors(image: Image.Image, anchors: np.ndarray, classes: Sequence[int]) -> Image.Image:
-    """A darker copy of a picture with anchors ``[P, 4]``: thin frames and middles in the colors of their classes.
+    """A darker copy of a picture with anchors ``[P, 4]``: thin frames and center dots in the colors of their classes.
 
-    What of an anchor lies outside of the picture is not seen.
+    Parts of anchors outside the picture are not drawn.
     """
     picture = image.convert("RGB").point(lambda value: value * _DIMMED)
     draw = ImageDraw.Draw(picture)

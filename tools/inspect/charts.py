@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from utils.reporting.charts import COLORS, label, png
 
 MOST_BARS = 40
-_ENDS = 20  # classes shown at either end where there are more than ``MOST_BARS``
+_ENDS = 20  # classes shown at either end if there are more than ``MOST_BARS``
 _BAR_INCHES = 0.24
 _SCATTERED = 4000
 
@@ -19,14 +19,14 @@ Array = NDArray[Any]
 
 
 class ClassRow(NamedTuple):
-    """A class and how often each split has it."""
+    """A class and its count in each split."""
 
     name: str
     counts: Mapping[str, int]
 
 
 def shown_rows(rows: Sequence[ClassRow], split: str) -> tuple[list[ClassRow], bool]:
-    """The rows of a chart, and whether some are left out: of many classes the most and the least frequent ones."""
+    """The rows of a chart (the most and the least frequent of many classes), and whether some are left out."""
     if len(rows) <= MOST_BARS:
         return list(rows), False
     ordered = sorted(rows, key=lambda row: -row.counts.get(split, 0))
@@ -34,12 +34,12 @@ def shown_rows(rows: Sequence[ClassRow], split: str) -> tuple[list[ClassRow], bo
 
 
 def class_chart(rows: Sequence[ClassRow], splits: Sequence[str], unit: str) -> bytes:
-    """Draw the counts of the classes: bars, and for many classes the counts of all of them by rank.
+    """Draws the counts of the classes as bars, and for many classes also all counts by rank.
 
     Args:
         rows: All classes.
-        splits: Names of the splits, one color each; the first one orders the classes where there are many.
-        unit: What is counted.
+        splits: Names of the splits, one color each; with many classes, the first split orders them.
+        unit: Name of the counted things.
     """
     shown, cut = shown_rows(rows, splits[0])
     height = max(2.6, 1.0 + _BAR_INCHES * len(shown)) + (2.6 if cut else 0)
@@ -87,13 +87,13 @@ def _ranks(axes: Any, rows: Sequence[ClassRow], splits: Sequence[str], unit: str
 
 
 class BoxSizes(NamedTuple):
-    """Boxes as a network sees them.
+    """Boxes as the network sees them.
 
     Attributes:
         sides: ``[B, 2]``, height and width in pixels of the network's input.
-        overlaps: ``[B]``, intersection over union with the anchor that overlaps most.
-        anchor_sides: ``[S, 2]``, the heights and widths that anchors have.
-        enough: The overlap from which on an anchor covers a box.
+        overlaps: ``[B]``, intersection over union with the best anchor.
+        anchor_sides: ``[S, 2]``, the heights and widths of the anchors.
+        enough: Smallest overlap at which an anchor covers a box.
         size: Side of the network's input in pixels.
     """
 
@@ -105,7 +105,7 @@ class BoxSizes(NamedTuple):
 
 
 def box_chart(boxes: BoxSizes, per_image: Sequence[int]) -> bytes:
-    """Sizes of boxes beside those of the anchors, how well they are covered, and how many an image has."""
+    """Draws the sizes of boxes and anchors, the overlaps between them, and the number of objects per image."""
     covered = boxes.overlaps >= boxes.enough
 
     def draw(figure: Any) -> None:
@@ -115,7 +115,7 @@ def box_chart(boxes: BoxSizes, per_image: Sequence[int]) -> bytes:
         _overlaps(third, boxes, covered)
         most = max(per_image, default=0)
         fourth.hist(per_image, np.arange(-0.5, most + 1.5) if most < 60 else 60, color=COLORS[0])
-        _name(fourth, "Objects in an image", "objects", "images")
+        _name(fourth, "Objects per image", "objects", "images")
 
     return png(draw, (11.5, 8.0))
 
@@ -124,13 +124,13 @@ def _sizes(axes: Any, boxes: BoxSizes, covered: Array) -> None:
     sides = np.sqrt(boxes.sides.prod(axis=1))
     edges = np.geomspace(max(1.0, 0.9 * sides.min()), max(2.0, 1.1 * sides.max()), 40)
     parts = [np.clip(sides[chosen], edges[0], None) for chosen in (covered, ~covered)]
-    axes.hist(parts, edges, stacked=True, color=COLORS[:2], label=["covered", "covered by no anchor"])
+    axes.hist(parts, edges, stacked=True, color=COLORS[:2], label=["covered", "not covered by an anchor"])
     anchors = np.unique(np.sqrt(boxes.anchor_sides.prod(axis=1)).round(2))
     for side in anchors[anchors <= edges[-1]]:
         axes.axvline(side, color="#8b95a1", linestyle=":", linewidth=1)
     _logarithmic(axes.xaxis, edges)
     axes.legend(fontsize=8)
-    what = f"Size at {boxes.size} px: root of the area; dotted: the anchors'"
+    what = f"Size at {boxes.size} px: square root of the area; dotted: anchors"
     _name(axes, what, "px", "boxes")
 
 
@@ -154,7 +154,7 @@ def _overlaps(axes: Any, boxes: BoxSizes, covered: Array) -> None:
 
 
 def _logarithmic(axis: Any, values: Array) -> None:
-    """A scale of powers of two with plain numbers at them."""
+    """Sets a base-2 logarithmic scale with plain numbers."""
     low, high = np.floor(np.log2(max(1.0, values.min()))), np.ceil(np.log2(max(2.0, values.max())))
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
     ticks = 2.0 ** np.arange(low, high + 1)
@@ -169,7 +169,7 @@ def _name(axes: Any, title: str, x: str, y: str) -> None:
 
 
 def rate_chart(steps: Array, rates: Array, steps_per_epoch: int) -> bytes:
-    """The learning rate by step, with the epochs on top."""
+    """Draws the learning rate by step, with the epochs on top."""
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()

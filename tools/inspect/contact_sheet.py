@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from utils.images.lettering import Lettering
 
-_WIDTH_PX = 1970  # of a sheet, about
+_WIDTH_PX = 1970  # approximate width of a sheet
 _GAP_PX = 12
 _LETTERS_PX, _TITLE_PX = 15, 20
 _CAPTION_LINES = 2
@@ -20,9 +20,9 @@ class Cell(NamedTuple):
     """A picture of a sheet.
 
     Attributes:
-        picture: In RGB, at most as wide and high as the sheet's cells.
-        lines: Two at most, for below it; what is too long is cut.
-        fault: Whether something is wrong with it, which the caption says.
+        picture: The picture in RGB, at most as wide and high as the sheet's cells.
+        lines: At most two lines to write below it; long lines are cut.
+        fault: Whether the picture has a fault, which the caption names.
     """
 
     picture: Image.Image
@@ -34,8 +34,8 @@ class Sheet(NamedTuple):
     """A contact sheet.
 
     Attributes:
-        image: The whole.
-        places: Left, top, width and height of each picture in it, in pixels.
+        image: The whole sheet.
+        places: Left, top, width and height of each picture, in pixels.
     """
 
     image: Image.Image
@@ -43,13 +43,13 @@ class Sheet(NamedTuple):
 
 
 def display_side(image_side: int, least: int, most: int) -> int:
-    """The side at which square images are shown: a multiple of their own, so that pixels stay squares, or ``most``."""
+    """The display side of square images: a multiple of their own, so that pixels stay square, or ``most``."""
     factor = max(1, -(-least // image_side))
     return min(image_side * factor, most)
 
 
 def fitted(image: Image.Image, side: int) -> Image.Image:
-    """A copy in RGB, in its own proportions, whose longer side is ``side``, or close to it where that is longer."""
+    """An RGB copy with the same aspect ratio; the longer side is ``side``, or slightly less when enlarged."""
     longest = max(image.size)
     factor = side // longest if longest < side else side / longest
     size = tuple(max(1, round(length * factor)) for length in image.size)
@@ -58,12 +58,12 @@ def fitted(image: Image.Image, side: int) -> Image.Image:
 
 
 def contact_sheet(title: str, cells: Sequence[Cell], side: int) -> Sheet:
-    """A sheet of pictures in rows, in their order.
+    """Draws a sheet of pictures in rows, in order.
 
     Args:
-        title: Above them.
-        cells: One or more.
-        side: Width and height in pixels that each picture gets.
+        title: The line above the pictures.
+        cells: The pictures; at least one.
+        side: Width and height of each cell in pixels.
     """
     letters, headline = Lettering(_LETTERS_PX), Lettering(_TITLE_PX)
     columns = max(1, min(len(cells), _WIDTH_PX // (side + _GAP_PX)))

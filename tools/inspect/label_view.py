@@ -18,12 +18,12 @@ from tools.validate.label_rules import LABEL_KEY
 from utils.config import resolved
 from utils.errors import RunError
 
-_LEAST_SHARE = 0.05  # of a target, for its class to be named
+_LEAST_SHARE = 0.05  # smallest share of a target at which its class is named
 _NAMED = 2
 
 
 class LabelView:
-    """Of a resolved setup."""
+    """Labelled images of a resolved setup."""
 
     unit = "images"
 
@@ -36,7 +36,7 @@ class LabelView:
         self.side = display_side(resolved(model, "image_size"), 160, 320)
 
     def extra_tensors(self, batch: Any, targets: Any) -> dict[str, Any]:
-        """Nothing: the targets say it all."""
+        """Returns nothing: the targets suffice."""
         del batch, targets
         return {}
 
@@ -49,7 +49,7 @@ class LabelView:
         return CaptionedPicture(fitted(image, self.side), self._labelled(number), facts)
 
     def show_input(self, example: NetworkInput) -> CaptionedPicture:
-        if "labels" in example.targets:  # of evaluation
+        if "labels" in example.targets:  # evaluation
             shares = np.eye(self._classes)[int(example.targets["labels"])]
         else:
             shares = example.targets["probabilities"]
@@ -96,7 +96,7 @@ class LabelView:
         """The number of a record's class.
 
         Raises:
-            RunError: It has none that the network knows.
+            RunError: It has no label, or a label outside the network's classes.
         """
         if record.fault:
             raise RunError(record.fault)
@@ -110,7 +110,7 @@ class LabelView:
         return number
 
     def _labelled(self, number: int) -> str:
-        """The label of a class, as records have it, and its name."""
+        """The label of a class as stored in records, and its name."""
         return f"{number + self._offset} {self._name(number)}"
 
     def _name(self, number: int) -> str:

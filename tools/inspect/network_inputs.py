@@ -1,4 +1,4 @@
-"""Examples as a network receives them: out of the task's own input graph, their images turned back into pixels."""
+"""Examples as the network receives them: read from the task's own input graph, with images turned into pixels."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ ExtraTensors = Callable[[Batch, TensorMap], TensorMap]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkInput:
-    """One example as the network gets it.
+    """One example as the network sees it.
 
     Attributes:
         split: "train" or "validation".
         index: Its number in the split.
-        image: Its normalization undone.
-        targets: What it is trained to say, or what its answers are compared with, and what was asked for besides.
-        fault: Where it lies and what is wrong with it, or nothing; image and targets mean nothing then.
+        image: The input image, with its normalization undone.
+        targets: The training targets or the ground truth of evaluation, and the requested extra tensors.
+        fault: The place and the fault of a bad example, whose image and targets are meaningless; or empty.
     """
 
     split: str
@@ -39,13 +39,13 @@ class NetworkInput:
 
 
 def read_network_inputs(setup: Setup, split: str, count: int, extra_tensors: ExtraTensors) -> list[NetworkInput]:
-    """The first examples that training from the beginning, or evaluation, reads; fewer where there are fewer.
+    """Reads the first examples of training or evaluation; fewer if the split has fewer.
 
     Args:
-        setup: What is to be run.
+        setup: The run to show.
         split: "train" or "validation".
-        count: How many.
-        extra_tensors: Further tensors of a batch, N rows each, by name; from the batch and the task's targets.
+        count: Number of examples.
+        extra_tensors: Computes further tensors by name, N rows each, from the batch and the task's targets.
 
     Raises:
         RunError: None of them can be used, or the records cannot be read.
@@ -76,7 +76,7 @@ def read_network_inputs(setup: Setup, split: str, count: int, extra_tensors: Ext
 
 
 def _ends(found: list[NetworkInput], examples: int) -> bool:
-    """Return whether a second epoch has begun: no example is shown twice."""
+    """Returns whether a second epoch has begun, so that no example is shown twice."""
     return len(found) >= examples
 
 

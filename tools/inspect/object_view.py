@@ -1,4 +1,4 @@
-"""The view of images with objects: their pictures, the anchors that are matched with them, and their statistics."""
+"""The view of images with objects: their pictures, the anchors matched to them, and their statistics."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from utils.images.lettering import Lettering
 from utils.records.manifest import SplitFiles
 
 MOST_BOXES = 20_000
-"""Are compared with the anchors; of more, a random choice."""
+"""Most boxes to compare with the anchors; of more, a random sample."""
 CROWD, NO_ANCHOR = "crowd", "no anchor"
 
 
 class ObjectView:
-    """Of a resolved setup of a detector."""
+    """Images with objects, of a resolved setup of a detector."""
 
     unit = "objects"
 
@@ -48,7 +48,7 @@ class ObjectView:
         self.side = display_side(self._size, 480, 800)
 
     def extra_tensors(self, batch: Any, targets: Any) -> dict[str, Any]:
-        """Of training, the boxes that the codes of all anchors stand for, and the objects that were to be matched."""
+        """The decoded boxes of all anchors and the ground-truth objects, in training; nothing in evaluation."""
         if "codes" not in targets:
             return {}
         return {**batch.targets, "coded": decode(targets["codes"], self._anchors, self._detection.coder)}
@@ -76,11 +76,11 @@ class ObjectView:
 
     def extra_sheets(self) -> dict[str, ExtraSheet]:
         enough = self._detection.matcher.matched_threshold
-        title = f"Anchors that stand for objects in training: those that overlap by {enough:g}, else the best one"
+        title = f"Anchors matched to objects in training: those that overlap by {enough:g}, else the best one"
         return {"matched_anchors.png": (title, self._matched)}
 
     def _matched(self, example: NetworkInput) -> CaptionedPicture:
-        """An example with the anchors of each object, numbered in its name."""
+        """An example with its matched anchors; the name of each object is its number of anchors."""
         objects, targets = self._trained(example), example.targets
         rows = np.flatnonzero(targets["code_weights"] > 0)
         categories = [self._category_of_slot.get(int(slot), 0) for slot in targets["labels"][rows]]
@@ -91,7 +91,7 @@ class ObjectView:
         return CaptionedPicture(picture, f"{len(rows)} anchors for {len(objects)} objects", {"anchors": len(rows)})
 
     def _trained(self, example: NetworkInput) -> list[dict[str, Any]]:
-        """The objects that the targets of an example code at the anchors, and those that they lack."""
+        """The objects that the targets of an example encode at the anchors, and those without an anchor."""
         t = example.targets
         found = []
         for row in np.flatnonzero((t["groundtruth_weights"] > 0) | t["groundtruth_ignored"]):
@@ -104,7 +104,7 @@ class ObjectView:
         return found
 
     def _compared(self, example: NetworkInput) -> list[dict[str, Any]]:
-        """The objects that the detections of an evaluation example are compared with."""
+        """The ground-truth objects of an evaluation example."""
         t = example.targets
         return [
             {
@@ -130,7 +130,7 @@ class ObjectView:
         return CaptionedPicture(picture, caption, facts)
 
     def _written(self, name: str, category: int) -> str:
-        """A name as pictures have it: with the id where the letters have nothing of it."""
+        """A name as drawn: with its id if the font has none of its letters."""
         return name if any(map(str.isalnum, self._letters.readable(name))) else f"{category} {name}"
 
     def _objects_in(self, record: StoredRecord) -> StoredObjects:
@@ -175,7 +175,7 @@ class ObjectView:
         return found
 
     def _sizes(self, found: ObjectStatistics) -> BoxSizes:
-        """The trained boxes, or a choice of them, beside the anchors."""
+        """The sizes of the trained boxes, or of a sample of them, and of the anchors."""
         boxes = found.all_boxes()
         chosen = np.sort(np.random.default_rng(0).permutation(len(boxes))[:MOST_BOXES])
         boxes = boxes[chosen]

@@ -1,4 +1,4 @@
-"""An inspection of a data set, from its configuration to the folder of pictures and numbers."""
+"""Inspects a data set, from its configuration to the folder of pictures and numbers."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectionOptions:
-    """Options of an inspection beside the run's configuration.
+    """Options of an inspection in addition to the run's configuration.
 
     Attributes:
         output: Folder for pictures and numbers.
-        images: Pictures on a sheet; None for what is usual for the task.
-        processes: That the learning rate is to be shown for.
+        images: Pictures on a sheet; None for the task's default.
+        processes: Number of processes to show the learning rate for.
     """
 
     output: Path
@@ -62,7 +62,7 @@ class InspectionOptions:
 
 
 def inspect(config: ExperimentConfig, options: InspectionOptions, stop: PreemptionHook) -> int:
-    """Writes the folder, says on the console what was found, and returns the exit status: 3 with faulty records.
+    """Writes the folder, prints the findings, and returns the exit status: 3 with faulty records.
 
     Raises:
         UsageError: Flags and data contradict each other.
@@ -96,26 +96,26 @@ def _log_faults(faults: Sequence[str]) -> int:
     for fault in faults[:_NAMED_FAULTS]:
         _log.warning("%s", fault)
     if len(faults) > _NAMED_FAULTS:
-        _log.warning("%d more records with faults; %s has them all", len(faults) - _NAMED_FAULTS, NUMBERS)
+        _log.warning("%d more records with faults; %s lists them all", len(faults) - _NAMED_FAULTS, NUMBERS)
     return EXIT_SOME_SKIPPED if faults else EXIT_DONE
 
 
 def _sheets(setup: Setup, view: View, images: int | None, faults: dict[str, None]) -> Iterator[_SheetPlan]:
-    """Yields name, title, cells and what JSON says of each sheet; adds what is wrong with examples to ``faults``."""
+    """Yields name, title, cells and JSON entries of each sheet; adds the faults of examples to ``faults``."""
     count = images or (12 if setup.config.detection else 32)
     trained = read_network_inputs(setup, "train", count, view.extra_tensors)
     faults.update({example.fault: None for example in trained if example.fault})
     size = setup.config.model.image_size
-    title = "As stored: the training examples of augmented.png, before anything is done to them"
+    title = "As stored: the training examples of augmented.png, before any processing"
     yield "raw.png", title, *_cells(trained, partial(_show_stored, setup, view), view)
-    title = f"As the network gets them: the first training examples with seed {setup.seed}, at {size} px"
+    title = f"As the network sees them: the first training examples with seed {setup.seed}, at {size} px"
     yield "augmented.png", title, *_cells(trained, view.show_input, view)
     for name, (title, show) in view.extra_sheets().items():
         yield name, title, *_cells([example for example in trained if not example.fault], show, view)
     if "validation" in setup.splits:
         tested = read_network_inputs(setup, "validation", count, view.extra_tensors)
         faults.update({example.fault: None for example in tested if example.fault})
-        title = f"As evaluation gets them: the first validation examples, at {size} px"
+        title = f"As evaluation sees them: the first validation examples, at {size} px"
         yield "evaluated.png", title, *_cells(tested, view.show_input, view)
 
 
@@ -126,7 +126,7 @@ def _show_stored(setup: Setup, view: View, example: NetworkInput) -> CaptionedPi
 def _cells(
     examples: Sequence[NetworkInput], show: Callable[[NetworkInput], CaptionedPicture], view: View
 ) -> tuple[list[Cell], list[dict[str, Any]]]:
-    """The cells of a sheet, and what JSON says of each."""
+    """The cells of a sheet, and their JSON entries."""
     cells, listed = [], []
     for example in examples:
         facts: dict[str, Any] = {"split": example.split, "index": example.index}
@@ -209,12 +209,12 @@ class _OutputFolder:
     """The folder of an inspection's results.
 
     Args:
-        path: Made where it is missing.
-        data: The folder of the records, which stays as it is.
+        path: The folder; created if missing.
+        data: The folder of the records, which must be another one.
 
     Raises:
         UsageError: The two are the same.
-        RunError: The folder cannot be made.
+        RunError: The folder cannot be created.
     """
 
     def __init__(self, path: Path, data: Path) -> None:
@@ -233,15 +233,15 @@ class _OutputFolder:
         self.written.append(name)
 
     def write_sheet(self, name: str, title: str, cells: Sequence[Cell], side: int) -> list[list[int]]:
-        """Writes a sheet and returns where its pictures are: left, top, width and height of each, in pixels."""
+        """Writes a sheet and returns left, top, width and height of each of its pictures, in pixels."""
         sheet = contact_sheet(title, cells, side)
         buffer = io.BytesIO()
-        sheet.image.save(buffer, "PNG", compress_level=3)  # as small as 6 by a tenth, in a third of the time
+        sheet.image.save(buffer, "PNG", compress_level=3)  # a tenth larger than level 6, in a third of the time
         self.write(name, buffer.getvalue())
         return [list(place) for place in sheet.places]
 
     def finish(self) -> None:
-        """Removes what an earlier inspection has left and this one has not written."""
+        """Removes files of an earlier inspection that this one has not written."""
         for name in PICTURES if self._is_ours else ():
             if name not in self.written:
                 self._try((self._path / name).unlink, missing_ok=True)

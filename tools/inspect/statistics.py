@@ -15,7 +15,7 @@ from utils.reporting.names import short
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _NAMED = 5
-SMALL_PX, LARGE_PX = 32, 96  # roots of areas, as COCO has them
+SMALL_PX, LARGE_PX = 32, 96  # square roots of areas, as in COCO
 
 
 class ObjectStatistics:
@@ -30,7 +30,7 @@ class ObjectStatistics:
         self.faults: list[str] = []
 
     def add(self, objects: StoredObjects, *, crowds: bool) -> None:
-        """Counts the objects of a record; those of crowds only where they are trained."""
+        """Counts the objects of a record; crowds count only if training uses them."""
         trained = np.ones(len(objects.crowds), bool) if crowds else ~objects.crowds
         self._boxes.append(np.clip(objects.boxes[trained], 0.0, 1.0))
         self._crowds += int(objects.crowds.sum())
@@ -38,12 +38,12 @@ class ObjectStatistics:
         self.per_image.append(int(trained.sum()))
 
     def add_fault(self, index: int, why: str) -> None:
-        """Notes what is wrong with a record of the split."""
+        """Notes the fault of a record of the split."""
         path, number = self._files.locate(index)
         self.faults.append(f"{path}, record {number}: {why}")
 
     def all_boxes(self) -> np.ndarray:
-        """``[B, 4]``, cut to the image."""
+        """All boxes, ``[B, 4]``, clipped to the image."""
         return np.concatenate([np.zeros([0, 4], np.float32), *self._boxes])
 
     def facts(self) -> dict[str, Any]:
@@ -58,16 +58,16 @@ class ObjectStatistics:
         }
 
     def line(self) -> str:
-        """The same for people."""
+        """The numbers as a sentence."""
         count = self.facts()
         images = max(1, len(self.per_image))
-        text = f"{count['objects']:,} objects, {count['objects'] / images:.1f} an image and at most "
+        text = f"{count['objects']:,} objects, {count['objects'] / images:.1f} per image and at most "
         text += f"{count['most_objects_in_an_image']:,}; {count['images_without_objects']:,} images without objects"
         return text + (f"; {self._crowds:,} crowds" if self._crowds else "")
 
 
 def box_facts(boxes: BoxSizes) -> dict[str, Any]:
-    """Sizes and cover of boxes for JSON; shares are None where there are no boxes."""
+    """Sizes of boxes and their cover by anchors, for JSON; shares are None without boxes."""
     root = np.sqrt(boxes.sides.prod(axis=1))
     height, width = boxes.sides.T
     uncovered = boxes.overlaps < boxes.enough
@@ -101,9 +101,9 @@ def _quantiles(values: np.ndarray) -> list[float]:
 
 
 def box_lines(facts: Mapping[str, Any]) -> list[str]:
-    """Two lines about boxes for people."""
+    """Two lines of text about boxes."""
     if not facts["compared"]:
-        return ["boxes: there are none to train with"]
+        return ["boxes: none to train with"]
     low, middle, high = (facts["quantiles"]["root_of_area_px"][i] for i in (1, 3, 5))
     bands = [
         f"{band} {part['covered_by_no_anchor']:.1%} of {part['boxes']:,}"
@@ -112,20 +112,20 @@ def box_lines(facts: Mapping[str, Any]) -> list[str]:
     ]
     return [
         f"boxes at {facts['image_size']} px: 5 % are below {low:.0f} px, half below {middle:.0f}, 95 % below "
-        f"{high:.0f} (roots of areas)",
-        f"covered by no anchor at {facts['image_size']} px (best overlap below {facts['enough_overlap']:g}): "
+        f"{high:.0f} (square roots of areas)",
+        f"not covered by an anchor at {facts['image_size']} px (best overlap below {facts['enough_overlap']:g}): "
         f"{facts['covered_by_no_anchor']:.1%} of {facts['compared']:,} boxes; {', '.join(bands)}",
     ]
 
 
 def count_line(part: Mapping[str, Any], unit: str) -> str:
-    """Say how many examples a split has, and how many of them were counted."""
+    """The number of examples of a split, and how many of them were counted."""
     whole = f"{part['examples']:,} {unit}"
-    return whole if part["looked_at"] >= part["examples"] else f"{whole}, of which {part['looked_at']:,} were counted"
+    return whole if part["looked_at"] >= part["examples"] else f"{whole}, {part['looked_at']:,} of them counted"
 
 
 def class_lines(rows: Sequence[ClassRow], splits: Sequence[str]) -> list[str]:
-    """The most and the least frequent class of the first split, and which classes a split lacks."""
+    """Lines on the most and the least frequent class of the first split, and on the classes that splits lack."""
     first = splits[0]
     ordered = sorted(rows, key=lambda row: -row.counts.get(first, 0))
     total = sum(row.counts.get(first, 0) for row in rows)

@@ -1,4 +1,4 @@
-"""Records as they are stored: their features, by a pass over a split or by number, images and objects (no TF)."""
+"""Reads stored records, in a pass over a split or by number, with their images and objects (no TF)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from utils.records.manifest import SplitFiles
 from utils.records.tfrecord_file import iterate_payloads, locate_records, read_record
 
 IMAGE_KEY = "image/encoded"
-NO_EXAMPLE = "is no tf.train.Example"
+NO_EXAMPLE = "is not a tf.train.Example"
 
 Features = Mapping[str, Values]
 
@@ -27,8 +27,8 @@ class StoredRecord(NamedTuple):
 
     Attributes:
         number: Its index in the split.
-        features: What it holds; nothing where it cannot be read.
-        fault: Why it cannot be read, or nothing.
+        features: Its features; empty if it cannot be read.
+        fault: The reason that it cannot be read, or empty.
     """
 
     number: int
@@ -37,7 +37,7 @@ class StoredRecord(NamedTuple):
 
 
 def stored_records(files: SplitFiles, most: int) -> Iterator[StoredRecord]:
-    """The records of a split in order; of more than ``most``, each n-th.
+    """Yields the records of a split in order; of more than ``most``, every n-th.
 
     Raises:
         RunError: A file cannot be opened.
@@ -71,12 +71,12 @@ def stored_image(record: StoredRecord) -> Image.Image:
     """The image of a record, upright and in RGB.
 
     Raises:
-        RunError: It has none that Pillow reads.
+        RunError: It has no image that Pillow can read.
     """
     values = record.features.get(IMAGE_KEY) or [b""]
     try:
         if not isinstance(values[0], bytes):
-            raise ValueError("is no bytes")
+            raise ValueError("holds no bytes")
         with Image.open(io.BytesIO(values[0])) as image:
             return ImageOps.exif_transpose(image).convert("RGB")
     except Exception as error:  # Pillow's decoders raise errors of any type
@@ -101,7 +101,7 @@ def stored_objects(features: Features, table: ClassTable) -> StoredObjects:
     """The objects of a record.
 
     Raises:
-        RunError: One of them cannot be trained with; says which and why, as training would.
+        RunError: Training cannot use one of them; the message names it and the reason, as training would.
     """
     fault = uneven(features)
     if fault:

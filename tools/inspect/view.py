@@ -15,18 +15,18 @@ from utils.hooks.preemption import PreemptionHook
 from utils.input.batching import Batch
 
 MOST_RECORDS = 100_000
-"""Of a split are counted; of more, each n-th."""
+"""Most records of a split to count; of more, every n-th."""
 Interruptible = Callable[[Iterable[Any]], Iterator[Any]]
-"""Goes around a long loop, to end it by ``KeyboardInterrupt`` once a signal has come."""
+"""Wraps the iterable of a long loop; raises ``KeyboardInterrupt`` once a signal has arrived."""
 
 
 class CaptionedPicture(NamedTuple):
-    """A picture with what belongs to it.
+    """A picture with its caption and facts.
 
     Attributes:
-        picture: In RGB.
-        caption: A line for below it.
-        facts: The same for JSON.
+        picture: The picture in RGB.
+        caption: The line to write below it.
+        facts: The JSON entries of the picture.
     """
 
     picture: Image.Image
@@ -35,7 +35,7 @@ class CaptionedPicture(NamedTuple):
 
 
 ExtraSheet = tuple[str, Callable[[NetworkInput], CaptionedPicture]]
-"""The title of a sheet, and what makes its pictures."""
+"""The title of a sheet, and the function that draws its pictures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +43,10 @@ class DatasetStatistics:
     """Classes, objects and faults of the splits of a data set.
 
     Attributes:
-        facts: For JSON.
-        lines: For people.
+        facts: The entries for JSON.
+        lines: The lines to print.
         charts: PNG files by name.
-        faults: What is wrong with records, each with its place.
+        faults: The faults of records, each with its place.
     """
 
     facts: Mapping[str, Any]
@@ -59,35 +59,35 @@ class View(Protocol):
     """A view of the data of a task.
 
     Attributes:
-        side: Width and height in pixels that a picture gets on a sheet.
-        unit: What its classes count.
+        side: Width and height of a picture's cell in pixels.
+        unit: Name of the things that its classes count.
     """
 
     side: int
     unit: str
 
     def extra_tensors(self, batch: Batch, targets: TensorMap) -> TensorMap:
-        """Tensors of a batch that are shown beside the task's targets, by name, N rows each."""
+        """Tensors of a batch to show beside the task's targets, by name, N rows each."""
 
     def show_stored(self, record: StoredRecord) -> CaptionedPicture:
-        """A record's image with its labels or objects as they are stored.
+        """A record's image with its stored labels or objects.
 
         Raises:
-            RunError: It has no image, or something else than the task can use.
+            RunError: It has no image, or its labels or objects are unusable for the task.
         """
 
     def show_input(self, example: NetworkInput) -> CaptionedPicture:
-        """An example as the network gets it, with what it is trained to say or compared with."""
+        """An example as the network sees it, with its training targets or ground truth."""
 
     def extra_sheets(self) -> dict[str, ExtraSheet]:
-        """More sheets of sound training examples, by file name."""
+        """Further sheets of fault-free training examples, by file name."""
 
     def statistics(self, interruptible: Interruptible) -> DatasetStatistics:
-        """Count everything; ``interruptible`` is put around long loops."""
+        """Statistics of all splits; wraps long loops in ``interruptible``."""
 
 
 def interruptible_by(stop: PreemptionHook) -> Interruptible:
-    """Make loops end once ``stop`` has got a signal."""
+    """A wrapper that ends loops once ``stop`` has received a signal."""
 
     def interruptible(items: Iterable[Any]) -> Iterator[Any]:
         for item in items:

@@ -1,1 +1,1 @@
-"""Measurements: the speed of an input alone, tables of benchmarks, and a model of how training scales."""
+"""Measurements: the speed of an input alone, tables of benchmarks, and a model of scaling."""

@@ -1,6 +1,6 @@
-"""Adds what one benchmark run measured to a table in Markdown and JSON: python -m tools.measure.benchmark_table --help.
+"""Adds the result of one benchmark run to a table in Markdown and JSON: python -m tools.measure.benchmark_table --help.
 
-Exit status: 0 the run measured something, 3 it did not fit into memory, 1 it failed. Imports no TensorFlow.
+Exit status: 0 the run was measured, 3 it did not fit into memory, 1 it failed. Imports no TensorFlow.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from utils.files.atomic_file import write_atomically
 MEASURED, NO_FIT, FAILED = "measured", "does not fit", "failed"
 LATENCIES = ("avg", "p50", "p90", "p95", "p99")
 KILLED = 128 + 9
-"""The status of a process that SIGKILL ended, which is how Linux takes memory back."""
+"""The status of a process ended by SIGKILL, as by Linux when memory runs out."""
 _COLUMNS = ("configuration", "GPUs", "batch size", "computed in", "images/s")
 _SEVERE = re.compile(r"^(?:\[\d+,\d+\]<std(?:out|err)>: ?)?CRITICAL: (?:rank \d+: )?(.+)$", flags=re.MULTILINE)
 
@@ -39,35 +39,35 @@ class Row:
     exit_status: int
     reason: str = ""
     precision: str = ""
-    """What was really computed in, which is not what was asked for on every machine."""
+    """The precision in use, which may differ from the requested one on some machines."""
     images_per_s: float | None = None
     latency_ms: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    """Of a batch: the mean and percentiles."""
+    """Mean and percentiles of the time of a batch."""
 
 
 def row_of(run: Path, kind: str, asked: Mapping[str, Any], status: int) -> Row:
-    """The row of a run from what it left in its folder.
+    """The row of a run, from the files in its folder.
 
     Args:
-        run: The folder: log.json, and console.txt with all that was printed.
-        kind: "eval" or "train", the first word of the figures' names.
-        asked: Configuration, GPUs and batch size.
+        run: The folder with log.json, and with the console output in console.txt.
+        kind: "eval" or "train", the prefix of the log keys.
+        asked: The requested configuration, GPUs and batch size.
         status: The run's exit status.
     """
     asked = {**asked, "exit_status": status}
     if status != 0:
         reasons = _SEVERE.findall(_text(run / "console.txt")) or [f"ended with status {status}"]
-        # Which of several processes speaks last is chance; memory that one of them lacked is the cause.
+        # The last message of several processes is arbitrary; if any of them ran out of memory, that is the cause.
         memory = [text for text in reasons if text.startswith(OUT_OF_MEMORY)]
         if status == KILLED:
-            memory = memory or ["killed, as Linux does where memory is full"]
+            memory = memory or ["killed, as Linux does when memory runs out"]
         outcome = NO_FIT if memory else FAILED
         return Row(**asked, outcome=outcome, reason=(memory or reasons)[-1])
     records = read_log(run / "log.json") if (run / "log.json").exists() else []
     summary = _last(records, list(SUMMARY))
     speed = summary.get(f"{kind}_throughput")
     if not isinstance(speed, int | float):
-        return Row(**asked, outcome=FAILED, reason=f"{run / 'log.json'} tells no {kind}_throughput")
+        return Row(**asked, outcome=FAILED, reason=f"{run / 'log.json'} has no {kind}_throughput")
     latency = {which: summary.get(f"{kind}_latency_{which}") for which in LATENCIES}
     return Row(
         **asked,
@@ -79,7 +79,7 @@ def row_of(run: Path, kind: str, asked: Mapping[str, Any], status: int) -> Row:
 
 
 def _last(records: Sequence[Mapping[str, Any]], step: Any) -> Mapping[str, Any]:
-    """The data of the last record of a step; nothing where there is none."""
+    """The data of the last record of a step, or empty."""
     found = [record["data"] for record in records if record.get("type") == "LOG" and record.get("step") == step]
     return found[-1] if found else {}
 
@@ -89,7 +89,7 @@ def _text(path: Path) -> str:
 
 
 def markdown(title: str, rows: Sequence[Row]) -> str:
-    """The table as people read it."""
+    """The table in Markdown."""
     header = [*_COLUMNS, *(f"{which} ms" for which in LATENCIES)]
     lines = [f"# {title}", "", f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
     for row in rows:
@@ -106,7 +106,7 @@ def _figure(value: float | None) -> str:
 
 
 def add(table: Path, title: str, row: Row) -> None:
-    """Appends a row to ``table``.json and writes ``table``.md anew."""
+    """Appends a row to ``table``.json and rewrites ``table``.md."""
     path = table.with_name(f"{table.name}.json")
     earlier = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
     rows = [*(Row(**values) for values in earlier), row]
@@ -116,21 +116,21 @@ def add(table: Path, title: str, row: Row) -> None:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command's parser."""
+    """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tools.measure.benchmark_table", description=__doc__.split(":")[0])
     parser.add_argument("table", metavar="TABLE", type=Path, help="the table's path, without .md and .json")
     parser.add_argument("run", metavar="RUN", type=Path, help="the run's folder, with log.json and console.txt")
     parser.add_argument("--title", required=True, help="the table's heading")
-    parser.add_argument("--kind", choices=("eval", "train"), required=True, help="which throughput and latencies")
-    parser.add_argument("--configuration", required=True, help="what was run, for the first column")
-    parser.add_argument("--gpus", type=int, required=True, help="how many processes ran")
+    parser.add_argument("--kind", choices=("eval", "train"), required=True, help="throughput and latencies to read")
+    parser.add_argument("--configuration", required=True, help="name of the configuration, for the first column")
+    parser.add_argument("--gpus", type=int, required=True, help="number of processes")
     parser.add_argument("--batch_size", type=int, required=True, help="images per step and process")
     parser.add_argument("--status", type=int, required=True, help="the run's exit status")
     return parser
 
 
 def run(options: argparse.Namespace) -> int:
-    """Adds the row, prints what it says and returns the exit status that stands for its outcome."""
+    """Adds the row, prints it, and returns the exit status for its outcome."""
     asked = {name: getattr(options, name) for name in ("configuration", "gpus", "batch_size")}
     row = row_of(options.run, options.kind, asked, options.status)
     add(options.table, options.title, row)

@@ -1,4 +1,4 @@
-"""Speed of an input by itself, and of reading and decoding without the rest of it."""
+"""Speed of an input pipeline alone, and of its reading and decoding alone."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ WARMUP_BATCHES = 10
 
 
 def input_speed(build: Callable[[], Input], batch_size: int, batches: int) -> float:
-    """Images per second of the input that ``build`` makes in the current graph, from the record to the batch.
+    """Images per second of the input that ``build`` makes in the current graph, from record to batch.
 
-    An input that ends begins again, and the time that this takes counts.
+    An input that ends is restarted; the time of the restart counts.
     """
     with tf.Graph().as_default():
         stream = build()
-        # Fetching any part of a batch has all of it made.
+        # Fetching any part of a batch computes all of it.
         return batch_size * _rate(stream.batch.index, stream.initializer, batches)
 
 
 def decoding_speed(files: SplitFiles, options: InputOptions, batches: int, *, cropping: bool) -> float:
-    """Images per second of reading and decoding by TensorFlow alone: whole images, or random crops of them."""
+    """Images per second of TensorFlow's reading and decoding alone, of whole images or of random crops."""
 
     def pixels(index: tf.Tensor, record: tf.Tensor) -> tf.Tensor:
         if not cropping:

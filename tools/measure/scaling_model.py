@@ -1,16 +1,16 @@
-"""Predicts step time and scaling efficiency on many GPUs from what one of them does: a model, not a measurement.
+"""Predicts step time and scaling efficiency on many GPUs from the speed of one: a model, not a measurement.
 
-Run as ``python -m tools.measure.scaling_model``; every number that goes in is on its command line. What is assumed:
+Run as ``python -m tools.measure.scaling_model``; all inputs are on its command line. Assumptions:
 
-- Each GPU computes its own batch, in the time that it takes alone.
-- After that the gradients are averaged by rings, hierarchically. Within a node a ring of g GPUs sums and, at the end,
-  distributes: each moves 2 (g - 1) / g of the gradients' bytes at the node's inner bandwidth. Between n nodes, in the
-  middle, a ring moves 2 (n - 1) / n of the bytes at the bandwidth of one node's network adapters together. A ring of k
-  members makes 2 (k - 1) hops, each with a latency; the gradients go in buffers, each with hops of its own.
-- Averaging begins while the backward pass still runs, so the first part of it costs nothing: as much as fits into a
-  share of the computing time.
-- What else slows down a node whose GPUs all work (input, stragglers, the optimizer) shows in its measured speed, where
-  that is given, and slows down all nodes alike.
+- Each GPU computes its own batch in the same time as alone.
+- A hierarchical ring all-reduce then averages the gradients. Within a node, a ring of g GPUs reduces at the start and
+  broadcasts at the end; each GPU moves 2 (g - 1) / g of the gradients' bytes at the node's inner bandwidth. In between,
+  a ring of n nodes moves 2 (n - 1) / n of the bytes at the total bandwidth of one node's network adapters. A ring of k
+  members makes 2 (k - 1) hops, each with a latency; gradients travel in buffers, each with hops of its own.
+- Averaging starts during the backward pass, so its first part costs nothing: as much as fits into a share of the
+  computing time.
+- Other losses on a busy node (input, stragglers, the optimizer) show in its measured speed, if given, and slow down all
+  nodes equally.
 
 Imports no TensorFlow.
 """
@@ -36,11 +36,11 @@ class Cluster:
 
     gpus_per_node: int
     node_bandwidth: float
-    """Bytes/s that a ring within a node moves over each link."""
+    """Bytes/s over each link of a ring within a node."""
     network_bandwidth: float
-    """Bytes/s that leave one node, all its adapters together."""
+    """Bytes/s out of one node, over all its adapters together."""
     latency_s: float
-    """Of one hop of a ring."""
+    """Latency of one hop of a ring."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,39 +51,37 @@ class Work:
     compute_s: float
     gradient_bytes: float
     overlap: float
-    """The share of ``compute_s`` behind which averaging hides."""
+    """The share of ``compute_s`` that can overlap with averaging."""
     buffer_bytes: float = 64 * 2.0**20
-    """Horovod's default for gradients that go together."""
+    """Horovod's default fusion buffer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """A step on so many GPUs."""
+    """The predicted step on a number of GPUs."""
 
     gpus: int
     exchange_s: float
     step_s: float
     images_per_s: float
     efficiency: float
-    """Speed over that of as many GPUs that work alone."""
+    """Speed relative to the same number of independent GPUs."""
 
 
 def ring_s(members: int, data_bytes: float, bandwidth: float, latency_s: float, buffers: int) -> float:
-    """Seconds that an all-reduce takes on a ring: 2 (k - 1) / k of the bytes, and 2 (k - 1) hops for each buffer."""
+    """Time of an all-reduce on a ring in seconds: 2 (k - 1) / k of the bytes, and 2 (k - 1) hops for each buffer."""
     return 2 * (members - 1) * (data_bytes / members / bandwidth + latency_s * buffers)
 
 
 def exchange_s(gpus: int, cluster: Cluster, work: Work) -> float:
-    """Seconds that averaging the gradients takes on so many GPUs, hidden or not.
+    """Time to average the gradients in seconds, overlapped or not.
 
     Raises:
-        UsageError: They are more than a node's and no multiple of them.
+        UsageError: The GPUs exceed a node's and are not a multiple of them.
     """
     inside = min(gpus, cluster.gpus_per_node)
     if gpus % inside:
-        raise UsageError(
-            f"--gpus {gpus}: must be a multiple of --gpus_per_node {cluster.gpus_per_node}, or less than it"
-        )
+        raise UsageError(f"--gpus {gpus}: must be at most --gpus_per_node {cluster.gpus_per_node}, or a multiple of it")
     buffers = math.ceil(work.gradient_bytes / work.buffer_bytes)
     node = ring_s(inside, work.gradient_bytes, cluster.node_bandwidth, cluster.latency_s, buffers)
     network = ring_s(gpus // inside, work.gradient_bytes, cluster.network_bandwidth, cluster.latency_s, buffers)
@@ -91,13 +89,13 @@ def exchange_s(gpus: int, cluster: Cluster, work: Work) -> float:
 
 
 def predict(gpus: int, cluster: Cluster, work: Work, node_images_per_s: float | None = None) -> Prediction:
-    """The step on so many GPUs.
+    """The step on a number of GPUs.
 
     Args:
-        gpus: How many.
+        gpus: Number of GPUs.
         cluster: The machines.
         work: The step on one GPU.
-        node_images_per_s: The measured speed of one whole node; what it lacks beside the model's, each node lacks.
+        node_images_per_s: The measured speed of one whole node; every node loses as much against the model.
     """
     exchange = exchange_s(gpus, cluster, work)
     step = work.compute_s + max(0.0, exchange - work.overlap * work.compute_s)
@@ -114,7 +112,7 @@ def predict(gpus: int, cluster: Cluster, work: Work, node_images_per_s: float | 
 
 
 def table(predictions: Sequence[Prediction]) -> str:
-    """Predictions in Markdown."""
+    """The predictions as a Markdown table."""
     lines = ["| GPUs | averaging | step | images/s | efficiency |", "|---|---|---|---|---|"]
     for row in predictions:
         times = f"{1000 * row.exchange_s:.1f} ms | {1000 * row.step_s:.1f} ms"
@@ -123,7 +121,7 @@ def table(predictions: Sequence[Prediction]) -> str:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command's parser."""
+    """The command line."""
     description, _, assumed = (__doc__ or "").partition("\n\n")
     parser = argparse.ArgumentParser(
         prog="python -m tools.measure.scaling_model",
@@ -131,22 +129,27 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=assumed.replace("``", ""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    measured = parser.add_argument_group("measured, or published by whoever measured")
+    measured = parser.add_argument_group("measured or published values")
     measured.add_argument("--images_per_s", type=float, required=True, help="training speed of one GPU")
     measured.add_argument("--batch_size", type=int, required=True, help="images per GPU")
     measured.add_argument("--parameters", type=float, required=True, help="trainable parameters of the network")
     measured.add_argument(
         "--node_images_per_s", type=float, help="training speed of one whole node (default: modelled)"
     )
-    machine = parser.add_argument_group("of the machines")
+    machine = parser.add_argument_group("machines")
     machine.add_argument("--gpus_per_node", type=int, required=True)
     machine.add_argument("--node_gb_s", type=float, required=True, help="all-reduce bandwidth within a node, GB/s")
     machine.add_argument(
         "--network_gb_s", type=float, required=True, help="bandwidth out of one node, all adapters, GB/s"
     )
-    assumptions = parser.add_argument_group("assumed where they are not given")
-    assumptions.add_argument("--latency_us", type=float, default=10.0, help="of one hop (default: %(default)s)")
-    assumptions.add_argument("--overlap", type=float, default=0.5, help="see below, 0 to 1 (default: %(default)s)")
+    assumptions = parser.add_argument_group("assumptions, with defaults")
+    assumptions.add_argument("--latency_us", type=float, default=10.0, help="latency of one hop (default: %(default)s)")
+    assumptions.add_argument(
+        "--overlap",
+        type=float,
+        default=0.5,
+        help="share of the computing time, 0 to 1; see below (default: %(default)s)",
+    )
     assumptions.add_argument("--bytes_per_gradient", type=int, default=4, help="2 for float16 (default: %(default)s)")
     assumptions.add_argument("--gpus", type=int, nargs="+", default=[8, 64, 512], help="(default: 8 64 512)")
     return parser

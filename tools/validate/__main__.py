@@ -1,8 +1,8 @@
-"""Says what is wrong with a data set, with a reason for each file, and writes a copy without the faults.
+"""Finds the faults of a data set, with a reason for each file, and writes a copy without them.
 
-Run as ``python -m tools.validate SRC [SRC...]``. A SRC is a folder of TFRecords, a folder of images in class
-folders, or an annotation file in COCO's format; several are one data set, as the training and the validation file of
-COCO are. Exit status: 0 clean; 1 faults found, or the check failed; 2 wrong usage; 75 interrupted.
+Run as ``python -m tools.validate SRC [SRC...]``. Each SRC is a folder of TFRecords, a folder of images in class
+folders, or an annotation file in COCO's format; several form one data set, like COCO's training and validation files.
+Exit status: 0 clean; 1 faults found, or the check failed; 2 wrong usage; 75 interrupted.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ def make_parser() -> argparse.ArgumentParser:
     add("sources", metavar="SRC", nargs="+", type=Path, help="folder of TFRecords or of images, or COCO's JSON file")
     add("--fix", metavar="REPAIRED", type=Path, help="write a copy without the faults to this new folder")
     add("--json", metavar="FILE", type=Path, help="write every finding to this file")
-    add("--named", metavar="N", type=int, default=_NAMED, help="findings of a kind to name (default: %(default)s)")
+    add("--named", metavar="N", type=int, default=_NAMED, help="findings to name per kind (default: %(default)s)")
     cpus = len(os.sched_getaffinity(0))
-    add("--workers", metavar="N", type=int, default=cpus, help="processes (default: one a CPU)")
-    kinds = parser.add_argument_group("what only some kinds of SRC have").add_argument
+    add("--workers", metavar="N", type=int, default=cpus, help="processes (default: one per CPU)")
+    kinds = parser.add_argument_group("flags for some kinds of SRC").add_argument
     kinds(
         *("--dali", "--data_idx_dir"),
         metavar="INDEX",
         type=Path,
-        help="folder of DALI's index files to check (default: .dali_idx beside the records, if it is there)",
+        help="folder of DALI's index files to check (default: .dali_idx beside the records, if present)",
     )
-    kinds("--label_map", metavar="FILE", type=Path, help="categories of detection records that have no dataset.json")
+    kinds("--label_map", metavar="FILE", type=Path, help="categories of detection records without dataset.json")
     kinds(
         "--image_dir",
         metavar="DIR",
         type=Path,
         action="append",
         default=[],
-        help="images of a JSON file; once for each of them, in their order (default: one of the usual places)",
+        help="images of a JSON file; repeat for each file, in order (default: one of the usual places)",
     )
     kinds("--validation_labels", metavar="FILE", type=Path, help="labels of validation images without class folders")
     return parser
@@ -70,7 +70,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     files = [source for source in flags.sources if source.is_file() or source.suffix == ".json"]
     if flags.image_dir and len(flags.image_dir) != len(files):
         raise UsageError(
-            f"--image_dir {flags.image_dir[-1]}: is given {len(flags.image_dir)} times for {len(files)} files"
+            f"--image_dir {flags.image_dir[-1]}: {len(flags.image_dir)} given for {len(files)} JSON files; one per file"
         )
     for folder in flags.image_dir:
         if not folder.is_dir():
@@ -78,15 +78,15 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     if flags.dali is not None and not flags.dali.is_dir():
         raise UsageError(f"--dali {flags.dali}: no such folder; `bash utils/dali_index.sh SRC INDEX` makes it")
     if len({source.resolve() for source in flags.sources}) < len(flags.sources):
-        raise UsageError(f"SRC {flags.sources[-1]}: a source is named twice")
+        raise UsageError(f"SRC {flags.sources[-1]}: a source is given twice")
     return flags
 
 
 def open_sources(flags: argparse.Namespace) -> list[Source]:
-    """The sources, whatever kind each is of.
+    """The sources, each of its own kind.
 
     Raises:
-        UsageError: There is no such source, or a flag does not fit.
+        UsageError: A source does not exist, or a flag does not fit.
         RunError: One is not a data set.
     """
     from tools.validate.coco_source import CocoSource
@@ -113,7 +113,7 @@ def open_sources(flags: argparse.Namespace) -> list[Source]:
         else:
             sources.append(FolderSource(path, flags.validation_labels))
     if len({source.task for source in sources}) > 1:
-        raise UsageError("SRC: some are for classification and some for detection; check them one after the other")
+        raise UsageError("SRC: some are for classification and some for detection; check them separately")
     used = {
         "dali": any(isinstance(source, RecordSource) for source in sources),
         "label_map": any(isinstance(source, RecordSource) and source.task == "detection" for source in sources),
@@ -121,13 +121,13 @@ def open_sources(flags: argparse.Namespace) -> list[Source]:
     }
     for name, makes_sense in used.items():
         if getattr(flags, name) is not None and not makes_sense:
-            raise UsageError(f"--{name} {getattr(flags, name)}: no SRC is of the kind that it is for")
+            raise UsageError(f"--{name} {getattr(flags, name)}: no SRC is of a kind that uses this flag")
     return sources
 
 
 def run(flags: argparse.Namespace) -> int:
-    """Checks the sources, prints the summary, writes what was asked for, and returns the exit status."""
-    # Here, so that --help and a wrong flag answer at once.
+    """Checks the sources, prints the summary, writes the requested files, and returns the exit status."""
+    # Imported here so that --help and usage errors answer at once.
     from tools.validate.dataset_scan import scan_dataset
     from tools.validate.repair import check_target, write_repaired
     from tools.validate.summary import repair_lines, result_line, summary_lines, to_json

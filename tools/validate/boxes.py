@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 SIMILAR_IOU = 0.9
-_OUTSIDE_PX = 1.0  # a box that sticks out by no more was rounded
+_OUTSIDE_PX = 1.0  # a box that exceeds the image by no more is due to rounding
 _LEAST_SIDE_PX = 1.0
 _ROUNDING_PX = 1e-3
 
@@ -16,7 +16,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class BoxCheck:
-    """The check of a box: the kind of the finding and its text, or nothing; and what is left of it, or None."""
+    """The check of a box: kind and text of the finding, or empty, and the remaining box, or None."""
 
     kind: str = ""
     text: str = ""
@@ -26,13 +26,13 @@ class BoxCheck:
 def check_boxes(
     boxes_px: Sequence[Box], categories: Sequence[int], height_px: float, width_px: float
 ) -> list[BoxCheck]:
-    """Check the boxes of an image.
+    """Checks the boxes of an image.
 
     Args:
-        boxes_px: ``[ymin, xmin, ymax, xmax]`` in pixels of the image as the boxes were drawn on it.
-        categories: The category of each.
-        height_px: Of the image; 0 where it is not known, and then nothing is said of the edges.
-        width_px: Likewise.
+        boxes_px: ``[ymin, xmin, ymax, xmax]`` in pixels of the image that the boxes were drawn on.
+        categories: The category of each box.
+        height_px: Height of the image; 0 if unknown, which skips the checks against its edges.
+        width_px: Width of the image; 0 if unknown.
     """
     checks: list[BoxCheck] = []
     for number, (box, category) in enumerate(zip(boxes_px, categories, strict=True)):
@@ -69,13 +69,15 @@ def _check_box(box: Box, height_px: float, width_px: float) -> BoxCheck:
 def _compare_with_others(
     number: int, check: BoxCheck, category: int, categories: Sequence[int], before: Sequence[BoxCheck]
 ) -> BoxCheck:
-    """The check on a box beside those before it that count."""
+    """The check of a box against the valid ones before it."""
     assert check.left is not None
     for other, earlier in enumerate(before):
         if earlier.left is None or categories[other] != category:
             continue
         if max(abs(a - b) for a, b in zip(earlier.left, check.left, strict=True)) < _ROUNDING_PX:
-            return BoxCheck("box_duplicate", f"its box {shown_box(check.left)} in pixels is that of object {other} too")
+            return BoxCheck(
+                "box_duplicate", f"its box {shown_box(check.left)} in pixels is also that of object {other}"
+            )
         overlap = _iou(earlier.left, check.left)
         if overlap >= SIMILAR_IOU and not check.kind:
             text = f"its box and that of object {other}, of the same class, overlap by {overlap:.2f} (IoU)"
@@ -84,7 +86,7 @@ def _compare_with_others(
 
 
 def shown_box(box: Sequence[float]) -> str:
-    """A box as messages have it."""
+    """A box as shown in messages."""
     return "[" + ", ".join(f"{value:.6g}" for value in box) + "]"
 
 

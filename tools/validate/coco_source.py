@@ -1,4 +1,4 @@
-"""An annotation file in COCO's format as a source, with the images that it is about (no TF)."""
+"""An annotation file in COCO's format as a source, with its images (no TF)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from utils.files.json_values import is_kind, shortened
 
 _LISTS = ("images", "annotations", "categories")
 _SPLITS = {"train": "train", "val": "validation", "test": "testdev"}
-_TURNED = 5  # from this EXIF orientation on, height and width change places
+_TURNED = 5  # from this EXIF orientation on, height and width are swapped
 
 Parsed = TypeVar("Parsed")
 
@@ -69,9 +69,9 @@ class CocoUnit:
 
 
 def drawn_size(entry: CocoImage, decoded: DecodedImage) -> tuple[int, int, str]:
-    """Height and width of the pixels that boxes were drawn on, and what is wrong with what the entry says of them.
+    """Height and width of the pixels that boxes were drawn on, and the fault of the entry's size, or empty.
 
-    They are the stored ones, or the upright ones where the entry says so of a picture that EXIF turns.
+    The pixels are the stored ones, or the upright ones if EXIF turns the image and the entry has the upright size.
     """
     stored = (decoded.height, decoded.width)
     said = (entry.height, entry.width)
@@ -79,12 +79,12 @@ def drawn_size(entry: CocoImage, decoded: DecodedImage) -> tuple[int, int, str]:
         return *stored, ""
     if decoded.orientation >= _TURNED and said == stored[::-1]:
         return decoded.width, decoded.height, ""
-    fault = f"is {decoded.width}x{decoded.height} pixels, and said to be {entry.width}x{entry.height}"
+    fault = f"has {decoded.width}x{decoded.height} pixels, but its entry says {entry.width}x{entry.height}"
     return *stored, fault
 
 
 def check_annotations(objects: Sequence[CocoAnnotation], height_px: int, width_px: int) -> list[BoxCheck]:
-    """Check the boxes of an image's annotations."""
+    """Checks the boxes of an image's annotations."""
     boxes: list[Box] = []
     for one in objects:
         x, y, width, height = one.box_px
@@ -97,10 +97,10 @@ class CocoSource:
 
     Args:
         path: The JSON file.
-        image_dir: The folder of its images, or None: one of the usual places is taken.
+        image_dir: The folder of its images, or None for one of the usual places.
 
     Raises:
-        RunError: The file cannot be read, is not JSON, or has no lists of images, annotations and categories.
+        RunError: The file cannot be read, is not JSON, or lacks a list of images, annotations or categories.
         UsageError: Its images are in none of the usual places.
     """
 
@@ -129,7 +129,7 @@ class CocoSource:
         return [CocoUnit(self.image_dir, str(self.path), self.split, tuple(pairs[part])) for part in chunks(len(pairs))]
 
     def repair(self, out: Path, images: Sequence[ScannedImage], dropped: frozenset[Place]) -> None:
-        """Writes the file without what is dropped, boxes cut to their images; the images stay where they are."""
+        """Writes the file without the dropped entries, clipping boxes to their images; does not copy the images."""
         kept = {
             one.place.file: one for one in images if one.place.source == str(self.path) and one.place not in dropped
         }
@@ -149,7 +149,7 @@ class CocoSource:
         write_atomically(out / self.path.name, json.dumps(content, ensure_ascii=False).encode())
 
     def _boxes_kept(self, entries: Mapping[int, CocoImage], kept: Mapping[str, ScannedImage]) -> dict[int, list[float]]:
-        """The box of each annotation that is kept, cut to its image where it reaches out of it."""
+        """The box of each annotation that is kept, clipped to its image."""
         boxes: dict[int, list[float]] = {}
         units = (unit for unit in self.units() if isinstance(unit, CocoUnit))
         for entry, objects in (pair for unit in units for pair in unit.images if pair[0].id in entries):
@@ -163,16 +163,16 @@ class CocoSource:
         return boxes
 
     def _parsed(self, key: str, kind: str, parse: Callable[[dict[str, Any]], Parsed]) -> dict[int, Parsed]:
-        """The entries of a list by their ids; those that are not what they must be are told."""
+        """The valid entries of a list by their ids; adds a finding for each invalid one."""
         found: dict[int, Parsed] = {}
         for number, entry in enumerate(self._content[key]):
             name = f"entry {number} (from 0) of {key}"
             try:
                 if not isinstance(entry, dict) or not is_kind(entry.get("id"), int):
-                    raise ValueError(f"is {shortened(entry)}, and must be an object with a whole number as its id")
+                    raise ValueError(f"is {shortened(entry)}; must be an object with an integer id")
                 name = f"id {entry['id']} of {key}"
                 if entry["id"] in found:
-                    raise ValueError("an entry before it has the same id")
+                    raise ValueError("an earlier entry has the same id")
                 found[entry["id"]] = parse(entry)
             except ValueError as error:
                 self._add_finding(kind, f"{name}: {error}")
@@ -182,29 +182,31 @@ class CocoSource:
         seen: dict[str, int] = {}
         for number, name in list(self.classes.items()):
             if name in seen:
-                self._add_finding("category", f"id {number} of categories: is called {name!r} as {seen[name]} is")
+                self._add_finding("category", f"id {number} of categories: has the name {name!r} of id {seen[name]}")
                 self.classes = {key: value for key, value in self.classes.items() if key != number}
             seen.setdefault(name, number)
 
     def _with_references(
         self, images: dict[int, CocoImage], annotations: dict[int, CocoAnnotation]
     ) -> dict[int, CocoAnnotation]:
-        """The annotations whose image and category there are."""
+        """The annotations whose image and category exist."""
         kept = {}
         files: dict[str, int] = {}
         for number, image in list(images.items()):
             if image.file_name in files:
-                text = f"id {number} of images: its file {image.file_name!r} is that of id {files[image.file_name]} too"
+                text = (
+                    f"id {number} of images: its file {image.file_name!r} is also that of id {files[image.file_name]}"
+                )
                 self._add_finding("image_entry", text)
                 del images[number]
             files.setdefault(image.file_name, number)
         for number, one in annotations.items():
             if one.image_id not in images:
                 self._add_finding(
-                    "annotation", f"id {number} of annotations: is of image {one.image_id}, which is not there"
+                    "annotation", f"id {number} of annotations: belongs to image {one.image_id}, which does not exist"
                 )
             elif one.category_id not in self.classes:
-                text = f"id {number} of annotations: is of category {one.category_id}, which is not there"
+                text = f"id {number} of annotations: has category {one.category_id}, which does not exist"
                 self._add_finding("box_category", text)
             else:
                 kept[number] = one
@@ -221,12 +223,12 @@ def _size_of(entry: CocoImage, image: ScannedImage) -> tuple[int, int]:
 
 
 def says_another_size(image: ScannedImage) -> bool:
-    """Return whether the entry of an image says another size than it has."""
+    """Returns whether the entry of an image gives a wrong size."""
     return any(finding.kind == "image_size" for finding in image.findings)
 
 
 def _first_of_each(entries: Sequence[Any], wanted: Mapping[int, Any]) -> list[dict[str, Any]]:
-    """The entries whose ids are wanted, the first of each."""
+    """The first entry of each wanted id."""
     found: dict[int, dict[str, Any]] = {}
     for entry in entries:
         if isinstance(entry, dict) and is_kind(entry.get("id"), int) and entry["id"] in wanted:
@@ -235,10 +237,10 @@ def _first_of_each(entries: Sequence[Any], wanted: Mapping[int, Any]) -> list[di
 
 
 def find_images(path: Path, names: Sequence[str]) -> Path:
-    """The folder of an annotation file's images: one of the usual places that has one of the first of them.
+    """The folder of an annotation file's images: the first usual place that has one of the first images.
 
     Raises:
-        UsageError: None has.
+        UsageError: None of the usual places has one.
     """
     above, words = path.parent, [word for word in ("train", "val", "test") if word in path.stem.lower()]
     splits = [*(path.stem.removeprefix("instances_"), path.stem), *words, *(f"{word}2017" for word in words)]
@@ -248,7 +250,7 @@ def find_images(path: Path, names: Sequence[str]) -> Path:
         if any((place / name).is_file() for name in names[:20]):
             return place
     raise UsageError(
-        f"{path}: its images are in none of the usual places, {above} first; --image_dir names their folder"
+        f"{path}: its images are in none of the usual places, such as {above}; give their folder with --image_dir"
     )
 
 
@@ -261,8 +263,6 @@ def _read(path: Path) -> dict[str, Any]:
         raise RunError(f"{path}: is not JSON ({error}); must be annotations in COCO's format") from error
     wrong = [key for key in _LISTS if not isinstance(content, dict) or not isinstance(content.get(key), list)]
     if wrong:
-        raise RunError(
-            f"{path}: must be an object with lists of {', '.join(_LISTS)}; it has none of {', '.join(wrong)}"
-        )
+        raise RunError(f"{path}: must be an object with lists of {', '.join(_LISTS)}; it lacks {', '.join(wrong)}")
     found: dict[str, Any] = content
     return found

@@ -1,4 +1,4 @@
-"""The scan of a whole data set: its images, its classes, and everything that was found (no TF)."""
+"""Scans a whole data set: its images, its classes and all findings (no TF)."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Source(Protocol):
     """One source of images: a folder of records, a folder of images, or an annotation file.
 
     Attributes:
-        path: As it was named.
-        what: What it is, for people.
+        path: The path as given.
+        what: Its description for people.
         task: "classification" or "detection".
-        classes: The name of each label or category that there may be.
-        findings: What is wrong with its files.
+        classes: The name of each possible label or category.
+        findings: The findings about its files.
     """
 
     path: Path
@@ -34,15 +34,15 @@ class Source(Protocol):
     findings: list[Finding]
 
     def units(self) -> Sequence[ScanUnit]:
-        """The work of looking at its images."""
+        """The parts of the work of scanning its images."""
 
     def repair(self, out: Path, images: Sequence[ScannedImage], dropped: frozenset[Place]) -> None:
-        """Writes a copy of it without what was dropped, the rest mended."""
+        """Writes a repaired copy of it without the dropped images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetScan:
-    """The images of a data set, and what was found in them."""
+    """The images of a data set, and all findings."""
 
     sources: Sequence[Source]
     images: Sequence[ScannedImage]
@@ -54,12 +54,12 @@ class DatasetScan:
 
     @property
     def splits(self) -> list[str]:
-        """The splits that have images, in their order."""
+        """The splits that have images, in order."""
         return list(dict.fromkeys(image.place.split for image in self.images))
 
     @property
     def classes(self) -> dict[int, str]:
-        """The name of each label or category, by all sources."""
+        """The name of each label or category, from all sources."""
         names: dict[int, str] = {}
         for source in self.sources:
             names |= source.classes
@@ -76,7 +76,7 @@ class DatasetScan:
 
 
 def scan_dataset(sources: Sequence[Source], workers: int) -> DatasetScan:
-    """Scan every image of the sources.
+    """Scans every image of the sources.
 
     Raises:
         RunError: A file cannot be read.
@@ -93,7 +93,7 @@ def scan_dataset(sources: Sequence[Source], workers: int) -> DatasetScan:
 
 
 def _of_classes(found: DatasetScan) -> Iterator[Finding]:
-    """Remarks on how many examples the classes have."""
+    """Yields remarks on the numbers of examples of the classes."""
     names, counts = found.classes, {split: found.counts(split) for split in found.splits}
     where = ", ".join(str(source.path) for source in found.sources)
     for label, name in sorted(names.items()):
@@ -101,12 +101,14 @@ def _of_classes(found: DatasetScan) -> Iterator[Finding]:
         if not splits:
             yield Finding("class_empty", Place(where, "", name), f"the class {name!r} has no examples")
         elif "train" in counts and "train" not in splits:
-            text = f"the class {name!r} has examples in {' and '.join(splits)} and none to learn from"
+            text = f"the class {name!r} has examples in {' and '.join(splits)} but none in train"
             yield Finding("class_untrained", Place(where, splits[0], name), text)
     for split, numbers in counts.items():
         if len(numbers) == 1:
             (label,) = numbers
-            text = f"all examples of {split} are of the class {names.get(label, label)!r}: nothing is to be told apart"
+            text = (
+                f"all examples of {split} are of the class {names.get(label, label)!r}: there is nothing to distinguish"
+            )
             yield Finding("one_class", Place(where, split, split), text)
         elif numbers and max(numbers.values()) >= UNBALANCED * min(numbers.values()):
             (most, many), (least, few) = numbers.most_common(1)[0], numbers.most_common()[-1]

@@ -12,8 +12,8 @@ from utils.images.image_files import FORMATS, orientation_of, reaches_end_of_jpe
 
 THUMB_SIDE = 16
 DIGEST_BYTES = 16
-_DRAFT_SIDE = 4 * THUMB_SIDE  # a JPEG is decoded to no less
-_IN_RECORDS = ("JPEG", "MPO", "PNG", "GIF")  # what ``utils.image_processing.decode_full`` decodes
+_DRAFT_SIDE = 4 * THUMB_SIDE  # smallest side that a JPEG is decoded to
+_IN_RECORDS = ("JPEG", "MPO", "PNG", "GIF")  # the formats that ``utils.image_processing.decode_full`` decodes
 
 
 class DecodedImage(NamedTuple):
@@ -21,11 +21,11 @@ class DecodedImage(NamedTuple):
 
     Attributes:
         digest: The first 128 bits of the SHA-256 of its bytes.
-        thumb: ``THUMB_SIDE``² grey levels, row by row; nothing where the image does not decode.
-        height: In pixels, as stored.
-        width: In pixels, as stored.
-        orientation: As EXIF has it, 1 for upright.
-        notes: (kind, text) of each finding.
+        thumb: ``THUMB_SIDE``² grey levels, row by row; empty if the image does not decode.
+        height: Stored height in pixels.
+        width: Stored width in pixels.
+        orientation: EXIF orientation; 1 is upright.
+        notes: Kind and text of each finding.
     """
 
     digest: bytes
@@ -41,13 +41,14 @@ class DecodedImage(NamedTuple):
 
 
 def decode_image(data: bytes, *, as_record: bool) -> DecodedImage:
-    """Decodes an image and says what is wrong with it.
+    """Decodes an image and notes its faults.
 
-    A JPEG is decoded at a fraction of its size: its coefficients are all read, where damage shows just as well.
+    Decodes a JPEG at a fraction of its size: this still reads all coefficients, so damage shows just as well.
 
     Args:
-        data: Its bytes.
-        as_record: Whether they go to training as they are, or through the converter, which mends more.
+        data: The bytes of the image.
+        as_record: Whether training reads these bytes as they are; otherwise they go through the converter, which
+            repairs more.
     """
     digest = hashlib.sha256(data).digest()[:DIGEST_BYTES]
     if not data:
@@ -67,11 +68,13 @@ def _decoded(data: bytes, digest: bytes, as_record: bool) -> DecodedImage:
         if kind == "PNG":
             verify_png(data)
         if as_record and kind not in _IN_RECORDS:
-            return DecodedImage(digest, notes=(("image_unreadable", f"is a {kind}, which records must not hold"),))
+            return DecodedImage(
+                digest, notes=(("image_unreadable", f"is a {kind} file; records cannot hold that format"),)
+            )
         if as_record and kind in ("JPEG", "MPO") and not reaches_end_of_jpeg(data):
             return DecodedImage(digest, notes=(("image_unreadable", "ends early: its end marker is missing"),))
         drafted = image.draft("L", (_DRAFT_SIDE, _DRAFT_SIDE)) if mode in ("RGB", "L") else None
-        box = (0, 0, width, height) if drafted is None else drafted[1]  # without what fills the last blocks
+        box = (0, 0, width, height) if drafted is None else drafted[1]  # without the padding of the last blocks
         image.load()
         thumb = image.convert("L").resize((THUMB_SIDE, THUMB_SIDE), Image.Resampling.BOX, box=box).tobytes()
         orientation = orientation_of(image)
@@ -82,7 +85,7 @@ def _decoded(data: bytes, digest: bytes, as_record: bool) -> DecodedImage:
 def _notes(orientation: int, mode: str) -> list[tuple[str, str]]:
     notes = []
     if orientation != 1:
-        notes.append(("image_turned", f"its EXIF orientation {orientation} counts for nothing in records"))
+        notes.append(("image_turned", f"its EXIF orientation {orientation} has no effect in records"))
     if mode == "CMYK":
         notes.append(("image_cmyk", "has the colors of printers (CMYK); records should hold RGB"))
     return notes

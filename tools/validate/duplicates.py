@@ -1,8 +1,8 @@
-"""Images that are in a data set more than once: the same bytes, or pictures that look the same (no TF).
+"""Finds images that a data set holds more than once: identical bytes, or near-duplicates (no TF).
 
-Two pictures look the same where their ``THUMB_SIDE``² grey pixels, without their mean and divided by their norm, have a
-product of ``SIMILAR`` or more: brightness, contrast, size and compression may differ. Pictures with next to no contrast
-are left out: all of them look alike.
+Two images are near-duplicates if their ``THUMB_SIDE``² grey pixels, with mean 0 and norm 1, have an inner product of at
+least ``SIMILAR``: brightness, contrast, size and compression may differ. Images with almost no contrast are left out,
+as they all look alike.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from tools.validate.scan import ScannedImage
 
 SIMILAR = 0.99  # copies of photographs reach 0.983 and mostly 0.99, different ones of like things 0.978
 LEAST_CONTRAST = 4.0  # standard deviation in grey levels
-_ROWS = 4096  # of one side of the comparison at a time
+_ROWS = 4096  # images of each side to compare at a time
 
 Array = NDArray[np.float32]
 
 
 def duplicates(images: Sequence[ScannedImage]) -> list[Finding]:
-    """Findings about images that are there twice: in training and elsewhere, or in one split.
+    """Findings about duplicate images, in training and another split or within one split.
 
-    Of an image in two splits the training copy is named; of one that is twice in a split, all but the first.
+    For an image in two splits, names the training copy; for duplicates within a split, all but the first.
     """
     first: dict[bytes, dict[str, Place]] = {}
     found = []
@@ -47,7 +47,7 @@ def duplicates(images: Sequence[ScannedImage]) -> list[Finding]:
 
 
 def near_duplicates(images: Sequence[ScannedImage]) -> list[Finding]:
-    """Training images that look the same as an image of another split, and are not the same bytes."""
+    """Findings about training images that look the same as an image of another split, with different bytes."""
     usable = [image for image in images if image.thumb]
     train = [image for image in usable if image.place.split == "train"]
     other = [image for image in usable if image.place.split != "train"]
@@ -64,7 +64,7 @@ def near_duplicates(images: Sequence[ScannedImage]) -> list[Finding]:
 
 
 def most_similar(left: Array, right: Array) -> Iterator[tuple[int, int, float]]:
-    """Yields the rows of ``left`` that look like one of ``right``, the best of those, and their product."""
+    """Yields each row of ``left`` that looks like a row of ``right``, its best match, and their inner product."""
     for start in range(0, len(left), _ROWS):
         part = left[start : start + _ROWS]
         best, value = np.zeros(len(part), np.int64), np.full(len(part), -1.0, np.float32)
@@ -78,7 +78,7 @@ def most_similar(left: Array, right: Array) -> Iterator[tuple[int, int, float]]:
 
 
 def _normal(images: Sequence[ScannedImage]) -> Array:
-    """``[images, THUMB_SIDE²]``: rows of mean 0 and norm 1; of 0 for pictures with next to no contrast."""
+    """``[images, THUMB_SIDE²]``: rows of mean 0 and norm 1; zeros for images with almost no contrast."""
     grey = np.frombuffer(b"".join(image.thumb for image in images), np.uint8).reshape(-1, THUMB_SIDE**2)
     centred = grey.astype(np.float32) - grey.mean(axis=1, keepdims=True, dtype=np.float32)
     norm = np.linalg.norm(centred, axis=1, keepdims=True)

@@ -55,7 +55,7 @@ class FolderSource:
         return self._units
 
     def repair(self, out: Path, images: Sequence[ScannedImage], dropped: frozenset[Place]) -> None:
-        """Copies the images that are kept, and makes all class folders; images from archives become files."""
+        """Copies the kept images and creates all class folders; images from archives become files."""
         for folder in self._class_folders:
             (out / folder).mkdir(parents=True, exist_ok=True)
         for one in images:

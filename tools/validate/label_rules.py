@@ -25,7 +25,7 @@ class LabelRules:
     def __call__(self, features: Features, decoded: DecodedImage) -> RecordCheck:
         values = features.get(LABEL_KEY) or []
         if len(values) != 1 or not isinstance(values[0], int):
-            what = "has no label" if not values else f"has {len(values)} labels, or one that is no integer"
+            what = "has no label" if not values else f"has {len(values)} labels, or one that is not an integer"
             return RecordCheck(notes=(("label_missing", f"{what} ({LABEL_KEY})"),))
         label = values[0]
         fault = self._fault_of(label, text_of(features))
@@ -39,12 +39,12 @@ class LabelRules:
             return (("label_range", f"has the label {label}; must be {self.offset} to {last}"),)
         if self.names is not None and text and text != self.names[label - self.offset]:
             name = self.names[label - self.offset]
-            return (("label_name", f"is called {text!r} with the label {label}, which is that of {name!r}"),)
+            return (("label_name", f"has the class name {text!r} with the label {label}, which means {name!r}"),)
         return ()
 
 
 def make_label_rules(folder: Path, manifest: Manifest | None) -> tuple[LabelRules, dict[int, str], list[str]]:
-    """The rules of a folder of records, the name of each label where the manifest tells, and no faults."""
+    """The rules of a folder of records, the names of the labels if the manifest has them, and no faults."""
     del folder
     if manifest is None:
         return LabelRules(), {}, []
@@ -53,13 +53,13 @@ def make_label_rules(folder: Path, manifest: Manifest | None) -> tuple[LabelRule
 
 
 def text_of(features: Features) -> str:
-    """The class name in a record, or nothing."""
+    """The class name in a record, or empty."""
     values = features.get(TEXT_KEY) or [b""]
     return values[0].decode(errors="replace") if isinstance(values[0], bytes) else ""
 
 
 def label_conflicts(images: Sequence[ScannedImage]) -> list[Finding]:
-    """Identical images of one split that have different labels; there is no telling which label is right."""
+    """Findings about identical images of one split with different labels; the right label is unknown."""
     by_digest: dict[tuple[str, bytes], list[ScannedImage]] = {}
     for image in images:
         if image.thumb and image.labels:

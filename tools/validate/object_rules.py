@@ -57,7 +57,7 @@ class ObjectRules:
         kept: Sequence[int],
         notes: Sequence[tuple[str, str]],
     ) -> Mapping[str, Value] | None:
-        """Changes of the record: its objects are the ones that are kept, cut to the image."""
+        """The changes of the record: only the kept objects, clipped to the image; None without faults."""
         if all(KINDS[kind].severity == REMARK for kind, _ in notes):
             return None
         changed: dict[str, Value] = {
@@ -76,12 +76,12 @@ def make_object_rules(
     """The rules of a folder of records, the name of each category, and faults of the label map.
 
     Args:
-        folder: Holds the records.
-        manifest: Theirs, if there is one.
-        label_map: A label map that was named, which counts where there is no manifest.
+        folder: The folder of the records.
+        manifest: Their manifest, if any.
+        label_map: The given label map, which applies if there is no manifest.
 
     Raises:
-        RunError: The label map that was named cannot be read.
+        RunError: The given label map cannot be read.
     """
     faults: list[str] = []
     beside = folder / LABEL_MAP_NAME
@@ -96,7 +96,9 @@ def make_object_rules(
     listed = _listed(manifest)
     categories = [one for one in found or () if not one.is_background]
     if listed and categories and {one.id: one.title for one in categories} != {one.id: one.title for one in listed}:
-        faults.append(f"{beside if label_map is None else label_map}: its categories are not those of {MANIFEST_NAME}")
+        faults.append(
+            f"{beside if label_map is None else label_map}: its categories differ from those of {MANIFEST_NAME}"
+        )
     known = listed or categories or list(read_label_map(COCO_LABEL_MAP))
     ids, names = tuple(one.id for one in known), tuple(one.title for one in known)
     table = class_table(ids, names, tuple(one.name for one in known), ids[-1], exact=False)

@@ -1,4 +1,4 @@
-"""TFRecords of a folder as a source: which files belong to which split, and what the manifest says of them (no TF)."""
+"""TFRecords of a folder as a source: the files of each split, compared with the manifest (no TF)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from utils.records.tfrecord_file import RecordWriter, iterate_payloads, locate_r
 from utils.text import plural
 
 MakeRules = Callable[[Path, Manifest | None], tuple[Rules, Mapping[int, str], list[str]]]
-"""From a folder and its manifest to the rules of its records, the classes, and faults of the label map."""
+"""Maps a folder and its manifest to the rules of its records, the classes, and faults of the label map."""
 
 
 class RecordSource:
@@ -40,8 +40,8 @@ class RecordSource:
 
     Args:
         path: The folder.
-        tasks: What makes the rules of each task.
-        index_dir: Folder of DALI's index files to check, or None: those beside the records, if any.
+        tasks: The function that makes the rules, by task.
+        index_dir: Folder of DALI's index files to check, or None for those beside the records, if any.
 
     Raises:
         RunError: The folder has no record files, or one cannot be read.
@@ -53,9 +53,7 @@ class RecordSource:
         self.manifest = self._read_manifest()
         files = self._listed() if self.manifest else split_files_by_name(path)
         if not any(files.values()):
-            raise RunError(
-                f"{path}: no file is named train-*, validation-* or coco_*; SRC must hold what it is to check"
-            )
+            raise RunError(f"{path}: no file is named train-*, validation-* or coco_*; SRC must hold the data to check")
         self.files: dict[str, list[Path]] = files
         self.task = (
             self.manifest.task if self.manifest else task_of_files([file for many in files.values() for file in many])
@@ -74,14 +72,14 @@ class RecordSource:
         return self._units
 
     def repair(self, out: Path, images: Sequence[ScannedImage], dropped: frozenset[Place]) -> None:
-        """Write the files with the records that are kept, and a manifest of them.
+        """Writes the files with the kept records, and their manifest.
 
-        Records keep their order and, where nothing is to be mended in them, their bytes.
+        Records keep their order; those without a repair keep their bytes.
 
         Args:
             out: An empty folder.
-            images: Everything that was seen in this source and others.
-            dropped: The places of records that are left out.
+            images: All scanned images of this source and others.
+            dropped: The places of the records to leave out.
 
         Raises:
             RunError: Nothing is left of a split.
@@ -105,7 +103,7 @@ class RecordSource:
             write_manifest(out, dataclasses.replace(self.manifest, splits=splits, source_sha256=None))
 
     def _copy(self, file: Path, out: Path, kept: dict[tuple[str, int | None], bool]) -> ShardFile:
-        """Writes the records of one file that are kept."""
+        """Writes the kept records of one file."""
         target = out / file.name
         name = str(file.relative_to(self.path))
         places, _ = locate_records(file)
@@ -136,12 +134,12 @@ class RecordSource:
             self.findings.append(Finding("manifest", here, str(error)))
             return None
         if manifest is None and (self.path / CONVERSION_FOLDER).is_dir():
-            text = f"the conversion was never completed, so there is no {MANIFEST_NAME}"
+            text = f"the conversion did not finish, so there is no {MANIFEST_NAME}"
             self.findings.append(Finding("manifest", here, text))
         return manifest
 
     def _listed(self) -> dict[str, list[Path]]:
-        """The files that the manifest lists and that are there; others are told."""
+        """The files in the manifest that exist; adds a finding for each missing or unlisted file."""
         assert self.manifest is not None
         files: dict[str, list[Path]] = {}
         for name, split in self.manifest.splits.items():
@@ -152,7 +150,7 @@ class RecordSource:
         listed = {path for paths in files.values() for path in paths}
         for split_name, paths in split_files_by_name(self.path).items():
             for path in (one for one in paths if one not in listed):
-                text = f"holds records, and {MANIFEST_NAME} does not list it"
+                text = f"holds records, but {MANIFEST_NAME} does not list it"
                 self.findings.append(Finding("file_unlisted", self._place(split_name, path), text))
         return files
 
@@ -165,11 +163,11 @@ class RecordSource:
         return there
 
     def _scan_file(self, split: str, file: Path) -> None:
-        """Finds the records of a file, and compares it with what the manifest and the index say."""
+        """Finds the records of a file, and compares the file with the manifest and the index."""
         place = self._place(split, file)
         records, fault = locate_records(file)
         if fault:
-            lost = f"{fault}; what follows in the file is lost"
+            lost = f"{fault}; the rest of the file is lost"
             self.findings.append(Finding("record_broken", Place(*_parts(place), len(records)), lost))
         shard = self._shard_of(split, file)
         if shard is not None:
@@ -187,13 +185,13 @@ class RecordSource:
     def _compare(self, place: Place, file: Path, shard: ShardFile, count: int) -> None:
         size = file.stat().st_size
         if shard.bytes not in (None, size):
-            text = f"has {size:,} bytes, and {MANIFEST_NAME} says {shard.bytes:,}"
+            text = f"has {size:,} bytes, but {MANIFEST_NAME} says {shard.bytes:,}"
             self.findings.append(Finding("file_changed", place, text))
         elif shard.sha256 not in (None, _sha256(file)):
-            text = f"has another SHA-256 than {MANIFEST_NAME} says: its bytes were changed"
+            text = f"has another SHA-256 than in {MANIFEST_NAME}: its bytes have changed"
             self.findings.append(Finding("file_changed", place, text))
         if shard.examples != count:
-            text = f"has {plural(count, 'sound record')}, and {MANIFEST_NAME} says {shard.examples:,}"
+            text = f"has {plural(count, 'readable record')}, but {MANIFEST_NAME} says {shard.examples:,}"
             self.findings.append(Finding("record_count", place, text))
 
     def _check_index(self, place: Place, file: Path, count: int) -> None:
@@ -208,7 +206,7 @@ class RecordSource:
 
 
 def task_of_files(files: Sequence[Path]) -> str:
-    """The task of the first sound record: classification where it has one label, detection where it has objects."""
+    """The task of the first readable record: classification if it has a label, detection if it has objects."""
     for file in files:
         for payload, fault in iterate_payloads(file, locate_records(file)[0][:1]):
             with contextlib.suppress(ValueError):

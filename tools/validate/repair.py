@@ -1,4 +1,4 @@
-"""A repaired copy of a data set: which images it leaves out, and where it is written (no TF)."""
+"""Writes a repaired copy of a data set: selects the images to leave out, and writes the rest (no TF)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _LEAVES_OUT = ("image dropped", "dropped")
 
 
 def dropped_images(found: DatasetScan) -> frozenset[Place]:
-    """Places of the images that a repaired copy leaves out."""
+    """The places of the images that a repaired copy leaves out."""
     faulty = {finding.place for finding in found.faults if KINDS[finding.kind].cure in _LEAVES_OUT}
     return frozenset(image.place for image in found.images if image.place in faulty)
 
 
 def cured(found: DatasetScan) -> list[Finding]:
-    """The faults that a repaired copy does something about; of what it leaves out, only those that are why."""
+    """The faults that a repaired copy treats; for an image left out, only the faults that caused it."""
     dropped = dropped_images(found)
     return [
         finding
@@ -34,10 +34,10 @@ def cured(found: DatasetScan) -> list[Finding]:
 
 
 def check_target(out: Path, sources: Sequence[Path]) -> None:
-    """Refuses a target that holds something, or lies in what it is a copy of.
+    """Refuses a target that is not empty or lies in a source.
 
     Raises:
-        UsageError: With the reason.
+        UsageError: The target is refused; the message gives the reason.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         what = "is not empty" if out.is_dir() else "is a file"
@@ -45,16 +45,16 @@ def check_target(out: Path, sources: Sequence[Path]) -> None:
     for source in sources:
         place = source.resolve()
         if place == out.resolve() or (place.is_dir() and place in out.resolve().parents):
-            raise UsageError(f"--fix {out}: lies in {source}, which it is to be a copy of; name a folder outside it")
+            raise UsageError(f"--fix {out}: lies in {source}, the source of the copy; name a folder outside it")
 
 
 def write_repaired(found: DatasetScan, out: Path) -> list[Finding]:
-    """Writes the repaired copy, complete or not at all, with a list of what was done in ``repair.json``.
+    """Writes the repaired copy, complete or not at all, with a list of the repairs in ``repair.json``.
 
-    One folder becomes ``out`` itself, several become folders in it by their names; annotation files go into ``out``.
+    A single folder becomes ``out`` itself; several become folders in it. Annotation files go into ``out``.
 
     Returns:
-        The faults that it has no more.
+        The faults that the copy no longer has.
 
     Raises:
         RunError: Nothing would be left, or it cannot be written.

@@ -1,4 +1,4 @@
-"""The scan of images by several processes: each becomes a ``ScannedImage`` (no TF)."""
+"""Scans images in several processes; each becomes a ``ScannedImage`` (no TF)."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ Features = Mapping[str, Values]
 
 @dataclass(frozen=True, slots=True)
 class RecordCheck:
-    """The labels or objects of a record that count, and what is wrong with the others.
+    """The valid labels or objects of a record, and the findings about the others.
 
     Attributes:
-        labels: The label, or the category of each object; those that count.
-        notes: (kind, text) of each finding.
+        labels: The label, or the category of each object, if valid.
+        notes: Kind and text of each finding.
         corrections: Features that the repaired copy changes, or None.
     """
 
@@ -42,7 +42,7 @@ class RecordCheck:
 
 
 Rules = Callable[[Features, DecodedImage], RecordCheck]
-"""Checks a record of a task; can be sent to another process."""
+"""Checks a record of a task; picklable, to send it to another process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +50,14 @@ class ScannedImage:
     """An image of the data set.
 
     Attributes:
-        place: Where it is.
-        name: What it was called before it became a record, where that is known; its path otherwise.
-        size: Of the image file, in bytes.
-        digest: Of its bytes; nothing where there is no image at all.
+        place: Its place in the data set.
+        name: The file name before conversion to a record, if known; otherwise its path.
+        size: Size of the image file in bytes.
+        digest: Digest of its bytes; empty if there is no image.
         thumb: As in ``DecodedImage``.
         labels: As in ``RecordCheck``.
-        findings: What is wrong with it.
-        is_corrected: Whether the repaired copy keeps it changed.
+        findings: The findings about it.
+        is_corrected: Whether the repaired copy changes it.
     """
 
     place: Place
@@ -79,7 +79,7 @@ class ScanUnit(Protocol):
         """Number of images."""
 
     def scan(self) -> list[ScannedImage]:
-        """Scan them."""
+        """Scans the images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +108,7 @@ class RecordUnit:
         try:
             features = decode_example(payload)
         except ValueError as error:
-            text = f"is no tf.train.Example ({error})"
+            text = f"is not a tf.train.Example ({error})"
             return ScannedImage(place, str(place), findings=(Finding("record_content", place, text),))
         encoded = image_of(features)
         decoded = decode_image(encoded, as_record=True)
@@ -122,26 +122,26 @@ class RecordUnit:
 
 
 def image_of(features: Features) -> bytes:
-    """The encoded image of a record, or nothing."""
+    """The encoded image of a record, or empty."""
     values = features.get(_IMAGE_KEY) or [b""]
     return values[0] if isinstance(values[0], bytes) else b""
 
 
 def size_fault(features: Features, decoded: DecodedImage) -> str:
-    """Describe a wrong size of the image in a record; empty where it is right."""
+    """The fault of a record's image size, or empty if the size is right."""
     said = [(features.get(f"image/{side}") or [None])[0] for side in ("height", "width")]
     if not decoded.readable or None in said or said == [decoded.height, decoded.width]:
         return ""
-    return f"is {decoded.width}x{decoded.height} pixels, and said to be {said[1]!r}x{said[0]!r}"
+    return f"has {decoded.width}x{decoded.height} pixels, but its record says {said[1]!r}x{said[0]!r}"
 
 
 def true_size(decoded: DecodedImage) -> dict[str, Value]:
-    """The features that say an image's size, as it is."""
+    """The size features of an image with their true values."""
     return {"image/height": decoded.height, "image/width": decoded.width}
 
 
 def name_of(features: Features) -> str:
-    """The file name of the image in a record, or nothing."""
+    """The file name of the image in a record, or empty."""
     values = features.get("image/filename") or [b""]
     return values[0].decode(errors="replace") if isinstance(values[0], bytes) else ""
 
@@ -178,7 +178,7 @@ class FileUnit:
 
 
 def chunks(count: int) -> Iterator[slice]:
-    """Parts of ``CHUNK`` things."""
+    """Slices that divide ``count`` items into parts of ``CHUNK``."""
     return (slice(start, start + CHUNK) for start in range(0, count, CHUNK))
 
 
@@ -187,7 +187,7 @@ def _scan(unit: ScanUnit) -> list[ScannedImage]:
 
 
 def scan_images(units: Sequence[ScanUnit], workers: int) -> list[ScannedImage]:
-    """Scan the images of all units, in their order, with a progress bar on terminals and lines elsewhere.
+    """Scans the images of all units in order, with a progress bar on terminals and progress lines elsewhere.
 
     Raises:
         RunError: A file cannot be read, or a process was killed.

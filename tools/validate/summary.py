@@ -1,4 +1,4 @@
-"""The summary of a scan: lines for people, and one JSON object for machines (no TF)."""
+"""The summary of a scan: lines for people, and one JSON object (no TF)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NAME_LETTERS = 32
 
 
 def summary_lines(found: DatasetScan, *, named: int) -> Iterator[str]:
-    """The summary; of each kind of finding the first ``named`` are named."""
+    """Yields the lines of the summary; names the first ``named`` findings of each kind."""
     for source in found.sources:
         yield f"{source.path}: {source.what}"
         for split in dict.fromkeys(one.place.split for one in found.images_of(source)):
@@ -32,7 +32,7 @@ def summary_lines(found: DatasetScan, *, named: int) -> Iterator[str]:
 
 
 def result_line(found: DatasetScan) -> str:
-    """The last line."""
+    """The last line, with the result."""
     faults = found.faults
     if not faults:
         return f"clean: {plural(len(found.images), 'image')}, no faults"
@@ -41,7 +41,7 @@ def result_line(found: DatasetScan) -> str:
 
 
 def repair_lines(dropped: Sequence[Finding], *, named: int) -> Iterator[str]:
-    """Lines on what a repaired copy leaves out or changes, by cure and kind."""
+    """Yields lines on what a repaired copy leaves out or changes, by cure and kind."""
     by_kind: dict[str, list[Finding]] = {}
     for finding in dropped:
         by_kind.setdefault(finding.kind, []).append(finding)
@@ -51,7 +51,7 @@ def repair_lines(dropped: Sequence[Finding], *, named: int) -> Iterator[str]:
 
 
 def to_json(found: DatasetScan) -> dict[str, Any]:
-    """Everything, for machines."""
+    """The whole scan as a JSON object."""
     return {
         "sources": [{"path": str(one.path), "what": one.what, "task": one.task} for one in found.sources],
         "splits": {
@@ -83,7 +83,7 @@ def _named_counts(found: DatasetScan, split: str) -> dict[str, int]:
 
 
 def _class_lines(found: DatasetScan) -> Iterator[str]:
-    """A table of the classes, the largest first; of many, the largest and the smallest."""
+    """Yields a table of the classes, the largest first; of many, only the largest and the smallest."""
     splits = found.splits
     counts = {split: found.counts(split) for split in splits}
     names = found.classes

@@ -1,1 +1,1 @@
-"""Reading weights that other programs wrote, and turning them into checkpoints."""
+"""Reads weights of other programs and converts them to checkpoints."""

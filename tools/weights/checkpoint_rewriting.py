@@ -1,4 +1,4 @@
-"""Whole checkpoints read into memory and written anew: with a classifier in its other form, or as a mean of several."""
+"""Rewrites whole checkpoints in memory: with the classifier in its other form, or as the mean of several."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from utils.checkpoints import STATE, find_checkpoint, read_metadata, steps_in
 from utils.errors import RunError, UsageError, reason
 from utils.files.atomic_file import write_atomically
 from utils.optimizer_table import slot_names
+from utils.text import plural
 from utils.weights.checkpoint_contents import is_weight, stored_shapes, stored_values
 from utils.weights.description import PREFIX
 from utils.weights.moving_averages import name_of_average
@@ -24,27 +25,27 @@ tf1 = tf.compat.v1
 
 CLASSIFIER = "/output/dense/kernel"
 OF_ONE_MOMENT = ("best", "evaluation", "optimizer")
-"""What a checkpoint's metadata say of its own weights, which does not hold for others."""
+"""Metadata keys that describe a checkpoint's own weights and do not hold for others."""
 OF_ONE_NETWORK = ("architecture", "num_classes", "class_names", "label_offset", "category_ids", "preprocessing")
-"""What the metadata of checkpoints must agree in, so that a mean of their weights is a network."""
+"""Metadata keys that checkpoints must share for the mean of their weights to be a network."""
 
 
 def rewrite_classifier(source: Path, layer: str | None, output: Path) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Writes a checkpoint again with the kernel of its classifier in the other form: [C, K] or [1, 1, C, K].
+    """Rewrites a checkpoint with the kernel of its classifier in the other form: [C, K] or [1, 1, C, K].
 
-    Its slots and its moving average get the new shape too; everything else stays. The new one is ``new.ckpt``.
+    The kernel's slots and its moving average get the new shape too; everything else stays. Writes ``new.ckpt``.
 
     Args:
         source: A checkpoint's prefix or folder.
         layer: The kernel's name; None for the checkpoint's only ``<architecture>/output/dense/kernel``.
-        output: A folder that is not there yet.
+        output: A new folder.
 
     Returns:
         The kernel's shape before and after.
 
     Raises:
-        UsageError: The folder is there, or no kernel has that name or such a shape.
-        RunError: The checkpoint is missing or damaged, a weight is not finite, or the disk refused.
+        UsageError: The folder exists, or no kernel has that name or a suitable shape.
+        RunError: The checkpoint is missing or damaged, a weight is not finite, or writing failed.
     """
     _require_new(output)
     prefix = _checkpoint(source)
@@ -63,11 +64,11 @@ def rewrite_classifier(source: Path, layer: str | None, output: Path) -> tuple[t
 
 
 def _kernel(shapes: Mapping[str, Sequence[int]], layer: str | None) -> str:
-    """The name of a kernel that has two forms."""
+    """The name of a kernel with two possible forms."""
     usual = [name for name in shapes if name.endswith(CLASSIFIER)]
     if layer is None:
         if len(usual) != 1:
-            raise UsageError(f"--dense_layer: needed, since the checkpoint has {len(usual)} variables *{CLASSIFIER}")
+            raise UsageError(f"--dense_layer: required, as the checkpoint has {len(usual)} variables *{CLASSIFIER}")
         layer = usual[0]
     if layer not in shapes:
         near = difflib.get_close_matches(layer, shapes, n=3, cutoff=0.5) or usual or sorted(shapes)[:3]
@@ -81,24 +82,24 @@ def _kernel(shapes: Mapping[str, Sequence[int]], layer: str | None) -> str:
 def average_weights(sources: Sequence[Path], last: int | None, output: Path) -> list[Path]:
     """Writes the mean of several checkpoints' weights and batch-norm statistics.
 
-    State of the optimizer and moving averages are left out; the step is the last checkpoint's, as are the metadata.
+    Leaves out the optimizer state and the moving averages. Step and metadata are those of the last checkpoint.
 
     Args:
         sources: Prefixes, and folders that stand for all of their checkpoints.
-        last: Take so many, those of the highest steps; None for all.
-        output: A folder that is not there yet.
+        last: Number of checkpoints to average, those of the highest steps; None for all.
+        output: A new folder.
 
     Returns:
-        The prefixes of what was averaged.
+        The prefixes of the averaged checkpoints.
 
     Raises:
-        UsageError: The folder is there, or there are less than two checkpoints, or less than ``last``.
-        RunError: They are of different networks, missing or damaged, or a weight is not finite, or the disk refused.
+        UsageError: The folder exists, or there are fewer than two checkpoints, or fewer than ``last``.
+        RunError: Checkpoints differ in network, are missing or damaged, a weight is not finite, or writing failed.
     """
     _require_new(output)
     prefixes = sorted(dict.fromkeys(found for source in sources for found in _all_in(source)), key=_step)
     if len(prefixes) < (last or 0):
-        raise UsageError(f"--last {last}: there are only {len(prefixes)} checkpoints")
+        raise UsageError(f"--last {last}: found only {plural(len(prefixes), 'checkpoint')}")
     prefixes = prefixes[-last:] if last else prefixes
     if len(prefixes) < 2:
         raise UsageError(f"{', '.join(map(str, prefixes))}: a mean needs two checkpoints or more")
@@ -130,7 +131,7 @@ def _all_in(source: Path) -> Iterator[Path]:
 def _checkpoint(source: Path) -> Path:
     try:
         prefix = find_checkpoint(source)
-    except UsageError:  # it speaks of main.py's flags
+    except UsageError:  # its message names flags of main.py
         prefix = None
     if prefix is None:
         raise RunError(f"{source}: {'holds no checkpoint' if source.is_dir() else 'no such checkpoint'}")
@@ -138,7 +139,7 @@ def _checkpoint(source: Path) -> Path:
 
 
 def _step(prefix: Path) -> int:
-    """The step of a checkpoint, by its contents; 0 where they do not say."""
+    """The step stored in a checkpoint, or 0."""
     if "global_step" not in stored_shapes(prefix):
         return 0
     return int(stored_values(prefix, {"step": "global_step"})["step"])
@@ -150,18 +151,18 @@ def _require_alike(prefixes: Sequence[Path], metadata: Sequence[Mapping[str, Any
     for prefix, theirs in zip(prefixes[:-1], metadata[:-1], strict=True):
         for key in OF_ONE_NETWORK:
             if (theirs or {}).get(key) != meaning.get(key):
-                raise RunError(f"{prefix}: its {key} is not that of {last}; a mean needs one network")
+                raise RunError(f"{prefix}: its {key} differs from that of {last}; a mean needs one network")
         found = {name: list(shape) for name, shape in stored_shapes(prefix).items() if is_weight(name)}
         for name in sorted(wanted.keys() | found.keys()):
             if wanted.get(name) != found.get(name):
                 raise RunError(
-                    f"{prefix}: {name} is {found.get(name, 'not there')}, in {last} {wanted.get(name, 'not there')}; "
+                    f"{prefix}: {name} is {found.get(name, 'missing')}, in {last} {wanted.get(name, 'missing')}; "
                     "a mean needs one network"
                 )
 
 
 def read_all(prefix: Path, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-    """The values of a checkpoint, of all names by default.
+    """The values of a checkpoint by name; all by default.
 
     Raises:
         RunError: The files are damaged, or a number is not finite.
@@ -176,7 +177,7 @@ def write_folder(
     """Writes a folder with one checkpoint, its state file and its metadata; the folder is complete or absent.
 
     Raises:
-        RunError: The disk refused.
+        RunError: Writing failed.
     """
     staging = output.with_name(f".{output.name}.part")
     try:
@@ -206,4 +207,4 @@ def _write_tensors(prefix: Path, tensors: Mapping[str, np.ndarray]) -> None:
 
 def _require_new(output: Path) -> None:
     if output.exists():
-        raise UsageError(f"--output {output}: is there already; name a folder that is not")
+        raise UsageError(f"--output {output}: already exists; name a new folder")

@@ -19,20 +19,20 @@ tf1 = tf.compat.v1
 
 
 def require_free(folder: Path) -> None:
-    """Refuses a folder that holds something, so that nothing is lost or mixed.
+    """Refuses a folder that is not empty, so that nothing is lost or mixed.
 
     Raises:
         UsageError: It is not empty, or not a folder.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder}: exists and is not an empty folder; DST is made new")
+        raise UsageError(f"{folder}: exists and is not an empty folder; DST must be new or empty")
 
 
 def write_described(folder: Path, values: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> Path:
-    """A checkpoint of step 0 with its description, as training here begins from and ``--model_dir`` takes.
+    """Writes a checkpoint of step 0 with its description, for ``--model_dir`` and for training.
 
     Raises:
-        RunError: The disk refused.
+        RunError: Writing failed.
     """
     with _variables({**values, "global_step": np.zeros((), np.int64)}) as (session, saver):
         target = CheckpointDir(folder, keep=1)
@@ -41,10 +41,10 @@ def write_described(folder: Path, values: Mapping[str, np.ndarray], metadata: Ma
 
 
 def write_plain(folder: Path, values: Mapping[str, np.ndarray]) -> Path:
-    """A checkpoint of the step that ``values`` say, as TensorFlow 1 writes it: no description beside it.
+    """Writes a checkpoint of the step in ``values`` as TensorFlow 1 does, without a description.
 
     Raises:
-        RunError: The disk refused.
+        RunError: Writing failed.
     """
     prefix = folder / f"{PREFIX}-{int(values['global_step'])}"
     with _variables(values) as (session, saver), session.graph.as_default():
@@ -58,7 +58,7 @@ def write_plain(folder: Path, values: Mapping[str, np.ndarray]) -> Path:
 
 @contextmanager
 def _variables(values: Mapping[str, np.ndarray]) -> Iterator[tuple[Any, Any]]:
-    """A session with variables of these values, and a saver for them."""
+    """Yields a session with variables of these values, and a saver for them."""
     arrays = {name: np.asarray(value) for name, value in values.items()}
     with tf.Graph().as_default(), tf1.Session() as session:
         made = [

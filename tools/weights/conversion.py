@@ -1,4 +1,4 @@
-"""From the tensors of a file to all variables of a network: names, layouts, and what to say where they do not fit."""
+"""Converts the tensors of a file to the variables of a network: names, layouts, and messages on misfits."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class Candidate:
 
     Attributes:
         architecture: Its name.
-        wanted: The shape of each of its variables, those of the head for the classes that the file has.
-        sources: The name in the file for each variable, whether it is there or not.
+        wanted: The shape of each of its variables; the head's shapes follow the file's number of classes.
+        sources: The name in the file for each variable, present or not.
         head: The variables whose shapes depend on the number of classes.
-        state: What goes along beside the variables, by the name that it gets: the stored name.
+        state: Stored names of further tensors to convert, by their new names.
     """
 
     architecture: str
@@ -61,14 +61,14 @@ def our_array(array: np.ndarray, shape: Shape, *, torch: bool) -> np.ndarray:
         array = array.transpose(2, 3, 1, 0)
     elif torch:
         array = array.T
-    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused for that
+    with np.errstate(over="ignore"):  # too large values become infinite and are refused later
         return np.ascontiguousarray(array, dtype=np.float32).reshape(shape)
 
 
 def likeliest(file: WeightsFile, candidates: Sequence[Candidate]) -> str | None:
-    """The architecture that the tensors fit best, the head aside; None where none has half of its variables.
+    """The architecture that the tensors fit best, ignoring the head; None if none has half of its variables.
 
-    What fits counts as a share of the variables and of the tensors that are not among them, together.
+    The score is the share of fitting variables among all variables and all unknown tensors.
     """
     found = {}
     for candidate in candidates:
@@ -80,7 +80,7 @@ def likeliest(file: WeightsFile, candidates: Sequence[Candidate]) -> str | None:
 
 
 def _without_place(file: WeightsFile, candidate: Candidate) -> list[str]:
-    """Tensors that are weights, as far as their names tell, but none of the network's."""
+    """Tensors that are weights by their names, but not variables of the network."""
     used = set(candidate.sources.values())
     if not file.is_torch:
         used = {candidate.sources.get(name, name) for name in candidate.wanted}
@@ -94,14 +94,14 @@ def _fits(file: WeightsFile, candidate: Candidate, name: str) -> bool:
 
 
 def with_state(file: WeightsFile, candidate: Candidate, *, ranges: bool, averaged: bool, to: str) -> Candidate:
-    """A candidate with what goes along beside its variables, of a TensorFlow checkpoint.
+    """A candidate with the further tensors of a TensorFlow checkpoint that belong to it.
 
     Args:
         file: The weights.
         candidate: The network.
-        ranges: Whether it quantizes, so that it is nothing without its ranges.
-        averaged: Whether moving averages are taken where there are any.
-        to: "nvidia" takes along all ranges, the state of the optimizer and the step too; "here" begins a run anew.
+        ranges: Whether it is quantized and needs its quantization ranges.
+        averaged: Whether to use moving averages if there are any.
+        to: "nvidia" also keeps all quantization ranges, the optimizer state and the step; "here" starts a new run.
     """
     if file.is_torch:
         return candidate
@@ -117,19 +117,19 @@ def with_state(file: WeightsFile, candidate: Candidate, *, ranges: bool, average
 
 
 def convert(file: WeightsFile, candidate: Candidate, others: Sequence[Candidate]) -> tuple[dict[str, np.ndarray], str]:
-    """All variables of a network from a file.
+    """Reads all variables of a network from a file.
 
     Args:
         file: The weights.
         candidate: The network.
-        others: What else the file may hold, for the sentence that says so.
+        others: Other networks that the file may hold, for the error message.
 
     Returns:
-        Values by variable, and a table of what was loaded and what not.
+        Values by variable, and a table of the loaded and the unused tensors.
 
     Raises:
         UsageError: The file holds another network.
-        RunError: It lacks a variable, has one of another shape, one too many, or one that is not finite.
+        RunError: A variable is missing, has another shape or a non-finite value, or the file has unknown weights.
     """
     _check(file, candidate, others)
     values, fates = {}, []
@@ -137,7 +137,7 @@ def convert(file: WeightsFile, candidate: Candidate, others: Sequence[Candidate]
         source = candidate.sources[name]
         array = file.read(source)
         if array.dtype.kind != "f":
-            raise RunError(f"{file.path}: {source} holds {array.dtype} numbers; weights are floating-point numbers")
+            raise RunError(f"{file.path}: {source} holds {array.dtype} values; weights must be floating-point")
         array = our_array(array, shape, torch=file.is_torch)
         check_values(array, f"{file.path}: {source}")
         values[name] = array
@@ -171,13 +171,13 @@ def _check(file: WeightsFile, candidate: Candidate, others: Sequence[Candidate])
     unknown = _without_place(file, candidate)
     if unknown and file.is_torch:
         raise RunError(
-            f"{file.path}: has {unknown[0]}, for which {candidate.architecture} has no place ({len(unknown)} such "
-            "tensors); without them it would compute something else"
+            f"{file.path}: has {unknown[0]}, which {candidate.architecture} cannot use ({len(unknown)} such tensors); "
+            "the outputs would differ without them"
         )
 
 
 def _no_network(file: WeightsFile, candidate: Candidate) -> str:
-    """Describe the first difference of a file that holds none of the networks."""
+    """The first difference of a file that holds none of the networks."""
     for name, shape in candidate.wanted.items():
         source = candidate.sources.get(name, name)
         if source in file.shapes and not _fits(file, candidate, name):
@@ -192,5 +192,5 @@ def _misfit(file: WeightsFile, source: str, shape: Shape) -> str:
     wanted = (shape[3], shape[2], *shape[:2]) if file.is_torch and len(shape) == 4 else shape
     wanted = shape[::-1] if file.is_torch and len(shape) != 4 else wanted
     transposed = stored != wanted and sorted(stored) == sorted(wanted)
-    hint = "; it seems to be transposed" if transposed else ""
+    hint = "; it seems transposed" if transposed else ""
     return f"{file.path}: {source} has shape {list(stored)}, the network's {list(wanted)}{hint}"

@@ -1,8 +1,8 @@
-"""Reads tensors from PyTorch's files without PyTorch, and without executing what is pickled in them (no TF).
+"""Reads tensors from PyTorch's files without PyTorch, and without executing anything pickled in them (no TF).
 
-Such a file is a zip archive: ``<root>/data.pkl`` is a pickle, a program for a small machine that may name any function
-and call it; ``<root>/data/<key>`` are the bytes of tensors. Here the machine finds nothing but the few names below,
-which only note where a tensor's bytes lie.
+A PyTorch file is a zip archive: ``<root>/data/<key>`` are the bytes of tensors; ``<root>/data.pkl`` is a pickle, and a
+pickle can name and call any function. Here it is parsed by a restricted unpickler that accepts only tensors: it knows
+just the few names below, and these only record the place of a tensor's bytes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _ADVICE = "torch.save(model.state_dict(), FILE) writes a file of tensors alone"
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """Stands for a storage class of PyTorch: the type of its elements."""
+    """A storage class of PyTorch, reduced to the type of its elements."""
 
     dtype: str
 
@@ -52,7 +52,7 @@ class _Storage:
 
 @dataclass(frozen=True, slots=True)
 class TorchTensor:
-    """A view of a storage: its elements from ``offset`` on, ``strides`` of them apart."""
+    """A strided view of a storage that starts at element ``offset``."""
 
     storage: _Storage
     offset: int
@@ -61,7 +61,7 @@ class TorchTensor:
 
 
 class TorchFile:
-    """A file that ``torch.save`` wrote, with what it holds.
+    """A file of ``torch.save``, with its content.
 
     Args:
         path: The file.
@@ -84,7 +84,7 @@ class TorchFile:
         """The values of a tensor; bfloat16 becomes float32.
 
         Raises:
-            RunError: Its bytes are not all there.
+            RunError: Some of its bytes are missing.
         """
         storage = tensor.storage
         width = 2 if storage.dtype == "bfloat16" else np.dtype(storage.dtype).itemsize
@@ -105,49 +105,49 @@ class TorchFile:
     def _check_order(self, archive: zipfile.ZipFile) -> None:
         name = f"{self._root}/byteorder"
         if name in archive.namelist() and archive.read(name) != b"little":
-            raise RunError(f"{self._path}: was written on a big-endian machine, which is not read here")
+            raise RunError(f"{self._path}: was written on a big-endian machine, which is not supported")
 
 
 def is_torch_file(path: Path) -> bool:
-    """Return whether a file begins as those of ``torch.save`` do.
+    """Returns whether a file begins like those of ``torch.save``.
 
     Raises:
-        RunError: It is one from before PyTorch 1.6, whose format cannot be read without executing it.
+        RunError: It is from before PyTorch 1.6; that format cannot be read without executing it.
     """
     with path.open("rb") as file:
         begin = file.read(16)
     if begin.startswith(_PICKLES):
         raise RunError(
-            f"{path}: is a plain pickle, as PyTorch wrote before 1.6; load it there and save it again: {_ADVICE}"
+            f"{path}: is a plain pickle, as PyTorch before 1.6 wrote; load it in PyTorch and save it again: {_ADVICE}"
         )
     return begin.startswith(b"PK\x03\x04")
 
 
 def _root(archive: zipfile.ZipFile, path: Path) -> str:
-    """The folder in the archive that holds everything; refuses what could unfold to more than the file has."""
+    """The root folder of the archive; refuses compressed entries, which could expand beyond the file's size."""
     for entry in archive.infolist():
         if entry.compress_type != zipfile.ZIP_STORED:
             raise RunError(f"{path}: {entry.filename} is compressed, which PyTorch's files never are")
     roots = [name.removesuffix("/data.pkl") for name in archive.namelist() if name.endswith("/data.pkl")]
     if len(roots) != 1:
-        raise RunError(f"{path}: is a zip archive, but none of PyTorch's: it has {len(roots)} data.pkl")
+        raise RunError(f"{path}: is a zip archive but not a PyTorch file: it has {len(roots)} data.pkl")
     return roots[0]
 
 
 def _load(archive: zipfile.ZipFile, name: str, path: Path) -> Any:
     if archive.getinfo(name).file_size > LARGEST_PICKLE:
-        raise RunError(f"{path}: its list of tensors has more than {LARGEST_PICKLE} bytes; it is no file of weights")
+        raise RunError(f"{path}: its list of tensors has more than {LARGEST_PICKLE} bytes; it is not a file of weights")
     with archive.open(name) as file:
         try:
-            return _Machine(file, path).load()
+            return _TensorUnpickler(file, path).load()
         except RunError:
             raise
-        except Exception as error:  # a damaged program fails in as many ways as there are instructions
+        except Exception as error:  # a damaged pickle may raise any error
             raise RunError(f"{path}: is damaged: {name} cannot be read: {error!r}") from error
 
 
-class _Machine(pickle.Unpickler):
-    """Runs a pickle in which only the names of tensors, storages and ordered dictionaries mean anything."""
+class _TensorUnpickler(pickle.Unpickler):
+    """A restricted unpickler that accepts only tensors, storages and ordered dictionaries."""
 
     def __init__(self, file: Any, path: Path) -> None:
         super().__init__(file)
@@ -159,7 +159,7 @@ class _Machine(pickle.Unpickler):
         if module == "torch" and name in _STORAGES:
             return _Kind(_STORAGES[name])
         raise RunError(
-            f"{self._path}: its pickle asks for {module}.{name}, which is no part of a tensor; nothing of it was "
+            f"{self._path}: its pickle asks for {module}.{name}, which is not part of a tensor; nothing was "
             f"executed; {_ADVICE}"
         )
 
@@ -183,7 +183,7 @@ def _parameter(tensor: TorchTensor, *_: Any) -> TorchTensor:
 
 
 class _Options:
-    """Stands for the options of the program that trained: nothing of them is kept."""
+    """The options of the training program, which are ignored."""
 
     def __setstate__(self, state: Any) -> None:
         pass
@@ -198,7 +198,7 @@ _ALLOWED: Mapping[tuple[str, str], Callable[..., Any]] = {
 
 
 def states(content: Any) -> dict[str, dict[str, TorchTensor]]:
-    """The states in what a file holds: under "" where it is one itself, else by the keys of a training checkpoint."""
+    """The state dicts of a file: its own under "", or those of a training checkpoint by their keys."""
     if not isinstance(content, Mapping):
         return {}
     own = _tensors(content)

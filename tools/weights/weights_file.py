@@ -1,4 +1,4 @@
-"""Weights in any file that is understood: PyTorch's, safetensors, and TensorFlow's checkpoints of both formats."""
+"""Reads weights from PyTorch files, safetensors files, and TensorFlow checkpoints in both formats."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _WRAPPERS = ("module.", "_orig_mod.", "model.")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsFile:
-    """Tensors by name, read when they are asked for.
+    """Tensors by name, read on demand.
 
     Attributes:
         path: The file, or the prefix of a checkpoint.
         is_torch: Whether names and layouts are PyTorch's: kernels [out, in, height, width], matrices [out, in].
         shapes: Shapes as stored, by name.
-        read: Gives one tensor.
-        note: A sentence on what of the file was taken; may be empty.
+        read: Reads one tensor.
+        note: A sentence on the part of the file that was read; may be empty.
     """
 
     path: Path
@@ -42,12 +42,12 @@ def open_weights(path: Path, state: str | None = None) -> WeightsFile:
     """Opens a file, folder or prefix.
 
     Args:
-        path: What holds the weights.
+        path: The file, folder or prefix of the weights.
         state: The key of the state in a training checkpoint of PyTorch; the usual one by default.
 
     Raises:
-        UsageError: There is no such file, or no such state in it.
-        RunError: It is damaged, or of a kind that is not understood.
+        UsageError: There is no such file, or it lacks the state.
+        RunError: It is damaged, or of an unsupported kind.
     """
     if path.is_file() and _is_safetensors(path):
         _no_state(path, state)
@@ -67,11 +67,11 @@ def open_weights(path: Path, state: str | None = None) -> WeightsFile:
 
 def _no_state(path: Path, state: str | None) -> None:
     if state is not None:
-        raise UsageError(f"--state {state}: {path} holds one state only; leave the flag out")
+        raise UsageError(f"--state {state}: {path} holds only one state; leave out the flag")
 
 
 def _is_safetensors(path: Path) -> bool:
-    """By the first bytes: the length of a JSON object and its opening brace."""
+    """Returns whether the file has the suffix, or begins with the length of a JSON object and its opening brace."""
     with path.open("rb") as file:
         begin = file.read(9)
     return path.suffix == ".safetensors" or (len(begin) == 9 and begin[8:] == b"{" and begin[4:8] == b"\0" * 4)
@@ -110,9 +110,9 @@ def _torch(path: Path, state: str | None) -> WeightsFile:
 def _choose(
     path: Path, found: Mapping[str, Mapping[str, TorchTensor]], state: str | None
 ) -> tuple[Mapping[str, TorchTensor], str]:
-    """The state that is meant, and a sentence about the others."""
+    """The state to read, and a sentence about the others."""
     if not found:
-        raise RunError(f"{path}: holds no tensors by name; a state dict of PyTorch is a dictionary of them")
+        raise RunError(f"{path}: holds no named tensors; a state dict of PyTorch is a dictionary of them")
     if "" in found:
         _no_state(path, state)
         return found[""], ""
@@ -121,7 +121,7 @@ def _choose(
         raise UsageError(f"--state {state}: {path} has no such state; it has {names}")
     usual = [name for name in USUAL_STATES if name in found] or list(found)
     if state is None and usual[0] not in USUAL_STATES and len(found) > 1:
-        raise UsageError(f"{path}: holds several states, {names}; --state says which")
+        raise UsageError(f"{path}: holds several states: {names}; choose one with --state")
     chosen = state or usual[0]
     others = ", ".join(sorted(set(found) - {chosen}))
     return found[chosen], f"{chosen} was read" + (f"; --state reads another: {others}" if others else "")
@@ -130,7 +130,7 @@ def _choose(
 def _unwrapped(
     path: Path, shapes: Mapping[str, tuple[int, ...]], read: Callable[[str], np.ndarray], note: str
 ) -> WeightsFile:
-    """PyTorch's tensors under the names that they have without the modules that were wrapped around the network."""
+    """PyTorch's tensors under their names without the wrapper modules around the network."""
     prefix = _wrapping(list(shapes))
     inner = {name.removeprefix(prefix): shape for name, shape in shapes.items()}
     return WeightsFile(path=path, is_torch=True, shapes=inner, read=lambda name: read(prefix + name), note=note)

@@ -1,4 +1,4 @@
-"""Files that are complete or absent, whatever happens while they are written (no TF)."""
+"""Atomic writes: a file is complete or absent, whatever happens during writing (no TF)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import BinaryIO
 
 
 def temporary_name(path: Path) -> Path:
-    """The hidden name beside ``path`` under which it grows; a rerun overwrites what a killed one left there."""
+    """The hidden name beside ``path`` used while writing; a rerun overwrites what a killed process left there."""
     return path.with_name(f".{path.name}.tmp")
 
 
 def flush_to_disk(path: Path) -> None:
-    """Waits until a file, or a folder's list of names, is on the disk."""
+    """Waits until a file, or a folder's list of names, is on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -25,9 +25,9 @@ def flush_to_disk(path: Path) -> None:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Opens a file for writing that takes the name ``path`` only once all of it is on the disk.
+    """Opens a file for writing that takes the name ``path`` only once its whole content is on disk.
 
-    When the block raises, or the disk is full, the temporary file is removed and an older ``path`` stays as it was.
+    If the block raises or the disk is full, the temporary file is removed and an existing ``path`` is unchanged.
     """
     temporary = temporary_name(path)
     try:
@@ -36,7 +36,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:  # also KeyboardInterrupt: half a file is of no use to anyone
+    except BaseException:  # also on KeyboardInterrupt: half a file is useless
         temporary.unlink(missing_ok=True)
         raise
     flush_to_disk(path.parent)

@@ -1,4 +1,4 @@
-"""One process at a time: a lock that ends with its holder, however that ends (no TF)."""
+"""A file lock for one process at a time, released when its holder ends for any reason (no TF)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from utils.errors import RunError
 
 @contextmanager
 def locked(path: Path, refusal: str | None = None) -> Iterator[None]:
-    """Holds the lock on a folder, or on a file that is made where it is missing, for the block.
+    """Holds the lock on a folder or a file for the block; creates the file if it is missing.
 
-    Waits while another process holds it, unless there is a ``refusal``.
+    Without a ``refusal``, waits while another process holds the lock.
 
     Raises:
-        RunError: Another process holds it; says ``refusal``.
-        OSError: The file cannot be made, or the folder not be opened.
+        RunError: Another process holds the lock; the message is ``refusal``.
+        OSError: The file cannot be created, or the folder cannot be opened.
     """
     mode = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
     descriptor = os.open(path, mode | os.O_CLOEXEC, 0o666)
@@ -28,8 +28,8 @@ def locked(path: Path, refusal: str | None = None) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (fcntl.LOCK_NB if refusal else 0))
         except BlockingIOError as error:
             raise RunError(refusal) from error
-        except OSError:  # some network file systems have no locks; the user must then keep to one process
+        except OSError:  # some network file systems have no locks; there the user has to run one process at a time
             pass
         yield
     finally:
-        os.close(descriptor)  # which also unlocks
+        os.close(descriptor)  # also releases the lock

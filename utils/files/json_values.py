@@ -1,4 +1,4 @@
-"""Values of a parsed JSON file, checked for being of the kind that they must be (no TF)."""
+"""Type checks for the values of a parsed JSON file (no TF)."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ _WORDS = {int: "a whole number", float: "a number", str: "text", list: "a list",
 
 
 def typed(content: Mapping[str, Any], key: str, kind: type, *, optional: bool = False, least: int | None = None) -> Any:
-    """The value of a key.
+    """The value of a key, checked for its type.
 
     Args:
         content: A JSON object.
         key: Its key.
-        kind: ``int``, ``float`` (any number), ``str``, ``list`` or ``dict``. True and false are of none of them.
-        optional: Answer None where the key is missing or null.
-        least: The smallest number that is allowed.
+        kind: ``int``, ``float`` (any number), ``str``, ``list`` or ``dict``. True and false match none of them.
+        optional: Return None if the key is missing or null.
+        least: The smallest allowed number.
 
     Raises:
-        ValueError: the value is missing or of another kind; the message says which and what is allowed.
+        ValueError: The value is missing, of another kind or too small; the message names the value and what is allowed.
     """
     value: Any = content.get(key)
     if optional and value is None:
@@ -33,24 +33,22 @@ def typed(content: Mapping[str, Any], key: str, kind: type, *, optional: bool = 
 
 
 def typed_list(content: Mapping[str, Any], key: str, kind: type) -> list[Any]:
-    """The list of a key, all of whose values are of a kind, as ``typed``."""
+    """The list of a key, every value of which is checked as in ``typed``."""
     values: list[Any] = typed(content, key, list)
     for value in values:
         if not is_kind(value, kind):
-            raise ValueError(
-                f'"{key}" has {shortened(value)} in it, and must be a list with {_WORDS[kind]} at every place'
-            )
+            raise ValueError(f'"{key}" contains {shortened(value)}; every value of the list must be {_WORDS[kind]}')
     return values
 
 
 def is_kind(value: Any, kind: type) -> bool:
-    """Return whether a value is of a kind as ``typed`` means it."""
+    """Returns whether a value is of a kind, in the sense of ``typed``."""
     if isinstance(value, bool):
         return False
     return isinstance(value, int | float) if kind is float else isinstance(value, kind)
 
 
 def shortened(value: Any) -> str:
-    """Shorten a value of any length for a message."""
+    """Shortens the text of a value for a message."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

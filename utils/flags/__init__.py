@@ -1,1 +1,1 @@
-"""The parts of the command line: the table of flags, their help, and the ways they can be given."""
+"""The command line: the table of flags, recipe files and environment variables."""

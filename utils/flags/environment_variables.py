@@ -1,14 +1,14 @@
-"""Environment variables that stand for a flag, and their precedence: a flag wins. Imports no TensorFlow.
+"""Environment variables that stand for flags; a flag takes precedence. Imports no TensorFlow.
 
 ===============================================  =================================================================
 ``TF_ENABLE_AUTO_MIXED_PRECISION``               1 is ``--amp``
 ``TF_ENABLE_AUTO_MIXED_PRECISION_GRAPH_REWRITE``  1 is ``--amp``
 ``TF_ENABLE_AUTO_MIXED_PRECISION_LOSS_SCALING``  0 keeps the casts of ``--amp`` and drops its dynamic loss scaling
-``TF_XLA_FLAGS``                                 with ``--tf_xla_auto_jit=1``, ``2``, ``fusible`` ... is ``--xla``
+``TF_XLA_FLAGS``                                 ``--tf_xla_auto_jit=1``, ``2``, ``fusible``, ... in it is ``--xla``
 ``NVIDIA_TF32_OVERRIDE``                         0 is ``--no_tf32``
 ===============================================  =================================================================
 
-Stock TensorFlow reads none of the first three: NVIDIA's builds did. A variable that is empty counts as not set.
+NVIDIA's builds of TensorFlow read the first three; stock TensorFlow does not. An empty variable counts as not set.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _JIT_ON = re.compile(r"[12]|fusible|(?:fusible|single-gpu)\([12]\)")
 
 @dataclass(frozen=True, slots=True)
 class RequestedPrecision:
-    """The precision and compilation that flags and variables ask for together, and sentences for the log."""
+    """Precision and compilation as requested by flags and variables together, with sentences for the log."""
 
     amp: bool
     loss_scaling: bool
@@ -44,10 +44,10 @@ class RequestedPrecision:
 def combine(
     *, amp: bool, xla: bool, no_tf32: bool, static_scale: float | None, environ: Mapping[str, str]
 ) -> RequestedPrecision:
-    """Adds the environment to what the flags of these names say.
+    """Combines the flags of these names with the environment variables.
 
     Raises:
-      UsageError: a variable whose value cannot be read; names the variable.
+        UsageError: A variable has an invalid value; the message names the variable.
     """
     notes: list[str] = []
     asked_amp = _combine_amp(amp, environ, notes)
@@ -70,7 +70,7 @@ def combine(
 
 
 def auto_jit(environ: Mapping[str, str]) -> str | None:
-    """The value of ``--tf_xla_auto_jit`` in ``TF_XLA_FLAGS``, where the last one counts; None if there is none."""
+    """The last value of ``--tf_xla_auto_jit`` in ``TF_XLA_FLAGS``; None if there is none."""
     values = _AUTO_JIT.findall(environ.get(XLA_VARIABLE, ""))
     return values[-1] if values else None
 
@@ -108,7 +108,7 @@ def _combine_xla(flag: bool, environ: Mapping[str, str], notes: list[str]) -> bo
 
 
 def _boolean(name: str, environ: Mapping[str, str]) -> bool | None:
-    """A variable read as TensorFlow reads its own booleans; None where it is not set."""
+    """A variable parsed as TensorFlow parses its own booleans; None if it is not set."""
     text = environ.get(name, "").strip()
     if not text:
         return None

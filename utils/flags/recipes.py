@@ -1,7 +1,7 @@
-"""Recipe files: ``@file`` on the command line stands for the flags that the file lists, one a line.
+"""Recipe files: ``@file`` on the command line stands for the flags in that file, one per line.
 
-A line holds what a person would type (``--lr_init 0.256`` or ``--lr_init=0.256``, quoted as in a shell). ``#`` begins a
-comment. ``@other.args`` includes another recipe, named relative to the one that includes it. What comes later wins.
+A line is written as on the command line (``--lr_init 0.256`` or ``--lr_init=0.256``, quoted as in a shell). ``#``
+begins a comment. ``@other.args`` includes another recipe; its path is relative to the including file. Later flags win.
 Imports no TensorFlow.
 """
 
@@ -15,7 +15,7 @@ from utils.errors import UsageError
 
 
 class RecipeArgument(str):
-    """An argument that came from a recipe, and from where: ``origin`` is "file, line n"."""
+    """An argument that came from a recipe; ``origin`` is "file, line n"."""
 
     __slots__ = ("origin",)
     origin: str
@@ -27,16 +27,16 @@ class RecipeArgument(str):
 
 
 def origin_of(argument: str) -> str | None:
-    """Where in a recipe an argument stood; None for one that was typed."""
+    """The recipe file and line of an argument; None if it was typed on the command line."""
     return argument.origin if isinstance(argument, RecipeArgument) else None
 
 
 def expand(argv: Sequence[str]) -> list[str]:
-    """The arguments with every ``@file`` replaced by what the file says, in order.
+    """The arguments with every ``@file`` replaced by the file's flags, in order.
 
     Raises:
-      UsageError: a file that cannot be read, a line that is not one flag, or files that include each other; names file
-        and line.
+        UsageError: A file cannot be read, a line is not one flag, or files include each other; the message names file
+            and line.
     """
     expanded: list[str] = []
     for argument in argv:
@@ -73,7 +73,7 @@ def _lines(path: Path, wanted_by: str) -> list[str]:
 
 
 def _words(line: str, origin: str) -> list[str]:
-    """The line as a shell would split it: nothing, an include, a flag, or a flag and its value."""
+    """The words of a line, split as in a shell: nothing, an include, a flag, or a flag and its value."""
     try:
         words = shlex.split(_without_comment(line))
     except ValueError as error:
@@ -89,7 +89,7 @@ def _words(line: str, origin: str) -> list[str]:
 
 
 def _without_comment(line: str) -> str:
-    """Cuts at a ``#`` that begins a word outside quotes, as a shell does; ``shlex`` would cut inside words too."""
+    """Cuts the line at a ``#`` that begins a word outside quotes, as a shell does; ``shlex`` also cuts inside words."""
     quote = previous = ""
     for place, character in enumerate(line):
         if character == "#" and not quote and (not previous or previous.isspace()):

@@ -13,7 +13,7 @@ from utils.flags import recipes
 from utils.flags.table import BY_NAME, FLAGS, INTEGER, NUMBER, PATH, Flag
 
 _SIMILAR = 0.7
-"""Of a flag that is suggested for an unknown one; equal words have 1."""
+"""Least similarity of the flag suggested for an unknown one; equal words have 1."""
 
 
 def read_value(flag: Flag, text: str) -> Any:
@@ -40,7 +40,7 @@ def _number(name: str, text: str) -> float:
 
 
 def complete(arguments: Sequence[str]) -> list[str]:
-    """Gives each flag its full name and joins its value, ``--name=value``; recipe origins are kept."""
+    """Writes each flag as ``--name=value`` with its full name; recipe origins are kept."""
     if any(argument in ("-h", "--help") for argument in arguments):
         return ["--help"]
     completed: list[str] = []
@@ -57,7 +57,7 @@ def complete(arguments: Sequence[str]) -> list[str]:
 
 
 def _complete_one(argument: str, waiting: list[str]) -> str:
-    """Completes one argument; pops its value off ``waiting`` where that is the next argument."""
+    """Completes one argument; pops its value off ``waiting`` if the value is the next argument."""
     written, equals, value = argument.partition("=")
     name = _full_name(argument, written)
     if name == "help" or BY_NAME[name].is_switch:
@@ -91,7 +91,7 @@ def _full_name(argument: str, written: str) -> str:
 
 
 def _suggestion(written: str, spellings: Mapping[str, str]) -> str:
-    """The flag that is most similar to an unknown one, or that an unknown one may abbreviate."""
+    """A suggestion for an unknown flag: the most similar flag, or one that it may abbreviate."""
     name = written.lstrip("-").replace("-", "_").lower()
 
     def similarity(spelling: str) -> float:

@@ -1,1 +1,1 @@
-"""Observers of the loop: they get each step's values, and never change the experiment."""
+"""Observers of the loop: they receive each step's values and never change the experiment."""

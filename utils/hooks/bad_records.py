@@ -1,4 +1,4 @@
-"""Counts and names the examples that could not be used."""
+"""Counts and reports unusable examples."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from utils.hvd_utils import Communicator, of_rank
 STATUS = "status"
 INDEX = "index"
 BAD_SOMEWHERE = "bad_somewhere"
-"""Not 0 where any process had a bad example in this batch; there only where processes tell each other."""
+"""Not 0 if any process had a bad example in this batch; present only if processes share this flag."""
 _NOT_BAD = (0, 1)  # real, padding
 
 
 class BadRecordHook(Hook):
-    """Reports each bad example once, and ends the run when there are more than allowed in all processes together.
+    """Reports each bad example once and ends the run if all processes together find more than allowed.
 
     Args:
-        allowed: Largest number of different bad examples that a run survives.
-        describe: Says where an example of an index lies and what is wrong with it, given its status.
+        allowed: Largest number of distinct bad examples that a run tolerates.
+        describe: Returns the location and fault of an example, given its index and status.
         communicator: The processes.
     """
 
@@ -31,7 +31,7 @@ class BadRecordHook(Hook):
         self._allowed = allowed
         self._describe = describe
         self._communicator = communicator
-        self._untold: dict[int, tuple[str, str]] = {}
+        self._unreported: dict[int, tuple[str, str]] = {}
         self.found: dict[int, str] = {}
 
     def after_step(self, record: StepRecord) -> None:
@@ -39,26 +39,26 @@ class BadRecordHook(Hook):
         place = f"in step {record.step}{of_rank(self._communicator)}"
         for row in np.flatnonzero(~np.isin(status, _NOT_BAD)):
             index = int(record.values[INDEX][row])
-            if index not in self.found and index not in self._untold:
-                self._untold[index] = (self._describe(index, int(status[row])), place)
+            if index not in self.found and index not in self._unreported:
+                self._unreported[index] = (self._describe(index, int(status[row])), place)
         if self._communicator.size == 1 or np.any(record.values.get(BAD_SOMEWHERE, 0)):
             self.share()
-        elif len(self.found) + len(self._untold) > self._allowed:
-            self._report()  # no need to wait for the others, who would go on
+        elif len(self.found) + len(self._unreported) > self._allowed:
+            self._report()  # raises at once: the other processes would continue
 
     def share(self) -> None:
-        """Tells the other processes what was found here, and reports what was found anywhere.
+        """Exchanges the bad examples of all processes and reports them.
 
         Raises:
-            RunError: There are more bad examples than allowed.
+            RunError: The processes found more bad examples than allowed.
         """
-        for untold in self._communicator.gather(self._untold):
-            self._untold |= untold
+        for unreported in self._communicator.gather(self._unreported):
+            self._unreported |= unreported
         self._report()
 
     def _report(self) -> None:
-        untold, self._untold = self._untold, {}
-        for index, (reason, place) in untold.items():
+        unreported, self._unreported = self._unreported, {}
+        for index, (reason, place) in unreported.items():
             if index not in self.found:
                 self._add(index, reason, place)
 

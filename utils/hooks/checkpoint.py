@@ -1,4 +1,4 @@
-"""Saves each n-th step."""
+"""Saves a checkpoint every n steps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from utils.hooks.hook import Hook, StepRecord
 
 
 class CheckpointHook(Hook):
-    """Calls ``save(step)`` each n-th step."""
+    """Calls ``save(step)`` every n steps."""
 
     def __init__(self, every: int, save: Callable[[int], object]) -> None:
         self._every = every

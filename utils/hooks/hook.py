@@ -1,4 +1,4 @@
-"""Hooks, the observers of the loop, and what the loop tells them."""
+"""Hooks, the observers of the loop, and the record of a step that they receive."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRecord:
-    """One batch that was run.
+    """One completed batch.
 
     Attributes:
-        step: Updates done so far in training, this one included; batches done so far elsewhere. A training step that
-            was skipped because its gradients overflowed leaves it as it was.
+        step: In training, the number of updates so far, including this one; a step skipped because its gradients
+            overflowed does not count. Elsewhere, the number of batches so far.
         run_seconds: Time inside ``Session.run``.
-        seconds: Time since the batch before was done, hooks included.
-        wait_seconds: Time that the batch waited for the input.
-        values: What was fetched, by name.
+        seconds: Time since the previous batch ended, hooks included.
+        wait_seconds: Time spent waiting for the input of this batch.
+        values: Fetched values by name.
     """
 
     step: int
@@ -28,7 +28,7 @@ class StepRecord:
 
 
 class Hook:
-    """An observer that does nothing; others override what they need."""
+    """An observer that does nothing; subclasses override the methods that they need."""
 
     def begin(self, step: int, last: int | None) -> None:
         """Called before the first batch of a loop from ``step`` to ``last`` (None: to the end of the input)."""
@@ -37,9 +37,9 @@ class Hook:
         """Called after each batch."""
 
     def end(self) -> None:
-        """Called when the loop ends, also by an error."""
+        """Called when the loop ends, including after an error."""
 
     @property
     def wants_stop(self) -> bool:
-        """Return whether the loop shall end after this batch."""
+        """Returns whether the loop should end after this batch."""
         return False

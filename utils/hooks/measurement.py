@@ -1,4 +1,4 @@
-"""Throughput, latency and the share of time spent waiting for input."""
+"""Throughput, latency and the fraction of time spent waiting for input."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from utils.hooks.hook import Hook, StepRecord
 
 
 class MeasurementHook(Hook):
-    """Collects the times of all batches after a warm-up.
+    """Measures all batches after a warm-up.
 
-    Throughput is images divided by elapsed time, never a mean of rates; latencies are those of single batches.
+    Throughput is images divided by elapsed time, never a mean of rates; a latency is that of a single batch.
 
     Args:
-        batch_size: Images a batch.
-        warmup_batches: How many first batches do not count.
-        percentiles: Which of the latencies are told.
-        without_input: Leave out the time that is spent waiting for input, and all between two batches.
+        batch_size: Images per batch.
+        warmup_batches: Number of batches at the start that do not count.
+        percentiles: Percentiles of the latency to report.
+        without_input: Leave out the time spent waiting for input and the time between batches.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class MeasurementHook(Hook):
 
     @property
     def latencies_ms(self) -> list[float]:
-        """Of each batch that counts."""
+        """The latency of each measured batch."""
         return [1000.0 * latency for latency in self._latencies]
 
     def result(self, kind: str) -> dict[str, float]:
@@ -60,7 +60,7 @@ class MeasurementHook(Hook):
 
         Returns:
             ``<kind>_throughput`` in images/s, ``<kind>_latency_{avg,p50,...}`` in ms and, with the input,
-            ``input_wait_share`` in [0, 1]; empty where no batch came after the warm-up.
+            ``input_wait_share`` in [0, 1]; empty if no batch came after the warm-up.
         """
         if not self._elapsed:
             return {}
@@ -76,7 +76,7 @@ class MeasurementHook(Hook):
 
 
 class RateHook(Hook):
-    """The images per second, and the share of the time that was spent waiting for input, since it was last asked."""
+    """Measures images per second and the fraction of time spent waiting for input since the last ``take``."""
 
     def __init__(self, batch_size: int) -> None:
         self._batch_size = batch_size
@@ -90,7 +90,7 @@ class RateHook(Hook):
         self._waits += record.wait_seconds
 
     def take(self, name: str) -> dict[str, float]:
-        """Images per second under a name and ``input_wait_share`` in [0, 1], and a fresh start."""
+        """Returns images per second under ``name`` and ``input_wait_share`` in [0, 1], and restarts the measurement."""
         rate = self._batch_size * self._batches / self._seconds
         figures = {name: float(rate), "input_wait_share": float(self._waits / self._seconds)}
         self._batches, self._seconds, self._waits = 0, 0.0, 0.0

@@ -1,4 +1,4 @@
-"""Ends a run in good order when the machine is about to be taken away."""
+"""Ends a run cleanly when the machine is about to be preempted."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 class PreemptionHook(Hook):
     """Asks the loop to stop after the step in which SIGTERM, SIGUSR1 or a first Ctrl-C arrived.
 
-    A context manager: the former handlers come back when it ends, and after a first Ctrl-C already, so that a second
-    one ends the program at once. What is ignored when it begins, as Ctrl-C is in a shell's background jobs, stays
-    ignored.
+    As a context manager it restores the former handlers on exit. After a first Ctrl-C it restores that handler at once,
+    so that a second one ends the program. Signals that are ignored on entry, like Ctrl-C in a shell's background jobs,
+    stay ignored.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class PreemptionHook(Hook):
         return self.received is not None
 
     def pass_on(self, name: str) -> None:
-        """Takes over a signal that another process of the run got, by its name."""
+        """Takes over a signal that another process of the run received, by its name."""
         if self.received is None:
             self.received = signal.Signals[name]
 

@@ -1,4 +1,4 @@
-"""Records what some steps compute, and when, for TensorBoard's profile plugin and for trace viewers."""
+"""Traces some steps for TensorBoard's profile plugin and for trace viewers."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from utils.reporting.chrome_trace import STEP_NUMBER, chrome_trace
 
 _log = logging.getLogger(__name__)
 _RECORDINGS = Path("plugins") / "profile"
-"""Where TensorBoard looks for them in a folder."""
+"""TensorBoard's subfolder for recordings."""
 
 
 class ProfileHook(Hook):
-    """Traces the steps from one to another, once; where that cannot be written, it is said and the run goes on.
+    """Traces a range of steps once; if the trace cannot be written, logs a warning and lets the run continue.
 
-    It leaves ``plugins/profile/<time>/<host>.xplane.pb`` and ``trace-FROM-TO.json.gz``, of the steps that there were.
-    A step lasts until the next one begins, so that the other hooks are a part of it. A trace ends with the loop: where
-    training pauses, to evaluate, the steps after the pause are not in it.
+    Writes ``plugins/profile/<time>/<host>.xplane.pb`` and ``trace-FROM-TO.json.gz`` with the traced steps. A step lasts
+    until the next one begins, so it includes the other hooks. A trace ends with the loop: if training pauses to
+    evaluate, the steps after the pause are not traced.
 
     Args:
         steps: The first and the last step.
-        folder: Where the trace goes.
-        mark: What the trace calls a step.
+        folder: Folder for the trace.
+        mark: Name of a step in the trace.
     """
 
     def __init__(self, steps: tuple[int, int], folder: Path, mark: str) -> None:
@@ -48,7 +48,7 @@ class ProfileHook(Hook):
         self._start()
 
     def after_step(self, record: StepRecord) -> None:
-        tried = self._reached + 1  # where the update was skipped it is tried again, under the same number
+        tried = self._reached + 1  # a skipped update is tried again under the same number
         self._reached = record.step
         if not self._records:
             self._start()
@@ -65,22 +65,22 @@ class ProfileHook(Hook):
             self._finish()
 
     def close(self) -> None:
-        """Says so where the steps did not come."""
+        """Logs a warning if none of the steps ran."""
         if not self._done:
             asked = text_of_steps((self._first, self._last))
             _log.warning("--profile %s: none of these steps ran in this launch, so there is no trace", asked)
 
     def _start(self) -> None:
-        """Begins to record where the step after the one reached is asked for."""
+        """Begins to record if the next step is among the requested ones."""
         if not self._done and self._first <= self._reached + 1 <= self._last:
             self._records = self._attempt(lambda: tf.profiler.experimental.start(str(self._folder)))
             self._open_frame()
 
     def _open_frame(self) -> None:
-        self._frame = tf.profiler.experimental.Trace(self._mark, _r=1)  # the plugin knows steps by _r
+        self._frame = tf.profiler.experimental.Trace(self._mark, _r=1)  # the plugin recognizes steps by _r
 
     def _close_frame(self, step: int | None) -> None:
-        """Ends the frame of a step; None where no step came any more, so that the frame stays without a number."""
+        """Ends the frame of a step; None leaves the frame without a number because no step followed."""
         if step is not None:
             self._frame.set_metadata(**{STEP_NUMBER: step})
             self._traced.append(step)
@@ -103,22 +103,22 @@ class ProfileHook(Hook):
         target = self._folder / f"trace-{first}-{last}.json.gz"
         write_atomically(target, chrome_trace(new[-1].read_bytes(), self._mark))
         _log.info(
-            "trace of the steps %d to %d: %s, for chrome://tracing and ui.perfetto.dev; with TensorBoard's plugin for "
-            "profiles, tensorboard --logdir %s shows it too", first, last, target, self._folder,
+            "trace of steps %d to %d: %s; open it in chrome://tracing or ui.perfetto.dev, or, with TensorBoard's "
+            "profile plugin, run tensorboard --logdir %s", first, last, target, self._folder,
         )  # fmt: skip
         if (first, last) != (self._first, self._last):
             asked = text_of_steps((self._first, self._last))
-            _log.warning("--profile %s: the loop began or ended inside of them; no others are traced", asked)
+            _log.warning("--profile %s: the loop began or ended within these steps; the others are not traced", asked)
 
     def _recordings(self) -> list[Path]:
         return sorted((self._folder / _RECORDINGS).glob("*/*.xplane.pb"), key=lambda path: path.stat().st_mtime_ns)
 
     def _attempt(self, act: Callable[[], object]) -> bool:
-        """Return whether it could be done; where not, that is said, and nothing is tried again."""
+        """Returns whether ``act`` succeeded; logs a warning and gives up tracing if it did not."""
         try:
             act()
         except (OSError, RuntimeError, ValueError, IndexError, ImportError, tf.errors.OpError) as error:
-            _log.warning("%s: the trace cannot be written (%s); going on without", self._folder, reason(error))
+            _log.warning("%s: the trace cannot be written (%s); continuing without it", self._folder, reason(error))
             self._done = True
             return False
         return True

@@ -1,1 +1,1 @@
-"""Image files as bytes that TensorFlow decodes, and text drawn into images."""
+"""Image files converted for TensorFlow, and text drawn into images."""

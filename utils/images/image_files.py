@@ -1,8 +1,8 @@
-"""Image files of any common kind as bytes that TensorFlow decodes to upright 8-bit RGB (no TF).
+"""Conversion of common image files to bytes that TensorFlow decodes to upright 8-bit RGB (no TF).
 
-``tf.io.decode_jpeg`` and ``decode_png`` with ``channels=3`` read plain JPEG and PNG well. They know no other format, do
-not turn a photograph as its EXIF orientation says, and read CMYK in their own way; such images are decoded here and
-written anew. What needs no change passes through byte for byte.
+``tf.io.decode_jpeg`` and ``decode_png`` with ``channels=3`` read plain JPEG and PNG well. They know no other format,
+ignore the EXIF orientation, and read CMYK in their own way; such images are decoded and encoded again here. Files that
+need no change pass through byte for byte.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from PIL import Image, UnidentifiedImageError
 
 from utils.text import plural, printable
 
-# Formats that Pillow itself decodes, the frequent ones first. EPS is left out since it starts another program, and TGA
-# since it has no signature, so that text can pass for it.
+# Formats that Pillow itself decodes, the most frequent first. EPS is left out because it starts another program, and
+# TGA because it has no signature, so text can pass for it.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP", "TIFF", "JPEG2000")
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".jp2")
 )
-"""Suffixes of the files that count as images in a folder; a file that is named itself is always tried."""
-_JPEG_FORMATS = ("JPEG", "MPO")  # MPO: a JPEG with more pictures behind it, as some cameras write; the first one counts
+"""Suffixes of the files that count as images in a folder; a file named explicitly is always tried."""
+_JPEG_FORMATS = ("JPEG", "MPO")  # MPO: a JPEG followed by more pictures, from some cameras; the first one counts
 _EXIF_ORIENTATION = 0x0112
 _JPEG_QUALITY = 100
 
-# What brings an image with this EXIF orientation upright; 1 is upright already. Source: EXIF 2.32, tag Orientation.
+# The transposition that turns an image of each EXIF orientation upright; 1 already is. Source: EXIF 2.32, Orientation.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -46,7 +46,7 @@ _NEXT_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # in coded data, F
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedImage:
-    """An image that TensorFlow reads as upright RGB; ``orientation`` is the EXIF orientation that was undone."""
+    """An image that TensorFlow decodes to upright RGB; ``orientation`` is the original's EXIF orientation."""
 
     data: bytes
     format: str
@@ -55,8 +55,8 @@ class EncodedImage:
     orientation: int = 1
 
 
-class UnreadableImage(Exception):  # noqa: N818  (it reads as what it is: the image is at fault)
-    """The file cannot be read, is no image of a known kind, is damaged, or has pixels of no known range."""
+class UnreadableImage(Exception):  # noqa: N818  (named for its cause: the image)
+    """An image file that cannot be read, has an unknown format, is damaged, or has pixels of unknown range."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(path, reason)
@@ -68,19 +68,19 @@ class UnreadableImage(Exception):  # noqa: N818  (it reads as what it is: the im
 
 
 def has_image_name(name: str) -> bool:
-    """Return whether a file of this name counts as an image in a folder."""
+    """Returns whether a file of this name counts as an image in a folder."""
     return _suffix(name) in IMAGE_SUFFIXES
 
 
 def kind_of_file(name: str) -> str:
-    """The kind under which a file that is passed over is counted: its suffix, or its name where it has none."""
+    """The kind under which a skipped file is counted: its suffix, or its name if it has none."""
     return printable(_suffix(name) or name)
 
 
 def passed_over(counts: Mapping[str, int]) -> str:
-    """The sentence about files whose names are not those of images, by ``kind_of_file``."""
+    """A sentence about the files skipped for their names; ``counts`` are by ``kind_of_file``."""
     listed = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
-    return f"passed over {plural(sum(counts.values()), 'file')}, not being images by their names: {listed}"
+    return f"skipped {plural(sum(counts.values()), 'file')} without an image suffix: {listed}"
 
 
 def _suffix(name: str) -> str:
@@ -88,18 +88,18 @@ def _suffix(name: str) -> str:
 
 
 def load_rgb(source: str | os.PathLike[str] | bytes, name: str | None = None) -> EncodedImage:
-    """Reads an image file, or the bytes of one, and decodes it in full to prove that it decodes.
+    """Reads an image file, or the bytes of one, and decodes it fully to check that it is sound.
 
     Args:
         source: A path, or the bytes of a file.
-        name: What errors call the image; the path by default.
+        name: The image's name in errors; the path by default.
 
     Returns:
-        JPEG bytes for a JPEG, else PNG bytes, whatever the file's name says. Transparency is dropped and 16-bit values
-        keep their upper 8 bits.
+        JPEG bytes for a JPEG, else PNG bytes, whatever the suffix. Transparency is dropped and 16-bit values keep their
+        upper 8 bits.
 
     Raises:
-        UnreadableImage: the reason is in words.
+        UnreadableImage: The image cannot be converted; the exception states the reason.
     """
     if isinstance(source, bytes):
         data, name = source, name or "<bytes>"
@@ -122,7 +122,7 @@ def load_rgb(source: str | os.PathLike[str] | bytes, name: str | None = None) ->
 
 
 class _OddPixelsError(Exception):
-    """Pixels that have no agreed range to bring to 8 bits."""
+    """An image whose pixels have no defined range, so they cannot be converted to 8 bits."""
 
 
 def _encode(data: bytes) -> EncodedImage:
@@ -139,7 +139,7 @@ def _encode(data: bytes) -> EncodedImage:
         upright = _rgb(image)
         if orientation != 1:
             upright = upright.transpose(_UPRIGHT[orientation])
-    upright.info.clear()  # else the old color profile would be written beside the new pixels
+    upright.info.clear()  # otherwise the old color profile would be stored with the new pixels
     buffer = io.BytesIO()
     if is_jpeg:
         upright.save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
@@ -155,16 +155,16 @@ def _encode(data: bytes) -> EncodedImage:
 
 
 def verify_png(data: bytes) -> None:
-    """Checks the chunks' checksums, which decoding with Pillow does not and TensorFlow insists on."""
+    """Verifies the checksums of the chunks: TensorFlow requires them, but decoding with Pillow ignores them."""
     with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
         image.verify()
 
 
 def orientation_of(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 where it is absent or makes no sense."""
+    """The EXIF orientation, 1 to 8; 1 if it is missing or invalid."""
     try:
         value = image.getexif().get(_EXIF_ORIENTATION, 1)
-    except Exception:  # damaged EXIF data beside a sound picture; Pillow raises errors of any type on it
+    except Exception:  # damaged EXIF data with a sound picture; Pillow raises errors of any type on it
         return 1
     return value if value in _UPRIGHT else 1
 
@@ -174,7 +174,7 @@ def _is_plain_jpeg(image: Image.Image, data: bytes) -> bool:
 
 
 def reaches_end_of_jpeg(data: bytes) -> bool:
-    """Return whether the markers lead to the end marker; without it Pillow may decode what TensorFlow refuses."""
+    """Returns whether a JPEG has an end marker; without one, Pillow may decode a file that TensorFlow rejects."""
     position = 2
     while (found := _NEXT_JPEG_MARKER.search(data, position)) is not None:
         marker, position = data[found.start() + 1], found.end()
@@ -185,7 +185,7 @@ def reaches_end_of_jpeg(data: bytes) -> bool:
 
 
 def _is_plain_png(image: Image.Image, data: bytes) -> bool:
-    bit_depth, color_type = data[24], data[25]  # of the header chunk, which comes first in every PNG
+    bit_depth, color_type = data[24], data[25]  # from the header chunk, which comes first in every PNG
     return image.format == "PNG" and bit_depth == 8 and color_type in (0, 2)
 
 
@@ -194,7 +194,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
-        raise _OddPixelsError("has 32-bit pixels, whose range is not known; save it with 8 or 16 bits")
+        raise _OddPixelsError("has 32-bit pixels, whose range is unknown; save it with 8 or 16 bits")
     if image.mode in ("P", "PA"):
         image = image.convert("RGBA")
     return image.convert("RGB")

@@ -1,4 +1,4 @@
-"""Names written into pictures: in what the font has, and as long as there is room for (no TF)."""
+"""Names written into pictures, limited to the characters of the font and the available width (no TF)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import cast
 from PIL import Image, ImageDraw, ImageFont
 
 RIGHT, WRONG, MISSED = (34, 197, 94), (239, 68, 68), (245, 158, 11)
-"""Colors of what became of an example or a box, as in reports."""
+"""Colors of the outcome for an example or a box, as in reports."""
 _LONGEST_NAME = 100
 _CAPTION_PX = 14
 _NARROWEST_PX = 160
 
 
 class Lettering:
-    """A font of one size, and how names are written in it.
+    """A font of one size that fits names into a given width.
 
     Args:
         size_px: Height of the letters.
@@ -24,11 +24,11 @@ class Lettering:
 
     def __init__(self, size_px: int) -> None:
         self.font = cast(ImageFont.FreeTypeFont, ImageFont.load_default(size_px))  # Pillow's own, of any size
-        self._unknown = bytes(self.font.getmask("\uffff"))  # what the font draws for what it does not have
+        self._unknown = bytes(self.font.getmask("\uffff"))  # the font's glyph for missing characters
 
     @property
     def height_px(self) -> int:
-        """From the top of the highest letter to the bottom of the lowest."""
+        """Distance from the top of the highest letter to the bottom of the lowest."""
         ascent, descent = self.font.getmetrics()
         return ascent + descent
 
@@ -42,7 +42,7 @@ class Lettering:
         return self.font.getlength(text)
 
     def readable(self, name: str) -> str:
-        """A name on one line in what the font has: letters without their accents if need be, else question marks."""
+        """A name on one line in characters of the font; others lose their accents or become question marks."""
         letters = []
         for letter in " ".join(name[:_LONGEST_NAME].split()):
             base = unicodedata.normalize("NFKD", letter)[0]
@@ -55,7 +55,7 @@ class Lettering:
         return letter == " " or bytes(self.font.getmask(letter)) != self._unknown
 
     def fitting(self, name: str, width_px: float, end: str = "") -> str:
-        """As much of a readable name as there is room for, and the end; the end alone, or nothing."""
+        """As much of a readable name as fits with ``end``; the end alone, or nothing, if even that does not fit."""
         for length in range(len(name), 0, -1):
             text = name[:length].rstrip() + ("…" if length < len(name) else "") + end
             if self.length_px(text) <= width_px:
@@ -65,12 +65,12 @@ class Lettering:
 
 
 def with_caption(image: Image.Image, lines: Sequence[tuple[str, str]], color: tuple[int, int, int]) -> Image.Image:
-    """A copy of a picture, in RGB, with lines of text below it on a ground of a color.
+    """An RGB copy of a picture with lines of text below it on a colored background.
 
     Args:
-        image: Any mode and size; small ones are shown as squares of pixels.
-        lines: Names, which are shortened where there is no room, with what follows them and is not.
-        color: Of the ground.
+        image: Any mode and size; small images are enlarged pixel by pixel.
+        lines: Pairs of a name, shortened if it does not fit, and an end that is kept whole.
+        color: Color of the background.
     """
     picture = image.convert("RGB")
     factor = -(-_NARROWEST_PX // picture.width)

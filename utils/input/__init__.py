@@ -1,1 +1,1 @@
-"""Batches of examples: order, readers, decoding and stacking."""
+"""Batches of examples: order, readers, decoding and batching."""

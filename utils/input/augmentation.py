@@ -1,6 +1,6 @@
-"""The ordered list of augmentation steps of a task, run: geometry before an image is decoded, colors after it.
+"""Runs a task's ordered augmentation steps: geometric ones before an image is decoded, photometric ones after.
 
-Whatever decodes the image, TensorFlow or DALI, gets a ``View`` and gives a square. Each step has a seed of its own.
+The decoder, TensorFlow or DALI, takes a ``View`` and returns a square. Each step has its own seed.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ ChangePixels = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 @dataclass(frozen=True, slots=True)
 class GeometricStep:
-    """A step that changes the view of an image, and with it what the task knows of the objects in it.
+    """A step that changes the view of an image and, with it, the objects that the task knows in it.
 
     Attributes:
-        apply: From a view, the objects, a ``[2]`` seed and the step's spec, the view and the objects.
+        apply: Function of a view, the objects, a ``[2]`` seed and the step's spec that returns view and objects.
     """
 
     apply: Callable[[View, Any, tf.Tensor, Any], tuple[View, Any]]
@@ -31,31 +31,32 @@ class GeometricStep:
 
 @dataclass(frozen=True, slots=True)
 class PhotometricStep:
-    """A step that changes the pixels of the decoded square: a fraction of those of the image.
+    """A step that changes the pixels of the decoded square, which are far fewer than those of the image.
 
     Attributes:
-        apply: From ``[S, S, 3]`` float32 in 0..255, a ``[2]`` seed and the step's spec, the same with other colors.
+        apply: Function of ``[S, S, 3]`` float32 in 0..255, a ``[2]`` seed and the step's spec that returns the changed
+            square.
     """
 
     apply: Callable[[tf.Tensor, tf.Tensor, Any], tf.Tensor]
 
 
 StepTable = Mapping[type[AugmentationStep], GeometricStep | PhotometricStep]
-"""The functions of a task, by the types of steps."""
+"""The functions of a task by type of step."""
 
 
 def augment_view(view: View, objects: Any, seed: tf.Tensor, steps: Steps, table: StepTable) -> tuple[View, Any]:
-    """Applies the geometric ones of ``steps`` in their order.
+    """Applies the geometric steps among ``steps`` in order.
 
     Args:
-        view: Of the whole image.
-        objects: What the image shows, as the task's steps take it.
+        view: View of the whole image.
+        objects: The objects in the image, in the form that the task's steps take.
         seed: ``[2]`` integers.
-        steps: What to do.
-        table: How the task does it.
+        steps: The steps.
+        table: The task's function for each step.
 
     Returns:
-        The part to decode, and the objects that are still to be seen.
+        The part to decode and the objects that are still visible.
     """
     for step, step_seed in _with_seeds(steps, seed):
         row = table[type(step)]
@@ -65,9 +66,9 @@ def augment_view(view: View, objects: Any, seed: tf.Tensor, steps: Steps, table:
 
 
 def pixel_change(steps: Steps, table: StepTable) -> ChangePixels | None:
-    """A function of a square and the seed of ``augment_view`` that applies the photometric ones of ``steps`` in order.
+    """A function that applies the photometric steps among ``steps`` in order; None if there are none.
 
-    None where there are none.
+    The function takes a square and the seed of ``augment_view``.
     """
     if not any(isinstance(table[type(step)], PhotometricStep) for step in steps):
         return None
@@ -87,7 +88,7 @@ def _with_seeds(steps: Steps, seed: tf.Tensor) -> list[tuple[AugmentationStep, t
 
 
 def _distort_colors(image: tf.Tensor, seed: tf.Tensor, spec: ColorSpec) -> tf.Tensor:
-    """Another brightness, saturation, hue and contrast, each clipped to the range of pixels."""
+    """Changes brightness, saturation, hue and contrast, and clips to the range of pixels after each."""
     brightness, saturation, hue, contrast = tf.unstack(tf.random.stateless_uniform([4], seed))
 
     def between(share: tf.Tensor, low: float, high: float) -> tf.Tensor:
@@ -111,4 +112,4 @@ def _distort_colors(image: tf.Tensor, seed: tf.Tensor, spec: ColorSpec) -> tf.Te
 
 
 PHOTOMETRIC_STEPS: StepTable = {ColorSpec: PhotometricStep(_distort_colors)}
-"""The steps that are the same for every task."""
+"""The steps shared by all tasks."""

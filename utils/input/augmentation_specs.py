@@ -1,8 +1,8 @@
-"""The steps of augmentation, and the ordered lists of them that the two tasks run (no TF).
+"""The augmentation steps and their default order in both tasks (no TF).
 
-A step has its type and its place in a list here. Its function is in a table elsewhere: of what changes colors, in
-``utils/input/augmentation.py``; of geometry, in ``utils/input/labelled_images.py`` for classification and in
-``object_detection/preprocessing.py`` for detection.
+This module defines the type of each step and its place in the order. Tables elsewhere hold the functions:
+``utils/input/augmentation.py`` for colors, and for geometry ``utils/input/labelled_images.py`` (classification) and
+``object_detection/preprocessing.py`` (detection).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ class CropSpec:
     """Limits of a random crop.
 
     Attributes:
-        min_object_covered: Part of some box that the crop covers at least.
-        aspect_ratio: Least and largest width over height.
-        area: Least and largest share of the image.
-        overlap: A box of detection stays if at least so much of it lies inside; 0 keeps every sliver.
-        clip_boxes: Cut the boxes that stay to the crop.
-        skip_probability: How often the image stays whole.
+        min_object_covered: Smallest fraction of some box that the crop covers.
+        aspect_ratio: Smallest and largest width over height.
+        area: Smallest and largest fraction of the image.
+        overlap: In detection, a box stays if at least this fraction of it lies inside; 0 keeps every sliver.
+        clip_boxes: Clip the boxes that stay to the crop.
+        skip_probability: Probability that the image stays whole.
     """
 
     min_object_covered: float = 0.0
@@ -33,7 +33,7 @@ class CropSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlipSpec:
-    """A mirror image, left to right, half of the time."""
+    """A left-to-right flip with probability 1/2."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +41,10 @@ class ColorSpec:
     """Limits of a random distortion of the colors of an image in [0, 1].
 
     Attributes:
-        brightness: Largest amount added or taken away.
-        saturation: Least and largest factor.
-        hue: Largest turn of the hue circle.
-        contrast: Least and largest factor.
+        brightness: Largest amount added or subtracted.
+        saturation: Smallest and largest factor.
+        hue: Largest shift, as a fraction of the hue circle.
+        contrast: Smallest and largest factor.
         ordering: 0 for brightness, saturation, hue, contrast; 1 for brightness, contrast, saturation, hue.
     """
 
@@ -58,25 +58,25 @@ class ColorSpec:
 AugmentationStep = CropSpec | FlipSpec | ColorSpec
 
 DETECTION_STEPS: tuple[AugmentationStep, ...] = (FlipSpec(), CropSpec(), ColorSpec())
-"""Those of detection where no pipeline config says otherwise."""
+"""The steps for detection without a pipeline config."""
 
 
 def classification_steps(*, min_crop_area: float, color_jitter: float) -> tuple[AugmentationStep, ...]:
-    """Those of classification.
+    """The steps for classification.
 
     Args:
-        min_crop_area: Smallest share of an image that its crop may cover.
-        color_jitter: Strength of ``jitter``; 0 leaves the step out.
+        min_crop_area: Smallest fraction of an image that its crop may cover.
+        color_jitter: Strength of ``jitter``; 0 omits the step.
     """
     crop = CropSpec(min_object_covered=0.1, aspect_ratio=(3 / 4, 4 / 3), area=(min_crop_area, 1.0))
     return (crop, FlipSpec(), *([jitter(color_jitter)] if color_jitter else []))
 
 
 def jitter(strength: float) -> ColorSpec:
-    """Brightness, saturation and contrast, but no hue; a strength of 0.5 changes them as much as detection does.
+    """A distortion of brightness, saturation and contrast, not hue; a strength of 0.5 matches that of detection.
 
     Args:
-        strength: Above 0 and at most 1. At 1, saturation and contrast vary from none to twice as much.
+        strength: Above 0 and at most 1. At 1, the factors of saturation and contrast range from 0 to 2.
     """
     factors = (1.0 - strength, 1.0 + strength)
     return ColorSpec(brightness=64 / 255 * strength, saturation=factors, hue=0.0, contrast=factors)

@@ -1,7 +1,7 @@
-"""The contract of every input, and how records become batches of which each row is accounted for.
+"""The contract of every input, and the conversion of records to batches with a status for each row.
 
-A row that cannot be read keeps its place in the batch with a status, instead of ending the run or shifting the rows
-behind it. N is the batch size of one replica.
+A row that cannot be read keeps its place in the batch and gets a status; it neither ends the run nor shifts the rows
+after it. N is the batch size of one replica.
 """
 
 from __future__ import annotations
@@ -27,22 +27,23 @@ STATUS_BAD_LABEL = 3
 
 PADDING_INDEX = -1
 
-# Batches in the making at once: two keep the threads busy across the end of a batch, more only cost memory.
+# Batches in preparation at once: two keep the threads busy across the end of a batch, more only cost memory.
 BATCHES_IN_FLIGHT = 2
 PREFETCHED_BATCHES = 2
 
 
 class Batch(NamedTuple):
-    """One batch of a replica; every input (TFRecords, DALI, synthetic) yields this.
+    """One batch of a replica; every input (TFRecords, DALI, synthetic) yields these.
 
     Attributes:
-        images: ``[N, H, W, 3]`` float32, raw RGB in 0..255; the task's graph normalizes, once.
-        targets: what the task's decoder gives, N rows each, such as ``{"labels": [N] int32}``; empty where images come
-            without. Tensors whose shapes differ from example to example are padded with zeros to the batch's largest.
-        status: ``[N]`` int32. 0: a real example; ``STATUS_PADDING``: fills the last batch; ``STATUS_UNDECODABLE`` and
-            ``STATUS_BAD_LABEL``: an example that must not count. The image of all but the first kind is that of
-            another example of the batch (zeros if none is good), so that batch statistics stay sane; its targets are
-            zeros.
+        images: ``[N, H, W, 3]`` float32, raw RGB in 0..255; the task's graph normalizes them, once.
+        targets: The targets from the task's decoder, N rows each, such as ``{"labels": [N] int32}``; empty for images
+            without targets. Tensors whose shapes vary between examples are padded with zeros to the largest in the
+            batch.
+        status: ``[N]`` int32. ``STATUS_OK``: a real example; ``STATUS_PADDING``: fills the last batch;
+            ``STATUS_UNDECODABLE`` and ``STATUS_BAD_LABEL``: an example that must not count. A row that is not OK shows
+            the image of another example of the batch (zeros if none is good), which keeps batch statistics realistic;
+            its targets are zeros.
         index: ``[N]`` int64, index of the example in its split; -1 for padding.
     """
 
@@ -53,13 +54,13 @@ class Batch(NamedTuple):
 
     @property
     def mask(self) -> tf.Tensor:
-        """``[N]`` float32, 1 where the row is a real example."""
+        """``[N]`` float32, 1 for real examples and 0 for other rows."""
         return tf.cast(tf.equal(self.status, STATUS_OK), tf.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """One replica of ``count``, by its index."""
+    """The part of the data for one of ``count`` replicas."""
 
     index: int = 0
     count: int = 1
@@ -71,7 +72,7 @@ class Shard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """A place in the training data: ``example`` examples of ``epoch`` were consumed by all shards together."""
+    """A position in the training data: all shards together have consumed ``example`` examples of ``epoch``."""
 
     epoch: int = 0
     example: int = 0
@@ -86,9 +87,9 @@ class Input:
     """A stream of batches inside a graph.
 
     Attributes:
-        batch: the next batch, each time it is fetched.
-        initializer: run it before the first batch.
-        wait_seconds: float64 scalar, how long fetching this very batch blocked.
+        batch: The next batch each time it is fetched.
+        initializer: Operation to run before the first batch.
+        wait_seconds: Float64 scalar, the time that fetching this batch blocked.
     """
 
     batch: Batch
@@ -100,8 +101,8 @@ class Input:
 class InputOptions:
     """Options of an input.
 
-    ``batch_size`` is per replica, ``augmentation`` lists the steps that training images go through in their order,
-    ``threads`` None means one per CPU of this process; evaluation reads each ``eval_every``-th example.
+    ``batch_size`` is per replica. ``augmentation`` lists the steps for training images in order. ``threads`` None means
+    one per CPU of this process. Evaluation reads every ``eval_every``-th example.
     """
 
     image_size: int
@@ -126,7 +127,7 @@ class InputOptions:
 
 
 class Example(NamedTuple):
-    """One decoded example: ``[S, S, 3]`` float32 image, the task's targets, and whether these may be trained on."""
+    """One decoded example: ``[S, S, 3]`` float32 image, the task's targets, and whether the targets are valid."""
 
     image: tf.Tensor
     targets: dict[str, tf.Tensor]
@@ -141,7 +142,7 @@ class UndecodedExample(NamedTuple):
     valid: tf.Tensor
 
 
-# Rows of one batch before decoding: a dict with "index" [N] int64 and whatever the decoder needs, N rows each.
+# Rows of one batch before decoding: a dict with "index" [N] int64 and the decoder's inputs, N rows each.
 Rows = dict[str, Any]
 Decoder = Callable[[Rows], Any]
 TargetSpecs = dict[str, tf.TensorSpec]
@@ -149,14 +150,15 @@ TargetSpecs = dict[str, tf.TensorSpec]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordDecoder:
-    """Makes examples of records of one kind.
+    """Converts records of one kind to examples.
 
     Attributes:
-        parse_for_training: From a serialized record and an int64 [2] seed, augmented but for its colors.
-        parse_for_evaluation: From a serialized record.
+        parse_for_training: Function of a serialized record and an int64 [2] seed; it applies the geometric
+            augmentation.
+        parse_for_evaluation: Function of a serialized record.
         train_targets: Types of the targets of one training example.
         eval_targets: Types of the targets of one evaluation example.
-        steps: How this kind of records takes each step of augmentation.
+        steps: The function of each augmentation step for records of this kind.
     """
 
     parse_for_training: Callable[[tf.Tensor, tf.Tensor, InputOptions], UndecodedExample]
@@ -166,18 +168,18 @@ class RecordDecoder:
     steps: StepTable
 
     def pixel_change(self, options: InputOptions) -> ChangePixels | None:
-        """The photometric part of the augmentation: a function of a training example's square and seed, or None."""
+        """The photometric augmentation, a function of a training example's square and seed; None if there is none."""
         return pixel_change(options.augmentation, self.steps)
 
     def train(self, serialized: tf.Tensor, seed: tf.Tensor, options: InputOptions) -> Example:
-        """A training example, its image decoded by TensorFlow."""
+        """A training example with its image decoded by TensorFlow."""
         view, targets, valid = self.parse_for_training(serialized, seed, options)
         image = decode_view(view, options.image_size)
         change = self.pixel_change(options)
         return Example(image if change is None else change(image, seed), targets, valid)
 
     def evaluate(self, serialized: tf.Tensor, options: InputOptions) -> Example:
-        """An evaluation example, its image decoded by TensorFlow."""
+        """An evaluation example with its image decoded by TensorFlow."""
         view, targets, valid = self.parse_for_evaluation(serialized, options)
         return Example(decode_view(view, options.image_size), targets, valid)
 
@@ -187,7 +189,8 @@ def decode_batches(
 ) -> tf.data.Dataset:
     """Turns a dataset of batches of undecoded ``Rows`` into one of ``Batch`` tuples, in parallel and in order.
 
-    ``targets`` are the types of one example's targets; a side of None is padded. ``decode`` makes an ``Example``.
+    ``targets`` are the types of one example's targets; dimensions of None are padded. ``decode`` returns an
+    ``Example``.
     """
     size = options.image_size
     blank = Example(tf.zeros([size, size, CHANNELS]), blank_targets(targets), tf.constant(False))
@@ -197,23 +200,24 @@ def decode_batches(
 
 
 def blank_targets(targets: TargetSpecs) -> dict[str, tf.Tensor]:
-    """The targets of a row that could not be read: zeros."""
+    """Zero targets for a row that could not be read."""
     return {name: tf.zeros([side or 0 for side in spec.shape], spec.dtype) for name, spec in targets.items()}
 
 
 def readable_rows(
     rows: tf.data.Dataset, decode: Decoder, blank: Any, targets: TargetSpecs, options: InputOptions
 ) -> tf.data.Dataset:
-    """For each batch of rows: the index of all, then the row numbers and what ``decode`` makes of those it can decode.
+    """Yields for each batch the index of all rows, then the numbers and decoded examples of the readable rows.
 
-    Behind these comes ``blank`` with the row number N, so that there is always one.
+    After these comes ``blank`` with the row number N, so there is always at least one.
 
-    The rows of a batch go through an inner dataset that drops those whose decoding fails; who is missing is known from
-    the row numbers that come out. One inner dataset per batch costs a few per cent of the time of decoding, one per
-    image, a third of it.
+    The rows of a batch pass through an inner dataset that drops those whose decoding fails; the remaining row numbers
+    tell which ones failed. One inner dataset per batch costs a few per cent of the decoding time; one per image would
+    cost a third.
 
-    Under ``TF_DETERMINISTIC_OPS`` TensorFlow takes parallelism and prefetching out of a pipeline that has a stateful op
-    it does not know. ``get_single_element``, ``from_tensors`` and ``shuffle`` are such; none of them is used here.
+    Under ``TF_DETERMINISTIC_OPS``, TensorFlow removes parallelism and prefetching from a pipeline with a stateful op
+    unknown to it. ``get_single_element``, ``from_tensors`` and ``shuffle`` create such ops, so none of them is used
+    here.
     """
     count = options.batch_size
     fixed = all(spec.shape.is_fully_defined() for spec in targets.values())
@@ -221,7 +225,7 @@ def readable_rows(
 
     def decodable(batch: Rows) -> tf.data.Dataset:
         real = tf.reduce_sum(tf.cast(tf.not_equal(batch["index"], PADDING_INDEX), tf.int32))
-        # Padding comes last; it is not worth an error each.
+        # Padding comes last; decoding it would only cost an error per row.
         numbered = (tf.range(real), {name: values[:real] for name, values in batch.items()})
         decoded = tf.data.Dataset.from_tensor_slices(numbered).map(
             lambda row, fields: (row, decode(fields)), num_parallel_calls=options.decode_threads, deterministic=True
@@ -236,9 +240,9 @@ def readable_rows(
 
 
 def assemble_batch(index: tf.Tensor, row: tf.Tensor, example: Example, options: InputOptions) -> Batch:
-    """The batch of N rows, from what ``readable_rows`` yields."""
+    """The batch of N rows from one element of ``readable_rows``."""
     size, count = options.image_size, options.batch_size
-    # place[r]: where row r went among those that were decoded; 0 if it is missing, which the status then says.
+    # place[r]: position of row r among the decoded rows; 0 if it is missing, as its status then says.
     place = tf.scatter_nd(row[:, tf.newaxis], tf.range(tf.shape(row)[0]), [count + 1])[:count]
     present = tf.scatter_nd(row[:, tf.newaxis], tf.ones_like(row), [count + 1])[:count] > 0
     valid = tf.gather(example.valid, place)
@@ -262,7 +266,7 @@ def assemble_batch(index: tf.Tensor, row: tf.Tensor, example: Example, options: 
 
 
 def _image_sources(good: tf.Tensor, place: tf.Tensor, zeros: tf.Tensor) -> tf.Tensor:
-    """For each row, which decoded image it shows: its own if it is good, else one of the good ones in turn."""
+    """The decoded image that each row shows: its own if it is good, else one of the good ones in turn."""
     good_places = tf.boolean_mask(place, good)
     good_count = tf.size(good_places)
     candidates = tf.concat([good_places, zeros[tf.newaxis]], axis=0)
@@ -271,7 +275,7 @@ def _image_sources(good: tf.Tensor, place: tf.Tensor, zeros: tf.Tensor) -> tf.Te
 
 
 def rows_of_shard(records: tf.data.Dataset, batch_size: int, shard: Shard) -> tf.data.Dataset:
-    """Batches for one shard: of every ``batch_size * count`` records its own rows; an incomplete rest is dropped."""
+    """Batches for one shard: its rows of every ``batch_size * count`` records; an incomplete rest is dropped."""
     batches = records.batch(batch_size * shard.count, drop_remainder=True)
     if shard.count == 1:
         return batches
@@ -280,7 +284,7 @@ def rows_of_shard(records: tf.data.Dataset, batch_size: int, shard: Shard) -> tf
 
 
 def make_input(batches: tf.data.Dataset) -> Input:
-    """Adds the iterator to the current graph, on the CPU, and measures how long each batch is waited for."""
+    """Adds the iterator to the current graph, on the CPU, and measures the wait for each batch."""
     with tf.device("/CPU:0"), tf.name_scope("input"):
         iterator = make_iterator(batches)
         asked = _clock()
@@ -288,19 +292,19 @@ def make_input(batches: tf.data.Dataset) -> Input:
             batch = iterator.get_next()
         with tf.control_dependencies(tf.nest.flatten(batch)):
             wait_seconds = tf.subtract(_clock(), asked, name="wait_seconds")
-        with tf.control_dependencies([wait_seconds]):  # else one thread may compute first and read the clock then
+        with tf.control_dependencies([wait_seconds]):  # otherwise a thread may compute before it reads the clock
             batch = tf.nest.map_structure(tf.identity, batch)
     return Input(batch=batch, initializer=iterator.initializer, wait_seconds=wait_seconds)
 
 
 def make_iterator(dataset: tf.data.Dataset) -> Any:
-    """The initializable iterator of a pipeline, run as all pipelines here are: in order, and with no autotuning."""
+    """The initializable iterator of a pipeline, with the options of all pipelines: in order and without autotuning."""
     options = tf.data.Options()
     options.deterministic = True
-    options.autotune.enabled = False  # its thread sleeps for up to a minute, and closing a session waits for it (2.21)
+    options.autotune.enabled = False  # its thread sleeps up to a minute, and closing a session waits for it (2.21)
     return tf.compat.v1.data.make_initializable_iterator(dataset.with_options(options))
 
 
 def _clock() -> tf.Tensor:
-    """Seconds, float64, read when the graph gets there; TensorFlow's own op refuses to run under determinism."""
+    """The time, float64 seconds, at which the graph evaluates it; TensorFlow's own op fails under determinism."""
     return tf.ensure_shape(tf.numpy_function(lambda: np.float64(time.perf_counter()), [], tf.float64), [])

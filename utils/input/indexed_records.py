@@ -1,6 +1,6 @@
-"""Records read where an index says they lie: in any order, each process its own, nothing of what was consumed.
+"""Records read by index: in any order, each process only its own, and none that were consumed already.
 
-The order is that of reading files from end to end (``utils/data_utils.py``): the same examples in the same batches.
+Batches hold the same examples in the same order as when files are read from end to end (``utils/data_utils.py``).
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from utils.input.record_order import train_rows
 from utils.records.manifest import SplitFiles
 from utils.records.record_index import Index
 
-READS_IN_FLIGHT = 8  # of one batch: enough for disks and file servers that answer late
+READS_IN_FLIGHT = 8  # per batch: enough for disks and file servers with high latency
 
 
 def indexed_train_rows(
     files: SplitFiles, index: Index, options: InputOptions, shard: Shard, start: Position
 ) -> tf.data.Dataset:
-    """The rows of ``train_rows``: "index" and "serialized" of N rows, and "seed", ``[N, 2]`` int64.
+    """The rows of ``train_rows``: "index" and "serialized", N rows each, and "seed", ``[N, 2]`` int64.
 
     Raises:
-        UsageError: the global batch is larger than the data set.
+        UsageError: The global batch is larger than the data set.
     """
 
     def numbers(path: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.data.Dataset:
@@ -34,7 +34,7 @@ def indexed_train_rows(
 
 
 def indexed_eval_rows(files: SplitFiles, index: Index, options: InputOptions, shard: Shard) -> tf.data.Dataset:
-    """The rows of ``eval_batches``: "index" and "serialized" of N rows, padded at the end."""
+    """The rows of ``eval_batches``: "index" and "serialized", N rows each, padded at the end."""
     numbers = np.arange(0, files.examples, options.eval_every)
     padding = np.full(-len(numbers) % (options.batch_size * shard.count), PADDING_INDEX)
     batches = np.concatenate([numbers, padding]).reshape(-1, shard.count, options.batch_size)
@@ -43,13 +43,13 @@ def indexed_eval_rows(files: SplitFiles, index: Index, options: InputOptions, sh
 
 
 def _with_records(rows: tf.data.Dataset, files: SplitFiles, index: Index, batch_size: int) -> tf.data.Dataset:
-    """Adds "serialized": the record of each row, empty bytes for padding, which comes last."""
+    """Adds "serialized": the record of each row; empty bytes for padding, which comes last."""
     paths, firsts = tf.constant(files.paths), tf.constant(files.offsets, tf.int64)
     offsets, sizes = (tf.constant(column, tf.int64) for column in index.T)
 
     def record(number: tf.Tensor) -> tf.data.Dataset:
         file = tf.searchsorted(firsts, number[tf.newaxis], side="right")[0] - 1
-        # TensorFlow's own reader: it checks the checksums. The public class has no offset.
+        # TensorFlow's own reader verifies the checksums; its public class has no byte offset.
         reader = tf.raw_ops.TFRecordDatasetV2(
             filenames=paths[file],
             compression_type="",

@@ -1,4 +1,4 @@
-"""Records of images with one label each, as classification reads them."""
+"""Records of images with one label each, for classification."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BOX_KEYS = tuple(f"image/object/bbox/{side}" for side in ("ymin", "xmin", "ymax"
 
 
 class ParsedExample(NamedTuple):
-    """One record: encoded bytes, int64 label as written, ``[G, 4]`` boxes ``[ymin, xmin, ymax, xmax]`` in [0, 1]."""
+    """One record: encoded bytes, int64 label as stored, ``[G, 4]`` boxes ``[ymin, xmin, ymax, xmax]`` in [0, 1]."""
 
     encoded: tf.Tensor
     label: tf.Tensor
@@ -23,7 +23,7 @@ class ParsedExample(NamedTuple):
 
 
 def parse_example(serialized: tf.Tensor) -> ParsedExample:
-    """Reads one serialized ``tf.train.Example``; a missing image is empty bytes, a missing label -1."""
+    """Parses one serialized ``tf.train.Example``; a missing image becomes empty bytes, a missing label -1."""
     features = {
         "image/encoded": tf.io.FixedLenFeature([], tf.string, ""),
         "image/class/label": tf.io.FixedLenFeature([], tf.int64, -1),
@@ -35,14 +35,14 @@ def parse_example(serialized: tf.Tensor) -> ParsedExample:
 
 
 def _random_crop(view: View, boxes: tf.Tensor, seed: tf.Tensor, spec: CropSpec) -> tuple[View, tf.Tensor]:
-    """A random part that covers the spec's share of some box, if there are boxes.
+    """A random crop that covers the spec's fraction of some box, if there are boxes.
 
-    Differs from the original, which took the whole image for the box of an image without boxes and so never cut out
-    less than a tenth of it, whatever the smallest area.
+    Differs from the original: for an image without boxes, that took the whole image as the box. So it never cropped to
+    less than a tenth, whatever the smallest area.
     """
     boxes = tf.clip_by_value(boxes, 0.0, 1.0)
     ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=1)
-    # The sampling op refuses a whole image for one degenerate box, and records in the wild have such boxes.
+    # The sampling op rejects an image because of one degenerate box, and real records contain such boxes.
     boxes = tf.boolean_mask(boxes, (ymin < ymax) & (xmin < xmax))
     covered = tf.where(tf.size(boxes) > 0, spec.min_object_covered, 0.0)
     part, _ = random_window(view.window[2:], boxes, seed, spec, covered)
@@ -50,7 +50,7 @@ def _random_crop(view: View, boxes: tf.Tensor, seed: tf.Tensor, spec: CropSpec) 
 
 
 def _random_flip(view: View, boxes: tf.Tensor, seed: tf.Tensor, spec: FlipSpec) -> tuple[View, tf.Tensor]:
-    """Mirrored left to right half of the time."""
+    """Flips left to right with probability 1/2."""
     return mirrored_if(view, tf.random.stateless_uniform([], seed) < 0.5), boxes[:0]
 
 
@@ -59,11 +59,11 @@ _STEPS: StepTable = {
     FlipSpec: GeometricStep(_random_flip),
     **PHOTOMETRIC_STEPS,
 }
-"""The steps of classification. Boxes are those of the whole image: they steer the first geometric step and are gone."""
+"""The steps for classification. Boxes refer to the whole image: the first geometric step uses and drops them."""
 
 
 def parse_for_training(serialized: tf.Tensor, seed: tf.Tensor, options: InputOptions) -> UndecodedExample:
-    """The image as the augmentation shows it, and its label."""
+    """The geometrically augmented view of the image, and its label."""
     encoded, label, boxes = parse_example(serialized)
     view = whole_view(encoded, options.image_size)
     view, _ = augment_view(view, boxes, seed, options.augmentation, _STEPS)
@@ -71,7 +71,7 @@ def parse_for_training(serialized: tf.Tensor, seed: tf.Tensor, options: InputOpt
 
 
 def parse_for_evaluation(serialized: tf.Tensor, options: InputOptions) -> UndecodedExample:
-    """The center of the image, and its label."""
+    """The center of the image and its label."""
     encoded, label, _ = parse_example(serialized)
     return _with_label(eval_view(encoded, options.image_size), label, options)
 

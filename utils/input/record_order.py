@@ -1,4 +1,4 @@
-"""The order in which training reads records: that of files and records, shuffled by the seed and the epoch alone."""
+"""The order in which training reads files and records: shuffled by seed and epoch alone."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from utils.errors import require_full_batch
 from utils.input.batching import InputOptions, Position, Shard, rows_of_shard
 from utils.records.manifest import SplitFiles
 
-# Files read at once, and records taken from one before the next: fixed, since they decide the order of the records.
+# Files read at once, and records taken from one before the next: constants, since they determine the order.
 INTERLEAVED_FILES = 10
 INTERLEAVED_RECORDS = 8
 
-# From the path of a file, the index of its first example and the number of its examples, (index, ...) for each.
+# Function of a file's path, the index of its first example and its number of examples; yields (index, ...) for each.
 ReadFile = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.data.Dataset]
 
 
 def train_rows(
     files: SplitFiles, read: ReadFile, options: InputOptions, shard: Shard, start: Position
 ) -> tf.data.Dataset:
-    """The batches of ``train_batches`` as ``{"element": what read gives, "seed": [2] int64}``, N rows each.
+    """The rows of ``train_batches``: ``{"element": from read, "seed": [2] int64}``, N rows per batch.
 
-    The order follows from the indices alone, so that it is the same whatever else ``read`` gives.
+    The order depends on the indices alone, whatever else ``read`` returns.
 
     Raises:
-        UsageError: the global batch is larger than the data set.
+        UsageError: The global batch is larger than the data set.
     """
     folder = str(Path(files.paths[0]).parent)
     require_full_batch(options.batch_size, shard.count, files.examples, folder)
@@ -43,8 +43,8 @@ def train_rows(
 
 
 def _shuffled(files: SplitFiles, read: ReadFile, key: tf.Tensor, shuffle_buffer: int) -> tf.data.Dataset:
-    """The elements that ``read`` gives of the files of a split, in an order that the int64 ``key`` alone decides."""
-    order = tf.argsort(tf.random.stateless_uniform([len(files.paths)], tf.stack([key, -1])))  # no example's seed
+    """The elements that ``read`` yields for a split's files, in an order that the int64 ``key`` alone determines."""
+    order = tf.argsort(tf.random.stateless_uniform([len(files.paths)], tf.stack([key, -1])))  # the seed of no example
     parts = (tf.constant(files.paths), tf.constant(files.offsets, tf.int64), tf.constant(files.counts, tf.int64))
     elements = tf.data.Dataset.from_tensor_slices(tuple(tf.gather(part, order) for part in parts)).interleave(
         read,
@@ -59,15 +59,15 @@ def _shuffled(files: SplitFiles, read: ReadFile, key: tf.Tensor, shuffle_buffer:
 def _shuffle(records: tf.data.Dataset, buffer: int, key: tf.Tensor) -> tf.data.Dataset:
     """``records.shuffle`` in an order that depends on ``key`` alone.
 
-    The method would mix in the seed of the graph, and brings a stateful op that costs the pipeline its parallelism
-    under ``TF_DETERMINISTIC_OPS``; so the op behind it is called directly.
+    The method would mix in the seed of the graph, and its stateful op would cost the pipeline its parallelism under
+    ``TF_DETERMINISTIC_OPS``. So this calls the underlying op directly.
     """
     spec = records.element_spec
     shuffled = tf.raw_ops.ShuffleDataset(
         input_dataset=tf.data.experimental.to_variant(records),
         buffer_size=tf.constant(buffer, tf.int64),
         seed=key,
-        seed2=tf.constant(1, tf.int64),  # two zeros would mean an order by chance
+        seed2=tf.constant(1, tf.int64),  # two zeros would mean a random order
         output_types=[part.dtype for part in tf.nest.flatten(spec)],
         output_shapes=[part.shape for part in tf.nest.flatten(spec)],
         reshuffle_each_iteration=False,

@@ -1,1 +1,1 @@
-"""TFRecord files: framing, examples, manifests and indexes."""
+"""TFRecord files: frames, examples, manifests and indexes."""

@@ -1,4 +1,4 @@
-"""The file that ``--class_names`` names: human names of the classes (no TF)."""
+"""Reader of the ``--class_names`` file with human-readable class names (no TF)."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from utils.text import plural
 
 
 def read_class_names(path: str | Path, folders: Sequence[str]) -> tuple[str, ...]:
-    """The name of each of the classes that folders stand for.
+    """The name of each class, in the order of its folders.
 
     Args:
-        path: One name a line in label order, or lines "folder TAB name" in any order, which may name other folders too
-            (as ImageNet's ``imagenet_metadata.txt`` does, "synset TAB name").
+        path: A file with one name per line in label order, or with lines "folder TAB name" in any order. The latter may
+            list other folders too, like ImageNet's ``imagenet_metadata.txt`` with lines "synset TAB name".
         folders: The class folders (for ImageNet the synsets) in label order.
 
     Raises:
-        UsageError: the file cannot be read, or does not name each class once.
+        UsageError: The file cannot be read, or does not name each class exactly once.
     """
     lines = _lines(path)
     tabbed = ["\t" in line for _, line in lines]
     if any(tabbed) and not all(tabbed):
         number = lines[tabbed.index(False)][0]
-        raise UsageError(f"--class_names {path}: line {number} has no TAB, and others have; must be folder TAB name")
+        raise UsageError(f"--class_names {path}: line {number} has no TAB, but others do; must be folder TAB name")
     return _by_folder(path, lines, folders) if all(tabbed) else _in_order(path, lines, folders)
 
 
 def read_names_in_order(path: str | Path) -> tuple[str, ...]:
-    """The names that a file lists in label order: one a line, or a synset, a tab and a name.
+    """The names that a file lists in label order, one per line: a name, or synset, tab and name.
 
-    Synsets must differ where there are some, else names: ImageNet has two kinds of crane.
+    Synsets must be unique, or names if there are no synsets: ImageNet has two classes named "crane".
 
     Raises:
-        UsageError: the file cannot be read, is empty, or has the same class twice.
+        UsageError: The file cannot be read, is empty, or lists a class twice.
     """
     names: list[str] = []
     first: dict[str, int] = {}
@@ -49,7 +49,7 @@ def read_names_in_order(path: str | Path) -> tuple[str, ...]:
 
 
 def _lines(path: str | Path) -> list[tuple[int, str]]:
-    """The lines of a file that are not empty, with their numbers."""
+    """The non-empty lines of a file with their numbers."""
     try:
         text = Path(path).read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -57,7 +57,7 @@ def _lines(path: str | Path) -> list[tuple[int, str]]:
         raise UsageError(f"--class_names {path}: cannot be read ({reason})") from error
     lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
-        raise UsageError(f"--class_names {path}: is empty; must hold one class name a line")
+        raise UsageError(f"--class_names {path}: is empty; must hold one class name per line")
     return lines
 
 
@@ -75,15 +75,15 @@ def _in_order(path: str | Path, lines: Sequence[tuple[int, str]], folders: Seque
 
 
 def _by_folder(path: str | Path, lines: Sequence[tuple[int, str]], folders: Sequence[str]) -> tuple[str, ...]:
-    """Two folders may share a name: ImageNet has two synsets that are both called "crane"."""
+    """Names from lines "folder TAB name"; two folders may share a name, like ImageNet's two synsets for "crane"."""
     names: dict[str, str] = {}
     for number, line in lines:
         folder, name = (normalize("NFC", part.strip()) for part in line.split("\t", 1))
         if names.setdefault(folder, name) != name:
-            raise UsageError(f"--class_names {path}: line {number} names {folder} a second time, and differently")
+            raise UsageError(f"--class_names {path}: line {number} names {folder} a second time with another name")
     missing = [folder for folder in folders if not names.get(folder)]
     if missing:
         raise UsageError(
-            f"--class_names {path}: has no name for {plural(len(missing), 'class')}, the first being {missing[0]}"
+            f"--class_names {path}: has no name for {plural(len(missing), 'class')}; the first is {missing[0]}"
         )
     return tuple(names[folder] for folder in folders)

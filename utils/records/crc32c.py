@@ -1,8 +1,8 @@
-"""CRC-32C (Castagnoli) and TensorFlow's masked form of it, fast enough in NumPy to frame whole photographs (no TF).
+"""CRC-32C (Castagnoli) and TensorFlow's masked form in NumPy, fast enough to frame whole photographs (no TF).
 
-The CRC of a message is linear over GF(2), so a long message is cut into rows of 128 bytes whose remainders are computed
-side by side, two bytes a step, and then folded pairwise: the remainder of ``left + right`` is the remainder of ``left``
-moved on by the length of ``right``, xor the remainder of ``right``.
+The CRC of a message is linear over GF(2). So a long message is cut into rows of 128 bytes, and their remainders are
+computed in parallel, two bytes per step, and then folded pairwise. The remainder of ``left + right`` is the remainder
+of ``left`` advanced by the length of ``right``, xor the remainder of ``right``.
 
 Source: RFC 3720 appendix B.4 (polynomial and test vectors); the mask is that of TFRecord and LevelDB.
 """
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 _POLYNOMIAL = 0x82F63B78  # bit-reversed 0x1EDC6F41
 _ROW_BYTES = 128
-_SHORT_BYTES = 512  # below this the plain loop is the faster one
+_SHORT_BYTES = 512  # the plain loop is faster up to this length
 _MASK_DELTA = 0xA282EAD8
 
 Table = NDArray[np.uint32]
@@ -46,7 +46,7 @@ def _word_table() -> Table:
 
 
 def _apply(operator: Table, states: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """Moves each state on by the length the operator stands for; ``operator`` is [4, 256], one row a byte of state."""
+    """Advances each state by the operator's length; ``operator`` is [4, 256], one row per byte of the state."""
     moved: NDArray[np.uint32] = operator[0][states & 0xFF] ^ operator[1][(states >> 8) & 0xFF]
     moved ^= operator[2][(states >> 16) & 0xFF] ^ operator[3][states >> 24]
     return moved
@@ -54,7 +54,7 @@ def _apply(operator: Table, states: NDArray[np.uint32]) -> NDArray[np.uint32]:
 
 @cache
 def _operator(doublings: int) -> Table:
-    """[4, 256]: what ``_ROW_BYTES << doublings`` zero bytes do to every byte of a state."""
+    """[4, 256]: the effect of ``_ROW_BYTES << doublings`` zero bytes on every byte of a state."""
     states = np.arange(256, dtype=np.uint32)[None, :] << (8 * np.arange(4, dtype=np.uint32)[:, None])
     if doublings:
         half = _operator(doublings - 1)
@@ -69,10 +69,10 @@ def _crc_of_rows(data: Any) -> int:
     """The CRC of at least 4 bytes, before the final inversion."""
     count = len(data)
     rows = 1 << (-(-count // _ROW_BYTES) - 1).bit_length()
-    padded = np.zeros(rows * _ROW_BYTES, np.uint8)  # leading zeros leave a zero state as it is
+    padded = np.zeros(rows * _ROW_BYTES, np.uint8)  # leading zeros leave a zero state unchanged
     start = padded.size - count
     padded[start:] = np.frombuffer(data, np.uint8)
-    padded[start : start + 4] ^= 0xFF  # the same as starting from the state 0xFFFFFFFF
+    padded[start : start + 4] ^= 0xFF  # equivalent to starting from the state 0xFFFFFFFF
     words = np.ascontiguousarray(padded.view("<u2").reshape(rows, -1).T)
     table = _word_table()
     states = np.zeros(rows, np.uint32)
@@ -96,6 +96,6 @@ def crc32c(data: bytes | bytearray | memoryview) -> int:
 
 
 def masked_crc32c(data: bytes | bytearray | memoryview) -> int:
-    """The CRC-32C turned by 15 bits plus a constant, as TFRecord stores it (a CRC of bytes holding CRCs is weak)."""
+    """The CRC-32C rotated by 15 bits plus a constant, as in TFRecord (a CRC of data that contains CRCs is weak)."""
     crc = crc32c(data)
     return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF

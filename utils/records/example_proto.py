@@ -1,7 +1,7 @@
-"""``tf.train.Example`` messages in the protobuf wire format, written and read without TensorFlow (no TF).
+"""Writes and reads ``tf.train.Example`` messages in the protobuf wire format (no TF).
 
-Only what records need: features of bytes, floats and integers, written in the order of their names, as TensorFlow's own
-deterministic serialization does.
+It covers only what records need: features of bytes, floats and integers, sorted by name as in TensorFlow's
+deterministic serialization.
 
 Source: tensorflow/core/example/{example,feature}.proto; protobuf.dev/programming-guides/encoding.
 """
@@ -21,7 +21,7 @@ _LONGEST_VARINT = 10
 
 
 def _varint(value: int) -> bytes:
-    value &= 0xFFFFFFFFFFFFFFFF  # a negative int64 is its two's complement
+    value &= 0xFFFFFFFFFFFFFFFF  # a negative int64 is encoded as its two's complement
     encoded = bytearray()
     while value > 0x7F:
         encoded.append(value & 0x7F | 0x80)
@@ -49,8 +49,8 @@ def encode_example(features: Mapping[str, Value]) -> bytes:
     """A serialized ``tf.train.Example``.
 
     Args:
-        features: One value each: bytes, an integer, or a list of one kind: integers, floats or bytes. A list that is
-            empty is left out, which readers of lists take for an empty one of whatever kind they expect.
+        features: The value of each name: bytes, an integer, or a list of integers, floats or bytes. An empty list is
+            left out; readers of lists then get an empty list of the kind that they expect.
     """
     entries = (
         _field(1, _field(1, name.encode()) + _field(2, _feature(value)))
@@ -61,10 +61,10 @@ def encode_example(features: Mapping[str, Value]) -> bytes:
 
 
 def decode_example(data: bytes) -> dict[str, Values]:
-    """The features of a serialized ``tf.train.Example``, each a list, which is empty where the feature is.
+    """The features of a serialized ``tf.train.Example``, each a list; empty features give empty lists.
 
     Raises:
-        ValueError: The bytes are no such message.
+        ValueError: The bytes are not such a message.
     """
     features: dict[str, Values] = {}
     for features_message in _messages(memoryview(data), 1):
@@ -91,7 +91,7 @@ def _values(feature: memoryview) -> Values:
 
 
 def _integers(content: memoryview | int) -> Iterator[int]:
-    """One integer, or those that are packed into a message, as signed 64-bit ones."""
+    """The signed 64-bit integers of a field, which holds one integer or several packed into a message."""
     if isinstance(content, int):
         yield content - (1 << 64) if content >> 63 else content
         return
@@ -102,13 +102,13 @@ def _integers(content: memoryview | int) -> Iterator[int]:
 
 
 def _messages(data: memoryview, number: int) -> Iterator[memoryview]:
-    """The contents of the fields of a number, which must hold bytes."""
+    """The contents of all fields with a number, which must hold bytes."""
     return (_message(content) for field, _, content in _fields(data) if field == number)
 
 
 def _message(content: memoryview | int) -> memoryview:
     if isinstance(content, int):
-        raise ValueError("a number stands where a message must")
+        raise ValueError("a field holds a number, and must hold a message")
     return content
 
 
@@ -127,15 +127,15 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int, memoryview | int]]:
         elif wire in _WIDTHS:
             length = _WIDTHS[wire]
         else:
-            raise ValueError(f"a field of the unknown wire type {wire}")
+            raise ValueError(f"a field has the unknown wire type {wire}")
         if position + length > len(data):
-            raise ValueError("a field ends after its message")
+            raise ValueError("a field extends beyond its message")
         yield key >> 3, wire, data[position : position + length]
         position += length
 
 
 def _read_varint(data: memoryview, position: int) -> tuple[int, int]:
-    """The varint at a position, and the position after it."""
+    """The varint at a position and the position after it."""
     value = 0
     for count, byte in enumerate(data[position : position + _LONGEST_VARINT]):
         value |= (byte & 0x7F) << (7 * count)

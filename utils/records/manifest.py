@@ -1,4 +1,4 @@
-"""The manifest ``dataset.json`` beside the records, and the files of a split as every reader gets them (no TF)."""
+"""The manifest ``dataset.json`` beside the records, and the record files of a split (no TF)."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from utils.records.record_files import CONVERTERS, check_size, count, count_by_n
 
 MANIFEST_NAME = "dataset.json"
 LABEL_MAP_NAME = "label_map.pbtxt"  # beside the manifest of data for detection
-CONVERSION_FOLDER = ".convert"  # what the converter notes of its progress, beside the records
+CONVERSION_FOLDER = ".convert"  # the converter's progress, beside the records
 FORMAT = 1
 TASKS = ("classification", "detection")
-LABEL_OFFSET = 1  # the first label that the converter writes, and that of records without a manifest
+LABEL_OFFSET = 1  # the first label in records from the converter and in records without a manifest
 IMAGENET_CLASSES = 1000
-IMAGENET_HEAD = 1001  # one output for each class, and one that no label uses
+IMAGENET_HEAD = 1001  # one output per class and one that no label uses
 
 StrPath = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardFile:
-    """One record file: its name in the data folder, and its size and SHA-256 where they are known."""
+    """One record file: its name in the data folder, and its size and SHA-256 if they are known."""
 
     file: str
     examples: int
@@ -53,10 +53,10 @@ class Split:
 class Manifest:
     """The description of a data folder.
 
-    For classification a record's label minus ``label_offset`` is the index into ``class_names``; for detection a label
-    is a category id, and ``category_ids`` has that of each class name, ascending. ``head_size`` is the number of
-    logits a network for this data has; it exceeds ``class_count`` for ImageNet, whose published networks have 1001,
-    and for detection it is the largest id and one more, so that each id can be the number of its logit.
+    For classification, a record's label minus ``label_offset`` is the index into ``class_names``. For detection, a
+    label is a category id, and ``category_ids`` lists the id of each class name, ascending. ``head_size`` is the number
+    of logits of a network for this data. It exceeds ``class_count`` for ImageNet, whose published networks have 1001
+    logits; for detection it is the largest id plus one, so that each id can be the index of its logit.
     ``source_sha256`` is the sum modulo 2^256 of the SHA-256 of each example's name and content, so it depends neither
     on the order of the examples nor on the number of shards.
     """
@@ -100,10 +100,10 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
-        """Reads what ``to_json`` wrote.
+        """Parses the text of ``to_json``.
 
         Raises:
-            ValueError: the text is not a manifest of this format; the message says what is wrong.
+            ValueError: The text is not a manifest of this format; the message says what is wrong.
         """
         content = json.loads(text)
         if not isinstance(content, dict):
@@ -169,15 +169,15 @@ def _split_from(name: str, content: Any) -> Split:
 
 
 def write_manifest(data_dir: StrPath, manifest: Manifest) -> None:
-    """Writes ``dataset.json``, complete or not at all."""
+    """Writes ``dataset.json`` atomically."""
     write_atomically(Path(data_dir) / MANIFEST_NAME, manifest.to_json().encode())
 
 
 def read_manifest(data_dir: StrPath) -> Manifest | None:
-    """The manifest of a data folder, or None where there is no ``dataset.json``.
+    """The manifest of a data folder, or None if there is no ``dataset.json``.
 
     Raises:
-        RunError: there is one, and it cannot be read or is not sound.
+        RunError: The manifest cannot be read or is invalid.
     """
     path = Path(data_dir) / MANIFEST_NAME
     try:
@@ -186,8 +186,8 @@ def read_manifest(data_dir: StrPath) -> Manifest | None:
         return None
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are among them
-        raise RunError(f"{path}: is not a sound manifest: {error}; {CONVERTERS} writes it anew") from error
+    except ValueError as error:  # includes JSONDecodeError and UnicodeDecodeError
+        raise RunError(f"{path}: is not a valid manifest: {error}; {CONVERTERS} rewrites it") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,11 +204,11 @@ class SplitFiles:
 
     @property
     def offsets(self) -> tuple[int, ...]:
-        """The index in the split of each file's first example."""
+        """Index in the split of each file's first example."""
         return tuple(accumulate(self.counts[:-1], initial=0)) if self.counts else ()
 
     def locate(self, example_index: int) -> tuple[str, int]:
-        """The file of an example of the split, and its record number in it (from 0)."""
+        """The file that holds an example of the split, and its record number in that file (from 0)."""
         if not 0 <= example_index < self.examples:
             raise IndexError(f"example {example_index} of a split of {self.examples}")
         offsets = self.offsets
@@ -217,18 +217,18 @@ class SplitFiles:
 
 
 def load_split(data_dir: StrPath, split: str) -> SplitFiles:
-    """The files of a split ("train", "validation" or "testdev"), checked against the manifest where there is one.
+    """The files of a split ("train", "validation" or "testdev"), checked against the manifest if there is one.
 
-    Without a manifest the files are those named ``<split>-*``, or ``coco_train*``, ``coco_val*`` and
-    ``coco_testdev*``, and their records are counted, once a process.
+    Without a manifest, the files are those named ``<split>-*``, or ``coco_train*``, ``coco_val*`` and
+    ``coco_testdev*``. Their records are counted once per process.
 
     Raises:
-        RunError: the folder is missing, has no such split, or a file is missing or cut off.
+        RunError: The folder is missing, it has no such split, or a file is missing or truncated.
     """
     folder = Path(data_dir)
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "no such folder"
-        raise RunError(f"--data_dir {data_dir}: {what}; it must hold the records that training reads")
+        raise RunError(f"--data_dir {data_dir}: {what}; must be the folder of the record files")
     manifest = read_manifest(folder)
     where = f"--data_dir {data_dir}"
     if manifest is None:
@@ -246,26 +246,26 @@ def load_split(data_dir: StrPath, split: str) -> SplitFiles:
 
 
 def load_pattern(patterns: Sequence[str], split: str, flag: str) -> SplitFiles:
-    """The files that patterns name, as the input paths of a pipeline configuration do.
+    """The files that match patterns, like the input paths of a pipeline configuration.
 
-    Files that the manifest beside them lists have its counts; the records of others are counted, once a process.
+    The number of records comes from the manifest beside a file, or is counted once per process.
 
     Args:
-        patterns: Paths with ``*`` and ``?``, or several of them with commas between; a comma may be part of a path.
-        split: What the files are read for.
-        flag: What named the patterns, as messages say it ("--train_input", "train_input_reader.input_path").
+        patterns: Paths with ``*`` and ``?``, or several separated by commas; a path may contain a comma.
+        split: Split that the files are read for.
+        flag: Source of the patterns for messages ("--train_input", "train_input_reader.input_path").
 
     Returns:
-        The files in the order of the patterns, each once; with the manifest if one lists them all.
+        The files in the order of the patterns, each once, with the manifest if one manifest lists them all.
 
     Raises:
-        RunError: a pattern matches nothing, or a file is cut off or not made of records.
+        RunError: A pattern matches nothing, or a file is truncated or is not a record file.
     """
     paths: dict[Path, None] = {}
     for pattern in (part for text in patterns for part in patterns_in(text)):
         found = files_of_pattern(pattern)
         if not found:
-            raise RunError(f"{flag} {pattern or 'of nothing'}: no file matches; it must name the {split} records")
+            raise RunError(f"{flag} {pattern or 'of nothing'}: no file matches; must match the {split} records")
         paths |= dict.fromkeys(found)
     manifests = {folder: read_manifest(folder) for folder in {path.parent for path in paths}}
     counts = []
@@ -292,6 +292,6 @@ def _listed_shard(path: Path, manifest: Manifest | None) -> ShardFile | None:
 def _check_complete(folder: Path, where: str) -> None:
     if (folder / CONVERSION_FOLDER).is_dir():
         raise RunError(
-            f"{where}: its conversion was never completed, so there is no {MANIFEST_NAME}; run the same "
+            f"{where}: its conversion was not completed, so there is no {MANIFEST_NAME}; run the same "
             f"conversion command again ({CONVERTERS})"
         )

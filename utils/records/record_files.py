@@ -1,4 +1,4 @@
-"""Record files that no manifest tells of: found by their names and counted (no TF)."""
+"""Finds and counts record files without a manifest, by their names (no TF)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from utils.records.tfrecord_file import count_records
 
 CONVERTERS = "`python -m tools.convert` or, for detection, `python -m object_detection.create_coco_tfrecord`"
 
-# How the files of a split begin, the names that are looked for first to the left.
+# Prefixes of the files of each split; those on the left take precedence.
 _PREFIXES = {
     "train": ("train-", "coco_train"),
     "validation": ("validation-", "coco_val"),
@@ -27,12 +27,12 @@ def count_by_name(folder: Path, split: str, where: str) -> tuple[tuple[str, ...]
     """The record files of a split by their names, in order, and the number of records in each.
 
     Args:
-        folder: Holds them.
+        folder: Folder of the files.
         split: "train", "validation" or "testdev".
-        where: The folder as messages call it.
+        where: Name of the folder in messages.
 
     Raises:
-        RunError: there is none, none holds a record, or one is cut off.
+        RunError: There are no such files, none of them holds a record, or one is truncated.
     """
     prefixes = _PREFIXES.get(split, (f"{split}-",))
     paths = next(filter(None, (_files_from(folder, prefix) for prefix in prefixes)), [])
@@ -41,8 +41,8 @@ def count_by_name(folder: Path, split: str, where: str) -> tuple[tuple[str, ...]
         there = ", ".join(present[:5]) + (f" and {len(present) - 5} more" if len(present) > 5 else "") or "nothing"
         names = " or ".join(f"{prefix}*" for prefix in prefixes)
         raise RunError(
-            f"{where}: no file is named {names} and there is no dataset.json; the folder holds {there}; "
-            f"{CONVERTERS} makes the records from images"
+            f"{where}: no file is named {names}, and there is no dataset.json; the folder holds {there}; "
+            f"{CONVERTERS} converts images to records"
         )
     counts = tuple(count(path) for path in paths)
     if not sum(counts):
@@ -55,7 +55,7 @@ def count_by_name(folder: Path, split: str, where: str) -> tuple[tuple[str, ...]
 
 
 def split_files_by_name(folder: Path) -> dict[str, list[Path]]:
-    """The record files of each split of a folder that has any, by their names."""
+    """The record files of each split in a folder, by their names; splits without files are left out."""
     found = {
         split: next(filter(None, (_files_from(folder, prefix) for prefix in prefixes)), [])
         for split, prefixes in _PREFIXES.items()
@@ -64,7 +64,7 @@ def split_files_by_name(folder: Path) -> dict[str, list[Path]]:
 
 
 def files_by_name(folder: Path) -> list[Path]:
-    """The record files of all splits in a folder, by their names, training first."""
+    """The record files of all splits in a folder, by their names, training files first."""
     found = [_files_from(folder, prefix) for prefixes in _PREFIXES.values() for prefix in prefixes]
     return [path for paths in found for path in paths]
 
@@ -74,12 +74,12 @@ def _files_from(folder: Path, prefix: str) -> list[Path]:
 
 
 def files_of_pattern(pattern: str) -> list[Path]:
-    """The files that a pattern with ``*`` and ``?`` matches, in order, without what cannot be records by its name."""
+    """The files that match a pattern with ``*`` and ``?``, sorted, without those whose name rules out records."""
     return sorted(path for path in map(Path, glob.glob(pattern)) if _may_hold_records(path))  # noqa: PTH207
 
 
 def patterns_in(text: str) -> list[str]:
-    """The patterns that a text lists with commas between; the text itself where a file has such a name."""
+    """The comma-separated patterns in a text, or the text itself if it matches a file."""
     return [text] if files_of_pattern(text) else [part.strip() for part in text.split(",")]
 
 
@@ -89,25 +89,25 @@ def _may_hold_records(path: Path) -> bool:
 
 @cache
 def _count_once(path: str, size: int, modified_ns: int) -> int:
-    """Counts the records of a file; ``size`` and ``modified_ns`` tell a changed file from the one counted before."""
+    """Counts the records of a file; ``size`` and ``modified_ns`` distinguish a changed file from the one counted."""
     del size, modified_ns
     return count_records(path)
 
 
 def count(path: Path) -> int:
-    """The number of records in a file, which is read once a process."""
+    """The number of records in a file, counted once per process."""
     status = path.stat()
     return _count_once(str(path), status.st_size, status.st_mtime_ns)
 
 
 def check_size(path: Path, size: int | None, witness: str) -> None:
-    """Raises ``RunError`` where a file is missing or has another size, in bytes, than ``witness`` says it has."""
+    """Raises ``RunError`` if a file is missing or its size in bytes differs from the one that ``witness`` states."""
     if not path.is_file():
         raise RunError(f"{path}: is missing; {witness} lists it")
     found = path.stat().st_size
     if size is not None and found != size:
-        what = "was cut off" if found < size else "was changed"
+        what = "is truncated" if found < size else "was changed"
         raise RunError(
-            f"{path}: {what}: it has {found} bytes and {witness} says {size}; "
+            f"{path}: {what}: it has {found} bytes, but {witness} says {size}; "
             "copy it again, or convert the data set again"
         )

@@ -1,7 +1,7 @@
-"""Index files of where records begin, as DALI's tools write them: made, found and verified (no TF).
+"""Index files of record offsets in the format of DALI's tools: written, found and verified (no TF).
 
-An index file is text with a line ``<offset> <size>`` for each record: its first byte in the file, and its bytes with
-the frame of 16 around the payload. It is named as the record file.
+An index file is text with a line ``<offset> <size>`` per record: the position of its first byte, and its size including
+the 16-byte frame around the payload. It has the name of the record file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 def scan(path: Path) -> Index:
-    """The index of a record file, by hopping over its headers, the checksum of each length checked.
+    """The index of a record file, read from its headers; verifies the checksum of each length.
 
     Raises:
         RunError: A header is broken, or the file cannot be read.
@@ -48,29 +48,29 @@ def to_text(index: Index) -> bytes:
 
 
 def fault_of(index: Index, size: int, records: int) -> str | None:
-    """Describe why an index is not one of a file of ``size`` bytes and ``records`` records, or None."""
+    """Describes why an index does not fit a file of ``size`` bytes and ``records`` records; None if it fits."""
     if len(index) != records:
-        return f"it lists {len(index)} records, and there must be {records}"
+        return f"it lists {len(index)} records, and must list {records}"
     ends = index[:, 0] + index[:, 1]
     expected = np.concatenate([[0], ends[:-1]])[: len(index)]
     gaps = np.flatnonzero(index[:, 0] != expected)
     if len(gaps):
         return (
-            f"its record {gaps[0]} begins at byte {index[gaps[0], 0]}, and the one before ends at {expected[gaps[0]]}"
+            f"its record {gaps[0]} begins at byte {index[gaps[0], 0]}, but the previous one ends at {expected[gaps[0]]}"
         )
     covered = int(ends[-1]) if len(index) else 0
     if covered != size or (index[:, 1] < FRAME_BYTES).any():
-        return f"its records have {covered} bytes, and the file has {size}"
+        return f"its records have {covered} bytes, but the file has {size}"
     return None
 
 
 def read_index(path: Path, records: Path, count: int) -> Index:
     """Reads an index file and verifies it against its record file of ``count`` records.
 
-    Where the record file was changed after the index was written, every offset is compared with the file's.
+    If the record file was changed after the index was written, every offset is compared with the file's.
 
     Raises:
-        RunError: The index cannot be read or is not that of the file.
+        RunError: The index cannot be read or does not belong to the file.
     """
     try:
         text = path.read_bytes()
@@ -78,21 +78,21 @@ def read_index(path: Path, records: Path, count: int) -> Index:
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, OverflowError) as error:
-        raise RunError(f"{path}: is no index file: {error}") from error
+        raise RunError(f"{path}: is not an index file: {error}") from error
     if index.shape[1] != 2:
-        raise RunError(f"{path}: is no index file: its lines have {index.shape[1]} numbers; must be offset and size")
+        raise RunError(f"{path}: is not an index file: a line has {index.shape[1]} numbers; must be offset and size")
     fault = fault_of(index, records.stat().st_size, count)
     if fault is None and path.stat().st_mtime_ns < records.stat().st_mtime_ns and (index != scan(records)).any():
-        fault = "the file was changed after the index was written, and its records begin elsewhere now"
+        fault = "the file was changed after the index was written, and its records now begin elsewhere"
     if fault is not None:
         raise RunError(f"{path}: is not the index of {records}: {fault}")
     return index
 
 
 def write_index(records: Path, path: Path) -> bool:
-    """Writes the index file of a record file, unless there is a sound one; returns whether it wrote.
+    """Writes the index file of a record file unless a valid one exists; returns whether it wrote.
 
-    Of several processes that want the same one, one writes and the others wait for it.
+    If several processes need the same index, one writes it and the others wait.
 
     Raises:
         RunError: The record file is broken.
@@ -107,7 +107,7 @@ def write_index(records: Path, path: Path) -> bool:
 
 
 def _is_sound(path: Path, records: Path) -> bool:
-    """Return whether an index file is that of a record file, whose number of records is taken from the index."""
+    """Returns whether an index file fits a record file; the number of records is taken from the index."""
     try:
         read_index(path, records, path.read_bytes().count(b"\n"))
     except RunError:
@@ -116,22 +116,22 @@ def _is_sound(path: Path, records: Path) -> bool:
 
 
 def split_index(files: SplitFiles, index_dir: str | None) -> Index:
-    """The index of a whole split, ``[examples, 2]``; each example's file is ``files.locate``'s.
+    """The index of a whole split, ``[examples, 2]``; ``files.locate`` returns the file of each example.
 
-    Without ``index_dir`` index files are made where they are missing: beside the records, or, where nothing can be
-    written there, in the user's cache. Where nothing can be written there either, the index is made anew each time.
+    Without ``index_dir``, missing index files are written beside the records or, if that folder is read-only, to the
+    user's cache. If neither is writable, the index is rebuilt each time.
 
     Raises:
-        RunError: ``index_dir`` lacks an index, or one is not that of its records.
+        RunError: ``index_dir`` lacks an index, or an index does not belong to its records.
     """
     parts = []
     for name, count in zip(files.paths, files.counts, strict=True):
         records = Path(name)
-        parts.append(_made(records, count) if index_dir is None else _given(records, Path(index_dir), count))
+        parts.append(_own_index(records, count) if index_dir is None else _given_index(records, Path(index_dir), count))
     return np.concatenate(parts) if parts else np.zeros([0, 2], np.int64)
 
 
-def _given(records: Path, folder: Path, count: int) -> Index:
+def _given_index(records: Path, folder: Path, count: int) -> Index:
     path = folder / records.name
     if not path.is_file():
         what = f"has no index of {records.name}" if folder.is_dir() else "no such folder"
@@ -142,29 +142,29 @@ def _given(records: Path, folder: Path, count: int) -> Index:
         raise RunError(f"{error} (--data_idx_dir); {HOW_TO_MAKE}") from error
 
 
-def _made(records: Path, count: int) -> Index:
-    """The index that this user can have: from a file beside the records if that is possible."""
+def _own_index(records: Path, count: int) -> Index:
+    """The index from a file beside the records if possible, else from the user's cache or the records themselves."""
     beside = records.parent / INDEX_FOLDER / records.name
     if beside.is_file() and _is_sound(beside, records):
         return read_index(beside, records, count)
     for path in (beside, cache_folder(records.parent) / records.name):
         try:
             if write_index(records, path):
-                _log.info("%s: the index of %s was made", path, records.name)
+                _log.info("%s: wrote the index of %s", path, records.name)
         except OSError as error:
             refusal = error
         else:
             return read_index(path, records, count)
-    _log.warning("%s: cannot be written (%s); each start goes through %s", path, refusal.strerror, records)
+    _log.warning("%s: cannot be written (%s); each start has to scan %s", path, refusal.strerror, records)
     index = scan(records)
     fault = fault_of(index, records.stat().st_size, count)
     if fault is not None:
-        raise RunError(f"{records}: is not what its manifest says: {fault}")
+        raise RunError(f"{records}: does not match its manifest: {fault}")
     return index
 
 
 def cache_folder(records: Path) -> Path:
-    """The folder for the index files of records whose own folder cannot be written to."""
+    """The folder in the user's cache for the index files of records in a read-only folder."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     digest = hashlib.sha256(str(records.resolve()).encode()).hexdigest()[:_DIGEST_LETTERS]
     return cache / CACHE_FOLDER / f"{records.name}-{digest}"

@@ -1,7 +1,7 @@
-"""TFRecord files read by their frame: count, locate, check and fetch records without TensorFlow (no TF).
+"""Counts, locates, checks and fetches records of TFRecord files by their frames (no TF).
 
-A record is its payload's length (8 bytes, little endian), the masked CRC-32C of those 8 bytes (4), the payload, and the
-masked CRC-32C of the payload (4). Uncompressed local files only.
+A record consists of the payload's length (8 bytes, little endian), the masked CRC-32C of those 8 bytes (4), the
+payload, and the masked CRC-32C of the payload (4). Supports only uncompressed local files.
 
 Source: tensorflow.org/tutorials/load_data/tfrecord, "TFRecords format details".
 """
@@ -31,7 +31,7 @@ StrPath = str | os.PathLike[str]
 
 
 def framed(payload: bytes) -> bytes:
-    """A record as it stands in a file: the payload with its length before it and the checksums of both."""
+    """A record as stored in a file: the payload with its length and the checksums of both."""
     length = _LENGTH.pack(len(payload))
     return length + _CRC.pack(masked_crc32c(length)) + payload + _CRC.pack(masked_crc32c(payload))
 
@@ -40,8 +40,8 @@ class RecordWriter:
     """Writes records to an open file.
 
     Attributes:
-        examples: Records written.
-        bytes: Their size in the file.
+        examples: Number of records written.
+        bytes: Their total size in the file.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -57,7 +57,7 @@ class RecordWriter:
 
     @property
     def sha256(self) -> str:
-        """The hash of what was written, in hexadecimal."""
+        """The hash of the written bytes, in hexadecimal."""
         return self._digest.hexdigest()
 
 
@@ -74,19 +74,19 @@ def _descriptor(path: StrPath) -> Iterator[int]:
 
 
 def _fault_of_header(header: bytes, left: int) -> str | None:
-    """Describe the fault of a header that has ``left`` bytes of file from its start on, or None."""
+    """Describes the fault of a header, given the ``left`` bytes of the file from its start; None if it is sound."""
     if len(header) < HEADER_BYTES:
-        return f"the file ends inside its header ({left} bytes left of {HEADER_BYTES})"
+        return f"the file ends inside its header ({left} of {HEADER_BYTES} bytes left)"
     length, crc = _HEADER.unpack(header)
     if masked_crc32c(header[:8]) != crc:
         return "the checksum of its length is wrong"
     if FRAME_BYTES + length > left:
-        return f"the file ends inside it ({left} bytes left of {FRAME_BYTES + length})"
+        return f"the file ends inside it ({left} of {FRAME_BYTES + length} bytes left)"
     return None
 
 
 def _walk(descriptor: int) -> Iterator[tuple[int, int, str | None]]:
-    """Yields (offset of the payload, its length, fault of the header); the walk ends at the first fault."""
+    """Yields (offset of the payload, its length, fault of the header or None); ends at the first fault."""
     size, start = os.fstat(descriptor).st_size, 0
     while start < size:
         header = os.pread(descriptor, HEADER_BYTES, start)
@@ -99,11 +99,11 @@ def _walk(descriptor: int) -> Iterator[tuple[int, int, str | None]]:
 
 
 def iterate_headers(path: StrPath) -> Iterator[tuple[int, int]]:
-    """Yields (offset, length) of every payload, in bytes, reading 12 bytes a record and no payload.
+    """Yields (offset, length) of every payload in bytes; reads 12 bytes per record and no payload.
 
     Raises:
-        RunError: the file cannot be opened, or a header is broken or promises more bytes than there are; names the file
-            and the record (from 0).
+        RunError: The file cannot be opened, or a header is broken or states more bytes than the file has; the message
+            names the file and the record (from 0).
     """
     with _descriptor(path) as descriptor:
         for number, (offset, length, fault) in enumerate(_walk(descriptor)):
@@ -113,15 +113,15 @@ def iterate_headers(path: StrPath) -> Iterator[tuple[int, int]]:
 
 
 def count_records(path: StrPath) -> int:
-    """The number of records, by hopping over the headers."""
+    """The number of records, counted from the headers."""
     return sum(1 for _ in iterate_headers(path))
 
 
 def read_record(path: StrPath, record_number: int) -> bytes:
-    """The payload of one record (from 0), without checking its checksum.
+    """The payload of one record (from 0); its checksum is not verified.
 
     Raises:
-        RunError: as ``iterate_headers``, or the file holds fewer records.
+        RunError: As in ``iterate_headers``, or the file holds fewer records.
     """
     count = 0
     for offset, length in iterate_headers(path):
@@ -134,10 +134,10 @@ def read_record(path: StrPath, record_number: int) -> bytes:
 
 
 def locate_records(path: StrPath) -> tuple[list[tuple[int, int]], str | None]:
-    """(offset, length) of every payload up to the first broken header, and what is wrong with that one, or None.
+    """(offset, length) of every payload up to the first broken header, and the fault of that header or None.
 
     Raises:
-        RunError: the file cannot be opened.
+        RunError: The file cannot be opened.
     """
     sound: list[tuple[int, int]] = []
     with _descriptor(path) as descriptor:
@@ -149,10 +149,10 @@ def locate_records(path: StrPath) -> tuple[list[tuple[int, int]], str | None]:
 
 
 def iterate_payloads(path: StrPath, places: Iterable[tuple[int, int]]) -> Iterator[tuple[bytes, str | None]]:
-    """Yields the payload at each (offset, length), and what is wrong with it, or None; checks its checksum.
+    """Yields the payload at each (offset, length) and its fault or None; verifies its checksum.
 
     Raises:
-        RunError: the file cannot be opened.
+        RunError: The file cannot be opened.
     """
     with _descriptor(path) as descriptor:
         for offset, length in places:
@@ -161,18 +161,18 @@ def iterate_payloads(path: StrPath, places: Iterable[tuple[int, int]]) -> Iterat
 
 
 def _fault_of_body(body: bytes, length: int) -> str | None:
-    """Describe the fault of a payload that was read with the checksum behind it, or None."""
+    """Describes the fault of a payload, given the bytes of payload and checksum; None if it is sound."""
     if len(body) < length + FOOTER_BYTES:
-        return "the file was cut off while it was read"
+        return "the file was truncated while being read"
     if masked_crc32c(memoryview(body)[:length]) != _CRC.unpack(body[length:])[0]:
         return "the checksum of its data is wrong"
     return None
 
 
 def find_bad_record(path: StrPath) -> tuple[int, str] | None:
-    """The number (from 0) of the first record that is broken and what is wrong with it, or None for a sound file.
+    """The number (from 0) and the fault of the first broken record, or None for a sound file.
 
-    Reads the whole file and checks both checksums of every record.
+    Reads the whole file and verifies both checksums of every record.
     """
     with _descriptor(path) as descriptor:
         for number, (offset, length, fault) in enumerate(_walk(descriptor)):

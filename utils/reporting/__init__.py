@@ -1,1 +1,1 @@
-"""The report of a run: its logs and evaluations, sentences, charts, and the page."""
+"""The report of a run: logs and evaluations, findings, charts, and the page."""

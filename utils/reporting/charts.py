@@ -1,7 +1,7 @@
-"""Charts as SVG images for a page, or as PNGs; the only importer of matplotlib, loaded for the first of them (no TF).
+"""Charts as SVG images for a page, or as PNG files; the only module that imports matplotlib, on first use (no TF).
 
-Each function but ``png`` returns an ``img`` element whose source is the SVG itself, so that the pictures of a page
-share no names and need no network. Letters stay letters: the browser has fonts for scripts that matplotlib's own lacks.
+Each function except ``png`` returns an ``img`` element with the SVG inline, so the pictures of a page share no names
+and need no network. Text stays text: the browser has fonts for scripts that matplotlib's own font lacks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from utils.reporting.names import short
 
 Line = tuple[Sequence[float], Sequence[float]]
-"""The values of x and of y."""
+"""The x values and the y values."""
 
 _STYLE = {
     "svg.fonttype": "none",
@@ -49,12 +49,12 @@ def lines(
     """Curves over a common axis.
 
     Args:
-        title: Above the chart.
-        series: Curves by name; more than there are colors are drawn in grey, the first ones on top.
-        x: Name of the axis.
-        y: Name of the axis.
+        title: Title above the chart.
+        series: Curves by name. Those beyond the number of colors are grey; earlier ones are drawn on top.
+        x: Label of the x axis.
+        y: Label of the y axis.
         marked: Draw each point.
-        log_scale: Whether y goes by powers of ten, where all is positive.
+        log_scale: Use a logarithmic y axis if all values are positive.
     """
 
     def draw(axes: Any) -> None:
@@ -75,7 +75,7 @@ def lines(
 
 
 def histogram(title: str, edges: Sequence[float], counts: Sequence[float], *, x: str, y: str) -> str:
-    """Bars between edges, one more than there are counts."""
+    """A histogram of counts; there is one more edge than counts."""
 
     def draw(axes: Any) -> None:
         axes.bar(edges[:-1], counts, np.diff(edges), align="edge", color=COLORS[0], edgecolor="white", linewidth=0.4)
@@ -86,19 +86,19 @@ def histogram(title: str, edges: Sequence[float], counts: Sequence[float], *, x:
 
 
 def calibration(title: str, bins: Sequence[Sequence[Any]]) -> str:
-    """Draw accuracy by confidence; bins of [count, mean confidence, accuracy]."""
+    """A calibration plot, accuracy over confidence; bins of [count, mean confidence, accuracy]."""
 
     def draw(axes: Any) -> None:
         there = [row for row in bins if row[0] and row[1] is not None and row[2] is not None]
         most = max((row[0] for row in there), default=1)
-        axes.plot([0, 1], [0, 1], color="#8b95a1", linestyle="--", linewidth=1, label="as sure as right")
+        axes.plot([0, 1], [0, 1], color="#8b95a1", linestyle="--", linewidth=1, label="perfect calibration")
         axes.scatter(
             [row[1] for row in there],
             [row[2] for row in there],
             s=[25 + 150 * row[0] / most for row in there],
             color=COLORS[0],
             alpha=0.8,
-            label="a tenth of confidence; larger: more images",
+            label="a tenth of the confidence range; larger: more images",
         )
         axes.set_xlim(0, 1.02)
         axes.set_ylim(0, 1.02)
@@ -110,22 +110,22 @@ def calibration(title: str, bins: Sequence[Sequence[Any]]) -> str:
 
 
 def heat_map(title: str, table: np.ndarray, names: tuple[Sequence[str], Sequence[str]] | None) -> str:
-    """A table ``[r, c]`` of shares in [0, 1] as colors.
+    """A heat map of a table ``[r, c]`` of fractions in [0, 1].
 
     Args:
-        title: Above the chart.
-        table: The shares, a row for what there was and a column for what was answered.
-        names: Of the rows and of the columns, where there is room for them; the shares are written too then.
+        title: Title above the chart.
+        table: The fractions, one row per true class and one column per predicted class.
+        names: Names of the rows and of the columns, if there is room for them; then the cells show their numbers too.
     """
     rows, columns = names or ((), ())
     side = min(9.0, 2.6 + 0.26 * max(len(rows), len(columns))) if names else 5.2
 
     def draw(axes: Any) -> None:
         axes.grid(visible=False)
-        # "none" keeps one pixel a class; the browser enlarges it.
+        # "none" keeps one pixel per class; the browser enlarges it.
         axes.imshow(table, cmap="Blues", vmin=0, vmax=1, interpolation="none", aspect="auto")
-        axes.set_xlabel("answer")
-        axes.set_ylabel("class")
+        axes.set_xlabel("predicted class")
+        axes.set_ylabel("true class")
         if not names:
             return
         axes.set_yticks(range(len(rows)), [label(name) for name in rows], fontsize=7)
@@ -142,24 +142,24 @@ def _chart(title: str, draw: Callable[[Any], None], size: tuple[float, float] = 
     """Draws one set of axes and returns it as an image.
 
     Args:
-        title: Above it.
-        draw: Draws into the axes.
+        title: Title above the axes.
+        draw: Function that draws into the axes.
         size: Width and height in inches.
-        fitted: Whether the margins are fitted to long names, which takes as long as drawing.
+        fitted: Fit the margins to long names, which takes as long as drawing.
     """
     with _quietly():
         return _image(title, _svg(title, draw, size, fitted=fitted), size[0])
 
 
 def png(draw: Callable[[Any], None], size: tuple[float, float]) -> bytes:
-    """A chart as a PNG file, its margins fitted to what is in it.
+    """A chart as a PNG file with margins fitted to its content.
 
     Args:
-        draw: Draws into matplotlib's figure.
+        draw: Function that draws into a matplotlib figure.
         size: Width and height in inches of 105 pixels.
     """
     with _quietly():
-        import matplotlib  # not at the top: most of what runs draws nothing
+        import matplotlib  # not at the top: most runs draw nothing
         from matplotlib.figure import Figure
 
         with matplotlib.rc_context(_STYLE):
@@ -172,7 +172,7 @@ def png(draw: Callable[[Any], None], size: tuple[float, float]) -> bytes:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Without matplotlib's remarks on the font cache's first filling, and on letters that it has not."""
+    """Silences matplotlib's messages about building its font cache and about missing glyphs."""
     noise = logging.getLogger("matplotlib")
     before = noise.level
     noise.setLevel(logging.ERROR)
@@ -185,7 +185,7 @@ def _quietly() -> Iterator[None]:
 
 
 def _svg(title: str, draw: Callable[[Any], None], size: tuple[float, float], *, fitted: bool) -> bytes:
-    import matplotlib  # not at the top: most of what runs draws nothing
+    import matplotlib  # not at the top: most runs draw nothing
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(_STYLE):
@@ -201,7 +201,7 @@ def _svg(title: str, draw: Callable[[Any], None], size: tuple[float, float], *, 
 
 
 def label(name: str) -> str:
-    """A name as matplotlib writes it and does not read it as a formula."""
+    """A name shortened for a chart and escaped so that matplotlib does not parse it as a formula."""
     return short(name, _LABEL_LENGTH).replace("$", r"\$")
 
 
@@ -212,7 +212,7 @@ def _image(title: str, svg: bytes, width: float) -> str:
 
 
 def _thinned(across: Sequence[float], up: Sequence[float]) -> Line:
-    """A curve with fewer points: of each stretch the lowest and the highest, so that no peak is lost."""
+    """A curve with fewer points: the lowest and the highest of each stretch, so that no peak is lost."""
     if len(across) <= _MOST_POINTS:
         return across, up
     kept = []

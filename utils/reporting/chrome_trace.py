@@ -1,4 +1,4 @@
-"""Turns what TensorFlow's profiler recorded into a trace in Chrome's JSON format."""
+"""Converts a recording of TensorFlow's profiler to a trace in Chrome's JSON format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PS_A_US = 1e6
 
 
 class _Event(NamedTuple):
-    """An event on one of the recorded threads."""
+    """An event on a recorded thread."""
 
     process: int
     thread: int
@@ -24,24 +24,24 @@ class _Event(NamedTuple):
 
 
 def chrome_trace(recording: bytes, mark: str) -> bytes:
-    """The events of the marked steps, as trace viewers open them: gzipped JSON.
+    """The events of the marked steps as gzipped JSON for trace viewers.
 
-    An event is a part of a step when it lies between the begin of the first mark and the end of the last; what begins
-    before or ends after is cut there, and what takes no time is left out: notes of the profiler's own. Times are
-    microseconds since the first mark.
+    The trace covers the time from the begin of the first mark to the end of the last. Events that cross these limits
+    are cut there, and events without duration, which are the profiler's own notes, are left out. Times are microseconds
+    since the first mark.
 
     Args:
         recording: An ``XSpace`` message, the file ``*.xplane.pb``.
-        mark: Name of the events that frame the steps; each has the step's number as its argument "step_num".
+        mark: Name of the events that frame the steps; the argument "step_num" of each is the number of the step.
 
     Raises:
-        ValueError: It is no such message, or holds no mark.
+        ValueError: The recording is damaged or holds no mark.
     """
-    from tensorflow.tsl.profiler.protobuf import xplane_pb2  # only where there is a trace to write
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2  # imported only if there is a trace to write
 
     try:
         space = xplane_pb2.XSpace.FromString(recording)
-    except Exception as error:  # protobuf's own, which is no subclass of another
+    except Exception as error:  # protobuf's error class has no public base class
         raise ValueError("the recording is damaged") from error
     marks = [event for event in _events(space) if event.name == mark and STEP_NUMBER in event.arguments]
     if not marks:
@@ -51,7 +51,7 @@ def chrome_trace(recording: bytes, mark: str) -> bytes:
     packed = io.BytesIO()
     with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=5, mtime=0) as file:
         file.write(b'{"displayTimeUnit":"ms","traceEvents":[\n')
-        for event in _events(space):  # one by one: a hundred steps have a million events
+        for event in _events(space):  # streamed: a hundred steps have a million events
             if event.begin_ps < end and event.end_ps > max(begin, event.begin_ps):
                 used.add((event.process, event.thread))
                 file.write(_line(_complete(event, begin, end)) + b",\n")
@@ -75,7 +75,7 @@ def _events(space: Any) -> Iterator[_Event]:
 
 
 def _named(name: str) -> tuple[str, dict[str, Any]]:
-    """An operation's name and its type, which the profiler writes as ``name:type``."""
+    """The name and type of an operation, which the profiler writes as ``name:type``."""
     operation, separator, kind = name.rpartition(":")
     if separator and operation and not operation.endswith(":") and kind.isidentifier():
         return operation, {"type": kind}
@@ -83,7 +83,7 @@ def _named(name: str) -> tuple[str, dict[str, Any]]:
 
 
 def _arguments(stats: Any, names: Mapping[int, Any]) -> dict[str, Any]:
-    """Arguments of an event; names that begin with an underscore are the profiler's own links."""
+    """Arguments of an event, without the profiler's own links, whose names begin with an underscore."""
     found = {}
     for stat in stats:
         name, kind = names[stat.metadata_id].name, stat.WhichOneof("value")
@@ -94,7 +94,7 @@ def _arguments(stats: Any, names: Mapping[int, Any]) -> dict[str, Any]:
 
 
 def _complete(event: _Event, begin_ps: int, end_ps: int) -> dict[str, Any]:
-    """An event in Chrome's terms, as far as it lies between two times."""
+    """An event in Chrome's format, cut to the part between two times."""
     first, last = max(event.begin_ps, begin_ps), min(event.end_ps, end_ps)
     return {
         "ph": "X",
@@ -108,7 +108,7 @@ def _complete(event: _Event, begin_ps: int, end_ps: int) -> dict[str, Any]:
 
 
 def _names(space: Any, used: Sequence[tuple[int, int]]) -> Iterator[dict[str, Any]]:
-    """Names of the devices and threads that have events, for viewers."""
+    """Metadata events that name the devices and threads with events."""
     for process in sorted({process for process, _ in used}):
         yield _metadata("process_name", process, 0, space.planes[process].name)
     for process, thread in used:

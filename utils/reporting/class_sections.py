@@ -1,4 +1,4 @@
-"""The parts of a report that only classifiers have: confusions, accuracy by class, calibration, mistakes (no TF)."""
+"""The report sections for classifiers: confusions, accuracy by class, calibration, mistakes (no TF)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from utils.reporting.names import class_names, quoted_class
 from utils.reporting.page import bar, folded, grid, notes, section, table
 
 _TABLE_OPEN = 40
-"""Tables of more classes are folded away behind their worst rows."""
+"""Tables with more classes show only their worst rows; the whole table is folded."""
 _WORST = 20
 
 
 def class_sections(evaluation: Mapping[str, Any]) -> list[str]:
-    """The sections, HTML."""
+    """The sections as HTML."""
     names = class_names(evaluation)
     return [
         section("Confusions", confusion_part(_matrix(evaluation), evaluation, names, "examples")),
@@ -31,7 +31,7 @@ def class_sections(evaluation: Mapping[str, Any]) -> list[str]:
 
 
 def _matrix(evaluation: Mapping[str, Any]) -> tuple[np.ndarray, list[int], list[int]]:
-    """Shares of each class's examples by answer, and the numbers of rows and columns."""
+    """The fraction of each class's examples per prediction, and the class numbers of rows and columns."""
     numbers = [n for n, row in enumerate(evaluation["classes"]) if row[0] or row[1]]
     place = {number: row for row, number in enumerate(numbers)}
     matrix = np.zeros([len(numbers), len(numbers)])
@@ -52,12 +52,12 @@ def _by_class(evaluation: Mapping[str, Any], names: Mapping[int, str]) -> str:
         [names[n], bar(share) if examples else "no example", examples, answers, right]
         for share, n, examples, answers, right in rows
     ]
-    headers = ["class", "accuracy", "examples", "answers", "right"]
+    headers = ["class", "accuracy", "examples", "predictions", "correct"]
     if len(cells) <= _TABLE_OPEN:
         return table(headers, cells)
     shares = [row[0] for row in rows if row[2]]
     chart = charts.histogram(
-        "How many classes have which accuracy", *_counted(shares), x="accuracy of a class", y="classes"
+        "Distribution of class accuracies", *_counted(shares), x="accuracy of a class", y="classes"
     )
     worst = f"<div><h3>The {_WORST} worst classes</h3>{table(headers, cells[:_WORST])}</div>"
     return grid(chart, worst) + folded(f"All {len(cells)} classes, the worst first", table(headers, cells))
@@ -75,16 +75,16 @@ def _calibration(evaluation: Mapping[str, Any]) -> str:
     bins = evaluation["calibration"]
     total = sum(row[0] for row in bins)
     error = sum(row[0] * abs(row[1] - row[2]) for row in bins if row[0]) / total
-    sentence = f"Confidence {gap[0]:.4f} in the mean, accuracy {gap[1]:.4f}; expected calibration error {error:.4f}."
+    sentence = f"Mean confidence {gap[0]:.4f}, accuracy {gap[1]:.4f}; expected calibration error {error:.4f}."
     rows = [[f"{n / len(bins):.1f} to {(n + 1) / len(bins):.1f}", *row] for n, row in enumerate(bins)]
     headers = ["confidence", "images", "mean confidence", "accuracy"]
-    return notes([sentence]) + grid(charts.calibration("How sure, and how right", bins), table(headers, rows))
+    return notes([sentence]) + grid(charts.calibration("Accuracy by confidence", bins), table(headers, rows))
 
 
 def _mistakes(evaluation: Mapping[str, Any], names: Mapping[int, str]) -> str:
     figures = []
     for entry in evaluation["pictures"]:
-        says = f"taken for {quoted_class(names, entry['answer'])} ({entry['confidence']:.2f})"
+        says = f"predicted {quoted_class(names, entry['answer'])} ({entry['confidence']:.2f})"
         truth = f"is {quoted_class(names, entry['label'])} ({entry['of_label']:.2f})"
         jpeg = entry.get("jpeg")
         source = f'<img alt="example {entry["index"]}" src="data:image/jpeg;base64,{escape(jpeg)}">' if jpeg else ""
@@ -92,7 +92,7 @@ def _mistakes(evaluation: Mapping[str, Any], names: Mapping[int, str]) -> str:
             f'<span class="wrong">{escape(says)}</span><br>{escape(truth)}<br>example {entry["index"]} of the split'
         )
         figures.append(f"<figure>{source or _NO_PICTURE}<figcaption>{caption}</figcaption></figure>")
-    return f'<div class="pictures">{"".join(figures)}</div>' if figures else notes(["There is no mistake."])
+    return f'<div class="pictures">{"".join(figures)}</div>' if figures else notes(["There are no mistakes."])
 
 
 _NO_PICTURE = '<div class="none">no picture</div>'

@@ -1,4 +1,4 @@
-"""The report of several runs: how they rank, how they differ, and each one's own (no TF)."""
+"""The report on several runs: their ranking, their differences, and the report of each run (no TF)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from utils.reporting.page import Markup, folded, grid, notes, page, section, tab
 from utils.reporting.run_log import Run, number, target_of
 from utils.reporting.run_page import run_sections
 
-_IN_FULL = 4
-"""So many runs have their own report below the comparison; more would make a page that no browser likes."""
+_MOST_FULL_REPORTS = 4
+"""Up to this many runs, each has its own report below the comparison; more would overload a browser."""
 _FIGURES = ("top1_accuracy", "Precision/mAP", "Precision/mAP@.50IOU", "loss", "train_throughput", "eval_throughput")
 _CURVES = (
     ("total_loss", "Loss of training, weight decay included", "loss"),
@@ -22,21 +22,21 @@ _CURVES = (
     ("imgs_per_sec", "Throughput of training", "images/s"),
 )
 _NOT_COMPARED = ("results_dir", "log_filename", "model_dir", "memory_free_gb", "disk_free_gb")
-_ALL_IN_COLUMNS = 12
-"""With more runs, the flags that differ are a row a run."""
+_MOST_COLUMNS = 12
+"""With more runs, the table of differing flags has one row per run."""
 
 
 def comparison_page(runs: Sequence[Run]) -> bytes:
-    """The report as a file's content, the best run first."""
+    """The content of the report file, the best run first."""
     ranked = sorted(runs, key=_rank)
-    lead = f"{len(runs)} runs, the best first. Grey curves are of runs beyond the first {len(charts.COLORS)}."
+    lead = f"{len(runs)} runs, the best first. Grey curves belong to runs beyond the first {len(charts.COLORS)}."
     parts = [
         section("What is missing", _missing(ranked)),
         section("Results", _results(ranked)),
         section("What differs", _differences(ranked)),
         section("Curves", _curves(ranked)),
     ]
-    if len(ranked) <= _IN_FULL:
+    if len(ranked) <= _MOST_FULL_REPORTS:
         for run in ranked:
             parts.append(
                 section(run.name, folded("The report of this run", "\n".join(filter(None, run_sections(run)))))
@@ -53,7 +53,7 @@ def _rank(run: Run) -> tuple[bool, float, str]:
 def _missing(runs: Sequence[Run]) -> str:
     lines = [f"{run.name}: {' '.join(run.missing())}" for run in runs if run.missing()]
     content = notes(lines, "note")
-    return content if len(lines) <= _ALL_IN_COLUMNS else folded(f"Something is missing in {len(lines)} runs", content)
+    return content if len(lines) <= _MOST_COLUMNS else folded(f"Something is missing in {len(lines)} runs", content)
 
 
 def _results(runs: Sequence[Run]) -> str:
@@ -68,17 +68,17 @@ def _results(runs: Sequence[Run]) -> str:
 
 
 def _differences(runs: Sequence[Run]) -> str:
-    """The flags and versions that are not the same in all runs."""
+    """The flags and versions that differ between runs."""
     keys = dict.fromkeys(key for run in runs for key in run.parameters if key not in _NOT_COMPARED)
     different = [key for key in keys if len({_plain(run.parameters.get(key)) for run in runs}) > 1]
     if not different:
         return notes(["All flags and versions are the same."])
-    if len(runs) <= _ALL_IN_COLUMNS:
+    if len(runs) <= _MOST_COLUMNS:
         rows = [[key, *(_shown(run, key) for run in runs)] for key in different]
         return table(["flag", *(run.name for run in runs)], rows)
     usual = {key: Counter(_plain(run.parameters.get(key)) for run in runs).most_common(1)[0][0] for key in different}
     common = ", ".join(f"{key} {format_flag(json.loads(value))}" for key, value in usual.items())
-    changed = [[run.name, ", ".join(_changes(run, usual)) or "as most"] for run in runs]
+    changed = [[run.name, ", ".join(_changes(run, usual)) or "nothing"] for run in runs]
     return notes([f"Most frequent: {common}."]) + table(["run", "differs in"], changed)
 
 
@@ -95,7 +95,7 @@ def _plain(value: Any) -> str:
 
 
 def _shown(run: Run, key: str) -> str | Markup:
-    return format_flag(run.parameters[key]) if key in run.parameters else Markup("<i>not told</i>")
+    return format_flag(run.parameters[key]) if key in run.parameters else Markup("<i>unknown</i>")
 
 
 def _curves(runs: Sequence[Run]) -> str:

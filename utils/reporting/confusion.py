@@ -1,4 +1,4 @@
-"""Confusion matrices of any size as charts and as tables (no TF)."""
+"""Confusion matrices of any size as charts and tables (no TF)."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from utils.reporting.page import grid, table
 
 _PAIRS = 20
 _DETAILED = 25
-"""So many of the most confused classes are shown with their names where all are too many."""
+"""Number of the most confused classes shown with names if there are too many classes to show all."""
 _FINEST = 240
-"""More rows than this are drawn in groups, of which the darkest cell counts."""
+"""A matrix with more rows is drawn in blocks, each in the color of its darkest cell."""
 Matrix = tuple[np.ndarray, Sequence[int], Sequence[int]]
-"""Shares [r, c] of each row's class by answer, and the numbers of the classes of rows and of columns."""
+"""The fraction [r, c] of each class per prediction, and the class numbers of rows and columns."""
 
 
 def confusion_part(matrix: Matrix, evaluation: Mapping[str, Any], names: Mapping[int, str], what: str) -> str:
-    """The matrix and the pairs that are confused most.
+    """The matrix and the most confused pairs.
 
-    Of a matrix with too many classes for names, the part with the most confusion is shown besides.
+    If a matrix has too many classes for names, the part with the most confusion is shown too.
 
     Args:
-        matrix: What is drawn.
-        evaluation: What the pairs are counted in.
-        names: Of the classes by number.
-        what: What is counted, "examples" or "objects".
+        matrix: The matrix to draw.
+        evaluation: The evaluation with the counts of the pairs.
+        names: Class names by number.
+        what: Noun for the counts, "examples" or "objects".
     """
     shares, rows, columns = matrix
     pairs = pair_table(evaluation, names, what)
     if not len(rows):
         return pairs
     if len(rows) <= _DETAILED:
-        return grid(_chart("Answers in percent of each class", shares, rows, columns, names), pairs)
+        return grid(_chart("Predictions in percent of each class", shares, rows, columns, names), pairs)
     blocks = max(1, -(-len(rows) // _FINEST))
-    grouped = f", groups of {blocks} as one" if blocks > 1 else ""
+    grouped = f", in groups of {blocks}" if blocks > 1 else ""
     whole = charts.heat_map(f"All {len(rows)} classes{grouped}", _darkest(shares, blocks), None)
     off = np.where(np.equal.outer(rows, columns), 0.0, shares)
     some_rows, some_columns = (np.sort(np.argsort(-off.max(axis=axis), kind="stable")[:_DETAILED]) for axis in (1, 0))
@@ -64,7 +64,7 @@ def _name(names: Mapping[int, str], number: int) -> str:
 
 
 def _darkest(shares: np.ndarray, blocks: int) -> np.ndarray:
-    """The largest share of each square of so many rows and columns."""
+    """The largest value of each square block."""
     height, width = (-(-side // blocks) * blocks for side in shares.shape)
     padded = np.zeros([height, width])
     padded[: shares.shape[0], : shares.shape[1]] = shares
@@ -73,11 +73,11 @@ def _darkest(shares: np.ndarray, blocks: int) -> np.ndarray:
 
 
 def pair_table(evaluation: Mapping[str, Any], names: Mapping[int, str], what: str) -> str:
-    """The pairs that are confused most, with counts and shares."""
+    """The most confused pairs, with counts and fractions."""
     pairs = confused_pairs(evaluation)[:_PAIRS]
     rows = [
         [quoted_class(names, of), quoted_class(names, answer), count, f"{share:.1%}"]
         for of, answer, count, share in pairs
     ]
-    found = table(["class", "taken for", what, "of the class"], rows)
-    return f"<div><h3>The pairs that are confused most</h3>{found}</div>" if found else ""
+    found = table(["class", "predicted as", what, "of the class"], rows)
+    return f"<div><h3>The most confused pairs</h3>{found}</div>" if found else ""

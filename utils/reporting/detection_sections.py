@@ -1,4 +1,4 @@
-"""The parts of a report that only detectors have: precision by category and recall, confusions, boxes (no TF)."""
+"""The report sections for detectors: precision by category and recall, confusions, boxes (no TF)."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from utils.reporting.page import bar, folded, grid, notes, section, table
 _TABLE_OPEN = 40
 _WORST = 20
 _NOTHING = -1
-"""Stands for no object and no detection among the numbers of categories."""
+"""Category number that stands for "no object" or "no detection"."""
 _COLORS = {"wrong": "#ef4444", "right": "#22c55e", "missed": "#f59e0b"}
-_KINDS = {"wrong": "found, and not there", "right": "found", "missed": "there, and not found"}
+_KINDS = {"wrong": "false alarm", "right": "found", "missed": "missed"}
 
 
 def detection_sections(evaluation: Mapping[str, Any]) -> list[str]:
-    """The sections, HTML."""
+    """The sections as HTML."""
     names = class_names(evaluation)
     score = evaluation["operating_score"]
-    said = notes([f"Counted at an overlap of half, detections of a score of {score:.2f} and more."])
+    said = notes([f"Counted at an IoU of 0.5, for detections with a score of at least {score:.2f}."])
     return [
         section("Average precision by category", said, _by_category(evaluation)),
         section("Precision and recall", grid(_curves(evaluation, names))),
@@ -52,7 +52,7 @@ def _by_category(evaluation: Mapping[str, Any]) -> str:
 
 
 def _curves(evaluation: Mapping[str, Any], names: Mapping[int, str]) -> str:
-    """Precision by recall: the mean, and the categories with the most objects."""
+    """Precision-recall curves: the mean first, then the categories by number of objects."""
     curves = {curve["id"]: curve["precision"] for curve in evaluation["curves"]}
     if not curves or len({len(curve) for curve in curves.values()}) != 1:
         return ""
@@ -64,11 +64,11 @@ def _curves(evaluation: Mapping[str, Any], names: Mapping[int, str]) -> str:
         series["mean of all"] = (recall, np.mean([curves[category] for category in order], axis=0).tolist())
     for category in order:
         series[f"{short(names.get(category, ''))} ({category})"] = (recall, curves[category])
-    return charts.lines("Precision by recall at an overlap of half", series, x="recall", y="precision")
+    return charts.lines("Precision by recall at IoU 0.5", series, x="recall", y="precision")
 
 
 def _matrix(evaluation: Mapping[str, Any]) -> tuple[np.ndarray, list[int], list[int]]:
-    """Shares of each category's objects by what they were found as; the last row and column are nothing."""
+    """The fraction of each category's objects per detected category; the last row and column stand for nothing."""
     pairs = [[_NOTHING if number is None else number for number in pair] for pair in evaluation["confusion"]]
     known = [row["id"] for row in evaluation["classes"]]
     numbers = [n for n in known if any(n in pair[:2] for pair in pairs)]
@@ -85,13 +85,13 @@ def _matrix(evaluation: Mapping[str, Any]) -> tuple[np.ndarray, list[int], list[
 def _pictures(evaluation: Mapping[str, Any], names: Mapping[int, str]) -> str:
     figures = "".join(_figure(entry, names) for entry in evaluation["pictures"])
     if not figures:
-        return notes(["There is neither a false alarm nor a miss."])
+        return notes(["There are no false alarms and no misses."])
     legend = " · ".join(f'<span class="{kind}">■ {escape(says)}</span>' for kind, says in _KINDS.items())
     return f'<p>{legend}</p>\n<div class="pictures wide">{figures}</div>'
 
 
 def _figure(entry: Mapping[str, Any], names: Mapping[int, str]) -> str:
-    """A picture with its boxes drawn over it."""
+    """A picture with its boxes."""
     width, height = max(1, entry["width"]), max(1, entry["height"])
     jpeg = entry.get("jpeg")
     picture = (

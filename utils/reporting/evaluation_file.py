@@ -1,13 +1,13 @@
-"""``evaluation.json``: what the last evaluation of a run leaves for its report, beside the log (no TF).
+"""The file ``evaluation.json`` beside the log: the last evaluation of a run, for its report (no TF).
 
-An object with the keys
+It is an object with these keys:
 
 - ``format`` 1, ``task``, ``weights`` (the checkpoint's prefix), ``step``, ``metrics`` (as in the log);
-- ``latency_ms``: ``edges`` of the bins of a histogram of the batches' latencies, one more than its ``counts``;
-- ``pictures``: objects with ``index`` (the example's place in its split) and, where it could be had, ``jpeg``, a small
+- ``latency_ms``: a histogram of the batch latencies, with ``edges`` of the bins, one more than ``counts``;
+- ``pictures``: objects with ``index`` (the example's index in its split) and, if available, ``jpeg``, a small
   picture in base64;
-- of a classifier: ``class_names`` (null where they have none), and what ``runtime.class_details`` says;
-- of a detector: what ``object_detection.coco.details`` says, and ``findings``, sentences on what is wrong.
+- for a classifier: ``class_names`` (null if there are none) and the keys from ``runtime.class_details``;
+- for a detector: the keys from ``object_detection.coco.details``, and ``findings``, sentences about problems.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ _CLASS_KEYS: dict[str, type] = {
 }
 _BOX_SIDES = 4
 EXAMPLES = 8
-"""How many examples an evaluation shows whatever became of them."""
+"""Number of examples that an evaluation shows whatever their result."""
 
 
 def examples_of(count: int) -> list[int]:
-    """Choose a few of so many examples, evenly spread, so that they are the same in each evaluation."""
+    """Chooses a few of ``count`` examples, evenly spaced, so that every evaluation shows the same ones."""
     return sorted({round(place) for place in np.linspace(0, count - 1, EXAMPLES)}) if count else []
 
 
 def histogram(values: Sequence[float]) -> dict[str, list[float]]:
-    """Edges and counts of bins of equal width over some finite numbers; empty lists for none."""
+    """A histogram of finite numbers: edges and counts of bins of equal width; empty lists without numbers."""
     if not len(values):
         return {"edges": [], "counts": []}
     counts, edges = np.histogram(values, bins=_BINS)
@@ -55,11 +55,11 @@ def histogram(values: Sequence[float]) -> dict[str, list[float]]:
 
 
 def write_evaluation(folder: Path, content: Mapping[str, Any]) -> None:
-    """Writes the file, complete or not at all.
+    """Writes the file atomically.
 
     Raises:
-        OSError: The disk refuses.
-        ValueError: Something is no JSON value.
+        OSError: The file cannot be written.
+        ValueError: The content is not valid JSON.
     """
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"format": FORMAT, **content}, ensure_ascii=True, allow_nan=False)
@@ -67,11 +67,11 @@ def write_evaluation(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:
-    """Reads the file and checks what a report relies on.
+    """Reads the file and checks everything that a report relies on.
 
     Raises:
-        OSError: It cannot be read.
-        ValueError: It is not what it must be; the message says what is wrong.
+        OSError: The file cannot be read.
+        ValueError: The content is invalid; the message says what is wrong.
     """
     content = json.loads(path.read_bytes())
     if not isinstance(content, dict):
@@ -139,7 +139,7 @@ def _check_detection(content: Mapping[str, Any]) -> None:
             typed(box, "category", int)
             typed(box, "score", float, optional=True)
             if len(typed_list(box, "box", float)) != _BOX_SIDES:
-                raise ValueError('a "box" has not four sides')
+                raise ValueError('a "box" does not have four sides')
 
 
 def _pictures(content: Mapping[str, Any]) -> list[dict[str, Any]]:

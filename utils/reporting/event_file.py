@@ -1,4 +1,4 @@
-"""Event files of TensorBoard's: scalars, summaries that a graph made, pictures and graphs."""
+"""TensorBoard event files: scalars, summaries from a graph, pictures and graphs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ JPEG_QUALITY = 85
 
 
 class EventFile:
-    """An event file in a folder. Where it cannot be written, that is said once: no run needs it to go on."""
+    """An event file in a folder. If it cannot be written, one warning is logged and the run continues."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -33,7 +33,7 @@ class EventFile:
         self.add_summary(step, tf1.Summary(value=values))
 
     def add_pictures(self, step: int, pictures: Mapping[str, Image.Image]) -> None:
-        """Adds a picture under each of the tags, as JPEG."""
+        """Adds a picture under each tag, as JPEG."""
         values = [tf1.Summary.Value(tag=tag, image=_encoded(picture)) for tag, picture in pictures.items()]
         if values:
             self.add_summary(step, tf1.Summary(value=values))
@@ -44,7 +44,7 @@ class EventFile:
             self._attempt(lambda: self._writer.add_summary(summary, step))
 
     def add_graph(self, graph: Any) -> None:
-        """Adds a ``tf.Graph`` with the shapes of its tensors, without the values of its large constants."""
+        """Adds a ``tf.Graph`` with tensor shapes, but without the values of large constants."""
         if self._writer is not None:
             self._attempt(lambda: self._writer.add_event(_graph_event(graph)))
 
@@ -62,14 +62,14 @@ class EventFile:
         except (OSError, RuntimeError, tf.errors.OpError) as error:  # the writer's thread raises RuntimeError
             self._writer = None
             logging.getLogger(__name__).warning(
-                "%s: events for TensorBoard cannot be written (%s); going on without", self._folder, reason(error)
+                "%s: events for TensorBoard cannot be written (%s); continuing without", self._folder, reason(error)
             )
 
 
 def write_event(
     folder: Path, step: int, scalars: Mapping[str, float], pictures: Mapping[str, Image.Image] | None = None
 ) -> None:
-    """Adds one point to each scalar's curve, and pictures by their tags, in a folder of its own event files."""
+    """Adds one point to each scalar's curve, and pictures by tag, in a new event file of the folder."""
     events = EventFile(folder)
     events.add_scalars(step, scalars)
     events.add_pictures(step, pictures or {})
@@ -77,12 +77,12 @@ def write_event(
 
 
 def has_events(folder: Path) -> bool:
-    """Return whether there is any event file in a folder."""
+    """Returns whether a folder contains an event file."""
     return any(folder.glob("events.out.tfevents.*"))
 
 
 def _writer(folder: Path) -> Any:
-    with tf.Graph().as_default():  # the class refuses to work outside graph mode
+    with tf.Graph().as_default():  # the class works only in graph mode
         return tf1.summary.FileWriter(str(folder))
 
 
@@ -103,7 +103,7 @@ def _graph_event(graph: Any) -> Any:
 
 
 def _empty(tensor: Any) -> None:
-    """Leaves type and shape of a large constant."""
+    """Removes the values of a large constant; keeps its type and shape."""
     if tensor.ByteSize() > LARGEST_CONSTANT_BYTES:
         kind, shape = tensor.dtype, tensor.tensor_shape
         tensor.CopyFrom(type(tensor)(dtype=kind, tensor_shape=shape))

@@ -1,7 +1,6 @@
-"""Findings of an evaluation in sentences: classes never found, pairs confused, limits of the speed (no TF).
+"""Findings of an evaluation as sentences: classes never predicted, confused pairs, speed limits (no TF).
 
-The numbers from which on something is said are below; they are chosen so that a sound evaluation of a few hundred
-images is silent.
+The thresholds below are chosen so that a sound evaluation of a few hundred images gives no findings.
 """
 
 from __future__ import annotations
@@ -12,27 +11,27 @@ from typing import Any
 from utils.reporting.names import class_list, class_names, format_value, quoted_class
 
 _CONFUSED_SHARE, _CONFUSED_COUNT = 0.15, 3
-"""A pair is named when so much of a class, and so many examples, are taken for the other."""
-_PAIRS_TOLD = 5
+"""Least fraction of a class, and least number of its examples, predicted as another class for the pair to be named."""
+_MOST_PAIRS = 5
 _CALIBRATION_GAP = 0.1
 _INPUT_BOUND, _COMPUTE_BOUND = 0.5, 0.15
-"""Shares of the time that is spent waiting for input."""
-_ALL_BUT = 0.95
+"""Fractions of the time spent waiting for input."""
+_NEARLY_ALL = 0.95
 
 
 def findings(evaluation: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str]:
-    """Sentences on an evaluation.
+    """The findings of an evaluation.
 
     Args:
-        evaluation: What ``utils.reporting.evaluation_file`` reads.
-        summary: The figures of the log that go with it.
+        evaluation: The content of the evaluation file, see ``utils.reporting.evaluation_file``.
+        summary: The figures in the log for that evaluation.
     """
-    of_task = _of_classes if evaluation["task"] == "classification" else _of_boxes
+    of_task = _classifier_findings if evaluation["task"] == "classification" else _detector_findings
     return [*of_task(evaluation), *speed_findings(summary)]
 
 
 def speed_findings(summary: Mapping[str, Any], kind: str = "eval") -> list[str]:
-    """Say what limited the speed, with the numbers that show it; nothing where they are not known.
+    """A finding about what limited the speed, with the numbers; none if they are unknown.
 
     Args:
         summary: Figures under their log keys.
@@ -43,15 +42,15 @@ def speed_findings(summary: Mapping[str, Any], kind: str = "eval") -> list[str]:
         return []
     waited = f"{speed:.1f} images/s, {share:.0%} of the time waiting for input"
     if share >= _INPUT_BOUND:
-        rest = f", and without waiting it would be {speed / (1 - share):.0f}" if share < _ALL_BUT else ""
+        rest = f"; without waiting it would be {speed / (1 - share):.0f} images/s" if share < _NEARLY_ALL else ""
         return [f"Input-bound: {waited}{rest}. More threads, smaller images or --dali on a GPU would help."]
     if share <= _COMPUTE_BOUND:
-        return [f"Compute-bound: {waited}. A faster input would change nothing."]
-    return [f"Neither input nor computing alone limits the speed: {waited}."]
+        return [f"Compute-bound: {waited}. A faster input would not help."]
+    return [f"Neither input nor computation alone limits the speed: {waited}."]
 
 
 def confused_pairs(evaluation: Mapping[str, Any]) -> list[tuple[int, int, int, float]]:
-    """Class, what it was taken for, how often, and the share of the class's examples; the most frequent first."""
+    """The confused pairs: class, predicted class, count, fraction of the class; the most frequent first."""
     if evaluation["task"] == "classification":
         totals = {number: row[0] for number, row in enumerate(evaluation["classes"])}
     else:
@@ -65,7 +64,7 @@ def confused_pairs(evaluation: Mapping[str, Any]) -> list[tuple[int, int, int, f
 
 
 def calibration_gap(evaluation: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Mean confidence and accuracy of a classifier, or None where nothing was evaluated."""
+    """Mean confidence and accuracy of a classifier, or None if nothing was evaluated."""
     bins = [row for row in evaluation["calibration"] if row[0] and row[1] is not None and row[2] is not None]
     total = sum(row[0] for row in bins)
     if not total:
@@ -73,57 +72,57 @@ def calibration_gap(evaluation: Mapping[str, Any]) -> tuple[float, float] | None
     return sum(row[0] * row[1] for row in bins) / total, sum(row[0] * row[2] for row in bins) / total
 
 
-def _of_classes(evaluation: Mapping[str, Any]) -> Iterator[str]:
+def _classifier_findings(evaluation: Mapping[str, Any]) -> Iterator[str]:
     names, rows = class_names(evaluation), evaluation["classes"]
     answered = [number for number, row in enumerate(rows) if row[1]]
     if len(answered) == 1 and sum(1 for row in rows if row[0]) > 1:
-        yield f"Every image is taken for {quoted_class(names, answered[0])}: the network tells nothing apart."
+        yield f"Every image is taken for {quoted_class(names, answered[0])}: the network does not distinguish classes."
         return
     never = [number for number, row in enumerate(rows) if row[0] and not row[1]]
     if never:
-        yield f"Never predicted, though there are examples: {class_list(names, never)}."
+        yield f"Never predicted, although there are examples: {class_list(names, never)}."
     lost = [number for number, row in enumerate(rows) if row[0] and row[1] and not row[2]]
     if lost:
-        yield f"Predicted, and never rightly: {class_list(names, lost)}."
+        yield f"Predicted, but never correctly: {class_list(names, lost)}."
     absent = [
         number for number, row in enumerate(rows) if not row[0] and number < len(evaluation["class_names"] or rows)
     ]
     if absent:
-        yield f"Without an example in this split, so nothing is known of them: {class_list(names, absent)}."
-    yield from _of_pairs(evaluation, names, "examples")
+        yield f"Not evaluated, for lack of examples in this split: {class_list(names, absent)}."
+    yield from _pair_findings(evaluation, names, "examples")
     gap = calibration_gap(evaluation)
     if gap is not None and abs(gap[0] - gap[1]) >= _CALIBRATION_GAP:
-        much = "more" if gap[0] > gap[1] else "less"
-        yield f"It is {much} sure than right: confidence {gap[0]:.2f} in the mean, accuracy {gap[1]:.2f}."
+        verdict = "overconfident" if gap[0] > gap[1] else "underconfident"
+        yield f"The network is {verdict}: mean confidence {gap[0]:.2f}, accuracy {gap[1]:.2f}."
 
 
-def _of_boxes(evaluation: Mapping[str, Any]) -> Iterator[str]:
+def _detector_findings(evaluation: Mapping[str, Any]) -> Iterator[str]:
     yield from evaluation["findings"]
     names, rows = class_names(evaluation), evaluation["classes"]
     absent = [row["id"] for row in rows if row["average_precision"] < 0]
     if absent and len(absent) < len(rows):
-        yield f"Average precision -1, for want of an object in this split: {class_list(names, absent)}."
+        yield f"Average precision -1, for lack of objects in this split: {class_list(names, absent)}."
     silent = [row["id"] for row in rows if row["objects"] and not row["detections"]]
     if silent:
-        yield f"Never detected, though there are objects: {class_list(names, silent)}."
+        yield f"Never detected, although there are objects: {class_list(names, silent)}."
     zero = [row["id"] for row in rows if row["average_precision"] == 0 and row["detections"]]
     if zero:
-        yield f"Detected, and never on an object of that category (average precision 0): {class_list(names, zero)}."
-    yield from _of_pairs(evaluation, names, "objects")
+        yield f"Detected, but never on an object of that category (average precision 0): {class_list(names, zero)}."
+    yield from _pair_findings(evaluation, names, "objects")
 
 
-def _of_pairs(evaluation: Mapping[str, Any], names: Mapping[int, str], what: str) -> Iterator[str]:
+def _pair_findings(evaluation: Mapping[str, Any], names: Mapping[int, str], what: str) -> Iterator[str]:
     for of, answer, count, share in _worst(confused_pairs(evaluation)):
         right, taken = quoted_class(names, of), quoted_class(names, answer)
         yield f"{count} {what} of {right}, {share:.0%} of them, are taken for {taken}."
 
 
 def _worst(pairs: Sequence[tuple[int, int, int, float]]) -> list[tuple[int, int, int, float]]:
-    return [pair for pair in pairs if pair[2] >= _CONFUSED_COUNT and pair[3] >= _CONFUSED_SHARE][:_PAIRS_TOLD]
+    return [pair for pair in pairs if pair[2] >= _CONFUSED_COUNT and pair[3] >= _CONFUSED_SHARE][:_MOST_PAIRS]
 
 
 def summary_line(evaluation: Mapping[str, Any]) -> str:
-    """The result in a sentence."""
+    """The result in one sentence."""
     metrics = evaluation["metrics"]
     images = f"{metrics.get('images', 0):.0f} images"
     if evaluation["task"] == "classification":
@@ -131,4 +130,4 @@ def summary_line(evaluation: Mapping[str, Any]) -> str:
         return f"{images}: top-1 accuracy {format_value(top1)}, loss {format_value(loss)}."
     whole, half = metrics.get("Precision/mAP"), metrics.get("Precision/mAP@.50IOU")
     best = f"best used from score {evaluation['operating_score']:.2f}"
-    return f"{images}: average precision {format_value(whole)}, at an overlap of half {format_value(half)}; {best}."
+    return f"{images}: average precision {format_value(whole)}, at IoU 0.5 {format_value(half)}; {best}."

@@ -1,4 +1,4 @@
-"""Names and numbers as a report writes them: any name is shown, whatever is in it, and none without end (no TF)."""
+"""Names and numbers formatted for a report: any characters, limited length (no TF)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from utils.text import one_line
 
 _LONGEST = 60
 _LISTED = 6
-_TINY, _LARGE, _WHOLE = 0.001, 1e4, 1e9  # from where on numbers are written otherwise
+_TINY, _LARGE, _WHOLE = 0.001, 1e4, 1e9  # limits between the number formats
 
 
 def class_names(evaluation: Mapping[str, Any]) -> dict[int, str]:
-    """The name of each class of an evaluation, by its number or id; the number where it has none."""
+    """The name of each class of an evaluation by its number or id; unnamed classes get their number."""
     if evaluation["task"] == "detection":
         return {row["id"]: row["name"] for row in evaluation["classes"]}
     given = evaluation["class_names"] or []
@@ -23,7 +23,7 @@ def class_names(evaluation: Mapping[str, Any]) -> dict[int, str]:
 
 
 def short(text: str, longest: int = _LONGEST) -> str:
-    """A text on one line, cut in its middle if it is long."""
+    """A text on one line, shortened in the middle if it is long."""
     text = one_line(text)
     if len(text) <= longest:
         return text
@@ -32,25 +32,25 @@ def short(text: str, longest: int = _LONGEST) -> str:
 
 
 def cell(text: str, longest: int = _LONGEST) -> str:
-    """A text for HTML: short, and whole where the mouse rests on it."""
+    """A text for HTML, shortened; the whole text appears as a tooltip."""
     brief, whole = short(text, longest), one_line(text)
     return escape(brief) if brief == whole else f'<span title="{escape(whole)}">{escape(brief)}</span>'
 
 
 def quoted_class(names: Mapping[int, str], number: int | None) -> str:
-    """A class as a sentence names it."""
+    """The name of a class in a sentence."""
     return f"'{short(names.get(number, f'class {number}'))}'" if number is not None else "nothing"
 
 
 def class_list(names: Mapping[int, str], numbers: Sequence[int]) -> str:
-    """Some classes as a sentence lists them: the first few, and how many more there are."""
+    """A list of classes in a sentence: the first few and the number of the others."""
     first = ", ".join(quoted_class(names, number) for number in numbers[:_LISTED])
     more = len(numbers) - _LISTED
     return f"{first} and {more} more" if more > 0 else first
 
 
 def format_flag(value: Any) -> str:
-    """The value of a flag as it was given, in full."""
+    """The full value of a flag, as given."""
     if isinstance(value, float):
         return f"{value:.10g}"
     if isinstance(value, list):
@@ -59,7 +59,7 @@ def format_flag(value: Any) -> str:
 
 
 def format_value(value: Any) -> str:
-    """A value as a table has it: numbers to four or more digits, nothing as a dash."""
+    """A value for a table: numbers with four or more digits, a dash for a missing value."""
     if value is None or value == "":
         return "–"
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -1,4 +1,4 @@
-"""The page: one HTML file that needs no network and no script, and the few elements it is made of (no TF)."""
+"""The page, one HTML file without network access or scripts, and its elements (no TF)."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ details summary { cursor: pointer; }
 
 
 def page(title: str, lead: str, parts: Iterable[str]) -> bytes:
-    """The whole file.
+    """The HTML file.
 
     Args:
-        title: Any text.
-        lead: HTML below it.
-        parts: Sections, HTML.
+        title: Title, any text.
+        lead: HTML below the title.
+        parts: The sections as HTML.
     """
     name = escape(one_line(title))
     body = "\n".join(part for part in parts if part)
@@ -63,19 +63,19 @@ def page(title: str, lead: str, parts: Iterable[str]) -> bytes:
 
 
 def section(title: str, *parts: str) -> str:
-    """A part of the page; nothing where it has no content."""
+    """A section of the page; empty if it has no content."""
     content = "\n".join(part for part in parts if part)
     return f"<section>\n<h2>{escape(one_line(title))}</h2>\n{content}\n</section>" if content else ""
 
 
 def grid(*parts: str) -> str:
-    """Charts side by side where there is room."""
+    """Charts side by side if there is room."""
     content = "\n".join(part for part in parts if part)
     return f'<div class="grid">\n{content}\n</div>' if content else ""
 
 
 def tiles(figures: Mapping[str, Any]) -> str:
-    """Figures with their names, each on its own."""
+    """Tiles, each with a figure and its name."""
     content = "".join(
         f'<div class="tile"><b>{escape(format_value(value))}</b><span>{escape(one_line(name))}</span></div>'
         for name, value in figures.items()
@@ -84,7 +84,7 @@ def tiles(figures: Mapping[str, Any]) -> str:
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table that scrolls if it is long. Numbers are set as numbers; a ``Markup`` is HTML already."""
+    """A table that scrolls if it is long. Numbers are aligned right; ``Markup`` cells are HTML already."""
     body = "\n".join(f"<tr>{''.join(map(_data, row))}</tr>" for row in rows)
     if not body:
         return ""
@@ -107,16 +107,16 @@ def _data(value: Any) -> str:
 
 
 def bar(share: float) -> Markup:
-    """A share in [0, 1] as a bar, with the number."""
+    """A fraction in [0, 1] as a bar with its number."""
     width = 100 * min(1.0, max(0.0, share))
     return Markup(f'<span class="bar"><i style="width:{width:.1f}%"></i></span>{share:.3f}')
 
 
 def notes(sentences: Iterable[str], kind: str = "finding") -> str:
-    """Sentences, one below the other; of the kind "finding" or "note"."""
+    """Sentences, one per paragraph, of the kind "finding" or "note"."""
     return "\n".join(f'<p class="{kind}">{escape(one_line(sentence))}</p>' for sentence in sentences)
 
 
 def folded(title: str, content: str) -> str:
-    """Content that is shown on a click."""
+    """Content that is folded until the reader clicks on its title."""
     return f"<details><summary>{escape(title)}</summary>\n{content}\n</details>" if content else ""

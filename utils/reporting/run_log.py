@@ -1,4 +1,4 @@
-"""A run as its log tells it: what was asked for, the curves, the evaluations, and what is missing (no TF)."""
+"""A run as read from its log: flags, curves, evaluations, and a list of what is missing (no TF)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from utils.reporting.evaluation_file import EVALUATION_NAME, read_evaluation
 
 LOG_NAME = "log.json"
 TARGETS = ("top1_accuracy", "Precision/mAP")
-"""What classifiers and detectors are ranked by: the metric that only an evaluation has."""
+"""The metrics that rank classifiers and detectors; only the records of evaluations have them."""
 _TRAINING = "total_loss"
 _SPEED = "total_ips"
 
@@ -24,12 +24,12 @@ class Launch:
     """One launch of a run.
 
     Attributes:
-        parameters: Its PARAMETER record; empty where that is missing.
-        began: When that was written.
-        steps: Records of training by step.
+        parameters: Its PARAMETER record; empty if it is missing.
+        began: Time of that record.
+        steps: Training records by step.
         evaluations: Records of evaluations during training, by step.
-        speeds: Images per second of the batches of an evaluation or benchmark, by batch.
-        summary: Its last record; None for a launch that was killed, or is going on.
+        speeds: Records of speed in an evaluation or benchmark, by batch.
+        summary: Its last record; None if the launch was killed or is still running.
     """
 
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -42,15 +42,15 @@ class Launch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A run: all launches that one log holds.
+    """A run: all launches in one log.
 
     Attributes:
-        name: What the report calls it.
-        path: The log.
-        launches: In order.
-        damaged_lines: Lines of the log that are no records.
-        evaluation: What the last evaluation left, see ``utils.reporting.evaluation_file``; None without.
-        evaluation_fault: Why there is none although there is a file.
+        name: Name in the report.
+        path: Path of the log.
+        launches: The launches in order.
+        damaged_lines: Number of lines of the log that are not records.
+        evaluation: The last evaluation, see ``utils.reporting.evaluation_file``; None if there is none.
+        evaluation_fault: Reason why the evaluation file cannot be used; empty if there is no such file.
     """
 
     name: str
@@ -62,32 +62,32 @@ class Run:
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        """Those of the last launch."""
+        """The parameters of the last launch."""
         return next((launch.parameters for launch in reversed(self.launches) if launch.parameters), {})
 
     @property
     def summary(self) -> Mapping[str, Any]:
-        """The last summary; empty where no launch came to its end."""
+        """The last summary; empty if no launch reached its end."""
         return next((launch.summary for launch in reversed(self.launches) if launch.summary is not None), {})
 
     def training(self) -> dict[int, Mapping[str, Any]]:
-        """Records of training by step; of a stretch that was repeated, those of the later launch."""
+        """Training records by step; for repeated steps, those of the later launch."""
         return _joined([launch.steps for launch in self.launches])
 
     def evaluations(self) -> dict[int, Mapping[str, Any]]:
-        """Records of evaluations during training, by step, likewise."""
+        """Records of evaluations during training by step; for repeated steps, those of the later launch."""
         return _joined([launch.evaluations for launch in self.launches])
 
     def curve(self, key: str) -> tuple[list[int], list[float]]:
-        """Steps and values of a scalar of training."""
+        """Steps and values of a training scalar."""
         return _curve(self.training(), key)
 
     def evaluation_curve(self, key: str) -> tuple[list[int], list[float]]:
-        """Steps and values of a metric, of evaluations during training."""
+        """Steps and values of a metric in evaluations during training."""
         return _curve(self.evaluations(), key)
 
     def metrics(self) -> dict[str, float]:
-        """The numbers of the last evaluation: from the summary, else from the last record; empty without any."""
+        """The metrics of the last evaluation: from the summary, else from the last record; empty if there are none."""
         last = [*self.evaluations().values()][-1:]
         for found in (self.summary, *last):
             if target_of(found):
@@ -95,29 +95,29 @@ class Run:
         return dict(self.evaluation["metrics"]) if self.evaluation else {}
 
     def missing(self) -> list[str]:
-        """Sentences on what the log does not have, and what to think of it."""
+        """Sentences about what the log lacks, with the likely reasons."""
         mode = self.parameters.get("mode")
         notes = []
         if not self.launches:
-            return ["The log holds no launch: nothing was run, or it ended before it began."]
+            return ["The log contains no launch: nothing was run, or the run ended before its first record."]
         if not self.parameters:
-            notes.append("The log has no record of flags and versions (PARAMETER): its beginning is lost.")
+            notes.append("The log has no record of flags and versions (PARAMETER): its beginning is missing.")
         if self.damaged_lines:
             notes.append(f"{self.damaged_lines} lines of the log could not be read and are left out.")
         if self.launches[-1].summary is None:
-            notes.append("The last launch has no summary: it was ended before its end, failed, or is going on.")
+            notes.append("The last launch has no summary: it was stopped early, failed, or is still running.")
         if mode in ("train", "train_and_evaluate", None) and not self.training() and not self.metrics():
-            notes.append("No step of training was logged: --display_every may exceed the number of steps.")
+            notes.append("No training step was logged: --display_every may exceed the number of steps.")
         if not self.metrics():
             notes.append("There was no evaluation: metrics, confusions and pictures are missing.")
         elif self.evaluation is None:
-            why = f"cannot be used: {self.evaluation_fault}" if self.evaluation_fault else "is not there"
-            notes.append(f"{EVALUATION_NAME} {why}. What needs single classes and images is missing.")
+            why = f"cannot be used: {self.evaluation_fault}" if self.evaluation_fault else "is missing"
+            notes.append(f"{EVALUATION_NAME} {why}. The report has no details of classes and images.")
         return notes
 
 
 def target_of(record: Mapping[str, Any]) -> str | None:
-    """The name of the metric that a record ranks by, where it has one."""
+    """The ranking metric that a record contains, or None."""
     return next((name for name in TARGETS if number(record, name) is not None), None)
 
 
@@ -132,9 +132,9 @@ def read_run(place: Path, name: str | None = None, results: Path | None = None) 
     """Reads a run.
 
     Args:
-        place: Its folder, or its log.
-        name: What to call it; the place unless given.
-        results: The folder of what its evaluations left; where the log is, or where the log says, unless given.
+        place: The folder of the run, or its log.
+        name: Name of the run; by default the place.
+        results: The folder of its evaluation file; by default that of the log, or the results folder named in the log.
 
     Raises:
         RunError: There is no log, or it cannot be read.
@@ -145,7 +145,7 @@ def read_run(place: Path, name: str | None = None, results: Path | None = None) 
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror}); a run is the folder of its log") from error
     if not records and damaged:
-        raise RunError(f"{path}: is no log of a run: it has no record that begins with {JSON_PREFIX}")
+        raise RunError(f"{path}: is not the log of a run: it has no record that begins with {JSON_PREFIX}")
     launches = _launches(records)
     file = _evaluation_in([results] if results else [path.parent, *_results_of(launches)])
     evaluation, fault = None, ""
@@ -165,13 +165,13 @@ def read_run(place: Path, name: str | None = None, results: Path | None = None) 
 
 
 def _log_in(folder: Path) -> Path:
-    """The log in a folder: log.json, else the newest file that begins as one."""
+    """The log in a folder: log.json, else the newest file that begins like a log."""
     usual = folder / LOG_NAME
     if usual.is_file():
         return usual
     logs = [path for path in folder.iterdir() if path.is_file() and _begins_as_log(path)]
     if not logs:
-        raise RunError(f"{folder}: holds no log of a run ({LOG_NAME}, or another file that begins with {JSON_PREFIX})")
+        raise RunError(f"{folder}: contains no log of a run ({LOG_NAME}, or a file that begins with {JSON_PREFIX})")
     return max(logs, key=lambda path: (path.stat().st_mtime, path.name))
 
 
@@ -184,9 +184,9 @@ def _begins_as_log(path: Path) -> bool:
 
 
 def _results_of(launches: Sequence[Launch]) -> list[Path]:
-    """Folders where the launches left their results, the last one first: a log may lie elsewhere."""
-    told = [launch.parameters.get("results_dir") for launch in reversed(launches)]
-    return [Path(folder) for folder in told if isinstance(folder, str)]
+    """The results folders of the launches, the last one first; a log may be elsewhere."""
+    stated = [launch.parameters.get("results_dir") for launch in reversed(launches)]
+    return [Path(folder) for folder in stated if isinstance(folder, str)]
 
 
 def _evaluation_in(folders: Sequence[Path]) -> Path | None:
@@ -208,7 +208,7 @@ def _launches(records: Sequence[Mapping[str, Any]]) -> list[Launch]:
 
 
 def _add(launch: Launch, step: Any, data: Mapping[str, Any]) -> None:
-    """Puts a record where it belongs in a launch; one of no known kind nowhere."""
+    """Adds a record to a launch; ignores unknown kinds of records."""
     if step == PARAMETER:
         launch.parameters = data
     elif step == list(SUMMARY):
@@ -222,7 +222,7 @@ def _add(launch: Launch, step: Any, data: Mapping[str, Any]) -> None:
 
 
 def _joined(parts: Sequence[Mapping[int, Mapping[str, Any]]]) -> dict[int, Mapping[str, Any]]:
-    """One table of those of several launches, each of which counts from its first step on."""
+    """The tables of several launches as one; each launch replaces what came before from its first step on."""
     whole: dict[int, Mapping[str, Any]] = {}
     for part in parts:
         if part:

@@ -1,4 +1,4 @@
-"""The report of one run: what was run, how it went, what came of it (no TF)."""
+"""The report of one run: its flags, course and results (no TF)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _TILES = {
 
 
 def write_run_report(log: Path, results: Path) -> None:
-    """Writes the report of the run that a log tells of to the folder of its results, once something was run.
+    """Writes the report of a run to its results folder, given its log; without a launch in the log, writes nothing.
 
     Raises:
         RunError: The log cannot be read.
@@ -49,11 +49,11 @@ def write_run_report(log: Path, results: Path) -> None:
 
 
 def run_page(run: Run) -> bytes:
-    """The report as a file's content."""
+    """The content of the report file."""
     parameters = run.parameters
     what = " · ".join(str(parameters[key]) for key in ("arch", "mode", "data_dir") if parameters.get(key))
     began = run.launches[0].began.partition(".")[0] if run.launches else ""
-    lead = escape(one_line(" · ".join(filter(None, (what, f"begun {began}" if began else "", str(run.path))))))
+    lead = escape(one_line(" · ".join(filter(None, (what, f"started {began}" if began else "", str(run.path))))))
     return page(f"Run {run.name}", lead, run_sections(run))
 
 
@@ -72,7 +72,7 @@ def run_sections(run: Run) -> list[str]:
 
 
 def stands_out(run: Run) -> list[str]:
-    """Sentences on the run: on its last evaluation, and on the speed of its training."""
+    """The findings about a run's last evaluation and its training speed."""
     training = speed_findings(run.summary, "train")
     if run.evaluation is None:
         return training or speed_findings(run.summary)
@@ -107,7 +107,7 @@ def _training(run: Run) -> str:
     if validation[0]:
         rest["validation"] = validation
     if rest:
-        drawn.append(charts.lines("Its parts, and validation", rest, x="step", y="loss", log_scale=True))
+        drawn.append(charts.lines("Parts of the loss, and validation", rest, x="step", y="loss", log_scale=True))
     for key, title, unit in (
         ("learning_rate", "Learning rate", "rate"),
         ("loss_scale", "Loss scale", "factor"),
@@ -148,22 +148,22 @@ def _of_evaluation(run: Run) -> list[str]:
 def _speed(run: Run) -> str:
     drawn = []
     for key, title, unit in (
-        ("imgs_per_sec", "Throughput of training", "images/s"),
+        ("imgs_per_sec", "Training throughput", "images/s"),
         ("input_wait_share", "Share of time waiting for input", "share"),
     ):
         if run.curve(key)[0]:
             drawn.append(charts.lines(title, {title: run.curve(key)}, x="step", y=unit))
     speeds = _curve_of_batches(run.launches)
     if speeds[0]:
-        drawn.append(charts.lines("Throughput of evaluation", {"evaluation": speeds}, x="batch", y="images/s"))
+        drawn.append(charts.lines("Evaluation throughput", {"evaluation": speeds}, x="batch", y="images/s"))
     latency = run.evaluation["latency_ms"] if run.evaluation else {"counts": []}
     if latency["counts"]:
-        title = "Latency of a batch in evaluation"
+        title = "Batch latency in evaluation"
         drawn.append(charts.histogram(title, latency["edges"], latency["counts"], x="ms", y="batches"))
     figures = [
         [key, value] for key in run.summary if _is_speed(key) and (value := number(run.summary, key)) is not None
     ]
-    return grid(*drawn) + folded("All figures of speed", table(["figure", "value"], figures))
+    return grid(*drawn) + folded("All speed figures", table(["figure", "value"], figures))
 
 
 def _is_speed(key: str) -> bool:

@@ -1,8 +1,8 @@
-# What launch scripts do with their own arguments: folders first, then flags for the program. Sourced by scripts.
+# Parses the arguments of launch scripts: folders first, then flags for the program. Sourced by scripts.
 #
 #   source utils/shell/arguments.sh
-#   wants_help "$@"            # whether --help or -h is among them
-#   split_folders <most> "$@"  # sets folders, at most so many words from the beginning up to the first flag, and flags
+#   wants_help "$@"            # tells whether --help or -h is among them
+#   split_folders <most> "$@"  # sets folders (at most <most> words before the first flag) and flags
 
 wants_help() {
     local argument

@@ -1,12 +1,12 @@
-# What benchmark scripts share: runs of main.py one after the other, each a row of a table. Sourced by scripts.
+# Common parts of benchmark scripts: runs of main.py in turn, each a row of a table. Sourced by scripts.
 #
 #   source utils/shell/benchmark.sh
 #   benchmark_begin <name> <title> <mode>    # inference_benchmark or training_benchmark
 #   benchmark_run <configuration> <GPUs> <batch size> <flags for main.py...>
-#   benchmark_end                            # shows the table; its status is 1 where a run failed
+#   benchmark_end                            # shows the table; status 1 if a run failed
 #
-# The tables are RESULTS_DIR/<name>.md and .json, and what each run printed and logged stays in RESULTS_DIR/<name>_runs;
-# RESULTS_DIR is the current folder where it is not set. With DRY_RUN=1 the commands are printed, nothing is written.
+# The tables are RESULTS_DIR/<name>.md and .json; output and logs of the runs are in RESULTS_DIR/<name>_runs.
+# RESULTS_DIR is the current folder by default. DRY_RUN=1 prints the commands and writes nothing.
 source "$(dirname "${BASH_SOURCE[0]}")/../launch.sh"
 
 benchmark_begin() {
@@ -26,7 +26,7 @@ benchmark_begin() {
     mkdir "${benchmark_table}_runs" || exit 2
 }
 
-# Status: 0 measured, 3 it did not fit, 1 failed. Ends the script where the command is wrong or was told to stop.
+# Status: 0 measured, 3 out of memory, 1 failed. Ends the script if the command is invalid or received a signal.
 benchmark_run() {
     local configuration=$1 gpus=$2 batch_size=$3 status=0 verdict=0 run kind=train
     local -a command
@@ -38,7 +38,7 @@ benchmark_run() {
         return
     fi
     launch_logged "$run/console.txt" "${command[@]}" > /dev/null || status=$?
-    if [ "$status" = 2 ] || [ "$status" = 75 ]; then # wrong for every other run too; told to stop
+    if [ "$status" = 2 ] || [ "$status" = 75 ]; then # invalid for all other runs too; stopped by a signal
         tail -n 3 "$run/console.txt" >&2
         exit "$status"
     fi
@@ -64,13 +64,13 @@ benchmark_end() {
     echo
     echo "written to $benchmark_table.md and $benchmark_table.json"
     if [ "$benchmark_failures" != 0 ]; then
-        echo "$(basename "$0"): $benchmark_failures of the runs failed; what they printed is in ${benchmark_table}_runs" >&2
+        echo "$(basename "$0"): $benchmark_failures of the runs failed; their output is in ${benchmark_table}_runs" >&2
         return 1
     fi
 }
 
-# Sets single to FP32 or TF32, which SINGLE says, and single_flags to what makes single precision that.
-# shellcheck disable=SC2034 # the latter is for the caller
+# Sets single to FP32 or TF32, as in SINGLE, and single_flags to the flags for it.
+# shellcheck disable=SC2034 # single_flags is for the caller
 benchmark_single() {
     single=${SINGLE:-FP32}
     case $single in
@@ -80,7 +80,7 @@ benchmark_single() {
     esac
 }
 
-# benchmark_check <name> [0]: ends the script unless the variable holds a positive integer, or 0 where that will do.
+# benchmark_check <name> [0]: ends the script unless the variable holds a positive integer, or 0 if allowed.
 benchmark_check() {
     if ! [[ ${!1} =~ ^(0|[1-9][0-9]*)$ ]] || [ "${!1}" -lt "${2:-1}" ]; then
         echo "$1=${!1}: must be ${2:+0 or }a positive integer" >&2

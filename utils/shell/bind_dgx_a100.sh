@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Runs a command on the cores and the memory that are closest to a DGX A100's GPU: bash utils/shell/bind_dgx_a100.sh COMMAND...
+# Runs a command on the cores and memory closest to a GPU of a DGX A100: bash utils/shell/bind_dgx_a100.sh COMMAND...
 #
-# The GPU is the process's number on its machine: SLURM_LOCALID, OMPI_COMM_WORLD_LOCAL_RANK or HOROVOD_LOCAL_RANK. GPUs
-# 0 and 1 hang on NUMA node 3, 2 and 3 on node 1, 4 and 5 on node 7, 6 and 7 on node 5. Where a part of the binding
-# cannot be had (no numactl, another machine, a container that may not bind memory) the command runs without it, and
-# the first process of the machine says so. utils/launch.sh puts this in with BIND=dgx_a100.
+# The number of the GPU is that of the process on its machine: SLURM_LOCALID, OMPI_COMM_WORLD_LOCAL_RANK or
+# HOROVOD_LOCAL_RANK. GPUs 0 and 1 belong to NUMA node 3, 2 and 3 to node 1, 4 and 5 to node 7, 6 and 7 to node 5. If a
+# part of the binding is impossible (no numactl, another machine, a container that may not bind memory), the command
+# runs without it, and the first process of the machine prints a warning. BIND=dgx_a100 of utils/launch.sh uses this.
 set -euo pipefail
 
 usage="usage: bash utils/shell/bind_dgx_a100.sh COMMAND [ARGUMENTS...]"
@@ -29,7 +29,7 @@ elif [ -z "$node" ]; then
 elif numactl --cpunodebind="$node" --membind="$node" true 2> /dev/null; then
     exec numactl --cpunodebind="$node" --membind="$node" "$@"
 elif numactl --cpunodebind="$node" true 2> /dev/null; then
-    say "memory cannot be bound to NUMA node $node (in a container: --cap-add SYS_NICE): cores alone are"
+    say "memory cannot be bound to NUMA node $node (in a container: --cap-add SYS_NICE): binding cores only"
     exec numactl --cpunodebind="$node" "$@"
 else
     say "this machine has no NUMA node $node, or its cores cannot be bound: processes are not bound"

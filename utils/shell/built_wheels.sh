@@ -1,20 +1,21 @@
-# Wheels that are compiled for the TensorFlow of one Python environment, and kept for the next such environment.
+# Wheels compiled for the TensorFlow of a Python environment and cached for the next such environment.
 # Sourced by scripts.
 #
 #   source utils/shell/built_wheels.sh
-#   begin_installation "$@"               # --help, --prove (sets again) and the environment: sets the facts below and
-#                                         # log, and keeps others out; ends the script with a sentence where it cannot
-#   in_place                              # whether what the function installed says is what the file stamp says
-#   wheel_folder NAME [RECIPE...]         # sets folder: where such a wheel is kept
-#   obtain_wheel BUILD                    # sets wheel: the one in the folder, or BUILD leaves it in "$work/wheels"
-#   logged COMMAND [ARGUMENT...]          # its output goes to "$log" alone
-#   pip_install WHAT [ARGUMENT...]        # into the environment, or wherever pip's arguments say
+#   begin_installation "$@"               # parses --help, --prove (sets again) and the environment; sets log and the
+#                                         # facts below and locks the environment; ends the script with a sentence if
+#                                         # that fails
+#   in_place                              # tells whether the output of the function installed equals the file stamp
+#   wheel_folder NAME [RECIPE...]         # sets folder to the cache folder of such a wheel
+#   obtain_wheel BUILD                    # sets wheel to the cached one, or to the one BUILD leaves in "$work/wheels"
+#   logged COMMAND [ARGUMENT...]          # runs a command with its output in "$log" only
+#   pip_install WHAT [ARGUMENT...]        # installs into the environment, or as pip's arguments say
 #   prepare_tools                         # sets build_path and build_pythonpath: the pinned build tools
 #
 # Facts: python, scripts, data, packages, tensorflow, tensorflow_folder, platform
 #
-# Wheels lie in ${XDG_CACHE_HOME:-~/.cache}/tensorflow-built-wheels, one folder for each name, with their SHA-256.
-# shellcheck shell=bash disable=SC2034,SC2154 # facts are for the scripts that source this, stamp and again theirs
+# Wheels are cached in ${XDG_CACHE_HOME:-~/.cache}/tensorflow-built-wheels, one folder per name, with their SHA-256.
+# shellcheck shell=bash disable=SC2034,SC2154 # the scripts that source this read the facts and set stamp and again
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../launch.sh"
 work=""
@@ -30,7 +31,7 @@ fail() {
     exit "${2:-1}"
 }
 
-# Ends what is still being built, whatever ended the script, and removes its files.
+# Ends a running build and removes its files, however the script ends.
 clean_up() {
     if [ -n "$building" ]; then
         kill -TERM -- "-$building" 2> /dev/null || true
@@ -61,7 +62,7 @@ in_place() {
     [ -f "$stamp" ] && [ "$(installed)" = "$(cat "$stamp")" ]
 }
 
-# The interpreter's facts, one a line; nothing is imported, for TensorFlow takes seconds to load.
+# Facts about the interpreter, one per line, without importing TensorFlow, which takes seconds to load.
 ENVIRONMENT_FACTS='
 import importlib.metadata, importlib.util, os, platform, sys, sysconfig
 def version(name):
@@ -91,26 +92,26 @@ describe_environment() {
         read -r python && read -r scripts && read -r data && read -r packages
         read -r tensorflow && read -r tensorflow_folder && read -r platform
     } <<< "$facts"
-    [ -n "$tensorflow" ] || fail "there is no TensorFlow in the environment of $python, and what is installed here is\
- compiled for the one that is: run '$python -m pip install -r requirements.txt' first, or name another interpreter:\
+    [ -n "$tensorflow" ] || fail "there is no TensorFlow in the environment of $python to compile for:\
+ run '$python -m pip install -r requirements.txt' first, or name another interpreter:\
  bash $0 /path/to/python"
-    [ -w "$packages" ] || fail "$packages cannot be written, and what is compiled for a TensorFlow belongs beside it:\
- make an environment of your own with '$python -m venv', or name another interpreter: bash $0 /path/to/python"
-    command -v flock > /dev/null || fail "flock is missing; on Debian and Ubuntu it comes with the package util-linux"
+    [ -w "$packages" ] || fail "$packages is not writable, and packages compiled for a TensorFlow belong beside it:\
+ create your own environment with '$python -m venv', or name another interpreter: bash $0 /path/to/python"
+    command -v flock > /dev/null || fail "flock is missing; on Debian and Ubuntu the package util-linux contains it"
     cache=${XDG_CACHE_HOME:-${HOME:-}/.cache}/tensorflow-built-wheels
     if ! mkdir -p "$cache" 2> /dev/null || ! [ -w "$cache" ]; then
-        fail "$cache cannot be written; XDG_CACHE_HOME names another folder for wheels to be kept in"
+        fail "$cache is not writable; XDG_CACHE_HOME sets another folder for cached wheels"
     fi
     trap clean_up EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
 }
 
-# Runs what is left of the script alone in this environment.
+# Locks the environment for the rest of the script.
 claim_environment() {
     exec 9> "$data/.$(basename "$0").lock"
     if ! flock -n 9; then
-        say "another one is at work on $data; waiting for it"
+        say "another installation is running in $data; waiting for it"
         flock 9
     fi
     log=$cache/$(basename "$0" .sh)-$(cksum <<< "$data" | cut -d ' ' -f 1).log
@@ -127,15 +128,15 @@ pip_install() {
         || fail "the installation of $1 failed$(why)"
 }
 
-# The end of a sentence about the command that was logged last: the first error that it spoke of, and where the rest is.
+# The end of a sentence about the last logged command: its first error, and the path of the log.
 why() {
     local words
     words=$(LC_ALL=C awk '/^\+ / { found = "" } found == "" && /([Ee]rror|ERROR|CMake Error.*): / { found = $0 }
         END { sub(/^[ 	]+/, "", found); print substr(found, 1, 300) }' "$log")
-    echo "${words:+ ($words)}; all that was said is in $log"
+    echo "${words:+ ($words)}; the whole output is in $log"
 }
 
-# A folder to build in. Paths with blanks are none for CMake and compilers' flags, so everything is reached through here.
+# Creates a build folder with links to everything: CMake and compiler flags do not support paths with blanks.
 prepare_work() {
     local place=${TMPDIR:-/tmp}
     if [[ $place == *[[:space:]]* ]]; then
@@ -158,27 +159,27 @@ check_compilers() {
     for tool in "${CXX:-c++}" "${CC:-cc}" make; do
         # shellcheck disable=SC2086 # CXX may be a compiler with flags
         if ! command -v ${tool%% *} > /dev/null; then
-            fail "$tool is missing, and $1 is compiled here; on Debian and Ubuntu 'apt-get install build-essential'\
- brings a compiler and make"
+            fail "$tool is missing, which compiles $1; on Debian and Ubuntu 'apt-get install build-essential'\
+ installs a compiler and make"
         fi
     done
 }
 
-# Whether the folder holds the whole of one wheel.
+# Tells whether the folder holds a complete wheel.
 sound_wheel() {
     [ -s "$1/sha256" ] && (cd "$1" && sha256sum --check --status sha256 2> /dev/null)
 }
 
-# Sets folder: where the wheel of this name is kept. The recipe's files are part of it: another recipe, another wheel.
+# Sets folder to the cache folder of a wheel; its name depends on the content of the recipe's files.
 wheel_folder() {
     folder=$cache/$1-$(cat "${@:2}" "$LAUNCH_ROOT/requirements/build.txt" | sha256sum | cut -c 1-8)
 }
 
-# Sets wheel, to the one in the folder or one that is built for it, and fresh to whether it was built just now.
+# Sets wheel to the cached wheel or a newly built one, and fresh to whether it was built now.
 obtain_wheel() {
     exec 8> "$folder.lock"
     if ! flock -n 8; then
-        say "another one is building the same; waiting for it"
+        say "another process is building the same wheel; waiting for it"
         flock 8
     fi
     fresh=no
@@ -198,11 +199,11 @@ obtain_wheel() {
     wheel=$(echo "$folder"/*.whl)
 }
 
-# Builds a wheel with pip, showing how far make has come: build_with_pip WHAT [pip's arguments...]
+# Builds a wheel with pip and shows the progress of make: build_with_pip WHAT [pip's arguments...]
 build_with_pip() {
     local what=$1 shown=-1 percent status=0
     shift
-    set -m # a process group of its own, so that all of it can be ended
+    set -m # its own process group, so that all of it can be ended
     PATH=$build_path PYTHONPATH=$build_pythonpath logged "$python" -P -m pip wheel --verbose --no-cache-dir \
         --no-build-isolation --no-deps --disable-pip-version-check --wheel-dir "$work/wheels" "$@" < /dev/null &
     building=$!

@@ -1,7 +1,7 @@
-# Downloads that continue where they stopped, are checked, and are complete or absent. Sourced by scripts.
+# Downloads that resume, are verified, and are complete or absent. Sourced by scripts.
 #
 #   source utils/shell/download.sh
-#   fetch URL FILE CHECK [ARGUMENT...]     # CHECK FILE ARGUMENT... says whether a file is sound
+#   fetch URL FILE CHECK [ARGUMENT...]     # CHECK FILE ARGUMENT... tells whether a file is sound
 
 # Ends the script with a sentence.
 fail() {
@@ -9,7 +9,7 @@ fail() {
     exit "${2:-1}"
 }
 
-# Downloads a file unless it is there: to FILE.part, which takes its name once the check found it sound.
+# Downloads a file unless it exists: to FILE.part, which is renamed once the check passes.
 fetch() {
     local url=$1 file=$2 part=$2.part before
     shift 2
@@ -17,7 +17,7 @@ fetch() {
         return
     fi
     mkdir -p "$(dirname "$file")"
-    while ! "$1" "$part" "${@:2}"; do # sound already where a run was killed between the last byte and the new name
+    while ! "$1" "$part" "${@:2}"; do # already sound if an earlier run was killed just before renaming it
         before=$(wc -c 2> /dev/null < "$part" || echo 0)
         echo "downloading $url" >&2
         download "$url" "$part" || fail "$url: the download failed; run the same command again to continue it"
@@ -25,12 +25,12 @@ fetch() {
             break
         fi
         rm -f "$part"
-        [ "$before" != 0 ] || fail "$url: what came is damaged or not what was expected, and was removed"
-    done # once more from the start, for perhaps it was the part from before that was damaged
+        [ "$before" != 0 ] || fail "$url: the downloaded file is damaged or unexpected, and was removed"
+    done # once more from the start, because the earlier part may have been damaged
     mv "$part" "$file"
 }
 
-# Appends what is missing of a file; starts anew where the server cannot continue.
+# Resumes the download of a file; starts again if the server cannot resume.
 download() {
     local url=$1 part=$2 status=0 answer
     local -a curl=(curl --fail --location --retry 5 --output "$part" --write-out '%{http_code}')
@@ -45,7 +45,7 @@ download() {
         curl+=(--silent --show-error)
     fi
     answer=$("${curl[@]}" --continue-at - "$url") || status=$?
-    if [ "$status" = 33 ] || { [ "$status" != 0 ] && [ "$answer" = 416 ]; }; then # no ranges, or none so far behind
+    if [ "$status" = 33 ] || { [ "$status" != 0 ] && [ "$answer" = 416 ]; }; then # no ranges, or not at this position
         rm -f "$part"
         status=0
         "${curl[@]}" "$url" > /dev/null || status=$?
@@ -53,18 +53,18 @@ download() {
     return "$status"
 }
 
-# Whether a zip file is whole and holds this many files whose names match the extended regular expression.
+# Tells whether a zip file is sound and holds this many files with names that match the extended regular expression.
 is_zip_of() {
     local file=$1 count=$2 names=$3
     [ -s "$file" ] && unzip -tqq "$file" > /dev/null 2>&1 && [ "$(unzip -Z1 "$file" | grep -Ec "$names")" = "$count" ]
 }
 
-# Whether a gzip file is whole.
+# Tells whether a gzip file is sound.
 is_gzip() {
     [ -s "$1" ] && gzip -t "$1" 2> /dev/null
 }
 
-# The folder as an absolute path, made where it is missing.
+# Prints the absolute path of a folder; creates it if it is missing.
 absolute_folder() {
     mkdir -p "$1" && (cd "$1" && pwd)
 }

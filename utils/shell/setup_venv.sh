@@ -1,10 +1,10 @@
-# Makes .venv in the clone and installs pinned requirements into it, once for each set of them. Sourced by scripts.
+# Creates .venv in the clone and installs pinned requirements into it, once for each set of them. Sourced by scripts.
 #
 #   source utils/shell/setup_venv.sh
 #   setup_venv requirements.txt      # needs the repository's root as the current folder
 #
-# PYTHON names the interpreter to make it with; without it the first of 3.11 to 3.13 on the PATH serves. VENV_OPTIONS are
-# words for `python -m venv`, such as --system-site-packages where TensorFlow is there already.
+# PYTHON is the interpreter for .venv; by default the first of 3.11 to 3.13 on the PATH. VENV_OPTIONS are options of
+# `python -m venv`, such as --system-site-packages if TensorFlow is installed already.
 
 venv_supported() {
     "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2> /dev/null
@@ -34,7 +34,7 @@ setup_venv() {
         # shellcheck disable=SC2086 # the options are meant to be split
         if ! "$python" -m venv ${VENV_OPTIONS:-} .venv; then
             rm -rf .venv
-            echo "$python cannot make a virtual environment; on Debian and Ubuntu the package python3-venv is missing." >&2
+            echo "$python cannot create a virtual environment; on Debian and Ubuntu the package python3-venv is missing." >&2
             return 2
         fi
     fi
@@ -45,7 +45,7 @@ setup_venv() {
     fi
     echo "Installing $requirements into .venv (some minutes, once)" >&2
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement "$requirements" || {
-        echo "The installation of $requirements failed; what pip says stands above." >&2
+        echo "The installation of $requirements failed; see the output of pip above." >&2
         return 1
     }
     echo "$wanted" > "$stamp"

@@ -1,1 +1,1 @@
-"""The machine, and the processes that share it: facts, versions, worker pools and the watchdog."""
+"""The machine and its processes: facts, versions, worker pools and the watchdog."""

@@ -1,4 +1,4 @@
-"""Facts of this machine: processor, memory and disk, read from the system's own files in a millisecond (no TF)."""
+"""Facts about this machine: processor, memory and disk, read from system files in a millisecond (no TF)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 BFLOAT16_FEATURES = frozenset({"avx512_bf16", "amx_bf16"})
 SPEED_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8")
-"""Instruction sets that decide how fast networks compute, the older ones first."""
+"""Instruction sets that determine the speed of networks, the oldest first."""
 
 CPU_INFO, MEMORY_INFO = Path("/proc/cpuinfo"), Path("/proc/meminfo")
 MEMORY_LIMIT, MEMORY_USED = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
@@ -19,22 +19,22 @@ _GB = 1e9
 
 
 def cpu_features() -> frozenset[str]:
-    """Names of the instruction sets of an x86 CPU, as Linux spells them; empty where they cannot be read."""
-    return frozenset(_of_cpu("flags").split()) if platform.machine() in _X86 else frozenset()
+    """Names of the instruction sets of an x86 CPU, in Linux's spelling; empty if they cannot be read."""
+    return frozenset(_cpu_field("flags").split()) if platform.machine() in _X86 else frozenset()
 
 
 def cpu_name() -> str:
-    """The processor's name for itself; its architecture where it has none."""
-    return _of_cpu("model name") or platform.processor() or platform.machine()
+    """The model name of the processor, or its architecture if it has no name."""
+    return _cpu_field("model name") or platform.processor() or platform.machine()
 
 
 def uses_onednn(environ: Mapping[str, str]) -> bool:
-    """Return whether TensorFlow computes with oneDNN on this CPU: on x86 it does unless it is told not to."""
+    """Returns whether TensorFlow uses oneDNN on this CPU: on x86 it does unless the environment disables it."""
     return platform.machine() in _X86 and environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0"
 
 
 def memory_gb() -> tuple[float, float] | None:
-    """Memory of this machine or container, and how much of it is free, in 10^9 bytes; None where it is not known."""
+    """Total and free memory of this machine or container in 10^9 bytes; None if unknown."""
     try:
         lines = [line.split() for line in MEMORY_INFO.read_text(encoding="utf-8").splitlines()]
         values = {words[0].rstrip(":"): int(words[1]) * 1024 for words in lines if len(words) > 1}
@@ -44,13 +44,13 @@ def memory_gb() -> tuple[float, float] | None:
     try:
         limit, used = (int(path.read_text(encoding="utf-8")) for path in (MEMORY_LIMIT, MEMORY_USED))
         total, free = min(total, limit), min(free, max(0, limit - used))
-    except (OSError, ValueError):  # no container, or one without a limit ("max")
+    except (OSError, ValueError):  # no container, or no limit ("max")
         pass
     return total / _GB, free / _GB
 
 
 def disk_free_gb(folder: Path) -> float | None:
-    """Room on the disk of a folder, or of the nearest folder above it that exists, in 10^9 bytes."""
+    """Free space on the disk of a folder, or of its nearest existing parent, in 10^9 bytes."""
     for place in (folder.absolute(), *folder.absolute().parents):
         try:
             return shutil.disk_usage(place).free / _GB
@@ -60,7 +60,7 @@ def disk_free_gb(folder: Path) -> float | None:
 
 
 def machine_facts(folder: Path, environ: Mapping[str, str]) -> dict[str, object]:
-    """Facts of the machine for the log of a run that writes to ``folder``; what is not known is None."""
+    """Facts about the machine for the log of a run that writes to ``folder``; unknown facts are None."""
     features = cpu_features()
     memory = memory_gb()
     free = disk_free_gb(folder)
@@ -75,8 +75,8 @@ def machine_facts(folder: Path, environ: Mapping[str, str]) -> dict[str, object]
     }
 
 
-def _of_cpu(field: str) -> str:
-    """The first value of a field of the processor's description, or nothing."""
+def _cpu_field(field: str) -> str:
+    """The first value of a field in the processor's description, or ""."""
     try:
         lines = CPU_INFO.read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Versions of the software of a run, for its log and its checkpoints (no TF)."""
+"""Software versions of a run, for its log and its checkpoints (no TF)."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ PACKAGES = {
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of Python and of packages, None without one, and the commit of this clone, "+" where it was changed."""
+    """Versions of Python and packages (None if missing), and the commit of this clone ("+" if it was modified)."""
     found: dict[str, str | None] = {"python_version": platform.python_version()}
     found |= {key: _installed(names) for key, names in PACKAGES.items()}
     return {**found, "git_commit": git_commit(Path(__file__).resolve().parents[2])}
 
 
 def git_commit(folder: Path) -> str | None:
-    """The commit that a folder is checked out at, or None where git or a checkout is missing."""
+    """The checked-out commit of a folder, or None without git or a checkout."""
     command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)

@@ -1,9 +1,9 @@
-"""Notices that a process of a run has died or hangs, and ends the others: collective operations would wait for ever.
+"""Detects that a process of a run has died or hangs and ends the others, whose collective operations would block.
 
-Rank 0 listens; every other rank tells it once a beat that it lives, and at which step it is, and rank 0 answers. A
-closed connection means that a process is gone; silence for the time-out means that it is frozen. A process that ends by
-an error says so before, and the others end with its status and without a word. A signal that asks one process to stop
-travels to the others on the same way. Imports no TensorFlow, and works while it computes.
+Rank 0 listens. Every other rank sends it a heartbeat with its step, and rank 0 answers. A closed connection means that
+a process has ended; silence for the time-out means that it is frozen. A process that ends with an error announces it
+first, and the others end silently with its status. The same connection passes on a signal that asks one process to
+stop. Imports no TensorFlow and works while TensorFlow computes.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _log = logging.getLogger(__name__)
 
 LONGEST_BEAT_S = 1.0
 CONNECT_TIMEOUT_S = 10.0
-LAST_WORDS_S = 1.0  # in which a process that fails says why: a launcher ends all when one has ended
-_ADVICE = "the job ends; the newest checkpoint is whole, and the same command continues from it"
+LAST_WORDS_S = 1.0  # time for a failing process to say why: a launcher ends all processes when one has ended
+_ADVICE = "the job ends; the newest checkpoint is intact, and the same command continues from it"
 
 
 def _exit(status: int) -> None:
@@ -38,11 +38,11 @@ def _exit(status: int) -> None:
 
 @dataclass
 class Pulse:
-    """The state that a process tells the others."""
+    """The state that a process sends to the others."""
 
     step: int = 0
     stop: str | None = None
-    """Name of the signal that asked it to stop."""
+    """Name of the signal that asked the process to stop."""
 
 
 @dataclass
@@ -55,14 +55,14 @@ class _Peer:
 
 
 class Watchdog:
-    """Watches the other processes of a run while a ``with`` block lasts.
+    """Watches the other processes of a run for the duration of a ``with`` block.
 
     Args:
-        communicator: The processes; with one of them there is nothing to watch.
-        timeout_s: Silence of so many seconds means that a process is frozen.
-        pulse: What this process says of itself, read at every beat.
-        on_stop: Called, perhaps more than once, with the name of a signal that another process got.
-        end: Ends the process with a status.
+        communicator: The processes; a single process has nothing to watch.
+        timeout_s: Seconds of silence after which a process counts as frozen.
+        pulse: Returns the state of this process; called at every heartbeat.
+        on_stop: Called with the name of a signal that another process received, possibly more than once.
+        end: Ends this process with a status.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Watchdog:
         if failures:
             self._close()
             if self._rank == 0:
-                _log.warning("the processes cannot watch each other, a frozen one would go unnoticed: %s", failures[0])
+                _log.warning("the processes cannot watch each other, so nothing notices a frozen one: %s", failures[0])
         else:
             self._start()
         return self
@@ -113,9 +113,9 @@ class Watchdog:
         if self._size == 1:
             return
         if kind is None:
-            self._communicator.barrier()  # rank 0 may still be writing, and a launcher ends all when one ends
+            self._communicator.barrier()  # rank 0 may still be writing, and a launcher ends all processes when one ends
             self._send_all({"done": True})
-        elif self._begins_to_close():
+        elif self._mark_closing():
             self._send_all({"end": EXIT_USAGE if issubclass(kind, UsageError) else EXIT_FAILED})
         self._closing.set()
         self._close()
@@ -169,7 +169,7 @@ class Watchdog:
     def _close(self) -> None:
         for connection in self._closers:
             with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)  # which ends the reading threads
+                connection.shutdown(socket.SHUT_RDWR)  # ends the reading threads
         for thread in self._threads:
             thread.join(CONNECT_TIMEOUT_S)
         for stream in (*(peer.stream for peer in self._peers.values()), *self._closers):
@@ -177,7 +177,7 @@ class Watchdog:
                 stream.close()
 
     def _read(self, peer: _Peer) -> None:
-        """Takes in what a peer says, until it is gone."""
+        """Handles the messages of a peer until it has ended."""
         while True:
             try:
                 line = peer.stream.readline()
@@ -193,7 +193,7 @@ class Watchdog:
                 self._follow(message["end"])
                 return
             if not line:
-                self._fail(f"rank {peer.rank}: its process has ended, after step {peer.step} or in the one behind it")
+                self._fail(f"rank {peer.rank}: its process has ended, after step {peer.step} or in the next one")
                 return
             peer.heard, peer.step = time.monotonic(), message.get("step", peer.step)
             if message.get("stop"):
@@ -201,11 +201,11 @@ class Watchdog:
                 self._on_stop(message["stop"])
 
     def _watch(self) -> None:
-        """Says once a beat that this process lives, and looks whether the others do."""
+        """Sends heartbeats and checks those of the others."""
         last = time.monotonic()
         while not self._closing.wait(self._beat_s):
             now = time.monotonic()
-            if now - last > self._timeout_s / 2:  # it was this process that stood still
+            if now - last > self._timeout_s / 2:  # this process itself was frozen
                 for peer in self._peers.values():
                     peer.heard = now
             last = now
@@ -217,28 +217,28 @@ class Watchdog:
                 peer = silent[0]
                 self._fail(
                     f"rank {peer.rank}: no sign of life for {self._timeout_s:g} s (--stall_timeout_s), after step "
-                    f"{peer.step} or in the one behind it"
+                    f"{peer.step} or in the next one"
                 )
                 return
 
     def _fail(self, reason: str) -> None:
-        """Says what happened, once, lets the others end without a word, and ends this process."""
-        if not self._begins_to_close():
+        """Logs the reason once, makes the others end silently, and ends this process."""
+        if not self._mark_closing():
             return
         _log.critical("%s; %s", reason, _ADVICE)
         self._send_all({"end": EXIT_FAILED})
         self._end(EXIT_FAILED)
 
     def _follow(self, status: int) -> None:
-        """Ends this process and those that it tells, since another, which says why, ends by an error."""
-        if not self._begins_to_close():
+        """Ends this process and passes on the status of another one, which ends with an error and logs the reason."""
+        if not self._mark_closing():
             return
         self._send_all({"end": status})
         time.sleep(LAST_WORDS_S)
         self._end(status)
 
-    def _begins_to_close(self) -> bool:
-        """Notes that this process ends; False where that was known."""
+    def _mark_closing(self) -> bool:
+        """Marks this process as ending; returns False if it was marked before."""
         with self._lock:
             if self._closing.is_set():
                 return False
@@ -250,7 +250,7 @@ class Watchdog:
             self._send(peer, message)
 
     def _send(self, peer: _Peer, message: dict[str, Any]) -> None:
-        with contextlib.suppress(OSError, ValueError):  # the reader notices
+        with contextlib.suppress(OSError, ValueError):  # the reading thread notices
             peer.stream.write(json.dumps(message).encode() + b"\n")
             peer.stream.flush()
 

@@ -1,4 +1,4 @@
-"""Processes that share a long piece of work, and the progress that is shown of it (no TF)."""
+"""Worker processes for long work, and the display of its progress (no TF)."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _log = logging.getLogger(__name__)
 
 
 class Progress(Protocol):
-    """Told of images that are done."""
+    """Receives the number of completed images."""
 
     def update(self, images: int, /) -> object: ...
 
 
 class _Lines:
-    """Progress where there is no terminal: a line now and then."""
+    """Progress without a terminal: a line every ten seconds."""
 
     def __init__(self, total: int) -> None:
         self._total, self._done, self._last = total, 0, time.monotonic()
@@ -43,7 +43,7 @@ class _Lines:
 
 @contextmanager
 def progress_of(total: int) -> Iterator[Progress]:
-    """Shows how many of so many images are done: a bar on a terminal, else a line every ten seconds."""
+    """Shows the progress over ``total`` images: a bar on a terminal, else a line every ten seconds."""
     if not sys.stderr.isatty():
         yield _Lines(total)
         return
@@ -61,13 +61,13 @@ def progress_of(total: int) -> Iterator[Progress]:
 
 
 def worker_pool(workers: int) -> ProcessPoolExecutor:
-    """Processes that leave Ctrl-C and SIGTERM to this one, and end with it."""
+    """A pool of processes that ignore Ctrl-C and SIGTERM and end with this process."""
     context = multiprocessing.get_context("spawn")  # fork is unsafe next to threads
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
 
 
 def _start_worker() -> None:
-    """Leaves stopping to the parent process, and ends with it even when it is killed."""
+    """Ignores stop signals, and ends with the parent process even if that is killed."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()

@@ -1,1 +1,1 @@
-"""Stored weights: the contents of checkpoints, their descriptions, moving averages and pretrained configurations."""
+"""Stored weights: checkpoint contents, descriptions, moving averages and pretrained configurations."""

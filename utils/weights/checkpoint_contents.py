@@ -1,4 +1,4 @@
-"""The content of a checkpoint, compared with the variables of a graph and loaded into them."""
+"""Compares the contents of a checkpoint with the variables of a graph and loads them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from utils.weights.moving_averages import SUFFIX, name_of_average
 tf1 = tf.compat.v1
 
 Names = Callable[[Mapping[str, Sequence[int]]], Mapping[str, str]]
-"""The stored name for each variable, from the names and shapes of all that is stored."""
+"""Function that returns the stored name of each variable, given the names and shapes in a checkpoint."""
 Misfit = tuple[str, tuple[int, ...], tuple[int, ...]]
 _FLAGS = "(--model_dir, --finetune_checkpoint)"
 _VARIANCES = ("/moving_variance", ".running_var")
@@ -32,22 +32,22 @@ _TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".tar")
 
 
 def by_name(stored: Mapping[str, Sequence[int]]) -> dict[str, str]:
-    """Each variable by its own name."""
+    """Maps each variable to the same stored name."""
     return {name: name for name in stored}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariableMatch:
-    """A checkpoint's variables beside a graph's.
+    """The result of matching a checkpoint with the variables of a graph.
 
     Attributes:
-        prefix: The checkpoint.
-        sources: The stored name of each variable that can be loaded.
-        missing: Variables that it does not have.
-        unused: Stored names that no variable has.
-        reshaped: Variables among those that can be loaded whose numbers are stored in another shape: a matrix for a
-            1x1 convolution, or the other way round; with the stored and the wanted shape.
-        misfits: Variables whose stored shape is another one altogether.
+        prefix: Prefix of the checkpoint.
+        sources: Stored name of each variable that can be loaded.
+        missing: Variables that the checkpoint lacks.
+        unused: Stored names that match no variable.
+        reshaped: Loadable variables stored in another shape, a matrix for a 1x1 convolution or vice versa; with the
+            stored and the wanted shape.
+        misfits: Variables whose stored shape does not fit; with the stored and the wanted shape.
     """
 
     prefix: Path
@@ -59,12 +59,12 @@ class VariableMatch:
 
     @property
     def is_plain(self) -> bool:
-        """Return whether all that can be loaded is stored here under its name and in its shape, by this project."""
+        """Returns whether this project stored all loadable variables with their own names and shapes."""
         described = Path(f"{self.prefix}.json").exists()
         return described and not self.reshaped and all(name == source for name, source in self.sources.items())
 
     def table(self) -> str:
-        """One line for each thing that happens to variables."""
+        """The load table: one line for each outcome."""
         shapes = {name: (stored, wanted) for name, stored, wanted in self.reshaped}
         fates = [fate_of_loaded(name, source, *shapes.get(name, ((), ()))) for name, source in self.sources.items()]
         fates += [(name, MISSING) for name in self.missing]
@@ -72,15 +72,15 @@ class VariableMatch:
         return load_table([*fates, *((name, why_unused(name, used)) for name in self.unused)])
 
     def require(self, names: Collection[str]) -> None:
-        """Makes sure that these are in the checkpoint, and that what is has the network's shape.
+        """Checks that the checkpoint has these variables and that stored shapes fit the network.
 
         Raises:
-            RunError: They are not: the weights are another network's.
+            RunError: A variable is missing or has another shape: the weights belong to another network.
         """
         if self.misfits:
             name, stored, wanted = self.misfits[0]
             raise RunError(
-                f"{self.prefix}: {name} has shape {list(stored)}, the network that was asked for has {list(wanted)} "
+                f"{self.prefix}: {name} has shape {list(stored)}, but the requested network has {list(wanted)} "
                 "(--num_classes, --arch)"
             )
         lacking = [name for name in self.missing if name in names]
@@ -91,23 +91,23 @@ class VariableMatch:
 
 
 def stored_shapes(prefix: Path) -> dict[str, Sequence[int]]:
-    """The shape of everything in a checkpoint, by name.
+    """The shape of every tensor in a checkpoint, by name.
 
     Raises:
-        RunError: It cannot be read.
+        RunError: The checkpoint cannot be read.
     """
     try:
         shapes: dict[str, Sequence[int]] = tf1.train.NewCheckpointReader(str(prefix)).get_variable_to_shape_map()
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
         advice = ""
         if Path(prefix).suffix in _TORCH_SUFFIXES:
-            advice = "; weights of PyTorch become a checkpoint by python -m tools.import_weights"
+            advice = "; python -m tools.import_weights converts PyTorch weights to a checkpoint"
         raise RunError(f"{prefix}: cannot be read as a checkpoint: {reason(error)} {_FLAGS}{advice}") from error
     return dict(sorted(shapes.items()))
 
 
 def match_variables(prefix: Path, variables: Sequence[Any], names: Names = by_name) -> VariableMatch:
-    """Compares a checkpoint's names and shapes with a graph's variables, loading nothing.
+    """Compares a checkpoint's names and shapes with a graph's variables, without loading anything.
 
     Raises:
         RunError: The checkpoint cannot be read.
@@ -130,27 +130,27 @@ def match_variables(prefix: Path, variables: Sequence[Any], names: Names = by_na
 
 
 def is_weight(name: str) -> bool:
-    """Return whether a variable is the network's own by its name: no state of an optimizer, no average of another."""
+    """Returns whether a name is that of a weight of the network, not of optimizer state or a moving average."""
     state = STATE_PATTERN.search(name) or name.endswith(SUFFIX) or name.startswith("loss_scale")
     return not state and name != "global_step"
 
 
 def has_averages(stored: Iterable[str]) -> bool:
-    """Return whether a checkpoint of these names has moving averages of its weights."""
+    """Returns whether a checkpoint with these names stores moving averages of the weights."""
     return any(name.endswith(SUFFIX) for name in stored)
 
 
 def averages_or_raw(sources: Mapping[str, str], stored: Collection[str]) -> dict[str, str]:
-    """The stored names for variables, with that of its moving average in place of each that has one."""
+    """The stored names for variables, replaced by those of their moving averages if they are stored."""
     averages = {name: name_of_average(source) for name, source in sources.items()}
     return {name: averages[name] if averages[name] in stored else source for name, source in sources.items()}
 
 
 def load_matched(session: Any, saver: Any, variables: Sequence[Any], match: VariableMatch) -> None:
-    """Loads what a checkpoint has for these variables; ``saver`` is for them.
+    """Loads the matched variables from a checkpoint; ``saver`` is a saver of ``variables``.
 
     Raises:
-        RunError: The files are damaged, or a value cannot be.
+        RunError: The files are damaged, or a value is invalid.
     """
     if match.is_plain:
         restore(session, saver, match.prefix)
@@ -161,7 +161,7 @@ def load_matched(session: Any, saver: Any, variables: Sequence[Any], match: Vari
 
 
 def restore(session: Any, saver: Any, prefix: Path) -> None:
-    """Loads the saver's variables.
+    """Restores the variables of a saver.
 
     Raises:
         RunError: The files are damaged.
@@ -174,10 +174,10 @@ def restore(session: Any, saver: Any, prefix: Path) -> None:
 
 
 def stored_values(prefix: Path, sources: Mapping[str, str]) -> dict[str, np.ndarray]:
-    """The values in a checkpoint for variables whose stored names are given.
+    """The values of variables in a checkpoint, given their stored names.
 
     Raises:
-        RunError: The files are damaged, or a value cannot be.
+        RunError: The files are damaged, or a value is invalid.
     """
     read = value_reader(prefix)
     values = {name: read(source) for name, source in sources.items()}
@@ -187,13 +187,13 @@ def stored_values(prefix: Path, sources: Mapping[str, str]) -> dict[str, np.ndar
 
 
 def value_reader(prefix: Path) -> Callable[[str], np.ndarray]:
-    """Gives single values of a checkpoint by their stored names; raises ``RunError`` where the files are damaged."""
+    """Returns a function that reads values of a checkpoint by stored name; it raises ``RunError`` on damaged files."""
     reader = tf1.train.NewCheckpointReader(str(prefix))
 
     def read(name: str) -> np.ndarray:
         try:
             return np.asarray(reader.get_tensor(name))
-        except (tf.errors.OpError, ValueError, IndexError, RuntimeError) as error:  # some where the file ends early
+        except (tf.errors.OpError, ValueError, IndexError, RuntimeError) as error:  # some occur if the file ends early
             what = f"{prefix}: {name} cannot be read: {reason(error)}"
             raise RunError(f"{what}; the checkpoint is damaged {_FLAGS}") from error
 
@@ -201,21 +201,21 @@ def value_reader(prefix: Path) -> Callable[[str], np.ndarray]:
 
 
 def check_values(array: np.ndarray, what: str) -> None:
-    """Raises ``RunError`` where a value is no number, or a variance negative: ReLUs would hide what comes of it.
+    """Raises ``RunError`` if a value is not finite or a variance is negative; ReLUs would hide the consequences.
 
     Args:
         array: The values.
-        what: Where they were read, ending in the tensor's name.
+        what: Source of the values for messages; ends in the name of the tensor.
     """
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         count = int(array.size - np.isfinite(array).sum())
         raise RunError(f"{what}: {count} of its {array.size} values are not finite; the weights are damaged")
     if what.endswith(_VARIANCES) and (array < 0).any():
-        raise RunError(f"{what}: {int((array < 0).sum())} of its {array.size} values are negative; no variance is")
+        raise RunError(f"{what}: {int((array < 0).sum())} of its {array.size} values are negative; variances cannot be")
 
 
 def assign(session: Any, variables: Sequence[Any], values: Mapping[str, np.ndarray]) -> None:
-    """Gives variables new values, in the shapes that they have."""
+    """Assigns values to variables, reshaped to the shapes of the variables."""
     given = [(v.initializer, values[v.op.name].reshape(v.shape.as_list())) for v in variables if v.op.name in values]
-    # All in one run: in a large graph each run of its own takes 50 ms.
+    # All in one run: in a large graph, each run takes 50 ms.
     session.run([initializer for initializer, _ in given], {op.inputs[1]: value for op, value in given})

@@ -1,4 +1,4 @@
-"""The description of weights, JSON beside a checkpoint or in an artefact, read and checked (no TF)."""
+"""Reads and checks the description of weights, JSON beside a checkpoint or inside an artefact (no TF)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from utils.errors import RunError
 from utils.files.json_values import shortened, typed, typed_list
 
 PREFIX = "model.ckpt"
-"""Checkpoints of this project are called by it and their step."""
+"""Name of this project's checkpoints, followed by the step."""
 _TEXTS = ("task", "architecture", "backbone", "eval_weights", "optimizer")
 _NUMBERS = {"num_classes": 1, "image_size": 1, "label_offset": 0, "step": 0, "total_steps": 0, "global_batch": 1}
 _LISTS = {"class_names": str, "data_class_names": str, "category_ids": int}
@@ -25,26 +25,26 @@ _PLACES = {"position": ("epoch", "example"), "best": ("step", "value", "evaluati
 
 
 def has_description(place: str) -> bool:
-    """Return whether a checkpoint, by its prefix, or one of those in a folder has a description beside it."""
+    """Returns whether a checkpoint (by its prefix) or any checkpoint in a folder has a description beside it."""
     return Path(f"{place}.json").is_file() or any(Path(place).glob(f"{PREFIX}-*.json"))
 
 
 def parse_description(text: bytes | str, where: object) -> dict[str, Any]:
-    """Parse and check a description; keys that are not known stay as they are.
+    """Parses and checks a description; unknown keys are kept unchanged.
 
     Args:
-        text: The JSON.
-        where: The file, for messages.
+        text: The JSON text.
+        where: The file for messages.
 
     Raises:
-        RunError: It is no JSON object, or one of its values is not what it must be.
+        RunError: The text is not a JSON object, or one of its values is invalid.
     """
     try:
         found = json.loads(text)
-    except ValueError as error:  # also where it is not UTF-8
-        raise RunError(f"{where}: is not readable JSON: {error}; without it the weights' meaning is unknown") from error
+    except ValueError as error:  # also if it is not UTF-8
+        raise RunError(f"{where}: is not valid JSON: {error}; the meaning of the weights is unknown") from error
     if not isinstance(found, dict):
-        raise RunError(f"{where}: holds no JSON object; without it the weights' meaning is unknown")
+        raise RunError(f"{where}: holds no JSON object; the meaning of the weights is unknown")
     try:
         _check(found)
     except ValueError as error:
@@ -53,7 +53,7 @@ def parse_description(text: bytes | str, where: object) -> dict[str, Any]:
 
 
 def _check(found: Mapping[str, Any]) -> None:
-    """Raises ``ValueError`` for the first value that is not what it must be."""
+    """Raises ``ValueError`` for the first invalid value."""
     for key in _TEXTS:
         typed(found, key, str, optional=True)
     for key, least in _NUMBERS.items():
@@ -75,16 +75,16 @@ def _check(found: Mapping[str, Any]) -> None:
     for key, spec in _FIELDS.items():
         _check_fields(found, key, spec)
     if "category_ids" in found and len(found["category_ids"]) != len(found.get("class_names") or ()):
-        raise ValueError(f'"category_ids" are {len(found["category_ids"])}, and must be as many as "class_names"')
+        raise ValueError(f'"category_ids" has {len(found["category_ids"])} ids, and must have as many as "class_names"')
 
 
 def _check_fields(found: Mapping[str, Any], key: str, spec: Any) -> None:
-    """That an object has fields of a dataclass only, each of the kind of its default."""
+    """Checks that an object has only fields of a dataclass, each of the kind of its default."""
     given = typed(found, key, dict, optional=True)
     defaults = {field.name: field.default for field in dataclasses.fields(spec)}
     for name, value in (given or {}).items():
         if name not in defaults:
-            raise ValueError(f'"{key}" has {shortened(name)} in it, and must have some of {", ".join(defaults)}')
+            raise ValueError(f'"{key}" contains {shortened(name)}, and must contain only {", ".join(defaults)}')
         default = defaults[name]
         if isinstance(default, bool) and not isinstance(value, bool):
             raise ValueError(f'"{name}" of "{key}" is {shortened(value)}, and must be true or false')

@@ -1,4 +1,4 @@
-"""The table of weights that were loaded: what became of each variable."""
+"""The table of loaded weights: the outcome for each variable and each stored tensor."""
 
 from __future__ import annotations
 
@@ -9,55 +9,55 @@ from utils.optimizer_table import STATE_PATTERN
 from utils.weights.moving_averages import SUFFIX, name_of_average
 
 LOADED = "loaded"
-RENAMED = "loaded, under another name there"
+RENAMED = "loaded, stored under another name"
 RESHAPED = "loaded, reshaped"
 AVERAGE = "loaded, its moving average"
 MISSING = "new, not in the checkpoint"
-_ORDER = (LOADED, RENAMED, RESHAPED, AVERAGE)  # the others follow in the order in which they come
+_ORDER = (LOADED, RENAMED, RESHAPED, AVERAGE)  # others follow in order of appearance
 _NAMES_SHOWN = 3
-_OPTIMIZER = "not used, the state of the optimizer that trained it"
+_OPTIMIZER = "not used, optimizer state"
 _RANGE = re.compile(r"_quant/|^fake_quantization_step$")
-_UNUSED = (  # what stored names match, and why those are not used
+_UNUSED = (  # patterns of stored names, and why those are not used
     (re.compile(rf"{STATE_PATTERN.pattern}|^global_step|^loss_scale"), _OPTIMIZER),
-    (re.compile(f"{SUFFIX}$"), "not used, averages of the weights"),
-    (_RANGE, "not used, ranges of quantization"),
-    (re.compile(r"num_batches_tracked$"), "not used, counters of batch normalization"),
-    (re.compile(r"^signal_handler_var"), "not used, the state of the program that trained it"),
+    (re.compile(f"{SUFFIX}$"), "not used, moving averages of the weights"),
+    (_RANGE, "not used, quantization ranges"),
+    (re.compile(r"num_batches_tracked$"), "not used, batch-norm counters"),
+    (re.compile(r"^signal_handler_var"), "not used, state of the program that trained it"),
 )
-AVERAGED = "not used, its moving average is"
-_UNKNOWN = "not used, nothing here begins with it"
+AVERAGED = "not used, replaced by its moving average"
+_UNKNOWN = "not used, no variable matches it"
 
 
 def why_unused(name: str, used: Collection[str] = ()) -> str:
-    """Why a stored tensor is not loaded, by its name and by those of the tensors that are."""
+    """The reason why a stored tensor is not loaded, given its name and the names of the loaded tensors."""
     if name_of_average(name) in used:
         return AVERAGED
     return next((reason for pattern, reason in _UNUSED if pattern.search(name)), _UNKNOWN)
 
 
 def is_unknown(name: str) -> bool:
-    """Return whether a stored tensor that is not loaded is a weight of another network, as far as its name tells."""
+    """Returns whether an unused stored tensor is, by its name, a weight of another network."""
     return why_unused(name) == _UNKNOWN
 
 
 def is_own_state(name: str) -> bool:
-    """Return whether the weights of another program cannot have a variable, so that lacking it means little."""
+    """Returns whether a variable exists only in this project, so checkpoints of other programs may lack it."""
     return is_range(name) or name.endswith(SUFFIX)
 
 
 def is_range(name: str) -> bool:
-    """Return whether a variable belongs to quantization: a range, what it follows from, or the counter of the delay."""
+    """Returns whether a variable belongs to quantization: a range, its source, or the counter of the delay."""
     return _RANGE.search(name) is not None
 
 
 def fate_of_loaded(name: str, source: str, stored: Sequence[int], wanted: Sequence[int]) -> tuple[str, str]:
-    """The entry of a variable that was loaded, and its heading in the table.
+    """The table entry of a loaded variable and its heading.
 
     Args:
-        name: The variable.
-        source: The stored tensor's name.
-        stored: The stored tensor's shape.
-        wanted: The variable's shape.
+        name: Name of the variable.
+        source: Name of the stored tensor.
+        stored: Shape of the stored tensor.
+        wanted: Shape of the variable.
     """
     if tuple(stored) != tuple(wanted):
         return reshaped(name, stored, wanted), RESHAPED
@@ -67,10 +67,10 @@ def fate_of_loaded(name: str, source: str, stored: Sequence[int], wanted: Sequen
 
 
 def load_table(fates: Iterable[tuple[str, str]]) -> str:
-    """One line for each fate: how many variables met it, and the first of their names.
+    """One line for each outcome: the number of variables and the first of their names.
 
     Args:
-        fates: Names, or what is to be shown of them, each with what became of it.
+        fates: Pairs of a table entry and its outcome.
     """
     names: dict[str, list[str]] = {fate: [] for fate in _ORDER}
     for name, fate in fates:
@@ -82,17 +82,17 @@ def load_table(fates: Iterable[tuple[str, str]]) -> str:
 
 
 def renamed(name: str, stored: str) -> str:
-    """The entry of a variable that has another name in the file."""
+    """The entry of a variable with another name in the file."""
     return f"{name} from {stored}"
 
 
 def reshaped(name: str, stored: Sequence[int], wanted: Sequence[int]) -> str:
-    """The entry of a variable whose numbers are stored in another shape."""
+    """The entry of a variable stored in another shape."""
     return f"{name} from {list(stored)} to {list(wanted)}"
 
 
 def same_numbers(stored: Sequence[int], wanted: Sequence[int]) -> bool:
-    """Return whether two shapes are equal, or those of a matrix and of a 1x1 convolution with the same numbers."""
+    """Returns whether two shapes are equal, or are those of a matrix and a 1x1 convolution with the same numbers."""
     first, second = tuple(stored), tuple(wanted)
     return first == second or (len(second) > 1 and first == (1, 1, *second)) or second == (1, 1, *first)
 

@@ -1,4 +1,4 @@
-"""Exponential moving averages of a network's weights, kept in variables of their own beside them."""
+"""Exponential moving averages of a network's weights, stored in variables of their own."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ tf1 = tf.compat.v1
 
 SUFFIX = "/ExponentialMovingAverage"
 _STATISTIC = re.compile(r"/moving_(mean|variance)$|_quant/(.*/)?(min|max)$")
-"""Names of batch-norm statistics and of ranges of quantization."""
+"""Names of batch-norm statistics and quantization ranges."""
 
 
 def name_of_average(name: str) -> str:
-    """The name of a variable's average in checkpoints."""
+    """The name of a variable's moving average in checkpoints."""
     return f"{name}{SUFFIX}"
 
 
 class MovingAverages:
-    """Averages a <- decay * a + (1 - decay) * v, one for each trainable variable, batch-norm statistic and range.
+    """Exponential moving averages of all trainable variables, batch-norm statistics and quantization ranges.
 
-    The statistics are averaged as the weights are, since they describe the maps that those weights give; so are the
-    ranges of quantization, since the mean of ranges holds the mean of what lies in them. In the first steps the decay
-    is smaller, (1 + n) / (10 + n) after n steps, so that short runs forget their initial weights.
+    The update is a <- decay * a + (1 - decay) * v. Statistics are averaged like the weights because they describe the
+    feature maps that those weights produce; so are quantization ranges, because the mean of ranges contains the mean of
+    the values in them. In the first steps the decay is smaller, (1 + n) / (10 + n) after n steps, so that short runs
+    forget their initial weights.
 
     Args:
-        decay: In (0, 1).
+        decay: Decay in (0, 1).
         variables: All variables of the network.
     """
 
@@ -37,14 +38,14 @@ class MovingAverages:
         averaged = [v for v in variables if v.trainable or _STATISTIC.search(v.op.name)]
         self._pairs = [(_average_of(v), v) for v in averaged]
         self.begin = {average.op.name: average.assign(v.read_value()) for average, v in self._pairs}
-        """By the name of an average, the operation that makes it equal its variable."""
+        """Operations that set an average to its variable, by the name of the average."""
 
     def update(self, step: Any, counts: Any) -> Any:
-        """The operation that takes a step's values in; to be built where they are there already.
+        """Builds the operation that updates the averages; build it after the training update.
 
         Args:
-            step: The number of steps done, a scalar.
-            counts: Whether the step was done; a boolean scalar.
+            step: Scalar, the number of steps done.
+            counts: Boolean scalar, false if the step was skipped.
         """
         done = tf.cast(step, tf.float32)
         decay = tf.minimum(self._decay, (1.0 + done) / (10.0 + done))

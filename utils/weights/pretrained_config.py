@@ -1,6 +1,6 @@
-"""Settings that weights were trained with, beside their architecture: padding, epsilon, strides, mean and deviation.
+"""Settings that pretrained weights depend on: padding, epsilon, strides, mean and standard deviation.
 
-The only home of the mean and the standard deviation. Imports no TensorFlow.
+Only this module defines the mean and the standard deviation. Imports no TensorFlow.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ Rgb = tuple[float, float, float]
 
 MEAN_RGB: Rgb = (123.68, 116.28, 103.53)
 STD_RGB: Rgb = (58.395, 57.120, 57.385)
-DETECTION_MEAN_RGB: Rgb = (123.68, 116.779, 103.939)  # of slim's residual networks, which divide by nothing
+DETECTION_MEAN_RGB: Rgb = (123.68, 116.779, 103.939)  # of slim's residual networks, which do not divide
 PADDINGS = ("same", "symmetric", "symmetric_convolutions")
 STRIDED = ("1x1", "3x3")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PretrainedConfig:
-    """Settings that another program trained weights with; None stands for this project's own.
+    """Settings with which another program trained the weights; None stands for this project's own.
 
     Attributes:
-        padding: One of ``PADDINGS``: as TensorFlow's SAME; as PyTorch, alike on all sides; alike on all sides of
-            convolutions and SAME in max pooling, as slim and ``pretrainedmodels``.
-        epsilon: What batch normalization adds to the variance.
-        strided: The convolution of a stage's first block that has its stride, one of ``STRIDED``.
-        mean_rgb: Subtracted from pixels in 0..255.
-        std_rgb: What they are divided by then.
+        padding: One of ``PADDINGS``: TensorFlow's SAME; symmetric, as in PyTorch; or symmetric for convolutions and
+            SAME for max pooling, as in slim and ``pretrainedmodels``.
+        epsilon: Constant that batch normalization adds to the variance.
+        strided: The convolution with the stride in the first block of a stage, one of ``STRIDED``.
+        mean_rgb: Mean subtracted from pixels in 0..255.
+        std_rgb: Standard deviation by which the result is divided.
     """
 
     padding: str | None = None
@@ -41,25 +41,25 @@ class PretrainedConfig:
 
     @property
     def network(self) -> dict[str, Any]:
-        """Settings of the layers, as descriptions of checkpoints hold them under "network"."""
+        """Settings of the layers, in the form of "network" in checkpoint descriptions."""
         return {"padding": self.padding, "epsilon": self.epsilon, "strided": self.strided}
 
     @property
     def is_default(self) -> bool:
-        """Return whether the layers have this project's own settings."""
+        """Returns whether the layers have this project's settings."""
         return self.padding in (None, "same") and self.epsilon is None and self.strided in (None, "3x3")
 
     def summary(self) -> str:
-        """The settings in a line for the console."""
+        """The settings on one line for the console."""
         padding = {"symmetric": "symmetric padding", "symmetric_convolutions": "symmetric padding of convolutions"}
         parts = [
             padding.get(self.padding or "", ""),
             f"epsilon {self.epsilon:g}" if self.epsilon is not None else "",
             "stride on the first 1x1 convolution of a stage" if self.strided == "1x1" else "",
             f"mean {_listed(self.mean_rgb)}" if self.mean_rgb else "",
-            f"deviation {_listed(self.std_rgb)}" if self.std_rgb else "",
+            f"standard deviation {_listed(self.std_rgb)}" if self.std_rgb else "",
         ]
-        return ", ".join(part for part in parts if part) or "as trained here"
+        return ", ".join(part for part in parts if part) or "this project's settings"
 
 
 _TORCH = PretrainedConfig(
@@ -76,7 +76,7 @@ PRETRAINED_CONFIGS = {
         std_rgb=(1.0, 1.0, 1.0),
     ),
     "torch": _TORCH,
-    # Its max pooling pads nothing and begins a last window inside the map: SAME, for maps with an even number of rows.
+    # Its max pooling has no padding and ceil mode; for maps with an even number of rows that equals SAME.
     "cadene": replace(_TORCH, padding="symmetric_convolutions"),
 }
 ORIGINS = {
@@ -90,10 +90,10 @@ ORIGINS = {
 
 
 def stored_pretrained_config(metadata: Mapping[str, Any]) -> PretrainedConfig:
-    """Read a checkpoint's settings from its description, else take those of the program whose names it has.
+    """Reads a checkpoint's settings from its description, else takes those of the program that its names indicate.
 
     Raises:
-        RunError: The description says what no network here can have.
+        RunError: The description is damaged, or no network here supports its settings.
     """
     default = PRETRAINED_CONFIGS.get(metadata.get("origin", ""), PretrainedConfig())
     if "preprocessing" not in metadata:
@@ -111,7 +111,7 @@ def stored_pretrained_config(metadata: Mapping[str, Any]) -> PretrainedConfig:
         raise RunError(f"the checkpoint's description: preprocessing or network is damaged: {error!r}") from error
     known = found.padding in (None, *PADDINGS) and found.strided in (None, *STRIDED)
     if not known or not all(value > 0 for value in found.std_rgb or ()):
-        raise RunError(f"the checkpoint's description: no network here has {found.network} and deviation {images}")
+        raise RunError(f"the checkpoint's description: no network supports {found.network} and preprocessing {images}")
     return found
 
 

@@ -1,6 +1,6 @@
-"""The forward pass of the networks in plain NumPy, float64: from the table row and the published variable names only.
+"""The forward pass of the networks in plain NumPy, float64, from only the table row and the published variable names.
 
-Written for reading, not for speed. Images and feature maps are [N, H, W, C], kernels [height, width, in / groups, out].
+Written to be read, not to be fast. Images and feature maps are [N, H, W, C], kernels [height, width, in / groups, out].
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ class Network:
     Args:
         spec: A row of ``model.specs.RESNETS``, or a smaller one.
         weights: Arrays by variable name.
-        training: Whether batch normalization takes its statistics from the batch.
+        training: Whether batch normalization uses the batch's statistics.
     """
 
     def __init__(self, spec, weights, *, training):
@@ -22,10 +22,10 @@ class Network:
         self.weights = {name: np.asarray(array, np.float64) for name, array in weights.items()}
         self.training = training
         self.moved = {}
-        """After ``logits`` in training: the moving statistics as one step leaves them."""
+        """The moving statistics after one training step, once ``logits`` has run."""
 
     def logits(self, images):
-        """[N, K] of normalized images [N, H, W, 3]."""
+        """Returns logits [N, K] of normalized images [N, H, W, 3]."""
         root = self.spec.name
         x = relu(self.conv_bn(images.astype(np.float64), f"{root}/conv2d", stride=2))
         x = windows(x, 3, 2, -np.inf, alike=self.spec.symmetric_pooling).max(axis=(-2, -1))
@@ -93,9 +93,9 @@ def sigmoid(x):
 
 
 def windows(x, size, stride, fill, *, alike):
-    """[N, h, w, C, size, size]: the windows that SAME padding lays over a map, what is odd going below and right.
+    """Returns the windows of a map under SAME padding, [N, h, w, C, size, size]; odd padding goes below and right.
 
-    Where both sides are padded ``alike``, each gets half of the kernel.
+    With ``alike``, both sides are padded by half of the kernel.
     """
     padding = [(0, 0)]
     for length in x.shape[1:3]:
@@ -106,7 +106,7 @@ def windows(x, size, stride, fill, *, alike):
 
 
 def conv(x, kernel, stride, groups=1, *, alike=False):
-    """Each group of output channels sees its own slice of the input channels."""
+    """Convolves; each group of output channels reads its own slice of the input channels."""
     size, _, depth, filters = kernel.shape
     taps = windows(x, size, stride, 0.0, alike=alike)
     n, h, w = taps.shape[:3]

@@ -15,7 +15,7 @@ tf1 = tf.compat.v1
 class Pass:
     """One pass through a network.
 
-    ``gradients`` of sum(logits * cotangent), by variable; ``moved`` are the moving statistics after the updates.
+    ``gradients`` are those of sum(logits * cotangent), by variable; ``moved`` the moving statistics after the updates.
     """
 
     logits: np.ndarray
@@ -24,7 +24,7 @@ class Pass:
 
 
 def run(spec, weights, images, *, cotangent=None, modes=(False, True)):
-    """A ``Pass`` for each of ``modes``, first inference (False), then training (True), from the same ``weights``."""
+    """Returns a ``Pass`` per mode, inference (False) before training (True), both from the same ``weights``."""
     threads = tf1.ConfigProto(intra_op_parallelism_threads=2, inter_op_parallelism_threads=1)
     classes = weights[f"{spec.name}/output/dense/bias"].size
     with tf.Graph().as_default():

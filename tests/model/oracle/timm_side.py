@@ -1,13 +1,13 @@
-"""Runs timm's networks with our weights. For an interpreter that has torch and timm; neither is imported before use.
+"""Runs timm's networks with our weights. Needs an interpreter with torch and timm; imports both only when used.
 
     python tests/model/oracle/timm_side.py --check              prints the versions
     python tests/model/oracle/timm_side.py INPUT.npz OUTPUT.npz
 
-INPUT holds "name", "images" [N, H, W, 3], "cotangent" [N, K], and under "weights/<variable>" our variables.
+INPUT holds "name", "images" [N, H, W, 3], "cotangent" [N, K], and our variables as "weights/<variable>".
 
-OUTPUT gets, first of a pass in inference mode, then of one in training mode, "<mode>/logits", and in our names and
-shapes the gradients of sum(logits * cotangent), "<mode>/gradients/<variable>", and the running statistics afterwards,
-"<mode>/moved/<variable>". Everything is computed in float64.
+OUTPUT holds the results of a pass in inference mode and one in training mode: "<mode>/logits"; the gradients of
+sum(logits * cotangent), "<mode>/gradients/<variable>"; and the running statistics after the pass,
+"<mode>/moved/<variable>", with our names and shapes. Everything is computed in float64.
 """
 
 import importlib.abc
@@ -25,12 +25,12 @@ STATISTICS = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", 
 
 
 def timm_name(name):
-    """What timm calls one of our architectures."""
+    """Returns timm's name for one of our architectures."""
     return name.replace("se-", "se").replace("-", "_")
 
 
 def create(name, num_classes):
-    """timm's network for one of our architectures."""
+    """Creates timm's network for one of our architectures."""
     try:
         import torchvision  # noqa: F401
     except (ImportError, OSError, RuntimeError):
@@ -41,9 +41,9 @@ def create(name, num_classes):
 
 
 def _stand_in_for_torchvision():
-    """Lets timm be imported without torchvision, of which the networks use nothing."""
+    """Makes timm importable without torchvision, which the networks do not use."""
     for module in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-        del sys.modules[module]  # what a failed import left behind
+        del sys.modules[module]  # left behind by the failed import
     sys.meta_path.insert(0, _Finder())
 
 
@@ -77,7 +77,7 @@ class _Module(types.ModuleType):
 
 
 def timm_key(variable):
-    """Where timm's state keeps one of our variables."""
+    """Returns the key of one of our variables in timm's state."""
     _, *scopes, kind = variable.split("/")
     if scopes == ["output", "dense"]:
         return f"fc.{_leaf(kind)}"
@@ -96,7 +96,7 @@ def _leaf(kind):
 
 
 def to_timm(array, shape):
-    """Our array in timm's layout: kernels [H, W, in, out] to [out, in, H, W], dense ones [in, out] to [out, in]."""
+    """Converts our array to timm's layout: kernels [H, W, in, out] to [out, in, H, W], dense [in, out] to [out, in]."""
     if array.ndim == 4:
         array = array.transpose(3, 2, 0, 1)
     elif array.ndim == 2:
@@ -105,14 +105,14 @@ def to_timm(array, shape):
 
 
 def to_ours(array, shape):
-    """The inverse of ``to_timm``."""
+    """Inverts ``to_timm``."""
     if len(shape) == 4:
         return array.transpose(2, 3, 1, 0)
     return array.reshape(array.shape[:2]).T if len(shape) == 2 else array
 
 
 def use_same_padding(network):
-    """Pads as TensorFlow does for stride 2, what is odd going to the bottom and right; other layers pad alike."""
+    """Pads stride-2 layers as TensorFlow does, odd padding at the bottom and right; other layers pad symmetrically."""
     import torch
 
     class Same(torch.nn.Module):
@@ -140,7 +140,7 @@ def _first(value):
 
 
 def prepare(name, weights):
-    """The network in float64 with our weights and constants, and where its parameters and buffers lie by our names."""
+    """Returns the network in float64 with our weights and constants, and its parameters and buffers by our names."""
     import torch
 
     network = create(name, weights[f"{name}/output/dense/bias"].size).double()

@@ -6,7 +6,7 @@ from tests.model.oracle.numpy_resnet import DECAY, Network
 
 
 def variable_shapes(spec, num_classes):
-    """The published names of a network's variables, with their shapes."""
+    """Returns the shapes of a network's variables by their published names."""
     shapes = _conv_bn_shapes(f"{spec.name}/conv2d", (7, 7, 3, spec.stem_width))
     channels = spec.stem_width
     for stage, (blocks, width) in enumerate(zip(spec.blocks, spec.widths, strict=True)):
@@ -48,14 +48,14 @@ def _dense_shapes(scope, inputs, units):
 
 
 def random_weights(shapes, seed):
-    """Float32 weights that keep activations near 1 through any depth, batch-norm constants far from 0 and 1."""
+    """Draws float32 weights that keep activations near 1 at any depth, with batch-norm constants far from 0 and 1."""
     generator = np.random.default_rng(seed)
     return {name: _draw(name, shape, generator).astype(np.float32) for name, shape in shapes.items()}
 
 
 def _draw(name, shape, generator):
     kind = name.rpartition("/")[2]
-    if kind == "gamma":  # smaller where a residual ends, or a hundred of them add up
+    if kind == "gamma":  # smaller at the end of a residual: up to a hundred of them add up
         return (0.3 if _ends_a_residual(name) else 1.0) * generator.uniform(0.5, 1.5, shape)
     if kind == "moving_variance":
         return generator.uniform(0.5, 2.0, shape)
@@ -70,12 +70,12 @@ def _ends_a_residual(name):
 
 
 def decided_weights(spec, num_classes, images, seed):
-    """Random weights with which next to no ReLU gets an input near 0.
+    """Draws random weights for which hardly any ReLU has an input near 0.
 
-    A gradient jumps where a ReLU's input changes sign, and of a million inputs some lie so near 0 that float32's
-    rounding changes theirs. One of them in a map of 10,000 moves gradients by a hundredth. So here a channel's shift
-    is three to four times its scale: it is nearly always on or nearly always off, and which it is agrees between a
-    residual and the shortcut that it is added to. Moving statistics are near those of ``images``.
+    A gradient jumps where a ReLU's input changes sign, and among a million inputs a few are so close to 0 that
+    float32's rounding flips their sign. One flip in a map of 10,000 moves gradients by a hundredth. Here a channel's
+    shift is therefore three to four times its scale: the channel is nearly always on or nearly always off, in a
+    residual and in the shortcut alike. Moving statistics are near those of ``images``.
     """
     generator = np.random.default_rng(seed)
     weights = random_weights(variable_shapes(spec, num_classes), seed)
@@ -86,7 +86,7 @@ def decided_weights(spec, num_classes, images, seed):
             weights[name] = _sign(spec, name, array.size) * gamma * generator.uniform(3, 4, array.shape)
             block = scope.rpartition("/")[0].rpartition("/")[0]
             projected = f"{block}/shortcut/conv2d/conv2d/kernel" in weights
-            if _ends_a_residual(name) and not projected:  # what is on already need not go up further
+            if _ends_a_residual(name) and not projected:  # channels that are on need not rise further
                 gamma *= 0.3
                 weights[name] = np.where(_sign(spec, name, array.size) > 0, 0.1, 0.3) * weights[name]
         elif name.endswith("_se_layer/dense/bias"):
@@ -97,9 +97,9 @@ def decided_weights(spec, num_classes, images, seed):
 
 
 def _sign(spec, name, channels):
-    """Which channels are on, 1, and off, -1: the same ones for all that is added up in a stage.
+    """Returns 1 for channels that are on and -1 for those that are off, the same for all terms added up in a stage.
 
-    The first stage of basic blocks adds to the stem's output as it is.
+    The first stage of basic blocks adds to the unchanged output of the stem.
     """
     stage = name.split("/")[1].rpartition("_")[0]
     shared = _ends_a_residual(name) or "shortcut" in name
@@ -110,7 +110,7 @@ def _sign(spec, name, channels):
 
 
 def _calibrated(spec, weights, images, generator):
-    """With moving statistics within a tenth of the batch's."""
+    """Returns the weights with moving statistics within a tenth of the batch's."""
     still = {name: np.zeros_like(array) if "/moving_" in name else array for name, array in weights.items()}
     network = Network(spec, still, training=True)
     network.logits(images)

@@ -87,7 +87,7 @@ def test_files_without_annotations_are_read_only_where_that_is_allowed(read):
 
 
 def changed(*path, value=None, **changes):
-    """The sound file with one value replaced, or deleted."""
+    """Returns the sound file with one value replaced or deleted."""
     coco = sound()
     *way, last = path
     place = coco
@@ -154,10 +154,10 @@ def changed(*path, value=None, **changes):
         (changed("annotations", 0, "iscrowd", value=2), '"iscrowd" is 2, and must be 0 or 1'),
         (changed("annotations", 0, "iscrowd", value=None), '"iscrowd" is None, and must be 0 or 1'),
         (changed("annotations", 0, "area", value="7"), "\"area\" is '7', and must be a number"),
-        (changed("annotations", 1, "image_id", value=99), 'annotation 2 is of image 99, which "images" lacks'),
+        (changed("annotations", 1, "image_id", value=99), 'annotation 2 refers to image 99, which is not in "images"'),
         (
             changed("annotations", 1, "category_id", value=99),
-            'annotation 2 is of category 99, which "categories" lacks; it has [1, 3]',
+            'annotation 2 refers to category 99, which is not in "categories"; the ids there are [1, 3]',
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""What an evaluation of boxes tells beyond the metrics, by hand and against counting."""
+"""Details of a box evaluation beyond the metrics, checked by hand and by counting."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from object_detection.coco.tables import from_json
 
 
 def compared(objects, results, images=(1, 2)):
-    """Tables, metrics and details; objects and results as (image, category, box[, score])."""
+    """Returns tables, metrics and details of objects and results given as (image, category, box[, score])."""
     content = {
         "images": [{"id": image, "width": 100, "height": 50} for image in images],
         "annotations": [
@@ -29,7 +29,7 @@ HERE, THERE = [10, 10, 20, 20], [60, 10, 20, 20]
 
 @pytest.fixture(scope="module")
 def scene():
-    """A cat found, a dog taken for a cat, a dog missed, and a cat where nothing is, in two images."""
+    """Two images: a cat found, a dog mistaken for a cat, a dog missed, and a cat detected where there is none."""
     objects = [(1, 1, HERE), (1, 3, THERE), (2, 3, HERE)]
     return compared(objects, [(1, 1, HERE, 0.9), (1, 1, THERE, 0.8), (2, 1, THERE, 0.7), (2, 3, HERE, 0.2)])
 

@@ -167,7 +167,7 @@ def test_images_are_numbered_where_a_source_id_is_no_number(pair, strange, caplo
         written = json.loads(evaluator.artefacts()["detections.json"])
     assert {entry["image_id"] for entry in written} == set(range(1, 10))
     assert [record.message.partition(" (")[0] for record in caplog.records] == [
-        "image/source_id is no number in 1 of 9 images"
+        "image/source_id is not a number in 1 of 9 images"
     ]
 
 

@@ -97,7 +97,7 @@ def test_random_problems_give_what_another_implementation_gives(seed):
 
 
 def tables(objects, detections):
-    """Of rows (image, category, box, area, crowd) and (image, category, box, score)."""
+    """Builds tables from rows (image, category, box, area, crowd) and (image, category, box, score)."""
     columns = list(zip(*objects, strict=True)) or [[]] * 5
     kinds = (np.int64, np.int64, np.float64, np.float64, bool)
     truth = [np.array(column, kind) for column, kind in zip(columns, kinds, strict=True)]
@@ -150,7 +150,7 @@ def test_half_of_the_objects_with_one_wrong_detection_before_by_hand():
 
 def test_of_two_objects_that_are_overlapped_equally_the_later_one_is_matched():
     objects = [(1, 1, (0, 0, 20, 20), 400, False), (1, 1, (10, 0, 20, 20), 400, False)]
-    detections = [(1, 1, (5, 0, 20, 20), 0.9), (1, 1, (12, 0, 20, 20), 0.8)]  # the second is near the later one alone
+    detections = [(1, 1, (5, 0, 20, 20), 0.9), (1, 1, (12, 0, 20, 20), 0.8)]  # the second is near only the later one
     assert score_arrays(*tables(objects, detections), [1]).metrics["Precision/mAP@.50IOU"] == pytest.approx(51 / 101)
     found = score_arrays(*tables(objects[::-1], detections), [1]).metrics
     assert found["Precision/mAP@.50IOU"] == pytest.approx(1)

@@ -14,14 +14,14 @@ def scored(tables):
 
 
 def perfect(**sizes):
-    """A data set and detections that are its objects."""
+    """Returns a data set whose detections equal its objects."""
     groundtruth, _ = problem(12, seed=2, crowds=0.0, **sizes)
     keys = ("image_id", "category_id", "bbox")
     return from_json(groundtruth, [{**{k: a[k] for k in keys}, "score": 0.5} for a in groundtruth["annotations"]])
 
 
 def changed(tables, **columns):
-    """The same with other columns in the results."""
+    """Returns the tables with some columns of the results replaced."""
     return dataclasses.replace(tables, results=dataclasses.replace(tables.results, **columns))
 
 
@@ -80,7 +80,7 @@ def test_detections_that_find_none_of_a_size():
     tables = perfect()
     tables = dataclasses.replace(tables, results=tables.results.take(tables.groundtruth.areas_px > 32**2))
     assert sentence(tables) == (
-        "Average precision of small objects is 0: no detection overlaps one of its category by half."
+        "Average precision of small objects is 0: no detection of their category reaches an IoU of 0.5."
     )
 
 
@@ -138,7 +138,7 @@ def test_corners_where_sides_are_meant():
     tables = perfect()
     x, y, width, height = tables.results.boxes_px.T
     shifted = changed(tables, boxes_px=np.stack([x, y, x + width, y + height], axis=1))
-    far = np.flatnonzero((x > 2 * width) & (y > 2 * height))  # near the origin, corners and sides are much alike
+    far = np.flatnonzero((x > 2 * width) & (y > 2 * height))  # near the origin, corners and sides are almost equal
     assert len(far) > 8
     groundtruth = tables.groundtruth.take(far)
     shifted = dataclasses.replace(shifted, groundtruth=groundtruth, results=shifted.results.take(far))
@@ -157,4 +157,7 @@ def test_sizes_of_images_that_are_not_known_are_no_error():
     tables = perfect()
     unknown = dataclasses.replace(tables, sizes_px=np.full_like(tables.sizes_px, np.nan))
     found = sentence(changed(unknown, boxes_px=tables.results.boxes_px + 1e5))
-    assert found == "Average precision is 0.000: detections exist and none overlaps an object of its category by half."
+    assert (
+        found
+        == "Average precision is 0.000: no detection overlaps an object of its category with an IoU of at least 0.5."
+    )

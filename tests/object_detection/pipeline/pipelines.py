@@ -1,4 +1,4 @@
-"""Shared by the tests of pipeline configs: the shipped ones, and configs with something changed."""
+"""Pipeline configs for tests: the shipped ones, and edited copies."""
 
 import functools
 from pathlib import Path
@@ -30,12 +30,12 @@ def changed(overrides, name="ssd320_full_8gpus"):
 
 
 def experiment(overrides="", name="ssd320_full_8gpus", **options):
-    """The experiment of a shipped config with overrides, and its notes."""
+    """Returns the experiment of a shipped config with overrides, and its notes."""
     return pipeline_config.to_experiment(changed(overrides, name), **{"run": RunConfig(), **options})
 
 
 def edited(tmp_path, old, new, name="ssd320_full_8gpus"):
-    """A copy of a shipped config with a part of its text replaced; returns its path and the line of the change."""
+    """Copies a shipped config with a part of its text replaced; returns the path and the line of the change."""
     text = (CONFIGS / f"{name}.config").read_text(encoding="utf-8")
     assert text.count(old) == 1, f"{old} is there {text.count(old)} times"
     path = tmp_path / "mine.config"

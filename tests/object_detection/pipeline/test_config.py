@@ -1,4 +1,4 @@
-"""What a config becomes: the detector, the optimizer, the length of a run and where it starts from."""
+"""From a config to an experiment: detector, optimizer, length of a run and initial checkpoint."""
 
 import numpy as np
 import pytest
@@ -107,14 +107,16 @@ def test_augmentation_keeps_the_order_of_the_file(tmp_path):
 def test_both_hyperparams_together_freeze_batch_norm():
     both = f"{EXTRACTOR}conv_hyperparams.batch_norm.train=false,{PREDICTOR}conv_hyperparams.batch_norm.train=false"
     assert experiment(both)[0].fine_tuning.freeze_batch_norm is True
-    with pytest.raises(UsageError, match=r"batch_norm\.train true: must be false, which model\.ssd\.feature_extractor"):
+    with pytest.raises(
+        UsageError, match=r"batch_norm\.train true: must be false, the value of model\.ssd\.feature_extractor"
+    ):
         experiment(f"{EXTRACTOR}conv_hyperparams.batch_norm.train=false")
 
 
 def test_weight_decay_is_one_for_all():
     paths = [f"{part}conv_hyperparams.regularizer.l2_regularizer.weight" for part in (EXTRACTOR, PREDICTOR)]
     assert experiment(f"{paths[0]}=0.1,{paths[1]}=0.1")[0].optimizer.weight_decay == 0.1
-    with pytest.raises(UsageError, match=r"box_predictor\S+weight 0\.1: must be 0\.0004, which \S+feature_extractor"):
+    with pytest.raises(UsageError, match=r"box_predictor\S+weight 0\.1: must be 0\.0004, the value of \S+feature_ext"):
         experiment(f"{paths[1]}=0.1")
 
 
@@ -132,7 +134,7 @@ def test_training_ends_where_the_schedule_does():
 
 
 def test_a_run_without_a_length_is_refused():
-    with pytest.raises(UsageError, match=r"num_steps 0: must be a positive integer, or --num_train_steps be given$"):
+    with pytest.raises(UsageError, match=r"num_steps 0: must be a positive integer unless --num_train_steps is given$"):
         experiment("train_config.num_steps=0")
     assert experiment("train_config.num_steps=0", train_steps=5)[0].run.duration.value == 5
 

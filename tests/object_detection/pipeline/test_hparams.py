@@ -1,4 +1,4 @@
-"""Overrides: how they are written, what they set, and what is said of those that do not fit."""
+"""Overrides: their syntax, their effect, and the errors for invalid ones."""
 
 import pytest
 
@@ -144,25 +144,25 @@ def test_another_alternative_takes_the_place_of_the_first():
         ("mask_type=PNG", "mask_type=PNG: must be one of DEFAULT, NUMERICAL_MASKS, PNG_MASKS"),
         ("model.ssd=3", "model.ssd=3: must be {}, since it holds no value but add_background_class"),
         (f"{OPTIONS}=3", f"{OPTIONS}=3: must be [], since it holds no value but"),
-        (f"{OPTIONS}.random_crop_image={{}}", f"{OPTIONS}.random_crop_image: {OPTIONS} is a list; {OPTIONS}[0] is its"),
-        (f"{OPTIONS}[4].random_crop_image={{}}", f"{OPTIONS}[4].random_crop_image: there are 2 of data_augmentation"),
-        ("model[0].ssd={}", "model[0].ssd: model is no list of messages, leave out the index"),
-        ("eval_config.metrics_set[0]=a", "eval_config.metrics_set[0]: metrics_set is no list of messages"),
+        (f"{OPTIONS}.random_crop_image={{}}", f"{OPTIONS}.random_crop_image: {OPTIONS} is a list; its first"),
+        (f"{OPTIONS}[4].random_crop_image={{}}", f"{OPTIONS}[4].random_crop_image: data_augmentation_options has 2"),
+        ("model[0].ssd={}", "model[0].ssd: model is not a list of messages; leave out the index"),
+        ("eval_config.metrics_set[0]=a", "eval_config.metrics_set[0]: metrics_set is not a list of messages"),
         (
             "train_config.batch_size.x=2",
             "train_config.batch_size.x: train_config.batch_size holds a value and no fields",
         ),
-        ("model.faster_rcnn.num_classes=3", "model.faster_rcnn.num_classes: not offered here; what is: ssd"),
-        ("graph_rewriter.quantization.delay=3", "graph_rewriter.quantization.delay: not offered here; leave it out"),
+        ("model.faster_rcnn.num_classes=3", "model.faster_rcnn.num_classes: not supported; available: ssd"),
+        ("graph_rewriter.quantization.delay=3", "graph_rewriter.quantization.delay: not supported; leave it out"),
         ("eval_input_configs:x:shuffle=true", "eval_input_configs:x:shuffle: the config's eval_input_reader has none"),
         (
             "train_input_path=a,b",
-            "b: must be name=value; a value that has commas goes into quotes, a list into brackets",
+            "b: must be name=value; put a value with commas in quotes, a list in brackets",
         ),
         ("=3", "=3: must be name=value"),
         ("batch_size=2,batch_size=2", "batch_size is given twice"),
-        ("train_input_path=[a,b", "train_input_path=[a,b: has a bracket without its other half"),
-        ("fine_tune_checkpoint='a", "fine_tune_checkpoint='a: has a quote without its other half"),
+        ("train_input_path=[a,b", "train_input_path=[a,b: has an unmatched bracket"),
+        ("fine_tune_checkpoint='a", "fine_tune_checkpoint='a: has an unmatched quote"),
     ],
 )
 def test_an_override_that_does_not_fit_is_named(text, problem):

@@ -1,4 +1,4 @@
-"""The data that a config names: files, label map, batches and what is left out."""
+"""The data that a config names: files, label map, batches and skipped examples."""
 
 import pytest
 
@@ -10,14 +10,14 @@ from utils.errors import UsageError
 
 def test_input_files_may_be_lists_and_have_commas():
     config, _ = experiment('train_input_path=[a*,"b*, c*"],eval_input_path="d*,e*"')
-    assert config.data.train_files == ("a*", "b*, c*")  # parts or a name: what is there tells, when it is read
+    assert config.data.train_files == ("a*", "b*, c*")  # separate patterns or one name: decided when they are read
     assert config.data.validation_files == ("d*,e*",)
 
 
 def test_a_label_map_is_looked_for_here_and_then_in_the_repository(tmp_path, monkeypatch):
     (tmp_path / "object_detection" / "data").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    file = "README.md"  # any that the repository has
+    file = "README.md"  # any file of the repository
     assert experiment(f"label_map_path={file}")[0].data.label_map_file == str(ROOT / file)
     (tmp_path / file).touch()
     assert experiment(f"label_map_path={file}")[0].data.label_map_file == file
@@ -58,7 +58,7 @@ def test_evaluation_alone_has_a_batch_size_of_its_own_where_the_config_gives_one
     assert experiment("eval_config.batch_size=8", run=alone)[0].data.batch_size_per_replica == 8
     config, notes = experiment("eval_config.batch_size=8")
     assert config.data.batch_size_per_replica == 32
-    assert any(note.startswith("eval_config.batch_size 8 has no effect where training takes part") for note in notes)
+    assert any(note.startswith("eval_config.batch_size 8 has no effect in a run that trains") for note in notes)
 
 
 def test_evaluation_may_leave_examples_out():

@@ -1,4 +1,4 @@
-"""What a config may not say, and what it says without effect."""
+"""Values that a config may not have, and values without effect."""
 
 import pytest
 
@@ -117,7 +117,7 @@ def test_a_message_that_is_not_done_here_is_refused(path):
 )
 def test_other_augmentation_steps_are_refused(step):
     assert refusal_of(f"{OPTIONS}[2].{step}={{}}") == (
-        f"--hparams_overrides: {OPTIONS}[2].{step}: not offered here; what is: random_horizontal_flip, "
+        f"--hparams_overrides: {OPTIONS}[2].{step}: not supported; available: random_horizontal_flip, "
         "random_crop_image, random_distort_color"
     )
 
@@ -202,7 +202,7 @@ def test_values_that_contradict_each_other_are_refused():
     assert "max_detections_per_class 200" in refusal_of(f"{NMS}max_detections_per_class=200")
     assert f"{crop}min_area 0.75: must be at most max_area 0.5" in refusal_of(f"{crop}max_area=0.5")
     assert f"{crop}min_aspect_ratio 4: must be at most" in refusal_of(f"{crop}min_aspect_ratio=4")
-    assert "width 300: must be 320, its height" in refusal_of(f"{SSD}image_resizer.fixed_shape_resizer.width=300")
+    assert "width 300: must be 320, as the height" in refusal_of(f"{SSD}image_resizer.fixed_shape_resizer.width=300")
 
 
 def test_the_harmless_fields_of_the_shipped_configs_are_told_in_three_sentences():

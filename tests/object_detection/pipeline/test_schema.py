@@ -1,4 +1,4 @@
-"""The table of the config format: it builds, and what it says of defaults is what the format's definition says."""
+"""The table of the config format: it builds, and its defaults are those of the format's definition."""
 
 import pytest
 

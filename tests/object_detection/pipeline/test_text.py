@@ -1,4 +1,4 @@
-"""Reading a config's text: where each field was given, and what is said of a text that does not fit."""
+"""Reading of a config's text: the place of each field, and the errors for invalid text."""
 
 import re
 
@@ -86,12 +86,12 @@ def test_lists_comments_and_the_other_brackets_are_read_too(tmp_path):
         (
             "weighted_smooth_l1 {}",
             "weighted_l2 { x: 1 }",
-            f"{SSD}loss.localization_loss.weighted_l2: not offered here; what is: weighted_smooth_l1",
+            f"{SSD}loss.localization_loss.weighted_l2: not supported; available: weighted_smooth_l1",
         ),
         (
             "encode_background_as_zeros: true",
             "mask_head_config { mask_height: 1 }",
-            f"{SSD}mask_head_config: not offered here; leave it out",
+            f"{SSD}mask_head_config: not supported; leave it out",
         ),
         ("iou_similarity {}", "iou_similarity { a: 1 }", f"{SSD}similarity_calculator.iou_similarity.a: no such field"),
         ("shuffle: false", "shuffle: maybe", 'eval_input_reader[0].shuffle: Expected "true" or "false".'),
@@ -105,7 +105,7 @@ def test_what_does_not_fit_is_named_with_file_line_and_field(tmp_path, old, new,
 
 
 def test_a_message_of_another_kind_is_refused_where_it_stands(tmp_path):
-    with pytest.raises(UsageError, match=r"my\.config:2: model\.faster_rcnn: not offered here; what is: ssd$"):
+    with pytest.raises(UsageError, match=r"my\.config:2: model\.faster_rcnn: not supported; available: ssd$"):
         read_text(tmp_path, "model { faster_rcnn {\n num_classes: 3 } }")
 
 

@@ -19,7 +19,7 @@ ALL = ",".join(FORMATS)
 
 @dataclass(frozen=True)
 class Export:
-    """What an export left behind: its status, its report by format, and what it printed."""
+    """The results of an export: its exit status, its report by format, and its output."""
 
     folder: Path
     status: int
@@ -32,7 +32,7 @@ class Export:
 
 
 def need_packages() -> None:
-    """Skips a module of tests where the packages of ONNX and TFLite are not installed."""
+    """Skips a module of tests if the packages of ONNX and TFLite are not installed."""
     for package in {package for row in FORMATS.values() for package in row.packages}:
         pytest.importorskip(package, reason=f"{package} is not installed (requirements/export.txt)")
 

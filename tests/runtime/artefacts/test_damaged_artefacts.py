@@ -1,4 +1,4 @@
-"""What is not whole, not ours or not for the mode is refused with a sentence, and exports nothing."""
+"""Damaged or foreign artefacts, and those unfit for a mode, are rejected with a sentence and export nothing."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ def evaluate(path, data_dir, tmp_path, *more):
 
 
 def copied(exported, name, folder):
-    """An artefact that may be changed."""
+    """A copy of an artefact that a test may change."""
     source, target = exported.folder / FORMATS[name].file, folder / FORMATS[name].file
     if source.is_dir():
         shutil.copytree(source, target)
@@ -73,7 +73,7 @@ def test_a_model_of_another_program_has_no_metadata(exported, data_dir, tmp_path
     onnx.save(model, path)
     result = evaluate(path, data_dir, tmp_path)
     assert result.status == 1
-    assert f"{path}: has no metadata of ours" in result.error
+    assert f"{path}: has no metadata from this project" in result.error
 
 
 def test_metadata_of_another_network_are_found_out(exported, data_dir, tmp_path):
@@ -82,7 +82,7 @@ def test_metadata_of_another_network_are_found_out(exported, data_dir, tmp_path)
     beside.write_text(json.dumps(json.loads(beside.read_text()) | {"num_classes": 5}))
     result = evaluate(path, data_dir, tmp_path)
     assert result.status == 1
-    assert f"{path}: has 3 classes, and its metadata 5" in result.error
+    assert f"{path}: has 3 classes, but its metadata say 5" in result.error
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_sizes_that_were_asked_for_must_be_the_artefact_s(exported, data_dir, tm
 def test_a_folder_of_artefacts_names_them(exported, data_dir, tmp_path):
     result = evaluate(exported.folder, data_dir, tmp_path)
     assert result.status == 1
-    assert "of the artefacts in the folder name one: model.onnx, model.pb, " in result.error
+    assert "name one of the artefacts in the folder: model.onnx, model.pb, " in result.error
 
 
 def test_amp_has_no_effect_on_an_artefact_and_says_so(exported, data_dir, tmp_path):
@@ -150,7 +150,7 @@ def test_training_images_that_are_missing_are_not_replaced_by_validation_images(
 def test_int8_needs_images_or_trained_ranges(trained, tmp_path):
     found = export(tmp_path, f"--model_dir={trained}", "--format=frozen,tflite_int8")
     assert found.status == 2
-    assert "--format tflite_int8: needs --data_dir, whose images set the ranges" in found.error
+    assert "--format tflite_int8: needs --data_dir for its calibration set" in found.error
     assert list(tmp_path.iterdir()) == []
 
 
@@ -177,9 +177,9 @@ def test_contradictions_are_usage_errors(capsys, tmp_path, flags, sentence):
 
 def test_what_is_needed_is_asked_for(capsys, tmp_path):
     assert main([]) == 2
-    assert "--model_dir: needed" in capsys.readouterr().err
+    assert "--model_dir: missing" in capsys.readouterr().err
     assert main([f"--model_dir={tmp_path}"]) == 2
-    assert "--export_dir: needed" in capsys.readouterr().err
+    assert "--export_dir: missing" in capsys.readouterr().err
 
 
 def test_an_opset_that_is_not_offered_is_a_usage_error(trained, tmp_path):

@@ -1,4 +1,4 @@
-"""SSD320 in every format: suppression inside where the format has it, the same metrics everywhere."""
+"""SSD320 in every format: suppression inside if the format supports it, the same metrics everywhere."""
 
 import json
 
@@ -54,7 +54,7 @@ def test_main_draws_what_it_finds(exported, tmp_path):
     assert result.status == 0, result.error
     (row,) = json.loads((tmp_path / "predictions.json").read_text())
     assert row["predictions"][0]["name"] in NAMES
-    assert row["picture"] == str(tmp_path / "pictures" / "0.jpg")  # pictures are JPEG files, whatever the original is
+    assert row["picture"] == str(tmp_path / "pictures" / "0.jpg")  # pictures are JPEG files, whatever the original
     with Image.open(row["picture"]) as picture, Image.open(tmp_path / "0.png") as original:
         assert picture.size == original.size
         assert np.abs(np.asarray(picture, np.int16) - np.asarray(original, np.int16)).max() > 100  # frames

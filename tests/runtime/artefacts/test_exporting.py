@@ -1,4 +1,4 @@
-"""Each format is the checkpoint's network: compared where it is written, evaluated by main.py, refused if it drifts."""
+"""Each format equals the checkpoint: compared on export, evaluated by main.py, and rejected if it drifts."""
 
 import json
 

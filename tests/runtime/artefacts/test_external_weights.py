@@ -1,4 +1,4 @@
-"""Large weights stay out of the conversion to ONNX, and are in the model as if they had never left."""
+"""Large weights stay out of the conversion to ONNX and are back in the model afterwards."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ KERNEL, SCALE, MATRIX, BIAS = (
 
 @pytest.fixture
 def network(monkeypatch):
-    """Convolutions by one computed kernel, a matrix that multiplies and is added up, a constant of several outputs."""
+    """Convolutions with a shared computed kernel, a matrix in a product and a sum, and an op with several constants."""
     monkeypatch.setattr(external_weights, "LARGE", 100)
     with tf.Graph().as_default() as graph:
         images = tf1.placeholder(tf.float32, [None, 8, 8, 8], name=INPUT)

@@ -1,4 +1,4 @@
-"""A row is all that a format needs beside its module: it is exported, judged, recognized and opened by it."""
+"""A row is all that a format needs beside its module: it drives export, verification, recognition and opening."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""A network that learns handwritten digits with 8 bits is as good in LiteRT's integers as in the graph that trained."""
+"""A network trained on handwritten digits with 8 bits is as accurate in LiteRT's integers as in its own graph."""
 
 import subprocess
 import sys
@@ -35,7 +35,7 @@ def test_int8_has_the_accuracy_of_the_graph_that_was_trained_with_8_bits(scheme,
         flags = ("--image_size=24", "--min_crop_area=0.8", "--seed=1", "--quantize", *scheme, *schedule)
         trained = run(*shared, "--mode=train_and_evaluate", *flags, f"--results_dir={tmp_path / 'run'}")
         assert trained.status == 0, trained.error
-        assert trained.summary["top1_accuracy"] > 0.9  # below, a comparison would say little
+        assert trained.summary["top1_accuracy"] > 0.9  # below that, a comparison would mean little
         written = export(tmp_path / "out", f"--model_dir={tmp_path / 'run'}", "--format=tflite_int8")
         assert written.status == 0, written.error
         path = written.of("tflite_int8")["path"]

@@ -1,4 +1,4 @@
-"""A SavedModel gives what the evaluation of the same weights gives, under the names that other tools rely on."""
+"""A SavedModel predicts the same as an evaluation of its weights, under the names that other tools rely on."""
 
 import errno
 import itertools
@@ -18,7 +18,7 @@ SIZE = 16
 
 @pytest.fixture(scope="module")
 def exported(data_dir, trained, tmp_path_factory):
-    """The folder that --export_dir names after an evaluation, and the launch."""
+    """The folder of --export_dir after an evaluation, and the launch."""
     folder = tmp_path_factory.mktemp("export") / "models"
     flags = (f"--model_dir={trained}", "--batch_size=4", f"--export_dir={folder}")
     result = run(*network(data_dir, tmp_path_factory.mktemp("export"), "evaluate"), *flags)
@@ -39,7 +39,7 @@ def load(model):
 
 
 def images(count=10):
-    """The validation images as the network is fed: 0..255, resized and cropped."""
+    """The validation images as fed to the network: 0..255, resized and cropped."""
     with tf.Graph().as_default(), tf1.Session() as session:
         return session.run(
             tf.stack([eval_preprocess(tf.constant(picture(i, "validation")), SIZE) for i in range(count)])
@@ -107,7 +107,7 @@ def test_a_model_brings_what_its_weights_mean(exported, trained):
 @pytest.mark.slow
 def test_training_exports_its_last_step(data_dir, tmp_path, monkeypatch):
     monkeypatch.setattr("runtime.artefacts.serving_export.time.time", lambda: 1_800_000_000.5)
-    (tmp_path / "models" / "1800000000").mkdir(parents=True)  # another export of the same second
+    (tmp_path / "models" / "1800000000").mkdir(parents=True)  # another export in the same second
     result = train(data_dir, tmp_path / "run", "--num_iter=1", f"--export_dir={tmp_path / 'models'}")
     assert result.status == 0, result.error
     assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["1800000000", "1800000001"]

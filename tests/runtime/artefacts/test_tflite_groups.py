@@ -1,4 +1,4 @@
-"""Narrow groups of int8 convolutions are joined, and every number stays as it was."""
+"""Narrow groups of int8 convolutions are merged without changing any result."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ tf1 = tf.compat.v1
 
 
 def convolved(images, filters, groups):
-    """A second implementation of a 1x1 or larger convolution in groups, without padding, in integers."""
+    """A second implementation of a grouped convolution in integers, without padding."""
     outputs, height, width, channels = filters.shape
     rows, columns = images.shape[0] - height + 1, images.shape[1] - width + 1
     result = np.zeros((rows, columns, outputs), np.int64)
@@ -42,7 +42,7 @@ def test_fewer_groups_convolve_to_the_same(groups, channels, left):
 
 
 def model(filters, groups):
-    """An int8 model of one grouped convolution and what it reads as images."""
+    """An int8 model of one grouped convolution, and its input as images."""
     shape = (1, 6, 6, filters.shape[2] * groups)
     with tf.Graph().as_default() as graph:
         images = tf1.placeholder(tf.float32, shape, name=INPUT)
@@ -67,7 +67,7 @@ def test_a_rewritten_model_computes_the_same_bits():
     assert widen_groups(parts) == 1
     assert widen_groups(parts) == 0  # once is enough
     rewritten = bytes(flatbuffer_utils.convert_object_to_bytearray(parts))
-    assert len(rewritten) < len(content) + 8 * filters.size + 256  # the former kernel is gone
+    assert len(rewritten) < len(content) + 8 * filters.size + 256  # the old kernel is gone
     found, expected = ran(rewritten, images), ran(content, images)
     assert np.ptp(expected) > 1
     np.testing.assert_array_equal(found, expected)

@@ -1,4 +1,4 @@
-"""When an artefact counts as the network that it was exported from."""
+"""The limits within which an artefact equals its checkpoint."""
 
 import math
 

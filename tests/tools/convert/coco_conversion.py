@@ -1,4 +1,4 @@
-"""Shared by the tests of the conversion of annotations: running it, and reading what it wrote."""
+"""Shared helpers for the tests of COCO conversion: run it, and read its records."""
 
 import numpy as np
 import tensorflow as tf
@@ -24,12 +24,12 @@ def examples(out, split):
 
 
 def boxes(example):
-    """``[G, 4]`` boxes of a record."""
+    """The boxes of a record, ``[G, 4]``."""
     return np.array([values(example, f"{OBJECT}bbox/{edge}") or [] for edge in ("ymin", "xmin", "ymax", "xmax")]).T
 
 
 def one_image(tmp_path, annotations, picture=None, entry=None, flags=(), name="a.jpg"):
-    """Converts one picture and returns its record."""
+    """Converts one image and returns its record."""
     coco = content([entry or image(1, name)], annotations)
     assert convert(tmp_path / "out", *write_split(tmp_path, "train", coco, {name: picture or jpeg()}), *flags) == 0
     (example,) = examples(tmp_path / "out", "train")

@@ -1,4 +1,4 @@
-"""What the tests of the converter share: running it, and reading what it wrote as TensorFlow does."""
+"""Shared helpers for the tests of the converter: run it, and read its records with TensorFlow."""
 
 from pathlib import Path
 
@@ -16,13 +16,13 @@ def convert(source, out, *flags, workers=1):
 
 
 def examples(out, split):
-    """Every record of a split as TensorFlow reads and parses it."""
+    """Every record of a split, read and parsed by TensorFlow."""
     paths = sorted(str(path) for path in out.glob(f"{split}-*"))
     return [tf.train.Example.FromString(data) for data in tf.data.TFRecordDataset(paths).as_numpy_iterator()]
 
 
 def values(example, key):
-    """The list that a feature holds, or None where there is no such feature."""
+    """The list of values of a feature, or None without the feature."""
     if key not in example.features.feature:
         return None
     feature = example.features.feature[key]
@@ -30,7 +30,7 @@ def values(example, key):
 
 
 def value(example, key):
-    """The one value that a feature holds."""
+    """The only value of a feature."""
     (only,) = values(example, key)
     return only
 
@@ -41,7 +41,7 @@ def files(out):
 
 
 def count_written(monkeypatch):
-    """A list that grows with the file name of every record written from here on."""
+    """Returns a list that receives the file name of every record written from now on."""
     written = []
     real = tools.convert.shard_writer.encode_example
 

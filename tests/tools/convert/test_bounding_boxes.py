@@ -85,7 +85,7 @@ def test_boxes_that_belong_to_no_image_are_told(tmp_path):
     path = tmp_path / "boxes.csv"
     path.write_text("a.JPEG,0,0,1,1\nb.JPEG,0,0,1,1\nc.JPEG,0.5,0,0.5,1\n")
     assert check_boxes(read_bounding_boxes(path), _sources("a.JPEG"), path) == [
-        f"--bounding_boxes {path}: 1 file name of it belong to no image",
+        f"--bounding_boxes {path}: no image for 1 file name",
         f"--bounding_boxes {path}: dropped 1 box without area",
     ]
 
@@ -93,14 +93,14 @@ def test_boxes_that_belong_to_no_image_are_told(tmp_path):
 def test_boxes_of_none_of_the_images_are_an_error(tmp_path):
     path = tmp_path / "boxes.csv"
     path.write_text("a.JPEG,0,0,1,1\n")
-    with pytest.raises(UsageError, match=r"none of its file names \(1\) is that of an image"):
+    with pytest.raises(UsageError, match="none of its 1 file name belongs to an image"):
         check_boxes(read_bounding_boxes(path), _sources("b.JPEG"), path)
 
 
 def test_boxes_that_fit_two_images_are_an_error(tmp_path):
     path = tmp_path / "boxes.csv"
     path.write_text("a.JPEG,0,0,1,1\n")
-    with pytest.raises(UsageError, match="several images are named a, so its boxes fit more than one"):
+    with pytest.raises(UsageError, match="several images are named a, so its boxes are ambiguous"):
         check_boxes(read_bounding_boxes(path), _sources("a.JPEG", "a.png"), path)
 
 

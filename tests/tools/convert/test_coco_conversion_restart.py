@@ -1,4 +1,4 @@
-"""A conversion that is repeated, stopped in the middle, or meets files of others in its folder."""
+"""A conversion that is repeated, interrupted, or finds foreign files in its folder."""
 
 import json
 import signal

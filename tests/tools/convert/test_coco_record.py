@@ -1,4 +1,4 @@
-"""What a record holds, and in which shard it lies."""
+"""The content of a record, and its shard."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Boxes, areas and masks of a record, and the annotations that are of no use."""
+"""Boxes, areas and masks of a record, and unusable annotations."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("listening")
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_boxes_and_masks_turn_with_the_image(tmp_path, orientation):
-    # A white rectangle on black: the box and the mask must lie on it however the picture is turned.
+    # A white rectangle on black: box and mask must match it in every orientation of the image.
     pixels = np.zeros((48, 80, 3), np.uint8)
     pixels[8:24, 16:56] = 255
     exif = {"exif": _exif(orientation)}
@@ -50,14 +50,14 @@ def test_boxes_that_were_drawn_on_the_upright_picture_are_not_turned(tmp_path, c
     )
     assert (value(example, "image/height"), value(example, "image/width")) == (36, 24)
     np.testing.assert_array_equal(boxes(example), [[0.25, 0.25, 0.75, 0.75]])
-    assert "not of the size" not in caplog.text
+    assert "of another size" not in caplog.text
 
 
 def test_the_size_of_the_picture_counts_and_a_wrong_one_is_told(tmp_path, caplog):
     example = one_image(tmp_path, [annotation(1, 1, [9, 6, 18, 12])], entry=image(1, "a.jpg", width=360, height=240))
     np.testing.assert_array_equal(boxes(example), [[0.25, 0.25, 0.75, 0.75]])
     assert (
-        "1 image not of the size that the annotations say, the file's own was used: train/a.jpg (36x24, not 360x240)"
+        "1 image of another size than annotated, the file's own size was used: train/a.jpg (36x24, not 360x240)"
         in caplog.text
     )
 
@@ -74,7 +74,7 @@ def test_useless_boxes_are_left_out_counted_and_named_and_others_cut(tmp_path, c
     place = "train/a.jpg annotation"
     assert sentences == [
         f"2 boxes without width or height, left out: {place} 0, {place} 1",
-        f"2 boxes with a number that is not finite, left out: {place} 2, {place} 3",
+        f"2 boxes with a non-finite number, left out: {place} 2, {place} 3",
         f"2 boxes outside the image, left out: {place} 4, {place} 5",
         f"2 boxes past the edge of the image, cut to it: {place} 6, {place} 7",
     ]

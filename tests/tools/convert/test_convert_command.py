@@ -211,7 +211,7 @@ def test_file_names_that_are_not_text_are_converted(tmp_path):
         (("--head_size", "1"), "--head_size 1: must be at least 2, the number of classes in the data"),
         (("--train_shards", "13"), "--train_shards 13: must be at most 12, the number of train images"),
         (("--validation_shards", "7"), "--validation_shards 7: must be at most 6, the number of validation images"),
-        (("--validation_fraction", "0.2"), "has validation images of its own"),
+        (("--validation_fraction", "0.2"), "already has validation images"),
         (("--validation_labels", "labels.txt"), "has class folders, which give the labels"),
         (("--class_names", "absent.txt"), "--class_names absent.txt: cannot be read"),
         (("--bounding_boxes", "absent"), "--bounding_boxes absent: no such file or folder"),

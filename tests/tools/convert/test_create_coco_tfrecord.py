@@ -1,4 +1,4 @@
-"""The command: its flags, the splits and the manifest that it writes, and the input that it refuses."""
+"""The command: its flags, the splits and the manifest that it writes, and the input that it rejects."""
 
 import os
 import subprocess

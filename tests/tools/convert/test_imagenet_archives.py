@@ -119,7 +119,7 @@ def test_a_train_tar_that_is_cut_off_is_named(source, cut):
     path = source / TRAIN_TAR
     path.write_bytes(path.read_bytes()[: -10240 - cut])
     (source / VALIDATION_TAR).unlink()
-    with pytest.raises(RunError, match=r"ILSVRC2012_img_train\.tar: is (cut off|not a sound)"):
+    with pytest.raises(RunError, match=r"ILSVRC2012_img_train\.tar: is (cut off|not a valid)"):
         read_sources(source)
 
 
@@ -136,7 +136,7 @@ def test_a_class_tar_that_is_cut_off_inside_the_train_tar_is_named(source):
 def test_files_that_are_no_tar_files_are_named(source):
     for content in (b"", b"<html>404</html>" * 100, _tar({"a.tar": b""}, mode="w:gz")):
         (source / TRAIN_TAR).write_bytes(content)
-        with pytest.raises(RunError, match="is not a sound uncompressed tar file"):
+        with pytest.raises(RunError, match="is not a valid uncompressed tar file"):
             read_sources(source)
 
 

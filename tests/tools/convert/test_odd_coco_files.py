@@ -1,4 +1,4 @@
-"""What COCO's own files do not have and other people's do: a category with the id 0, paths from the root."""
+"""Properties of other annotation files than COCO's own: a category with the id 0, absolute paths."""
 
 import json
 
@@ -32,7 +32,7 @@ def test_a_category_with_the_id_0_is_trained_and_scored_as_any_other(tmp_path):
     trained = run(*given, "--mode=train_and_evaluate", "--num_iter=20", "--iter_unit=batch", "--seed=3")
     assert trained.status == 0, trained.error
     assert {"PerformanceByCategory/mAP/cell", "PerformanceByCategory/mAP/platelet"} <= set(trained.summary)
-    assert trained.summary["PerformanceByCategory/mAP/cell"] >= 0  # -1 would say that it has no groundtruth
+    assert trained.summary["PerformanceByCategory/mAP/cell"] >= 0  # -1 would mean that it has no ground truth
     found = json.loads((results / "detections.json").read_text())
     assert max(found, key=lambda row: row["score"])["category_id"] == 0  # all objects are cells
 
@@ -46,7 +46,7 @@ def test_category_0_is_left_out_where_it_is_the_background(tmp_path, capsys):
     assert [category.id for category in read_label_map(tmp_path / "out" / "label_map.pbtxt")] == [1]
     used = content(images, [annotation(7, 1, [4, 4, 8, 8], 0)], categories)
     assert convert(tmp_path / "again", *write_split(tmp_path / "b", "train", used, pictures)) == 1
-    assert "annotation 7 is of category 0, 'background', which is no class of objects" in capsys.readouterr().err
+    assert "annotation 7 has category 0, 'background', which is not an object class" in capsys.readouterr().err
     alone = content(images, [], categories[:1])
     assert convert(tmp_path / "third", *write_split(tmp_path / "c", "train", alone, pictures)) == 1
     assert "its only category is 'background'" in capsys.readouterr().err

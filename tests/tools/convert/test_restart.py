@@ -91,7 +91,7 @@ def test_other_class_names_are_written_to_every_record(source, tmp_path):
 
 
 def _run_script(body, *arguments, **options):
-    """Runs the command in a process of its own, after ``body`` has changed something in it."""
+    """Runs the command in a separate process, with ``body`` executed before each record is encoded."""
     script = (
         "import os, signal, sys\n"
         "import tools.convert.shard_writer as writer\n"

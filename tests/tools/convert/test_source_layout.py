@@ -73,7 +73,7 @@ def test_validation_fraction_must_be_a_fraction(tmp_path, fraction):
 
 def test_validation_fraction_next_to_a_validation_folder_is_an_error(tmp_path):
     root = _tree(tmp_path, "train/cat/a.jpg", "validation/cat/b.jpg")
-    with pytest.raises(UsageError, match=r"--validation_fraction 0.5: .* has validation images of its own"):
+    with pytest.raises(UsageError, match=r"--validation_fraction 0.5: .* already has validation images"):
         read_sources(root, validation_fraction=0.5)
 
 
@@ -100,21 +100,19 @@ def test_files_that_are_not_images_by_name_are_counted(tmp_path):
     )
     sources = read_sources(root, validation_fraction=0.5)
     assert sources.class_folders == ("cat", "dog")
-    assert sources.notes == (
-        "passed over 5 files, not being images by their names: 1 .DS_Store, 1 .jpg, 2 .txt, 1 README",
-    )
+    assert sources.notes == ("skipped 5 files without an image suffix: 1 .DS_Store, 1 .jpg, 2 .txt, 1 README",)
 
 
 def test_images_outside_any_class_folder_are_told(tmp_path):
     sources = read_sources(_tree(tmp_path, "train/cat/a.jpg", "train/b.jpg", "train/c.jpg", "val/cat/d.jpg"))
-    assert sources.notes == ("train: not used, for want of a class folder: 2 images",)
+    assert sources.notes == ("train: not used, being in no class folder: 2 images",)
 
 
 def test_folders_inside_class_folders_are_read_and_told(tmp_path):
     sources = read_sources(_tree(tmp_path, "train/cat/a.jpg", "train/cat/big/wild/b.jpg", "val/cat/d.jpg"))
     assert _names(sources, "train")["cat"] == ["train/cat/a.jpg", "train/cat/big/wild/b.jpg"]
     assert sources.notes == (
-        "counted for its class though in a folder inside the class folder (as in train/cat): 1 image of 1 class",
+        "counted for the class, though in a folder inside the class folder (as in train/cat): 1 image of 1 class",
     )
 
 
@@ -165,7 +163,7 @@ def test_a_class_folder_whose_name_is_not_text_is_a_sentence(tmp_path):
 def test_an_empty_class_keeps_its_label_and_is_told(tmp_path):
     sources = read_sources(_tree(tmp_path, "train/cat/a.jpg", "train/bird/", "val/cat/b.jpg"))
     assert sources.class_folders == ("bird", "cat")
-    assert sources.notes == ("the class bird has no images of its own; it keeps its label",)
+    assert sources.notes == ("the class bird has no images; it keeps its label",)
 
 
 @pytest.mark.parametrize(
@@ -175,12 +173,12 @@ def test_an_empty_class_keeps_its_label_and_is_told(tmp_path):
         (("a.jpg",), "holds no class folders"),
         (("train/",), "train: holds no class folders; it must hold one for each class"),
         (("train/a.jpg", "val/cat/b.jpg"), "train: holds no class folders"),
-        (("cat/", "dog/"), "holds 2 class folders and no image in them"),
-        (("train/cat/a.txt",), "holds 1 class folder and no image in them"),
+        (("cat/", "dog/"), "holds 2 class folders but no image in them"),
+        (("train/cat/a.txt",), "holds 1 class folder but no image in them"),
         (("train/cat/a.jpg", "validation/"), "validation: holds neither class folders nor images"),
         (
             ("train/cat/a.jpg", "validation/dog/b.jpg", "validation/cow/b.jpg", "validation/cat/b.jpg"),
-            "its validation images have 2 classes that training has not: cow, dog",
+            "its validation images have 2 classes that training lacks: cow, dog",
         ),
     ],
 )
@@ -200,7 +198,7 @@ def test_a_missing_source_is_a_sentence(tmp_path):
 
 
 def test_a_validation_class_without_images_need_not_be_known(tmp_path):
-    with pytest.raises(RunError, match="1 class that training has not: dog"):
+    with pytest.raises(RunError, match="1 class that training lacks: dog"):
         read_sources(_tree(tmp_path, "train/cat/a.jpg", "validation/cat/b.jpg", "validation/dog/"))
 
 

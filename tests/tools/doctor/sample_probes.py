@@ -1,4 +1,4 @@
-"""Probes of parts that work, are missing, raise, crash, end the process, hang and talk."""
+"""Sample probes: parts that work, are missing, raise, crash, end the process, hang or print."""
 
 import os
 import signal
@@ -34,5 +34,5 @@ def hangs():
     time.sleep(1000)
 
 
-def counts(numbers=iter(range(10))):  # noqa: B008  (which process it is shows in how far it has counted)
+def counts(numbers=iter(range(10))):  # noqa: B008  (the count shows which process answers)
     return ProbeResult(str(next(numbers)))

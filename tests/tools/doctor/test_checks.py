@@ -1,4 +1,4 @@
-"""Checks: whatever a part does, a row comes of it and the others are tried."""
+"""Checks: every part gets a row whatever it does, and the remaining parts are tried."""
 
 import os
 import time

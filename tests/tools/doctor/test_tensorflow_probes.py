@@ -1,4 +1,4 @@
-"""Probes of what networks compute with."""
+"""Probes of TensorFlow and its parts."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def test_a_wrong_evaluator_is_found_out_here_too(monkeypatch):
         metrics = dict.fromkeys(tensorflow_probes.METRICS, 0.5)
 
     monkeypatch.setattr(tensorflow_probes, "score", lambda *arguments: Summary)
-    with pytest.raises(RunError, match=r"finds an AP of 0\.5"):
+    with pytest.raises(RunError, match=r"finds AP 0\.5"):
         tensorflow_probes.coco_evaluator()
 
 

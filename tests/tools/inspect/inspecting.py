@@ -1,4 +1,4 @@
-"""Inspections of tiny data sets in this process, and what they leave."""
+"""Inspections of tiny data sets in this process, and their results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tools.inspect.__main__ import main
 
 
 class Inspection(NamedTuple):
-    """What came of one."""
+    """The results of an inspection."""
 
     status: int
     folder: Path
@@ -35,14 +35,14 @@ class Inspection(NamedTuple):
             return np.asarray(image.convert("RGB"))
 
     def cells(self, name: str) -> list[tuple[np.ndarray, dict[str, Any]]]:
-        """The pixels of each picture on a sheet, and what the JSON says of it."""
+        """The pixels of each picture on a sheet, with its JSON entry."""
         sheet, pixels = self.facts["sheets"][name], self.pixels(name)
         parts = [pixels[top : top + height, left : left + width] for left, top, width, height in sheet["cells"]]
         return list(zip(parts, sheet["examples"], strict=True))
 
 
 def inspect(data: Path, folder: Path, *flags: str | Path) -> Inspection:
-    """Runs the command."""
+    """Runs the command in this process."""
     output, error = io.StringIO(), io.StringIO()
     with (
         mock.patch.dict(os.environ),

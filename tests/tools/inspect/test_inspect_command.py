@@ -1,4 +1,4 @@
-"""The command that shows data sets: odd data, faults, wrong usage, and what it says of them."""
+"""The command that shows data sets: unusual data, faults, wrong usage, and its messages."""
 
 import re
 from pathlib import Path
@@ -20,7 +20,7 @@ ODD_NAMES = ("日本語の名前", "Ünïcödé café", "$x^2$ <b>", "\x00\x1b[1
 
 
 def write_labels(folder, labels, names, *, validation=(), encoded=picture):
-    """A data set of pictures with these labels, and as many classes as there are names."""
+    """Writes a data set of images with these labels and one class per name."""
     folder.mkdir()
     splits = {}
     for split, given in (("train", labels), ("validation", validation)):
@@ -33,7 +33,7 @@ def write_labels(folder, labels, names, *, validation=(), encoded=picture):
 
 
 def write_objects(folder, records):
-    """A data set of detection with the categories cat, dog and bird."""
+    """Writes a detection data set with the categories cat, dog and bird."""
     folder.mkdir()
     (shard,) = write_split(folder, "train", records, 1)
     manifest = Manifest(
@@ -61,7 +61,7 @@ def test_the_kind_of_records_says_the_network(tmp_path):
     for data, arch, batch in ((labels, None, 20), (scenes, DETECTORS[0], BATCH_SIZES["detection"])):
         config = parse_arguments([str(data), "--output=s"], {}, "e").command.config
         assert (config.model.architecture, config.data.batch_size_per_replica) == (arch, batch)
-        assert config.run.results_dir == "e"  # no checkpoint of the current folder has a say
+        assert config.run.results_dir == "e"  # a checkpoint in the current folder has no influence
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_what_cannot_be_shown_is_a_sentence(flags, status, message, tmp_path, pl
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory):
-    """Folders of records: of labels, of objects, and of objects without a manifest."""
+    """Folders of records: with labels, with objects, and with objects but no manifest."""
     folder = tmp_path_factory.mktemp("places")
     write_data(folder / "labels")
     write_scenes(folder / "scenes")
@@ -159,7 +159,7 @@ def test_faulty_records_are_shown_counted_and_named(tmp_path):
         faulty = {facts["index"] for _, facts in done.cells(name) if "fault" in facts}
         assert faulty == {2, 4}
     row = next(row for row in done.facts["classes"] if row["name"] == "a")
-    assert row["train"] == 2  # an image that does not decode has a label all the same
+    assert row["train"] == 2  # an image that does not decode still has a label
 
 
 def test_data_without_a_single_sound_example_is_refused(tmp_path):
@@ -206,7 +206,7 @@ def test_images_without_any_object_are_shown(tmp_path):
     data = write_objects(tmp_path / "data", [detection_record(), detection_record()])
     done = inspect(data, tmp_path / "sheets", "--image_size=64", "--images=2")
     assert (done.status, done.error) == (0, "")
-    assert "boxes: there are none to train with" in done.output
+    assert "boxes: none to train with" in done.output
     assert "boxes.png" not in done.output
     assert done.facts["boxes"]["covered_by_no_anchor"] is None
 

@@ -1,4 +1,4 @@
-"""Sheets of labelled images hold what the network gets, under the right names."""
+"""Sheets of labelled images show the network's input under the right names."""
 
 import io
 
@@ -28,7 +28,7 @@ def plain(data, tmp_path_factory):
 
 
 def shrunk(pixels):
-    """The pixels of an image that is shown larger."""
+    """The original pixels of an enlarged image."""
     assert pixels.shape == (SIDE * FACTOR, SIDE * FACTOR, 3)
     return pixels[::FACTOR, ::FACTOR]
 

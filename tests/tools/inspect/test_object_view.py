@@ -1,4 +1,4 @@
-"""Sheets of images with objects hold the boxes where the objects are, and the anchors that stand for them."""
+"""Sheets of images with objects show each box at its object, and the matched anchors."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def seen(data, tmp_path_factory):
 
 
 def is_object(pixels, category):
-    """Whether each pixel has the color of such an object."""
+    """Returns, for each pixel, whether it has the color of an object of this class."""
     channel = CHANNEL[category]
     others = [c for c in range(3) if c != channel]
     return (pixels[..., channel] > 180) & (pixels[..., others].max(axis=-1) < 80)
@@ -69,9 +69,9 @@ def test_the_boxes_of_whole_images_are_those_that_were_drawn_into_them(seen, nam
 
 @pytest.mark.parametrize("name", ["raw.png", "augmented.png", "evaluated.png"])
 def test_frames_are_where_the_objects_are(seen, name):
-    """The sides of each frame have its class's color; the object's color is within and ends there.
+    """The sides of each frame have the color of its class; the object's color fills the inside and ends there.
 
-    The lower half of a side, most of it, is looked at: names stand elsewhere, but for those of other objects.
+    Checks most of the lower half of each side, where no name is drawn except those of other objects.
     """
     scale, edges = SHOWN // SIDE, 0
     for pixels, facts in seen.cells(name):

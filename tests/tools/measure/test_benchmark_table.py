@@ -17,7 +17,7 @@ SUMMARY_OF_A_RUN = {
 
 @pytest.fixture
 def run(tmp_path):
-    """The folder of a run, with what it logged and printed."""
+    """The folder of a run, with its log and its console output."""
 
     def make(summary=None, printed=""):
         folder = tmp_path / "run"
@@ -82,7 +82,7 @@ def test_the_figures_of_training_have_names_of_their_own(run, tmp_path):
             "INFO: go\nCRITICAL: out of memory: a smaller --batch_size needs less (OOM)\nCRITICAL: rank 1 ends\n",
             "out of memory: a smaller --batch_size needs less (OOM)",
         ),
-        (137, "", "killed, as Linux does where memory is full"),
+        (137, "", "killed, as Linux does when memory runs out"),
     ],
 )
 def test_a_run_that_does_not_fit_is_said_to_and_is_no_failure(run, tmp_path, status, printed, why, capsys):
@@ -113,7 +113,7 @@ def test_a_run_that_ended_well_and_measured_nothing_failed(run, tmp_path, summar
     assert add(tmp_path / "table", run(summary)) == 1
     (row,) = rows(tmp_path / "table")
     assert row["outcome"] == "failed"
-    assert row["reason"].endswith("log.json tells no eval_throughput")
+    assert row["reason"].endswith("log.json has no eval_throughput")
 
 
 def test_a_table_that_cannot_be_written_is_an_error(run, tmp_path, capsys):

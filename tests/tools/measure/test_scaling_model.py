@@ -1,4 +1,4 @@
-"""The scaling model beside arithmetic done by hand."""
+"""The scaling model against arithmetic by hand."""
 
 import pytest
 
@@ -46,7 +46,7 @@ def test_hops_cost_latency_for_each_buffer():
 
 def test_what_hides_behind_computing_costs_nothing_and_the_rest_is_added():
     hidden = predict(512, CLUSTER, WORK)
-    assert (hidden.step_s, hidden.efficiency) == (0.1, 1.0)  # 42.9 ms of the 50 ms that may hide
+    assert (hidden.step_s, hidden.efficiency) == (0.1, 1.0)  # 42.9 ms of the 50 ms that can overlap
     assert hidden.images_per_s == pytest.approx(512_000)
     bare = predict(512, CLUSTER, Work(batch_size=100, compute_s=0.1, gradient_bytes=200e6, overlap=0.25))
     assert bare.step_s == pytest.approx(0.1 + 0.042875 - 0.025)
@@ -86,7 +86,7 @@ def test_half_the_bytes_take_half_the_time(capsys):
         ({"network_gb_s": 0}, "--network_gb_s 0.0: must be positive"),
         ({"images_per_s": "nan"}, "--images_per_s nan: must be positive"),
         ({"node_images_per_s": "inf"}, "--node_images_per_s inf: must be positive"),
-        ({"gpus": 12}, "--gpus 12: must be a multiple of --gpus_per_node 8, or less than it"),
+        ({"gpus": 12}, "--gpus 12: must be at most --gpus_per_node 8, or a multiple of it"),
         ({"gpus": 0}, "--gpus 0: must be positive"),
     ],
 )

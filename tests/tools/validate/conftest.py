@@ -7,5 +7,5 @@ import pytest
 
 @pytest.fixture
 def records(sound, tmp_path):
-    """A copy of the module's sound records, to be spoiled."""
+    """A copy of the module's fault-free records to damage."""
     return shutil.copytree(sound, tmp_path / "records")

@@ -1,4 +1,4 @@
-"""Records with objects and COCO's annotation files: planted faults are found, named, and gone from the copy."""
+"""Records with objects and COCO annotation files: planted faults are found, named, and absent from the copy."""
 
 import json
 
@@ -35,11 +35,11 @@ def sound(tmp_path_factory):
 
 
 def sides(ymin=(0.1, 0.5), xmin=(0.1, 0.5), ymax=(0.4, 0.9), xmax=(0.4, 0.9)):
-    """Two boxes by their sides."""
+    """The features of two boxes, by their sides."""
     return {f"{BOX}{name}": list(values) for name, values in locals().items()}
 
 
-PLANTED = {  # what changes in a record with two objects, dog and cat; and how many are left
+PLANTED = {  # changes to a record with two objects, dog and cat, and the number of objects left
     "box_not_finite": (sides(ymin=(NAN, 0.5)), 1),
     "box_inverted": (sides(ymin=(0.6, 0.5)), 1),
     "box_empty": (sides(xmin=(0.4, 0.5)), 1),
@@ -147,7 +147,7 @@ def edit(path, change):
 
 
 def annotation_2(**changed):
-    """Changes the first annotation of image 102, of two."""
+    """Changes the first of the two annotations of image 102."""
 
     def do(content):
         (one,) = [one for one in content["annotations"] if one["id"] == 20]
@@ -216,7 +216,7 @@ def test_a_picture_that_exif_turns_may_be_described_either_way(annotations, tmp_
     [
         ("[]", "must be an object with lists of images"),
         ("{", "is not JSON"),
-        ('{"images": 3}', "it has none of images"),
+        ('{"images": 3}', "it lacks images"),
     ],
 )
 def test_a_file_that_is_no_annotation_file_is_a_sentence(text, message, tmp_path, capsys):
@@ -228,5 +228,5 @@ def test_a_file_that_is_no_annotation_file_is_a_sentence(text, message, tmp_path
 def test_images_in_no_usual_place_are_to_be_named(annotations, tmp_path, capsys):
     (tmp_path / "train").rename(tmp_path / "elsewhere")
     assert validate(annotations, tmp_path=tmp_path)[0] == 2
-    assert "--image_dir names their folder" in capsys.readouterr().err
+    assert "give their folder with --image_dir" in capsys.readouterr().err
     assert validate(annotations, "--image_dir", tmp_path / "elsewhere", tmp_path=tmp_path)[0] == 0

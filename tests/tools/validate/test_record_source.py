@@ -1,4 +1,4 @@
-"""Records of classification: every fault that was planted is found, named, and gone from the repaired copy."""
+"""Classification records: every planted fault is found, named, and absent from the repaired copy."""
 
 import io
 
@@ -176,7 +176,7 @@ def test_records_without_a_manifest_are_checked_by_what_they_say(records, tmp_pa
     spoil(files(records)[0], 2, image__class__label=[0])
     (records / "dataset.json").unlink()
     status, findings = validate(records, "--fix", tmp_path / "repaired", tmp_path=tmp_path)
-    assert (status, kinds(findings)) == (1, {"manifest", "label_range"})  # a conversion that was never completed
+    assert (status, kinds(findings)) == (1, {"manifest", "label_range"})  # an unfinished conversion
     assert validate(tmp_path / "repaired", tmp_path=tmp_path)[0] == 0
 
 

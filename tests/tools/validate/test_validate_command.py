@@ -1,4 +1,4 @@
-"""The command that checks data sets: its flags, its exit status, its speed and what it leaves alone."""
+"""The command that checks data sets: its flags, its exit status, its speed, and that it changes no source."""
 
 import subprocess
 import sys
@@ -33,13 +33,13 @@ def test_checking_never_loads_tensorflow(source, tmp_path):
         (["gone"], "SRC gone: no such file or folder"),
         (["{source}", "--workers=0"], "--workers 0: must be a positive integer"),
         (["{source}", "--named=-1"], "--named -1: must be 0 or more"),
-        (["{source}", "{source}"], "a source is named twice"),
+        (["{source}", "{source}"], "a source is given twice"),
         (["{source}", "--dali=gone"], "--dali gone: no such folder"),
-        (["{source}", "--dali={source}"], "no SRC is of the kind that it is for"),
-        (["{source}", "--label_map=map"], "--label_map map: no SRC is of the kind that it is for"),
-        (["{source}", "--image_dir={source}"], "is given 1 times for 0 files"),
+        (["{source}", "--dali={source}"], "no SRC is of a kind that uses this flag"),
+        (["{source}", "--label_map=map"], "--label_map map: no SRC is of a kind that uses this flag"),
+        (["{source}", "--image_dir={source}"], "1 given for 0 JSON files; one per file"),
         (["{source}", "--fix={source}"], "is not empty; name a new folder for the repaired copy"),
-        (["{source}", "--fix={source}/train/new"], "which it is to be a copy of; name a folder outside it"),
+        (["{source}", "--fix={source}/train/new"], "the source of the copy; name a folder outside it"),
     ],
 )
 def test_wrong_usage_is_a_sentence_and_status_2(flags, message, source, capsys):

@@ -1,4 +1,4 @@
-"""Small sound data sets, ways to spoil them, and the command run on them."""
+"""Small fault-free data sets, ways to damage them, and the command run on them."""
 
 import json
 
@@ -13,7 +13,7 @@ from utils.records.tfrecord_file import framed, iterate_payloads, locate_records
 
 
 def validate(*arguments, tmp_path, workers=1):
-    """Runs the command; its exit status and the findings as JSON has them."""
+    """Runs the command; returns its exit status and its findings from the JSON file."""
     report = tmp_path / "report.json"
     report.unlink(missing_ok=True)
     status = main([*map(str, arguments), f"--json={report}", f"--workers={workers}"])
@@ -21,26 +21,26 @@ def validate(*arguments, tmp_path, workers=1):
 
 
 def kinds(findings, severity="fault"):
-    """The kinds of findings of a severity."""
+    """The kinds of the findings with a severity."""
     return {finding["kind"] for finding in findings if finding["severity"] == severity}
 
 
 def labelled(root):
-    """Records of two classes: 12 for training in 2 files, 6 for validation."""
+    """Writes records of two classes: 12 for training in 2 files, 6 for validation."""
     two_classes(root / "images")
     assert convert(root / "images", root / "records", "--train_shards", "2") == 0
     return root / "records"
 
 
 def with_objects(root):
-    """Records of six pictures for training and six for validation with up to two objects each."""
+    """Writes records of six training and six validation images with up to two objects each."""
     flags = [*tiny_split(root, "train"), *other_split(root)]
     assert convert_coco([*flags, f"--output_dir={root / 'records'}", "--workers=1"]) == 0
     return root / "records"
 
 
 def other_split(root):
-    """A split for validation whose pictures training has not; the flags of the converter that name it."""
+    """Writes a validation split with images that training lacks; returns the converter's flags for it."""
     flags = tiny_split(root, "val")
     write_files(root / "val", {f"{index}.jpg": jpeg(100 + index) for index in range(6)})
     return flags
@@ -52,12 +52,12 @@ def payloads(file):
 
 
 def write(file, records):
-    """A file of these records."""
+    """Writes a file of these records."""
     file.write_bytes(b"".join(map(framed, records)))
 
 
 def spoil(file, number, **changed):
-    """Changes features of a record of a file; None takes one away. Slashes in their names are double underscores."""
+    """Changes features of one record; None removes a feature. Double underscores in names stand for slashes."""
     records = payloads(file)
     features = decode_example(records[number])
     features |= {name.replace("__", "/"): value for name, value in changed.items()}
@@ -66,7 +66,7 @@ def spoil(file, number, **changed):
 
 
 def as_it_is(folder):
-    """Makes the manifest describe the files as they are now, so that nothing but what was spoiled is wrong."""
+    """Updates the manifest to the current files, so that the planted fault is the only one."""
     path = folder / "dataset.json"
     content = json.loads(path.read_text())
     for split in content["splits"].values():

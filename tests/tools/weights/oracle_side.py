@@ -1,10 +1,10 @@
-"""Makes networks of timm and torchvision with weights to import. For an interpreter that has torch and timm.
+"""Makes networks of timm and torchvision with weights to import; needs an interpreter with torch and timm.
 
     python tests/tools/weights/oracle_side.py --check                    fails without torch, timm and safetensors
     python tests/tools/weights/oracle_side.py NAME PIXELS.npy FOLDER     NAME as timm's, or torchvision/<its name>
 
 PIXELS holds images [N, H, W, 3] in 0..255. FOLDER gets ``weights.safetensors``, ``weights.pth`` and ``logits.npy``
-[N, K]. The weights are random, the statistics of batch normalization those of the images.
+[N, K]. The weights are random; the batch-norm statistics are those of the images.
 """
 
 import sys
@@ -27,14 +27,14 @@ def create(name):
     sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
     from tests.model.oracle import timm_side
 
-    timm_side.create("resnet50", 2)  # imports timm, torchvision or not
+    timm_side.create("resnet50", 2)  # imports timm, with or without torchvision
     import timm
 
     return timm.create_model(model, pretrained=False)
 
 
 def randomize(network):
-    """Weights far from those that networks begin with, small where a residual ends, or a hundred of them add up."""
+    """Sets weights far from the usual initial ones, but small at the end of residuals, of which a hundred add up."""
     import torch
 
     last = "bn3" if any(name.endswith("bn3") for name, _ in network.named_modules()) else "bn2"

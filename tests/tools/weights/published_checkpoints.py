@@ -1,4 +1,4 @@
-"""Tiny networks as other programs store them."""
+"""Tiny networks, stored as by other programs."""
 
 from dataclasses import replace
 from unittest import mock
@@ -23,12 +23,12 @@ SLIM_MEAN = (123.68, 116.779, 103.939)
 
 
 def weights_of(architecture, seed=1):
-    """Random weights by this project's names."""
+    """Random weights under this project's names."""
     return random_weights(variable_shapes(TINY[architecture], CLASSES), seed)
 
 
 def torch_state(weights):
-    """The same as timm stores them."""
+    """The same weights as timm stores them."""
     return {timm_key(name): _to_torch(name, array) for name, array in weights.items()}
 
 
@@ -40,7 +40,7 @@ def _to_torch(name, array):
 
 
 def slim_values(weights):
-    """A resnet50's weights as slim stores them."""
+    """Weights of a resnet50 as slim stores them."""
     spec = TINY["resnet50"]
     slim = backbone_variables(replace(spec, names=SLIM_NAMES))
     pairs = zip(backbone_variables(spec), slim, strict=True)
@@ -52,7 +52,7 @@ def slim_values(weights):
 
 
 def save_checkpoint(prefix, values, version=None):
-    """A checkpoint without a state file and a description."""
+    """Writes a checkpoint without a state file or a description."""
     kinds = {} if version is None else {"write_version": version}
     with tf.Graph().as_default(), tf1.Session() as session:
         made = {name: tf1.get_variable(name, initializer=value, use_resource=True) for name, value in values.items()}
@@ -62,7 +62,7 @@ def save_checkpoint(prefix, values, version=None):
 
 
 def probabilities(architecture, weights, files, *, mean, std, **settings):
-    """What NumPy makes of image files, each as evaluation shows it to the network."""
+    """The probabilities that NumPy computes for image files, preprocessed as in evaluation."""
     with tf.Graph().as_default(), tf1.Session() as session:
         encoded = tf1.placeholder(tf.string)
         image = eval_preprocess(encoded, SIZE)
@@ -73,6 +73,6 @@ def probabilities(architecture, weights, files, *, mean, std, **settings):
 
 
 def convert(*arguments):
-    """The command, with tiny networks; its exit status."""
+    """Runs the command with tiny networks; returns its exit status."""
     with mock.patch.dict(RESNETS, TINY):
         return import_weights.main([str(argument) for argument in arguments])

@@ -1,4 +1,4 @@
-"""A classifier in its other form, and means of checkpoints, by the commands that write them."""
+"""The commands that write a classifier in its other form, and the mean of checkpoints."""
 
 import json
 
@@ -17,7 +17,7 @@ METADATA = {"architecture": "resnet50", "num_classes": 3, "class_names": ["a", "
 
 
 def save(folder, step=7, metadata=METADATA, **changes):
-    """A checkpoint with all kinds of variables of random numbers, as ``folder/model.ckpt-<step>``."""
+    """Writes a checkpoint with random variables of all kinds as ``folder/model.ckpt-<step>``."""
     tensors = {
         KERNEL: RNG.normal(size=(8, 3)).astype(np.float32),
         "resnet50/output/dense/bias": RNG.normal(size=3).astype(np.float32),
@@ -92,7 +92,7 @@ def test_where_no_layer_is_given_there_has_to_be_one(tmp_path, capsys):
     write_folder(tmp_path / "run", "model.ckpt-1", {"a": np.ones(2, np.float32)}, None)
     status, _, error = run(postprocess_weights, capsys, "--input", tmp_path / "run", "--output", tmp_path / "new")
     assert status == 2
-    assert "--dense_layer: needed, since the checkpoint has 0 variables */output/dense/kernel" in error
+    assert "--dense_layer: required, as the checkpoint has 0 variables */output/dense/kernel" in error
 
 
 def test_an_output_that_is_there_is_left_alone(tmp_path, capsys):
@@ -101,7 +101,7 @@ def test_an_output_that_is_there_is_left_alone(tmp_path, capsys):
     status, _, error = run(postprocess_weights, capsys, "--input", prefix, "--output", tmp_path / "run")
     assert (status, error) == (
         2,
-        f"error: --output {tmp_path}/run: is there already; name a folder that is not",
+        f"error: --output {tmp_path}/run: already exists; name a new folder",
     )
     assert sorted((path.name, path.read_bytes()) for path in (tmp_path / "run").iterdir()) == before
 
@@ -120,7 +120,7 @@ def test_a_checkpoint_that_is_not_there_is_a_sentence(tmp_path, capsys, name, se
 
 @pytest.fixture
 def three(tmp_path):
-    """Checkpoints of the steps 5, 10 and 15, each in a folder of its own."""
+    """Checkpoints of the steps 5, 10 and 15, each in a separate folder."""
     return [save(tmp_path / f"run{step}", step) for step in (5, 10, 15)]
 
 
@@ -150,7 +150,7 @@ def test_of_a_folder_the_last_ones(tmp_path, capsys, three):
     wanted = np.mean([values(folder / f"model.ckpt-{step}")[OTHER] for step in (10, 15)], axis=0)
     np.testing.assert_allclose(values(tmp_path / "mean" / "model.ckpt-15")[OTHER], wanted, rtol=1e-6)
     status, _, error = run(average_weights, capsys, folder, "--last", 4, "--output", tmp_path / "more")
-    assert (status, error) == (2, "error: --last 4: there are only 3 checkpoints")
+    assert (status, error) == (2, "error: --last 4: found only 3 checkpoints")
 
 
 @pytest.mark.parametrize(
@@ -158,8 +158,8 @@ def test_of_a_folder_the_last_ones(tmp_path, capsys, three):
     [
         ({"resnet50__output__dense__bias": np.ones(4, np.float32)}, "is [4], in "),
         ({"resnet50__more": np.ones(1, np.float32)}, "resnet50/more is [1], in "),
-        ({"metadata": METADATA | {"architecture": "resnext101-32x4d"}}, "its architecture is not that of "),
-        ({"metadata": METADATA | {"class_names": ["b", "a", "c"]}}, "its class_names is not that of "),
+        ({"metadata": METADATA | {"architecture": "resnext101-32x4d"}}, "its architecture differs from that of "),
+        ({"metadata": METADATA | {"class_names": ["b", "a", "c"]}}, "its class_names differs from that of "),
         (
             {"resnet50__output__dense__bias": np.float32([0, np.nan, 0])},
             "resnet50/output/dense/bias: 1 of its 3 values are not finite",

@@ -1,4 +1,4 @@
-"""Layouts of PyTorch's tensors as this project's."""
+"""Conversion of PyTorch's tensor layouts to this project's."""
 
 import numpy as np
 

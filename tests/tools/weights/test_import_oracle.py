@@ -1,8 +1,8 @@
-"""Networks of timm and torchvision, imported, compute on photographs what those libraries compute.
+"""Imported networks of timm and torchvision give the same outputs on photographs as those libraries.
 
-torch, timm and safetensors live in an environment of their own, as ``tests/model/test_timm_oracle.py`` says;
-ORACLE_PYTHON names its interpreter. Without it, or without the photographs, these tests are skipped, and without
-torchvision in it that of torchvision's network.
+torch, timm and safetensors live in an environment of their own, see ``tests/model/test_timm_oracle.py``; ORACLE_PYTHON
+names its interpreter. Without it or the photographs, these tests are skipped; without torchvision in it, only the test
+of torchvision's network is.
 """
 
 import os
@@ -40,7 +40,7 @@ NETWORKS = (
 
 @pytest.fixture(scope="module")
 def oracle():
-    """The interpreter that has torch, timm and safetensors."""
+    """The interpreter with torch, timm and safetensors."""
     named = os.environ.get("ORACLE_PYTHON")
     check = subprocess.run([named or sys.executable, SCRIPT, "--check"], capture_output=True, text=True, check=False)
     if check.returncode:
@@ -51,7 +51,7 @@ def oracle():
 
 @pytest.fixture(scope="module")
 def pixels(sample_data, tmp_path_factory):
-    """Photographs as evaluation shows them to networks, in 0..255."""
+    """Photographs preprocessed as in evaluation, in 0..255."""
     files = sorted((sample_data / "clothing" / "validation").glob("*/*"))
     chosen = files[:: len(files) // PHOTOGRAPHS][:PHOTOGRAPHS]
     with tf.Graph().as_default(), tf1.Session() as session:
@@ -63,7 +63,7 @@ def pixels(sample_data, tmp_path_factory):
 
 
 def our_logits(folder, pixels):
-    """What this program computes from a checkpoint, with all that it knows of it."""
+    """The logits that this program computes from a checkpoint and its description."""
     command = parse(["--mode=predict", "--to_predict=x", f"--model_dir={folder}", "--cpu"], {})
     setup = set_up(command.config, SerialCommunicator())
     with tf.Graph().as_default(), tf1.Session() as session:
@@ -91,6 +91,6 @@ def test_imported_weights_give_the_same_logits_and_the_same_five_best(
         weights.unlink()  # pytest keeps its folders, and these are large
     difference = float(np.abs(found - expected).max())
     print(f"\n{name}: {found.shape} logits of deviation {expected.std():.2f} differ by {difference:.1e} at most")
-    assert expected.std() > 0.3  # of logits that a comparison means something of
+    assert expected.std() > 0.3  # the logits vary enough for a meaningful comparison
     assert difference < TOLERANCE * max(1.0, np.abs(expected).max())
     np.testing.assert_array_equal(*(np.argsort(-logits, axis=1)[:, :5] for logits in (found, expected)))

@@ -1,4 +1,4 @@
-"""What goes along when a checkpoint of this project is imported or given back: averages, ranges, momentum."""
+"""State kept when a checkpoint of this project is imported or exported: averages, ranges, momentum."""
 
 import json
 
@@ -16,7 +16,7 @@ SUFFIX = "/ExponentialMovingAverage"
 
 @pytest.fixture(scope="module")
 def quantized(data_dir, tmp_path_factory):
-    """Five quantized steps with averages. Not to be changed."""
+    """A checkpoint after five quantized steps with moving averages; read-only."""
     results = tmp_path_factory.mktemp("state") / "run"
     finished = train(data_dir, results, *FLAGS, "--quantize", "--symmetric", "--use_qdq", "--quant_delay=2")
     assert finished.status == 0, finished.error
@@ -35,7 +35,7 @@ def test_an_imported_checkpoint_computes_what_it_did_with_its_ranges(data_dir, q
     assert convert(quantized, tmp_path / "out", *flags) == 0
     table = capsys.readouterr().out
     assert ("loaded, its moving average" in table) == (which == "ema")
-    assert "not used, ranges" not in table
+    assert "not used, quantization ranges" not in table
     before = loss(data_dir, quantized, tmp_path / "a", f"--eval_weights={which}")
     assert loss(data_dir, tmp_path / "out", tmp_path / "b") == pytest.approx(before, rel=1e-6)
     stored = values(tmp_path / "out" / "model.ckpt-0")
@@ -52,8 +52,8 @@ def test_averages_that_are_not_there_cannot_be_asked_for(trained, tmp_path, caps
 def test_nvidias_program_gets_ranges_momentum_and_step_and_gives_them_back(data_dir, quantized, tmp_path, capsys):
     assert convert(quantized, tmp_path / "nvidia", "--to=nvidia", "--eval_weights=raw") == 0
     table = capsys.readouterr().out
-    assert "not used, the state of the optimizer" not in table
-    assert "not used, ranges" not in table
+    assert "not used, optimizer state" not in table
+    assert "not used, quantization ranges" not in table
     before, after = values(quantized / "model.ckpt-5"), values(tmp_path / "nvidia" / "model.ckpt-5")
     assert set(after) == {name for name in before if not name.endswith(SUFFIX)}
     assert [name for name in after if not np.array_equal(after[name], before[name])] == []
@@ -67,7 +67,7 @@ def test_ranges_of_an_undescribed_checkpoint_are_used_where_asked_and_told_where
     where = (*network(data_dir, tmp_path / "r", "evaluate"), f"--model_dir={tmp_path / 'nvidia'}", "--batch_size=5")
     result = run(*where)
     assert result.status == 0, result.error
-    assert "it has ranges of quantization, which --quantize uses (--symmetric, --use_qdq as it was" in result.error
+    assert "it has quantization ranges, which --quantize uses (with --symmetric, --use_qdq as in its" in result.error
     assert not result.parameters["quantize"]
 
 
@@ -80,4 +80,4 @@ def test_ranges_by_channel_do_not_go_to_nvidias_program(quantized, tmp_path, cap
     description["quantization"]["per_channel"] = True
     (copy / "model.ckpt-5.json").write_text(json.dumps(description))
     assert convert(copy, tmp_path / "out", "--to=nvidia") == 2
-    assert "a range for each output channel, which NVIDIA's networks do not have" in capsys.readouterr().err
+    assert "per-channel quantization ranges, which NVIDIA's networks do not have" in capsys.readouterr().err

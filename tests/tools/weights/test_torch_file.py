@@ -1,4 +1,4 @@
-"""Files of PyTorch are read without PyTorch, and nothing that is pickled in them runs."""
+"""PyTorch files are read without PyTorch, and nothing pickled in them runs."""
 
 import argparse
 import collections
@@ -85,7 +85,7 @@ def test_a_tensor_beside_states_is_no_state(tmp_path):
 
 
 class Runs:
-    """Asks the machine that reads it to call something."""
+    """Pickles to a call, which an unrestricted unpickler would execute."""
 
     def __init__(self, function, *arguments):
         self.call = function, arguments
@@ -113,7 +113,7 @@ def test_a_file_that_tries_to_run_code_is_refused_and_nothing_runs(tmp_path, fun
     )
     content = {"a": 1, "b": Runs(function, argument)}
     path = write_archive(tmp_path / "model.pth", {"data.pkl": pickle.dumps(content, protocol=protocol)})
-    with pytest.raises(RunError, match=rf"asks for {name}, .*; nothing of it was executed"):
+    with pytest.raises(RunError, match=rf"asks for {name}, .*; nothing was executed"):
         TorchFile(path)
     assert not touched.exists()
 
@@ -125,7 +125,7 @@ def test_a_file_that_tries_to_run_code_is_refused_and_nothing_runs(tmp_path, fun
         b"(S'touch %s'\niposix\nsystem\n.",  # INST
         b"(cposix\nsystem\nS'touch %s'\no.",  # OBJ
         b"\x80\x04\x8c\x05posix\x8c\x06system\x93\x8c%c%s\x85R.",  # STACK_GLOBAL
-        b"\x80\x04\x8c\x0bcollections\x8c\x14OrderedDict.__init__\x93.",  # an attribute of what is allowed
+        b"\x80\x04\x8c\x0bcollections\x8c\x14OrderedDict.__init__\x93.",  # an attribute of an allowed class
         b"\x80\x04\x8c\x05torch\x8c\x11hub.load_anything\x93.",
         b"ccollections\nOrderedDict\n(tR(dS'__class__'\ncposix\nsystem\nsb.",  # BUILD
     ],
@@ -143,7 +143,9 @@ def test_no_instruction_of_the_machine_reaches_a_function(tmp_path, program):
 def test_a_plain_pickle_is_refused_before_it_is_read(tmp_path):
     path = tmp_path / "old.pth"
     path.write_bytes(pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2) + pickle.dumps(Runs(os.system, "false"), 2))
-    with pytest.raises(RunError, match=r"plain pickle, as PyTorch wrote before 1\.6; load it there and save it again"):
+    with pytest.raises(
+        RunError, match=r"plain pickle, as PyTorch before 1\.6 wrote; load it in PyTorch and save it again"
+    ):
         is_torch_file(path)
 
 
@@ -195,7 +197,7 @@ def test_flipped_bytes_are_found_by_the_archives_sums(tmp_path):
 
 def test_what_is_no_file_of_pytorch_is_refused_by_what_it_lacks(tmp_path):
     other = write_archive(tmp_path / "other.zip", {"readme.txt": b"hello"})
-    with pytest.raises(RunError, match=r"none of PyTorch's: it has 0 data\.pkl"):
+    with pytest.raises(RunError, match=r"not a PyTorch file: it has 0 data\.pkl"):
         TorchFile(other)
     with pytest.raises(RunError, match=r"data\.pkl is compressed, which PyTorch's files never are"):
         TorchFile(save(tmp_path / "small.pth", {"a": Tensor(KERNEL)}, compressed=True))

@@ -1,4 +1,4 @@
-"""Weights in any kind of file: what kind it is, which state of it is meant, under which names."""
+"""Weights in any kind of file: detection of the kind, choice of the state, and variable names."""
 
 import json
 import shutil
@@ -68,7 +68,7 @@ def test_of_a_training_checkpoint_the_weights_are_read_and_others_on_request(tmp
 
 def test_several_states_of_which_none_is_usual_have_to_be_chosen_from(tmp_path):
     path = save(tmp_path / "pair.pt", {key: {"a": Tensor(KERNEL)} for key in ("student", "teacher")})
-    with pytest.raises(UsageError, match=r"holds several states, student, teacher; --state says which"):
+    with pytest.raises(UsageError, match=r"holds several states: student, teacher; choose one with --state"):
         open_weights(path)
     assert open_weights(path, "teacher").shapes == {"a": (2, 3)}
 
@@ -77,12 +77,12 @@ def test_a_state_of_a_file_that_has_but_one_is_refused(tmp_path):
     path = save(tmp_path / "model.pth", {"a": Tensor(KERNEL)})
     save_file({"a": KERNEL}, tmp_path / "model.safetensors")
     for name in (path, tmp_path / "model.safetensors"):
-        with pytest.raises(UsageError, match=r"--state ema: .* holds one state only"):
+        with pytest.raises(UsageError, match=r"--state ema: .* holds only one state"):
             open_weights(name, "ema")
 
 
 def test_a_file_without_tensors_by_name_is_a_sentence(tmp_path):
-    with pytest.raises(RunError, match="holds no tensors by name"):
+    with pytest.raises(RunError, match="holds no named tensors"):
         open_weights(save(tmp_path / "model.pth", {"epoch": 3}))
 
 

@@ -1,4 +1,4 @@
-"""Files as ``torch.save`` writes them, made without PyTorch: stand-ins for its classes are pickled under its names."""
+"""Makes files like those of ``torch.save`` without PyTorch, by pickling stand-ins under the names of its classes."""
 
 import collections
 import io
@@ -13,12 +13,12 @@ STORAGES = {"float32": "FloatStorage", "float64": "DoubleStorage", "float16": "H
 
 
 class Tensor:
-    """An array to be pickled as a tensor of PyTorch.
+    """An array to pickle as a PyTorch tensor.
 
     Args:
         array: The values.
-        storage: Name of PyTorch's class for its elements; by the array's type where it is not given.
-        layout: Offset, shape and strides that the file is to claim, where they are not those of the array.
+        storage: PyTorch's name of the storage class (default: by the array's type).
+        layout: Offset, shape and strides to write to the file (default: those of the array).
     """
 
     def __init__(self, array, storage=None, layout=None):
@@ -29,11 +29,11 @@ class Tensor:
 
 
 class Parameter(Tensor):
-    """One that was saved as a parameter of a module."""
+    """A tensor saved as a parameter of a module."""
 
 
 def save(path, content, *, root="archive", compressed=False, byteorder=b"little", drop=()):
-    """Writes ``content``, in which ``Tensor`` stands for tensors."""
+    """Writes ``content``, in which each ``Tensor`` becomes a tensor."""
     buffer = io.BytesIO()
     with _stand_ins():
         pickler = _Pickler(buffer)
@@ -53,7 +53,7 @@ def save(path, content, *, root="archive", compressed=False, byteorder=b"little"
 
 
 def write_archive(path, parts, *, root="archive", compressed=False):
-    """A zip archive of these parts."""
+    """Writes a zip archive of these parts."""
     kind = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
     with zipfile.ZipFile(path, "w", kind) as archive:
         for name, raw in parts.items():
@@ -89,7 +89,7 @@ class _Pickler(pickle.Pickler):
 
 
 class _stand_ins:  # noqa: N801
-    """Modules with PyTorch's names for as long as something is pickled by reference to them."""
+    """Modules under PyTorch's names while a file is pickled with references to them."""
 
     def __enter__(self):
         torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")

@@ -1,4 +1,4 @@
-"""A network of two variables, and saving it."""
+"""Fixtures that save a network of two variables."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def weights():
 
 @pytest.fixture
 def save(tmp_path, weights):
-    """Saves steps to a folder, keeping so many; the values of a step are its number."""
+    """Saves steps to a folder and keeps the newest ones; all values of a step are its number."""
 
     def do(*steps, keep=5, folder=tmp_path):
         directory = CheckpointDir(folder, keep)

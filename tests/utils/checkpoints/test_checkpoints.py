@@ -1,4 +1,4 @@
-"""The folder of checkpoints: its files, what is kept, what is found, and what is tidied up."""
+"""The folder of checkpoints: its files, retention, lookup and clean-up."""
 
 import errno
 import json
@@ -128,12 +128,12 @@ def test_a_checkpoint_of_another_program_is_found_by_its_state_file(weights, tmp
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b'{"step": 1', "is not readable JSON"), (b"\xff", "is not readable JSON"), (b"[1]", "holds no JSON object")],
+    [(b'{"step": 1', "is not valid JSON"), (b"\xff", "is not valid JSON"), (b"[1]", "holds no JSON object")],
 )
 def test_metadata_that_was_damaged_is_an_error_and_not_absent(save, tmp_path, content, reason):
     save(1)
     (tmp_path / "model.ckpt-1.json").write_bytes(content)
-    with pytest.raises(RunError, match=rf"model\.ckpt-1\.json: {reason}.*the weights' meaning is unknown"):
+    with pytest.raises(RunError, match=rf"model\.ckpt-1\.json: {reason}.*the meaning of the weights is unknown"):
         read_metadata(tmp_path / "model.ckpt-1")
 
 
@@ -171,7 +171,7 @@ def test_preparing_clears_what_a_kill_left_and_nothing_else(save, tmp_path):
         (folder / "model.ckpt-3.json").touch()
         (folder / ".model.ckpt-1.json.tmp").touch()
         (folder / ".checkpoint.tmp").touch()
-    (tmp_path / "checkpoint").unlink()  # killed before the first one was written
+    (tmp_path / "checkpoint").unlink()  # killed before the first checkpoint was written
     CheckpointDir(tmp_path, 5).prepare()
     assert sorted(tmp_path.rglob("*")) == before
     assert tf.train.latest_checkpoint(str(tmp_path)) == str(tmp_path / "model.ckpt-1")

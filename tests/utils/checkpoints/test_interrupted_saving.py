@@ -37,25 +37,25 @@ def test_a_full_disk_leaves_the_earlier_checkpoints_whole(save, weights, tmp_pat
         directory.save(weights.session, weights.saver, 3, {"step": 3})
     assert str(raised.value) == (
         f"step 3: the checkpoint could not be written to {tmp_path} (--model_dir): [Errno 28] No space left on device; "
-        "earlier checkpoints are whole"
+        "earlier checkpoints are intact"
     )
     monkeypatch.undo()
     assert tf.train.latest_checkpoint(str(tmp_path)) == str(tmp_path / "model.ckpt-2")
     assert find_checkpoint(tmp_path) == tmp_path / "model.ckpt-2"
     assert numbers(tmp_path / "model.ckpt-2") == {2.0}
-    save(3)  # there is room again
+    save(3)  # there is free space again
     assert numbers(tmp_path / "model.ckpt-3") == {3.0}
     assert not list(tmp_path.glob(".*"))
 
 
 @pytest.mark.slow
 def test_a_file_that_the_system_refuses_to_grow_is_a_sentence(tmp_path):
-    """The same from below: TensorFlow's own writes fail, in a process of its own since limits cannot be raised."""
+    """TensorFlow's own writes fail too; this needs its own process because limits cannot be raised again."""
     saved = subprocess.run(
         [sys.executable, "-c", LIMITED, str(tmp_path)], capture_output=True, text=True, timeout=120, check=False
     )
     assert saved.returncode == 0, saved.stderr
-    assert re.match(r"step 2: the checkpoint could not be written to .*; earlier checkpoints are whole", saved.stdout)
+    assert re.match(r"step 2: the checkpoint could not be written to .*; earlier checkpoints are intact", saved.stdout)
     assert steps_in(tmp_path) == [1]
     assert numbers(tmp_path / "model.ckpt-1") == {1.0}
     assert [path.name for path in tmp_path.glob(".*")] == []
@@ -78,7 +78,7 @@ except RunError as error:
 
 
 def assert_nothing_was_lost(folder: Path, reported: int, keep: int):
-    """What must hold in a folder whose writer was killed after it had reported so many saved steps."""
+    """Checks a folder whose writer was killed after it had saved ``reported`` steps."""
     steps = steps_in(folder)
     for step in steps:
         assert numbers(folder / f"model.ckpt-{step}") == {float(step)}
@@ -89,7 +89,7 @@ def assert_nothing_was_lost(folder: Path, reported: int, keep: int):
         newest = tf.train.latest_checkpoint(str(folder))
         assert int(newest.rpartition("-")[2]) >= reported
         assert numbers(newest) == {float(newest.rpartition("-")[2])}
-    if reported > 1:  # the step before was reported, then made the best
+    if reported > 1:  # the previous step was reported, then marked as the best
         (best, *_) = reversed(steps_in(folder / "best"))
         assert numbers(folder / "best" / f"model.ckpt-{best}") == {float(best)}
         assert tf.train.latest_checkpoint(str(folder / "best")) is not None

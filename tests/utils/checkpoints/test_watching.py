@@ -1,4 +1,4 @@
-"""Waiting for checkpoints that another run writes, and removes again."""
+"""Waiting for checkpoints that another run writes and removes."""
 
 import json
 import logging
@@ -11,7 +11,7 @@ from utils.hooks.hook import Hook
 
 
 class Looks(Hook):
-    """Lets something happen after each look, and wants to stop where nothing is left to happen."""
+    """Runs the next event after each look, and requests a stop when no event is left."""
 
     def __init__(self, monkeypatch, *events):
         self._stopped = False
@@ -31,7 +31,7 @@ class Looks(Hook):
 
 
 def checkpoint(folder, step, **metadata):
-    """Something that looks like one."""
+    """Writes files that look like a checkpoint."""
     folder.mkdir(parents=True, exist_ok=True)
     prefix = folder / f"model.ckpt-{step}"
     (folder / f"{prefix.name}.json").write_text(json.dumps({"step": step, **metadata}))

@@ -1,4 +1,4 @@
-"""Variables to save, and what a checkpoint of them holds."""
+"""Variables to save, and the values in their checkpoints."""
 
 import numpy as np
 import tensorflow as tf
@@ -8,7 +8,7 @@ FILES = ("data-00000-of-00001", "index", "json")
 
 
 class Weights:
-    """Two variables in a session, all of whose values are one number."""
+    """Two variables in a session, filled with one number."""
 
     def __init__(self, shape=(3,), name="kernel"):
         with tf.Graph().as_default() as graph:
@@ -29,7 +29,7 @@ class Weights:
 
 
 def numbers(prefix):
-    """The different values of all variables of a checkpoint."""
+    """The set of distinct values of all variables in a checkpoint."""
     reader = tf.train.load_checkpoint(str(prefix))
     assert set(reader.get_variable_to_shape_map()) == {"network/kernel", "network/kernel/Momentum"}
     return {float(v) for name in reader.get_variable_to_shape_map() for v in np.unique(reader.get_tensor(name))}

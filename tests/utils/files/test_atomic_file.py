@@ -51,6 +51,6 @@ def test_the_content_is_on_the_disk_before_the_name_and_the_name_before_it_retur
 
 
 def _seen(descriptor, folder):
-    """What is flushed, and the names in the folder meanwhile."""
+    """Records the flushed files, and the names in the folder at that time."""
     is_folder = os.fstat(descriptor).st_ino == folder.stat().st_ino
     return "folder" if is_folder else "file", [entry.name for entry in folder.iterdir()]

@@ -53,7 +53,7 @@ def test_numbers_may_have_a_least_value():
 
 def test_lists_are_of_one_kind():
     assert typed_list(CONTENT, "list", int) == [1]
-    with pytest.raises(ValueError, match="\"mixed\" has 'a' in it, and must be a list with a whole number at every"):
+    with pytest.raises(ValueError, match="\"mixed\" contains 'a'; every value of the list must be a whole number"):
         typed_list(CONTENT, "mixed", int)
     assert not is_kind([], dict)
 

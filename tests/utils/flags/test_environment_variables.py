@@ -1,4 +1,4 @@
-"""Environment variables that mean a flag."""
+"""Environment variables that stand for flags."""
 
 import pytest
 

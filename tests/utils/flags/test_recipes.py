@@ -1,4 +1,4 @@
-"""Recipe files: what a line may be, includes, and where an error is said to be."""
+"""Recipe files: valid lines, includes, and the locations in error messages."""
 
 import shlex
 

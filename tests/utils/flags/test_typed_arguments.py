@@ -1,4 +1,4 @@
-"""Spellings and prefixes: whatever meant a flag before means it still."""
+"""Spellings and prefixes of flags: all earlier ones still work."""
 
 import argparse
 
@@ -24,7 +24,7 @@ def config_of(*arguments):
 
 
 def original_parser():
-    """A second implementation of prefixes: argparse's own, on the option strings of the original program."""
+    """A second implementation of prefixes: argparse with the option strings of the original program."""
     parser = argparse.ArgumentParser(exit_on_error=False)
     parser.error = lambda message: (_ for _ in ()).throw(ValueError(message))
     for name in (*FAMILIAR.split(), *ODD_ALIASES):

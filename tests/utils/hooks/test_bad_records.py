@@ -1,4 +1,4 @@
-"""Counting and naming what cannot be used."""
+"""Counting and reporting bad records."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""Saving each n-th step."""
+"""Saving a checkpoint every n steps."""
 
 from tests.utils.hooks.steps import step
 from utils.hooks.checkpoint import CheckpointHook

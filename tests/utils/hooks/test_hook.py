@@ -1,4 +1,4 @@
-"""The observer that others are made of."""
+"""The base class of the observers."""
 
 import dataclasses
 

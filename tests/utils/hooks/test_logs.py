@@ -1,4 +1,4 @@
-"""What is logged when, and which epoch it is said to belong to."""
+"""The contents and times of log records, and their epochs."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from utils.reporting.event_file import write_event
 
 @pytest.fixture
 def log(tmp_path):
-    """A logger, and what was logged so far as (step, data) pairs."""
+    """A logger and its records so far as (step, data) pairs."""
     path = tmp_path / "log.json"
     logger = Logger(path, None)
     logger.records = lambda: [(tuple(record["step"]), record["data"]) for record in read_log(path)]
@@ -127,4 +127,4 @@ def test_a_disk_that_fills_up_ends_the_events_and_no_run(tmp_path, caplog, monke
     hook.after_step(step(2, total_loss=np.float32(1)))
     hook.end()
     (message,) = caplog.messages
-    assert "(" + f"{tmp_path}/events; No space left on device); going on without" in message
+    assert "(" + f"{tmp_path}/events; No space left on device); continuing without" in message

@@ -1,4 +1,4 @@
-"""Throughput is images by elapsed time; latencies are those of batches."""
+"""Throughput is images divided by elapsed time; latencies are those of batches."""
 
 import numpy as np
 import pytest

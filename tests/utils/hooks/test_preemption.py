@@ -1,4 +1,4 @@
-"""Signals end a run in good order."""
+"""Signals end a run cleanly."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Which steps a trace holds, and what is said where it cannot be had."""
+"""The steps in a trace, and the warnings if it cannot be written."""
 
 import gzip
 import json
@@ -14,9 +14,9 @@ tf1 = tf.compat.v1
 
 
 def loop(hook, steps):
-    """Steps of one product each."""
+    """Steps of one matrix product each."""
     with tf.Graph().as_default() as graph:
-        x = tf.random.uniform([200, 200])  # what costs next to nothing is not traced
+        x = tf.random.uniform([200, 200])  # operations that cost next to nothing are not traced
         product = tf.matmul(x, x, name="net/product")
     with tf1.Session(graph=graph) as session:
         hook.begin(steps[0] - 1, None)
@@ -27,7 +27,7 @@ def loop(hook, steps):
 
 
 def traced(folder):
-    """The file's name, the numbers of its steps, and how often the product was computed."""
+    """The name of the trace, the numbers of its steps, and the count of products."""
     (path,) = folder.glob("trace-*")
     events = [e for e in json.loads(gzip.decompress(path.read_bytes()))["traceEvents"] if e["ph"] == "X"]
     numbers = [event["args"]["step_num"] for event in events if event["name"] == "train"]
@@ -47,7 +47,7 @@ def test_the_steps_asked_for_are_traced(tmp_path, said):
     assert traced(tmp_path) == ("trace-3-4.json.gz", [3, 4], 2)
     ((level, sentence),) = said()
     assert level == "INFO"
-    assert sentence.startswith(f"trace of the steps 3 to 4: {tmp_path}/trace-3-4.json.gz, for chrome://tracing")
+    assert sentence.startswith(f"trace of steps 3 to 4: {tmp_path}/trace-3-4.json.gz; open it in chrome://tracing")
     assert len([*tmp_path.glob("plugins/profile/*/*.xplane.pb")]) == 1
 
 
@@ -62,7 +62,10 @@ def test_a_trace_ends_with_the_loop(tmp_path, said):
     loop(hook, range(5, 12))  # after an evaluation
     hook.close()
     assert traced(tmp_path) == ("trace-3-4.json.gz", [3, 4], 2)
-    assert said()[1] == ("WARNING", "--profile 3,9: the loop began or ended inside of them; no others are traced")
+    assert said()[1] == (
+        "WARNING",
+        "--profile 3,9: the loop began or ended within these steps; the others are not traced",
+    )
 
 
 def test_a_pause_just_before_the_first_step_does_not_count(tmp_path, said):

@@ -68,7 +68,7 @@ def test_a_rotated_jpeg_comes_upright(orientation):
 
 def test_a_rotated_jpeg_by_hand():
     pixels = np.full((16, 32, 3), 255, np.uint8)
-    pixels[:, :16] = 0  # stored: dark on the left; orientation 6 says turn clockwise: dark at the top
+    pixels[:, :16] = 0  # stored dark on the left; orientation 6 means turn clockwise: dark at the top
     exif = Image.Exif()
     exif[0x0112] = 6
     upright = _decode(load_rgb(encoded(pixels, "JPEG", exif=exif, quality=100)))
@@ -110,7 +110,7 @@ def test_a_16_bit_grey_png_keeps_its_upper_8_bits():
 
 
 def _png_of_16_bit(values):
-    """A 16-bit PNG as TensorFlow writes it; Pillow writes 16 bits for grey only."""
+    """A 16-bit PNG written by TensorFlow, because Pillow writes 16 bits only for grey images."""
     return tf.io.encode_png(tf.constant(values, tf.uint16)).numpy()
 
 
@@ -228,8 +228,8 @@ def _bad_checksum_png():
         (encoded(pattern())[:-30], "does not decode ("),
         (encoded(pattern())[:-12], "does not decode ("),
         (_bad_checksum_png(), "does not decode (broken PNG file (bad header checksum in b'IDAT'))"),
-        (encoded(Image.new("F", (3, 3)), "TIFF"), "has 32-bit pixels, whose range is not known"),
-        (encoded(Image.new("I", (3, 3)), "TIFF"), "has 32-bit pixels, whose range is not known"),
+        (encoded(Image.new("F", (3, 3)), "TIFF"), "has 32-bit pixels, whose range is unknown"),
+        (encoded(Image.new("I", (3, 3)), "TIFF"), "has 32-bit pixels, whose range is unknown"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not an image of a known kind"),
     ],
 )

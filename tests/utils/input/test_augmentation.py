@@ -1,4 +1,4 @@
-"""The list of steps: its order, its seeds, its tables, the colors against NumPy, and pixels that must never change."""
+"""Augmentation steps: order, seeds, tables, colors against NumPy, and golden pixels."""
 
 import typing
 
@@ -78,7 +78,7 @@ def test_without_a_step_that_changes_colors_pixels_are_left_alone():
 
 
 def changed(pixels, spec, count):
-    """An image as the step changes it by so many seeds."""
+    """An image changed by the step with ``count`` seeds."""
 
     def build():
         change = pixel_change((spec,), PHOTOMETRIC_STEPS)
@@ -117,7 +117,7 @@ def test_brightness_is_added_to_all_pixels_alike():
 
 @pytest.mark.parametrize("ordering", [0, 1])
 def test_the_ordering_says_whether_contrast_comes_last(ordering):
-    """Without saturation a pixel is its largest channel, of which it matters whether its contrast was halved."""
+    """Without saturation, a pixel equals its largest channel; halving the contrast first would show."""
     pixels = noise(6, 16, 16).astype(np.float64)
 
     def halved(values):
@@ -143,7 +143,7 @@ def test_jitter_reaches_as_far_as_its_strength_and_keeps_the_hue():
 
 
 def batches(name, decoder, folder, records, steps, count=2):
-    """The first batches of training on records that are all read in one step."""
+    """The first training batches from records that one step reads completely."""
     files, given = write_files(folder, records, files=2), options(image_size=16, augmentation=steps)
     with tf.Graph().as_default():
         stream = make_input(reader(name).train_batches(files, decoder, given, Shard(), Position()))
@@ -153,7 +153,7 @@ def batches(name, decoder, folder, records, steps, count=2):
 
 
 def where(height, width):
-    """An image without edges that says where each pixel is: red is its row, green its column."""
+    """An image without edges whose pixels encode their position: red is the row, green the column."""
     return np.stack([*np.mgrid[:height, :width] * 2, np.full((height, width), 60)], axis=-1).astype(np.uint8)
 
 
@@ -189,7 +189,7 @@ def test_color_jitter_changes_colors_alone_and_the_same_way_with_either_reader(t
 @BOTH
 @pytest.mark.parametrize("task", ["classification", "detection"])
 def test_a_step_is_run_by_both_readers_once_it_has_its_row(monkeypatch, tmp_path, name, task):
-    """Here one that swaps red and blue in place of the distortion of colors, and one that sees the upper half alone."""
+    """The first one swaps red and blue instead of distorting colors; the second one sees only the upper half."""
     decoder, records = {"classification": (LABELLED_IMAGES, labelled()), "detection": (DETECTION, scenes())}[task]
 
     def upper_half(view, objects, seed, spec):
@@ -204,7 +204,7 @@ def test_a_step_is_run_by_both_readers_once_it_has_its_row(monkeypatch, tmp_path
         np.testing.assert_allclose(batch.images[:, -1, -1, :0:-1], ends, atol=0.2)
 
 
-# Made by the program of November 2026, before the tables were there.
+# Computed in November 2026, before the tables existed.
 CROPS = [[25, 64, 53.12, 33.06], [15, 30, 48.75, 72.19], [11, 69, 48.5, 25.88], [13, 67, 47.69, 32.31]]
 TWO_CROPS = [[2, 23, 38.56, 76.44], [20, 15, 43.44, 80.62], [4, 78, 37.75, 33], [14, 18, 37.44, 69.56]]
 BOX_SUMS = [[0.365385, 0, 1, 0.342105], [0, 0.103571, 1, 0.421429], [0.786111, 1.016667, 2, 2], [0, 0, 0, 0]]

@@ -36,7 +36,7 @@ GRAY = np.full([20, 20, 3], 100, np.uint8)
 
 
 def uniform(value):
-    """A record whose pixels all have one value, so that any crop of it can be told from any other record's."""
+    """A record with pixels of a single value, so that its crops differ from those of any other record."""
     return encode(np.full([20, 20, 3], value, np.uint8))
 
 
@@ -62,7 +62,7 @@ def test_a_bad_record_keeps_its_place_and_shows_a_good_image(tmp_path, make):
     assert (images[4] == 50).all()
     for row in (1, 2, 3, 5):
         assert set(np.unique(images[row])) in ({10}, {50})
-    assert len({images[row].max() for row in (1, 2, 3, 5)}) == 2  # both good images take their turns
+    assert len({images[row].max() for row in (1, 2, 3, 5)}) == 2  # both good images take turns
 
 
 def test_a_batch_without_one_good_record_is_black(tmp_path):
@@ -124,7 +124,7 @@ def test_shapes_are_known_while_the_graph_is_built(tmp_path):
 
 
 def waited(seconds, steps=5):
-    """What ``wait_seconds`` says of batches that take ``seconds`` each to make, and how long each step took."""
+    """``wait_seconds`` for batches that take ``seconds`` each to prepare, and the duration of each step."""
 
     def batches():
         while True:
@@ -148,7 +148,7 @@ def test_wait_seconds_is_the_time_that_fetching_a_batch_blocked():
     fast, fast_steps = waited(0)
     assert (slow <= slow_steps).all()
     assert (fast <= fast_steps).all()
-    # Medians: on a busy machine single batches come late.
+    # Medians: on a busy machine, single batches are late.
     assert np.median(slow) > 0.08
     assert np.median(fast) < 0.03
 
@@ -179,7 +179,7 @@ def test_wait_seconds_leaves_out_the_time_between_batches(tmp_path):
             session.run(stream.initializer)
             for _ in range(4):
                 waits.append(session.run((stream.wait_seconds, stream.batch))[0])
-                time.sleep(0.1)  # a training step, meanwhile the next batches are made
+                time.sleep(0.1)  # a training step, during which the next batches are prepared
     assert min(waits) < 0.05
 
 
@@ -241,7 +241,7 @@ def test_options_are_frozen():
 
 
 def test_no_thread_of_the_pipeline_keeps_a_session_from_closing():
-    """The thread of autotuning does: it can miss the end and sleep on for up to a minute."""
+    """The autotuning thread would: it can miss the end and sleep for up to a minute."""
     with tf.Graph().as_default() as graph:
         make_input(tf.data.Dataset.range(3))
     (node,) = [node for node in graph.as_graph_def().node if node.op == "OptionsDataset"]

@@ -1,4 +1,4 @@
-"""Records of labelled images: what crops and flips show of an image, by seed."""
+"""Records of labelled images: the crops and flips of an image by seed."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ STEPS = classification_steps(min_crop_area=0.08, color_jitter=0.0)
 
 
 def crops(encoded, count, steps=STEPS, boxes=()):
-    """``[count, 4]`` windows (y, x, height, width) that training shows of an image."""
+    """``[count, 4]`` training windows (y, x, height, width) of an image."""
     record, given = record_of(encoded, boxes=boxes), options(augmentation=steps)
 
     def window(number):
@@ -109,7 +109,7 @@ def test_the_same_seed_gives_the_same_pixels_and_another_gives_others():
 
 
 def test_boxes_steer_no_crop_that_comes_after_another_step():
-    """They are those of the whole image, unmirrored."""
+    """Boxes refer to the whole, unmirrored image."""
     encoded, flip_first = encode(coordinates(60, 50)), STEPS[::-1]
     assert isinstance(flip_first[0], FlipSpec)
     box = [(0.8, 0.8, 1.0, 1.0)]

@@ -1,4 +1,4 @@
-"""What the tests of the manifest share as fixtures."""
+"""Fixtures for the tests of the manifest."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from utils.records.manifest import Manifest, ShardFile, Split, write_manifest
 
 @pytest.fixture
 def folder(tmp_path):
-    """A data folder with a manifest: 3 + 0 + 2 training examples, 4 for validation."""
+    """A data folder with a manifest: 3 + 0 + 2 training examples and 4 for validation."""
     splits = {}
     for split, counts in (("train", (3, 0, 2)), ("validation", (4,))):
         names = [f"{split}-{index:05d}-of-{len(counts):05d}" for index in range(len(counts))]

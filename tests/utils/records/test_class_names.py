@@ -34,13 +34,13 @@ def test_reads_a_byte_order_mark_unicode_and_very_long_names(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "is empty; must hold one class name a line"),
+        ("", "is empty; must hold one class name per line"),
         ("tench\n", "has 1 name; must have one for each of 2 classes"),
         ("a\nb\nc\n", "has 3 names; must have one for each of 2 classes"),
         ("tench\n\ntench\n", "lines 1 and 3 are both 'tench'; must differ"),
-        ("n01440764\ttench\ngoldfish\n", "line 2 has no TAB, and others have"),
-        ("n01440764\ttench\n", "has no name for 1 class, the first being n01443537"),
-        ("n01440764\ta\nn01440764\tb\nn01443537\tc\n", "line 2 names n01440764 a second time, and differently"),
+        ("n01440764\ttench\ngoldfish\n", "line 2 has no TAB, but others do"),
+        ("n01440764\ttench\n", "has no name for 1 class; the first is n01443537"),
+        ("n01440764\ta\nn01440764\tb\nn01443537\tc\n", "line 2 names n01440764 a second time with another name"),
         (b"\xff\xfe\x00", "cannot be read (it is not UTF-8 text)"),
     ],
 )
@@ -78,8 +78,8 @@ def test_a_file_lists_names_or_synsets_and_names(tmp_path, text, names):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is empty; must hold one class name a line"),
-        (b"\n \n", "is empty; must hold one class name a line"),
+        (b"", "is empty; must hold one class name per line"),
+        (b"\n \n", "is empty; must hold one class name per line"),
         (b"ant\nbee\nant\n", "lines 1 and 3 are both 'ant'"),
         (b"n01\tant\nn01\tbee\n", "lines 1 and 2 are both 'n01'"),
         (b"\xff\xfe", "cannot be read (it is not UTF-8 text)"),

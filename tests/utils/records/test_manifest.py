@@ -1,4 +1,4 @@
-"""The manifest itself: its form, and what makes it unsound."""
+"""The manifest: its format, and the errors that make it invalid."""
 
 import json
 
@@ -51,7 +51,7 @@ def test_a_folder_without_manifest_has_none(tmp_path):
         ({"class_count": True}, '"class_count" is True, and must be a whole number'),
         ({"head_size": 1}, '"head_size" is 1, below the 2 classes'),
         ({"label_offset": -1}, '"label_offset" is -1, and must be 0 or more'),
-        ({"class_names": ["cat", 7]}, '"class_names" has 7 in it, and must be a list with text at every place'),
+        ({"class_names": ["cat", 7]}, '"class_names" contains 7; every value of the list must be text'),
         ({"task": "segmentation"}, "\"task\" is 'segmentation', and must be one of classification, detection"),
         ({"splits": {"train": 3}}, 'its split "train" is not a JSON object'),
         ({"splits": {"train": {"examples": 9, "shards": []}}}, 'its split "train" says 9 examples, its shards 0'),
@@ -65,13 +65,13 @@ def test_an_unsound_manifest_is_a_sentence_that_names_it(folder, change, message
     path.write_text(change)
     with pytest.raises(RunError) as error:
         read_manifest(folder)
-    assert str(error.value).startswith(f"{path}: is not a sound manifest: {message}")
+    assert str(error.value).startswith(f"{path}: is not a valid manifest: {message}")
     assert "tools.convert" in str(error.value)
 
 
 def test_a_manifest_that_is_not_text_is_a_sentence(folder):
     (folder / "dataset.json").write_bytes(b"\xff\xfe{}")
-    with pytest.raises(RunError, match="is not a sound manifest"):
+    with pytest.raises(RunError, match="is not a valid manifest"):
         read_manifest(folder)
 
 
@@ -95,7 +95,7 @@ def test_a_manifest_for_detection_has_category_ids():
         ({"category_ids": (-1, 3)}, '"category_ids" must be 0 or more, and ascend'),
         ({"category_ids": (3, 1)}, '"category_ids" must be 0 or more, and ascend'),
         ({"category_ids": (3, 3)}, '"category_ids" must be 0 or more, and ascend'),
-        ({"category_ids": (1, "3")}, "\"category_ids\" has '3' in it, and must be a list with a whole number at every"),
+        ({"category_ids": (1, "3")}, "\"category_ids\" contains '3'; every value of the list must be a whole number"),
         ({"head_size": 3}, '"head_size" is 3, and must exceed 3, the largest category id'),
         ({"task": "classification"}, '"category_ids" are for the task detection, and the task is classification'),
     ],

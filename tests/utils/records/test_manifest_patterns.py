@@ -1,4 +1,4 @@
-"""Files that patterns name: found, counted, and described by the manifest beside them."""
+"""Files that match patterns: found, counted, and described by the manifest beside them."""
 
 import shutil
 
@@ -48,7 +48,7 @@ def test_patterns_check_the_sizes_that_the_manifest_has(folder):
     path = folder / "train-00000-of-00003"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(
-        RunError, match=r"train-00000-of-00003: was cut off: it has 68 bytes and the dataset.json beside"
+        RunError, match=r"train-00000-of-00003: is truncated: it has 68 bytes, but the dataset.json beside"
     ):
         load_pattern([f"{folder}/train*"], "train", "--input")
 
@@ -58,7 +58,7 @@ def test_a_pattern_that_matches_nothing_is_named_with_what_named_it(folder, patt
     with pytest.raises(RunError) as error:
         load_pattern([f"{folder}/train*,{folder}{pattern}"], "train", "train_input_reader.input_path")
     assert str(error.value) == (
-        f"train_input_reader.input_path {folder}{pattern}: no file matches; it must name the train records"
+        f"train_input_reader.input_path {folder}{pattern}: no file matches; must match the train records"
     )
 
 
@@ -73,5 +73,5 @@ def test_empty_patterns_and_files_without_records_are_sentences(tmp_path):
 def test_patterns_do_not_read_a_conversion_that_never_ended(tmp_path):
     write_records(tmp_path / "coco_train.record-00000-of-00002", 2)
     (tmp_path / CONVERSION_FOLDER).mkdir()
-    with pytest.raises(RunError, match=f"--input {tmp_path}: its conversion was never completed"):
+    with pytest.raises(RunError, match=f"--input {tmp_path}: its conversion was not completed"):
         load_pattern([f"{tmp_path}/coco*"], "train", "--input")

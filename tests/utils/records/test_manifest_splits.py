@@ -42,7 +42,7 @@ def test_a_listed_file_that_is_missing_is_named(folder):
 def test_a_file_that_was_cut_off_is_named_with_its_sizes(folder):
     path = folder / "train-00000-of-00003"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(RunError, match=r"train-00000-of-00003: was cut off: it has 68 bytes and dataset.json .* 69"):
+    with pytest.raises(RunError, match=r"train-00000-of-00003: is truncated: it has 68 bytes, but dataset.json .* 69"):
         load_split(folder, "train")
     path.write_bytes(bytes(70))
     with pytest.raises(RunError, match="train-00000-of-00003: was changed: it has 70 bytes"):
@@ -93,7 +93,7 @@ def test_without_manifest_a_cut_off_file_is_named_with_its_record(tmp_path):
 def test_a_conversion_that_never_ended_is_not_read_as_a_smaller_data_set(tmp_path):
     write_records(tmp_path / "train-00000-of-00002", 2)
     (tmp_path / CONVERSION_FOLDER).mkdir()
-    with pytest.raises(RunError, match="its conversion was never completed"):
+    with pytest.raises(RunError, match="its conversion was not completed"):
         load_split(tmp_path, "train")
 
 
@@ -107,7 +107,7 @@ def test_a_missing_folder_is_a_sentence(tmp_path):
 
 def test_a_folder_where_no_name_matches_tells_what_is_there(tmp_path):
     with pytest.raises(
-        RunError, match=r"no file is named train-\* or coco_train\* and there is no dataset.json; the folder holds not"
+        RunError, match=r"no file is named train-\* or coco_train\*, and there is no dataset.json; the folder holds not"
     ):
         load_split(tmp_path, "train")
     for index in range(7):

@@ -37,7 +37,7 @@ def test_a_folder_without_them_is_a_sentence_that_names_what_was_looked_for(tmp_
     with pytest.raises(RunError) as error:
         count_by_name(tmp_path, "validation", "--data_dir d")
     assert str(error.value).startswith(
-        "--data_dir d: no file is named validation-* or coco_val* and there is no dataset.json; the folder holds other;"
+        "--data_dir d: no file is named validation-* or coco_val*, and there is no dataset.json; the folder holds other"
     )
 
 
@@ -61,9 +61,9 @@ def test_sizes_are_compared_with_what_is_said_of_them(tmp_path):
     (tmp_path / "a").write_bytes(bytes(4))
     check_size(tmp_path / "a", 4, "the list")
     check_size(tmp_path / "a", None, "the list")
-    with pytest.raises(RunError, match="a: was cut off: it has 4 bytes and the list says 5; copy it again"):
+    with pytest.raises(RunError, match="a: is truncated: it has 4 bytes, but the list says 5; copy it again"):
         check_size(tmp_path / "a", 5, "the list")
-    with pytest.raises(RunError, match="a: was changed: it has 4 bytes and the list says 3"):
+    with pytest.raises(RunError, match="a: was changed: it has 4 bytes, but the list says 3"):
         check_size(tmp_path / "a", 3, "the list")
     with pytest.raises(RunError, match="b: is missing; the list lists it"):
         check_size(tmp_path / "b", 5, "the list")

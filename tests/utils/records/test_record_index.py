@@ -1,4 +1,4 @@
-"""Index files of records: as DALI's own tool writes them, verified, and made where they can be."""
+"""Index files of records: equal to those of DALI's tool, verified, and written where possible."""
 
 import os
 import shutil
@@ -101,9 +101,9 @@ def test_where_nothing_can_be_written_at_all_the_index_is_made_anew_and_that_is_
     (records.parent / INDEX_FOLDER).write_bytes(b"")
     cache.write_bytes(b"")
     np.testing.assert_array_equal(split_index(files, None), [(0, 19), (19, 16), (35, 516), (551, 17)])
-    assert f"cannot be written (Not a directory); each start goes through {records}" in caplog.text
+    assert f"cannot be written (Not a directory); each start has to scan {records}" in caplog.text
     write_records(records, PAYLOADS[:2])
-    with pytest.raises(RunError, match="is not what its manifest says: it lists 2 records, and there must be 4"):
+    with pytest.raises(RunError, match="does not match its manifest: it lists 2 records, and must list 4"):
         split_index(files, None)
 
 
@@ -122,16 +122,16 @@ def test_a_split_of_several_files_has_one_index(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"0 19\n19 16\n35 516\n", "it lists 3 records, and there must be 4"),
-        (b"0 19\n19 16\n35 516\n552 16\n", "its record 3 begins at byte 552, and the one before ends at 551"),
-        (b"5 14\n19 16\n35 516\n551 17\n", "its record 0 begins at byte 5, and the one before ends at 0"),
-        (b"0 19\n19 16\n35 516\n551 18\n", "its records have 569 bytes, and the file has 568"),
-        (b"0 19\n19 -4\n15 536\n551 17\n", "its records have 568 bytes, and the file has 568"),
-        (b"", "it lists 0 records, and there must be 4"),
-        (b"0\n19\n35\n551\n", "is no index file: its lines have 1 numbers; must be offset and size"),
-        (b"zero 19\n", "is no index file: could not convert"),
-        (b"\xff\xfe\x00", "is no index file"),
-        (b"0 99999999999999999999999\n", "is no index file"),
+        (b"0 19\n19 16\n35 516\n", "it lists 3 records, and must list 4"),
+        (b"0 19\n19 16\n35 516\n552 16\n", "its record 3 begins at byte 552, but the previous one ends at 551"),
+        (b"5 14\n19 16\n35 516\n551 17\n", "its record 0 begins at byte 5, but the previous one ends at 0"),
+        (b"0 19\n19 16\n35 516\n551 18\n", "its records have 569 bytes, but the file has 568"),
+        (b"0 19\n19 -4\n15 536\n551 17\n", "its records have 568 bytes, but the file has 568"),
+        (b"", "it lists 0 records, and must list 4"),
+        (b"0\n19\n35\n551\n", "is not an index file: a line has 1 numbers; must be offset and size"),
+        (b"zero 19\n", "is not an index file: could not convert"),
+        (b"\xff\xfe\x00", "is not an index file"),
+        (b"0 99999999999999999999999\n", "is not an index file"),
     ],
 )
 def test_a_given_index_that_is_not_that_of_the_records_is_refused(files, tmp_path, text, message):
@@ -150,7 +150,7 @@ def test_an_index_older_than_its_records_is_compared_record_by_record(files, rec
         split_index(files, folder)
     path.write_bytes(INDEX)
     os.utime(path, ns=(0, 0))
-    assert len(split_index(files, folder)) == 4  # copies lose their times and are sound
+    assert len(split_index(files, folder)) == 4  # copies lose their times, but are sound
 
 
 def test_a_missing_folder_or_file_is_named(files, tmp_path):

@@ -19,7 +19,7 @@ PAYLOADS = [b"", b"a", b"hello world", bytes(range(256)) * 9]
 
 @pytest.fixture
 def records(tmp_path):
-    """A file that TensorFlow wrote."""
+    """A file written by TensorFlow."""
     path = tmp_path / "train-00000-of-00001"
     with tf.io.TFRecordWriter(str(path)) as writer:
         for payload in PAYLOADS:
@@ -74,7 +74,7 @@ def test_finds_a_damaged_payload(records):
     data[45] ^= 1  # the first byte of record 2
     records.write_bytes(data)
     assert find_bad_record(records) == (2, "the checksum of its data is wrong")
-    assert count_records(records) == 4  # which reads no payload
+    assert count_records(records) == 4  # this reads no payload
 
 
 def test_finds_a_damaged_length(records):
@@ -89,9 +89,9 @@ def test_finds_a_damaged_length(records):
 @pytest.mark.parametrize(
     ("cut", "number", "reason"),
     [
-        (1, 3, "the file ends inside it (2319 bytes left of 2320)"),  # 16 + 256 * 9 = 2320
-        (2317, 3, "the file ends inside its header (3 bytes left of 12)"),
-        (2320 + 5, 2, "the file ends inside it (22 bytes left of 27)"),  # 16 + 11 = 27
+        (1, 3, "the file ends inside it (2319 of 2320 bytes left)"),  # 16 + 256 * 9 = 2320
+        (2317, 3, "the file ends inside its header (3 of 12 bytes left)"),
+        (2320 + 5, 2, "the file ends inside it (22 of 27 bytes left)"),  # 16 + 11 = 27
     ],
 )
 def test_names_the_record_that_a_cut_off_file_ends_in(records, cut, number, reason):

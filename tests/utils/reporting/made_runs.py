@@ -1,4 +1,4 @@
-"""Logs and evaluations of runs that never were, written as runs write them, for the tests of reports."""
+"""Logs and evaluations of made-up runs, in the format of real ones, for the tests of reports."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ODD_NAMES = ('<b>bold</b> & "quoted"', "日本語の名前", "$x^2$ \\alpha", "n
 
 
 def write_log(folder: Path, steps: int = 40, every: int = 10, ended: bool = True, **parameters: Any) -> Path:
-    """A log of training with an evaluation in the middle and, unless it was killed before, one at the end."""
+    """A training log with an evaluation in the middle and, unless the run was killed, one at the end."""
     log = open_log(folder / "log.json", None)
     log.log(PARAMETER, {**PARAMETERS, "results_dir": str(folder), **parameters})
     for step in range(every, steps + 1, every):
@@ -40,7 +40,7 @@ def write_log(folder: Path, steps: int = 40, every: int = 10, ended: bool = True
 
 
 def answers(classes: int, examples: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Logits [N, K] and labels [N] of a network that is often right and often takes class 1 for class 0."""
+    """Logits [N, K] and labels [N] of a network that is often right and often confuses class 1 with class 0."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, classes, examples)
     logits = rng.normal(size=(examples, classes))
@@ -51,7 +51,7 @@ def answers(classes: int, examples: int, seed: int = 0) -> tuple[np.ndarray, np.
 
 
 def write_classes(folder: Path, classes: int, examples: int = 400, names: Any = "numbered", seed: int = 0) -> dict:
-    """The evaluation of a classifier, with pictures of one color each; returns what was written."""
+    """Writes the evaluation of a classifier with single-color pictures; returns its content."""
     evaluator = ClassificationEvaluator(5)
     logits, labels = answers(classes, examples, seed)
     evaluator.update({"logits": logits, "labels": labels, "index": np.arange(examples)})
@@ -77,7 +77,7 @@ def jpeg(color: tuple[int, int, int], size: tuple[int, int] = (96, 64)) -> str:
 
 
 def comparison(images: int = 12, categories: int = 3, seed: int = 0) -> Comparison:
-    """Objects and detections of images of 200 x 100 pixels: most right, some of another category, some on nothing."""
+    """Objects and detections in images of 200 x 100 pixels: most correct, some of another category, some on nothing."""
     rng = np.random.default_rng(seed)
     annotations, results = [], []
     for image in range(1, images + 1):
@@ -103,7 +103,7 @@ def comparison(images: int = 12, categories: int = 3, seed: int = 0) -> Comparis
 
 
 def write_boxes(folder: Path, tables: Comparison, names: dict[int, str] | None = None) -> dict:
-    """The evaluation of a detector; returns what was written."""
+    """Writes the evaluation of a detector; returns its content."""
     summary = score_arrays(tables.groundtruth, tables.results, list(tables.categories))
     indices = {image: row for row, image in enumerate(tables.image_ids.tolist())}
     content = {

@@ -1,4 +1,4 @@
-"""What the profiler records, as trace viewers open it: by hand."""
+"""The conversion of profiler recordings to traces, checked by hand."""
 
 import gzip
 import json

@@ -36,7 +36,7 @@ def test_what_was_written_is_read(tmp_path, classes, boxes):
         (("confusion",), [[0, 1]], "not one of 3 numbers"),
         (("classes", 0), [1, 2], "not one of 3 numbers"),
         (("calibration", 0), [1, "a", None], "not one of 3 numbers"),
-        (("class_names",), [3], "must be a list with text"),
+        (("class_names",), [3], "every value of the list must be text"),
         (("pictures", 0, "confidence"), None, '"confidence" is None'),
         (("latency_ms", "edges"), [1.0], "1 edges for 30 bins"),
         (("step",), "ten", '"step" is'),
@@ -54,7 +54,7 @@ def test_a_classifiers_evaluation_is_checked(tmp_path, classes, place, value, me
         (("confusion",), [[1, 77, 2]], "a category that is not"),
         (("confusion",), [[1, 1, None]], "or no count"),
         (("pictures", 0, "boxes", 0, "box"), [0.0, 1.0], "four sides"),
-        (("curves", 0, "precision"), ["a"], '"precision" has'),
+        (("curves", 0, "precision"), ["a"], '"precision" contains'),
         (("operating_score",), None, '"operating_score" is None'),
     ],
 )

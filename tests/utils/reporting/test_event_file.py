@@ -1,4 +1,4 @@
-"""What TensorBoard is given."""
+"""The contents of TensorBoard event files."""
 
 import io
 
@@ -51,4 +51,4 @@ def test_a_graph_has_its_operations_and_shapes_without_large_constants(tmp_path)
     assert [size.size for size in shape.dim] == [100, 200]
     assert tf.make_ndarray(nodes["small"].attr["value"].tensor).tolist() == [1.5, 2.5]
     assert nodes["sum"].attr["_output_shapes"].list.shape[0].dim[0].size == 200
-    assert tf.constant(large, name="again").numpy().tolist() == large.tolist()  # what was emptied is a copy
+    assert tf.constant(large, name="again").numpy().tolist() == large.tolist()  # only a copy was emptied

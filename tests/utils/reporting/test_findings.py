@@ -18,16 +18,16 @@ def classifier(rows, pairs, names=("shirt", "dress", "hat"), calibration=((0, No
 
 def test_a_class_that_is_never_predicted_is_named():
     said = findings(classifier([[10, 20, 10], [10, 0, 0], [0, 0, 0]], [[0, 0, 10], [1, 0, 10]]), {})
-    assert said == ["Every image is taken for 'shirt': the network tells nothing apart."]
+    assert said == ["Every image is taken for 'shirt': the network does not distinguish classes."]
     said = findings(classifier([[10, 15, 9], [9, 0, 0], [5, 9, 5]], [[0, 0, 9], [1, 0, 6], [1, 2, 3], [0, 2, 1]]), {})
-    assert said[0] == "Never predicted, though there are examples: 'dress'."
+    assert said[0] == "Never predicted, although there are examples: 'dress'."
     assert "6 examples of 'dress', 67% of them, are taken for 'shirt'." in said
 
 
 def test_classes_without_examples_and_classes_never_right_are_named():
     said = findings(classifier([[4, 3, 3], [4, 5, 0], [0, 0, 0]], [[0, 0, 3], [0, 1, 1], [1, 0, 4]]), {})
-    assert "Predicted, and never rightly: 'dress'." in said
-    assert "Without an example in this split, so nothing is known of them: 'hat'." in said
+    assert "Predicted, but never correctly: 'dress'." in said
+    assert "Not evaluated, for lack of examples in this split: 'hat'." in said
 
 
 def test_a_good_evaluation_is_silent_and_outputs_beyond_the_names_are_no_classes():
@@ -42,18 +42,21 @@ def test_a_few_examples_or_a_small_share_of_a_class_are_no_confusion(examples, c
     assert findings(classifier(rows, [[0, 0, right], [0, 1, confused], [1, 1, examples]], ("a", "b")), {}) == []
 
 
-@pytest.mark.parametrize(("confidence", "accuracy", "word"), [(0.9, 0.6, "more"), (0.4, 0.7, "less")])
+@pytest.mark.parametrize(("confidence", "accuracy", "word"), [(0.9, 0.6, "over"), (0.4, 0.7, "under")])
 def test_a_gap_between_confidence_and_accuracy_is_told(confidence, accuracy, word):
     said = findings(classifier([[5, 5, 5]], [[0, 0, 5]], ("a",), [[10, confidence, accuracy]]), {})
-    assert said == [f"It is {word} sure than right: confidence {confidence:.2f} in the mean, accuracy {accuracy:.2f}."]
+    assert said == [f"The network is {word}confident: mean confidence {confidence:.2f}, accuracy {accuracy:.2f}."]
 
 
 @pytest.mark.parametrize(
     ("share", "verdict"),
     [
-        (0.75, "Input-bound: 40.0 images/s, 75% of the time waiting for input, and without waiting it would be 160"),
+        (
+            0.75,
+            "Input-bound: 40.0 images/s, 75% of the time waiting for input; without waiting it would be 160 images/s",
+        ),
         (0.05, "Compute-bound: 40.0 images/s, 5% of the time waiting"),
-        (0.3, "Neither input nor computing"),
+        (0.3, "Neither input nor computation"),
     ],
 )
 def test_what_limits_the_speed_is_said_with_its_numbers(share, verdict):
@@ -72,9 +75,9 @@ def test_a_detectors_faults_are_named(tmp_path):
     ]
     said = findings(content, {})
     assert said[0] == content["findings"][0]
-    assert "Average precision -1, for want of an object in this split: 'cup'." in said
-    assert "Never detected, though there are objects: 'fork'." in said
-    assert any(line.startswith("Detected, and never on an object") and "'knife'" in line for line in said)
+    assert "Average precision -1, for lack of objects in this split: 'cup'." in said
+    assert "Never detected, although there are objects: 'fork'." in said
+    assert any(line.startswith("Detected, but never on an object") and "'knife'" in line for line in said)
     of, answer, count, share = confused_pairs(content)[0]
     assert any(f"{count} objects of 'thing {of}', {share:.0%}" in s and f"'thing {answer}'" in s for s in said)
 

@@ -1,4 +1,4 @@
-"""Reports opened from disk in a headless Chromium that reaches no network."""
+"""Reports opened from disk in a headless Chromium without network."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from tools.report import main
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium on PATH; apt-get install chromium brings one")
-# Reads, once all is loaded, how many colors each picture has, where boxes lie, and what reaches beyond the page.
+# After loading, reads the number of colors of each picture, the positions of boxes, and the elements beyond the page.
 PROBE = """
 <script>
 addEventListener("load", () => {
@@ -53,7 +53,7 @@ addEventListener("load", () => {
 
 
 def opened(folder, *runs):
-    """What a browser makes of the report of some runs, and what it said on its console."""
+    """The measurements of a browser on the report of some runs, and its console output."""
     target = folder / "report.html"
     assert main([*map(str, runs), f"--output={target}"]) == 0
     probed = folder / "probed.html"
@@ -75,7 +75,7 @@ def test_a_classifiers_report_loads_and_its_pictures_are_not_blank(tmp_path):
     seen, console = opened(tmp_path, run)
     assert console == []
     assert set(seen["loaded"]) <= {"data:"}
-    assert seen["width"] <= seen["window"]  # nothing makes the page scroll sideways, the longest name does not
+    assert seen["width"] <= seen["window"]  # nothing makes the page scroll sideways, not even the longest name
     charts = [picture for picture in seen["pictures"] if not picture["name"].startswith("example ")]
     assert len(charts) == 10
     assert all(picture["colors"] > 8 and picture["shown"] > 200 for picture in charts)

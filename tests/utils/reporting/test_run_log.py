@@ -58,11 +58,11 @@ def test_a_run_that_was_killed_before_its_evaluation_says_so(tmp_path):
 def test_a_log_of_flags_alone_and_an_empty_one_say_what_is_missing(tmp_path):
     log = open_log(tmp_path / "log.json", None)
     log.close()
-    assert "holds no launch" in missing(read_run(tmp_path))
+    assert "contains no launch" in missing(read_run(tmp_path))
     log = open_log(tmp_path / "log.json", None)
     log.log(PARAMETER, {"mode": "train"})
     log.close()
-    assert "No step of training was logged" in missing(read_run(tmp_path))
+    assert "No training step was logged" in missing(read_run(tmp_path))
 
 
 def test_a_whole_run_misses_nothing(tmp_path):
@@ -94,10 +94,10 @@ def test_a_log_of_any_name_is_found_and_the_results_beside_another(tmp_path):
 
 
 def test_what_is_no_run_is_refused_with_a_sentence(tmp_path):
-    with pytest.raises(RunError, match=r"holds no log of a run \(log.json"):
+    with pytest.raises(RunError, match=r"contains no log of a run \(log.json"):
         read_run(tmp_path)
     with pytest.raises(RunError, match="cannot be read"):
         read_run(tmp_path / "nowhere")
     (tmp_path / "other.txt").write_text("hello\n")
-    with pytest.raises(RunError, match="is no log of a run"):
+    with pytest.raises(RunError, match="is not the log of a run"):
         read_run(tmp_path / "other.txt")

@@ -1,7 +1,7 @@
-"""A Python environment whose TensorFlow, pip, launchers and compilers are pretended: installations without waiting.
+"""A Python environment with fake TensorFlow, pip, launchers and compilers, for installations without waiting.
 
-The interpreter, the shell and its tools are real. ``Environment.steps`` tells what pip was asked for, in order, and a
-file named ``<step>.fails`` in ``faults`` has that step fail with the file's text as its error.
+The interpreter, the shell and its tools are real. ``Environment.steps`` lists the requests to pip in order. A file
+named ``<step>.fails`` in ``faults`` makes that step fail with the text of the file as its error.
 """
 
 import shutil
@@ -16,7 +16,7 @@ TOOLS = (
     *("head", "mkdir", "mktemp", "mv", "nproc", "rm", "sed", "sha256sum", "sleep", "sort", "stat", "tail", "tar"),
     *("timeout", "touch", "tr", "wc", "ln", "gzip"),
 )
-SOURCE = {  # what the recipe edits of Horovod's source
+SOURCE = {  # the parts of Horovod's source that the recipe edits
     "horovod/tensorflow/CMakeLists.txt": "mpi_ops.cc\nxla_mpi_ops.cc\n",
     "horovod/runner/launch.py": "def run_commandline():\n    args = parse_args()\n",
     "horovod/runner/mpi_run.py": "A = ['-mca pml ob1', '-mca btl ^openib']\nB = ['-bind-to none', '-map-by slot']\n",
@@ -76,14 +76,14 @@ TWO_PROCESSES = 'echo "$0 $*" >> "$FAKE_HOME/launched"; echo process 0 of two ad
 
 
 def program(path: Path, text: str) -> Path:
-    """An executable shell script."""
+    """Writes an executable shell script."""
     path.write_text(f"#!/bin/bash\n{text}\n")
     path.chmod(0o755)
     return path
 
 
 class Environment:
-    """One pretended environment, with a cache and a PATH of its own."""
+    """One fake environment with its own cache and PATH."""
 
     def __init__(self, folder: Path, name: str = "an environment", tensorflow: str = "2.21.0"):
         self.home = folder
@@ -118,7 +118,7 @@ class Environment:
         (self.home / "horovodrun").write_text(TWO_PROCESSES)
 
     def set_tensorflow(self, version: str) -> None:
-        """Puts another version of TensorFlow in the place of the one there."""
+        """Replaces TensorFlow by another version."""
         for old in self.packages.glob("tensorflow_cpu-*"):
             shutil.rmtree(old)
         folder = self.packages / f"tensorflow_cpu-{version}.dist-info"
@@ -126,7 +126,7 @@ class Environment:
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: tensorflow-cpu\nVersion: {version}\n")
 
     def start(self, script: str, *arguments: object, **environment: str) -> subprocess.Popen:
-        """Starts a script of ``utils/`` for this environment, in a folder that has nothing to do with it."""
+        """Starts a script of ``utils/`` for this environment, in an unrelated folder."""
         variables = {
             "PATH": str(self.path),
             "HOME": str(self.home / "home"),
@@ -142,17 +142,17 @@ class Environment:
         )  # fmt: skip
 
     def run(self, script: str, *arguments: object, **environment: str) -> tuple[int, str]:
-        """Runs a script to its end: exit status, and what it printed."""
+        """Runs a script to its end; returns exit status and output."""
         with self.start(script, *arguments, **environment) as process:
             output, _ = process.communicate(timeout=60)
         return process.returncode, output
 
     def steps(self) -> list[str]:
-        """What pip was asked for since the last time of asking."""
+        """The requests to pip since the last call."""
         return self._lines("steps")
 
     def launched(self) -> list[str]:
-        """How launchers were called since the last time of asking."""
+        """The calls of launchers since the last call."""
         return self._lines("launched")
 
     def _lines(self, name: str) -> list[str]:
@@ -162,9 +162,9 @@ class Environment:
         return lines
 
     def wheels(self) -> list[str]:
-        """The wheels in the cache, by their folders' names without the recipe's checksum."""
+        """The wheels in the cache, by the names of their folders without the checksum of the recipe."""
         return sorted(wheel.parent.name.rsplit("-", 1)[0] for wheel in self.cache.glob("*/*.whl"))
 
     def left_over(self) -> list[Path]:
-        """Temporary files that are still there."""
+        """Temporary files that still exist."""
         return [*(self.home / "tmp").iterdir(), *self.cache.glob("*.part")]

@@ -1,4 +1,4 @@
-"""Wheels that are built once and kept: whose they are, one builder at a time, and nothing half built."""
+"""Cached wheels: built once, by one builder at a time, never left half built."""
 
 import shutil
 import signal
@@ -64,9 +64,9 @@ def test_two_runs_at_once_build_one_wheel(environment):
     outputs = [process.communicate(timeout=60)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], outputs
     assert environment.steps().count("wheel") == 1
-    assert sum("another one is at work on" in output for output in outputs) == 1
+    assert sum("another installation is running in" in output for output in outputs) == 1
     assert sum("is in place in" in output for output in outputs) == 1
-    assert sum("building the same; waiting" in output for output in outputs) == 1
+    assert sum("building the same wheel; waiting" in output for output in outputs) == 1
 
 
 @pytest.mark.slow
@@ -109,7 +109,7 @@ def test_a_missing_compiler_is_told_before_anything_is_downloaded_for_the_build(
     (environment.path / tool).unlink()
     status, output = environment.run(SCRIPT)
     assert status == 1
-    assert f"{SCRIPT}: {tool} is missing, and Horovod is compiled here; on Debian and Ubuntu 'apt-get install" in output
+    assert f"{SCRIPT}: {tool} is missing, which compiles Horovod; on Debian and Ubuntu 'apt-get install" in output
     assert environment.steps() == PARTS
 
 
@@ -132,7 +132,7 @@ def test_a_cache_that_cannot_be_written_is_told_with_the_variable_that_names_ano
     environment.cache.parent.write_text("a file")
     status, output = environment.run(SCRIPT)
     assert status == 1
-    assert f"{environment.cache} cannot be written; XDG_CACHE_HOME names another folder" in output
+    assert f"{environment.cache} is not writable; XDG_CACHE_HOME sets another folder" in output
 
 
 def test_the_environment_is_the_one_named_else_that_of_the_variable(environment):

@@ -1,4 +1,4 @@
-"""The recipe of Horovod's wheel: what is edited in its source, and what it is compiled for."""
+"""The recipe of Horovod's wheel: edits of its source and compile targets."""
 
 import pytest
 

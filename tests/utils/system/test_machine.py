@@ -1,4 +1,4 @@
-"""What machine this is."""
+"""Facts about the machine."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ from utils.system.machine import cpu_features, cpu_name, disk_free_gb, machine_f
 
 @pytest.fixture
 def told(tmp_path, monkeypatch):
-    """Has the system say what a test wants of its processor and its memory."""
+    """Replaces the system's files about processor and memory."""
 
     def tell(cpu="", memory="", limit="max", used="0", architecture="x86_64"):
         for name, text in (("CPU_INFO", cpu), ("MEMORY_INFO", memory), ("MEMORY_LIMIT", limit), ("MEMORY_USED", used)):

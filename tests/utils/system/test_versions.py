@@ -1,4 +1,4 @@
-"""What a run was made with."""
+"""Software versions of a run."""
 
 import platform
 import re

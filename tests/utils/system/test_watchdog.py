@@ -1,4 +1,4 @@
-"""Processes that watch each other, played by threads: a death, a silence and a signal are noticed, an end is not."""
+"""Processes that watch each other, simulated by threads: a death, a silence and a signal count, a normal end not."""
 
 import logging
 import threading
@@ -36,7 +36,7 @@ class Joined(Pretended):
 
 
 class Process(threading.Thread):
-    """A process of a run: what it does, what it hears, and with which status its watchdog ended it."""
+    """A process of a run: its action, the signals it heard, and the exit status from its watchdog."""
 
     def __init__(self, rank, shared, act):
         super().__init__(daemon=True)
@@ -54,13 +54,13 @@ class Process(threading.Thread):
         self._act(self)
 
     def die(self):
-        """Leaves as a process does that was killed: its connections close, and it says nothing."""
+        """Leaves like a killed process: its connections close without a message."""
         self.dog._closing.set()
         self.dog._close()
 
 
 def play(*acts):
-    """Runs processes with what each does once all watch, and waits until they are through."""
+    """Runs processes, each with its action once all of them watch, and waits for their end."""
     shared = threading.Barrier(len(acts))
     shared.values = {}
     processes = [Process(rank, shared, act) for rank, act in enumerate(acts)]
@@ -89,7 +89,7 @@ def test_one_process_watches_nobody():
 
 def test_processes_that_are_done_are_not_missed(caplog):
     def work_and_leave(process):
-        time.sleep(3 * TIMEOUT_S)  # longer than any of them may be silent
+        time.sleep(3 * TIMEOUT_S)  # longer than the time-out for silence
         leave(process)
 
     processes = play(*[work_and_leave] * 3)
@@ -101,7 +101,7 @@ def test_processes_that_are_done_are_not_missed(caplog):
 @pytest.mark.parametrize("rank", [0, 1, 2])
 def test_a_death_ends_the_others_with_the_rank_and_the_step(rank, caplog):
     def die_soon(process):
-        time.sleep(2.5 * module.LONGEST_BEAT_S * TIMEOUT_S / 4)  # a few beats, so that its step is known
+        time.sleep(2.5 * module.LONGEST_BEAT_S * TIMEOUT_S / 4)  # a few heartbeats, so that its step is known
         process.die()
 
     acts = [wait_for_the_end] * 3
@@ -109,9 +109,7 @@ def test_a_death_ends_the_others_with_the_rank_and_the_step(rank, caplog):
     processes = play(*acts)
     assert [process.status for process in processes] == [None if r == rank else 1 for r in range(3)]
     said = [record.getMessage() for record in caplog.records if record.levelno == logging.CRITICAL]
-    assert (
-        f"rank {rank}: its process has ended, after step {10 * (rank + 1)} or in the one behind it; the job" in said[0]
-    )
+    assert f"rank {rank}: its process has ended, after step {10 * (rank + 1)} or in the next one; the job" in said[0]
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -174,4 +172,4 @@ def test_processes_that_cannot_reach_each_other_go_on_unwatched_and_say_so(caplo
     assert [process.status for process in processes] == [None, None]
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert "the processes cannot watch each other, a frozen one would go unnoticed: rank 0: " in record.getMessage()
+    assert "the processes cannot watch each other, so nothing notices a frozen one: rank 0: " in record.getMessage()

@@ -1,4 +1,4 @@
-"""The network of two variables that the tests of checkpoints save."""
+"""The network of two variables from the tests of checkpoints."""
 
 from tests.utils.checkpoints.conftest import save, weights
 

@@ -1,4 +1,4 @@
-"""Values that are restored, and the report of what fits."""
+"""Restored values, and the report of matching variables."""
 
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def test_a_damaged_checkpoint_is_a_sentence(save, weights, tmp_path, suffix, dam
 
 
 def checkpoint_of_another_program(folder, value):
-    """The prefix of a checkpoint of another program: nothing describes it."""
+    """The prefix of another program's checkpoint, without a description."""
     stored = Weights(shape=(3, 1))
     with stored.session, stored.session.graph.as_default():
         stored.fill(value)
@@ -83,9 +83,9 @@ def test_what_is_the_networks_alone_and_what_the_checkpoints_is_in_the_table(tmp
     with target.session:
         table = match_variables(prefix, target.variables, lambda stored: {"network/other": "network/kernel"}).table()
     assert [line.split(maxsplit=1) for line in table.splitlines()] == [
-        ["1", "loaded, under another name there                      network/other from network/kernel"],
-        ["1", "new, not in the checkpoint                            network/other/Momentum"],
-        ["1", "not used, the state of the optimizer that trained it  network/kernel/Momentum"],
+        ["1", "loaded, stored under another name  network/other from network/kernel"],
+        ["1", "new, not in the checkpoint         network/other/Momentum"],
+        ["1", "not used, optimizer state          network/kernel/Momentum"],
     ]
 
 

@@ -1,4 +1,4 @@
-"""The description of weights: what it must hold, and the sentence where it does not."""
+"""The description of weights: its required contents and the error messages."""
 
 import dataclasses
 import json
@@ -51,21 +51,21 @@ def test_what_runs_write_is_read_as_it_is(description):
         ({"image_size": -4}, '"image_size" is -4, and must be 1 or more'),
         ({"class_names": 5}, '"class_names" is 5, and must be a list'),
         ({"class_names": "abc"}, "\"class_names\" is 'abc', and must be a list"),
-        ({"class_names": ["a", 1]}, '"class_names" has 1 in it, and must be a list with text at every place'),
+        ({"class_names": ["a", 1]}, '"class_names" contains 1; every value of the list must be text'),
         ({"task": 1}, '"task" is 1, and must be text'),
         ({"network": 5}, '"network" is 5, and must be an object'),
         ({"quantization": True}, '"quantization" is True, and must be an object'),
-        ({"quantization": {"x": 1}}, "\"quantization\" has 'x' in it, and must have some of symmetric, qdq, delay"),
+        ({"quantization": {"x": 1}}, "\"quantization\" contains 'x', and must contain only symmetric, qdq, delay"),
         ({"quantization": {"qdq": 1}}, '"qdq" of "quantization" is 1, and must be true or false'),
         ({"quantization": {"delay": 1.5}}, '"delay" is 1.5, and must be a whole number'),
         ({"anchors": {"scale": "4"}}, "\"scale\" is '4', and must be a number"),
-        ({"anchors": {"aspect_ratios": [1, None]}}, '"aspect_ratios" has None in it'),
+        ({"anchors": {"aspect_ratios": [1, None]}}, '"aspect_ratios" contains None'),
         ({"step": "x"}, "\"step\" is 'x', and must be a whole number"),
         ({"seed": "x"}, "\"seed\" is 'x', and must be a whole number"),
         ({"position": 4}, '"position" is 4, and must be an object'),
         ({"position": {"epoch": 1}}, '"example" is missing, and must be a whole number'),
         ({"best": {"step": 5, "value": "x", "evaluations_since": 0}}, "\"value\" is 'x', and must be a number"),
-        ({"category_ids": [1, 2]}, '"category_ids" are 2, and must be as many as "class_names"'),
+        ({"category_ids": [1, 2]}, '"category_ids" has 2 ids, and must have as many as "class_names"'),
         ({"artefact": {"precision": "int3"}}, "\"precision\" is 'int3', and must be one of float32, "),
     ],
 )
@@ -78,7 +78,7 @@ def test_what_cannot_be_is_a_sentence(change, words):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [(b"{", "is not readable JSON"), (b"\xff", "is not readable JSON"), ("[1]", "holds no JSON object")],
+    [(b"{", "is not valid JSON"), (b"\xff", "is not valid JSON"), ("[1]", "holds no JSON object")],
 )
 def test_what_is_no_json_object_is_a_sentence(text, words):
     with pytest.raises(RunError, match=f"^w.json: {words}"):

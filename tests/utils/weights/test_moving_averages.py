@@ -1,4 +1,4 @@
-"""Moving averages against arithmetic by hand."""
+"""Moving averages against hand-computed values."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ tf1 = tf.compat.v1
 
 
 class Averaged:
-    """A weight, a statistic and a counter whose values are set by hand, and the averages of what has one."""
+    """A weight, a statistic and a counter with values set by hand, and the moving averages."""
 
     def __init__(self, decay):
         self.graph = tf.Graph()
@@ -28,7 +28,7 @@ class Averaged:
             self.session.run(list(self.begin.values()))
 
     def after(self, value, step, counts=True):
-        """The averages of weight and statistic after a step that left both at a value."""
+        """The averages of weight and statistic after a step that set both to a value."""
         with self.graph.as_default():
             self.weight.load(value, self.session)
             self.mean.load(value, self.session)
@@ -46,7 +46,7 @@ def test_weights_and_statistics_have_averages_and_nothing_else_has():
         "net/w/ExponentialMovingAverage",
         "net/BatchNorm/moving_mean/ExponentialMovingAverage",
     }
-    assert averaged.values() == [1.0, 5.0]  # they begin as their variables
+    assert averaged.values() == [1.0, 5.0]  # they start equal to their variables
 
 
 def test_a_step_takes_in_what_the_decay_leaves():

@@ -1,4 +1,4 @@
-"""Settings that weights were trained with, as descriptions of checkpoints hold them."""
+"""Settings of pretrained weights, read from the descriptions of checkpoints."""
 
 import pytest
 
@@ -40,9 +40,9 @@ def test_images_that_cannot_be_normalized_are_a_sentence(change):
 
 
 def test_the_summary_names_what_differs_and_nothing_else():
-    assert PretrainedConfig().summary() == "as trained here"
+    assert PretrainedConfig().summary() == "this project's settings"
     assert PRETRAINED_CONFIGS["torch"].summary() == (
-        "symmetric padding, epsilon 1e-05, mean 123.675 116.28 103.53, deviation 58.395 57.12 57.375"
+        "symmetric padding, epsilon 1e-05, mean 123.675 116.28 103.53, standard deviation 58.395 57.12 57.375"
     )
     assert [name for name, pretrained in PRETRAINED_CONFIGS.items() if not pretrained.is_default] == [
         "slim",
