@@ -193,7 +193,7 @@ class DrawnBar(Bar):
         now = time.monotonic()
         if not self._seen:
             self._began = now  # the first step takes longest, and does not count
-        elif now - self._drawn < SECONDS_BETWEEN_DRAWS:
+        elif now - self._drawn < SECONDS_BETWEEN_DRAWS and done != self.line.total:
             return
         self._drawn = now
         self._seen.append((now, done))
