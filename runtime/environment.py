@@ -57,7 +57,7 @@ def environment_for(config: ExperimentConfig, environ: Mapping[str, str]) -> dic
 
 
 def native_log_level(environ: Mapping[str, str]) -> int:
-    """The level in the environment as TensorFlow reads it: 0 where there is none, or no number."""
+    """The log level in the environment; 0 if it is missing or not a number."""
     level = environ.get(LOG_VARIABLE, "")
     return int(level) if level.isdecimal() else 0
 

@@ -38,7 +38,7 @@ def launch(command: Command, preemption: PreemptionHook, work: Work | None = Non
         command: What was asked for.
         preemption: Knows of signals.
         work: What is done of it, a run of ``main.py`` unless given.
-        screen: Shows it; the screen of ``--console`` unless given.
+        screen: The screen; that of ``--console`` unless given.
     """
     config = command.config
     screen = open_screen(config.run.console, os.environ) if screen is None else screen

@@ -1,4 +1,4 @@
-"""The size of a network: its parameters, and the arithmetic of one image, counted in a graph that was built already."""
+"""The parameters and FLOPs of a network, counted in a graph that the run builds anyway."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class NetworkSize:
     """The size of a network, as papers state it.
 
     Attributes:
-        parameters: Trainable numbers; the moving statistics of batch normalization are none.
-        flops: Floating-point operations of one image's forward pass. A multiplication with its addition counts as two.
-            Only convolutions and matrix products count: all else is less than a hundredth.
+        parameters: Number of trainable values, without the moving statistics of batch normalization.
+        flops: Floating-point operations of the forward pass for one image; a multiply-add counts as two. Only
+            convolutions and matrix products count; all other operations are below one percent.
     """
 
     parameters: int
@@ -26,10 +26,10 @@ class NetworkSize:
 
 
 def network_size(images: Any) -> NetworkSize:
-    """Counts the network that has been built in the graph of ``images``.
+    """Counts the network in the graph of ``images``.
 
-    Call it right after the forward pass: what is built later, such as gradients, would count too. A training graph with
-    ``--quantize`` convolves twice, and both count. An artefact has neither variables nor operations of its own.
+    Call it right after building the forward pass, because later operations such as gradients would count too. A
+    training graph with ``--quantize`` convolves twice, and both count. An exported model has no variables and size 0.
 
     Args:
         images: The network's input, [N, H, W, C] or [N, C, H, W]; N may be unknown.
@@ -43,7 +43,7 @@ def network_size(images: Any) -> NetworkSize:
 
 
 def _multiplications(operation: Any) -> int:
-    """Multiplications of a convolution or matrix product, of one image where the batch size is unknown."""
+    """Multiplications of a convolution or matrix product; an unknown batch size counts as 1."""
     if operation.type == "Conv2D":
         height, width, channels, _ = operation.inputs[1].shape
         return _elements(operation.outputs[0]) * int(height * width * channels)

@@ -1,4 +1,4 @@
-"""Facts of a launch as people read them: what runs, on what data, how long, and what it leaves behind."""
+"""Facts of a launch for people: network, data, device, plan and resulting files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LEFT_BY_PREDICTION = ("predictions.json", "predictions.csv", "pictures")
 
 
 def facts_of_setup(setup: Setup, size: NetworkSize, processes: int) -> Rows:
-    """What runs, on what and with what: network, weights, data, precision, device."""
+    """Network, weights, data, precision and device of a launch."""
     config = setup.config
     return [
         ("Mode", config.run.mode),
@@ -41,7 +41,7 @@ def facts_of_setup(setup: Setup, size: NetworkSize, processes: int) -> Rows:
 
 
 def facts_of_training(config: ExperimentConfig, plan: TrainingPlan, start: int, last: int) -> Rows:
-    """How long a launch trains, from step ``start`` to ``last``, and at which learning rate."""
+    """The steps of a launch from ``start`` to ``last``, and the learning rate."""
     schedule = plan.schedule
     epochs = f"{plural(plan.steps_per_epoch, 'step')} an epoch, {plural(plan.global_batch, 'image')} a step"
     falls = "along a cosine" if schedule.kind == "cosine" else "in steps"
@@ -113,7 +113,7 @@ def _device(config: ExperimentConfig, processes: int) -> str:
 
 
 def files_of(run: RunConfig, log: Path) -> Rows:
-    """What a launch has left behind and where it lies; commands where they show it."""
+    """The paths of a launch's results, and the command for TensorBoard."""
     return [(label, str(place)) for label, place in _files(run, log)]
 
 

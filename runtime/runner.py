@@ -288,7 +288,7 @@ class Runner:
         return BestCheckpoint.from_json(trainer.state.get("best"))
 
     def _introduce(self, size: NetworkSize, more: Rows = ()) -> None:
-        """Tells a person what runs."""
+        """Shows the header of the readable console."""
         if self._screen.is_readable:
             self._screen.header([*facts_of_setup(self._setup, size, self._communicator.size), *more])
 

@@ -33,11 +33,12 @@ METRICS: dict[str, str | None] = {
 
 
 class DllScreen(Screen):
-    """Prints records as ``DLL`` lines, and what else programs read.
+    """The screen for programs: records as ``DLL`` lines, and all other output that scripts parse.
 
     Args:
-        stream: Where to print.
-        bars, messages: As for every screen.
+        stream: The stream to print to.
+        bars: As for ``Screen``.
+        messages: As for ``Screen``.
     """
 
     def __init__(self, stream: TextIO, bars: Terminal | None = None, messages: Terminal | None = None) -> None:

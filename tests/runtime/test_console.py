@@ -24,7 +24,7 @@ COLUMNS = 80
 
 @pytest.fixture
 def on_terminal(monkeypatch):
-    """What lets a launch run on a terminal of 80 columns."""
+    """The options of ``run`` for a terminal of 80 columns."""
     monkeypatch.setenv("COLUMNS", str(COLUMNS))
     monkeypatch.setenv("TERM", "xterm")
     return {"stream": Terminal}
@@ -198,7 +198,7 @@ def test_a_process_on_a_terminal_of_its_own_draws_there_and_tensorflow_keeps_sil
 
 
 def read_all(descriptor):
-    """What comes from a terminal until its last user is gone."""
+    """All output of a terminal until its last user is gone."""
     parts = []
     with os.fdopen(descriptor, "rb", buffering=0) as file:
         while True:

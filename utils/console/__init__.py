@@ -1,1 +1,1 @@
-"""What a launch shows: ``DLL`` lines for programs that read along, and a readable console for people."""
+"""The console of a launch: ``DLL`` lines for log parsers, and a readable view for people."""

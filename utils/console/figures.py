@@ -1,4 +1,4 @@
-"""Numbers and names as people read them: four significant digits, units, and no text that upsets a terminal (no TF)."""
+"""Numbers and names for people: four significant digits, units, and names that are safe to print (no TF)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from rich.cells import cell_len, set_cell_size
 
 from utils.text import one_line
 
-_SMALL, _LARGE = 1e-3, 999.95  # from where on four digits are written otherwise
+_SMALL, _LARGE = 1e-3, 999.95  # outside of these, four digits are formatted differently
 _THOUSANDS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _RIGHT_TO_LEFT = ("R", "AL", "RLE", "RLO", "RLI")
-_ISOLATE, _END_ISOLATE = "\u2068", "\u2069"  # the text between leaves the order of what is around it alone
+_ISOLATE, _END_ISOLATE = "\u2068", "\u2069"  # Unicode marks that isolate the direction of a text
 _CUT = "..."
 
 
 def significant(value: Any) -> str:
-    """A number to four significant digits; whole numbers and large ones with all digits before the point."""
+    """A number with four significant digits; integers and large numbers keep all integer digits."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "-" if value is None else str(value)
     if isinstance(value, int):
@@ -31,12 +31,12 @@ def significant(value: Any) -> str:
 
 
 def percent(share: float) -> str:
-    """A share of 1 in percent."""
+    """A share in [0, 1] as a percentage."""
     return f"{100.0 * share:.1f} %"
 
 
 def quantity(count: int, unit: str) -> str:
-    """A large count with a prefix: "11.69 M parameters" has the unit " parameters", "3.628 GFLOP" has "FLOP"."""
+    """A count with an SI prefix: "11.69 M parameters" for the unit " parameters", "3.628 GFLOP" for "FLOP"."""
     for factor, prefix in _THOUSANDS:
         if count >= factor:
             return f"{significant(count / factor)} {prefix}{unit}"
@@ -44,7 +44,7 @@ def quantity(count: int, unit: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time as clocks show it: 0:07, 3:45, 1:02:33, 2 d 03:15."""
+    """A duration in clock format: 0:07, 3:45, 1:02:33, 2 d 03:15."""
     minutes, second = divmod(int(seconds), 60)
     hours, minute = divmod(minutes, 60)
     days, hour = divmod(hours, 24)
@@ -54,11 +54,11 @@ def duration(seconds: float) -> str:
 
 
 def plain_name(text: str, cells: int | None = None) -> str:
-    """A name that any terminal shows in its place: on one line, no control characters, cut in its middle if it is long.
+    """A name that is safe to print: on one line, without control characters, shortened in the middle if too long.
 
     Args:
-        text: A name, of any length and script.
-        cells: The most columns that it may take; None for all it needs.
+        text: A name of any length and script.
+        cells: Maximum width in columns; None for no limit.
     """
     text = one_line(text)
     if cells is not None and cell_len(text) > cells:
@@ -68,13 +68,13 @@ def plain_name(text: str, cells: int | None = None) -> str:
 
 
 def isolated(text: str) -> str:
-    """A text that is read from right to left, closed off so that columns beside it keep their order."""
+    """A text whose right-to-left letters do not reorder the columns beside it."""
     mixed = any(unicodedata.bidirectional(character) in _RIGHT_TO_LEFT for character in text)
     return f"{_ISOLATE}{text}{_END_ISOLATE}" if mixed else text
 
 
 def _end_of(text: str, cells: int) -> str:
-    """The last characters of a text, which take so many columns or one less."""
+    """The longest end of a text that fits the given number of columns."""
     start = len(text)
     while start > 0 and cell_len(text[start - 1 :]) <= cells:
         start -= 1

@@ -1,4 +1,4 @@
-"""The choice of a launch's screen: ``--console``, and where standard output and standard error go (no TF)."""
+"""The choice of the screen by ``--console`` and by the types of standard output and standard error (no TF)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from utils.hvd_utils import LAUNCHER_SIZES
 
 
 def open_screen(choice: str, environ: Mapping[str, str]) -> Screen:
-    """The screen of a launch, which shows results on standard output.
+    """The screen of a launch.
+
+    With "auto", the screen is readable if standard output is a terminal and no launcher started this process. Launchers
+    of several processes give each one a pseudo-terminal and forward its output. "dllogger" draws no bar and leaves
+    messages unchanged.
 
     Args:
-        choice: "readable"; "dllogger", which also draws no bar and leaves messages as they are; or "auto", the former
-            where standard output is a terminal of the process's own. Launchers of several processes give each a
-            terminal, too, and pass on what is printed there.
-        environ: The environment, which tells of a launcher.
+        choice: The value of ``--console``.
+        environ: The environment variables; some of them indicate a launcher.
     """
     out, error = sys.stdout, sys.stderr
     owns_terminal = not any(name in environ for name in LAUNCHER_SIZES)
@@ -33,14 +35,14 @@ def open_screen(choice: str, environ: Mapping[str, str]) -> Screen:
         shown = RichTerminal(console_of(out))
         return ReadableScreen(shown, shown, shown if error.isatty() else None)
     messages = RichTerminal(console_of(error)) if error.isatty() else None
-    bars = messages if _is_file(out) else None  # behind a pipe such as "| tee" lines would come into the bar
+    bars = messages if _is_file(out) else None  # behind a pipe such as "| tee", lines would run into the bar
     if choice == READABLE:
         return ReadableScreen(RichTerminal(console_of(out)), bars, messages)
     return DllScreen(out, bars, messages)
 
 
 def _is_file(stream: TextIO) -> bool:
-    """Return whether a stream goes to a file or to nowhere, not into a pipe or another terminal."""
+    """Return whether a stream writes to a file or a null device instead of a pipe."""
     try:
         mode = os.fstat(stream.fileno()).st_mode
     except (OSError, ValueError):  # a stream in memory

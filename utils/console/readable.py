@@ -1,6 +1,6 @@
-"""The readable console: a header, aligned lines as training goes on, small tables of results, and where they lie.
+"""The readable console: a header, aligned lines during training, small tables of results, and their paths.
 
-It shows the records of the log, as the ``DLL`` lines do, and leaves out what has no room (no TF).
+It shows the same log records as the ``DLL`` lines and omits columns that do not fit (no TF).
 """
 
 from __future__ import annotations
@@ -47,11 +47,12 @@ class _Evaluation(NamedTuple):
 
 
 class ReadableScreen(Screen):
-    """Shows a run to a person.
+    """The screen for people.
 
     Args:
-        out: Where results are shown.
-        bars, messages: As for every screen.
+        out: The terminal or stream for results.
+        bars: As for ``Screen``.
+        messages: As for ``Screen``.
     """
 
     is_readable = True
@@ -78,7 +79,7 @@ class ReadableScreen(Screen):
         if step == SUMMARY:
             self._summary(data)
         elif step == PARAMETER or isinstance(step, str):
-            return  # the header has told what matters of it
+            return  # the header shows the important ones
         elif len(step) == 1:
             began, self._epoch_began = self._epoch_began, time.monotonic()
             took = dict.fromkeys(RATES, f"in {duration(self._epoch_began - began)}")
@@ -107,7 +108,7 @@ class ReadableScreen(Screen):
         return self._progress
 
     def _interval(self, data: Mapping[str, Any]) -> None:
-        """A line of the table that grows while a run goes on; its heading comes again where the columns change."""
+        """Prints a line of figures, and a new heading if the columns change."""
         columns = fitting([*data], self._out.console.width, _IMPORTANT)
         if columns != self._columns:
             self._columns = columns
@@ -115,7 +116,7 @@ class ReadableScreen(Screen):
         self._out.print(figures_line(columns, data))
 
     def _epoch(self, data: Mapping[str, Any], took: Mapping[str, Any]) -> None:
-        """A line like those of the intervals, with the time that the epoch took in place of its speed."""
+        """Prints a line like those of the intervals, with the duration of the epoch in place of the speed."""
         if not self._columns:
             self._columns = fitting([*data], self._out.console.width, _IMPORTANT)
             self._heading(self._columns)
@@ -126,11 +127,11 @@ class ReadableScreen(Screen):
         self._out.print(heading_line(columns))
 
     def _evaluation(self, evaluation: _Evaluation) -> None:
-        """The last evaluations, and the best one where it is none of these."""
-        self._columns = []  # where training goes on, its lines begin with a heading
+        """Prints the last evaluations, including the best one."""
+        self._columns = []  # training continues with a new heading
         self._evaluations = [row for row in self._evaluations if row.step != evaluation.step] + [evaluation]
         worst = float("-inf")
-        best = max(self._evaluations, key=lambda row: row.metrics.get(self._metric, worst))  # of equals the first
+        best = max(self._evaluations, key=lambda row: row.metrics.get(self._metric, worst))  # the first of equal ones
         shown = self._evaluations[-MOST_EVALUATIONS:]
         if self._metric and best not in shown:
             shown = [best, *shown[1:]]
@@ -148,7 +149,7 @@ class ReadableScreen(Screen):
             self._out.print(cells)
 
     def _summary(self, data: Mapping[str, Any]) -> None:
-        """The result of an evaluation that no training had before, and the speed."""
+        """Prints the speed, and the metrics unless an evaluation during training has shown them."""
         metrics = [*_metrics(data), *(key for key in (_IMAGES,) if key in data)]
         if metrics and not self._evaluations:
             self._out.gap()
@@ -159,7 +160,7 @@ class ReadableScreen(Screen):
             self._speed(data, kinds)
 
     def _speed(self, data: Mapping[str, Any], kinds: Sequence[str]) -> None:
-        """A row each for training, evaluation and the network alone; latencies are of a batch, in milliseconds."""
+        """Prints one row each for training, evaluation and the network alone; latencies are per batch in ms."""
         first = max(map(len, _SPEEDS.values()))
         latencies = dict.fromkeys(key.partition("_")[2] for key in data if f"_{LATENCY}" in key)
         keys = [THROUGHPUT, *latencies]
@@ -168,13 +169,13 @@ class ReadableScreen(Screen):
         self._out.gap()
         self._out.print(heading_line(columns, "Speed".ljust(first)))
         for kind in kinds:
-            waiting = {WAITING: data.get(WAITING)} if kind == kinds[0] else {}  # measured last, and shown for that
+            waiting = {WAITING: data.get(WAITING)} if kind == kinds[0] else {}  # the share of the first kind
             values = {key: data.get(f"{kind}_{key}") for key in keys} | waiting
             self._out.print(line([_SPEEDS[kind].ljust(first), figures_line(columns, values).plain]))
 
 
 def _metrics(data: Mapping[str, Any]) -> list[str]:
-    """The keys of a record's judgements, without those of its speed."""
+    """The keys of the metrics in a record, without those of its speed."""
     speeds = tuple(f"{kind}_" for kind in _SPEEDS)
     numbers = [key for key, value in data.items() if isinstance(value, int | float) and key not in (_IMAGES, WAITING)]
     return [key for key in numbers if not key.startswith(speeds)]

@@ -1,4 +1,4 @@
-"""The screen of a launch, and its progress bar: these two show nothing, all others derive from them (no TF)."""
+"""The base classes of a launch's screen and progress bar; they show nothing themselves (no TF)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, Protocol
 
 Step = tuple[int, ...] | str
 Rows = Sequence[tuple[str, str]]
-"""Labels, each with what is to be said of it."""
+"""Labels with their texts."""
 MESSAGE_FORMAT = "%(levelname)s: %(message)s"
 
 
 class Bar:
-    """Progress through a loop or a piece of work.
+    """The progress of a loop.
 
     Attributes:
         done: The latest step.
@@ -24,36 +24,36 @@ class Bar:
         self.done = start
 
     def advance(self, done: int, loss: float | None = None) -> None:
-        """Tells that ``done`` steps are done, and the latest loss."""
+        """Moves the bar to step ``done`` and shows the latest loss."""
         self.done = done
 
     def update(self, more: int, /) -> None:
-        """Tells that ``more`` steps are done."""
+        """Moves the bar forward by ``more`` steps."""
         self.advance(self.done + more)
 
     def close(self) -> None:
-        """Takes the bar away."""
+        """Removes the bar."""
 
 
 class Terminal(Protocol):
-    """A terminal that can be drawn on."""
+    """A terminal with a progress bar and log messages."""
 
     def bar(self, what: str, start: int, total: int | None) -> Bar:
-        """A bar at the bottom, from ``start`` to ``total`` steps; above it goes on what is shown otherwise."""
+        """Draws a bar from ``start`` to ``total`` at the bottom; all other output appears above it."""
 
     def handler(self) -> logging.Handler:
-        """Shows log messages above the bar."""
+        """A log handler that prints messages above the bar."""
 
 
 class Screen:
-    """What a launch shows of itself. This one shows messages and bars where there is a terminal, and no results.
+    """The output of a launch. This class shows progress bars and messages, but no results.
 
     Args:
-        bars: Where bars are drawn, if anywhere.
-        messages: Where log messages go; without a terminal to standard error, as they are.
+        bars: The terminal for progress bars; None draws none.
+        messages: The terminal for log messages; None writes them to standard error unchanged.
 
     Attributes:
-        is_readable: Results are shown for people, not for programs.
+        is_readable: Results are formatted for people instead of log parsers.
     """
 
     is_readable = False
@@ -63,35 +63,35 @@ class Screen:
         self._messages = messages
 
     def header(self, rows: Rows) -> None:
-        """Tells what is about to run."""
+        """Shows what is about to run."""
 
     def best(self, metric: str, step: int, value: float) -> None:
-        """Tells the metric that the best checkpoint has the highest value of, and its step and value so far."""
+        """Sets the metric that ranks checkpoints, with the step and value of the best one so far."""
 
     def record(self, step: Step, data: Mapping[str, Any], units: Mapping[str, str | None]) -> None:
-        """Shows a record of the log, as ``utils.dllogger_utils.Logger.log`` takes it, with the units by key."""
+        """Shows a log record; its arguments are those of ``Logger.log``, and the units by key."""
 
     def lines(self, text: str) -> None:
-        """Shows lines that programs read: an evaluator's report, and what ends an evaluation."""
+        """Prints lines for programs that parse the console, such as an evaluator's report."""
 
     def table(self, rows: Rows) -> None:
-        """Shows a line for each of many things, such as files and what was predicted for them."""
+        """Shows one line per row, such as a file and its predictions."""
 
     def footer(self, rows: Rows) -> None:
-        """Tells at the end where everything lies."""
+        """Shows where the results are."""
 
     def bar(self, what: str, start: int, total: int | None) -> Bar:
-        """A bar that is shown until it is closed.
+        """Shows a progress bar until it is closed.
 
         Args:
-            what: What runs, in a word.
-            start: Steps done already.
-            total: The last step, or None where it is not known.
+            what: The name of the loop.
+            start: Number of steps already done.
+            total: The last step, or None if it is unknown.
         """
         return Bar(start) if self._bars is None else self._bars.bar(what, start, total)
 
     def handler(self) -> logging.Handler:
-        """Shows log messages, without disturbing the bar."""
+        """A log handler that does not disturb the bar."""
         handler = logging.StreamHandler(sys.stderr) if self._messages is None else self._messages.handler()
         handler.setFormatter(logging.Formatter(MESSAGE_FORMAT))
         return handler

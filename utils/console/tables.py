@@ -1,4 +1,4 @@
-"""Aligned lines and small tables, of as many columns as a terminal has room for (no TF)."""
+"""Aligned lines and small tables that fit the width of a terminal (no TF)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOSS = "total_loss"
 LATENCY, THROUGHPUT = "latency_", "throughput"
 
 _GAP = "  "
-_FIGURE = 9  # columns that a number with four significant digits takes at most
+_FIGURE = 9  # width of a number with four significant digits
 _WIDTHS = {EPOCH: 5, STEP: 7, BATCH: 7, WAITING: 7}
 _SIZES = ("small", "medium", "large")
 _HEADINGS = {
@@ -48,26 +48,26 @@ class Column(NamedTuple):
     width: int
 
     def cell(self, value: Any) -> str:
-        """A value in the column's unit and width; nothing for None, and texts as they are."""
+        """A value in the unit and width of the column; None gives an empty cell."""
         if not isinstance(value, str):
             value = "" if value is None else percent(value) if self.key == WAITING else significant(value)
         return str(value).rjust(self.width)
 
 
 def heading(key: str) -> str:
-    """The name that people read for a key of the log."""
+    """The heading for a log key."""
     if key.startswith("top") and key.endswith("_accuracy"):
         return f"top-{key.removeprefix('top').removesuffix('_accuracy')}"
     return _HEADINGS.get(key) or key.removeprefix(LATENCY).replace("_", " ")
 
 
 def fitting(keys: Sequence[str], width: int, important: Iterable[str] = ()) -> list[Column]:
-    """Columns for as many of the keys as fit beside each other, in their order.
+    """The columns that fit the width, in the order of the keys.
 
     Args:
-        keys: What there is to show, the first being the most important where ``important`` says nothing.
-        width: Of the terminal.
-        important: Keys that come before all others where there is no room for all.
+        keys: Log keys of the values; earlier ones take precedence.
+        width: Width of the terminal.
+        important: Keys that take precedence over all others.
     """
     columns = {key: Column(key, heading(key), max(len(heading(key)), _WIDTHS.get(key, _FIGURE))) for key in keys}
     kept, left = set(), width + len(_GAP)
@@ -80,7 +80,7 @@ def fitting(keys: Sequence[str], width: int, important: Iterable[str] = ()) -> l
 
 
 def heading_line(columns: Sequence[Column], first: str = "") -> Text:
-    """The headings of columns, after the heading of a column of names where there is one."""
+    """The headings of columns, optionally after that of a column of names."""
     return line([*([first] if first else []), *(column.heading.rjust(column.width) for column in columns)], "bold")
 
 
@@ -90,12 +90,12 @@ def figures_line(columns: Sequence[Column], values: Mapping[str, Any], style: st
 
 
 def line(cells: Iterable[str], style: str = "") -> Text:
-    """Cells beside each other on one line, which is cut where the terminal ends."""
+    """Cells on one line, which is cut at the edge of the terminal."""
     return Text(_GAP.join(cells), style=style, no_wrap=True, overflow="crop")
 
 
 def pairs(rows: Rows, *, right: bool = False) -> Table:
-    """Labels and what is to be said of each, which is wrapped within its column, or figures, to the right."""
+    """A table of labels and texts; texts wrap within their column, figures are right-aligned."""
     grid = Table.grid(padding=(0, len(_GAP), 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold", justify="right" if right else "left")

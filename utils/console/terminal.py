@@ -1,4 +1,4 @@
-"""A terminal: what is printed on it, the progress bar at its bottom, and log messages above the bar (no TF)."""
+"""A terminal with a progress bar at the bottom, and output and log messages above it (no TF)."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from utils.console.screen import Bar
 from utils.text import printable
 
 SECONDS_BETWEEN_DRAWS = 0.25
-SECONDS_OF_RATE = 60.0  # the time left follows from how fast the last minute went
-WIDEST_BAR = 79  # a line that a terminal made narrower need not wrap
+SECONDS_OF_RATE = 60.0  # the speed of the last minute gives the time left
+WIDEST_BAR = 79  # so that most terminals that become narrower need not wrap it
 NARROWEST_BAR = 8
 _UNKNOWN_SIZE = os.terminal_size((80, 25))
 _STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold red"}
 
 
 class CursorConsole(Console):
-    """Leaves the cursor visible, which a killed process could not show again."""
+    """A console that never hides the cursor: a killed process could not restore it."""
 
     def show_cursor(self, show: bool = True) -> bool:
         return False
 
 
 def console_of(stream: TextIO) -> Console:
-    """A console that writes to a stream as its terminal allows: colors, width, or plain text where there is none."""
+    """A console for a stream, with the colors and width of its terminal, or plain text without one."""
     is_terminal = stream.isatty()
     dumb = is_terminal and os.environ.get("TERM", "").lower() in ("dumb", "unknown")
     width, height = _size(stream) if dumb else (None, None)
@@ -53,7 +53,7 @@ def console_of(stream: TextIO) -> Console:
 
 
 def _size(stream: TextIO) -> tuple[int, int]:
-    """Columns and lines of a dumb terminal, for which Rich takes 80 for granted."""
+    """Columns and lines of a dumb terminal; Rich assumes 80 columns for these."""
     try:
         size = os.get_terminal_size(stream.fileno())
     except OSError:
@@ -62,16 +62,16 @@ def _size(stream: TextIO) -> tuple[int, int]:
 
 
 def _wraps_again() -> bool:
-    """Return whether this terminal breaks lines anew where its width changes; two old ones cut them off instead."""
+    """Return whether this terminal rewraps lines when its width changes; xterm and GNU screen cut them off."""
     cuts = "XTERM_VERSION" in os.environ or ("STY" in os.environ and "TMUX" not in os.environ)
     return not cuts
 
 
 class RichTerminal:
-    """A console with a bar and messages.
+    """A console with a progress bar and log messages.
 
     Args:
-        console: Where to draw.
+        console: The console to draw on.
     """
 
     def __init__(self, console: Console) -> None:
@@ -80,7 +80,7 @@ class RichTerminal:
         self._bar: _LiveBar | None = None
 
     def print(self, renderable: RenderableType, *, wrap: bool = True) -> None:
-        """Prints above the bar; without ``wrap`` long lines are left to the terminal, so that they can be copied."""
+        """Prints above the bar; without ``wrap``, the terminal wraps long lines, so that they can be copied."""
         with self.console:
             if self._bar is not None:
                 self._bar.mend()
@@ -88,13 +88,13 @@ class RichTerminal:
         self._ends_blank = False
 
     def gap(self) -> None:
-        """Prints an empty line, unless there is one already or nothing was printed before."""
+        """Prints an empty line, unless the output is empty or already ends in one."""
         if not self._ends_blank:
             self.print("")
         self._ends_blank = True
 
     def bar(self, what: str, start: int, total: int | None) -> Bar:
-        """A bar, in place of the one before."""
+        """Replaces the current bar by a new one."""
         self.clear()
         if not self.console.is_interactive:
             return Bar(start)
@@ -102,7 +102,7 @@ class RichTerminal:
         return self._bar
 
     def clear(self) -> None:
-        """Takes the bar away."""
+        """Removes the bar."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -112,16 +112,16 @@ class RichTerminal:
 
 
 class BarLine:
-    """What a bar looks like at a moment: as much of it as there is room for, on one line.
+    """The line of a progress bar, shortened to the width of the terminal.
 
     Attributes:
-        what: What runs, in a word.
+        what: The name of the loop.
         total: The last step, or None.
         done: The latest step.
         loss: The latest loss, or None.
         seconds: Time since the first step.
-        cells: Columns that it took when it was drawn last.
-        left: Seconds to the last step, or None where that cannot be told.
+        cells: Columns of the line when it was last drawn.
+        left: Estimated seconds to the last step, or None.
     """
 
     def __init__(self, what: str, total: int | None, done: int) -> None:
@@ -152,7 +152,7 @@ class BarLine:
             max(total, 1),
             self.done,
             width=width,
-            style="bright_black",  # of the terminal's own colors, which it chose for its background
+            style="bright_black",  # one of the terminal's own colors, which suit its background
             complete_style="cyan",
             finished_style="green",
         )
@@ -161,7 +161,7 @@ class BarLine:
         return width - len(self.what) - len(figures) - 2
 
     def _figures(self) -> list[str]:
-        """What is said of the progress, in less and less columns."""
+        """The figures beside the bar, the longest version first."""
         loss = [] if self.loss is None else [f"loss {significant(self.loss)}"]
         if self.total is None:
             return _shorter([f"{self.done:,} steps", duration(self.seconds), *loss])
@@ -171,15 +171,15 @@ class BarLine:
 
 
 def _shorter(parts: list[str]) -> list[str]:
-    """The parts on one line, and so without the last, the last two and so on."""
+    """The parts joined on one line, then without the last one, without the last two and so on."""
     return ["  ".join(parts[:count]) for count in range(len(parts), 0, -1)]
 
 
 class DrawnBar(Bar):
-    """A bar whose looks are brought up to date a few times a second, by whoever tells it of progress.
+    """A bar that redraws a few times per second, whenever it is told of progress; it needs no thread.
 
     Attributes:
-        line: What it looks like.
+        line: The drawn line.
     """
 
     def __init__(self, what: str, start: int, total: int | None) -> None:
@@ -192,7 +192,7 @@ class DrawnBar(Bar):
         self.done = done
         now = time.monotonic()
         if not self._seen:
-            self._began = now  # the first step takes longest, and does not count
+            self._began = now  # the slow first step does not count
         elif now - self._drawn < SECONDS_BETWEEN_DRAWS and done != self.line.total:
             return
         self._drawn = now
@@ -214,7 +214,7 @@ class DrawnBar(Bar):
 
 
 class _LiveBar(DrawnBar):
-    """A bar at the bottom of a terminal; no thread draws it."""
+    """A bar at the bottom of a terminal."""
 
     def __init__(self, console: Console, what: str, start: int, total: int | None) -> None:
         super().__init__(what, start, total)
@@ -239,7 +239,7 @@ class _LiveBar(DrawnBar):
             self._live.refresh()
 
     def mend(self) -> None:
-        """Erases what a line that was drawn wider has become on a terminal that wraps it where it is made narrower."""
+        """Erases the rows of a line that a narrower terminal has wrapped."""
         wrapped = (self.line.cells - 1) // self._console.width
         if wrapped > 0 and _wraps_again():
             up = ((ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1))
@@ -253,7 +253,7 @@ class _LiveBar(DrawnBar):
 
 
 class _MessageHandler(logging.Handler):
-    """Shows messages wrapped, warnings in color, and takes the bar away before the sentence that ends a run."""
+    """Prints messages above the bar; a critical one ends the run, so the bar is removed first."""
 
     def __init__(self, terminal: RichTerminal) -> None:
         super().__init__()
@@ -264,12 +264,12 @@ class _MessageHandler(logging.Handler):
             if record.levelno >= logging.CRITICAL:
                 self._terminal.clear()
             self._terminal.print(message(record.levelname, self.format(record)))
-        except Exception:  # as every handler does, a message that cannot be shown ends no run
+        except Exception:  # like every handler: a message that cannot be printed must not end the run
             self.handleError(record)
 
 
 def message(level: str, text: str) -> RenderableType:
-    """A log message, wrapped, with its level from warnings on; the indented rows of a table in it are cut instead."""
+    """A wrapped log message, with its level from WARNING on; indented rows of a table are cut, not wrapped."""
     style = _STYLES.get(level)
     rows = map(printable, text.removeprefix(f"{level}: ").splitlines())
     lines = Group(*(_row(row, "" if style else "dim") for row in rows))

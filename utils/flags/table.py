@@ -98,7 +98,7 @@ class Flag:
     real_data_only: bool = False
     """Without effect on synthetic images."""
     recorded: bool = True
-    """Part of the log's parameters; what changes nothing but the console is none."""
+    """Logged among the parameters; flags that only change the console are not."""
     inspected: bool = False
     """Of effect on what ``tools.inspect`` shows: the input and the schedule of training."""
     default: str = ""

@@ -7,13 +7,13 @@ from utils.hooks.hook import Hook, StepRecord
 
 
 class ProgressHook(Hook):
-    """Shows steps done, the time left and the latest loss.
+    """Shows the steps done, the time left and the latest loss.
 
     Args:
-        screen: Where to show them.
-        what: What runs, in a word.
-        scalar: The fetched value that is the loss, if any.
-        last: The step at which the launch ends, where loops only do a part of it or do not know it.
+        screen: Shows the bar.
+        what: The name of the loop.
+        scalar: Name of the fetched loss, if any.
+        last: The last step of the launch, if the loop covers only a part of it or does not know its end.
     """
 
     def __init__(self, screen: Screen, what: str, scalar: str | None = None, last: int | None = None) -> None:

@@ -1,9 +1,9 @@
-"""Messages of TensorFlow's native code that its environment variable does not reach (no TF).
+"""Suppresses messages of TensorFlow's native code that its environment variable does not reach (no TF).
 
-``TF_CPP_MIN_LOG_LEVEL`` rules TensorFlow's own logging. Others log by Abseil: oneDNN's notice, the CUDA factories, XLA.
-Abseil has a level of its own, which no variable and no Python function sets (TensorFlow 2.21). Most of these messages
-come while the libraries are loaded, before any level can be set: until then lines of that form are held back, and
-afterwards the level in the library rules.
+``TF_CPP_MIN_LOG_LEVEL`` only controls TensorFlow's own logging. oneDNN's notice, the CUDA factories and XLA log through
+Abseil, whose level no variable and no Python function sets (TensorFlow 2.21). Most of these messages appear while the
+libraries load, before a level can be set. A filter on standard error drops them during the import; afterwards, the
+level is set in the loaded library.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from typing import NoReturn
 
 _LIBRARY = "libtensorflow_framework.so.2"
 _SET_LEVEL = re.compile(rb"_ZN4absl(?:\d+lts_\d+)?14SetMinLogLevelENS\w*_18LogSeverityAtLeastE")
-_WHERE = rb"\d{4} \d\d:\d\d:[\d.]+ +\d+ [\w./-]+:\d+\] "  # behind the letter of the severity
-_HELD_BACK = (  # from which level of the variable on
+_WHERE = rb"\d{4} \d\d:\d\d:[\d.]+ +\d+ [\w./-]+:\d+\] "  # after the letter of the severity
+_HELD_BACK = (  # with the lowest level that suppresses each
     (1, re.compile(rb"I" + _WHERE)),
     (1, re.compile(rb"WARNING: All log messages before absl::InitializeLog\(\) is called are written to STDERR")),
     (2, re.compile(rb"W" + _WHERE)),
@@ -35,12 +35,12 @@ _LONGEST_WAIT_S = 1.0
 
 @contextlib.contextmanager
 def without_chatter(level: int) -> Iterator[None]:
-    """Imports TensorFlow inside without its start-up messages; all else that is written to standard error goes on.
+    """Drops TensorFlow's start-up messages from standard error while its block imports TensorFlow.
 
-    A forked process passes the lines on, so that they arrive even where this one crashes.
+    A forked process forwards all other lines, so that none is lost if this process crashes.
 
     Args:
-        level: As ``TF_CPP_MIN_LOG_LEVEL`` has it: 0 holds nothing back, 3 all but what ends the process.
+        level: The value of ``TF_CPP_MIN_LOG_LEVEL``: 0 drops nothing, 3 all messages except fatal ones.
     """
     if level <= 0 or "tensorflow" in sys.modules:
         yield
@@ -66,9 +66,9 @@ def without_chatter(level: int) -> Iterator[None]:
 
 
 def _pass_on(read: int, error: int, level: int) -> NoReturn:
-    """Writes lines to ``error`` until all writers are gone, and ends this process."""
+    """Forwards lines to ``error`` until the pipe is closed, then ends this process."""
     try:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):  # they are for the process that writes
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):  # signals are meant for the other process
             signal.signal(number, signal.SIG_IGN)
         with os.fdopen(read, "rb") as lines:
             for line in lines:
@@ -79,19 +79,19 @@ def _pass_on(read: int, error: int, level: int) -> NoReturn:
 
 
 def is_chatter(line: bytes, level: int) -> bool:
-    """Return whether a line is one of those that are held back at a level."""
+    """Return whether a line is dropped at a level."""
     return any(level >= least and pattern.match(line) for least, pattern in _HELD_BACK)
 
 
 def _wait_for(helper: int) -> None:
-    """Waits until all has been passed on, but not for long: a process that was started inside may write on."""
+    """Waits for the last line, but only briefly: a child process may keep the pipe open."""
     until = time.monotonic() + _LONGEST_WAIT_S
     while os.waitpid(helper, os.WNOHANG) == (0, 0) and time.monotonic() < until:
         time.sleep(0.001)
 
 
 def _set_level(level: int) -> None:
-    """Sets the least severe level that Abseil logs at; where a build hides the function, it goes on logging."""
+    """Sets Abseil's minimum log level; a build that does not export the function keeps its level."""
     package = importlib.util.find_spec("tensorflow")
     library = Path(next(iter(package.submodule_search_locations or ()), "")) / _LIBRARY if package else None
     if library is None or not library.is_file():

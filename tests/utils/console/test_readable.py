@@ -1,4 +1,4 @@
-"""What a person sees of a run at widths of 40, 80 and 200 columns."""
+"""The readable console at widths of 40, 80 and 200 columns."""
 
 import re
 

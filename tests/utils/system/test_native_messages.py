@@ -1,4 +1,4 @@
-"""What TensorFlow's libraries say while they are loaded is held back, and nothing else is, whatever happens.
+"""The filter drops messages of TensorFlow's libraries while they load, and nothing else.
 
 The lines are those that TensorFlow 2.19 and 2.21 print, with CUDA and without.
 """
