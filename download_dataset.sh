@@ -45,7 +45,7 @@ data_dir=$(absolute_folder "$data_dir") || fail "the data folder cannot be made"
 raw=$data_dir/raw-data
 
 python=$(launch_python)
-if [ -n "$convert" ] && ! "$python" -c 'import numpy, PIL, tqdm' 2> /dev/null; then # before the download, not after it
+if [ -n "$convert" ] && ! "$python" -c 'import numpy, PIL, rich' 2> /dev/null; then # before the download, not after it
     fail "$python lacks the packages of requirements.txt, which the conversion needs; --download_only needs none"
 fi
 

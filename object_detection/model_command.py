@@ -19,6 +19,7 @@ from object_detection.model_flags import (
 )
 from utils.cmdline_helper import Command
 from utils.config import (
+    AUTO,
     DATA_FORMATS,
     DiagnosticsConfig,
     Duration,
@@ -193,6 +194,7 @@ def _run(given: Mapping[str, Any]) -> RunConfig:
         "results_dir": given.get("model_dir") or ".",
         "report_file": given.get("report_file") or given.get("raport_file") or REPORT_FILE,
         "seed": given.get("seed"),
+        "console": given.get("console", AUTO),
         "report": given.get("report", True),
         "deterministic": given.get("deterministic", False),
     }

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from utils.config import DATA_FORMATS
+from utils.config import AUTO, CONSOLES, DATA_FORMATS
 from utils.errors import UsageError, require
 
 TEXT, INTEGER, SWITCH, IGNORED = "text", "integer", "switch", "ignored"
@@ -70,6 +70,7 @@ FLAGS = (
     Flag("reset_head", SWITCH, "Start with a new class predictor; all other weights come from fine_tune_checkpoint."),
     Flag("max_bad_records", INTEGER, "Number of unusable records that a run skips before it fails. (default: 0)"),
     Flag("report", SWITCH, "Write report.html, with curves and mistakes, to --model_dir at the end. (default: on)"),
+    Flag("console", TEXT, f"{', '.join(CONSOLES)}: show the run for people or for programs. (default: {AUTO})"),
     Flag(
         "histograms_every",
         INTEGER,

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from runtime.environment import environment_for
+from runtime.environment import environment_for, native_log_level
 from utils.errors import EXIT_USAGE, UsageError
 from utils.hooks.preemption import PreemptionHook
+from utils.system.native_messages import without_chatter
 
 if TYPE_CHECKING:
     from utils.cmdline_helper import Command
@@ -29,7 +30,8 @@ def start(command: Command, work: Callable[[Command, PreemptionHook], int] | Non
     """Runs a parsed launch, or ``work`` instead, and returns its exit status."""
     os.environ.update(environment_for(command.config, os.environ))
     with PreemptionHook() as preemption:
-        from runtime.launch import launch  # imports TensorFlow, which reads the environment once
+        with without_chatter(native_log_level(os.environ)):
+            from runtime.launch import launch  # imports TensorFlow, which reads the environment once
 
         return launch(command, preemption, work)
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from utils.config import ExperimentConfig
 from utils.flags.environment_variables import TF32_VARIABLE, XLA_VARIABLE, auto_jit
 
+LOG_VARIABLE = "TF_CPP_MIN_LOG_LEVEL"
 _MPI_SETTINGS = {"OMPI_MCA_mpi_yield_when_idle": "1"}
 _GPU_SETTINGS = {
     "CUDA_CACHE_DISABLE": "0",
@@ -40,7 +41,7 @@ def environment_for(config: ExperimentConfig, environ: Mapping[str, str]) -> dic
     """
     # Errors that matter are exceptions. Other logged errors are misleading: 2.21 logs one about its own optimization of
     # a map inside a map.
-    wanted = {"TF_CPP_MIN_LOG_LEVEL": "0" if config.run.log_level == "debug" else "3"} | _MPI_SETTINGS
+    wanted = {LOG_VARIABLE: "0" if config.run.log_level == "debug" else "3"} | _MPI_SETTINGS
     if config.run.cpu:
         wanted["CUDA_VISIBLE_DEVICES"] = "-1"
     else:
@@ -53,6 +54,12 @@ def environment_for(config: ExperimentConfig, environ: Mapping[str, str]) -> dic
     if config.precision.xla:
         chosen |= _xla_flags(environ)
     return chosen
+
+
+def native_log_level(environ: Mapping[str, str]) -> int:
+    """The log level in the environment; 0 if it is missing or not a number."""
+    level = environ.get(LOG_VARIABLE, "")
+    return int(level) if level.isdecimal() else 0
 
 
 def _xla_flags(environ: Mapping[str, str]) -> dict[str, str]:

@@ -28,7 +28,13 @@ JPEG_QUALITY = 80
 
 
 def leave_details(
-    evaluator: Evaluator, setup: Setup, weights: Path, metrics: Mapping[str, float], measurement: MeasurementHook
+    evaluator: Evaluator,
+    setup: Setup,
+    weights: Path,
+    metrics: Mapping[str, float],
+    measurement: MeasurementHook,
+    *,
+    printed: bool,
 ) -> dict[str, Image.Image]:
     """Writes ``evaluation.json`` to the run's results and, in mode evaluate, logs the findings.
 
@@ -40,6 +46,7 @@ def leave_details(
         weights: Prefix of the evaluated checkpoint.
         metrics: The metrics as logged.
         measurement: The measurement of the batches.
+        printed: The evaluator's findings are in its printed report and are not logged.
 
     Returns:
         Pictures of some examples with predictions, by their tags in TensorBoard.
@@ -59,8 +66,11 @@ def leave_details(
         if files is not None:
             content["pictures"] = [_with_picture(entry, files) for entry in content["pictures"]]
         write_evaluation(folder, content)
+        told = content.get("findings", ())
+        for finding in () if printed else told:
+            _log.info("%s", finding)
         if setup.config.run.mode == "evaluate":
-            _explain(content, measurement.result("eval"))
+            _explain(content, measurement.result("eval"), told)
         return {} if files is None else _shown(examples, files, setup.task.presenter)
     except Exception as error:  # only the report lacks something then
         _log.warning(
@@ -69,11 +79,11 @@ def leave_details(
         return {}
 
 
-def _explain(content: Mapping[str, Any], speed: Mapping[str, float]) -> None:
-    """Logs the result in one sentence, and the findings that the evaluator has not printed already."""
+def _explain(content: Mapping[str, Any], speed: Mapping[str, float], told: Sequence[str]) -> None:
+    """Logs the result in one sentence, and the findings that were not ``told`` already."""
     _log.info("%s", summary_line(content))
     for finding in findings(content, speed):
-        if finding not in content.get("findings", ()):
+        if finding not in told:
             _log.info("%s", finding)
 
 

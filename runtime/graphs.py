@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from runtime.fine_tuning import learning_rate_multiplier
 from runtime.histograms import histogram_summary
+from runtime.model_size import NetworkSize, network_size
 from runtime.plan import TrainingPlan
 from runtime.precision import Precision
 from runtime.stopping import VOTE, Stopping
@@ -50,6 +51,7 @@ class TrainGraph:
     finite: TensorMap
     variables: tuple[Any, ...]
     saver: Any
+    size: NetworkSize
     histograms: Any = None
 
     def fetches(self) -> TensorMap:
@@ -76,6 +78,7 @@ class EvalGraph:
     initializer: Any
     take_over: Any
     saver: Any
+    size: NetworkSize
     stored_names: Names = by_name
 
     def fetches(self) -> TensorMap:
@@ -106,6 +109,7 @@ class PredictGraph:
     variables: tuple[Any, ...]
     initializer: Any
     saver: Any
+    size: NetworkSize
     stored_names: Names = by_name
 
     def fetches(self) -> TensorMap:
@@ -134,7 +138,7 @@ def build_train_graph(
         step = _global_step()
         before = tf.identity(step.read_value())
         images, targets = task.training.prepare(task.network.normalize(data.batch.images), data.batch, before)
-        endpoints = task.network.forward(images, training=True)
+        endpoints, size = task.network.forward(images, training=True), network_size(images)
         losses = task.training.losses(endpoints, targets, data.batch.mask)
         multiplier = learning_rate_multiplier(task.training.part_of, config.fine_tuning)
         l2_loss = task.training.weight_decay(trained(tf1.trainable_variables(), multiplier))
@@ -150,9 +154,7 @@ def build_train_graph(
         )
         after, begin_averages = _step_after(update, step, config.moving_average.ema_decay)
         means, votes = _exchanged(losses, data.batch.status, communicator, stopping)
-        total = tf.reduce_sum(tf.stack([*means.values(), l2_loss]))  # unlike add_n, always in this order
-        scalars = {**means, "l2_loss": l2_loss, "total_loss": total, "learning_rate": learning_rate}
-        scalars |= {"loss_scale": update.loss_scale} if precision.scales_loss else {}
+        scalars = _scalars(means, l2_loss, learning_rate, update.loss_scale if precision.scales_loss else None)
         variables = tuple(tf1.global_variables())
         return TrainGraph(
             graph=graph,
@@ -167,8 +169,16 @@ def build_train_graph(
             finite={v.op.name: tf.reduce_all(tf.math.is_finite(v)) for v in variables if v.dtype.is_floating},
             variables=variables,
             saver=_saver(variables),
+            size=size,
             histograms=histogram_summary(config.diagnostics, communicator, endpoints, update, after),
         )
+
+
+def _scalars(losses: TensorMap, l2_loss: Any, learning_rate: Any, loss_scale: Any) -> TensorMap:
+    """The scalars of a step by log key; ``loss_scale`` may be None."""
+    total = tf.reduce_sum(tf.stack([*losses.values(), l2_loss]))  # unlike add_n, always in this order
+    scalars = {**losses, "l2_loss": l2_loss, "total_loss": total, "learning_rate": learning_rate}
+    return scalars if loss_scale is None else {**scalars, "loss_scale": loss_scale}
 
 
 def _step_after(update: Update, step: Any, ema_decay: float | None) -> tuple[Any, TensorMap]:
@@ -199,6 +209,7 @@ def build_eval_graph(task: Task, data: Input, graph: Any, communicator: Communic
     """Adds the network's outputs to ``graph``, which contains the input ``data``."""
     with graph.as_default():
         endpoints = task.network.forward(task.network.normalize(data.batch.images), training=False)
+        size = network_size(data.batch.images)
         ends = task.post_processing.ends if task.post_processing.is_costly else ()
         variables = tuple(tf1.global_variables())
         return EvalGraph(
@@ -211,6 +222,7 @@ def build_eval_graph(task: Task, data: Input, graph: Any, communicator: Communic
             initializer=tf1.variables_initializer(variables),
             take_over=communicator.take_over(variables),
             saver=_saver(variables),
+            size=size,
             stored_names=task.network.stored_names,
         )
 
@@ -219,6 +231,7 @@ def build_predict_graph(task: Task, graph: Any, images: Any, data: Input | None 
     """Adds the network's predictions to ``graph`` for raw ``images``, a placeholder or those of ``data``."""
     with graph.as_default():
         endpoints = task.network.forward(task.network.normalize(images), training=False)
+        size = network_size(images)
         variables = tuple(tf1.global_variables())
         return PredictGraph(
             graph=graph,
@@ -229,6 +242,7 @@ def build_predict_graph(task: Task, graph: Any, images: Any, data: Input | None 
             variables=variables,
             initializer=tf1.variables_initializer(variables),
             saver=_saver(variables),
+            size=size,
             stored_names=task.network.stored_names,
         )
 

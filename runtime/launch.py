@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from runtime.run_facts import files_of
 from runtime.run_report import report_at_end
 from runtime.runner import Runner
 from runtime.session import gpu_names
@@ -16,10 +16,12 @@ from runtime.setup import set_up
 from runtime.stopping import Stopping
 from utils.checkpoints import wait_for_checkpoint
 from utils.cmdline_helper import Command, to_flags
+from utils.console.opening import open_screen
+from utils.console.screen import Screen
 from utils.dllogger_utils import PARAMETER, open_log
 from utils.errors import EXIT_FAILED, EXIT_PREEMPTED, EXIT_USAGE, RunError, UsageError
+from utils.flags.table import BY_NAME
 from utils.hooks.preemption import PreemptionHook
-from utils.hooks.progress import console
 from utils.hvd_utils import communicator
 from utils.system.machine import machine_facts
 from utils.system.versions import versions
@@ -29,25 +31,25 @@ Work = Callable[[Command, PreemptionHook], int]
 _log = logging.getLogger("main")
 
 
-def launch(command: Command, preemption: PreemptionHook, work: Work | None = None) -> int:
+def launch(command: Command, preemption: PreemptionHook, work: Work | None = None, screen: Screen | None = None) -> int:
     """Runs the command, to its end or until a signal; returns the exit status, after a sentence where it is not 0.
 
     Args:
         command: What was asked for.
         preemption: Knows of signals.
         work: What is done of it, a run of ``main.py`` unless given.
+        screen: The screen; that of ``--console`` unless given.
     """
     config = command.config
-    logging.basicConfig(
-        level=config.run.log_level.upper(), stream=console(sys.stderr), format="%(levelname)s: %(message)s", force=True
-    )
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(lambda record: _spell(record, command))
+    screen = open_screen(config.run.console, os.environ) if screen is None else screen
+    handler = screen.handler()
+    handler.addFilter(lambda record: _spell(record, command))
+    logging.basicConfig(level=config.run.log_level.upper(), handlers=[handler], force=True)
     logging.getLogger("tensorflow").setLevel(logging.WARNING)  # it tells of each restored file, as we do
     for note in command.notes:
         _log.warning("%s", note)
     try:
-        return (work or _launch)(command, preemption)
+        return _launch(command, preemption, screen) if work is None else work(command, preemption)
     except UsageError as error:
         _log.critical("%s", error)
         return EXIT_USAGE
@@ -65,7 +67,7 @@ def _spell(record: logging.LogRecord, command: Command) -> bool:
     return True
 
 
-def _launch(command: Command, preemption: PreemptionHook) -> int:
+def _launch(command: Command, preemption: PreemptionHook, screen: Screen) -> int:
     run = command.config.run
     processes = communicator(os.environ, fp16_compression=command.config.distributed.fp16_compression)
     leads = processes.rank == 0
@@ -73,6 +75,7 @@ def _launch(command: Command, preemption: PreemptionHook) -> int:
         for handler in logging.getLogger().handlers:  # what several would say, rank 0 says
             handler.setLevel(logging.CRITICAL)
             handler.setFormatter(logging.Formatter(f"%(levelname)s: rank {processes.rank}: %(message)s"))
+        screen = Screen()
     stopping = Stopping(preemption, processes)
     if run.watch_checkpoints:
         found = wait_for_checkpoint(Path(run.checkpoint_dir), preemption) if leads else None
@@ -89,10 +92,14 @@ def _launch(command: Command, preemption: PreemptionHook) -> int:
     with (
         report_at_end(run, log, preemption),
         watchdog,
-        contextlib.closing(open_log(log, console() if leads else None)) as logger,
+        contextlib.closing(open_log(log, screen)) as logger,
     ):
         setup = set_up(command.config, processes)
         machine = {**machine_facts(report.parent, os.environ), "gpus": [] if run.cpu else gpu_names()}
         facts = {"precision": setup.precision.name, "processes": processes.size, **versions(), **machine}
-        logger.log(PARAMETER, {**to_flags(setup.config), **facts, "seed": setup.seed})
-        return Runner(setup, processes, logger, stopping).run()
+        flags = {name: value for name, value in to_flags(setup.config).items() if BY_NAME[name].recorded}
+        logger.log(PARAMETER, {**flags, **facts, "seed": setup.seed})
+        status = Runner(setup, processes, logger, stopping).run()
+    if status != EXIT_PREEMPTED:
+        screen.footer(files_of(run, report))
+    return status

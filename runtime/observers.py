@@ -54,10 +54,11 @@ class Observers:
     def training(self, trainer: Trainer, measurement: MeasurementHook, events: Path) -> Iterator[list[Hook]]:
         """Observers of training that is kept; TensorBoard's events go to the folder ``events``."""
         run, plan = self._config.run, trainer.plan
+        last = plan.last_step(self._config, trainer.step)
         logs = TrainingLogHook(
             self._logger, every=run.display_every, steps_per_epoch=plan.steps_per_epoch, global_batch=plan.global_batch
         )
-        hooks = [*self._of_training(measurement), CheckpointHook(run.checkpoint_every, trainer.save), logs]
+        hooks = [*self._of_training(measurement, last), CheckpointHook(run.checkpoint_every, trainer.save), logs]
         if self._communicator.rank > 0:
             yield hooks
             return
@@ -75,13 +76,14 @@ class Observers:
 
     def evaluation(self, measurement: MeasurementHook, bad: BadRecordHook, batch: int, warmup: int) -> list[Hook]:
         """Observers of a loop over the validation split."""
-        hooks = [bad, measurement, *self._progress("validation"), self._stopping.asked_here]
+        progress = ProgressHook(self._logger.screen, "validation")
+        hooks = [bad, measurement, progress, self._stopping.asked_here]
         logged = self._config.run.mode in ("evaluate", "inference_benchmark")
         return [*self._profile, *hooks, self._speed(batch, warmup)] if logged else hooks
 
     def network(self, measurement: MeasurementHook) -> list[Hook]:
         """Observers of the network that runs alone."""
-        return [measurement, *self._progress("network"), self._stopping.asked_here]
+        return [measurement, ProgressHook(self._logger.screen, "network"), self._stopping.asked_here]
 
     def bad_records(self, split: str) -> BadRecordHook:
         """The guard that counts what could not be read of a split."""
@@ -95,12 +97,9 @@ class Observers:
         warmup = measured_warmup(self._config, batches)
         return MeasurementHook(batch, warmup, self._config.run.percentiles, without_input=without_input)
 
-    def _of_training(self, measurement: MeasurementHook) -> list[Hook]:
-        progress = self._progress("train", "total_loss")
-        return [*self._profile, NanGuard(), self.bad_records("train"), measurement, *progress, self._stopping]
-
-    def _progress(self, what: str, scalar: str | None = None) -> list[Hook]:
-        return [ProgressHook(what, scalar)] if self._communicator.rank == 0 else []
+    def _of_training(self, measurement: MeasurementHook, last: int | None = None) -> list[Hook]:
+        progress = ProgressHook(self._logger.screen, "train", "total_loss", last)
+        return [*self._profile, NanGuard(), self.bad_records("train"), measurement, progress, self._stopping]
 
     def _speed(self, batch: int, warmup: int) -> BenchmarkLogHook:
         every = self._config.run.display_every

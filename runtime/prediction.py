@@ -8,7 +8,7 @@ import io
 import json
 import logging
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,10 +17,13 @@ import numpy as np
 import tensorflow as tf
 
 from runtime.evaluation import load_weights
-from runtime.graphs import build_predict_graph
+from runtime.graphs import PredictGraph, build_predict_graph
 from runtime.loop import run_loop
+from runtime.model_size import NetworkSize
 from runtime.pictures import Pictures, name_in_utf8
 from runtime.task import Presenter, Setup
+from utils.config import RunConfig
+from utils.console.screen import Screen
 from utils.data_utils import image_input
 from utils.errors import EXIT_DONE, EXIT_SOME_SKIPPED, RunError
 from utils.files.atomic_file import write_atomically
@@ -46,21 +49,28 @@ PICTURES = "pictures"
 UNDECODABLE = "the image does not decode"
 
 
-def predict_files(setup: Setup, communicator: Communicator, stop: Hook) -> int:
+def predict_files(
+    setup: Setup,
+    communicator: Communicator,
+    stop: Hook,
+    introduce: Callable[[NetworkSize], None],
+    screen: Screen,
+) -> int:
     """Predicts on the images of ``--to_predict`` and writes the results to ``--results_dir``.
 
     Args:
         setup: The resolved launch.
         communicator: The processes that share the files; rank 0 reads the weights and writes the tables.
         stop: May request an early stop.
+        introduce: Shows what runs, once the size of the network is known.
+        screen: Shows the predictions.
 
     Returns:
         The exit status: 3 if a file could not be read.
     """
     run = setup.config.run
-    drawn = (Path(run.results_dir) / PICTURES).resolve()
-    found = find_images(str(run.to_predict))
-    files = [path for path in found.images if drawn not in path.resolve().parents]
+    found = images_to_predict(run)
+    files = found.images
     if found.others and communicator.rank == 0:
         _log.info("--to_predict %s: %s", run.to_predict, passed_over(found.others))
     numbers = range(communicator.rank, len(files), communicator.size)
@@ -69,6 +79,7 @@ def predict_files(setup: Setup, communicator: Communicator, stop: Hook) -> int:
     with graph.as_default():
         data = image_input(reader, setup.task.data.preprocess, setup.task.data.input_options())
     predict = build_predict_graph(setup.task, graph, data.batch.images, data)
+    introduce(predict.size)
     presenter = setup.task.presenter
     pictures = Pictures(Path(run.results_dir) / PICTURES, files) if presenter.draws else None
     rows = _RowsHook(files, numbers, reader, presenter, pictures)
@@ -76,22 +87,42 @@ def predict_files(setup: Setup, communicator: Communicator, stop: Hook) -> int:
         take_over = communicator.take_over(predict.variables)
     with tf1.Session(graph=graph, config=setup.session_config) as session:
         if communicator.rank == 0 and predict.variables:
-            prefix = setup.required_checkpoint
-            _, table = load_weights(session, predict, prefix, setup.config.moving_average.eval_weights)
-            _log.info("%s:\n%s", prefix, table)
+            _load(session, predict, setup)
         else:
             session.run(predict.initializer)
         session.run([take_over, data.initializer])
-        run_loop(session, predict, [rows, ProgressHook("predict"), stop], start=0, last=None)
+        progress = ProgressHook(screen, "predict", last=-(-len(numbers) // setup.config.data.batch_size_per_replica))
+        run_loop(session, predict, [rows, progress, stop], start=0, last=None)
     by_number = {number: row for part in communicator.gather(rows.rows) for number, row in part.items()}
     predicted = [by_number[number] for number in sorted(by_number)]
     if communicator.rank == 0:
         _write(Path(run.results_dir), predicted, presenter)
-        print(_table(predicted, presenter))
+        screen.table([(row["file"], _shown(row, presenter)) for row in predicted])
+    return _status(predicted)
+
+
+def _status(predicted: Sequence[Mapping[str, Any]]) -> int:
     failed = sum("error" in row for row in predicted)
     if failed:
-        _log.warning("%d of %d files could not be read; they are listed with their reasons", failed, len(files))
+        _log.warning("%d of %d files could not be read; they are listed with their reasons", failed, len(predicted))
     return EXIT_SOME_SKIPPED if failed else EXIT_DONE
+
+
+def _load(session: Any, predict: PredictGraph, setup: Setup) -> None:
+    prefix = setup.required_checkpoint
+    _, table = load_weights(session, predict, prefix, setup.config.moving_average.eval_weights)
+    _log.info("%s:\n%s", prefix, table)
+
+
+def images_to_predict(run: RunConfig) -> FoundFiles:
+    """The files that ``--to_predict`` names, without the pictures of earlier predictions.
+
+    Raises:
+        RunError: There are none.
+    """
+    drawn = (Path(run.results_dir) / PICTURES).resolve()
+    found = find_images(str(run.to_predict))
+    return found._replace(images=[path for path in found.images if drawn not in path.resolve().parents])
 
 
 class FoundFiles(NamedTuple):
@@ -211,9 +242,6 @@ def _write(folder: Path, rows: Sequence[dict[str, Any]], presenter: Presenter) -
         raise RunError(f"--results_dir {folder}: predictions cannot be written: {error.strerror}") from error
 
 
-def _table(rows: Sequence[dict[str, Any]], presenter: Presenter) -> str:
-    """One line per file: its name and the predictions, or the reason why there are none."""
-    return "\n".join(
-        f"{row['file']}  {presenter.line(row['predictions']) if 'predictions' in row else 'not read: ' + row['error']}"
-        for row in rows
-    )
+def _shown(row: Mapping[str, Any], presenter: Presenter) -> str:
+    """The predictions for a file on one line, or the reason why there are none."""
+    return presenter.line(row["predictions"]) if "predictions" in row else f"not read: {row['error']}"

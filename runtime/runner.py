@@ -14,15 +14,18 @@ from runtime.best_checkpoint import BestCheckpoint
 from runtime.data_errors import readable_data_errors
 from runtime.evaluation import Evaluation
 from runtime.evaluation_details import leave_details
+from runtime.model_size import NetworkSize
 from runtime.observers import Observers
 from runtime.plan import measured_warmup, plan_training
 from runtime.prediction import predict_files
 from runtime.publish import publish
+from runtime.run_facts import facts_of_setup, facts_of_training
 from runtime.stopping import Stopping
 from runtime.task import Setup
 from runtime.trainer import Trainer
 from utils.checkpoints import CheckpointDir, next_checkpoint, read_metadata
 from utils.config import EMA, RAW
+from utils.console.screen import Rows
 from utils.dllogger_utils import SUMMARY, Logger
 from utils.errors import EXIT_DONE, EXIT_PREEMPTED
 from utils.hooks.measurement import MeasurementHook
@@ -48,6 +51,7 @@ class Runner:
         self._config = setup.config
         self._communicator = communicator
         self._logger = logger
+        self._screen = logger.screen
         self._folder = Path(self._config.run.checkpoint_dir)
         self._checkpoints = CheckpointDir(self._folder, self._config.run.keep_checkpoints)
         self._stopping = stopping
@@ -105,7 +109,9 @@ class Runner:
         with contextlib.closing(self._evaluation()) as evaluation, self._trainer() as trainer:
             plan, run = trainer.plan, self._config.run
             last = plan.last_step(self._config, trainer.step)
-            if self._best(trainer).exhausted(run.early_stop_patience):
+            best = self._best(trainer)
+            self._screen.best(self._setup.task.metrics.best, best.step, best.value)
+            if best.exhausted(run.early_stop_patience):
                 _log.warning("step %d: training was stopped early; --early_stop_patience continues it", trainer.step)
                 last = trainer.step
             measurement = self._observers.measurement(plan.global_batch, last - trainer.step)
@@ -129,6 +135,7 @@ class Runner:
         """Evaluates a checkpoint on the whole validation split, or on its first batches; or each as it comes."""
         prefix: Path | None = self._setup.required_checkpoint
         with contextlib.closing(self._evaluation()) as evaluation:
+            self._introduce(evaluation.graph.size)
             while prefix is not None and not self._stopping.agree():
                 evaluation.load(prefix)
                 self._finish_evaluation(prefix, evaluation, self._evaluate(evaluation))
@@ -145,6 +152,7 @@ class Runner:
         """Measures the forward pass, with a checkpoint's weights or, saying so, with random ones."""
         prefix = self._setup.checkpoint
         with contextlib.closing(self._evaluation()) as evaluation:
+            self._introduce(evaluation.graph.size)
             if prefix is not None:
                 evaluation.load(prefix)
             else:
@@ -158,7 +166,7 @@ class Runner:
 
     def predict(self) -> int:
         """Predicts for image files."""
-        return predict_files(self._setup, self._communicator, self._stopping.asked_here)
+        return predict_files(self._setup, self._communicator, self._stopping.asked_here, self._introduce, self._screen)
 
     def training_benchmark(self) -> int:
         """Measures training, on the data or on synthetic batches; saves nothing."""
@@ -169,6 +177,7 @@ class Runner:
             measurement = self._observers.measurement(plan.global_batch, batches)
             network = self._observers.measurement(plan.global_batch, batches, without_input=True)
             warmup = measured_warmup(self._config, batches)
+            self._introduce(trainer.graph.size, facts_of_training(self._config, plan, trainer.step, last))
             trainer.run(last, self._observers.training_benchmark(plan, measurement, network, warmup))
         self._logger.log(SUMMARY, {**self._facts(), **network.result("network"), **measurement.result("train")})
         return EXIT_DONE
@@ -182,6 +191,7 @@ class Runner:
 
     def _stretches(self, trainer: Trainer, last: int, stretch: int, measurement: MeasurementHook) -> Iterator[int]:
         """Trains to each multiple of ``stretch`` and to ``last``, saves there, and yields the step."""
+        self._introduce(trainer.graph.size, facts_of_training(self._config, trainer.plan, trainer.step, last))
         self._say_plan(trainer, last)
         if trainer.step > 0 and trainer.step % stretch == 0 and "evaluation" not in trainer.state:
             yield trainer.step  # a launch was ended between saving this step and evaluating it
@@ -223,8 +233,10 @@ class Runner:
             return measurement.result("eval")
         metrics = evaluator.result()
         if not run.is_benchmark and self._writes:
-            publish(evaluator, Path(run.results_dir))
-            evaluation.examples = leave_details(evaluator, self._setup, evaluation.prefix, metrics, measurement)
+            publish(evaluator, Path(run.results_dir), self._screen)
+            evaluation.examples = leave_details(
+                evaluator, self._setup, evaluation.prefix, metrics, measurement, printed=not self._screen.is_readable
+            )
         return {**metrics, **measurement.result("eval")}
 
     def _batches_to_evaluate(self) -> int:
@@ -257,7 +269,7 @@ class Runner:
         exported = self._export(prefix) if prefix else {}
         weights = {"weights": str(prefix) if prefix else "random"}
         self._logger.log(SUMMARY, {**exported, **self._facts(evaluation.weights), **weights, **result})
-        print(END_OF_EVALUATION)
+        self._screen.lines(END_OF_EVALUATION)
 
     def _export(self, prefix: Path) -> dict[str, str]:
         if not self._config.run.export_dir or not self._writes:
@@ -275,16 +287,22 @@ class Runner:
     def _best(trainer: Trainer) -> BestCheckpoint:
         return BestCheckpoint.from_json(trainer.state.get("best"))
 
+    def _introduce(self, size: NetworkSize, more: Rows = ()) -> None:
+        """Shows the header of the readable console."""
+        if self._screen.is_readable:
+            self._screen.header([*facts_of_setup(self._setup, size, self._communicator.size), *more])
+
     def _say_plan(self, trainer: Trainer, last: int) -> None:
         plan, step = trainer.plan, trainer.step
         if step >= last:
             _log.warning("step %d of %d: nothing left to train", step, plan.total_steps)
             return
-        _log.info(
-            "training from step %d to %d of %d: %d steps an epoch of %d images, global batch %d, peak learning rate %g",
-            step, last, plan.total_steps, plan.steps_per_epoch, plan.num_examples, plan.global_batch,
-            plan.schedule.peak,
-        )  # fmt: skip
+        if not self._screen.is_readable:  # its header has it
+            _log.info(
+                "training from step %d to %d of %d: %d steps an epoch of %d images, global batch %d, peak learning "
+                "rate %g", step, last, plan.total_steps, plan.steps_per_epoch, plan.num_examples, plan.global_batch,
+                plan.schedule.peak,
+            )  # fmt: skip
         if plan.schedule.warmup_steps >= plan.total_steps:
             _log.warning(
                 "--lr_warmup_epochs: the warm-up of %d steps is not over when the run ends at step %d, so the learning "

@@ -81,7 +81,7 @@ def test_requirements_are_pinned_and_what_they_share_has_one_version(name):
     pins = dict(re.findall(r"^([\w-]+)(?:\[[\w-]+\])?==(\S+)$", (ROOT / name).read_text(), flags=re.MULTILINE))
     base = dict(re.findall(r"^([\w-]+)==(\S+)$", (ROOT / "requirements.txt").read_text(), flags=re.MULTILINE))
     shared = pins.keys() & base.keys()
-    assert {"pillow", "pycocotools", "tqdm"} <= shared
+    assert {"pillow", "pycocotools", "rich"} <= shared
     assert {key: pins[key] for key in shared} == {key: base[key] for key in shared}
 
 

@@ -48,8 +48,8 @@ LIBRARIES = {
     "model": {"tensorflow"},
     "object_detection": {"numpy", "tensorflow", "PIL", "google"},  # google.protobuf, which TensorFlow brings along
     "runtime": {"numpy", "tensorflow", "PIL", "google"},
-    "tools": {"numpy", "tensorflow", "PIL", "tqdm", "google"},
-    "utils": {"numpy", "tensorflow", "PIL", "tqdm"},
+    "tools": {"numpy", "tensorflow", "PIL", "google"},
+    "utils": {"numpy", "tensorflow", "PIL", "rich"},
 }
 OPTIONAL = {  # where one file needs them
     "runtime.artefacts.onnx_model": {"onnx", "onnxruntime", "tf2onnx"},

@@ -27,6 +27,8 @@ TRAINING_MODES = ("train", "train_and_evaluate", "training_benchmark")
 BENCHMARK_MODES = ("training_benchmark", "inference_benchmark")
 ITER_UNITS = ("epoch", "batch")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+AUTO, READABLE, DLLOGGER = "auto", "readable", "dllogger"
+CONSOLES = (AUTO, READABLE, DLLOGGER)
 DATA_FORMATS = ("NHWC", "NCHW")
 WEIGHT_INITS = ("fan_in", "fan_out")
 SCHEDULES = ("step", "cosine")
@@ -221,6 +223,7 @@ class RunConfig:
     """Path of the log, instead of ``log_filename`` in ``results_dir``."""
     display_every: int = 10
     log_level: str = "info"
+    console: str = AUTO
     report: bool = True
     seed: int | None = None
     deterministic: bool = False
@@ -247,6 +250,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         require(self.mode in MODES, "mode", self.mode, f"one of {', '.join(MODES)}")
         require(self.log_level in LOG_LEVELS, "log_level", self.log_level, f"one of {', '.join(LOG_LEVELS)}")
+        require(self.console in CONSOLES, "console", self.console, f"one of {', '.join(CONSOLES)}")
         require(self.warmup_steps >= 0, "warmup_steps", self.warmup_steps, "0 or more")
         for flag in ("display_every", "checkpoint_every", "keep_checkpoints", "top_k", "eval_count"):
             require(getattr(self, flag) > 0, flag, getattr(self, flag), "a positive integer")

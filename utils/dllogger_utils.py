@@ -16,13 +16,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
+from utils.console.screen import Rows, Screen, Step, Terminal
 from utils.errors import UsageError
 
 JSON_PREFIX = "DLLL"
 CONSOLE_PREFIX = "DLL"
 PARAMETER = "PARAMETER"
 SUMMARY: tuple[int, ...] = ()
-Step = tuple[int, ...] | str
 
 _LATENCIES = ("avg", "p50", "p90", "p95", "p99")
 METRICS: dict[str, str | None] = {
@@ -32,11 +32,39 @@ METRICS: dict[str, str | None] = {
 }
 
 
-class Logger:
-    """Writes records to ``path`` and to a text stream; with neither, to nothing (ranks other than 0)."""
+class DllScreen(Screen):
+    """The screen for programs: records as ``DLL`` lines, and all other output that scripts parse.
 
-    def __init__(self, path: Path | None, console: TextIO | None) -> None:
-        self._console = console
+    Args:
+        stream: The stream to print to.
+        bars: As for ``Screen``.
+        messages: As for ``Screen``.
+    """
+
+    def __init__(self, stream: TextIO, bars: Terminal | None = None, messages: Terminal | None = None) -> None:
+        super().__init__(bars, messages)
+        self._stream = stream
+
+    def record(self, step: Step, data: Mapping[str, Any], units: Mapping[str, str | None]) -> None:
+        fields = (f"{key} : {value} {units.get(key, '')}" for key, value in data.items())
+        self.lines(f"{CONSOLE_PREFIX} {_now()} - {step} {' '.join(fields)}")
+
+    def lines(self, text: str) -> None:
+        print(text, file=self._stream, flush=True)
+
+    def table(self, rows: Rows) -> None:
+        self.lines("\n".join(f"{name}  {text}" for name, text in rows))
+
+
+class Logger:
+    """Writes records to ``path`` and shows them on a screen; with neither, on ranks other than 0, it does nothing.
+
+    Attributes:
+        screen: The screen.
+    """
+
+    def __init__(self, path: Path | None, screen: Screen | None) -> None:
+        self.screen = Screen() if screen is None else screen
         self._units: dict[str, str | None] = {}
         self._started = time.time()
         self._file: TextIO | None = None
@@ -63,18 +91,14 @@ class Logger:
             step: ``PARAMETER``, ``SUMMARY``, (epoch,) or (epoch, step).
             data: Values by key; numbers, strings, and lists and dicts of them.
         """
-        self._write_json({"type": "LOG", "step": step, "data": {k: _plain(v) for k, v in data.items()}})
-        if self._console is not None:
-            fields = (f"{key} : {_plain(value)} {self._unit(key)}" for key, value in data.items())
-            print(f"{CONSOLE_PREFIX} {_now()} - {step} {' '.join(fields)}", file=self._console, flush=True)
+        plain = {key: _plain(value) for key, value in data.items()}
+        self._write_json({"type": "LOG", "step": step, "data": plain})
+        self.screen.record(step, plain, self._units)
 
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
-
-    def _unit(self, key: str) -> str:
-        return str(self._units[key]) if key in self._units else ""
 
     def _write_json(self, record: dict[str, Any]) -> None:
         if self._file is None:
@@ -84,9 +108,9 @@ class Logger:
         self._file.write(f"{JSON_PREFIX} {json.dumps(stamp | record, ensure_ascii=False)}\n")
 
 
-def open_log(path: Path | None, console: TextIO | None) -> Logger:
+def open_log(path: Path | None, screen: Screen | None) -> Logger:
     """A logger that has already declared the units of all the project's metrics."""
-    logger = Logger(path, console)
+    logger = Logger(path, screen)
     for metric, unit in METRICS.items():
         logger.metadata(metric, unit)
     return logger

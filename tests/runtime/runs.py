@@ -81,10 +81,16 @@ def tiny_networks() -> Iterator[None]:
         yield
 
 
-def run(*arguments: str | Path, read: Callable[..., Command] = parse, report: bool = False) -> Run:
+def run(
+    *arguments: str | Path,
+    read: Callable[..., Command] = parse,
+    report: bool = False,
+    stream: Callable[[], io.StringIO] = io.StringIO,
+) -> Run:
     """Launches tiny networks from a command line, as main.py does once the environment is set.
 
-    Reports take longer than tiny networks, so they are written only on request.
+    Reports take longer than tiny networks, so they are written only on request. ``stream`` makes standard output and
+    standard error.
     """
     command = read([str(argument) for argument in arguments], {})
     if not report:
@@ -93,7 +99,7 @@ def run(*arguments: str | Path, read: Callable[..., Command] = parse, report: bo
         command.config.run.report_file or Path(command.config.run.results_dir) / command.config.run.log_filename
     )
     before = len(read_log(path)) if path.is_file() else 0
-    output, error = io.StringIO(), io.StringIO()
+    output, error = stream(), stream()
     with (
         tiny_networks(),
         root_logger(),

@@ -58,6 +58,7 @@ OUR_DEFAULTS = {
     "keep_checkpoints": 5,
     **{"eval_every_epochs": 0, "eval_count": 1, "histograms_every": 0},
     "log_level": "info",
+    "console": "auto",
     "optimizer": "momentum",
     "deterministic": False,
     "min_crop_area": 0.08,

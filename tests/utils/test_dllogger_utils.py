@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from utils.dllogger_utils import METRICS, PARAMETER, SUMMARY, Logger, open_log, read_log
+from utils.dllogger_utils import METRICS, PARAMETER, SUMMARY, DllScreen, Logger, open_log, read_log
 from utils.errors import UsageError
 
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+"
@@ -20,7 +20,7 @@ def console():
 
 @pytest.fixture
 def log(tmp_path, console):
-    logger = Logger(tmp_path / "log.json", console)
+    logger = Logger(tmp_path / "log.json", DllScreen(console))
     yield logger
     logger.close()
 

@@ -13,6 +13,7 @@ from typing import Any
 from utils.config import (
     ARCHITECTURES,
     CLASSIFIERS,
+    CONSOLES,
     DATA_FORMATS,
     DETECTORS,
     EVAL_WEIGHTS,
@@ -96,6 +97,8 @@ class Flag:
     """Refused for other networks, whose nature it contradicts; else the flag is left out there, with a note."""
     real_data_only: bool = False
     """Without effect on synthetic images."""
+    recorded: bool = True
+    """Logged among the parameters; flags that only change the console are not."""
     inspected: bool = False
     """Of effect on what ``tools.inspect`` shows: the input and the schedule of training."""
     default: str = ""
@@ -306,6 +309,15 @@ FLAGS = (
         "Least severe message shown on the console.",
         ours=True,
         inspected=True,
+    ),
+    Flag(
+        "console",
+        "run.console",
+        CONSOLES,
+        "Show the run for people or, as DLL lines, for programs that read along; the log is the same.",
+        ours=True,
+        recorded=False,
+        default="auto: readable on a terminal, else dllogger",
     ),
     Flag(
         "no_report",

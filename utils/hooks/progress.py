@@ -1,53 +1,35 @@
-"""A progress bar with the time left, on terminals only."""
+"""The progress bar of a loop."""
 
 from __future__ import annotations
 
-import sys
-from typing import Any, TextIO
-
-from tqdm import tqdm
-
+from utils.console.screen import Bar, Screen
 from utils.hooks.hook import Hook, StepRecord
 
 
 class ProgressHook(Hook):
-    """Shows steps done, rate, time left and the latest loss; prints nothing where standard error is no terminal."""
+    """Shows the steps done, the time left and the latest loss.
 
-    def __init__(self, description: str, scalar: str | None = None) -> None:
-        self._description = description
+    Args:
+        screen: Shows the bar.
+        what: The name of the loop.
+        scalar: Name of the fetched loss, if any.
+        last: The last step of the launch, if the loop covers only a part of it or does not know its end.
+    """
+
+    def __init__(self, screen: Screen, what: str, scalar: str | None = None, last: int | None = None) -> None:
+        self._screen = screen
+        self._what = what
         self._scalar = scalar
-        self._bar: Any = None
+        self._last = last
+        self._bar: Bar | None = None
 
     def begin(self, step: int, last: int | None) -> None:
-        self._bar = tqdm(
-            desc=self._description, initial=step, total=last, unit="step", disable=None, dynamic_ncols=True, leave=False
-        )
+        self._bar = self._screen.bar(self._what, step, last if self._last is None else self._last)
 
     def after_step(self, record: StepRecord) -> None:
-        self._bar.update(record.step - self._bar.n)
-        if self._scalar is not None:
-            self._bar.set_postfix({self._scalar: f"{float(record.values[self._scalar]):.4g}"}, refresh=False)
+        if self._bar is not None:
+            self._bar.advance(record.step, None if self._scalar is None else float(record.values[self._scalar]))
 
     def end(self) -> None:
         if self._bar is not None:
             self._bar.close()
-
-
-class BarFriendlyStream:
-    """A text stream whose lines appear above a progress bar instead of through it."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        tqdm.write(text, file=self._stream, end="")
-        return len(text)
-
-    def flush(self) -> None:
-        self._stream.flush()
-
-
-def console(stream: TextIO | None = None) -> TextIO:
-    """Standard output, or ``stream``, made friendly to bars where there is a terminal to draw them on."""
-    stream = sys.stdout if stream is None else stream
-    return BarFriendlyStream(stream) if sys.stderr.isatty() else stream  # type: ignore[return-value]

@@ -11,11 +11,11 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from multiprocessing.connection import wait
 from typing import Protocol
 
-from tqdm import tqdm
+from utils.console.terminal import RichTerminal, console_of
 
 _LINE_EVERY_SECONDS = 10.0
 
@@ -47,13 +47,22 @@ def progress_of(total: int) -> Iterator[Progress]:
     if not sys.stderr.isatty():
         yield _Lines(total)
         return
-    with tqdm(total=total, unit=" images", smoothing=0.1) as bar:
-        yield bar
+    error = sys.stderr
+    handlers = (handler for handler in logging.getLogger().handlers if isinstance(handler, logging.StreamHandler))
+    said_there = [handler for handler in handlers if handler.stream is error]
+    with closing(RichTerminal(console_of(error)).bar("images", 0, total)) as bar:
+        for handler in said_there:
+            handler.setStream(sys.stderr)  # now the bar's, above which it prints
+        try:
+            yield bar
+        finally:
+            for handler in said_there:
+                handler.setStream(error)
 
 
 def worker_pool(workers: int) -> ProcessPoolExecutor:
     """A pool of processes that ignore Ctrl-C and SIGTERM and end with this process."""
-    context = multiprocessing.get_context("spawn")  # fork is unsafe next to threads, and tqdm has one
+    context = multiprocessing.get_context("spawn")  # fork is unsafe next to threads
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
 
 

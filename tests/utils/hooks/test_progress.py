@@ -1,81 +1,63 @@
-"""A bar on terminals, nothing elsewhere."""
-
-import io
-import sys
+"""Progress of a loop on the screen of its launch."""
 
 import numpy as np
-import pytest
 
 from tests.utils.hooks.steps import step
-from utils.hooks.progress import BarFriendlyStream, ProgressHook, console
+from utils.console.screen import Bar, Screen
+from utils.hooks.progress import ProgressHook
 
 
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
+class Watched(Screen):
+    """A screen that remembers its bars, and what they are told."""
+
+    def __init__(self):
+        super().__init__()
+        self.bars, self.told, self.closed = [], [], 0
+
+    def bar(self, what, start, total):
+        self.bars.append((what, start, total))
+        watched = self
+
+        class WatchedBar(Bar):
+            def advance(self, done, loss=None):
+                watched.told.append((done, loss))
+
+            def close(self):
+                watched.closed += 1
+
+        return WatchedBar(start)
 
 
-@pytest.fixture
-def standard_error(monkeypatch):
-    """Replaces standard error by a stream, as pytest does between the fixtures and the test."""
-
-    def replace(stream):
-        monkeypatch.setattr(sys, "stderr", stream)
-        return stream
-
-    return replace
-
-
-def show(hook):
+def test_the_bar_is_told_of_steps_and_losses():
+    screen = Watched()
+    hook = ProgressHook(screen, "train", "total_loss")
     hook.begin(4, 10)
     for number in (5, 6, 6, 7):
-        hook.after_step(step(number, total_loss=np.float32(1.23456)))
-    hook._bar.refresh()
+        hook.after_step(step(number, total_loss=np.float32(1.5)))
     hook.end()
+    assert screen.bars == [("train", 4, 10)]
+    assert screen.told == [(5, 1.5), (6, 1.5), (6, 1.5), (7, 1.5)]
+    assert screen.closed == 1
 
 
-def test_a_terminal_sees_steps_loss_and_time_left(standard_error):
-    terminal = standard_error(Terminal())
-    show(ProgressHook("train", "total_loss"))
-    text = terminal.getvalue()
-    assert "train:" in text
-    assert "7/10" in text
-    assert "total_loss=1.235" in text
-    assert "<" in text  # tqdm's elapsed<remaining
+def test_a_launch_of_several_loops_has_bars_to_its_own_end():
+    screen = Watched()
+    hook = ProgressHook(screen, "train", last=30)
+    for start in (0, 10):
+        hook.begin(start, start + 10)
+        hook.after_step(step(start + 1))
+        hook.end()
+    assert screen.bars == [("train", 0, 30), ("train", 10, 30)]
+    assert screen.told == [(1, None), (11, None)]
 
 
-def test_files_and_pipes_see_nothing(standard_error):
-    stream = standard_error(io.StringIO())
-    show(ProgressHook("train", "total_loss"))
-    assert stream.getvalue() == ""
-
-
-def test_a_loop_of_unknown_length_has_a_count(standard_error):
-    terminal = standard_error(Terminal())
-    hook = ProgressHook("predict")
+def test_a_loop_of_unknown_length_has_a_bar_too():
+    screen = Watched()
+    hook = ProgressHook(screen, "predict")
     hook.begin(0, None)
-    hook.after_step(step(3))
-    hook._bar.refresh()
     hook.end()
-    assert "3step" in terminal.getvalue()
+    assert screen.bars == [("predict", 0, None)]
 
 
 def test_an_end_without_a_beginning_is_fine():
-    ProgressHook("train").end()
-
-
-def test_lines_go_above_the_bar_where_there_is_one(standard_error):
-    standard_error(Terminal())
-    target = io.StringIO()
-    friendly = console(target)
-    assert isinstance(friendly, BarFriendlyStream)
-    assert friendly.write("one line\n") == 9
-    friendly.flush()
-    assert target.getvalue() == "one line\n"
-
-
-def test_plain_streams_stay_as_they_are(standard_error):
-    standard_error(io.StringIO())
-    target = io.StringIO()
-    assert console(target) is target
-    assert console() is sys.stdout
+    ProgressHook(Screen(), "train").end()

@@ -1,0 +1,133 @@
+"""Facts of a launch for people: network, data, device, plan and resulting files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import tensorflow as tf
+
+from runtime.model_size import NetworkSize
+from runtime.plan import TrainingPlan
+from runtime.session import gpu_names, uses_gpu
+from runtime.task import Setup
+from utils.checkpoints import BEST, steps_in
+from utils.config import ExperimentConfig, RunConfig
+from utils.console.figures import plain_name, quantity, significant
+from utils.console.screen import Rows
+from utils.reporting.event_file import has_events
+from utils.reporting.run_page import REPORT_NAME
+from utils.system.machine import cpu_name
+from utils.text import plural
+from utils.weights.description import PREFIX
+
+_USES = {"train": "to train on", "validation": "to evaluate on"}
+_LEFT_BY_PREDICTION = ("predictions.json", "predictions.csv", "pictures")
+
+
+def facts_of_setup(setup: Setup, size: NetworkSize, processes: int) -> Rows:
+    """Network, weights, data, precision and device of a launch."""
+    config = setup.config
+    return [
+        ("Mode", config.run.mode),
+        ("Network", _network(setup, size)),
+        ("Weights", _weights(setup)),
+        ("Data", _data(setup)),
+        ("Precision", _precision(setup)),
+        ("Device", _device(config, processes)),
+        ("Seed", f"{setup.seed}{', deterministic' if config.run.deterministic else ''}"),
+        ("Results", plain_name(config.run.results_dir)),
+    ]
+
+
+def facts_of_training(config: ExperimentConfig, plan: TrainingPlan, start: int, last: int) -> Rows:
+    """The steps of a launch from ``start`` to ``last``, and the learning rate."""
+    schedule = plan.schedule
+    epochs = f"{plural(plan.steps_per_epoch, 'step')} an epoch, {plural(plan.global_batch, 'image')} a step"
+    falls = "along a cosine" if schedule.kind == "cosine" else "in steps"
+    warmup = f"after a warm-up of {plural(schedule.warmup_steps, 'step')}, " if schedule.warmup_steps else ""
+    steps = f"steps {start + 1:,} to {last:,}" if start < last else f"no step left, {start:,}"
+    return [
+        ("Plan", f"{steps} of {plan.total_steps:,}; {epochs}"),
+        ("Optimizer", f"{config.optimizer.name}, learning rate {significant(schedule.peak)} {warmup}falling {falls}"),
+    ]
+
+
+def _network(setup: Setup, size: NetworkSize) -> str:
+    model = setup.config.model
+    name = str(model.architecture) if setup.artefact is None else f"{setup.checkpoint}, by {setup.artefact.runtime}"
+    classes = len(model.class_names) if model.category_ids and model.class_names else model.num_classes
+    facts = [plain_name(name), plural(int(classes or 0), "class"), f"{model.image_size} x {model.image_size} pixels"]
+    if size.parameters:
+        facts.append(f"{quantity(size.parameters, ' parameters')}, {quantity(size.flops, 'FLOP')} an image")
+    return "; ".join(facts)
+
+
+def _weights(setup: Setup) -> str:
+    run = setup.config.run
+    if setup.checkpoint is not None:
+        step = f", step {setup.metadata['step']:,}" if "step" in setup.metadata else ""
+        return f"{'continued from ' if run.is_training else ''}{plain_name(str(setup.checkpoint))}{step}"
+    if run.is_training and run.finetune_checkpoint:
+        return f"new run from those of {plain_name(run.finetune_checkpoint)}"
+    return "new, random"
+
+
+def _data(setup: Setup) -> str:
+    config = setup.config
+    if config.run.mode == "predict":
+        return plain_name(str(config.run.to_predict))
+    if not setup.splits:
+        return "synthetic images"
+    counts = (f"{plural(files.examples, 'image')} {_USES[split]}" for split, files in setup.splits.items())
+    reader = " (DALI)" if config.data.source == "dali" else ""
+    return f"{plain_name(_folder(setup))}: {', '.join(counts)}{reader}"
+
+
+def _folder(setup: Setup) -> str:
+    if setup.config.data.data_dir is not None:
+        return setup.config.data.data_dir
+    return str(Path(next(iter(setup.splits.values())).paths[0]).parent)
+
+
+def _precision(setup: Setup) -> str:
+    facts, precision = [setup.precision.name], setup.precision
+    if precision.static_loss_scale is not None:
+        facts.append(f"loss scaled by {precision.static_loss_scale:g}")
+    elif precision.dynamic_loss_scale:
+        facts.append("dynamic loss scale")
+    if setup.config.model.quantization is not None:
+        facts.append("quantized to 8 bits")
+    if setup.config.precision.xla:
+        facts.append("XLA")
+    return ", ".join(facts)
+
+
+def _device(config: ExperimentConfig, processes: int) -> str:
+    threads = plural(config.data.threads or 1, "thread")
+    shared = f", {plural(processes, 'process')}" if processes > 1 else ""
+    if uses_gpu(config):
+        return f"GPU, {gpu_names()[config.run.gpu_id or 0]}{shared}"
+    missing = "" if config.run.cpu or not tf.test.is_built_with_cuda() else "; TensorFlow finds no GPU"
+    return f"CPU, {cpu_name()}, {threads}{' each' if shared else ''}{shared}{missing}"
+
+
+def files_of(run: RunConfig, log: Path) -> Rows:
+    """The paths of a launch's results, and the command for TensorBoard."""
+    return [(label, str(place)) for label, place in _files(run, log)]
+
+
+def _files(run: RunConfig, log: Path) -> Iterator[tuple[str, Path | str]]:
+    folder, results = Path(run.checkpoint_dir), Path(run.results_dir)
+    if run.is_training and not run.is_benchmark:
+        for label, place in (("checkpoint", folder), ("best", folder / BEST)):
+            yield from ((label, place / f"{PREFIX}-{step}") for step in steps_in(place)[-1:])
+    if run.export_dir:
+        yield "export", run.export_dir
+    if run.mode == "predict":
+        yield from (("predictions", results / name) for name in _LEFT_BY_PREDICTION if (results / name).exists())
+    yield "log", log
+    if run.report and (results / REPORT_NAME).exists() and run.mode in ("train", "train_and_evaluate", "evaluate"):
+        yield "report", results / REPORT_NAME
+    if has_events(folder):
+        yield "TensorBoard", f"tensorboard --logdir {folder}"

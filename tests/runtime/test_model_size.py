@@ -1,0 +1,67 @@
+"""Parameters and FLOPs, by hand for layers and against published figures for whole networks."""
+
+import time
+
+import pytest
+import tensorflow as tf
+
+from model.layers.conv2d import conv2d
+from model.layers.dense import dense
+from model.layers.options import LayerOptions
+from model.resnet import resnet
+from model.specs import RESNETS
+from runtime.model_size import NetworkSize, network_size
+
+tf1 = tf.compat.v1
+
+
+def images_of(batch, size=8, channels=3):
+    return tf1.placeholder(tf.float32, [batch, size, size, channels])
+
+
+@pytest.mark.parametrize("batch", [None, 1, 5])
+@pytest.mark.parametrize("training", [False, True])
+def test_a_convolution_and_a_matrix_product_count_two_operations_a_multiplication(batch, training):
+    with tf.Graph().as_default():
+        images, options = images_of(batch), LayerOptions(training=training)
+        features = conv2d(images, 10, 3, options, stride=2)  # 4 * 4 pixels, 10 filters of 3 * 3 * 3
+        features = conv2d_in_scope(features, options)  # 4 * 4 pixels, 20 filters of 1 * 1 * 10
+        dense(tf.reduce_mean(features, [1, 2]), 7, options, tf1.zeros_initializer())  # 20 * 7
+        found = network_size(images)
+    multiplications = 4 * 4 * 10 * 27 + 4 * 4 * 20 * 10 + 20 * 7
+    assert found == NetworkSize(parameters=27 * 10 + 10 * 20 + 20 * 7 + 7, flops=2 * multiplications)
+
+
+def conv2d_in_scope(features, options):
+    with tf1.variable_scope("second"):
+        return conv2d(features, 20, 1, options)
+
+
+@pytest.mark.parametrize("way", ["native", "split"])
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+def test_groups_and_layouts_count_the_same(way, layout):
+    with tf.Graph().as_default():
+        shape = [2, 8, 8, 12] if layout == "NHWC" else [2, 12, 8, 8]
+        images = tf1.placeholder(tf.float32, shape)
+        with tf1.variable_scope("grouped"):
+            conv2d(images, 24, 3, LayerOptions(data_format=layout, grouped_convolution=way), groups=4)
+        found = network_size(images)
+    assert found == NetworkSize(parameters=27 * 24, flops=2 * 8 * 8 * 24 * 27)
+
+
+# Networks of 1,000 classes: parameters, and multiply-adds in billions, as timm and the papers state them.
+PUBLISHED = {"resnet18": (11_689_512, 1.82), "resnet50": (25_557_032, 4.09)}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_whole_networks_have_their_published_sizes_and_are_counted_in_no_time(name):
+    with tf.Graph().as_default():
+        images = images_of(None, 224)
+        resnet(images, RESNETS[name], 1000, LayerOptions())
+        began = time.process_time()
+        found = network_size(images)
+        took = time.process_time() - began
+    parameters, billions = PUBLISHED[name]
+    assert found.parameters == parameters
+    assert found.flops / 2e9 == pytest.approx(billions, abs=0.03)
+    assert took < 0.2

@@ -1,0 +1,124 @@
+"""Facts of a launch in words."""
+
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import tensorflow as tf
+
+from runtime import run_facts
+from runtime.model_size import NetworkSize
+from runtime.plan import plan_training
+from runtime.precision import Precision
+from runtime.run_facts import facts_of_setup, facts_of_training, files_of
+from tests.runtime.tiny_classifier import config
+from utils.checkpoints import BEST
+from utils.config import Duration, PrecisionConfig
+
+SIZE = NetworkSize(parameters=11_689_512, flops=3_628_000_000)
+FLOAT32 = Precision(compute_dtype=tf.float32)
+
+
+def setup(settings=None, **parts):
+    given = {"precision": FLOAT32, "seed": 3, "splits": {}, "checkpoint": None, "metadata": {}, "artefact": None}
+    return SimpleNamespace(config=settings or config(), **given | parts)
+
+
+def facts(found, processes=1):
+    return dict(facts_of_setup(found, SIZE, processes))
+
+
+def changed(settings, section, **values):
+    return dataclasses.replace(settings, **{section: dataclasses.replace(getattr(settings, section), **values)})
+
+
+def test_a_network_has_its_size():
+    assert facts(setup())["Network"] == ("resnet50; 3 classes; 8 x 8 pixels; 11.69 M parameters, 3.628 GFLOP an image")
+
+
+def test_an_artefact_has_no_size_but_what_runs_it():
+    found = setup(artefact=SimpleNamespace(runtime="ONNX Runtime 1.32"), checkpoint=Path("net.onnx"))
+    row = dict(facts_of_setup(found, NetworkSize(parameters=0, flops=0), 1))["Network"]
+    assert row == "net.onnx, by ONNX Runtime 1.32; 3 classes; 8 x 8 pixels"
+
+
+@pytest.mark.parametrize(
+    ("parts", "run", "words"),
+    [
+        ({}, {"mode": "train"}, "new, random"),
+        ({}, {"mode": "train", "finetune_checkpoint": "OLD"}, "new run from those of OLD"),
+        ({"checkpoint": Path("RUN/model.ckpt-88"), "metadata": {"step": 88}}, {"mode": "train"},
+         "continued from RUN/model.ckpt-88, step 88"),
+        ({"checkpoint": Path("RUN/model.ckpt-88")}, {"mode": "evaluate"}, "RUN/model.ckpt-88"),
+    ],
+)  # fmt: skip
+def test_weights_come_from_somewhere(parts, run, words):
+    assert facts(setup(changed(config(), "run", **run), **parts))["Weights"] == words
+
+
+def test_data_is_counted():
+    files = SimpleNamespace(examples=1437, paths=("d/train-0",))
+    assert facts(setup(splits={"train": files}))["Data"] == "data: 1,437 images to train on"
+    globbed = changed(config(), "data", data_dir=None)
+    assert facts(setup(globbed, splits={"validation": files}))["Data"] == "d: 1,437 images to evaluate on"
+    assert facts(setup(changed(config(), "data", source="dali"), splits={"train": files}))["Data"].endswith("(DALI)")
+    assert facts(setup())["Data"] == "synthetic images"
+    predicting = changed(config(), "run", mode="predict", to_predict="images")
+    assert facts(setup(predicting))["Data"] == "images"
+
+
+@pytest.mark.parametrize(
+    ("precision", "words"),
+    [
+        (FLOAT32, "float32"),
+        (Precision(compute_dtype=tf.bfloat16, static_loss_scale=128.0), "bfloat16, loss scaled by 128"),
+        (Precision(compute_dtype=tf.float16, dynamic_loss_scale=True), "float16, dynamic loss scale"),
+    ],
+)
+def test_precision_has_its_loss_scale(precision, words):
+    assert facts(setup(precision=precision))["Precision"] == words
+    compiled = dataclasses.replace(config(), precision=PrecisionConfig(xla=True))
+    assert facts(setup(compiled, precision=precision))["Precision"] == f"{words}, XLA"
+
+
+def test_the_device_is_named(monkeypatch):
+    monkeypatch.setattr(run_facts, "cpu_name", lambda: "Some CPU")
+    two = changed(changed(config(), "data", threads=2), "run", cpu=True)
+    assert facts(setup(two))["Device"] == "CPU, Some CPU, 2 threads"
+    assert facts(setup(two), processes=2)["Device"] == "CPU, Some CPU, 2 threads each, 2 processes"
+    monkeypatch.setattr(run_facts, "uses_gpu", lambda settings: True)
+    monkeypatch.setattr(run_facts, "gpu_names", lambda: ["Some GPU"])
+    assert facts(setup(two))["Device"] == "GPU, Some GPU"
+
+
+def test_a_build_for_gpus_that_finds_none_says_so(monkeypatch):
+    monkeypatch.setattr(tf.test, "is_built_with_cuda", lambda: True)
+    assert facts(setup())["Device"].endswith("; TensorFlow finds no GPU")
+    assert not facts(setup(changed(config(), "run", cpu=True)))["Device"].endswith("no GPU")
+
+
+def test_a_plan_is_told_in_steps():
+    settings = changed(config(warmup_epochs=1.0), "run", duration=Duration(value=3))
+    plan = plan_training(settings, 20, 1)
+    rows = dict(facts_of_training(settings, plan, 5, 15))
+    assert rows["Plan"] == "steps 6 to 15 of 15; 5 steps an epoch, 4 images a step"
+    assert rows["Optimizer"] == "momentum, learning rate 0.001563 after a warm-up of 5 steps, falling in steps"
+    assert dict(facts_of_training(settings, plan, 15, 15))["Plan"].startswith("no step left, 15 of 15")
+
+
+def test_what_lies_somewhere_is_listed(tmp_path):
+    run = dataclasses.replace(config().run, mode="train", results_dir=str(tmp_path), export_dir="EXPORTED")
+    (tmp_path / BEST).mkdir()
+    for place in ("model.ckpt-5.index", "model.ckpt-10.index", "best/model.ckpt-5.index", "report.html"):
+        (tmp_path / place).touch()
+    assert files_of(run, tmp_path / "log.json") == [
+        ("checkpoint", str(tmp_path / "model.ckpt-10")),
+        ("best", str(tmp_path / "best/model.ckpt-5")),
+        ("export", "EXPORTED"),
+        ("log", str(tmp_path / "log.json")),
+        ("report", str(tmp_path / "report.html")),
+    ]
+    predicting = dataclasses.replace(run, mode="predict", to_predict="images", export_dir=None)
+    (tmp_path / "predictions.json").touch()
+    assert files_of(predicting, tmp_path / "log.json")[0] == ("predictions", str(tmp_path / "predictions.json"))
