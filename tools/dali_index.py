@@ -5,11 +5,15 @@ Keeps an existing index that matches its records, so the same command continues 
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
-from tools.command import run_command
+if not __package__:  # started by its path
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import argparse
+
+from tools.command import CommandParser, run_command
 from utils.errors import EXIT_DONE, RunError
 from utils.records.manifest import read_manifest
 from utils.records.record_files import files_by_name
@@ -18,7 +22,7 @@ from utils.records.record_index import write_index
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="dali_index.sh", description=__doc__)
+    parser = CommandParser(prog="dali_index.sh", description=__doc__)
     parser.add_argument("source", metavar="SRC", type=Path, help="folder of TFRecord files")
     parser.add_argument("destination", metavar="DST", type=Path, help="folder for the index files; created if missing")
     return parser

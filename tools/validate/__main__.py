@@ -7,19 +7,23 @@ Exit status: 0 clean; 1 faults found, or the check failed; 2 wrong usage; 75 int
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+if not __package__:  # started by its path
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
 import argparse
 import functools
 import json
 import logging
 import os
-import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.entry_point import escape_unencodable_text
-from tools.command import run_command
+from tools.command import CommandParser, run_command
 from utils.errors import EXIT_DONE, EXIT_FAILED, RunError, UsageError, require
 
 if TYPE_CHECKING:
@@ -30,7 +34,7 @@ _NAMED = 5
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m tools.validate", description=__doc__, allow_abbrev=False)
+    parser = CommandParser(prog="python -m tools.validate", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("sources", metavar="SRC", nargs="+", type=Path, help="folder of TFRecords or of images, or COCO's JSON file")
     add("--fix", metavar="REPAIRED", type=Path, help="write a copy without the faults to this new folder")
