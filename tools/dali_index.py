@@ -18,6 +18,7 @@ from utils.errors import EXIT_DONE, RunError
 from utils.records.manifest import read_manifest
 from utils.records.record_files import files_by_name
 from utils.records.record_index import write_index
+from utils.suggestions import path_hint
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -35,9 +36,8 @@ def record_files(folder: Path) -> list[Path]:
         RunError: The folder does not exist or has no record files.
     """
     if not folder.is_dir():
-        raise RunError(
-            f"{folder}: {'is not a folder' if folder.exists() else 'no such folder'}; SRC must hold TFRecords"
-        )
+        what = "is not a folder" if folder.exists() else "no such folder"
+        raise RunError(f"{folder}: {what}; SRC must hold TFRecords{path_hint(folder)}")
     manifest = read_manifest(folder)
     if manifest is None:
         paths = files_by_name(folder)

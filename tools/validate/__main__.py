@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from runtime.entry_point import escape_unencodable_text
 from tools.command import CommandParser, run_command
 from utils.errors import EXIT_DONE, EXIT_FAILED, RunError, UsageError, require
+from utils.suggestions import path_hint
 
 if TYPE_CHECKING:
     from tools.validate.dataset_scan import Source
@@ -78,9 +79,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         )
     for folder in flags.image_dir:
         if not folder.is_dir():
-            raise UsageError(f"--image_dir {folder}: no such folder")
+            raise UsageError(f"--image_dir {folder}: no such folder{path_hint(folder)}")
     if flags.dali is not None and not flags.dali.is_dir():
-        raise UsageError(f"--dali {flags.dali}: no such folder; `bash utils/dali_index.sh SRC INDEX` makes it")
+        makes = "`bash utils/dali_index.sh SRC INDEX` makes it"
+        raise UsageError(f"--dali {flags.dali}: no such folder; {makes}{path_hint(flags.dali)}")
     if len({source.resolve() for source in flags.sources}) < len(flags.sources):
         raise UsageError(f"SRC {flags.sources[-1]}: a source is given twice")
     return flags
@@ -109,7 +111,7 @@ def open_sources(flags: argparse.Namespace) -> list[Source]:
     sources: list[Source] = []
     for path in flags.sources:
         if not path.exists():
-            raise UsageError(f"SRC {path}: no such file or folder")
+            raise UsageError(f"SRC {path}: no such file or folder{path_hint(path)}")
         if path.is_file():
             sources.append(CocoSource(path, next(image_dirs, None)))
         elif (path / MANIFEST_NAME).exists() or split_files_by_name(path):
