@@ -81,6 +81,7 @@ FLAGS = (
     Flag("allow_xla", SWITCH, "Compile with XLA. (default: off)"),
     Flag("data_format", TEXT, f"Layout of the network's tensors, {' or '.join(DATA_FORMATS)}. (default: NHWC)"),
     Flag("seed", INTEGER, "Seed of everything random. (default: drawn, and logged)"),
+    Flag("dry_run", SWITCH, "Print the plan of the run and write nothing. (default: off)"),
     Flag("deterministic", SWITCH, "Same seed, same weights, bit for bit. (default: off)"),
     Flag("alsologtostderr", IGNORED, "Accepted without effect; messages always go to stderr."),
     Flag("alsologtostder", IGNORED, "Accepted without effect."),
