@@ -40,7 +40,7 @@ def test_a_tool_runs_under_its_name(tmp_path):
     for name in ("report", "tools.report"):
         done = run("-m", "tools", name, tmp_path)
         assert done.returncode == 1
-        assert done.stderr.startswith(f"error: {tmp_path}: holds no log of a run")
+        assert done.stderr.startswith(f"error: {tmp_path}: contains no log of a run")
     assert run("-m", "tools", "validate", "--help").stdout.startswith("usage: python -m tools.validate ")
 
 
