@@ -6,10 +6,15 @@ import sys
 
 from runtime.entry_point import escape_unencodable_text, run
 from utils.cmdline_helper import parse
+from utils.errors import EXIT_USAGE
+from utils.flags.help import overview
 
 
 def main(arguments: list[str]) -> int:
-    """Runs one launch and returns its exit status."""
+    """Runs one launch and returns its exit status; without arguments, explains the modes as a usage error."""
+    if not arguments:
+        print(overview(), end="", file=sys.stderr)
+        return EXIT_USAGE
     return run("main.py", parse, arguments)
 
 

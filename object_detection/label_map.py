@@ -14,6 +14,7 @@ from pathlib import Path
 
 from object_detection.text_format import CLOSING, Token, TokenReader, tokenize
 from utils.errors import RunError
+from utils.suggestions import path_hint
 
 BACKGROUND = "background"
 COCO_LABEL_MAP = Path(__file__).resolve().parent / "data" / "mscoco_label_map.pbtxt"
@@ -62,7 +63,7 @@ def read_label_map(path: StrPath) -> tuple[Category, ...]:
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise RunError(f"{path}: cannot be read ({error.strerror})") from error
+        raise RunError(f"{path}: cannot be read ({error.strerror}){path_hint(path)}") from error
     except UnicodeDecodeError as error:
         raise RunError(f"{path}: is not a label map: it is not UTF-8 text ({error.reason})") from error
     return parse_label_map(text, str(path))

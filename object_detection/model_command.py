@@ -89,7 +89,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
     precision = PrecisionConfig(amp=asked.amp, loss_scaling=asked.loss_scaling, xla=asked.xla, tf32=asked.tf32)
     command = _command(given, precision)
     notes = (*asked.notes, *ignored, *command.notes)
-    return Command(command.config, notes, _spelling(evaluating=bool(given.get("checkpoint_dir"))))
+    spelling = _spelling(evaluating=bool(given.get("checkpoint_dir")))
+    return Command(command.config, notes, spelling, dry_run=given.get("dry_run", False))
 
 
 def _spelling(*, evaluating: bool) -> tuple[tuple[str, str], ...]:

@@ -7,7 +7,6 @@ The syntax is that of the familiar program: one dash or two, ``--flag value`` or
 from __future__ import annotations
 
 import argparse
-import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 
 from utils.config import AUTO, CONSOLES, DATA_FORMATS
 from utils.errors import UsageError, require
+from utils.suggestions import did_you_mean, nearest
 
 TEXT, INTEGER, SWITCH, IGNORED = "text", "integer", "switch", "ignored"
 
@@ -81,6 +81,7 @@ FLAGS = (
     Flag("allow_xla", SWITCH, "Compile with XLA. (default: off)"),
     Flag("data_format", TEXT, f"Layout of the network's tensors, {' or '.join(DATA_FORMATS)}. (default: NHWC)"),
     Flag("seed", INTEGER, "Seed of everything random. (default: drawn, and logged)"),
+    Flag("dry_run", SWITCH, "Print the plan of the run and write nothing. (default: off)"),
     Flag("deterministic", SWITCH, "Same seed, same weights, bit for bit. (default: off)"),
     Flag("alsologtostderr", IGNORED, "Accepted without effect; messages always go to stderr."),
     Flag("alsologtostder", IGNORED, "Accepted without effect."),
@@ -123,9 +124,8 @@ def _flag_called(argument: str, name: str) -> Flag:
     positive = _BY_NAME.get(name.removeprefix("no"))
     flag = _BY_NAME.get(name) or (positive if positive and positive.kind in (SWITCH, IGNORED) else None)
     if flag is None:
-        near = difflib.get_close_matches(name, _BY_NAME, n=1, cutoff=0.6)
-        hint = f"did you mean --{near[0]}?" if near else "--help lists all flags"
-        raise UsageError(f"{argument.partition('=')[0]}: unknown flag; {hint}")
+        question = did_you_mean(f"--{near}" for near in nearest(name, ["help", *_BY_NAME]))
+        raise UsageError(f"{argument.partition('=')[0]}: unknown flag; {question or '--help lists all flags'}")
     return flag
 
 

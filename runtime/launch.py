@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from runtime.dry_run import dry_run
 from runtime.run_facts import files_of
 from runtime.run_report import report_at_end
 from runtime.runner import Runner
@@ -37,7 +38,7 @@ def launch(command: Command, preemption: PreemptionHook, work: Work | None = Non
     Args:
         command: What was asked for.
         preemption: Knows of signals.
-        work: What is done of it, a run of ``main.py`` unless given.
+        work: Done in place of the run or of the dry run.
         screen: The screen; that of ``--console`` unless given.
     """
     config = command.config
@@ -49,7 +50,9 @@ def launch(command: Command, preemption: PreemptionHook, work: Work | None = Non
     for note in command.notes:
         _log.warning("%s", note)
     try:
-        return _launch(command, preemption, screen) if work is None else work(command, preemption)
+        if work is not None:
+            return work(command, preemption)
+        return (dry_run if command.dry_run else _launch)(command, preemption, screen)
     except UsageError as error:
         _log.critical("%s", error)
         return EXIT_USAGE
@@ -81,25 +84,24 @@ def _launch(command: Command, preemption: PreemptionHook, screen: Screen) -> int
         found = wait_for_checkpoint(Path(run.checkpoint_dir), preemption) if leads else None
         if not processes.broadcast(found):
             return EXIT_PREEMPTED
-    report = Path(run.report_file) if run.report_file else Path(run.results_dir) / run.log_filename
     watchdog = Watchdog(
         processes,
         command.config.distributed.stall_timeout_s,
         lambda: Pulse(step=stopping.step, stop=preemption.received.name if preemption.received else None),
         preemption.pass_on,
     )
-    log = report if leads else None
+    log = run.log_path if leads else None
     with (
         report_at_end(run, log, preemption),
         watchdog,
         contextlib.closing(open_log(log, screen)) as logger,
     ):
         setup = set_up(command.config, processes)
-        machine = {**machine_facts(report.parent, os.environ), "gpus": [] if run.cpu else gpu_names()}
+        machine = {**machine_facts(run.log_path.parent, os.environ), "gpus": [] if run.cpu else gpu_names()}
         facts = {"precision": setup.precision.name, "processes": processes.size, **versions(), **machine}
         flags = {name: value for name, value in to_flags(setup.config).items() if BY_NAME[name].recorded}
         logger.log(PARAMETER, {**flags, **facts, "seed": setup.seed})
         status = Runner(setup, processes, logger, stopping).run()
     if status != EXIT_PREEMPTED:
-        screen.footer(files_of(run, report))
+        screen.footer(files_of(run, run.log_path))
     return status

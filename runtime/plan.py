@@ -61,6 +61,21 @@ def plan_training(config: ExperimentConfig, num_examples: int, processes: int) -
     )
 
 
+def batches_to_evaluate(config: ExperimentConfig, num_examples: int, processes: int) -> int:
+    """Number of global batches of an evaluation: the whole split, or as many as the mode and its duration say.
+
+    Raises:
+        UsageError: A trace would begin after the last one.
+    """
+    run = config.run
+    whole = -(-num_examples // (config.data.batch_size_per_replica * processes))
+    limited = run.mode == "inference_benchmark" or (run.mode == "evaluate" and run.duration.unit == "batch")
+    batches = run.duration.to_steps(whole) if limited else whole
+    if not run.is_training:
+        config.diagnostics.check_length(batches, "batches")
+    return batches
+
+
 def measured_warmup(config: ExperimentConfig, batches: int) -> int:
     """Number of warm-up batches left out of measurements: ``--warmup_steps``, outside benchmarks at most a tenth.
 

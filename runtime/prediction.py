@@ -39,6 +39,7 @@ from utils.images.image_files import (
     passed_over,
 )
 from utils.input.batching import STATUS_OK, STATUS_PADDING
+from utils.suggestions import path_hint
 
 tf1 = tf.compat.v1
 _log = logging.getLogger(__name__)
@@ -149,7 +150,8 @@ def find_images(pattern: str) -> FoundFiles:
         return FoundFiles(found, Counter(kind_of_file(p.name) for p in files if not has_image_name(p.name)))
     found = [p for p in map(Path, sorted(glob.glob(pattern, recursive=True))) if p.is_file()]  # noqa: PTH207
     if not found:
-        raise RunError(f"--to_predict {pattern}: no such image or folder; as a glob, it matches no file")
+        nearest = "" if any(sign in pattern for sign in "*?[") else path_hint(path)
+        raise RunError(f"--to_predict {pattern}: no such image or folder; as a glob, it matches no file{nearest}")
     return FoundFiles(found, {})
 
 

@@ -13,8 +13,9 @@ from runtime.session import gpu_names, uses_gpu
 from runtime.task import Setup
 from utils.checkpoints import BEST, steps_in
 from utils.config import ExperimentConfig, RunConfig
-from utils.console.figures import plain_name, quantity, significant
+from utils.console.figures import plain_name, quantity
 from utils.console.screen import Rows
+from utils.learning_rate import Schedule
 from utils.reporting.event_file import has_events
 from utils.reporting.run_page import REPORT_NAME
 from utils.system.machine import cpu_name
@@ -42,15 +43,38 @@ def facts_of_setup(setup: Setup, size: NetworkSize, processes: int) -> Rows:
 
 def facts_of_training(config: ExperimentConfig, plan: TrainingPlan, start: int, last: int) -> Rows:
     """The steps of a launch from ``start`` to ``last``, and the learning rate."""
-    schedule = plan.schedule
     epochs = f"{plural(plan.steps_per_epoch, 'step')} an epoch, {plural(plan.global_batch, 'image')} a step"
-    falls = "along a cosine" if schedule.kind == "cosine" else "in steps"
-    warmup = f"after a warm-up of {plural(schedule.warmup_steps, 'step')}, " if schedule.warmup_steps else ""
     steps = f"steps {start + 1:,} to {last:,}" if start < last else f"no step left, {start:,}"
     return [
         ("Plan", f"{steps} of {plan.total_steps:,}; {epochs}"),
-        ("Optimizer", f"{config.optimizer.name}, learning rate {significant(schedule.peak)} {warmup}falling {falls}"),
+        ("Optimizer", _optimizer(config)),
+        ("Schedule", learning_rate(plan.schedule, plan.total_steps)),
     ]
+
+
+def _optimizer(config: ExperimentConfig) -> str:
+    optimizer = config.optimizer
+    facts = [f"{optimizer.name}, momentum {optimizer.momentum:g}, weight decay {optimizer.weight_decay:g}"]
+    if optimizer.label_smoothing:
+        facts.append(f"label smoothing {optimizer.label_smoothing:g}")
+    if optimizer.mixup_alpha:
+        facts.append(f"mixup {optimizer.mixup_alpha:g}")
+    if config.moving_average.ema_decay is not None:
+        facts.append(f"exponential moving average {config.moving_average.ema_decay:g}")
+    return ", ".join(facts)
+
+
+def learning_rate(schedule: Schedule, total_steps: int) -> str:
+    """The learning rate during a run of ``total_steps``."""
+    peak = f"learning rate {schedule.peak:.4g}"
+    if schedule.warmup_steps:
+        peak += f" after a warm-up of {plural(schedule.warmup_steps, 'step')} from {schedule.start:.4g}"
+    if schedule.warmup_steps >= total_steps:
+        return f"{peak}, which the run does not reach"
+    drops = [f"{step:,}" for step in schedule.boundaries if step < total_steps]
+    if schedule.kind == "cosine":
+        return f"{peak}, then along a cosine to 0 at step {schedule.decay_steps:,}"
+    return f"{peak}, divided by 10 after step {', '.join(drops)}" if drops else f"{peak}, constant"
 
 
 def _network(setup: Setup, size: NetworkSize) -> str:

@@ -16,7 +16,7 @@ from runtime.evaluation import Evaluation
 from runtime.evaluation_details import leave_details
 from runtime.model_size import NetworkSize
 from runtime.observers import Observers
-from runtime.plan import measured_warmup, plan_training
+from runtime.plan import batches_to_evaluate, measured_warmup, plan_training
 from runtime.prediction import predict_files
 from runtime.publish import publish
 from runtime.run_facts import facts_of_setup, facts_of_training
@@ -240,13 +240,8 @@ class Runner:
         return {**metrics, **measurement.result("eval")}
 
     def _batches_to_evaluate(self) -> int:
-        run = self._config.run
-        whole = -(-self._setup.task.data.num_examples("validation") // self._global_batch)
-        limited = run.mode == "inference_benchmark" or (run.mode == "evaluate" and run.duration.unit == "batch")
-        batches = run.duration.to_steps(whole) if limited else whole
-        if not run.is_training:
-            self._config.diagnostics.check_length(batches, "batches")
-        return batches
+        examples = self._setup.task.data.num_examples("validation")
+        return batches_to_evaluate(self._config, examples, self._communicator.size)
 
     def _measure_network(self, evaluation: Evaluation) -> dict[str, float]:
         """The speed of the network without input and without what is computed from its heads."""

@@ -21,13 +21,15 @@ def main_py(*arguments: str | Path) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
 
 
-def test_help_answers_within_a_second_without_tensorflow():
+@pytest.mark.parametrize(("asked", "status"), [(["--help", "all"], 0), ([], 2)])
+def test_help_answers_within_a_second_without_tensorflow(asked, status):
     before = os.times()
-    command = [sys.executable, "-X", "importtime", "main.py", "--help"]
+    command = [sys.executable, "-X", "importtime", "main.py", *asked]
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     after = os.times()
-    assert answer.returncode == 0
-    assert "--early_stop_patience" in answer.stdout
+    assert answer.returncode == status
+    assert ("--early_stop_patience" in answer.stdout) == (status == 0)
+    assert ("python main.py --mode=train_and_evaluate" in answer.stderr) == (status == 2)
     imported = {line.split("|")[-1].strip() for line in answer.stderr.splitlines()}
     assert "utils.cmdline_helper" in imported
     assert not imported & {"tensorflow", "numpy", "PIL", "runtime.launch"}

@@ -5,17 +5,21 @@ A folder stands for all checkpoints in it. The optimizer state and the exponenti
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
-from tools.command import run_command
+if not __package__:  # started by its path
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import argparse
+
+from tools.command import CommandParser, run_command
 from utils.errors import EXIT_DONE
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m tools.average_weights", description=__doc__)
+    parser = CommandParser(prog="python -m tools.average_weights", description=__doc__)
     parser.add_argument(
         "checkpoints", metavar="CHECKPOINT", nargs="+", type=Path, help="checkpoint prefix, or folder of checkpoints"
     )

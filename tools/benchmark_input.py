@@ -7,19 +7,23 @@ For each split it prints the images per second of tf.data, of reading and decodi
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+if not __package__:  # started by its path
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
 import argparse
 import dataclasses
 import os
 import subprocess
-import sys
 import tempfile
-from pathlib import Path
 from typing import Any
 
 from runtime.resolve_classifier import DEFAULT_ARCHITECTURE
 from runtime.resolve_classifier import DEFAULT_IMAGE_SIZE as CLASSIFIER_SIZE
 from runtime.resolve_detector import DEFAULT_IMAGE_SIZE as DETECTOR_SIZE
-from tools.command import run_command
+from tools.command import CommandParser, run_command
 from utils.config import ARCHITECTURES, DETECTORS
 from utils.dllogger_utils import read_log
 from utils.errors import EXIT_DONE, RunError, UsageError, require
@@ -32,7 +36,7 @@ NETWORK_STEPS, NETWORK_WARMUP_STEPS = 12, 4
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m tools.benchmark_input", description=__doc__)
+    parser = CommandParser(prog="python -m tools.benchmark_input", description=__doc__)
     parser.add_argument("--data_dir", required=True, help="folder with TFRecords of images or of detection")
     parser.add_argument(
         "--split", choices=(*MODES, "both"), default="both", help="split to measure (default: %(default)s)"

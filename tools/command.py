@@ -1,11 +1,38 @@
-"""Runs a command and turns its errors into a message on standard error and an exit status (no TF)."""
+"""Parses the flags of a command, runs it, and turns its errors into a message and an exit status (no TF)."""
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from utils.errors import EXIT_FAILED, EXIT_PREEMPTED, EXIT_USAGE, RunError, UsageError
+from utils.suggestions import hint
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Reads a command line; suggests the nearest flag or choice if one is mistyped."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Reads what argparse reads, but reports an unknown flag before all else that is wrong."""
+        arguments: Sequence[str] = sys.argv[1:] if args is None else args
+        for argument in arguments[: arguments.index("--") if "--" in arguments else None]:
+            name = argument.partition("=")[0]
+            if name.startswith("--") and " " not in name and not self._is_flag(name):
+                self.error(f"unrecognized arguments: {argument}{hint(name, self._option_string_actions)}")
+        return super().parse_known_args(args, namespace)
+
+    def _is_flag(self, name: str) -> bool:
+        flags = self._option_string_actions
+        return name in flags or (self.allow_abbrev and any(flag.startswith(name) for flag in flags))
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            choices = map(str, action.choices or ())
+            raise argparse.ArgumentError(action, f"{error.message}{hint(str(value), choices)}") from None
 
 
 def run_command(action: Callable[[], int], *, interrupted: str = "nothing was finished") -> int:

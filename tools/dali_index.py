@@ -5,20 +5,25 @@ Keeps an existing index that matches its records, so the same command continues 
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
-from tools.command import run_command
+if not __package__:  # started by its path
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import argparse
+
+from tools.command import CommandParser, run_command
 from utils.errors import EXIT_DONE, RunError
 from utils.records.manifest import read_manifest
 from utils.records.record_files import files_by_name
 from utils.records.record_index import write_index
+from utils.suggestions import path_hint
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="dali_index.sh", description=__doc__)
+    parser = CommandParser(prog="dali_index.sh", description=__doc__)
     parser.add_argument("source", metavar="SRC", type=Path, help="folder of TFRecord files")
     parser.add_argument("destination", metavar="DST", type=Path, help="folder for the index files; created if missing")
     return parser
@@ -31,9 +36,8 @@ def record_files(folder: Path) -> list[Path]:
         RunError: The folder does not exist or has no record files.
     """
     if not folder.is_dir():
-        raise RunError(
-            f"{folder}: {'is not a folder' if folder.exists() else 'no such folder'}; SRC must hold TFRecords"
-        )
+        what = "is not a folder" if folder.exists() else "no such folder"
+        raise RunError(f"{folder}: {what}; SRC must hold TFRecords{path_hint(folder)}")
     manifest = read_manifest(folder)
     if manifest is None:
         paths = files_by_name(folder)

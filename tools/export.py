@@ -5,17 +5,21 @@ Also accepts the flags of the older program that wrote frozen graphs. Imports Te
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+if not __package__:  # started by its path
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
 import argparse
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NoReturn
 
 from runtime.artefacts.formats import FORMATS, find_artefact, read_formats
 from runtime.entry_point import escape_unencodable_text, start
-from tools.command import run_command
+from tools.command import CommandParser, run_command
 from utils.cmdline_helper import Command
 from utils.cmdline_helper import parse as parse_run
 from utils.config import ARCHITECTURES, DATA_FORMATS, EVAL_WEIGHTS
@@ -118,7 +122,7 @@ def _command(given: argparse.Namespace, folder: Path, environ: Mapping[str, str]
     return parse_run(flags, environ)
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(CommandParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(message)
 

@@ -7,13 +7,17 @@ executed), or a TensorFlow checkpoint in either format: a folder, a prefix or a 
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+if not __package__:  # started by its path
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import argparse
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tools.command import run_command
+from tools.command import CommandParser, run_command
 from utils.config import ARCHITECTURES, CLASSIFIERS, EMA, EVAL_WEIGHTS
 from utils.errors import EXIT_DONE, UsageError
 
@@ -42,7 +46,7 @@ _IMAGENET_LOGITS = 1001
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=PROGRAM,
         description=__doc__,
         epilog=_EXIT_TEXT,

@@ -6,17 +6,21 @@ The folder OUTPUT gets ``new.ckpt``, with the kernel [1, 1, C, K] in place of [C
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
-from tools.command import run_command
+if not __package__:  # started by its path
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import argparse
+
+from tools.command import CommandParser, run_command
 from utils.errors import EXIT_DONE
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m tools.postprocess_weights", description=__doc__)
+    parser = CommandParser(prog="python -m tools.postprocess_weights", description=__doc__)
     parser.add_argument("--input", required=True, type=Path, help="prefix of a checkpoint, or its folder")
     parser.add_argument("--dense_layer", help="name of the kernel (default: the only .../output/dense/kernel)")
     parser.add_argument(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from tools.command import run_command
+if not __package__:  # started by its path
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import argparse
+from collections.abc import Sequence
+
+from tools.command import CommandParser, run_command
 from utils.errors import EXIT_DONE, EXIT_SOME_SKIPPED, RunError, UsageError
 from utils.files.atomic_file import write_atomically
 from utils.reporting.comparison import comparison_page
@@ -18,7 +22,7 @@ from utils.text import one_line
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m tools.report",
         description="Write one HTML file, readable offline, about a run or about several side by side.",
         epilog="Exit status: 0 done; 1 failed; 2 wrong usage; 3 done, some runs could not be read and are left out.",

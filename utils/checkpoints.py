@@ -23,7 +23,9 @@ import tensorflow as tf
 from utils.errors import RunError, UsageError, reason
 from utils.files.atomic_file import flush_to_disk, temporary_name, write_atomically
 from utils.files.file_lock import locked
+from utils.files.writable import require_writable
 from utils.hooks.hook import Hook
+from utils.suggestions import hint
 from utils.weights.description import PREFIX, parse_description
 
 tf1 = tf.compat.v1
@@ -53,14 +55,32 @@ class CheckpointDir:
             UsageError: The folder cannot be created or is not writable.
             RunError: Another process is training in it.
         """
-        refusal = f"--model_dir or --results_dir {self.folder}: another launch is training in it; wait for it to end"
         with ExitStack() as held:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                held.enter_context(locked(self.folder, refusal))
+                held.enter_context(locked(self.folder, self._refusal))
             except OSError as error:
                 raise self._unwritable(error) from error
             yield
+
+    def check(self) -> None:
+        """Refuses the folder if ``reserved`` would, but writes nothing.
+
+        Raises:
+            UsageError: The folder cannot be made or written to.
+            RunError: Another process trains in it.
+        """
+        try:
+            require_writable(self.folder)
+            if self.folder.is_dir():
+                with locked(self.folder, self._refusal):
+                    pass
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    @property
+    def _refusal(self) -> str:
+        return f"--model_dir or --results_dir {self.folder}: another launch is training in it; wait for it to end"
 
     def prepare(self) -> None:
         """Creates the folder, checks that it is writable, and removes the remains of a killed process.
@@ -153,7 +173,8 @@ def find_checkpoint(path: Path) -> Path | None:
         if Path(f"{candidate}.index").is_file() or candidate.is_file():  # the second is TensorFlow's first format
             return candidate
     if path.parent.is_dir() and path.parent != path and path.name.startswith(PREFIX):
-        raise UsageError(f"{path}: no such checkpoint (--model_dir, --finetune_checkpoint)")
+        saved = (f"{PREFIX}-{step}" for step in steps_in(path.parent))
+        raise UsageError(f"{path}: no such checkpoint (--model_dir, --finetune_checkpoint){hint(path.name, saved)}")
     return None
 
 

@@ -1,10 +1,10 @@
 """The command line of ``main.py``: arguments and environment to a typed config, and the config back to flags.
 
-The familiar flags keep their names, defaults and meaning; ``utils/flags/table.py`` lists them. Any prefix that fits one
-flag stands for it, and a prefix that fits one of the familiar flags stands for that one whatever newer flags it fits
-too. ``@file`` reads flags from a recipe (``utils/flags/recipes.py``); some environment variables mean a flag
-(``utils/flags/environment_variables.py``). Every flag acts, is said to have no effect, or is refused. Imports no
-TensorFlow.
+The familiar flags keep their names, defaults and meaning; ``utils/flags/table.py`` lists them and
+``utils/flags/help.py`` explains them. A prefix of one flag stands for that flag. A prefix of one familiar flag stands
+for it even if newer flags begin alike. ``@file`` reads flags from a recipe (``utils/flags/recipes.py``); some
+environment variables stand for a flag (``utils/flags/environment_variables.py``). Every flag acts, is reported to have
+no effect, or is refused. Imports no TensorFlow.
 """
 
 from __future__ import annotations
@@ -40,51 +40,55 @@ from utils.config import (
 from utils.detection_config import DetectionConfig
 from utils.errors import UsageError, require
 from utils.flags import environment_variables, recipes
+from utils.flags.help import requested_page
 from utils.flags.table import (
     BY_NAME,
     DETECTOR_DEFAULTS,
     FLAGS,
-    GROUPS,
+    INTEGER,
     LONG_TRAINING,
+    NUMBER,
+    PATH,
     QUANTIZATION,
     QUANTIZATION_FLAGS,
     STATIC_LOSS_SCALE,
+    TEXT,
     Flag,
 )
 from utils.flags.typed_arguments import complete, read_value, with_origin
 
-_DESCRIPTION = "Train, evaluate, run and time networks that classify images or detect objects in them."
-_EPILOG = (
-    "@FILE in place of a flag reads flags from a recipe, one a line; what comes later wins. A flag may be shortened as "
-    "long as it stays clear which one is meant."
-)
+_METAVARS = {INTEGER: "N", NUMBER: "X", TEXT: "TEXT", PATH: "PATH"}
+_MOST_CHOICES = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """The parsed configuration, sentences about it for the log, and other names of flags where they have them."""
+    """A parsed command line.
+
+    Attributes:
+        config: The configuration.
+        notes: Sentences about it for the log.
+        spelling: Other names that the command line has for flags of ``main.py``.
+        dry_run: Print the plan of the run instead of running it.
+    """
 
     config: ExperimentConfig
     notes: tuple[str, ...]
     spelling: tuple[tuple[str, str], ...] = ()
+    dry_run: bool = False
 
     def spelled(self, message: str) -> str:
-        """A message in the words of the command line that was typed; flags in it are those of ``main.py``."""
+        """Translates a message about flags of ``main.py`` into the words of this command line."""
         for ours, theirs in self.spelling:
             message = re.sub(rf"(?<![\w-]){re.escape(ours)}(?!\w)", theirs, message)
         return message
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all flags. Its namespace holds what was given and nothing else; ``parse`` adds the meaning."""
-    parser = _FlagParser(
-        prog="main.py", description=_DESCRIPTION, epilog=_EPILOG, argument_default=argparse.SUPPRESS, allow_abbrev=False
-    )
-    for title in GROUPS:
-        group = parser.add_argument_group(title) if title else parser
-        for flag in FLAGS:
-            if flag.group == title:
-                add_flag(group, flag)
+    """The parser of all flags. Its namespace holds only the flags that were given; ``parse`` interprets them."""
+    parser = _FlagParser(prog="main.py", argument_default=argparse.SUPPRESS, allow_abbrev=False, add_help=False)
+    for flag in FLAGS:
+        add_flag(parser, flag)
     return parser
 
 
@@ -92,10 +96,15 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
     """Reads a command line.
 
     Raises:
-      UsageError: what was given cannot be understood, is out of range or contradicts itself.
-      SystemExit: after --help.
+        UsageError: The flags cannot be understood, are out of range or contradict each other.
+        SystemExit: After --help.
     """
-    arguments = complete(recipes.expand(argv))
+    expanded = recipes.expand(argv)
+    page = requested_page(expanded, add_flag)
+    if page is not None:
+        print(page, end="")
+        raise SystemExit(0)
+    arguments = complete(expanded)
     try:
         return _command(vars(build_parser().parse_args(arguments)), environ)
     except UsageError as error:
@@ -103,7 +112,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
 
 
 def to_flags(config: ExperimentConfig) -> dict[str, Any]:
-    """The config in the words of the command line: each flag that fills a field and means something, with its value."""
+    """The config as flags: the value of each flag that fills a field and applies to the network."""
     architecture = config.model.architecture or CLASSIFIERS[0]
     return {flag.name: flag.read(config) for flag in FLAGS if flag.field and architecture in flag.architectures}
 
@@ -126,8 +135,14 @@ def add_flag(group: Any, flag: Flag) -> None:
     if flag.is_switch:
         group.add_argument(*names, action="store_true", help=text)
         return
-    choices = flag.kind if isinstance(flag.kind, tuple) else None
-    group.add_argument(*names, type=functools.partial(read_value, flag), choices=choices, help=text)
+    group.add_argument(*names, type=functools.partial(read_value, flag), metavar=_metavar(flag), help=text)
+
+
+def _metavar(flag: Flag) -> str:
+    """The placeholder of a flag's value: its choices unless they are many, else its type."""
+    if not isinstance(flag.kind, tuple):
+        return _METAVARS[flag.kind]
+    return f"{{{','.join(flag.kind)}}}" if len(flag.kind) <= _MOST_CHOICES else "NAME"
 
 
 def _help(flag: Flag) -> str:
@@ -146,12 +161,13 @@ def _shown(flag: Flag, config: ExperimentConfig) -> str:
 
 @functools.cache
 def _detector() -> ExperimentConfig:
-    """The config of a detector where nothing is given."""
+    """The config of a detector without any flags."""
     return _build({"model.architecture": DETECTORS[0], **DETECTOR_DEFAULTS})
 
 
 def _command(given: dict[str, Any], environ: Mapping[str, str]) -> Command:
-    """The meaning of what was given: flags that stand for others, what the mode needs, what it leaves unused."""
+    """Interprets the given flags: resolves aliases, checks what the mode needs, and drops what it does not use."""
+    dry_run = given.pop("dry_run", False)
     architecture = given.get("arch")
     is_detector = architecture in DETECTORS
     _refuse_alone(given)
@@ -179,17 +195,17 @@ def _command(given: dict[str, Any], environ: Mapping[str, str]) -> Command:
     values |= {f"precision.{name}": getattr(asked, name) for name in ("amp", "loss_scaling", "xla", "tf32")}
     if mode in BENCHMARK_MODES and "data_dir" not in given:
         values["data.source"] = "synthetic"
-    return Command(_build(values), notes)
+    return Command(_build(values), notes, dry_run=dry_run)
 
 
 def _refuse_alone(given: Mapping[str, Any]) -> None:
-    """Refuses what means something beside another flag only."""
+    """Refuses a flag that is meaningless without another one."""
     if "data_idx_dir" in given and not given.get("dali"):
         raise UsageError(f"--data_idx_dir {given['data_idx_dir']}: only used with --dali, which is not given")
 
 
 def _refuse_of_other_task(given: Mapping[str, Any], architecture: str | None) -> None:
-    """Refuses flags of detectors for classifiers, and those of classifiers that contradict what a detector is."""
+    """Refuses flags of detectors for classifiers, and flags of classifiers that contradict a detector."""
     for name in given:
         if BY_NAME[name].is_of(architecture):
             continue
@@ -208,7 +224,7 @@ def _settle_image_size(given: dict[str, Any]) -> None:
 
 
 def _settle_static_loss_scale(given: dict[str, Any]) -> str:
-    """Makes one flag of the two that give a static scale; returns the one that was typed."""
+    """Merges the two flags that give a static scale; returns the one that was typed."""
     switch = given.pop("use_static_loss_scaling", False)
     scale = given.setdefault("static_loss_scale", STATIC_LOSS_SCALE) if switch else given.get("static_loss_scale", -1.0)
     if switch and scale != STATIC_LOSS_SCALE:
@@ -235,7 +251,7 @@ def _check_needs(given: Mapping[str, Any], mode: str) -> None:
 
 
 def _drop_unused(given: dict[str, Any], mode: str) -> list[str]:
-    """Takes out what has no effect, so that it has none, and says so."""
+    """Removes flags without effect and returns a sentence about them."""
     architecture = given.get("arch")
     is_synthetic = mode in BENCHMARK_MODES and "data_dir" not in given
     unused = {
@@ -262,7 +278,7 @@ def _list(names: Sequence[str]) -> str:
 
 
 def _build(values: dict[str, Any]) -> ExperimentConfig:
-    """The config from its fields, named ``section.field``."""
+    """Builds the config from fields named ``section.field``."""
     unit = values.pop("run.duration.unit", "epoch")
     values["run.duration"] = Duration(value=values.pop("run.duration.value", 1), unit=unit)
     limit = values.pop("run.run_limit.value", -1)
@@ -289,10 +305,10 @@ def _build(values: dict[str, Any]) -> ExperimentConfig:
 
 
 def _with_quantization(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of the model as flags give them, where those of quantization become one object.
+    """Fields of the model, with those of quantization gathered in one object.
 
     Raises:
-      UsageError: a flag about quantization without --quantize.
+        UsageError: A flag about quantization is given without --quantize.
     """
     others = {name: value for name, value in fields.items() if name.partition(".")[0] != QUANTIZATION}
     parts = {
@@ -306,7 +322,7 @@ def _with_quantization(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _build_detection(values: Mapping[str, Any]) -> DetectionConfig:
-    """The detection part, its fields named ``field`` or ``part.field``."""
+    """Builds the detection part from fields named ``field`` or ``part.field``."""
     config = DetectionConfig()
     for path, value in values.items():
         part, _, name = path.rpartition(".")

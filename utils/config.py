@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from model.specs import RESNETS, SSDS, QuantizationSpec
@@ -290,6 +291,11 @@ class RunConfig:
     def checkpoint_dir(self) -> str:
         """The folder of the checkpoints: ``--model_dir``, else ``--results_dir``."""
         return self.model_dir if self.model_dir else self.results_dir
+
+    @property
+    def log_path(self) -> Path:
+        """The JSON log."""
+        return Path(self.report_file) if self.report_file else Path(self.results_dir) / self.log_filename
 
     @property
     def is_training(self) -> bool:

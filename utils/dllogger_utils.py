@@ -18,6 +18,7 @@ from typing import Any, TextIO
 
 from utils.console.screen import Rows, Screen, Step, Terminal
 from utils.errors import UsageError
+from utils.files.writable import require_writable
 
 JSON_PREFIX = "DLLL"
 CONSOLE_PREFIX = "DLL"
@@ -77,7 +78,7 @@ class Logger:
                 if unfinished:
                     self._file.write("\n")
             except OSError as error:
-                raise UsageError(f"--results_dir {path.parent}: cannot be written to: {error.strerror}") from error
+                raise _unwritable(path, error) from error
 
     def metadata(self, metric: str, unit: str | None) -> None:
         """Declares a metric's unit, for the console lines that follow and for readers of the file."""
@@ -114,6 +115,25 @@ def open_log(path: Path | None, screen: Screen | None) -> Logger:
     for metric, unit in METRICS.items():
         logger.metadata(metric, unit)
     return logger
+
+
+def check_log(path: Path) -> None:
+    """Refuses a path that ``Logger`` cannot append to, but writes nothing.
+
+    Raises:
+        UsageError: The folder cannot be made or written to, or the file is no log.
+    """
+    try:
+        require_writable(path.parent)
+        _require_log(path)
+        if path.exists():
+            path.open("ab").close()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> UsageError:
+    return UsageError(f"--results_dir {path.parent}: cannot be written to: {error.strerror}")
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 def plural(count: int, noun: str) -> str:
     """A count with its noun: "1 image", "1,282 images", "2 classes"."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "es" if noun.endswith(("s", "x")) else "s")
+    return f"{count:,} {noun}" + ("" if count == 1 else "es" if noun.endswith(("s", "x", "tch")) else "s")
 
 
 def first_and_more(names: Sequence[str], noun: str) -> str:

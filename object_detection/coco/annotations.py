@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from object_detection.label_map import Category
 from utils.errors import RunError
 from utils.files.json_values import is_kind, shortened, typed
+from utils.suggestions import path_hint
 
 LARGEST_CATEGORY_ID = 2**31 - 1
 _INT64 = range(-(2**63), 2**63)
@@ -96,7 +97,7 @@ def read_coco(
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise RunError(f"{where}: cannot be read ({error.strerror})") from error
+        raise RunError(f"{where}: cannot be read ({error.strerror}){path_hint(path)}") from error
     content = _parse(data, where, keep_segmentation)
     try:
         _check_top(content, need_annotations)

@@ -11,13 +11,13 @@ message to its defaults. The index just after the end of a list appends to it.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 from collections.abc import Callable
 
 from object_detection.pipeline.edit import FLAG, Edit, read_switch
 from object_detection.pipeline.text import Pipeline, advice, holder
 from utils.errors import UsageError
+from utils.suggestions import did_you_mean, nearest
 
 _SSD = "model.ssd."
 _MOMENTUM = "train_config.optimizer.momentum_optimizer."
@@ -110,9 +110,8 @@ def _apply(edit: Edit) -> None:
     elif "." in edit.name or edit.is_field(edit.name):
         edit.set(edit.name)
     else:
-        near = difflib.get_close_matches(edit.name, [*SHORT_NAMES, *_SPECIAL], n=1, cutoff=0.6)
-        root = edit.pipeline.message.DESCRIPTOR
-        raise edit.unknown(f"did you mean {near[0]}?" if near else advice(root, edit.name))
+        question = did_you_mean(nearest(edit.name, [*SHORT_NAMES, *_SPECIAL]))
+        raise edit.unknown(question or advice(edit.pipeline.message.DESCRIPTOR, edit.name))
 
 
 def _reader_called(edit: Edit, name: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
-import difflib
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from google.protobuf import text_format
 from object_detection.pipeline.schema import OPAQUE, message_class
 from object_detection.text_format import CLOSING, Token, TokenReader, tokenize
 from utils.errors import UsageError
+from utils.suggestions import did_you_mean, nearest, path_hint
 
 _STEP = re.compile(r"(?P<name>\w+)(?:\[(?P<index>\d+)\])?")
 
@@ -60,7 +60,7 @@ def read(file: str) -> Pipeline:
     try:
         text = Path(file).read_text(encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"--pipeline_config_path {file}: {error.strerror}") from None
+        raise UsageError(f"--pipeline_config_path {file}: {error.strerror}{path_hint(file)}") from None
     except UnicodeDecodeError:
         raise UsageError(f"--pipeline_config_path {file}: must be a config in text format, in UTF-8") from None
     message = message_class()()
@@ -155,8 +155,8 @@ def refusal(path: str) -> str:
 
 def advice(message: Any, name: str) -> str:
     """Suggests where the field ``name``, which messages of this type do not have, may belong."""
-    if near := difflib.get_close_matches(name, message.fields_by_name, n=1, cutoff=0.6):
-        return f"did you mean {near[0]}?"
+    if question := did_you_mean(nearest(name, message.fields_by_name)):
+        return question
     if elsewhere := [path for path in all_paths() if path.rpartition(".")[2] == name]:
         return f"there is {' and '.join(elsewhere[:2])}"
     return f"{message.name} has {', '.join(sorted(message.fields_by_name)) or 'none'}"

@@ -22,6 +22,7 @@ from runtime.task import Setup
 from utils.config import ExperimentConfig
 from utils.errors import EXIT_DONE, EXIT_FAILED, EXIT_PREEMPTED, RunError, UsageError, reason
 from utils.files.atomic_file import write_atomically
+from utils.files.writable import require_writable
 from utils.hooks.hook import Hook
 
 _log = logging.getLogger(__name__)
@@ -59,14 +60,17 @@ def export(
     return Exporter(setup, calibration, options).run(stop)
 
 
-def prepare_folder(export_dir: Path) -> None:
-    """Creates the export folder; fails early if the path is not writable.
+def prepare_folder(export_dir: Path, *, make: bool = True) -> None:
+    """Creates the export folder, or only checks that it could; fails early if the path is not writable.
 
     Raises:
         UsageError: The folder cannot be created.
     """
     try:
-        export_dir.mkdir(parents=True, exist_ok=True)
+        if make:
+            export_dir.mkdir(parents=True, exist_ok=True)
+        else:
+            require_writable(export_dir)
     except OSError as error:
         raise UsageError(f"--export_dir {export_dir}: cannot be written to: {error.strerror}") from error
 

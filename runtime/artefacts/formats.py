@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from utils.errors import UsageError
+from utils.suggestions import path_hint
 
 INSTALL = "python -m pip install -r requirements/export.txt"
 GraphKind = Literal["as_trained", "by_zero_point"]
@@ -184,7 +185,7 @@ def find_artefact(path: Path) -> Path | None:
     if format_of(path) is None:
         return None
     if not path.exists():
-        raise UsageError(f"--model_dir {path}: no such file")
+        raise UsageError(f"--model_dir {path}: no such file{path_hint(path)}")
     return path
 
 

@@ -29,7 +29,10 @@ def message_of(*arguments):
         ("--mode=predict", "--mode predict: needs --to_predict, an image, a folder or a glob"),
         ("--mode=predict --to_predict=", "--to_predict '': must be a path"),
         ("--mode=test", f"--mode test: must be one of {', '.join(MODES)}"),
-        ("--arch=resnet", f"--arch resnet: must be one of {', '.join(ARCHITECTURES)}"),
+        ("--mode=trian", f"--mode trian: must be one of {', '.join(MODES)}; did you mean train?"),
+        ("--arch=vgg", f"--arch vgg: must be one of {', '.join(ARCHITECTURES)}"),
+        ("--arch=resnet",
+         f"--arch resnet: must be one of {', '.join(ARCHITECTURES)}; did you mean resnet18, resnet34 or resnet50?"),
         ("--batch_size=0 --data_dir=D", "--batch_size 0: must be a positive integer"),
         ("--batch_size=-3 --data_dir=D", "--batch_size -3: must be a positive integer"),
         ("--batch_size=8.5", "--batch_size 8.5: must be an integer"),
@@ -79,10 +82,12 @@ def message_of(*arguments):
          "--quant_delay -1: must be 0 to 4611686018427387904 steps"),
         ("--batchsize=8", "--batchsize: unknown flag; did you mean --batch_size?"),
         ("--bach 8", "--bach: unknown flag; did you mean --batch_size?"),
-        ("--epochs 8", "--epochs: unknown flag; --help lists all flags"),
+        ("--epochs 8", "--epochs: unknown flag; --help all lists all flags"),
+        ("--hlep", "--hlep: unknown flag; did you mean --help?"),
+        ("trian", "trian: belongs to no flag; did you mean --mode=train?"),
         ("--batch-size 8", "--batch-size: unknown flag; did you mean --batch_size?"),
         ("-arch resnet50", "-arch: unknown flag; did you mean --arch?"),
-        ("--learning 3", "--learning: unknown flag; --help lists all flags"),
+        ("--learning 3", "--learning: unknown flag; --help all lists all flags"),
         ("--lr 3", "--lr: could be --lr_init or --lr_warmup_epochs"),
         ("resnet50", "resnet50: belongs to no flag; every argument is a flag, its value or an @recipe file"),
         ("-- --amp", "--: belongs to no flag; every argument is a flag, its value or an @recipe file"),
@@ -107,6 +112,11 @@ def test_bad_command_lines_are_answered_with_a_sentence(arguments, message):
 )  # fmt: skip
 def test_an_error_in_a_recipe_names_file_and_line(recipe, text, message):
     assert message_of(recipe(text), *TRAIN) == message
+
+
+def test_a_mistyped_recipe_is_refused_with_the_nearest(recipe):
+    recipe("--amp\n")
+    assert message_of("@b.args", *TRAIN) == "@b.args: there is no recipe file b.args; did you mean a.args?"
 
 
 def test_an_error_that_the_command_line_made_names_no_recipe(recipe):

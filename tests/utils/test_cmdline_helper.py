@@ -82,7 +82,7 @@ def test_every_familiar_flag_is_there_with_its_default():
     flags = to_flags(config_of("--batch_size=3", "--data_dir=D"))
     assert flags == FAMILIAR_DEFAULTS | OUR_DEFAULTS | {"batch_size": 3, "data_dir": "D"}
     offered = {flag.name for flag in FLAGS if "resnet50" in flag.architectures}
-    assert offered == flags.keys() | {"use_final_conv", "use_static_loss_scaling"}
+    assert offered == flags.keys() | {"use_final_conv", "use_static_loss_scaling", "dry_run"}
 
 
 def test_every_flag_changes_its_own_field():
@@ -147,7 +147,7 @@ def test_no_flag_is_ever_ignored(mode, task):
     base = [f"--mode={mode}", *task]
     base += ["--to_predict=x.jpg"] if mode == "predict" else ["--batch_size=3"]
     base += ["--num_iter=60"] if "benchmark" in mode else [] if mode == "predict" else ["--data_dir=D"]
-    plain = parse(base, {}).config
+    plain = parse(base, {})
     outcomes = {flag.name: outcome(flag, base, plain) for flag in FLAGS if flag.name not in ("mode", "arch")}
     assert len(outcomes) > 60
     assert [name for name, said in outcomes.items() if said != "changed " and not told(name, said)] == []
@@ -155,13 +155,14 @@ def test_no_flag_is_ever_ignored(mode, task):
 
 def outcome(flag, base, plain):
     """The effect of a flag on a command line: "changed " or the message about it."""
-    if flag.is_switch and flag.field and flag.read(plain) is True:
+    if flag.is_switch and flag.field and flag.read(plain.config) is True:
         return "changed "  # on anyway
     try:
         command = parse([*base, sample(flag)], {})
     except UsageError as refused:
         return str(refused)
-    return ("changed " if command.config != plain else "") + " ".join(command.notes)
+    changed = (command.config, command.dry_run) != (plain.config, plain.dry_run)
+    return ("changed " if changed else "") + " ".join(command.notes)
 
 
 def told(name, said):
@@ -171,7 +172,12 @@ def told(name, said):
 def test_the_parser_offers_exactly_the_flags_of_the_table():
     offered = {name for action in build_parser()._actions for name in action.option_strings}
     table = {f"--{name}" for flag in FLAGS for name in (flag.name, *flag.aliases)}
-    assert offered == table | {"-h", "--help"}
+    assert offered == table
+
+
+def test_a_dry_run_has_the_config_of_the_run():
+    dry, real = parse([*TRAIN, "--dry_run"], {}), parse(TRAIN, {})
+    assert (dry.config, dry.notes, dry.dry_run, real.dry_run) == (real.config, real.notes, True, False)
 
 
 def test_the_flags_of_a_config_read_as_that_config():
@@ -297,26 +303,6 @@ def test_one_recipe_serves_all_modes_and_what_follows_it_wins(recipe):
     command = parse([argument, "--mode=evaluate", "--data_dir=D", "--batch_size=7"], {})
     assert command.config.data.batch_size_per_replica == 7
     assert command.notes == ("--lr_init and --cosine_lr have no effect in --mode evaluate",)
-
-
-def test_help_lists_every_flag_with_its_default_in_the_familiar_groups(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
-    with pytest.raises(SystemExit) as end:
-        parse(["--mode=train", "--help", "--nonsense"], {})
-    assert end.value.code == 0
-    text = capsys.readouterr().out
-    titles = [
-        *("options:", "Dataset arguments:", "Training arguments:", "Generic optimization arguments:"),
-        "Automatic Mixed Precision arguments:",
-    ]
-    places = [text.index(f"\n{title}\n") for title in titles]
-    assert places == sorted(places)
-    for flag in FLAGS:
-        assert (f"--{flag.name}" in text) != flag.hidden
-    shown = text[places[0] :].replace("\n  --", "\0").split("\0")[1:]
-    assert len(shown) == len(FLAGS) - 1  # one is hidden
-    for entry in shown:
-        assert "(default: " in entry, entry
 
 
 def test_the_command_line_imports_no_tensorflow():

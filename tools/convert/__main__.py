@@ -7,17 +7,22 @@ After an interruption, the same command writes what is missing.
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
+if not __package__:  # started by its path
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+import argparse
+from collections.abc import Sequence
+
+from tools.command import CommandParser
 from tools.convert.command_line import EXIT_TEXT, add_output_flags, run_conversion
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m tools.convert",
         description=__doc__,
         epilog=EXIT_TEXT,

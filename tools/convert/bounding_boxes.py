@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 
 from tools.convert.sources import SYNSET, SourceSet
 from utils.errors import RunError, UsageError
+from utils.suggestions import path_hint
 from utils.text import plural
 
 Box = tuple[float, float, float, float]
@@ -87,6 +88,7 @@ def read_bounding_boxes(path: Path) -> BoundingBoxes:
     else:
         raise UsageError(
             f"--bounding_boxes {path}: no such file or folder; must be a folder of XML files or a CSV file"
+            f"{path_hint(path)}"
         )
     return boxes
 

@@ -11,12 +11,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from tools.command import CommandParser
 from tools.convert.command_line import EXIT_TEXT, add_output_flags, run_conversion
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m tools.create_coco_tfrecord",
         description=__doc__,
         epilog=EXIT_TEXT,

@@ -17,6 +17,7 @@ from tools.convert.shard_writer import ShardPlan, source_hash
 from tools.convert.sources import ImageSource
 from utils.errors import RunError, UsageError, require
 from utils.records.manifest import LABEL_MAP_NAME, Manifest
+from utils.suggestions import path_hint
 
 _log = logging.getLogger(__name__)
 
@@ -155,7 +156,9 @@ def plan_coco(options: CocoOptions) -> ConversionPlan:
 def _check_folder(kind: SplitKind, image_dir: Path) -> None:
     if not image_dir.is_dir():
         what = "is a file, not a folder" if image_dir.exists() else "no such folder"
-        raise RunError(f"--{kind.image_flag} {image_dir}: {what}; it must hold the images of the annotations")
+        raise RunError(
+            f"--{kind.image_flag} {image_dir}: {what}; it must hold the images of the annotations{path_hint(image_dir)}"
+        )
 
 
 def _read(kind: SplitKind, options: CocoOptions) -> CocoFile:

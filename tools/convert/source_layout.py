@@ -17,6 +17,7 @@ from tools.convert.imagenet_archives import (
 )
 from tools.convert.sources import Classes, ImageSource, Notes, SourceSet, images_in, read_class_folders, subfolders
 from utils.errors import RunError, UsageError
+from utils.suggestions import path_hint
 from utils.text import plural, printable
 
 _VALIDATION_FOLDERS = ("validation", "val")
@@ -44,7 +45,8 @@ def read_sources(
         UsageError: A flag does not fit the source.
     """
     if not root.is_dir():
-        raise RunError(f"{root}: {'is a file, not a folder' if root.exists() else 'no such folder'} to convert from")
+        what = "is a file, not a folder" if root.exists() else "no such folder"
+        raise RunError(f"{root}: {what} to convert from{path_hint(root)}")
     notes = Notes()
     train_at, validation_at = _locate_train(root), _locate_validation(root)
     if train_at is None and validation_at is None:

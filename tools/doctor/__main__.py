@@ -7,14 +7,19 @@ looking for it. Exit status: 0 in order; 1 a part that every run needs, or that 
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+if not __package__:  # started by its path
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
 import argparse
 import json
 import os
-import sys
 from collections.abc import Mapping, Sequence
 
 from runtime.environment import environment_for
-from tools.command import run_command
+from tools.command import CommandParser, run_command
 from tools.doctor.checks import Check, CheckResult, format_line, not_in_order, run_checks
 from utils.cmdline_helper import parse
 from utils.errors import EXIT_DONE, EXIT_FAILED, UsageError
@@ -47,7 +52,7 @@ _COLORS = {"ok": "32", "missing": "33", "broken": "31"}
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m tools.doctor", description=__doc__, allow_abbrev=False)
+    parser = CommandParser(prog="python -m tools.doctor", description=__doc__, allow_abbrev=False)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     names = ", ".join(check.name for check in CHECKS)
     parser.add_argument(

@@ -7,18 +7,22 @@ Exit status: 0 done; 1 failed; 2 wrong usage; 3 done, and some records have faul
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+if not __package__:  # started by its path
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
 import argparse
 import os
 import re
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TypeVar
 
 from runtime.entry_point import escape_unencodable_text, start
-from tools.command import run_command
+from tools.command import CommandParser, run_command
 from tools.validate.record_source import task_of_files
 from utils.cmdline_helper import Command, add_flag, parse
 from utils.config import CLASSIFIERS, DETECTORS
@@ -45,7 +49,7 @@ class Request:
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m tools.inspect",
         description=__doc__,
         argument_default=argparse.SUPPRESS,

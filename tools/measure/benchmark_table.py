@@ -5,16 +5,20 @@ Exit status: 0 the run was measured, 3 it did not fit into memory, 1 it failed. 
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+if not __package__:  # started by its path
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
 import argparse
 import dataclasses
 import json
 import re
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from tools.command import run_command
+from tools.command import CommandParser, run_command
 from utils.dllogger_utils import PARAMETER, SUMMARY, read_log
 from utils.errors import EXIT_DONE, EXIT_FAILED, EXIT_SOME_SKIPPED, OUT_OF_MEMORY
 from utils.files.atomic_file import write_atomically
@@ -117,7 +121,7 @@ def add(table: Path, title: str, row: Row) -> None:
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m tools.measure.benchmark_table", description=__doc__.split(":")[0])
+    parser = CommandParser(prog="python -m tools.measure.benchmark_table", description=__doc__.split(":")[0])
     parser.add_argument("table", metavar="TABLE", type=Path, help="the table's path, without .md and .json")
     parser.add_argument("run", metavar="RUN", type=Path, help="the run's folder, with log.json and console.txt")
     parser.add_argument("--title", required=True, help="the table's heading")

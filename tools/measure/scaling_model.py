@@ -17,13 +17,18 @@ Imports no TensorFlow.
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+if not __package__:  # started by its path
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
 import argparse
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tools.command import run_command
+from tools.command import CommandParser, run_command
 from utils.errors import EXIT_DONE, UsageError, require
 
 GIGA = 1e9
@@ -123,7 +128,7 @@ def table(predictions: Sequence[Prediction]) -> str:
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     description, _, assumed = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m tools.measure.scaling_model",
         description=description,
         epilog=assumed.replace("``", ""),

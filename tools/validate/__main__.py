@@ -7,20 +7,25 @@ Exit status: 0 clean; 1 faults found, or the check failed; 2 wrong usage; 75 int
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+if not __package__:  # started by its path
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
 import argparse
 import functools
 import json
 import logging
 import os
-import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.entry_point import escape_unencodable_text
-from tools.command import run_command
+from tools.command import CommandParser, run_command
 from utils.errors import EXIT_DONE, EXIT_FAILED, RunError, UsageError, require
+from utils.suggestions import path_hint
 
 if TYPE_CHECKING:
     from tools.validate.dataset_scan import Source
@@ -30,7 +35,7 @@ _NAMED = 5
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m tools.validate", description=__doc__, allow_abbrev=False)
+    parser = CommandParser(prog="python -m tools.validate", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("sources", metavar="SRC", nargs="+", type=Path, help="folder of TFRecords or of images, or COCO's JSON file")
     add("--fix", metavar="REPAIRED", type=Path, help="write a copy without the faults to this new folder")
@@ -74,9 +79,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         )
     for folder in flags.image_dir:
         if not folder.is_dir():
-            raise UsageError(f"--image_dir {folder}: no such folder")
+            raise UsageError(f"--image_dir {folder}: no such folder{path_hint(folder)}")
     if flags.dali is not None and not flags.dali.is_dir():
-        raise UsageError(f"--dali {flags.dali}: no such folder; `bash utils/dali_index.sh SRC INDEX` makes it")
+        makes = "`bash utils/dali_index.sh SRC INDEX` makes it"
+        raise UsageError(f"--dali {flags.dali}: no such folder; {makes}{path_hint(flags.dali)}")
     if len({source.resolve() for source in flags.sources}) < len(flags.sources):
         raise UsageError(f"SRC {flags.sources[-1]}: a source is given twice")
     return flags
@@ -105,7 +111,7 @@ def open_sources(flags: argparse.Namespace) -> list[Source]:
     sources: list[Source] = []
     for path in flags.sources:
         if not path.exists():
-            raise UsageError(f"SRC {path}: no such file or folder")
+            raise UsageError(f"SRC {path}: no such file or folder{path_hint(path)}")
         if path.is_file():
             sources.append(CocoSource(path, next(image_dirs, None)))
         elif (path / MANIFEST_NAME).exists() or split_files_by_name(path):

@@ -22,6 +22,7 @@ from tools.validate.scan import ScannedImage, ScanUnit, chunks
 from utils.errors import RunError, UsageError
 from utils.files.atomic_file import write_atomically
 from utils.files.json_values import is_kind, shortened
+from utils.suggestions import path_hint
 
 _LISTS = ("images", "annotations", "categories")
 _SPLITS = {"train": "train", "val": "validation", "test": "testdev"}
@@ -258,7 +259,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
     except OSError as error:
-        raise RunError(f"{path}: cannot be read ({error.strerror})") from error
+        raise RunError(f"{path}: cannot be read ({error.strerror}){path_hint(path)}") from error
     except (ValueError, RecursionError) as error:
         raise RunError(f"{path}: is not JSON ({error}); must be annotations in COCO's format") from error
     wrong = [key for key in _LISTS if not isinstance(content, dict) or not isinstance(content.get(key), list)]

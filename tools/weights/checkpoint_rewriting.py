@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from utils.checkpoints import STATE, find_checkpoint, read_metadata, steps_in
 from utils.errors import RunError, UsageError, reason
 from utils.files.atomic_file import write_atomically
 from utils.optimizer_table import slot_names
+from utils.suggestions import nearest, path_hint
 from utils.text import plural
 from utils.weights.checkpoint_contents import is_weight, stored_shapes, stored_values
 from utils.weights.description import PREFIX
@@ -71,7 +71,7 @@ def _kernel(shapes: Mapping[str, Sequence[int]], layer: str | None) -> str:
             raise UsageError(f"--dense_layer: required, as the checkpoint has {len(usual)} variables *{CLASSIFIER}")
         layer = usual[0]
     if layer not in shapes:
-        near = difflib.get_close_matches(layer, shapes, n=3, cutoff=0.5) or usual or sorted(shapes)[:3]
+        near = nearest(layer, shapes) or usual or sorted(shapes)[:3]
         raise UsageError(f"--dense_layer {layer}: the checkpoint has no such variable; it has {', '.join(near)}")
     shape = list(shapes[layer])
     if not (len(shape) == 2 or (len(shape) == 4 and shape[:2] == [1, 1])):
@@ -134,7 +134,9 @@ def _checkpoint(source: Path) -> Path:
     except UsageError:  # its message names flags of main.py
         prefix = None
     if prefix is None:
-        raise RunError(f"{source}: {'holds no checkpoint' if source.is_dir() else 'no such checkpoint'}")
+        raise RunError(
+            f"{source}: {'holds no checkpoint' if source.is_dir() else 'no such checkpoint'}{path_hint(source)}"
+        )
     return prefix
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from utils.errors import UsageError
+from utils.suggestions import path_hint
 
 
 class RecipeArgument(str):
@@ -63,7 +64,7 @@ def _lines(path: Path, wanted_by: str) -> list[str]:
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
-        raise UsageError(f"{wanted_by}: there is no recipe file {path}") from None
+        raise UsageError(f"{wanted_by}: there is no recipe file {path}{path_hint(path)}") from None
     except IsADirectoryError:
         raise UsageError(f"{wanted_by}: {path} is a folder; must be a recipe file, one flag a line") from None
     except UnicodeDecodeError as error:

@@ -1,7 +1,7 @@
 """Every flag of ``main.py``, one row each: name and aliases, config field, modes that use it, sentence of ``--help``.
 
-The parser, ``--help``, the way from flags to the config and the way back (``utils/cmdline_helper.py``) all read this
-table, so they cannot disagree. Imports no TensorFlow.
+The parser, ``--help`` and the conversion between flags and config (``utils/cmdline_helper.py``) all read this table, so
+they cannot disagree. Imports no TensorFlow.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ DETECTOR_DEFAULTS: dict[str, Any] = {
     "optimizer.momentum": 0.9,
     "optimizer.weight_decay": 4e-4,
 }
-"""Values of fields for detectors where no flag sets them: the recipe of the published accuracies."""
+"""Fields of detectors that no flag sets: the recipe of the published accuracies."""
 
 
 def _same(value: Any) -> Any:
@@ -73,38 +73,40 @@ def _same(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """One row. A flag without a field stands for another one, or is refused."""
+    """One row. A flag without a field stands for another one, or concerns the launch and not the experiment."""
 
     name: str
     field: str
-    """The config field it fills, as ``section.name``."""
+    """Config field that the flag fills, as ``section.name``."""
     kind: str | tuple[str, ...]
-    """The type of its value; a tuple lists the allowed texts."""
+    """Type of the value; a tuple lists the allowed texts."""
     help: str
-    """The sentence of ``--help``."""
+    """Sentence of ``--help``."""
     group: str = GENERAL
     modes: tuple[str, ...] = MODES
-    """The modes in which the flag has an effect."""
+    """Modes in which the flag has an effect."""
     aliases: tuple[str, ...] = ()
     odd_aliases: tuple[str, ...] = ()
     """Accepted, not shown."""
     ours: bool = False
     """Newer than the flags that users of this family of code know: a prefix that meant one of those still does."""
     hidden: bool = False
+    rare: bool = False
+    """Seldom needed: ``--help`` lists it last."""
     architectures: tuple[str, ...] = ARCHITECTURES
-    """The networks for which the flag has a meaning."""
+    """Networks for which the flag has a meaning."""
     refused: bool = False
-    """Refused for other networks, whose nature it contradicts; else the flag is left out there, with a note."""
+    """Refused for other networks because it contradicts them; other flags are dropped there, with a note."""
     real_data_only: bool = False
-    """Without effect on synthetic images."""
+    """Has no effect on synthetic images."""
     recorded: bool = True
     """Logged among the parameters; flags that only change the console are not."""
     inspected: bool = False
-    """Of effect on what ``tools.inspect`` shows: the input and the schedule of training."""
+    """Affects the input or the training schedule, which ``tools.inspect`` shows."""
     default: str = ""
-    """The default in the words of ``--help``, where the config's own says too little."""
+    """Default in the words of ``--help``, if the config's own value says too little."""
     detector_default: str = ""
-    """The same for detectors, where theirs is another."""
+    """The same for detectors, if theirs differs."""
     to_field: Callable[[Any], Any] = _same
     from_field: Callable[[Any], Any] = _same
 
@@ -117,16 +119,16 @@ class Flag:
         return self.kind == SWITCH
 
     def read(self, config: ExperimentConfig) -> Any:
-        """The flag's value in ``config``, as a person would type it."""
+        """The flag's value in ``config``, as typed on the command line."""
         value: Any = config
         for name in self.field.split("."):
             value = None if value is None else getattr(value, name)
         return self.from_field(value)
 
     def is_of(self, architecture: str | None) -> bool:
-        """Tell if this is a flag of an architecture.
+        """Returns True if the flag applies to an architecture.
 
-        Where none is given, the weights tell it; what changes the run alone is checked when it is known.
+        Without one, the weights decide later; flags that change only the run are then accepted.
         """
         if architecture is None:
             return self.architectures != DETECTORS or self.field.startswith("run.")
@@ -142,11 +144,19 @@ FLAGS = (
         "arch",
         "model.architecture",
         ARCHITECTURES,
-        f"The network: {' and '.join(DETECTORS)} detects objects, all others classify images.",
+        f"Network. {' and '.join(DETECTORS)} detects objects; {', '.join(CLASSIFIERS)} classify images.",
         default="the checkpoint's, else resnet50",
         inspected=True,
     ),
-    Flag("mode", "run.mode", MODES, "What to do."),
+    Flag("mode", "run.mode", MODES, "Mode of the run; --help MODE lists the flags of one mode."),
+    Flag(
+        "dry_run",
+        "",
+        SWITCH,
+        "Print the plan of the run (network, data, steps, memory, files) and write nothing.",
+        ours=True,
+        default="off",
+    ),
     Flag(
         "export_dir",
         "run.export_dir",
@@ -160,7 +170,7 @@ FLAGS = (
         "to_predict",
         "run.to_predict",
         PATH,
-        "What to look at: an image, a folder (searched with its subfolders) or a quoted glob.",
+        "Images to predict: a file, a folder (searched recursively) or a quoted glob.",
         default="none; --mode predict needs it",
     ),
     Flag(
@@ -175,7 +185,7 @@ FLAGS = (
         "num_iter",
         "run.duration.value",
         INTEGER,
-        "How long the run is in all, launches that were interrupted included, in the unit of --iter_unit.",
+        "Length of the whole run, interrupted launches included, in the unit of --iter_unit.",
         GENERAL,
         WITH_STEPS,
         inspected=True,
@@ -184,17 +194,18 @@ FLAGS = (
         "run_iter",
         "run.run_limit.value",
         INTEGER,
-        "How much of the run this launch does at most, in the unit of --iter_unit.",
+        "Upper limit for this launch, in the unit of --iter_unit.",
         GENERAL,
         TRAINING_MODES,
         from_field=lambda value: -1 if value is None else value,
-        default="-1, everything that is left",
+        default="-1: no limit",
+        rare=True,
     ),
     Flag(
         "iter_unit",
         "run.duration.unit",
         ITER_UNITS,
-        "What --num_iter and --run_iter count.",
+        "Unit of --num_iter and --run_iter.",
         GENERAL,
         WITH_STEPS,
         inspected=True,
@@ -203,7 +214,7 @@ FLAGS = (
         "warmup_steps",
         "run.warmup_steps",
         INTEGER,
-        "First steps left out of throughput and latency; outside the benchmarks at most a tenth of the steps.",
+        "First steps left out of throughput and latency; outside benchmarks at most a tenth of the steps.",
         GENERAL,
         WITH_STEPS,
     ),
@@ -211,8 +222,8 @@ FLAGS = (
         "model_dir",
         "run.model_dir",
         PATH,
-        "Where checkpoints are read and written: a folder, its best/, or a checkpoint's prefix; those of NVIDIA's "
-        "TensorFlow 1 networks, slim's resnet_v1_50 and TensorFlow's detection library are read too.",
+        "Folder of the checkpoints to read and write, its best/, or one checkpoint's prefix. NVIDIA's TensorFlow 1 "
+        "checkpoints, slim's resnet_v1_50 and those of TensorFlow's detection library are read too.",
         GENERAL,
         WITH_CHECKPOINTS,
         default="--results_dir",
@@ -222,23 +233,35 @@ FLAGS = (
         "results_dir", "run.results_dir", PATH, "Folder for the log, predictions and, without --model_dir, checkpoints."
     ),
     Flag(
-        "log_filename", "run.log_filename", TEXT, "Name of the JSON log inside --results_dir; each run appends to it."
+        "log_filename",
+        "run.log_filename",
+        TEXT,
+        "Name of the JSON log in --results_dir; every run appends to it.",
+        rare=True,
     ),
     Flag("display_every", "run.display_every", INTEGER, "Log every n-th step.", GENERAL, WITH_STEPS),
-    Flag("seed", "run.seed", INTEGER, "Seed of all randomness.", default="none, each run differs", inspected=True),
+    Flag("seed", "run.seed", INTEGER, "Seed of all randomness.", default="random", inspected=True),
     Flag(
         "gpu_memory_fraction",
         "run.gpu_memory_fraction",
         NUMBER,
-        "Share of a GPU's memory that the process may take, above 0 and at most 1.",
+        "Share of the GPU's memory that the process may use, above 0 and at most 1.",
         default="memory grows as needed",
+        rare=True,
     ),
-    Flag("gpu_id", "run.gpu_id", INTEGER, "Index of the GPU to use, with one process.", default="the first GPU"),
+    Flag(
+        "gpu_id",
+        "run.gpu_id",
+        INTEGER,
+        "Index of the GPU that a single process uses.",
+        default="the first GPU",
+        rare=True,
+    ),
     Flag(
         "finetune_checkpoint",
         "run.finetune_checkpoint",
         PATH,
-        "Checkpoint whose weights, batch-norm statistics included, a new run starts from.",
+        "Checkpoint whose weights and batch-norm statistics a new run starts from.",
         GENERAL,
         TRAINING_MODES,
         default="none",
@@ -251,51 +274,57 @@ FLAGS = (
         architectures=CLASSIFIERS,
         default="as in the checkpoint, else off",
         refused=True,
+        rare=True,
     ),
     Flag(
         "quant_delay",
         "model.quantization.delay",
         INTEGER,
-        "Steps to train before quantization sets in, with --quantize.",
+        "With --quantize: steps to train before quantization starts.",
         GENERAL,
         TRAINING_MODES,
         default="0",
+        rare=True,
     ),
     Flag(
         "quantize",
         "model.quantization",
         SWITCH,
-        "Train with weights and activations that are rounded to 8 bits; other modes do as the checkpoint was trained.",
+        "Train with weights and activations rounded to 8 bits; other modes follow the checkpoint.",
         from_field=lambda quantization: quantization is not None,
         default="off, or as the checkpoint was trained",
+        rare=True,
     ),
     Flag(
         "use_qdq",
         "model.quantization.qdq",
         SWITCH,
-        "With --quantize: quantize by a scale alone, as TensorRT does, without a zero point.",
+        "With --quantize: quantize by a scale alone, without a zero point, as TensorRT does.",
         from_field=bool,
+        rare=True,
     ),
     Flag(
         "symmetric",
         "model.quantization.symmetric",
         SWITCH,
-        "With --quantize: ranges that have 0 in their middle.",
+        "With --quantize: use ranges that are symmetric around 0.",
         from_field=bool,
+        rare=True,
     ),
     Flag(
         "per_channel_weights",
         "model.quantization.per_channel",
         SWITCH,
-        "With --quantize: a range for each output channel of a kernel, not for all.",
+        "With --quantize: use one range per output channel of a kernel instead of one per kernel.",
         ours=True,
         from_field=bool,
+        rare=True,
     ),
     Flag(
         "top_k",
         "run.top_k",
         INTEGER,
-        "How many guesses a prediction lists and top-k accuracy counts.",
+        "Number of guesses that a prediction lists and that top-k accuracy counts.",
         GENERAL,
         WITH_RESULTS,
         ours=True,
@@ -306,7 +335,7 @@ FLAGS = (
         "log_level",
         "run.log_level",
         LOG_LEVELS,
-        "Least severe message shown on the console.",
+        "Least severe message on the console.",
         ours=True,
         inspected=True,
     ),
@@ -323,7 +352,7 @@ FLAGS = (
         "no_report",
         "run.report",
         SWITCH,
-        "Write no report.html with curves, confusions and mistakes to --results_dir at the end.",
+        "Do not write report.html (curves, confusions, mistakes) to --results_dir at the end.",
         GENERAL,
         WITH_REPORT,
         ours=True,
@@ -338,45 +367,48 @@ FLAGS = (
         GENERAL,
         LONG_TRAINING,
         ours=True,
-        default="0, never",
+        default="0: never",
+        rare=True,
     ),
     Flag(
         "profile",
         "diagnostics.profile",
         TEXT,
-        "FROM,TO: write a trace of these steps to --results_dir, for TensorBoard's profile plugin and trace viewers.",
+        "Write a trace of the steps FROM,TO to --results_dir, for TensorBoard's profile plugin and trace viewers.",
         GENERAL,
         WITH_STEPS,
         ours=True,
         to_field=steps_of_text,
         from_field=lambda steps: steps and text_of_steps(steps),
         default="none",
+        rare=True,
     ),
     Flag(
         "data_dir",
         "data.data_dir",
         PATH,
-        "Folder with TFRecords, as tools.convert or object_detection.create_coco_tfrecord writes them.",
+        "Folder of TFRecords, as tools.convert or object_detection.create_coco_tfrecord writes them.",
         DATASET,
         WITH_STEPS,
-        default="none; the benchmarks then make synthetic images, train and evaluate need it",
+        default="none; train and evaluate need it, benchmarks then use synthetic images",
     ),
     Flag(
         "data_idx_dir",
         "data.index_dir",
         PATH,
-        "Folder with DALI's index files, named as the TFRecords; goes with --dali.",
+        "With --dali: folder of index files named like the TFRecords.",
         DATASET,
         WITH_STEPS,
-        default="made where they are missing, beside the TFRecords or in the user's cache",
+        default="beside the TFRecords or in the user's cache, made if missing",
         real_data_only=True,
         inspected=True,
+        rare=True,
     ),
     Flag(
         "dali",
         "data.source",
         SWITCH,
-        "Let NVIDIA DALI decode and crop the images, on the GPU where there is one.",
+        "Decode and crop the images with NVIDIA DALI, on the GPU if there is one.",
         DATASET,
         WITH_STEPS,
         to_field=lambda given: "dali" if given else "tfrecord",
@@ -388,15 +420,16 @@ FLAGS = (
         "synthetic_data_size",
         "model.image_size",
         INTEGER,
-        "Another name of --image_size, kept for synthetic images.",
+        "Older name of --image_size, kept for synthetic images.",
         DATASET,
         default="as --image_size",
+        rare=True,
     ),
     Flag(
         "image_size",
         "model.image_size",
         INTEGER,
-        "Height and width of the images that the network sees.",
+        "Height and width of the network's input in pixels.",
         DATASET,
         ours=True,
         default="the checkpoint's, else 224",
@@ -407,7 +440,7 @@ FLAGS = (
         "num_classes",
         "model.num_classes",
         INTEGER,
-        "Number of outputs of a classifier; the largest category id of a detector.",
+        "Number of outputs of a classifier, or largest category id of a detector.",
         DATASET,
         ours=True,
         default="the checkpoint's, else the data's dataset.json, else 1001",
@@ -449,12 +482,13 @@ FLAGS = (
         architectures=CLASSIFIERS,
         real_data_only=True,
         inspected=True,
+        rare=True,
     ),
     Flag(
         "color_jitter",
         "data.color_jitter",
         NUMBER,
-        "Strength, up to 1, of random changes of brightness, saturation and contrast of training images; 0 for none.",
+        "Strength, at most 1, of random changes of brightness, saturation and contrast in training; 0 for none.",
         DATASET,
         TRAINING_MODES,
         ours=True,
@@ -466,17 +500,18 @@ FLAGS = (
         "max_bad_records",
         "data.max_bad_records",
         INTEGER,
-        "How many images that do not decode, or labels out of range, a run skips before it fails.",
+        "Number of undecodable images and labels out of range that a run skips before it fails.",
         DATASET,
         WITH_STEPS,
         ours=True,
         real_data_only=True,
+        rare=True,
     ),
     Flag(
         "lr_init",
         "optimizer.learning_rate_per_256",
         NUMBER,
-        "Learning rate for a global batch of 256; it is scaled with the batch.",
+        "Learning rate for a global batch of 256; it scales with the batch.",
         TRAINING,
         TRAINING_MODES,
         inspected=True,
@@ -485,7 +520,7 @@ FLAGS = (
         "lr_warmup_epochs",
         "optimizer.warmup_epochs",
         NUMBER,
-        "Epochs, or a fraction of one, in which the learning rate rises linearly; 0 for none.",
+        "Epochs, or a fraction of one, over which the learning rate rises linearly; 0 for none.",
         TRAINING,
         TRAINING_MODES,
         default="5",
@@ -504,16 +539,17 @@ FLAGS = (
         "weight_init",
         "model.weight_init",
         WEIGHT_INITS,
-        "Which side of a filter scales its random initial values.",
+        "Fan of a filter that scales its random initial weights.",
         TRAINING,
         TRAINING_MODES,
         architectures=CLASSIFIERS,
+        rare=True,
     ),
     Flag(
         "optimizer",
         "optimizer.name",
         tuple(OPTIMIZERS),
-        f"How gradients change the weights: {', '.join(f'{row.name} ({row.help})' for row in OPTIMIZERS.values())}.",
+        f"Optimizer: {', '.join(f'{row.name} ({row.help})' for row in OPTIMIZERS.values())}.",
         TRAINING,
         TRAINING_MODES,
         ours=True,
@@ -534,7 +570,7 @@ FLAGS = (
         "mixup",
         "optimizer.mixup_alpha",
         NUMBER,
-        "Alpha of the Beta distribution that mixes pairs of images; 0 mixes none.",
+        "Alpha of the Beta distribution that mixes pairs of images; 0 for none.",
         TRAINING,
         TRAINING_MODES,
         architectures=CLASSIFIERS,
@@ -552,7 +588,7 @@ FLAGS = (
         odd_aliases=("use_cosine_lr--cosine",),
         to_field=lambda given: "cosine" if given else "step",
         from_field=lambda schedule: schedule == "cosine",
-        default="off: a tenth after 30, 60, 80 and 90 epochs",
+        default="off: divide by 10 after epochs 30, 60, 80 and 90",
         detector_default="on",
         inspected=True,
     ),
@@ -560,17 +596,17 @@ FLAGS = (
         "reset_head",
         "run.reset_head",
         SWITCH,
-        "Begin with new weights for the classes, whatever those of --finetune_checkpoint are.",
+        "Start with a new classification layer, even if the classes of --finetune_checkpoint match.",
         TRAINING,
         TRAINING_MODES,
         ours=True,
-        default="off: only where they are other classes",
+        default="off: only if the classes differ",
     ),
     Flag(
         "freeze_backbone",
         "fine_tuning.freeze_backbone",
         SWITCH,
-        "Train all but the backbone, which --finetune_checkpoint gives.",
+        "Train everything but the backbone, which --finetune_checkpoint provides.",
         TRAINING,
         TRAINING_MODES,
         ours=True,
@@ -579,7 +615,7 @@ FLAGS = (
         "freeze_batch_norm",
         "fine_tuning.freeze_batch_norm",
         SWITCH,
-        "Train on the stored batch-norm statistics and leave them as they are.",
+        "Normalize with the stored batch-norm statistics and never update them.",
         TRAINING,
         TRAINING_MODES,
         ours=True,
@@ -588,30 +624,32 @@ FLAGS = (
         "head_lr_multiplier",
         "fine_tuning.head_lr_multiplier",
         NUMBER,
-        "Factor of the learning rate for the head; the rate that is logged is without it.",
+        "Factor on the learning rate of the head; the logged rate excludes it.",
         TRAINING,
         TRAINING_MODES,
         ours=True,
+        rare=True,
     ),
     Flag(
         "ema_decay",
         "moving_average.ema_decay",
         NUMBER,
-        "Keep moving averages of the weights, of which a step keeps this share.",
+        "Keep an exponential moving average of the weights with this decay.",
         TRAINING,
         TRAINING_MODES,
         ours=True,
-        default="none are kept",
+        default="no average",
     ),
     Flag(
         "eval_weights",
         "moving_average.eval_weights",
         EVAL_WEIGHTS,
-        "Which weights to evaluate, predict with and export: those that were trained, or their averages.",
+        "Weights to evaluate, predict with and export: as trained, or their exponential moving average.",
         TRAINING,
         WITH_CHECKPOINTS,
         ours=True,
-        default="ema where the checkpoint has averages, else raw",
+        default="ema if the checkpoint has it, else raw",
+        rare=True,
     ),
     Flag(
         "checkpoint_every",
@@ -626,7 +664,7 @@ FLAGS = (
         "keep_checkpoints",
         "run.keep_checkpoints",
         INTEGER,
-        "How many of the latest checkpoints stay on disk.",
+        "Number of latest checkpoints to keep.",
         TRAINING,
         LONG_TRAINING,
         ours=True,
@@ -639,16 +677,17 @@ FLAGS = (
         TRAINING,
         TRAIN_AND_EVALUATE,
         ours=True,
-        default="0, only at the end",
+        default="0: only at the end",
     ),
     Flag(
         "eval_count",
         "run.eval_count",
         INTEGER,
-        "Without --eval_every_epochs: evaluate so often, at equal distances and at the end.",
+        "Number of evaluations, evenly spaced with the last one at the end; without --eval_every_epochs.",
         TRAINING,
         TRAIN_AND_EVALUATE,
         ours=True,
+        rare=True,
     ),
     Flag(
         "early_stop_patience",
@@ -658,71 +697,83 @@ FLAGS = (
         TRAINING,
         TRAIN_AND_EVALUATE,
         ours=True,
-        default="0, never",
+        default="0: never",
     ),
     _detector_flag(
         "exact_classes",
         "detection.exact_classes",
         SWITCH,
-        "Give each category a class slot, instead of each id up to the largest and the background.",
+        "Use one class slot per category, instead of one per id up to the largest plus the background.",
         inspected=True,
+        rare=True,
     ),
     _detector_flag(
         "batch_norm_decay",
         "detection.batch_norm_decay",
         NUMBER,
-        "Share of a batch-norm statistic that a step keeps; short runs need a smaller one.",
+        "Decay of the batch-norm statistics; short runs need a smaller one.",
         TRAINING_MODES,
     ),
     _detector_flag(
         "centred_p7",
         "detection.anchors.centred",
         SWITCH,
-        "Put the largest anchors in the middle of their cells too, instead of on their corners.",
+        "Center the largest anchors in their cells too, instead of on the corners.",
         inspected=True,
+        rare=True,
     ),
     _detector_flag(
         "clamp_decode",
         "detection.coder.largest_log",
         SWITCH,
-        "Let no box be more than 62.5 times as high or wide as its anchor.",
+        "Limit boxes to 62.5 times the height and width of their anchor.",
         WITH_RESULTS,
         to_field=lambda given: LARGEST_LOG if given else None,
         from_field=lambda largest: largest is not None,
+        rare=True,
     ),
     _detector_flag(
         "train_crowds",
         "detection.train_crowds",
         SWITCH,
-        "Train boxes around crowds as if each were one object, as the original did.",
+        "Train crowd boxes as single objects, as the original program did.",
         TRAINING_MODES,
-        default="off: left out",
+        default="off: crowds are left out",
         inspected=True,
+        rare=True,
     ),
     _detector_flag(
         "no_color_jitter",
         "detection.augmentation",
         SWITCH,
-        "Leave the colors of training images as they are.",
+        "Keep the colors of training images.",
         TRAINING_MODES,
         to_field=lambda given: tuple(s for s in DetectionConfig().augmentation if not isinstance(s, ColorSpec)),
         from_field=lambda steps: not any(isinstance(step, ColorSpec) for step in steps or ()),
         inspected=True,
+        rare=True,
     ),
     _detector_flag(
         "min_score",
         "run.min_score",
         NUMBER,
-        "Least score of a detection that a prediction lists and draws.",
+        "Lowest score of the detections that a prediction lists and draws.",
         ("predict",),
     ),
     Flag("xla", "precision.xla", SWITCH, "Compile the graph with XLA.", OPTIMIZATION, aliases=("use_xla",)),
-    Flag("data_format", "model.data_format", DATA_FORMATS, "Memory layout of the feature maps.", OPTIMIZATION),
+    Flag(
+        "data_format",
+        "model.data_format",
+        DATA_FORMATS,
+        "Memory layout of the feature maps.",
+        OPTIMIZATION,
+        rare=True,
+    ),
     Flag(
         "amp",
         "precision.amp",
         SWITCH,
-        "Compute in mixed precision: float16 on GPUs, bfloat16 on CPUs that have it.",
+        "Compute in mixed precision: float16 on GPUs, bfloat16 on CPUs that support it.",
         OPTIMIZATION,
         aliases=("use_tf_amp",),
     ),
@@ -731,7 +782,7 @@ FLAGS = (
         "deterministic",
         "run.deterministic",
         SWITCH,
-        "Let a run with the same --seed repeat bit for bit.",
+        "Make runs with the same --seed equal bit for bit.",
         OPTIMIZATION,
         ours=True,
     ),
@@ -743,12 +794,13 @@ FLAGS = (
         DISTRIBUTION,
         TRAINING_MODES,
         ours=True,
+        rare=True,
     ),
     Flag(
         "sync_batch_norm",
         "distributed.sync_batch_norm",
         SWITCH,
-        "Normalize by the statistics of the global batch, not of each process's own.",
+        "Normalize by the statistics of the global batch instead of each process's own.",
         DISTRIBUTION,
         TRAINING_MODES,
         ours=True,
@@ -757,31 +809,34 @@ FLAGS = (
         "stall_timeout_s",
         "distributed.stall_timeout_s",
         NUMBER,
-        "A process that gives no sign of life for so many seconds ends the run.",
+        "End the run if a process shows no sign of life for this many seconds.",
         DISTRIBUTION,
         ours=True,
+        rare=True,
     ),
     Flag(
         "no_tf32",
         "precision.tf32",
         SWITCH,
-        "Do not round float32 products to TensorFloat-32 on GPUs that would.",
+        "Do not round float32 products to TensorFloat-32 on GPUs that support it.",
         OPTIMIZATION,
         ours=True,
         to_field=lambda given: not given,
         from_field=lambda tf32: not tf32,
+        rare=True,
     ),
     Flag(
         "static_loss_scale",
         "precision.static_loss_scale",
         NUMBER,
-        "Fixed factor on the loss with --amp, so that small gradients survive float16.",
+        "With --amp: fixed loss scale, so that small gradients survive float16.",
         MIXED_PRECISION,
         TRAINING_MODES,
         aliases=("loss_scale",),
         to_field=lambda scale: None if scale == -1 else scale,
         from_field=lambda scale: -1.0 if scale is None else scale,
-        default="-1, dynamic",
+        default="-1: dynamic",
+        rare=True,
     ),
     Flag(
         "use_static_loss_scaling",

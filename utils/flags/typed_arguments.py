@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from utils.config import MODES
 from utils.errors import UsageError, require
 from utils.flags import recipes
 from utils.flags.table import BY_NAME, FLAGS, INTEGER, NUMBER, PATH, Flag
-
-_SIMILAR = 0.7
-"""Least similarity of the flag suggested for an unknown one; equal words have 1."""
+from utils.suggestions import did_you_mean, hint, nearest
 
 
 def read_value(flag: Flag, text: str) -> Any:
     """Converts the text after a flag to the flag's type."""
     if isinstance(flag.kind, tuple):
-        require(text in flag.kind, flag.name, text or "''", f"one of {', '.join(flag.kind)}")
+        allowed = f"one of {', '.join(flag.kind)}{hint(text, flag.kind)}"
+        require(text in flag.kind, flag.name, text or "''", allowed)
     elif flag.kind == PATH:
         require(bool(text) or flag.name == "data_dir", flag.name, "''", "a path")
     elif flag.kind == INTEGER:
@@ -40,9 +39,7 @@ def _number(name: str, text: str) -> float:
 
 
 def complete(arguments: Sequence[str]) -> list[str]:
-    """Writes each flag as ``--name=value`` with its full name; recipe origins are kept."""
-    if any(argument in ("-h", "--help") for argument in arguments):
-        return ["--help"]
+    """Gives each flag its full name and joins its value, ``--name=value``; keeps recipe origins."""
     completed: list[str] = []
     waiting = list(reversed(arguments))
     while waiting:
@@ -57,10 +54,10 @@ def complete(arguments: Sequence[str]) -> list[str]:
 
 
 def _complete_one(argument: str, waiting: list[str]) -> str:
-    """Completes one argument; pops its value off ``waiting`` if the value is the next argument."""
+    """Completes one argument; pops its value off ``waiting`` if that is the next argument."""
     written, equals, value = argument.partition("=")
     name = _full_name(argument, written)
-    if name == "help" or BY_NAME[name].is_switch:
+    if BY_NAME[name].is_switch:
         if equals:
             raise UsageError(f"{argument}: --{name} is a switch and takes no value")
         return f"--{name}"
@@ -73,36 +70,29 @@ def _complete_one(argument: str, waiting: list[str]) -> str:
 
 def _full_name(argument: str, written: str) -> str:
     if not written.startswith("-") or written in ("-", "--"):
-        raise UsageError(f"{argument}: belongs to no flag; every argument is a flag, its value or an @recipe file")
+        question = did_you_mean(f"--mode={mode}" for mode in nearest(argument, MODES))
+        raise UsageError(
+            f"{argument}: belongs to no flag; {question or 'every argument is a flag, its value or an @recipe file'}"
+        )
     name = written.lstrip("-")
-    spellings = {"help": "help"} | {spelling: flag.name for flag in FLAGS for spelling in flag.spellings}
+    spellings = {spelling: flag.name for flag in FLAGS for spelling in flag.spellings}
     if not written.startswith("--"):
         name = ""
     if name in spellings:
         return spellings[name]
     candidates = {full for spelling, full in spellings.items() if name and spelling.startswith(name)}
-    familiar = {full for full in candidates if full == "help" or not BY_NAME[full].ours}
-    matches = familiar or candidates
+    matches = {full for full in candidates if not BY_NAME[full].ours} or candidates
     if len(matches) == 1:
         return matches.pop()
     if matches:
         raise UsageError(f"{written}: could be {' or '.join(f'--{match}' for match in sorted(matches))}")
-    raise UsageError(f"{written}: unknown flag; {_suggestion(written, spellings)}")
-
-
-def _suggestion(written: str, spellings: Mapping[str, str]) -> str:
-    """A suggestion for an unknown flag: the most similar flag, or one that it may abbreviate."""
-    name = written.lstrip("-").replace("-", "_").lower()
-
-    def similarity(spelling: str) -> float:
-        return max(difflib.SequenceMatcher(None, name, end).ratio() for end in (spelling, spelling[: len(name) + 1]))
-
-    closest = max(spellings, key=similarity)
-    return f"did you mean --{spellings[closest]}?" if similarity(closest) >= _SIMILAR else "--help lists all flags"
+    near = nearest(written.lstrip("-"), ["help", *spellings])
+    question = did_you_mean(dict.fromkeys(f"--{spellings.get(spelling, spelling)}" for spelling in near))
+    raise UsageError(f"{written}: unknown flag; {question or '--help all lists all flags'}")
 
 
 def with_origin(message: str, arguments: Sequence[str]) -> str:
-    """Adds file and line to a message about a flag that a recipe gave."""
+    """Adds file and line to a message about a flag from a recipe."""
     subject = re.match(r"--\w+", message)
     if subject is None:
         return message

@@ -7,6 +7,7 @@ from pathlib import Path
 from unicodedata import normalize
 
 from utils.errors import UsageError
+from utils.suggestions import path_hint
 from utils.text import plural
 
 
@@ -54,7 +55,7 @@ def _lines(path: str | Path) -> list[tuple[int, str]]:
         text = Path(path).read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UsageError(f"--class_names {path}: cannot be read ({reason})") from error
+        raise UsageError(f"--class_names {path}: cannot be read ({reason}){path_hint(path)}") from error
     lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
         raise UsageError(f"--class_names {path}: is empty; must hold one class name per line")

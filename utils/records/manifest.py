@@ -15,6 +15,7 @@ from utils.errors import RunError
 from utils.files.atomic_file import write_atomically
 from utils.files.json_values import typed, typed_list
 from utils.records.record_files import CONVERTERS, check_size, count, count_by_name, files_of_pattern, patterns_in
+from utils.suggestions import path_hint
 
 MANIFEST_NAME = "dataset.json"
 LABEL_MAP_NAME = "label_map.pbtxt"  # beside the manifest of data for detection
@@ -228,7 +229,9 @@ def load_split(data_dir: StrPath, split: str) -> SplitFiles:
     folder = Path(data_dir)
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "no such folder"
-        raise RunError(f"--data_dir {data_dir}: {what}; must be the folder of the record files")
+        raise RunError(
+            f"--data_dir {data_dir}: {what}; must be the folder of the record files{path_hint(folder, folder=True)}"
+        )
     manifest = read_manifest(folder)
     where = f"--data_dir {data_dir}"
     if manifest is None:

@@ -20,6 +20,7 @@ from utils.files.atomic_file import write_atomically
 from utils.files.file_lock import locked
 from utils.records.manifest import SplitFiles
 from utils.records.tfrecord_file import FRAME_BYTES, HEADER_BYTES, iterate_headers
+from utils.suggestions import path_hint
 
 INDEX_FOLDER = ".dali_idx"  # beside the records
 CACHE_FOLDER = "dali_idx"  # in the user's cache
@@ -135,7 +136,7 @@ def _given_index(records: Path, folder: Path, count: int) -> Index:
     path = folder / records.name
     if not path.is_file():
         what = f"has no index of {records.name}" if folder.is_dir() else "no such folder"
-        raise RunError(f"--data_idx_dir {folder}: {what}; {HOW_TO_MAKE}")
+        raise RunError(f"--data_idx_dir {folder}: {what}; {HOW_TO_MAKE}{path_hint(folder, folder=True)}")
     try:
         return read_index(path, records, count)
     except RunError as error:

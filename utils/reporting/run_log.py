@@ -11,6 +11,7 @@ from typing import Any
 from utils.dllogger_utils import JSON_PREFIX, PARAMETER, SUMMARY, read_records
 from utils.errors import RunError
 from utils.reporting.evaluation_file import EVALUATION_NAME, read_evaluation
+from utils.suggestions import path_hint
 
 LOG_NAME = "log.json"
 TARGETS = ("top1_accuracy", "Precision/mAP")
@@ -143,7 +144,9 @@ def read_run(place: Path, name: str | None = None, results: Path | None = None) 
     try:
         records, damaged = read_records(path)
     except OSError as error:
-        raise RunError(f"{path}: cannot be read ({error.strerror}); a run is the folder of its log") from error
+        raise RunError(
+            f"{path}: cannot be read ({error.strerror}); a run is the folder of its log{path_hint(path)}"
+        ) from error
     if not records and damaged:
         raise RunError(f"{path}: is not the log of a run: it has no record that begins with {JSON_PREFIX}")
     launches = _launches(records)

@@ -13,6 +13,7 @@ SPEED_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16"
 """Instruction sets that determine the speed of networks, the oldest first."""
 
 CPU_INFO, MEMORY_INFO = Path("/proc/cpuinfo"), Path("/proc/meminfo")
+RESIDENT = Path("/proc/self/statm")
 MEMORY_LIMIT, MEMORY_USED = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
 _X86 = ("x86_64", "AMD64")
 _GB = 1e9
@@ -47,6 +48,12 @@ def memory_gb() -> tuple[float, float] | None:
     except (OSError, ValueError):  # no container, or no limit ("max")
         pass
     return total / _GB, free / _GB
+
+
+def resident_bytes() -> int:
+    """Memory that this process occupies."""
+    pages = int(RESIDENT.read_text(encoding="utf-8").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def disk_free_gb(folder: Path) -> float | None:
