@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Makes the pictures at the head of the README: trains a classifier on photographs of clothes and a detector on
-# micrographs of blood cells, runs both on images that they have not seen, and draws the results.
+# Makes the pictures at the head of the README. Trains a classifier on photographs of clothes and a detector on
+# micrographs of blood cells, runs both on images that they were not trained on, and draws the results.
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/../utils/launch.sh"
-source "$LAUNCH_ROOT/utils/shell/arguments.sh"
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+source "$root/utils/shell/arguments.sh"
+source "$root/utils/shell/setup_venv.sh"
 
 if wants_help "$@"; then
     cat << END
-Trains a classifier and a detector on the sample data, about an hour on 2 cores, and draws what they say of images that
-they have not seen: photographs.jpg, micrographs.jpg and report.png. Run a second time, it uses what is there.
+Trains a classifier and a detector on the sample data and draws what they predict for validation images:
+photographs.jpg, micrographs.jpg and report.png. Takes about an hour on 2 cores; a second run uses what is there.
 
   bash examples/readme_pictures.sh [OUT] [DOCS]
 
@@ -19,7 +20,6 @@ From the environment:
   SAMPLE_DATA  folder with clothing/ and bccd/; default ../shared/data beside the clone
   BROWSER      Chromium or Chrome, which renders the page of the report; default the first that is on the PATH.
                BROWSER=none leaves report.png out
-  PYTHON       the interpreter; default the clone's .venv, else python3 on the PATH
   DRY_RUN=1    prints the commands and runs none
 END
     exit
@@ -29,10 +29,15 @@ if [ $# -gt "${#folders[@]}" ]; then
     echo "${*:${#folders[@]}+1}: not expected; usage: bash examples/readme_pictures.sh [OUT] [DOCS]" >&2
     exit 2
 fi
-out=$(realpath -m "${folders[0]:-$LAUNCH_ROOT/examples/pictures_output}")
-docs=$(realpath -m "${folders[1]:-$LAUNCH_ROOT/docs}")
-data=$(realpath -m "${SAMPLE_DATA:-$LAUNCH_ROOT/../shared/data}")
-python=$(launch_python)
+out=examples/pictures_output docs=docs data=../shared/data # of the clone; what is given is of the current folder
+if [ -n "${folders[0]:-}" ]; then out=$(realpath -m "${folders[0]}"); fi
+if [ -n "${folders[1]:-}" ]; then docs=$(realpath -m "${folders[1]}"); fi
+if [ -n "${SAMPLE_DATA:-}" ]; then data=$(realpath -m "$SAMPLE_DATA"); fi
+python=.venv/bin/python
+case ${DRY_RUN:-0} in
+    0 | 1) ;;
+    *) echo "DRY_RUN=$DRY_RUN: must be 1, or not set" >&2 && exit 2 ;;
+esac
 
 find_browser() {
     local candidate
@@ -59,7 +64,7 @@ run() {
 }
 
 browser=$(find_browser)
-cd "$LAUNCH_ROOT"
+cd "$root"
 for folder in "$data/clothing" "$data/bccd"; do
     if [ ! -d "$folder" ]; then
         echo "$folder: no such folder; SAMPLE_DATA names the one with clothing/ and bccd/" >&2
@@ -67,11 +72,16 @@ for folder in "$data/clothing" "$data/bccd"; do
     fi
 done
 
+if [ "${DRY_RUN:-0}" != 1 ]; then
+    setup_venv requirements/examples.txt
+fi
 cells=$data/bccd
 run "$python" -m object_detection.create_coco_tfrecord --train_image_dir="$cells/images/train" \
     --train_annotations_file="$cells/annotations/instances_train.json" --val_image_dir="$cells/images/val" \
     --val_annotations_file="$cells/annotations/instances_val.json" --output_dir="$out/cell_records"
-run "$python" main.py @examples/cells.args --data_dir="$out/cell_records" --results_dir="$out/cell_run"
+run bash examples/quickstart.sh detection "$out/scenes"
+run "$python" main.py @examples/cells.args --finetune_checkpoint="$out/scenes/detection_run/best" \
+    --data_dir="$out/cell_records" --results_dir="$out/cell_run"
 run "$python" main.py --mode=evaluate --model_dir="$out/cell_run/best" --data_dir="$out/cell_records" --batch_size=8 \
     --results_dir="$out/cell_evaluation"
 
@@ -86,6 +96,6 @@ if [ -n "$browser" ]; then
         no_sandbox=(--no-sandbox) # Chromium's own does not start as root
     fi
     run "$browser" --headless "${no_sandbox[@]}" --hide-scrollbars --force-device-scale-factor=1.5 --window-size=1180,900 \
-        --screenshot="$out/report.png" "file://$out/cell_run/report.html"
+        --screenshot="$out/report.png" "file://$(realpath -m "$out")/cell_run/report.html"
 fi
 run "$python" examples/make_pictures.py "$out" "$data" "$docs"

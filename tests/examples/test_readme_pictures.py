@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import sys
 
 import pytest
 
@@ -22,7 +21,7 @@ def pictures(tmp_path):
         (tmp_path / folder).mkdir(parents=True)
 
     def do(*arguments, **environment):
-        given = {"SAMPLE_DATA": "../data", "BROWSER": "true", "PYTHON": sys.executable, "DRY_RUN": "1", **environment}
+        given = {"SAMPLE_DATA": "../data", "BROWSER": "true", "DRY_RUN": "1", **environment}
         return run(SCRIPT, *arguments, cwd=tmp_path / "here", **given)
 
     return do
@@ -37,7 +36,7 @@ def programs(done):
     """The interpreter's commands by their program or module: the words of each call."""
     calls = {}
     for words in commands(done):
-        if words[0] == sys.executable:
+        if words[0] == ".venv/bin/python":
             place = 2 if words[1] == "-m" else 1
             calls.setdefault(words[place], []).append(words[place + 1 :])
     return calls
