@@ -48,7 +48,7 @@ KINDS = ("found", "missed", "false alarms")
 LETTERS_PX = 27
 PHOTOGRAPH_COLUMNS, GUESSES, TITLE_PX, GUESS_PX = 5, 3, 52, 42
 MICROGRAPHS, MICROGRAPH_COLUMNS, CAPTION_PX, LINE_PX = 6, 3, 44, 4
-REPORT_SIZE = (1180, 900)  # of a report's page, in points
+REPORT_SIZE = (1000, 1000)  # of a report as the browser shows it, in points
 COLORS_OF_A_PAGE = 192
 QUALITY = 78
 

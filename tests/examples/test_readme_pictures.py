@@ -71,11 +71,11 @@ def test_what_is_drawn_is_what_was_written(pictures):
     assert all(f'"{name}"' in text for name in folders if not name.endswith("_run"))
 
 
-def test_the_browser_renders_the_report_of_the_detectors_run(pictures, tmp_path):
+def test_the_browser_renders_the_report_of_the_classifiers_run(pictures, tmp_path):
     (words,) = [words for words in commands(pictures("out")) if words[0].endswith("true")]
     assert words[-2:] == [
         f"--screenshot={tmp_path}/here/out/report.png",
-        f"file://{tmp_path}/here/out/cell_run/report.html",
+        f"file://{tmp_path}/here/out/clothing_run/report.html",
     ]
     size = load_example("make_pictures").REPORT_SIZE
     assert f"--window-size={size[0]},{size[1]}" in words
