@@ -48,7 +48,6 @@ KINDS = ("found", "missed", "false alarms")
 LETTERS_PX = 27
 PHOTOGRAPH_COLUMNS, GUESSES, TITLE_PX, GUESS_PX = 5, 3, 52, 42
 MICROGRAPHS, MICROGRAPH_COLUMNS, CAPTION_PX, LINE_PX = 6, 3, 44, 4
-REPORT_SIZE = (1000, 1000)  # of a report as the browser shows it, in points
 COLORS_OF_A_PAGE = 192
 QUALITY = 78
 
@@ -231,13 +230,6 @@ def _write(
     return place[0] + round(letters.length_px(readable))
 
 
-def cut_report(screen: Image.Image) -> Image.Image:
-    """The upper part of a browser's picture of a report, in few colors so that the file stays small."""
-    height = min(screen.height, round(screen.width * REPORT_SIZE[1] / REPORT_SIZE[0]))
-    page = screen.convert("RGB").crop((0, 0, screen.width, height))
-    return page.quantize(COLORS_OF_A_PAGE, dither=Image.Dither.NONE)
-
-
 def _sheet(
     count: int, columns: int, size: tuple[int, int], below_px: int = 0
 ) -> tuple[Image.Image, list[tuple[int, int]]]:
@@ -271,11 +263,12 @@ def _micrographs(given: argparse.Namespace) -> Image.Image:
 
 
 def _report(given: argparse.Namespace) -> Image.Image | None:
+    """The browser's picture; None where there was no browser."""
     path = given.folder / "report.png"
     if not path.is_file():
         return None
     with Image.open(path) as screen:
-        return cut_report(screen)
+        return screen.convert("RGB").quantize(COLORS_OF_A_PAGE, dither=Image.Dither.NONE)  # a third of the bytes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,7 +9,8 @@ source "$root/utils/shell/setup_venv.sh"
 if wants_help "$@"; then
     cat << END
 Trains a classifier and a detector on the sample data and draws what they predict for validation images:
-photographs.jpg, micrographs.jpg and report.png. Takes about an hour on 2 cores; a second run uses what is there.
+photographs.jpg, micrographs.jpg and report.png. Takes half an hour to an hour on 2 cores; a second run uses what is
+there.
 
   bash examples/readme_pictures.sh [OUT] [DOCS]
 
@@ -34,8 +35,9 @@ if [ -n "${folders[0]:-}" ]; then out=$(realpath -m "${folders[0]}"); fi
 if [ -n "${folders[1]:-}" ]; then docs=$(realpath -m "${folders[1]}"); fi
 if [ -n "${SAMPLE_DATA:-}" ]; then data=$(realpath -m "$SAMPLE_DATA"); fi
 python=.venv/bin/python
-case ${DRY_RUN:-0} in
-    0 | 1) ;;
+dry_run=${DRY_RUN:-0}
+case $dry_run in
+    0 | 1) unset DRY_RUN ;; # the quick start has no dry run
     *) echo "DRY_RUN=$DRY_RUN: must be 1, or not set" >&2 && exit 2 ;;
 esac
 
@@ -58,7 +60,7 @@ find_browser() {
 run() {
     printf '%q ' "$@"
     echo
-    if [ "${DRY_RUN:-0}" != 1 ]; then
+    if [ "$dry_run" != 1 ]; then
         "$@"
     fi
 }
@@ -72,7 +74,7 @@ for folder in "$data/clothing" "$data/bccd"; do
     fi
 done
 
-if [ "${DRY_RUN:-0}" != 1 ]; then
+if [ "$dry_run" != 1 ]; then
     setup_venv requirements/examples.txt
 fi
 cells=$data/bccd
@@ -95,7 +97,7 @@ if [ -n "$browser" ]; then
     if [ "$(id -u)" = 0 ]; then
         no_sandbox=(--no-sandbox) # Chromium's own does not start as root
     fi
-    run "$browser" --headless "${no_sandbox[@]}" --hide-scrollbars --force-device-scale-factor=1.76 --window-size=1000,1000 \
+    run "$browser" --headless "${no_sandbox[@]}" --hide-scrollbars --force-device-scale-factor=1.63 --window-size=1080,1010 \
         --screenshot="$out/report.png" "file://$(realpath -m "$out")/clothing_run/report.html"
 fi
 run "$python" examples/make_pictures.py "$out" "$data" "$docs"

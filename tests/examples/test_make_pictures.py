@@ -30,7 +30,7 @@ def places(tmp_path):
     groundtruth, detections = cells(data / "bccd/images/val")
     write(data / "bccd/annotations/instances_val.json", groundtruth)
     write(out / "cell_evaluation/detections.json", detections)
-    Image.new("RGB", (1760, 2000), GREEN).save(out / "report.png")
+    Image.new("RGB", (1760, 1640), GREEN).save(out / "report.png")
     return out, data
 
 
@@ -139,7 +139,7 @@ def test_the_command_writes_all_three(script, places, tmp_path, capsys):
         with Image.open(docs / name) as picture:
             sizes[name] = picture.size
     assert sizes["photographs.jpg"][0] == sizes["micrographs.jpg"][0] == script.WIDTH_PX
-    assert sizes["report.png"] == (1760, 1760)
+    assert sizes["report.png"] == (1760, 1640)
 
 
 def test_without_a_browsers_picture_the_report_is_left_out(script, places, tmp_path):

@@ -5,7 +5,6 @@ import shlex
 
 import pytest
 
-from tests.examples.loading import load_example
 from tests.launching import ROOT, run
 from tools.convert.__main__ import make_parser as converter_parser
 from tools.convert.coco_command import make_parser as coco_parser
@@ -77,8 +76,6 @@ def test_the_browser_renders_the_report_of_the_classifiers_run(pictures, tmp_pat
         f"--screenshot={tmp_path}/here/out/report.png",
         f"file://{tmp_path}/here/out/clothing_run/report.html",
     ]
-    size = load_example("make_pictures").REPORT_SIZE
-    assert f"--window-size={size[0]},{size[1]}" in words
     assert ("--no-sandbox" in words) == (os.getuid() == 0)
 
 
