@@ -83,7 +83,9 @@ run "$python" -m object_detection.create_coco_tfrecord --train_image_dir="$cells
     --val_annotations_file="$cells/annotations/instances_val.json" --output_dir="$out/cell_records"
 run bash examples/quickstart.sh detection "$out/scenes"
 run "$python" main.py @examples/cells.args --finetune_checkpoint="$out/scenes/detection_run/best" \
-    --data_dir="$out/cell_records" --results_dir="$out/cell_run"
+    --data_dir="$out/cell_records" --results_dir="$out/cell_run_small"
+run "$python" main.py @examples/cells.args --image_size=256 --num_iter=2 --lr_init=0.24 \
+    --finetune_checkpoint="$out/cell_run_small/best" --data_dir="$out/cell_records" --results_dir="$out/cell_run"
 run "$python" main.py --mode=evaluate --model_dir="$out/cell_run/best" --data_dir="$out/cell_records" --batch_size=8 \
     --results_dir="$out/cell_evaluation"
 

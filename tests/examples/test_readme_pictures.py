@@ -47,11 +47,13 @@ def test_every_command_is_one_that_its_program_takes(pictures, monkeypatch, tmp_
     coco_parser().parse_args(calls["object_detection.create_coco_tfrecord"][0])
     converter_parser().parse_args(calls["tools.convert"][0])
     configs = [parse(words, {}).config for words in calls["main.py"]]
-    assert [(c.run.mode, c.model.architecture) for c in configs[::2]] == [
+    assert [(c.run.mode, c.model.architecture) for c in configs] == [
         ("train_and_evaluate", "ssd320"),
+        ("train_and_evaluate", "ssd320"),
+        ("evaluate", None),
         ("train_and_evaluate", "resnet18"),
+        ("predict", None),
     ]
-    assert [c.run.mode for c in configs[1::2]] == ["evaluate", "predict"]
     here = tmp_path / "here"
     assert calls["examples/make_pictures.py"] == [[f"{here}/my out", f"{tmp_path}/data", f"{here}/my docs"]]
     assert list(here.iterdir()) == []
@@ -66,8 +68,8 @@ def test_what_is_drawn_is_what_was_written(pictures):
         for word in words
         if word.startswith("--results_dir=")
     }
-    assert folders == {"cell_run", "cell_evaluation", "clothing_run", "clothing_predictions"}
-    assert all(f'"{name}"' in text for name in folders if not name.endswith("_run"))
+    assert folders == {"cell_run_small", "cell_run", "cell_evaluation", "clothing_run", "clothing_predictions"}
+    assert all(f'"{name}"' in text for name in folders if "_run" not in name)
 
 
 def test_the_browser_renders_the_report_of_the_classifiers_run(pictures, tmp_path):
