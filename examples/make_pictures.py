@@ -1,126 +1,299 @@
-r"""Draws the README's two pictures from the results of the quick start: digits with names, scenes with boxes.
+r"""Draws the pictures at the head of the README from what ``examples/readme_pictures.sh`` trained and evaluated.
 
-Run after the quick start, from the clone, with its folder and a folder to write to. Detections are predicted again with
-a lower score threshold, since a detector is not very confident after a few minutes of training::
+::
 
-    bash examples/quickstart.sh OUT
-    .venv/bin/python main.py --mode=predict --model_dir=OUT/detection_run --to_predict=OUT/scenes/unseen \
-        --min_score=0.3 --results_dir=OUT/detections
-    .venv/bin/python examples/make_pictures.py OUT docs
+    .venv/bin/python examples/make_pictures.py OUT SAMPLE_DATA docs
 
-It writes ``classification.png`` to ``docs``: each unseen digit with the top prediction, wrong ones in red with the
-right answer. ``detection.jpg`` shows the unseen scenes as drawn by ``main.py --mode=predict``.
+``docs`` gets three pictures. ``photographs.jpg`` shows the first validation photograph of each class above the
+classifier's three best guesses. ``micrographs.jpg`` shows micrographs evenly spread over the validation images; frames
+mark what the detector found, what it missed, and its false alarms. ``report.png`` is the first screen of a report.
+Imports no TensorFlow.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from PIL import Image, ImageDraw, ImageFont
+import numpy as np
+from PIL import Image, ImageDraw, ImageOps
 
-COLUMNS = 10  # of digits
-DIGIT_PX, CAPTION_PX, GAP_PX = 72, 18, 8
-SCENE_COLUMNS, SCENE_PX = 4, 232
-RIGHT, WRONG, GROUND = (40, 40, 40), (200, 20, 20), (255, 255, 255)
-_TRUE_CLASS = re.compile(r"digit-(\d)-\d+\.png$")  # make_digits.py's names of unseen digits
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from object_detection.coco.details import operating_score
+from object_detection.coco.metrics import score_arrays
+from object_detection.coco.tables import Comparison, from_json
+from utils.errors import EXIT_DONE, EXIT_FAILED, RunError
+from utils.images.lettering import Lettering
+
+Color = tuple[int, int, int]
+
+WIDTH_PX = 1760  # twice what a README shows, for screens with two pixels to a point
+GAP_PX = 20
+GROUND, INK = (255, 255, 255), (31, 41, 51)
+RIGHT, WRONG, OTHER = (187, 240, 205), (254, 202, 202), (229, 233, 240)
+"""Bars of the photograph's class, of a wrong best guess, and of any other guess."""
+EMPTY = (246, 247, 249)
+"""The rest of a bar."""
+FOUND = ((37, 99, 235), (22, 163, 74), (217, 70, 239), (13, 148, 136), (124, 58, 237))
+"""Lines around right detections, by the place of their class among the classes."""
+FALSE, MISSED = (220, 38, 38), (234, 88, 12)
+KINDS = ("found", "missed", "false alarms")
+"""What becomes of a box."""
+
+LETTERS_PX = 27
+PHOTOGRAPH_COLUMNS, GUESSES, TITLE_PX, GUESS_PX = 5, 3, 52, 42
+MICROGRAPHS, MICROGRAPH_COLUMNS, CAPTION_PX, LINE_PX = 6, 3, 44, 4
+COLORS_OF_A_PAGE = 192
+QUALITY = 78
 
 
-def draw_digits(rows: Sequence[dict[str, Any]]) -> Image.Image:
-    """Draws a sheet of digits, each above its top prediction and the probability.
+class Judged(NamedTuple):
+    """A box with what became of it, one of ``KINDS``."""
+
+    kind: str
+    category: int
+    box_px: tuple[float, float, float, float]
+    """x, y, width, height."""
+
+
+def first_of_each_class(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Choose the first file of each class, which is the name of its folder, from a classifier's ``predictions.json``.
+
+    Raises:
+        RunError: No file has a prediction.
+    """
+    readable = sorted((row for row in rows if "predictions" in row), key=lambda row: str(row["file"]))
+    chosen: dict[str, Mapping[str, Any]] = {}
+    for row in readable:
+        chosen.setdefault(_class_of(row), row)
+    if not chosen:
+        raise RunError("predictions.json: holds no prediction to draw")
+    return [chosen[name] for name in sorted(chosen)]
+
+
+def draw_photographs(rows: Sequence[Mapping[str, Any]]) -> Image.Image:
+    """A sheet of photographs, each above its class and the classifier's best guesses with their probabilities."""
+    side = (WIDTH_PX - GAP_PX * (PHOTOGRAPH_COLUMNS + 1)) // PHOTOGRAPH_COLUMNS
+    sheet, places = _sheet(len(rows), PHOTOGRAPH_COLUMNS, (side, side + TITLE_PX + GUESSES * GUESS_PX))
+    pen = ImageDraw.Draw(sheet)
+    for row, (left, top) in zip(rows, places, strict=True):
+        with Image.open(row["file"]) as photograph:
+            upright = ImageOps.exif_transpose(photograph).convert("RGB")
+        sheet.paste(ImageOps.fit(upright, (side, side), Image.Resampling.LANCZOS), (left, top))
+        _draw_guesses(pen, row, (left, top + side), side)
+    return sheet
+
+
+def _draw_guesses(pen: ImageDraw.ImageDraw, row: Mapping[str, Any], place: tuple[int, int], width: int) -> None:
+    """The photograph's class, the verdict on the best guess, and a bar as long as each guess is probable."""
+    left, top = place
+    true, guesses = _class_of(row), row["predictions"][:GUESSES]
+    is_right = guesses[0]["name"] == true
+    middle = top + TITLE_PX // 2
+    _write(pen, (left, middle), true, size_px=34)
+    word, color = ("right", (21, 128, 61)) if is_right else ("wrong", (185, 28, 28))
+    _write(pen, (left + width, middle), word, color=color, anchor="rm")
+    for number, entry in enumerate(guesses):
+        upper = top + TITLE_PX + number * GUESS_PX
+        lower = upper + GUESS_PX - 5
+        color = RIGHT if entry["name"] == true else OTHER if number or is_right else WRONG
+        pen.rectangle((left, upper, left + width - 1, lower), fill=EMPTY)
+        pen.rectangle((left, upper, left + round((width - 1) * entry["probability"]), lower), fill=color)
+        middle = (upper + lower) // 2
+        _write(pen, (left + 10, middle), entry["name"])
+        _write(pen, (left + width - 10, middle), f"{entry['probability']:.2f}", anchor="rm")
+
+
+def judge(groundtruth: Mapping[str, Any], detections: Sequence[Mapping[str, Any]]) -> dict[int, list[Judged]]:
+    """Compare detections with annotations and tell what became of each box, by image id.
+
+    Detections count from the score on where precision and recall have the highest harmonic mean, and are right at an
+    overlap of half.
 
     Args:
-        rows: Entries of a classifier's ``predictions.json``, in drawing order.
+        groundtruth: A COCO annotation file, as ``json.load`` reads it.
+        detections: A COCO results file, likewise.
 
     Raises:
-        ValueError: There is no prediction, or a file's name does not contain its class.
+        RunError: One of them is not in COCO's format.
     """
-    rows = [row for row in rows if "predictions" in row]  # unreadable files have a reason instead
-    if not rows:
-        raise ValueError("there is no prediction to draw")
-    height = DIGIT_PX + CAPTION_PX
-    sheet = _sheet(len(rows), COLUMNS, DIGIT_PX, height)
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
-    for number, row in enumerate(rows):
-        left, top = _place(number, COLUMNS, DIGIT_PX, height)
-        with Image.open(row["file"]) as digit:
-            sheet.paste(digit.convert("RGB").resize((DIGIT_PX, DIGIT_PX), Image.Resampling.BICUBIC), (left, top))
-        best, true = row["predictions"][0], _true_class(row["file"])
-        color = RIGHT if best["name"] == true else WRONG
-        known = "" if best["name"] == true else f" ({true})"
-        middle = (left + DIGIT_PX // 2, top + DIGIT_PX + CAPTION_PX // 2)
-        pen.text(middle, f"{best['name']}{known} {best['probability']:.2f}", fill=color, font=font, anchor="mm")
+    comparison: Comparison = from_json(groundtruth, detections)
+    matches = score_arrays(comparison.groundtruth, comparison.results, list(comparison.categories)).matches
+    sure = matches.results.scores >= operating_score(matches)
+    found = np.zeros(len(matches.groundtruth.crowds), bool)
+    found[matches.objects[sure & matches.right]] = True
+    judged: dict[int, list[Judged]] = {image: [] for image in comparison.image_ids.tolist()}
+    tables = (
+        ("missed", matches.groundtruth.take(~found & ~matches.groundtruth.crowds)),
+        ("found", matches.results.take(sure & matches.right)),
+        ("false alarms", matches.results.take(sure & matches.wrong)),
+    )
+    for kind, table in tables:
+        columns = (table.image_ids.tolist(), table.category_ids.tolist(), table.boxes_px.tolist())
+        for image, category, box in zip(*columns, strict=True):
+            judged[image].append(Judged(kind, category, tuple(box)))
+    return judged
+
+
+def evenly_spread(images: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, Any]]:
+    """Choose so many images of an annotation file, evenly spread over the sorted file names."""
+    ordered = sorted(images, key=lambda image: str(image["file_name"]))
+    return [ordered[place] for place in sorted({round(p) for p in np.linspace(0, len(ordered) - 1, count)})]
+
+
+def draw_micrographs(
+    images: Sequence[Mapping[str, Any]], folder: Path, judged: Mapping[int, Sequence[Judged]], names: Mapping[int, str]
+) -> Image.Image:
+    """A sheet of micrographs with their boxes, a count below each, and a legend.
+
+    Args:
+        images: Entries of an annotation file, in the order in which they are drawn.
+        folder: Where their files are.
+        judged: Their boxes by image id, as ``judge`` gives them.
+        names: The classes by category id.
+    """
+    width = (WIDTH_PX - GAP_PX * (MICROGRAPH_COLUMNS + 1)) // MICROGRAPH_COLUMNS
+    height = max(round(width * image["height"] / image["width"]) for image in images)
+    sheet, places = _sheet(len(images), MICROGRAPH_COLUMNS, (width, height + CAPTION_PX), below_px=CAPTION_PX)
+    pen = ImageDraw.Draw(sheet)
+    colors = {category: FOUND[place % len(FOUND)] for place, category in enumerate(sorted(names))}
+    for image, (left, top) in zip(images, places, strict=True):
+        boxes = judged[image["id"]]
+        with Image.open(folder / image["file_name"]) as picture:
+            size = (width, round(width * picture.height / picture.width))
+            micrograph = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+        _draw_boxes(micrograph, boxes, width / image["width"], colors)
+        sheet.paste(micrograph, (left, top))
+        counts = [f"{word} {sum(box.kind == word for box in boxes)}" for word in KINDS]
+        _write(pen, (left, top + height + CAPTION_PX // 2), ", ".join(counts))
+    legend = [(f"{names[category]} found", color) for category, color in colors.items()]
+    _draw_legend(sheet, [*legend, ("missed", MISSED), ("false alarm", FALSE)])
     return sheet
 
 
-def draw_scenes(rows: Sequence[dict[str, Any]]) -> Image.Image:
-    """Draws a sheet of the pictures listed in the detector's ``predictions.json``.
-
-    Raises:
-        ValueError: There is no picture.
-    """
-    pictures = [row["picture"] for row in rows if "picture" in row]
-    if not pictures:
-        raise ValueError("there is no picture with detections to draw")
-    sheet = _sheet(len(pictures), SCENE_COLUMNS, SCENE_PX, SCENE_PX)
-    for number, path in enumerate(pictures):
-        with Image.open(path) as picture:
-            small = picture.convert("RGB").resize((SCENE_PX, SCENE_PX), Image.Resampling.LANCZOS)
-        sheet.paste(small, _place(number, SCENE_COLUMNS, SCENE_PX, SCENE_PX))
-    return sheet
+def _draw_boxes(picture: Image.Image, boxes: Sequence[Judged], scale: float, colors: Mapping[int, Color]) -> None:
+    """Frame what was found in the color of its class, what is not there in red, what was missed in broken orange."""
+    pen = ImageDraw.Draw(picture)
+    for box in boxes:
+        x, y, width, height = (side * scale for side in box.box_px)
+        span = (max(0.0, x), max(0.0, y), min(picture.width - 1.0, x + width), min(picture.height - 1.0, y + height))
+        if box.kind == "missed":
+            _draw_broken(pen, span, MISSED)
+        else:
+            pen.rectangle(span, outline=colors[box.category] if box.kind == "found" else FALSE, width=LINE_PX)
 
 
-def _sheet(count: int, columns: int, width_px: int, height_px: int) -> Image.Image:
+def _draw_broken(pen: ImageDraw.ImageDraw, span: tuple[float, float, float, float], color: Color) -> None:
+    """A rectangle of short lines."""
+    left, top, right, bottom = span
+    dash = 10
+    for start in np.arange(left, right, 2 * dash):
+        for y in (top, bottom):
+            pen.line((start, y, min(right, start + dash), y), fill=color, width=LINE_PX)
+    for start in np.arange(top, bottom, 2 * dash):
+        for x in (left, right):
+            pen.line((x, start, x, min(bottom, start + dash)), fill=color, width=LINE_PX)
+
+
+def _draw_legend(sheet: Image.Image, entries: Sequence[tuple[str, Color]]) -> None:
+    """Squares of color with their meaning, along the lower edge."""
+    pen = ImageDraw.Draw(sheet)
+    left, middle = GAP_PX, sheet.height - GAP_PX - LETTERS_PX // 2
+    for text, color in entries:
+        square = (left, middle - LETTERS_PX // 2, left + LETTERS_PX, middle + LETTERS_PX // 2)
+        if color == MISSED:
+            _draw_broken(pen, square, color)
+        else:
+            pen.rectangle(square, outline=color, width=LINE_PX)
+        end = _write(pen, (left + LETTERS_PX + 12, middle), text)
+        left = end + 2 * GAP_PX
+
+
+def _write(
+    pen: ImageDraw.ImageDraw,
+    place: tuple[int, int],
+    text: str,
+    *,
+    size_px: int = LETTERS_PX,
+    color: Color = INK,
+    anchor: str = "lm",
+) -> int:
+    """Write a line and return where it ends, in pixels from the left."""
+    letters = Lettering(size_px)
+    readable = letters.readable(text)
+    pen.text(place, readable, fill=color, font=letters.font, anchor=anchor)
+    return place[0] + round(letters.length_px(readable))
+
+
+def _sheet(
+    count: int, columns: int, size: tuple[int, int], below_px: int = 0
+) -> tuple[Image.Image, list[tuple[int, int]]]:
+    """An empty sheet, and left and top of each of so many places of a size on it."""
     rows = -(-count // columns)
-    size = (GAP_PX + columns * (width_px + GAP_PX), GAP_PX + rows * (height_px + GAP_PX))
-    return Image.new("RGB", size, GROUND)
+    steps = (size[0] + GAP_PX, size[1] + GAP_PX)
+    sheet = Image.new("RGB", (WIDTH_PX, GAP_PX + rows * steps[1] + below_px), GROUND)
+    places = [divmod(number, columns) for number in range(count)]
+    return sheet, [(GAP_PX + column * steps[0], GAP_PX + row * steps[1]) for row, column in places]
 
 
-def _place(number: int, columns: int, width_px: int, height_px: int) -> tuple[int, int]:
-    """Returns the left and top of a picture on its sheet."""
-    row, column = divmod(number, columns)
-    return GAP_PX + column * (width_px + GAP_PX), GAP_PX + row * (height_px + GAP_PX)
+def _class_of(row: Mapping[str, Any]) -> str:
+    return Path(row["file"]).parent.name
 
 
-def _true_class(file: str) -> str:
-    found = _TRUE_CLASS.search(file)
-    if found is None:
-        raise ValueError(f"{file}: is not an unseen digit of the quick start; those are named digit-<class>-<number>")
-    return found.group(1)
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _predictions(folder: Path) -> list[dict[str, Any]]:
-    """Reads the entries of ``predictions.json`` in a folder, in the order of their files."""
-    rows = json.loads((folder / "predictions.json").read_text(encoding="utf-8"))
-    return sorted(rows, key=lambda row: str(row["file"]))
+def _photographs(given: argparse.Namespace) -> Image.Image:
+    return draw_photographs(first_of_each_class(_read(given.folder / "clothing_predictions" / "predictions.json")))
+
+
+def _micrographs(given: argparse.Namespace) -> Image.Image:
+    cells = given.sample_data / "bccd"
+    groundtruth = _read(cells / "annotations" / "instances_val.json")
+    judged = judge(groundtruth, _read(given.folder / "cell_evaluation" / "detections.json"))
+    names = {category["id"]: category["name"] for category in groundtruth["categories"]}
+    chosen = evenly_spread(groundtruth["images"], MICROGRAPHS)
+    return draw_micrographs(chosen, cells / "images" / "val", judged, names)
+
+
+def _report(given: argparse.Namespace) -> Image.Image | None:
+    """The browser's picture; None where there was no browser."""
+    path = given.folder / "report.png"
+    if not path.is_file():
+        return None
+    with Image.open(path) as screen:
+        return screen.convert("RGB").quantize(COLORS_OF_A_PAGE, dither=Image.Dither.NONE)  # a third of the bytes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     description = (__doc__ or "").split("\n\n")[0]
     parser = argparse.ArgumentParser(prog="python examples/make_pictures.py", description=description)
-    parser.add_argument("folder", metavar="FOLDER", type=Path, help="folder that the quick start wrote")
-    parser.add_argument("out", metavar="OUT", type=Path, help="folder to write to; created if missing")
+    parser.add_argument("folder", metavar="OUT", type=Path, help="what examples/readme_pictures.sh wrote")
+    parser.add_argument("sample_data", metavar="SAMPLE_DATA", type=Path, help="folder with bccd/")
+    parser.add_argument("docs", metavar="DOCS", type=Path, help="folder for the pictures; made if it is missing")
     given = parser.parse_args(arguments)
     try:
-        digits = draw_digits(_predictions(given.folder / "predictions"))
-        scenes = draw_scenes(_predictions(given.folder / "detections"))
-        given.out.mkdir(parents=True, exist_ok=True)
-        digits.save(given.out / "classification.png", optimize=True)
-        scenes.save(given.out / "detection.jpg", quality=85)
-    except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}; run `bash examples/quickstart.sh` first", file=sys.stderr)
-        return 1
-    except ValueError as error:
+        pictures = {
+            "photographs.jpg": _photographs(given),
+            "micrographs.jpg": _micrographs(given),
+            "report.png": _report(given),
+        }
+        given.docs.mkdir(parents=True, exist_ok=True)
+        for name, picture in pictures.items():
+            if picture is not None:
+                picture.save(given.docs / name, quality=QUALITY, optimize=True)
+                print(given.docs / name)
+    except (OSError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"{given.out / 'classification.png'}, {given.out / 'detection.jpg'}")
-    return 0
+        return EXIT_FAILED
+    return EXIT_DONE
 
 
 if __name__ == "__main__":
