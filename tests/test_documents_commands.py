@@ -51,6 +51,10 @@ COMMANDS = {" ".join(words): words for document in CURRENT.values() for words in
 
 
 def main_py(arguments):
+    if "--help" in arguments:
+        with pytest.raises(SystemExit, match=r"^0$"):
+            parse(arguments, {})
+        return
     command = parse(arguments, {})
     assert not [note for note in command.notes if "no effect" in note]
 
@@ -93,7 +97,7 @@ PROGRAMS = {
     "tools.benchmark_input": benchmark_input.parse_arguments,
     "tools.doctor": doctor_names,
     "pip": pip,
-    **dict.fromkeys(("PROGRAM", "pytest", "venv"), lambda arguments: None),
+    **dict.fromkeys(("PROGRAM", "pytest", "tools", "venv"), lambda arguments: None),
 }
 
 
