@@ -68,12 +68,13 @@ def learning_rate(schedule: Schedule, total_steps: int) -> str:
     """The learning rate during a run of ``total_steps``."""
     peak = f"learning rate {schedule.peak:.4g}"
     if schedule.warmup_steps:
-        peak += f" after a warm-up of {plural(schedule.warmup_steps, 'step')} from {schedule.start:.4g}"
+        begin = f" from {schedule.start:.4g}" if schedule.start else ""
+        peak += f" after {plural(schedule.warmup_steps, 'warm-up step')}{begin}"
     if schedule.warmup_steps >= total_steps:
         return f"{peak}, which the run does not reach"
     drops = [f"{step:,}" for step in schedule.boundaries if step < total_steps]
     if schedule.kind == "cosine":
-        return f"{peak}, then along a cosine to 0 at step {schedule.decay_steps:,}"
+        return f"{peak}, then a cosine to 0 at step {schedule.decay_steps:,}"
     return f"{peak}, divided by 10 after step {', '.join(drops)}" if drops else f"{peak}, constant"
 
 
