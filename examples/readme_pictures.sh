@@ -99,7 +99,7 @@ if [ -n "$browser" ]; then
     if [ "$(id -u)" = 0 ]; then
         no_sandbox=(--no-sandbox) # Chromium's own does not start as root
     fi
-    run "$browser" --headless "${no_sandbox[@]}" --hide-scrollbars --force-device-scale-factor=1.63 --window-size=1080,1010 \
-        --screenshot="$out/report.png" "file://$(realpath -m "$out")/clothing_run/report.html"
+    run "$browser" --headless "${no_sandbox[@]}" --log-level=3 --hide-scrollbars --force-device-scale-factor=1.63 \
+        --window-size=1080,1010 --screenshot="$out/report.png" "file://$(realpath -m "$out")/clothing_run/report.html"
 fi
 run "$python" examples/make_pictures.py "$out" "$data" "$docs"
