@@ -54,7 +54,8 @@ def facts_of_training(config: ExperimentConfig, plan: TrainingPlan, start: int, 
 
 def _optimizer(config: ExperimentConfig) -> str:
     optimizer = config.optimizer
-    facts = [f"{optimizer.name}, momentum {optimizer.momentum:g}, weight decay {optimizer.weight_decay:g}"]
+    kind = "" if optimizer.name == "momentum" else f"{optimizer.name}, "
+    facts = [f"{kind}momentum {optimizer.momentum:g}", f"weight decay {optimizer.weight_decay:g}"]
     if optimizer.label_smoothing:
         facts.append(f"label smoothing {optimizer.label_smoothing:g}")
     if optimizer.mixup_alpha:

@@ -103,8 +103,8 @@ def test_a_plan_is_told_in_steps():
     plan = plan_training(settings, 20, 1)
     rows = dict(facts_of_training(settings, plan, 5, 15))
     assert rows["Plan"] == "steps 6 to 15 of 15; 5 steps an epoch, 4 images a step"
-    assert rows["Optimizer"] == "momentum, momentum 0.9, weight decay 0.0001"
-    assert rows["Schedule"] == "learning rate 0.001562 after a warm-up of 5 steps from 0, constant"
+    assert rows["Optimizer"] == "momentum 0.9, weight decay 0.0001"
+    assert rows["Schedule"] == "learning rate 0.001562 after 5 warm-up steps, constant"
     assert dict(facts_of_training(settings, plan, 15, 15))["Plan"].startswith("no step left, 15 of 15")
 
 
