@@ -49,7 +49,7 @@ def images(tmp_path) -> Path:
 
 
 def flags_of(mode, data, weights, images):
-    """What a mode needs, beside --arch and --results_dir."""
+    """The flags that a mode needs beside --arch and --results_dir."""
     given = [f"--mode={mode}", "--image_size=64", "--seed=3"]
     given += [f"--to_predict={images}"] if mode == "predict" else ["--batch_size=2", f"--data_dir={data}"]
     given += MEASURED if "benchmark" in mode else []

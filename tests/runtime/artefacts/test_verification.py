@@ -40,4 +40,4 @@ def test_one_image_more_or_less_is_no_fall():
 
 def test_signatures_may_differ_by_rounding_alone():
     assert signatures_differ(MOST_BETWEEN_SIGNATURES) is None
-    assert "0.002 apart" in signatures_differ(0.002)
+    assert "differ by 0.002" in signatures_differ(0.002)
