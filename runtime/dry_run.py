@@ -88,6 +88,7 @@ def dry_run(command: Command, preemption: PreemptionHook, screen: Screen) -> int
     prepared = prepare(setup, processes, Stopping(preemption, processes))
     if leads:
         memory = memory_needed(setup, prepared.graphs, prepared.program)
+        memory += f"; in each of {processes.size} processes" if processes.size > 1 else ""
         facts = dict(facts_of_setup(setup, prepared.size, processes.size)) | dict(prepared.rows)
         if run.seed is None and "seed" not in setup.metadata:
             facts["Seed"] = "random"
