@@ -104,7 +104,7 @@ def test_a_plan_is_told_in_steps():
     rows = dict(facts_of_training(settings, plan, 5, 15))
     assert rows["Plan"] == "steps 6 to 15 of 15; 5 steps an epoch, 4 images a step"
     assert rows["Optimizer"] == "momentum 0.9, weight decay 0.0001"
-    assert rows["Schedule"] == "learning rate 0.001562 after 5 warm-up steps, constant"
+    assert rows["Schedule"] == "learning rate 0.001563 after 5 warm-up steps, constant"
     assert dict(facts_of_training(settings, plan, 15, 15))["Plan"].startswith("no step left, 15 of 15")
 
 
