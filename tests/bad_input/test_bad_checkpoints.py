@@ -124,5 +124,5 @@ def test_a_transposed_head_is_not_taken_for_one_of_other_classes(sound, tmp_path
     name = "resnet50/output/dense/kernel"
     prefix = changed(sound, tmp_path / "transposed", name, np.transpose)
     result = train_on(sound / "data", tmp_path / "r", f"--finetune_checkpoint={prefix}", "--num_iter=1")
-    assert_ends(result, FAILED, f"{prefix}: {name} has shape [3, 8], the network's [8, 3]", "--finetune_checkpoint")
+    assert_ends(result, FAILED, f"{prefix}: {name} has shape [3, 8], the network needs [8, 3]", "--finetune_checkpoint")
     assert not list((tmp_path / "r").glob("model.ckpt*"))

@@ -95,7 +95,7 @@ def test_a_person_sees_a_run_from_its_header_to_where_everything_lies(data_dir, 
     assert launch.status == 0
     lines = shown(launch)
     assert_readable(lines)
-    labels = [line.split()[0] for line in lines[:12]]
+    labels = [line.split()[0] for line in lines[:24]]
     assert {"Mode", "Network", "Weights", "Data", "Precision", "Device", "Plan", "Optimizer"} <= set(labels)
     text = "\n".join(lines)
     assert re.search(r"^Network .*resnet50; 3 classes; 16 x 16 pixels; \d+ parameters, [\d.]+ kFLOP an", text, re.M)

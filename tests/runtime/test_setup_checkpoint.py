@@ -87,9 +87,8 @@ def test_slims_checkpoint_predicts_what_numpy_computes_with_its_padding_stride_a
     assert result.status == 0, result.error
     said = " ".join(result.error.split())
     assert "1 loaded, reshaped resnet50/output/dense/kernel from [1, 1, 8, 5] to [8, 5]" in said
-    assert (
-        "stride on the first 1x1 convolution of a stage, mean 123.68 116.779 103.939, deviation 1 1 1" in result.error
-    )
+    settings = "mean 123.68 116.779 103.939, standard deviation 1 1 1"
+    assert f"stride on the first 1x1 convolution of a stage, {settings}" in result.error
     rows = json.loads((tmp_path / "out" / "predictions.json").read_text())
     found = np.zeros((3, CLASSES))
     for row, entries in zip(found, rows, strict=True):

@@ -219,7 +219,7 @@ CONV1 = f"{BACKBONE}/conv1/weights"
 @pytest.mark.parametrize("reset", [False, True])
 def test_another_shape_of_anything_else_is_refused_whatever_is_asked_for(tmp_path, reset):
     path = save(tmp_path / "other", {"resnet_v1_50/conv1/weights": np.zeros((7, 7, 3, 32), np.float32)})
-    message = r"conv1/weights has shape \[7, 7, 3, 32\], the network's \[7, 7, 3, 64\] \(--finetune_checkpoint"
+    message = r"conv1/weights has shape \[7, 7, 3, 32\], the network needs \[7, 7, 3, 64\] \(--finetune_checkpoint"
     with pytest.raises(RunError, match=message):
         start_with(path, {CONV1: [7, 7, 3, 64]}, reset)
 

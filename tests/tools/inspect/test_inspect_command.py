@@ -68,7 +68,7 @@ def test_the_kind_of_records_says_the_network(tmp_path):
     ("flags", "status", "message"),
     [
         (["gone"], 1, "OUT gone: no such folder"),
-        (["{tmp}"], 1, "no file is named train-* or coco_train* and there is no dataset.json"),
+        (["{tmp}"], 1, "no file is named train-* or coco_train*, and there is no dataset.json"),
         (["{labels}", "--arch=ssd320"], 2, "--arch ssd320: the records in {labels} are for classification"),
         (["{scenes}", "--arch=resnet50"], 2, "--arch resnet50: the records in {scenes} are for detection"),
         (["{plain}", "--arch=resnet50"], 2, "--arch resnet50: the records in {plain} are for detection"),
