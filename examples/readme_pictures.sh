@@ -9,8 +9,8 @@ source "$root/utils/shell/setup_venv.sh"
 if wants_help "$@"; then
     cat << END
 Trains a classifier and a detector on the sample data and draws what they predict for validation images:
-photographs.jpg, micrographs.jpg and report.png. Takes half an hour to an hour on 2 cores; a second run uses what is
-there.
+photographs.jpg, micrographs.jpg and report.png. Took under two hours on 2 cores that did other work too. A second
+run uses what is there.
 
   bash examples/readme_pictures.sh [OUT] [DOCS]
 

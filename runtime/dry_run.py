@@ -1,7 +1,7 @@
 """The plan of a run: ``--dry_run`` sets a run up, loads its weights, prints what it would do, and writes nothing.
 
 Everything up to the first step happens as in the run, with one exception: synthetic images of the same shape take the
-place of the data, because some inputs write index files. A dry run therefore fails where the run would.
+place of the data, because some inputs write index files. Faults of DALI's index therefore go unnoticed.
 """
 
 from __future__ import annotations

@@ -33,20 +33,20 @@ _log = logging.getLogger("main")
 
 
 def launch(command: Command, preemption: PreemptionHook, work: Work | None = None, screen: Screen | None = None) -> int:
-    """Runs the command, to its end or until a signal; returns the exit status, after a sentence where it is not 0.
+    """Runs the command to its end or until a signal; prints a sentence if it fails, and returns the exit status.
 
     Args:
-        command: What was asked for.
-        preemption: Knows of signals.
-        work: Done in place of the run or of the dry run.
-        screen: The screen; that of ``--console`` unless given.
+        command: The parsed command line.
+        preemption: Hook that receives signals.
+        work: Function to call instead of the run or the dry run.
+        screen: Screen to show the run on; None for the one that ``--console`` selects.
     """
     config = command.config
     screen = open_screen(config.run.console, os.environ) if screen is None else screen
     handler = screen.handler()
     handler.addFilter(lambda record: _spell(record, command))
     logging.basicConfig(level=config.run.log_level.upper(), handlers=[handler], force=True)
-    logging.getLogger("tensorflow").setLevel(logging.WARNING)  # it tells of each restored file, as we do
+    logging.getLogger("tensorflow").setLevel(logging.WARNING)  # it logs each restored file, as this project does
     for note in command.notes:
         _log.warning("%s", note)
     try:
@@ -59,13 +59,13 @@ def launch(command: Command, preemption: PreemptionHook, work: Work | None = Non
     except RunError as error:
         _log.critical("%s", error)
         return EXIT_FAILED
-    except OSError as error:  # the disk or the folders under a run's feet
+    except OSError as error:  # a full disk, or folders that vanished
         _log.critical("%s: %s", error.filename or config.run.results_dir, error.strerror)
         return EXIT_FAILED
 
 
 def _spell(record: logging.LogRecord, command: Command) -> bool:
-    """Puts a message into the words of the command line, and lets it pass."""
+    """Rewrites a message with the flag names of the command line; as a log filter, it passes every record."""
     record.msg, record.args = command.spelled(record.getMessage()), None
     return True
 
@@ -75,7 +75,7 @@ def _launch(command: Command, preemption: PreemptionHook, screen: Screen) -> int
     processes = communicator(os.environ, fp16_compression=command.config.distributed.fp16_compression)
     leads = processes.rank == 0
     if not leads:
-        for handler in logging.getLogger().handlers:  # what several would say, rank 0 says
+        for handler in logging.getLogger().handlers:  # rank 0 speaks for all
             handler.setLevel(logging.CRITICAL)
             handler.setFormatter(logging.Formatter(f"%(levelname)s: rank {processes.rank}: %(message)s"))
         screen = Screen()

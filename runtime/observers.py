@@ -46,7 +46,7 @@ class Observers:
             self._profile = [ProfileHook(diagnostics.profile, Path(run.results_dir), mark)]
 
     def close(self) -> None:
-        """Tells what was asked for and did not come."""
+        """Warns about requested traces that no step produced."""
         for hook in self._profile:
             hook.close()
 
@@ -86,14 +86,14 @@ class Observers:
         return [measurement, ProgressHook(self._logger.screen, "network"), self._stopping.asked_here]
 
     def bad_records(self, split: str) -> BadRecordHook:
-        """The guard that counts what could not be read of a split."""
+        """The hook that counts unreadable records of a split."""
         allowed = self._config.data.max_bad_records
         return BadRecordHook(
             allowed, lambda index, status: self._data.describe_bad_example(split, index, status), self._communicator
         )
 
     def measurement(self, batch: int, batches: int, *, without_input: bool = False) -> MeasurementHook:
-        """Measures ``batches`` batches of ``batch`` images, all processes' together, without those of the warm-up."""
+        """Measures ``batches`` batches of ``batch`` images, all processes' together, without the warm-up."""
         warmup = measured_warmup(self._config, batches)
         return MeasurementHook(batch, warmup, self._config.run.percentiles, without_input=without_input)
 

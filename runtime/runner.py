@@ -62,8 +62,8 @@ class Runner:
         """Runs the configured mode and returns the exit status.
 
         Raises:
-            UsageError: Something that was asked for cannot be done.
-            RunError: It failed on the way.
+            UsageError: A flag does not suit the data, the checkpoint or the machine.
+            RunError: The run failed.
         """
         with self._folders(), readable_data_errors(self._setup.splits, self._place):
             mode = getattr(self, self._config.run.mode)
@@ -82,7 +82,7 @@ class Runner:
 
     @contextlib.contextmanager
     def _folders(self) -> Iterator[None]:
-        """Makes the folders that the mode writes to, before any work; trains alone in the one of the checkpoints."""
+        """Creates the output folders before any work; a training run reserves its checkpoint folder."""
         if self._config.run.export_dir and self._writes:
             prepare_folder(Path(self._config.run.export_dir))
         if self._config.run.is_training and not self._config.run.is_benchmark and self._writes:
@@ -132,7 +132,7 @@ class Runner:
         return EXIT_DONE
 
     def evaluate(self) -> int:
-        """Evaluates a checkpoint on the whole validation split, or on its first batches; or each as it comes."""
+        """Evaluates a checkpoint on the whole validation split, or on its first batches; or every new checkpoint."""
         prefix: Path | None = self._setup.required_checkpoint
         with contextlib.closing(self._evaluation()) as evaluation:
             self._introduce(evaluation.graph.size)
@@ -274,7 +274,7 @@ class Runner:
         return {"export_dir": str(folder)}
 
     def _facts(self, evaluated: str = RAW) -> dict[str, Any]:
-        """What a result must be read with."""
+        """Facts needed to interpret a result."""
         averages = {"eval_weights": EMA} if evaluated == EMA else {}
         return {"precision": self._setup.precision.name, **averages}
 
