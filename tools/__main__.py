@@ -7,6 +7,7 @@ import re
 import runpy
 import shutil
 import sys
+import textwrap
 from pathlib import Path
 
 if not __package__:  # started by its path
@@ -43,12 +44,14 @@ def _first_sentence(docstring: str) -> str:
 
 
 def listing(width: int | None) -> str:
-    """The list of the tools, one line each, cut to ``width`` columns if there is a limit."""
+    """The list of the tools, one line each, wrapped to ``width`` columns if there is a limit."""
     found = tools()
     longest = max(map(len, found))
     lines = [f"  {name:{longest}}  {sentence}" for name, sentence in found.items()]
-    cut = (line if width is None or len(line) <= width else f"{line[: width - 1]}…" for line in lines)
-    return USAGE + "\n".join(cut)
+    if width is not None:
+        indent = " " * min(longest + 4, width // 2)
+        lines = [textwrap.fill(line, width, subsequent_indent=indent, break_on_hyphens=False) for line in lines]
+    return USAGE + "\n".join(lines)
 
 
 def main(arguments: list[str]) -> int:

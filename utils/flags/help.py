@@ -17,7 +17,7 @@ ALL = "all"
 """Asks for the flags of all modes."""
 NEEDED, GENERAL_TITLE, RARE = "Needed arguments", "General arguments", "Rarely needed arguments"
 AddFlag = Callable[[Any, Flag], None]
-_WIDTH = 96
+_WIDTH = 78  # fits a terminal of 80 columns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,34 +72,42 @@ MODE_HELP = {
 OVERVIEW = """\
 usage: python main.py --mode=MODE [FLAG ...]
 
-Trains, evaluates, runs and times networks that classify images or, with --arch=ssd320, detect
-objects in them. It has six modes:
+Trains, evaluates, runs and times networks that classify images or, with
+--arch=ssd320, detect objects in them. It has six modes:
 
 {modes}
-RECORDS is a folder of TFRecords. This command makes it from images in class folders:
+RECORDS is a folder of TFRecords. This command makes it from class folders:
       python -m tools.convert IMAGES RECORDS
 
 More help:
   python main.py --help MODE   the flags of one mode
   python main.py --help all    the flags of all modes
-  python -m tools              the tools: convert and check data, export networks, compare runs
+  python -m tools              the tools: convert data, export networks, ...
   COMMAND --dry_run            the plan of a command, without running it
 """
 EPILOG = """\
-@FILE in place of a flag reads flags from a recipe, one a line; later flags win. Flags may be
-shortened as long as they stay unambiguous. --dry_run prints the plan of a run and writes nothing.
+@FILE in place of a flag reads flags from a recipe, one a line; later flags
+win. Flags may be shortened as long as they stay unambiguous. --dry_run prints
+the plan of a run and writes nothing.
 """
 
 
 def overview() -> str:
     """The page of the modes."""
-    return OVERVIEW.format(modes="\n".join(f"  {mode}: {MODE_HELP[mode].does}\n{_example(mode)}" for mode in MODES))
+    return OVERVIEW.format(modes="\n".join(f"{_purpose(mode)}\n{_example(mode)}" for mode in MODES))
+
+
+def _purpose(mode: str) -> str:
+    """A mode and its sentence."""
+    return textwrap.fill(f"{mode}: {MODE_HELP[mode].does}", _WIDTH, initial_indent="  ", subsequent_indent=" " * 6)
 
 
 def _example(mode: str) -> str:
     """A typical command of a mode, indented and broken as a shell reads it."""
     command = f"python main.py --mode={mode} {MODE_HELP[mode].example}"
-    lines = textwrap.wrap(command, _WIDTH, break_on_hyphens=False, initial_indent=" " * 6, subsequent_indent=" " * 10)
+    lines = textwrap.wrap(
+        command, _WIDTH - 2, break_on_hyphens=False, initial_indent=" " * 6, subsequent_indent=" " * 10
+    )
     return " \\\n".join(lines) + "\n"
 
 
