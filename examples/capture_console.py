@@ -25,13 +25,11 @@ from rich.terminal_theme import MONOKAI
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from runtime.environment import environment_for, native_log_level
+from runtime.entry_point import start
 from utils.cmdline_helper import parse
 from utils.console.readable import ReadableScreen
 from utils.console.screen import Bar
 from utils.console.terminal import BarLine, DrawnBar, RichTerminal
-from utils.hooks.preemption import PreemptionHook
-from utils.system.native_messages import without_chatter
 
 COLUMNS = 96
 EPOCHS, MOMENT = 3, 0.9  # the share of the run that is done when the picture is taken
@@ -88,18 +86,13 @@ def show(flags: Sequence[str], path: Path, *, at_end: bool) -> None:
         SystemExit: The launch failed.
     """
     command = parse(flags, os.environ)
-    os.environ.update(environment_for(command.config, os.environ))
-    with without_chatter(native_log_level(os.environ)):
-        from runtime.launch import launch  # imports TensorFlow, which reads the environment once
-
     console = Console(
         file=io.StringIO(), width=COLUMNS, record=True, force_terminal=True, highlight=False, markup=False, emoji=False
     )
     console.print(f"$ python main.py {' '.join(flags)}\n", style="bold")
     terminal = RichTerminal(console)
     camera = StillCamera(console, f"main.py --mode={command.config.run.mode}", path)
-    with PreemptionHook() as preemption:
-        status = launch(command, preemption, screen=ReadableScreen(terminal, camera, terminal))
+    status = start(command, screen=ReadableScreen(terminal, camera, terminal))
     if status:
         raise SystemExit(f"main.py {' '.join(flags)}: ended with status {status}")
     if at_end:

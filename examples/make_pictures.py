@@ -29,6 +29,7 @@ from object_detection.coco.metrics import score_arrays
 from object_detection.coco.tables import Comparison, from_json
 from utils.errors import EXIT_DONE, EXIT_FAILED, RunError
 from utils.images.lettering import Lettering
+from utils.reporting.evaluation_file import examples_of
 
 Color = tuple[int, int, int]
 
@@ -62,7 +63,7 @@ class Judged(NamedTuple):
 
 
 def first_of_each_class(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Choose the first file of each class, which is the name of its folder, from a classifier's ``predictions.json``.
+    """Chooses the first file of each class, which is the name of its folder, from a classifier's ``predictions.json``.
 
     Raises:
         RunError: No file has a prediction.
@@ -110,7 +111,7 @@ def _draw_guesses(pen: ImageDraw.ImageDraw, row: Mapping[str, Any], place: tuple
 
 
 def judge(groundtruth: Mapping[str, Any], detections: Sequence[Mapping[str, Any]]) -> dict[int, list[Judged]]:
-    """Compare detections with annotations and tell what became of each box, by image id.
+    """Compares detections with annotations and returns the verdict on each box, by image id.
 
     Detections count from the score on where precision and recall have the highest harmonic mean, and are right at an
     overlap of half.
@@ -141,9 +142,9 @@ def judge(groundtruth: Mapping[str, Any], detections: Sequence[Mapping[str, Any]
 
 
 def evenly_spread(images: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, Any]]:
-    """Choose so many images of an annotation file, evenly spread over the sorted file names."""
+    """Chooses ``count`` images of an annotation file, evenly spread over the sorted file names."""
     ordered = sorted(images, key=lambda image: str(image["file_name"]))
-    return [ordered[place] for place in sorted({round(p) for p in np.linspace(0, len(ordered) - 1, count)})]
+    return [ordered[place] for place in examples_of(len(ordered), count)]
 
 
 def draw_micrographs(
@@ -177,7 +178,7 @@ def draw_micrographs(
 
 
 def _draw_boxes(picture: Image.Image, boxes: Sequence[Judged], scale: float, colors: Mapping[int, Color]) -> None:
-    """Frame what was found in the color of its class, what is not there in red, what was missed in broken orange."""
+    """Frames right detections in the color of their class, false alarms in red, missed objects in broken orange."""
     pen = ImageDraw.Draw(picture)
     for box in boxes:
         x, y, width, height = (side * scale for side in box.box_px)
@@ -223,7 +224,7 @@ def _write(
     color: Color = INK,
     anchor: str = "lm",
 ) -> int:
-    """Write a line and return where it ends, in pixels from the left."""
+    """Writes a line and returns its end, in pixels from the left."""
     letters = Lettering(size_px)
     readable = letters.readable(text)
     pen.text(place, readable, fill=color, font=letters.font, anchor=anchor)

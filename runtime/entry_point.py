@@ -14,6 +14,7 @@ from utils.system.native_messages import without_chatter
 
 if TYPE_CHECKING:
     from utils.cmdline_helper import Command
+    from utils.console.screen import Screen
 
 
 def run(name: str, parse: Callable[[Sequence[str], Mapping[str, str]], Command], arguments: Sequence[str]) -> int:
@@ -26,14 +27,18 @@ def run(name: str, parse: Callable[[Sequence[str], Mapping[str, str]], Command],
     return start(command)
 
 
-def start(command: Command, work: Callable[[Command, PreemptionHook], int] | None = None) -> int:
-    """Runs a parsed launch, or ``work`` instead, and returns its exit status."""
+def start(
+    command: Command,
+    work: Callable[[Command, PreemptionHook], int] | None = None,
+    screen: Screen | None = None,
+) -> int:
+    """Runs a parsed launch, or ``work`` instead, and returns its exit status; ``screen`` replaces that of its flags."""
     os.environ.update(environment_for(command.config, os.environ))
     with PreemptionHook() as preemption:
         with without_chatter(native_log_level(os.environ)):
             from runtime.launch import launch  # imports TensorFlow, which reads the environment once
 
-        return launch(command, preemption, work)
+        return launch(command, preemption, work, screen)
 
 
 def escape_unencodable_text() -> None:

@@ -15,6 +15,7 @@ from utils.checkpoints import BEST, steps_in
 from utils.config import ExperimentConfig, RunConfig
 from utils.console.figures import plain_name, quantity
 from utils.console.screen import Rows
+from utils.flags.table import WITH_REPORT
 from utils.learning_rate import Schedule
 from utils.reporting.event_file import has_events
 from utils.reporting.run_page import REPORT_NAME
@@ -153,7 +154,7 @@ def _files(run: RunConfig, log: Path) -> Iterator[tuple[str, Path | str]]:
     if run.mode == "predict":
         yield from (("predictions", results / name) for name in _LEFT_BY_PREDICTION if (results / name).exists())
     yield "log", log
-    if run.report and (results / REPORT_NAME).exists() and run.mode in ("train", "train_and_evaluate", "evaluate"):
+    if run.report and run.mode in WITH_REPORT and (results / REPORT_NAME).exists():
         yield "report", results / REPORT_NAME
     if has_events(folder):
         yield "TensorBoard", f"tensorboard --logdir {folder}"

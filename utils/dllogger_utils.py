@@ -166,7 +166,7 @@ def _require_log(path: Path) -> None:
 
 
 def _ends_inside_a_line(path: Path) -> bool:
-    """Return whether a log was cut off, so that the next record would be lost with its last one."""
+    """Returns whether a log was cut off, so that the next record would be lost with its last one."""
     if not path.exists() or path.stat().st_size == 0:
         return False
     with path.open("rb") as file:

@@ -42,7 +42,7 @@ def open_screen(choice: str, environ: Mapping[str, str]) -> Screen:
 
 
 def _is_file(stream: TextIO) -> bool:
-    """Return whether a stream writes to a file or a null device instead of a pipe."""
+    """Returns whether a stream writes to a file or a null device instead of a pipe."""
     try:
         mode = os.fstat(stream.fileno()).st_mode
     except (OSError, ValueError):  # a stream in memory

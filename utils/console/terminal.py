@@ -62,7 +62,7 @@ def _size(stream: TextIO) -> tuple[int, int]:
 
 
 def _wraps_again() -> bool:
-    """Return whether this terminal rewraps lines when its width changes; xterm and GNU screen cut them off."""
+    """Returns whether this terminal rewraps lines when its width changes; xterm and GNU screen cut them off."""
     cuts = "XTERM_VERSION" in os.environ or ("STY" in os.environ and "TMUX" not in os.environ)
     return not cuts
 

@@ -41,9 +41,9 @@ EXAMPLES = 8
 """Number of examples that an evaluation shows whatever their result."""
 
 
-def examples_of(count: int) -> list[int]:
+def examples_of(count: int, wanted: int = EXAMPLES) -> list[int]:
     """Chooses a few of ``count`` examples, evenly spaced, so that every evaluation shows the same ones."""
-    return sorted({round(place) for place in np.linspace(0, count - 1, EXAMPLES)}) if count else []
+    return sorted({round(place) for place in np.linspace(0, count - 1, wanted)}) if count else []
 
 
 def histogram(values: Sequence[float]) -> dict[str, list[float]]:

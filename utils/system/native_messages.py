@@ -79,7 +79,7 @@ def _pass_on(read: int, error: int, level: int) -> NoReturn:
 
 
 def is_chatter(line: bytes, level: int) -> bool:
-    """Return whether a line is dropped at a level."""
+    """Returns whether a line is dropped at a level."""
     return any(level >= least and pattern.match(line) for least, pattern in _HELD_BACK)
 
 
