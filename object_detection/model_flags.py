@@ -14,6 +14,7 @@ from typing import Any
 
 from utils.config import AUTO, CONSOLES, DATA_FORMATS
 from utils.errors import UsageError, require
+from utils.flags.help_format import HelpFormatter
 from utils.suggestions import did_you_mean, nearest
 
 TEXT, INTEGER, SWITCH, IGNORED = "text", "integer", "switch", "ignored"
@@ -149,7 +150,7 @@ def _help() -> str:
         usage="model_main.py --model_dir=FOLDER --pipeline_config_path=FILE [FLAG ...]",
         description="Train and evaluate SSD320 from a pipeline config.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     for flag in FLAGS:
         if flag.kind in (SWITCH, IGNORED):

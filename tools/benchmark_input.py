@@ -37,17 +37,26 @@ NETWORK_STEPS, NETWORK_WARMUP_STEPS = 12, 4
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = CommandParser(prog="python -m tools.benchmark_input", description=__doc__)
-    parser.add_argument("--data_dir", required=True, help="folder with TFRecords of images or of detection")
+    parser.add_argument(
+        "--data_dir", metavar="RECORDS", required=True, help="folder of TFRecords, for classification or detection"
+    )
     parser.add_argument(
         "--split", choices=(*MODES, "both"), default="both", help="split to measure (default: %(default)s)"
     )
-    parser.add_argument("--image_size", type=int, help="side in pixels (default: 224; with --arch ssd320 320)")
+    parser.add_argument("--image_size", type=int, help="side in pixels (default: 224; ssd320: 320)")
     parser.add_argument("--batch_size", type=int, default=32, help="images in a batch (default: %(default)s)")
     parser.add_argument("--batches", type=int, default=50, help="batches to measure (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="decoding threads (default: one per CPU)")
     parser.add_argument("--dali", action="store_true", help="measure DALI too")
-    parser.add_argument("--data_idx_dir", help="folder of DALI's index files (default: created if missing)")
-    parser.add_argument("--arch", choices=ARCHITECTURES, help="network to compare with; ssd320 reads objects too")
+    parser.add_argument(
+        "--data_idx_dir", metavar="PATH", help="folder of DALI's index files (default: created if missing)"
+    )
+    parser.add_argument(
+        "--arch",
+        metavar="NAME",
+        choices=ARCHITECTURES,
+        help=f"network to compare with: {', '.join(ARCHITECTURES)}; ssd320 reads objects too",
+    )
     parser.add_argument("--network_speed", type=float, help="images/s of that network (default: measured)")
     parser.add_argument("--amp", action="store_true", help="measure that network in mixed precision")
     parser.add_argument("--cpu", action="store_true", help="use no GPU")

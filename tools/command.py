@@ -8,11 +8,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from utils.errors import EXIT_FAILED, EXIT_PREEMPTED, EXIT_USAGE, RunError, UsageError
+from utils.flags.help_format import HelpFormatter
 from utils.suggestions import hint
 
 
 class CommandParser(argparse.ArgumentParser):
     """Reads a command line; suggests the nearest flag or choice if one is mistyped."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=HelpFormatter, **options)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Reads what argparse reads, but reports an unknown flag before all else that is wrong."""

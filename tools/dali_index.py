@@ -20,10 +20,12 @@ from utils.records.record_files import files_by_name
 from utils.records.record_index import write_index
 from utils.suggestions import path_hint
 
+PROGRAM = "python -m tools.dali_index" if __package__ else "bash utils/dali_index.sh"  # which starts it by its path
+
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = CommandParser(prog="dali_index.sh", description=__doc__)
+    parser = CommandParser(prog=PROGRAM, description=__doc__)
     parser.add_argument("source", metavar="SRC", type=Path, help="folder of TFRecord files")
     parser.add_argument("destination", metavar="DST", type=Path, help="folder for the index files; created if missing")
     return parser

@@ -131,30 +131,35 @@ def make_parser() -> argparse.ArgumentParser:
     """The parser of all flags."""
     parser = _Parser(prog="python -m tools.export", description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
-    add("--model_dir", "--checkpoint", help="checkpoint, or folder of a run (exports the newest checkpoint)")
-    add("--format", help=f"formats, comma-separated: {','.join(FORMATS)} (default: {DEFAULT})")
-    add("--export_dir", help="folder for the artefacts and export_report.json")
-    add("--output_file", help="file for the frozen graph (default: model.pb in --export_dir)")
-    add("--data_dir", help="TFRecords: training images calibrate int8, validation images compare artefacts")
-    add("--arch", "--model_name", choices=ARCHITECTURES, help="network (default: the checkpoint's)")
+    add("--model_dir", "--checkpoint", metavar="PATH", help="checkpoint, or folder whose newest checkpoint to export")
+    add("--format", metavar="NAME,...", help=f"formats: {', '.join(FORMATS)} (default: {DEFAULT})")
+    add("--export_dir", metavar="PATH", help="folder for the artefacts and export_report.json")
+    add("--output_file", metavar="PATH", help="file for the frozen graph (default: model.pb in --export_dir)")
+    add(
+        "--data_dir",
+        metavar="PATH",
+        help="TFRecords: the training images calibrate int8, the others test the artefacts",
+    )
+    names = f"network: {', '.join(ARCHITECTURES)} (default: the checkpoint's)"
+    add("--arch", "--model_name", metavar="NAME", choices=ARCHITECTURES, help=names)
     add("--image_size", type=int, help="side of the input in pixels (default: the checkpoint's)")
     add("--num_classes", type=int, help="number of classes (default: the checkpoint's)")
-    add("--eval_weights", choices=EVAL_WEIGHTS, help="raw weights or their moving averages (default: ema if any)")
+    add("--eval_weights", choices=EVAL_WEIGHTS, help="raw weights or their moving average (default: ema if any)")
     add("--batch_size", type=int, help="fixed batch size of the artefacts (default: any)")
     add("--input_format", choices=DATA_FORMATS, default="NHWC", help="layout of the input (default: NHWC)")
     add("--compute_format", choices=DATA_FORMATS, default="NHWC", help="layout of the computation (default: NHWC)")
-    add("--calibration_images", type=int, default=100, help="size of the int8 calibration set (default: 100)")
-    add("--validation_images", type=int, default=64, help="images to compare artefacts on (default: 64)")
-    add("--max_drift", type=float, help="largest drift; beyond it the export fails (default: per format)")
-    add("--max_metric_drop", type=float, help="largest metric drop; beyond it the export fails (default: per format)")
+    add("--calibration_images", type=int, default=100, help="training images that calibrate int8 (default: 100)")
+    add("--validation_images", type=int, default=64, help="validation images that test the artefacts (default: 64)")
+    add("--max_drift", type=float, help="fail if outputs drift further from the checkpoint's (default: per format)")
+    add("--max_metric_drop", type=float, help="fail if the metric drops by more (default: per format)")
     add("--opset", type=int, help="ONNX opset version (default: 17)")
     add("--write_text_graphdef", action="store_true", help="write the frozen graph as text too")
     add("--quantize", action="store_true", help="the checkpoint was trained with quantization")
-    add("--symmetric", action="store_true", help="its quantization ranges are symmetric")
-    add("--use_qdq", action="store_true", help="it uses quantize-and-dequantize operators")
-    add("--use_final_conv", action="store_true", help="its classifier is a 1x1 convolution")
+    add("--symmetric", action="store_true", help="the checkpoint's quantization ranges are symmetric")
+    add("--use_qdq", action="store_true", help="the checkpoint was trained with --use_qdq")
+    add("--use_final_conv", action="store_true", help="the checkpoint's classifier is a 1x1 convolution")
     add("--cpu", action="store_true", help="run everything on the CPU")
-    add("--log_level", default="info", help="debug, info, warning or error (default: info)")
+    add("--log_level", metavar="LEVEL", default="info", help="debug, info, warning or error (default: info)")
     return parser
 
 

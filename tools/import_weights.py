@@ -1,8 +1,8 @@
 """Converts weights of other programs to a checkpoint of this one, or a checkpoint of this one to NVIDIA's.
 
-Run as ``python -m tools.import_weights SRC DST``. SRC is a .safetensors file, a file of torch.save (nothing in it is
-executed), or a TensorFlow checkpoint in either format: a folder, a prefix or a file. DST is a folder for
-``--model_dir``; it also stores the padding, epsilon, mean and standard deviation that the weights need.
+SRC is a .safetensors file, a file of torch.save (nothing in it is executed), or a TensorFlow checkpoint in either
+format: a folder, a prefix or a file. DST is a folder for ``--model_dir``; it also stores the padding, epsilon, mean and
+standard deviation that the weights need.
 """
 
 from __future__ import annotations
@@ -50,23 +50,35 @@ def make_parser() -> argparse.ArgumentParser:
         prog=PROGRAM,
         description=__doc__,
         epilog=_EXIT_TEXT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = parser.add_argument
     add("source", metavar="SRC", type=Path, help="the weights")
     add("destination", metavar="DST", type=Path, help="folder to write; must be missing or empty")
-    add("--arch", choices=ARCHITECTURES, help="network (default: found by names and shapes)")
+    add(
+        "--arch",
+        metavar="NAME",
+        choices=ARCHITECTURES,
+        help=f"network: {', '.join(ARCHITECTURES)} (default: found by names and shapes)",
+    )
     add("--class_names", metavar="FILE", help="one class a line in the order of the logits, or synset TAB name")
     add("--to", choices=("here", "nvidia"), default="here", help="whose names and files to write (default: here)")
     add("--state", metavar="KEY", help="state to read from a training checkpoint, e.g. state_dict_ema")
     add(
         "--eval_weights",
         choices=EVAL_WEIGHTS,
-        help="raw weights or their moving averages (default: ema if the file has any)",
+        help="raw weights or their moving average (default: ema if the file has one)",
     )
-    add("--mean_rgb", metavar="R,G,B", help="mean that training subtracted from pixels in 0..255 (default: the usual)")
-    add("--std_rgb", metavar="R,G,B", help="standard deviation that training divided pixels by (default: the usual)")
+    add(
+        "--mean_rgb",
+        metavar="R,G,B",
+        help="mean that training subtracted from pixels in 0..255 (default: stored, else the network's)",
+    )
+    add(
+        "--std_rgb",
+        metavar="R,G,B",
+        help="standard deviation that training divided pixels by (default: stored, else the network's)",
+    )
     return parser
 
 

@@ -1,7 +1,7 @@
 """Rewrites a checkpoint with its classifier in the other form: a matrix, or the kernel of a 1x1 convolution.
 
-The folder OUTPUT gets ``new.ckpt``, with the kernel [1, 1, C, K] in place of [C, K] or the reverse.
-``main.py`` reads both forms; other programs may need one of them.
+The folder of --output gets ``new.ckpt``, whose kernel is [1, 1, C, K] in place of [C, K] or the reverse. ``main.py``
+reads both forms; other programs may need one of them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = CommandParser(prog="python -m tools.postprocess_weights", description=__doc__)
     parser.add_argument("--input", required=True, type=Path, help="prefix of a checkpoint, or its folder")
-    parser.add_argument("--dense_layer", help="name of the kernel (default: the only .../output/dense/kernel)")
+    parser.add_argument(
+        "--dense_layer", metavar="NAME", help="name of the kernel (default: the only .../output/dense/kernel)"
+    )
     parser.add_argument(
         "--output", type=Path, default=Path("output_dir"), help="folder to create (default: output_dir)"
     )

@@ -24,7 +24,7 @@ def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = CommandParser(
         prog="python -m tools.report",
-        description="Write one HTML file, readable offline, about a run or about several side by side.",
+        description="Writes one HTML file, readable offline, about one run or several side by side.",
         epilog="Exit status: 0 done; 1 failed; 2 wrong usage; 3 done, some runs could not be read and are left out.",
     )
     parser.add_argument(

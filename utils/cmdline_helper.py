@@ -128,10 +128,16 @@ class _FlagParser(argparse.ArgumentParser):
         raise UsageError(message)
 
 
-def add_flag(group: Any, flag: Flag) -> None:
-    """Adds a flag to a group of a parser."""
+def add_flag(group: Any, flag: Flag, needed: str = "") -> None:
+    """Adds a flag to a group of a parser.
+
+    Args:
+        group: The group.
+        flag: The flag.
+        needed: States that the flag is needed, and the default if there is still one; replaces the flag's default.
+    """
     names = [f"--{name}" for name in (flag.name, *flag.aliases)]
-    text = argparse.SUPPRESS if flag.hidden else _help(flag)
+    text = argparse.SUPPRESS if flag.hidden else _help(flag, needed)
     if flag.is_switch:
         group.add_argument(*names, action="store_true", help=text)
         return
@@ -145,14 +151,14 @@ def _metavar(flag: Flag) -> str:
     return f"{{{','.join(flag.kind)}}}" if len(flag.kind) <= _MOST_CHOICES else "NAME"
 
 
-def _help(flag: Flag) -> str:
+def _help(flag: Flag, needed: str) -> str:
     default = flag.default or _shown(flag, ExperimentConfig())
     of_detectors = flag.detector_default or flag.default or _shown(flag, _detector())
     if flag.architectures == DETECTORS:
         default = of_detectors
     elif flag.architectures == ARCHITECTURES and of_detectors != default:
         default = f"{default}; {DETECTORS[0]}: {of_detectors}"
-    return f"{flag.help} (default: {default})".replace("%", "%%")
+    return f"{flag.help} ({needed.format(default=default) or f'default: {default}'})".replace("%", "%%")
 
 
 def _shown(flag: Flag, config: ExperimentConfig) -> str:

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.conftest import ROOT
+from utils.config import ARCHITECTURES
 
 WITHOUT_NUMPY = {
     "tools.convert": "tools.convert.__main__",
@@ -16,7 +17,7 @@ WITHOUT_NUMPY = {
 COMMANDS = WITHOUT_NUMPY | {
     **{name: f"{name}.__main__" for name in ("tools.doctor", "tools.inspect")},
     **{f"tools.{name}": f"tools.{name}" for name in ("average_weights", "benchmark_input", "export", "import_weights")},
-    **{f"tools.{name}": f"tools.{name}" for name in ("postprocess_weights", "report")},
+    **{f"tools.{name}": f"tools.{name}" for name in ("postprocess_weights", "report", "dali_index")},
     **{f"tools.measure.{name}": f"tools.measure.{name}" for name in ("benchmark_table", "scaling_model")},
 }
 SCRIPT = """
@@ -51,8 +52,7 @@ def helps():
 def test_every_command_has_its_help_tested():
     modules = {f"tools.{path.stem}" for path in (ROOT / "tools").glob("*.py") if "__main__" in path.read_text("utf-8")}
     packages = {f"tools.{path.parent.name}" for path in (ROOT / "tools").glob("*/__main__.py")}
-    others = {"tools.dali_index": "started by a script of its name", "tools.__main__": "lists the others"}
-    assert (modules | packages) - COMMANDS.keys() == others.keys()
+    assert (modules | packages) - COMMANDS.keys() == {"tools.__main__"}
 
 
 def test_the_help_of_a_command_loads_no_tensorflow_and_where_it_can_no_numpy(helps):
@@ -63,6 +63,25 @@ def test_the_help_of_a_command_loads_no_tensorflow_and_where_it_can_no_numpy(hel
 def test_a_command_calls_itself_by_the_name_that_people_type(helps):
     starts = {name: text.split("[")[0] for name, (text, _) in helps.items()}
     assert starts == {name: f"usage: python -m {name} " for name in COMMANDS}
+
+
+def test_the_index_of_dali_calls_itself_by_its_script_when_that_starts_it():
+    command = [sys.executable, "tools/dali_index.py", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.startswith("usage: bash utils/dali_index.sh ")
+
+
+def test_the_help_is_plain_text_that_fits_80_columns(helps):
+    lines = [(name, line) for name, (text, _) in helps.items() for line in text.splitlines()]
+    assert [line for line in lines if "``" in line[1] or len(line[1]) > 80] == []
+    names = {name for name in ARCHITECTURES if "-" in name}
+    assert {name for name in names if not any(name in text for text, _ in helps.values())} == set()
+
+
+def test_the_help_of_inspect_has_its_own_defaults(helps):
+    text = " ".join(helps["tools.inspect"][0].split())
+    assert text.count("--batch_size") == 2, "in the usage and in the list, with one default"
+    assert "(default: 32, for detection 8, or all images if there are fewer)" in text
 
 
 def test_the_help_lists_the_flags(helps):

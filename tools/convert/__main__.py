@@ -1,8 +1,8 @@
 """Turns folders of images, or ImageNet's archives, into TFRecords with a manifest.
 
-Run as ``python -m tools.convert SRC OUT``. SRC holds ``train/<class>/*`` and ``validation/<class>/*`` (or
-``val``), or class folders alone, or ImageNet's tar files. OUT gets ``train-*``, ``validation-*`` and ``dataset.json``.
-After an interruption, the same command writes what is missing.
+SRC holds ``train/<class>/*`` and ``validation/<class>/*`` (or ``val``), or class folders alone, or ImageNet's tar
+files. OUT gets ``train-*``, ``validation-*`` and ``dataset.json``. After an interruption, the same command writes what
+is missing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ def make_parser() -> argparse.ArgumentParser:
         prog="python -m tools.convert",
         description=__doc__,
         epilog=EXIT_TEXT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = parser.add_argument

@@ -1,8 +1,7 @@
 """Turns COCO-format annotations and their images into TFRecords with a label map and a manifest.
 
-Run as ``python -m tools.create_coco_tfrecord --train_image_dir DIR --train_annotations_file FILE ...
---output_dir OUT``. OUT gets ``coco_train.record-*``, ``coco_val.record-*`` and ``coco_testdev.record-*`` for the
-given splits, ``label_map.pbtxt`` and ``dataset.json``. After an interruption, the same command writes what is missing.
+OUT gets ``coco_train.record-*``, ``coco_val.record-*`` and ``coco_testdev.record-*`` for the given splits,
+``label_map.pbtxt`` and ``dataset.json``. After an interruption, the same command writes what is missing.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ def make_parser() -> argparse.ArgumentParser:
         prog="python -m tools.create_coco_tfrecord",
         description=__doc__,
         epilog=EXIT_TEXT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     source = parser.add_argument_group("splits, each optional").add_argument

@@ -1,8 +1,8 @@
 """Checks whether this machine can run the program: the parts it has, whether they work, and how fast they are.
 
-Run as ``python -m tools.doctor``. Uses each part, in a separate process and within a time limit, instead of only
-looking for it. Exit status: 0 in order; 1 a part that every run needs, or that --require names, is missing or broken;
-2 wrong usage.
+It uses each part, in a separate process and within a time limit, instead of only looking for it.
+
+Exit status: 0 in order; 1 a part that every run needs, or that --require names, is missing or broken; 2 wrong usage.
 """
 
 from __future__ import annotations

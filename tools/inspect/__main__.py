@@ -1,7 +1,8 @@
 """Shows a data set as the network sees it: sheets of pictures, charts and numbers, before any training.
 
-Run as ``python -m tools.inspect OUT --output SHEETS [--arch=ssd320]`` with the flags of main.py for the planned run.
-The pictures come from the run's own input pipeline (tf.data, or DALI with --dali), the learning rate from its schedule.
+Give it the flags of main.py for the planned run. The pictures come from the run's own input pipeline (tf.data, or DALI
+with --dali), the learning rate from its schedule.
+
 Exit status: 0 done; 1 failed; 2 wrong usage; 3 done, and some records have faults; 75 interrupted.
 """
 
@@ -34,6 +35,12 @@ from utils.records.manifest import SplitFiles, load_split, read_manifest
 from utils.records.record_files import split_files_by_name
 
 BATCH_SIZES = {"classification": 32, "detection": 8}
+_DEFAULTS = {
+    "arch": "the checkpoint's, else by the data: resnet50 or ssd320",
+    "batch_size": "32, for detection 8, or all images if there are fewer",
+    "model_dir": "none",
+}
+"""Defaults that differ from main.py's, in the words of ``--help``."""
 Result = TypeVar("Result")
 
 
@@ -64,11 +71,10 @@ def make_parser() -> argparse.ArgumentParser:
         default=1,
         help="number of processes to show the learning rate for (default: %(default)s)",
     )
-    group = parser.add_argument_group(
-        "flags of main.py", "--batch_size defaults to 32 (ssd320: 8); flags not listed here have no effect"
-    )
+    group = parser.add_argument_group("flags of main.py", "Flags that are not listed have no effect here.")
     for flag in FLAGS:
-        add_flag(group, replace(flag, hidden=not flag.inspected))
+        default = _DEFAULTS.get(flag.name, flag.default)
+        add_flag(group, replace(flag, hidden=not flag.inspected, default=default))
     return parser
 
 

@@ -124,9 +124,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser = CommandParser(prog="python -m tools.measure.benchmark_table", description=__doc__.split(":")[0])
     parser.add_argument("table", metavar="TABLE", type=Path, help="the table's path, without .md and .json")
     parser.add_argument("run", metavar="RUN", type=Path, help="the run's folder, with log.json and console.txt")
-    parser.add_argument("--title", required=True, help="the table's heading")
-    parser.add_argument("--kind", choices=("eval", "train"), required=True, help="throughput and latencies to read")
-    parser.add_argument("--configuration", required=True, help="name of the configuration, for the first column")
+    parser.add_argument("--title", metavar="TEXT", required=True, help="the table's heading")
+    parser.add_argument("--kind", choices=("eval", "train"), required=True, help="whether the run evaluated or trained")
+    parser.add_argument(
+        "--configuration", metavar="NAME", required=True, help="name of the configuration, for the first column"
+    )
     parser.add_argument("--gpus", type=int, required=True, help="number of processes")
     parser.add_argument("--batch_size", type=int, required=True, help="images per step and process")
     parser.add_argument("--status", type=int, required=True, help="the run's exit status")

@@ -1,6 +1,6 @@
 """Predicts step time and scaling efficiency on many GPUs from the speed of one: a model, not a measurement.
 
-Run as ``python -m tools.measure.scaling_model``; all inputs are on its command line. Assumptions:
+Assumptions:
 
 - Each GPU computes its own batch in the same time as alone.
 - A hierarchical ring all-reduce then averages the gradients. Within a node, a ring of g GPUs reduces at the start and
@@ -11,8 +11,6 @@ Run as ``python -m tools.measure.scaling_model``; all inputs are on its command 
   computing time.
 - Other losses on a busy node (input, stragglers, the optimizer) show in its measured speed, if given, and slow down all
   nodes equally.
-
-Imports no TensorFlow.
 """
 
 from __future__ import annotations
@@ -128,21 +126,16 @@ def table(predictions: Sequence[Prediction]) -> str:
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     description, _, assumed = (__doc__ or "").partition("\n\n")
-    parser = CommandParser(
-        prog="python -m tools.measure.scaling_model",
-        description=description,
-        epilog=assumed.replace("``", ""),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = CommandParser(prog="python -m tools.measure.scaling_model", description=description, epilog=assumed)
     measured = parser.add_argument_group("measured or published values")
     measured.add_argument("--images_per_s", type=float, required=True, help="training speed of one GPU")
     measured.add_argument("--batch_size", type=int, required=True, help="images per GPU")
     measured.add_argument("--parameters", type=float, required=True, help="trainable parameters of the network")
     measured.add_argument(
-        "--node_images_per_s", type=float, help="training speed of one whole node (default: modelled)"
+        "--node_images_per_s", type=float, help="training speed of one whole node (default: computed)"
     )
     machine = parser.add_argument_group("machines")
-    machine.add_argument("--gpus_per_node", type=int, required=True)
+    machine.add_argument("--gpus_per_node", type=int, required=True, help="GPUs in one node")
     machine.add_argument("--node_gb_s", type=float, required=True, help="all-reduce bandwidth within a node, GB/s")
     machine.add_argument(
         "--network_gb_s", type=float, required=True, help="bandwidth out of one node, all adapters, GB/s"
@@ -153,10 +146,14 @@ def make_parser() -> argparse.ArgumentParser:
         "--overlap",
         type=float,
         default=0.5,
-        help="share of the computing time, 0 to 1; see below (default: %(default)s)",
+        help="share of the computing time that hides averaging, 0 to 1; see below (default: %(default)s)",
     )
-    assumptions.add_argument("--bytes_per_gradient", type=int, default=4, help="2 for float16 (default: %(default)s)")
-    assumptions.add_argument("--gpus", type=int, nargs="+", default=[8, 64, 512], help="(default: 8 64 512)")
+    assumptions.add_argument(
+        "--bytes_per_gradient", type=int, default=4, help="size of a gradient; 2 for float16 (default: %(default)s)"
+    )
+    assumptions.add_argument(
+        "--gpus", type=int, nargs="+", default=[8, 64, 512], help="numbers of GPUs to predict (default: 8 64 512)"
+    )
     return parser
 
 

@@ -1,7 +1,8 @@
 """Finds the faults of a data set, with a reason for each file, and writes a copy without them.
 
-Run as ``python -m tools.validate SRC [SRC...]``. Each SRC is a folder of TFRecords, a folder of images in class
-folders, or an annotation file in COCO's format; several form one data set, like COCO's training and validation files.
+Each SRC is a folder of TFRecords, a folder of images in class folders, or an annotation file in COCO's format. Several
+form one data set, like COCO's training and validation files.
+
 Exit status: 0 clean; 1 faults found, or the check failed; 2 wrong usage; 75 interrupted.
 """
 
@@ -57,7 +58,7 @@ def make_parser() -> argparse.ArgumentParser:
         type=Path,
         action="append",
         default=[],
-        help="images of a JSON file; repeat for each file, in order (default: one of the usual places)",
+        help="folder of the images of a JSON file; repeat it for each file, in order (default: found near the file)",
     )
     kinds("--validation_labels", metavar="FILE", type=Path, help="labels of validation images without class folders")
     return parser

@@ -10,13 +10,14 @@ from typing import Any
 
 from utils.config import ARCHITECTURES, MODES
 from utils.errors import require
+from utils.flags.help_format import HelpFormatter
 from utils.flags.table import BY_NAME, FLAGS, GROUPS, Flag
 from utils.suggestions import hint
 
 ALL = "all"
 """Asks for the flags of all modes."""
 NEEDED, GENERAL_TITLE, RARE = "Needed arguments", "General arguments", "Rarely needed arguments"
-AddFlag = Callable[[Any, Flag], None]
+AddFlag = Callable[[Any, Flag, str], None]
 _WIDTH = 78  # fits a terminal of 80 columns
 
 
@@ -151,14 +152,22 @@ def _page(topic: str, architecture: str, add_flag: AddFlag) -> str:
         usage=f"python main.py --mode={'MODE' if topic == ALL else topic} [FLAG ...]",
         description="All flags." if topic == ALL else f"{MODE_HELP[topic].does}\n\n{_example(topic)}",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
         add_help=False,
     )
     for title, flags in _groups(topic, architecture).items():
         group = parser.add_argument_group(title)
         for flag in flags:
-            add_flag(group, flag)
+            add_flag(group, flag, _need(flag.name, topic))
     return parser.format_help()
+
+
+def _need(name: str, topic: str) -> str:
+    """The words about a flag that the mode, or one of all modes, needs; else empty."""
+    modes = [mode for mode in MODES if name in MODE_HELP[mode].needs]
+    if topic != ALL or not modes:
+        return "required" if topic in modes else ""
+    return f"required for {', '.join(modes)}; default elsewhere: {{default}}"
 
 
 def _groups(topic: str, architecture: str) -> dict[str, list[Flag]]:

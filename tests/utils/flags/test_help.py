@@ -101,7 +101,25 @@ def test_all_flags_can_be_asked_for_with_their_defaults(capsys, monkeypatch):
     text = page(capsys, "--help", "all")
     assert set(flags_on(text)) == {flag.name for flag in FLAGS if not flag.hidden}
     for entry in re.split(r"^  --", text, flags=re.MULTILINE)[1:]:
-        assert "(default: " in entry, entry
+        assert "(default: " in entry or "default elsewhere: " in entry, entry
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_page_of_a_mode_mentions_no_default_of_another(mode, capsys):
+    text = " ".join(page(capsys, "--help", mode).split())
+    needed, others = text.split("General arguments:")
+    assert needed.count("(required)") == len(MODE_HELP[mode].needs)
+    assert "(required" not in others
+    assert not re.search(r"\(default: [^)]*--mode", text)
+    assert ("(default: 32)" in text) == (mode == "predict")
+    assert ("(default: synthetic images)" in text) == mode.endswith("benchmark")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_page_is_plain_text_whose_lines_break_between_words(mode, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = page(capsys, "--help", mode).splitlines()
+    assert [line for line in lines if "``" in line or len(line) > 80 or re.search(r"\w-$", line)] == []
 
 
 def test_a_sentence_about_a_flag_says_what_it_is_or_does():
