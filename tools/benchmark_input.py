@@ -27,6 +27,7 @@ from tools.command import CommandParser, run_command
 from utils.config import ARCHITECTURES, DETECTORS
 from utils.dllogger_utils import read_log
 from utils.errors import EXIT_DONE, RunError, UsageError, require
+from utils.text import percent
 
 ROOT = Path(__file__).resolve().parent.parent
 MODES = {"train": "training_benchmark", "validation": "inference_benchmark"}
@@ -121,8 +122,8 @@ def _measure_input(flags: argparse.Namespace, split: str) -> float:
     print(f"{split}: tf.data {speed:.0f} images/s", flush=True)
     cropping = split == "train" and flags.arch not in DETECTORS
     decoding = decoding_speed(setup.splits[split], setup.task.data.input_options(), flags.batches, cropping=cropping)
-    share = min(1.0, speed / decoding)
-    print(f"{split}: reading and decoding alone {decoding:.0f} images/s, {share:.0%} of tf.data's time", flush=True)
+    share = percent(min(1.0, speed / decoding))
+    print(f"{split}: reading and decoding alone {decoding:.0f} images/s, {share} of tf.data's time", flush=True)
     if flags.dali:
         index = [f"--data_idx_dir={flags.data_idx_dir}"] if flags.data_idx_dir else []
         _, speed = measure("--dali", *index)

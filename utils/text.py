@@ -10,6 +10,11 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "es" if noun.endswith(("s", "x", "tch")) else "s")
 
 
+def percent(share: float) -> str:
+    """A share in [0, 1] as a percentage: "21.6 %"."""
+    return f"{100.0 * share:.1f} %"
+
+
 def first_and_more(names: Sequence[str], noun: str) -> str:
     """The first name and the number of the others: "a", "a and 1 more variable", "a and 1,281 more variables"."""
     return f"{names[0]} and {plural(len(names) - 1, f'more {noun}')}" if len(names) > 1 else names[0]

@@ -41,7 +41,7 @@ def test_the_numbers_of_a_report_are_those_of_the_log(tmp_path):
     of, answer, count = max((pair for pair in content["confusion"] if pair[0] != pair[1]), key=lambda pair: pair[2])
     assert (
         f"<td>&#x27;class {of}&#x27;</td><td>&#x27;class {answer}&#x27;</td>"
-        f'<td class="number">{count}</td><td>{count / content["classes"][of][0]:.1%}</td>' in page
+        f'<td class="number">{count}</td><td>{100 * count / content["classes"][of][0]:.1f} %</td>' in page
     )
     for entry in content["pictures"]:
         assert entry["jpeg"] in page
@@ -54,7 +54,7 @@ def test_a_report_has_all_charts_of_a_classifier(tmp_path):
         "Loss, weight decay included",
         "Parts of the loss, and validation",
         "Learning rate",
-        "top1_accuracy",
+        "top-1",
         "loss",
         "Predictions in percent of each class",
         "Accuracy by confidence",
@@ -161,7 +161,17 @@ def test_runs_are_compared_with_the_best_first_and_what_differs(tmp_path):
     row = next(line for line in differences.splitlines() if "lr_init" in line)
     assert row == "<tr><td>lr_init</td><td>0.2</td><td>0.05</td></tr>"
     assert "<td>batch_size</td>" not in differences.split("<h2>Curves</h2>")[0]
-    assert {"Loss of training, weight decay included", "Validation: top1_accuracy"} <= set(charts_in(page))
+    assert {"Loss of training, weight decay included", "Validation: top-1"} <= set(charts_in(page))
+
+
+def test_tables_and_charts_name_metrics_as_the_console_does(tmp_path):
+    for name in ("run", "other"):
+        write_log(tmp_path / name)
+    one, both = (report_of(tmp_path, *runs) for runs in ([tmp_path / "run"], [tmp_path / "run", tmp_path / "other"]))
+    assert "<th>top-1</th><th>top-5</th>" in one
+    assert "<th>top-1</th><th>loss</th><th>images/s, training</th>" in both
+    for page in (one, both):
+        assert not re.search(r"(top1_accuracy|cross_entropy|train_throughput)<", page)
 
 
 def test_hundreds_of_runs_are_compared(tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ from utils.dali_utils import decode_corner
 from utils.errors import RunError
 from utils.system.machine import cpu_features
 from utils.system.versions import DALI_PACKAGES
+from utils.text import percent
 
 tf1 = tf.compat.v1
 
@@ -64,9 +65,9 @@ def bf16() -> ProbeResult:
     rounded, seconds_16 = _convolved(tf.bfloat16)
     error = max(float(np.linalg.norm(a - b) / np.linalg.norm(a)) for a, b in zip(exact, rounded, strict=True))
     if not error < 0.02:
-        raise RunError(f"a convolution in bfloat16 is off by {error:.1%}")
+        raise RunError(f"a convolution in bfloat16 is off by {percent(error)}")
     speed = seconds_32 / seconds_16
-    text = f"convolution and gradients within {error:.1%} of float32, {speed:.1f} times as fast in this short test"
+    text = f"convolution and gradients within {percent(error)} of float32, {speed:.1f} times as fast in this short test"
     return ProbeResult(text, {"relative_error": round(error, 5), "speed_over_float32": round(speed, 2)})
 
 

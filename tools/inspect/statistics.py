@@ -12,6 +12,7 @@ from tools.inspect.charts import BoxSizes, ClassRow
 from tools.inspect.stored_records import StoredObjects
 from utils.records.manifest import SplitFiles
 from utils.reporting.names import short
+from utils.text import percent
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _NAMED = 5
@@ -106,7 +107,7 @@ def box_lines(facts: Mapping[str, Any]) -> list[str]:
         return ["boxes: none to train with"]
     low, middle, high = (facts["quantiles"]["root_of_area_px"][i] for i in (1, 3, 5))
     bands = [
-        f"{band} {part['covered_by_no_anchor']:.1%} of {part['boxes']:,}"
+        f"{band} {percent(part['covered_by_no_anchor'])} of {part['boxes']:,}"
         for band, part in facts["by_size"].items()
         if part["boxes"]
     ]
@@ -114,7 +115,7 @@ def box_lines(facts: Mapping[str, Any]) -> list[str]:
         f"boxes at {facts['image_size']} px: 5 % are below {low:.0f} px, half below {middle:.0f}, 95 % below "
         f"{high:.0f} (square roots of areas)",
         f"not covered by an anchor at {facts['image_size']} px (best overlap below {facts['enough_overlap']:g}): "
-        f"{facts['covered_by_no_anchor']:.1%} of {facts['compared']:,} boxes; {', '.join(bands)}",
+        f"{percent(facts['covered_by_no_anchor'])} of {facts['compared']:,} boxes; {', '.join(bands)}",
     ]
 
 
@@ -139,8 +140,8 @@ def class_lines(rows: Sequence[ClassRow], splits: Sequence[str]) -> list[str]:
         lines = [f"classes: {len(rows):,}; {first} has {many:,} of each"]
     else:
         lines = [
-            f"classes: {len(rows):,}; {first} has most of {short(most.name)} ({many:,}, {many / total:.0%}), fewest of "
-            f"{short(least.name)} ({few:,})"
+            f"classes: {len(rows):,}; {first} has most of {short(most.name)} ({many:,}, {percent(many / total)}), "
+            f"fewest of {short(least.name)} ({few:,})"
         ]
     for split in splits:
         without = [row.name for row in rows if not row.counts.get(split, 0)]

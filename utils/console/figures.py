@@ -30,11 +30,6 @@ def significant(value: Any) -> str:
     return f"{value:.3e}" if abs(value) < _SMALL else f"{value:#.4g}"
 
 
-def percent(share: float) -> str:
-    """A share in [0, 1] as a percentage."""
-    return f"{100.0 * share:.1f} %"
-
-
 def quantity(count: int, unit: str) -> str:
     """A count with an SI prefix: "11.69 M parameters" for the unit " parameters", "3.628 GFLOP" for "FLOP"."""
     for factor, prefix in _THOUSANDS:

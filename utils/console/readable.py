@@ -13,25 +13,10 @@ from rich.text import Text
 
 from utils.console.figures import duration, isolated, plain_name, significant
 from utils.console.screen import Bar, Rows, Screen, Step, Terminal
-from utils.console.tables import (
-    BATCH,
-    EPOCH,
-    LATENCY,
-    LOSS,
-    RATES,
-    STEP,
-    THROUGHPUT,
-    WAITING,
-    Column,
-    figures_line,
-    fitting,
-    heading,
-    heading_line,
-    line,
-    pairs,
-)
+from utils.console.tables import BATCH, EPOCH, STEP, Column, figures_line, fitting, heading_line, line, pairs
 from utils.console.terminal import RichTerminal
 from utils.dllogger_utils import PARAMETER, SUMMARY
+from utils.metric_names import LATENCY, LOSS, RATES, THROUGHPUT, WAITING, heading
 from utils.text import printable
 
 MOST_EVALUATIONS = 6

@@ -8,36 +8,15 @@ from typing import Any, NamedTuple
 from rich.table import Table
 from rich.text import Text
 
-from utils.console.figures import percent, significant
+from utils.console.figures import significant
 from utils.console.screen import Rows
+from utils.metric_names import WAITING, heading
+from utils.text import percent
 
 EPOCH, STEP, BATCH = "epoch", "step", "batch"
-RATES = ("imgs_per_sec", "total_ips")
-WAITING = "input_wait_share"
-LOSS = "total_loss"
-LATENCY, THROUGHPUT = "latency_", "throughput"
-
 _GAP = "  "
 _FIGURE = 9  # width of a number with four significant digits
 _WIDTHS = {EPOCH: 5, STEP: 7, BATCH: 7, WAITING: 7}
-_SIZES = ("small", "medium", "large")
-_HEADINGS = {
-    LOSS: "loss",
-    "l2_loss": "L2 loss",
-    "learning_rate": "LR",
-    "classification_loss": "classes",
-    "localization_loss": "boxes",
-    WAITING: "waiting",
-    THROUGHPUT: "images/s",
-    f"{LATENCY}avg": "ms a batch",
-    **dict.fromkeys(RATES, "images/s"),
-    "Precision/mAP": "AP",
-    "Precision/mAP@.50IOU": "AP50",
-    "Precision/mAP@.75IOU": "AP75",
-    **{f"Precision/mAP ({size})": f"AP {size}" for size in _SIZES},
-    **{f"Recall/AR@{most}": f"AR{most}" for most in (1, 10, 100)},
-    **{f"Recall/AR@100 ({size})": f"AR {size}" for size in _SIZES},
-}
 
 
 class Column(NamedTuple):
@@ -52,13 +31,6 @@ class Column(NamedTuple):
         if not isinstance(value, str):
             value = "" if value is None else percent(value) if self.key == WAITING else significant(value)
         return str(value).rjust(self.width)
-
-
-def heading(key: str) -> str:
-    """The heading for a log key."""
-    if key.startswith("top") and key.endswith("_accuracy"):
-        return f"top-{key.removeprefix('top').removesuffix('_accuracy')}"
-    return _HEADINGS.get(key) or key.removeprefix(LATENCY).replace("_", " ")
 
 
 def fitting(keys: Sequence[str], width: int, important: Iterable[str] = ()) -> list[Column]:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from utils.metric_names import heading
 from utils.reporting import charts
 from utils.reporting.names import format_flag
 from utils.reporting.page import Markup, folded, grid, notes, page, section, table
@@ -64,7 +65,7 @@ def _results(runs: Sequence[Run]) -> str:
         steps = [*run.training()]
         facts = [run.name, run.parameters.get("arch"), run.parameters.get("mode"), steps[-1] if steps else None]
         rows.append([*facts, *(number(record, key) for key in keys)])
-    return table(["run", "arch", "mode", "steps", *keys], rows)
+    return table(["run", "arch", "mode", "steps", *map(heading, keys)], rows)
 
 
 def _differences(runs: Sequence[Run]) -> str:
@@ -110,5 +111,5 @@ def _curves(runs: Sequence[Run]) -> str:
             f"{rank}. {run.name}": curve for rank, run in enumerate(runs, 1) if (curve := run.evaluation_curve(key))[0]
         }
         if series:
-            drawn.append(charts.lines(f"Validation: {key}", series, x="step", y=key, marked=True))
+            drawn.append(charts.lines(f"Validation: {heading(key)}", series, x="step", y=heading(key), marked=True))
     return grid(*drawn)

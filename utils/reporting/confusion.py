@@ -11,6 +11,7 @@ from utils.reporting import charts
 from utils.reporting.findings import confused_pairs
 from utils.reporting.names import quoted_class
 from utils.reporting.page import grid, table
+from utils.text import percent
 
 _PAIRS = 20
 _DETAILED = 25
@@ -76,7 +77,7 @@ def pair_table(evaluation: Mapping[str, Any], names: Mapping[int, str], what: st
     """The most confused pairs, with counts and fractions."""
     pairs = confused_pairs(evaluation)[:_PAIRS]
     rows = [
-        [quoted_class(names, of), quoted_class(names, answer), count, f"{share:.1%}"]
+        [quoted_class(names, of), quoted_class(names, answer), count, percent(share)]
         for of, answer, count, share in pairs
     ]
     found = table(["class", "predicted as", what, "of the class"], rows)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from utils.reporting.names import class_list, class_names, format_value, quoted_class
+from utils.text import percent
 
 _CONFUSED_SHARE, _CONFUSED_COUNT = 0.15, 3
 """Least fraction of a class, and least number of its examples, predicted as another class for the pair to be named."""
@@ -40,7 +41,7 @@ def speed_findings(summary: Mapping[str, Any], kind: str = "eval") -> list[str]:
     share, speed = summary.get("input_wait_share"), summary.get(f"{kind}_throughput")
     if not isinstance(share, int | float) or not isinstance(speed, int | float):
         return []
-    waited = f"{speed:.1f} images/s, {share:.0%} of the time waiting for input"
+    waited = f"{speed:.1f} images/s, {percent(share)} of the time waiting for input"
     if share >= _INPUT_BOUND:
         rest = f"; without waiting it would be {speed / (1 - share):.0f} images/s" if share < _NEARLY_ALL else ""
         return [f"Input-bound: {waited}{rest}. More threads, smaller images or --dali on a GPU would help."]
@@ -114,7 +115,7 @@ def _detector_findings(evaluation: Mapping[str, Any]) -> Iterator[str]:
 def _pair_findings(evaluation: Mapping[str, Any], names: Mapping[int, str], what: str) -> Iterator[str]:
     for of, answer, count, share in _worst(confused_pairs(evaluation)):
         right, taken = quoted_class(names, of), quoted_class(names, answer)
-        yield f"{count} {what} of {right}, {share:.0%} of them, are taken for {taken}."
+        yield f"{count} {what} of {right}, {percent(share)} of them, are taken for {taken}."
 
 
 def _worst(pairs: Sequence[tuple[int, int, int, float]]) -> list[tuple[int, int, int, float]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.files.atomic_file import write_atomically
+from utils.metric_names import LOSS, WAITING, heading
 from utils.reporting import charts
 from utils.reporting.class_sections import class_sections
 from utils.reporting.detection_sections import detection_sections
@@ -15,13 +16,13 @@ from utils.reporting.findings import findings, speed_findings, summary_line
 from utils.reporting.names import format_flag
 from utils.reporting.page import folded, grid, notes, page, section, table, tiles
 from utils.reporting.run_log import Launch, Run, number, read_run, target_of
-from utils.text import one_line
+from utils.text import one_line, percent
 
 REPORT_NAME = "report.html"
 _WHAT = ("arch", "mode", "data_dir", "batch_size", "num_iter", "iter_unit", "image_size", "num_classes", "seed")
 _WHERE = ("precision", "processes", "gpus", "cpu", "cpu_count", "cpu_features", "onednn", "memory_gb")
 _WITH = ("python_version", "tensorflow_version", "numpy_version", "git_commit")
-_LOSSES = ("total_loss", "cross_entropy", "classification_loss", "localization_loss", "l2_loss")
+_LOSSES = (LOSS, "cross_entropy", "classification_loss", "localization_loss", "l2_loss")
 _TILES = {
     "top1_accuracy": "top-1 accuracy",
     "top5_accuracy": "top-5 accuracy",
@@ -32,7 +33,7 @@ _TILES = {
     "images": "images evaluated",
     "train_throughput": "images/s in training",
     "eval_throughput": "images/s in evaluation",
-    "input_wait_share": "share of time waiting for input",
+    WAITING: "of the time waiting for input",
 }
 
 
@@ -81,7 +82,11 @@ def stands_out(run: Run) -> list[str]:
 
 def _figures(run: Run) -> dict[str, Any]:
     known = {**run.metrics(), **{key: number(run.summary, key) for key in run.summary}}
-    return {name: known[key] for key, name in _TILES.items() if known.get(key) is not None}
+    return {name: _figure(key, known[key]) for key, name in _TILES.items() if known.get(key) is not None}
+
+
+def _figure(key: str, value: Any) -> Any:
+    return percent(value) if key == WAITING else value
 
 
 def _result_line(run: Run) -> str:
@@ -100,10 +105,10 @@ def _training(run: Run) -> str:
     losses = {key: run.curve(key) for key in _LOSSES if run.curve(key)[0]}
     if not losses:
         return ""
-    total = {"training": losses["total_loss"]}
+    total = {"training": losses[LOSS]}
     validation = run.evaluation_curve("loss")
     drawn = [charts.lines("Loss, weight decay included", total, x="step", y="loss")]
-    rest = {key: curve for key, curve in losses.items() if key != "total_loss"}
+    rest = {heading(key): curve for key, curve in losses.items() if key != LOSS}
     if validation[0]:
         rest["validation"] = validation
     if rest:
@@ -114,7 +119,7 @@ def _training(run: Run) -> str:
     ):
         if run.curve(key)[0]:
             drawn.append(charts.lines(title, {title: run.curve(key)}, x="step", y=unit))
-    steps, values = losses["total_loss"]
+    steps, values = losses[LOSS]
     last = f"Last logged step: {steps[-1]}, total loss {values[-1]:.6g}."
     return notes([last]) + grid(*drawn)
 
@@ -128,14 +133,14 @@ def _evaluations(run: Run) -> str:
     if len(records) > 1:
         drawn = grid(
             *(
-                charts.lines(key, {key: run.evaluation_curve(key)}, x="step", y=key, marked=True)
+                charts.lines(heading(key), {key: run.evaluation_curve(key)}, x="step", y=heading(key), marked=True)
                 for key in (target, "loss", "Precision/mAP@.50IOU")
                 if run.evaluation_curve(key)[0]
             )
         )
     keys = [key for key in _TILES if any(key in record for record in records.values())]
     rows = [[step, *(number(record, key) for key in keys)] for step, record in records.items()]
-    return drawn + table(["step", *(_TILES[key] for key in keys)], rows)
+    return drawn + table(["step", *map(heading, keys)], rows)
 
 
 def _of_evaluation(run: Run) -> list[str]:
@@ -149,7 +154,7 @@ def _speed(run: Run) -> str:
     drawn = []
     for key, title, unit in (
         ("imgs_per_sec", "Training throughput", "images/s"),
-        ("input_wait_share", "Share of time waiting for input", "share"),
+        (WAITING, "Share of time waiting for input", "share"),
     ):
         if run.curve(key)[0]:
             drawn.append(charts.lines(title, {title: run.curve(key)}, x="step", y=unit))
@@ -160,14 +165,13 @@ def _speed(run: Run) -> str:
     if latency["counts"]:
         title = "Batch latency in evaluation"
         drawn.append(charts.histogram(title, latency["edges"], latency["counts"], x="ms", y="batches"))
-    figures = [
-        [key, value] for key in run.summary if _is_speed(key) and (value := number(run.summary, key)) is not None
-    ]
+    known = {key: number(run.summary, key) for key in run.summary if _is_speed(key)}
+    figures = [[heading(key), _figure(key, value)] for key, value in known.items() if value is not None]
     return grid(*drawn) + folded("All speed figures", table(["figure", "value"], figures))
 
 
 def _is_speed(key: str) -> bool:
-    return "_latency_" in key or key.endswith("_throughput") or key == "input_wait_share"
+    return "_latency_" in key or key.endswith("_throughput") or key == WAITING
 
 
 def _curve_of_batches(launches: Sequence[Launch]) -> charts.Line:

@@ -38,7 +38,7 @@ def test_bfloat16_that_computes_nonsense_is_found_out(monkeypatch):
     monkeypatch.setattr(
         tensorflow_probes, "_convolved", lambda dtype: ([np.ones(4) * (1.0 if dtype == tf.float32 else 1.1)] * 3, 1.0)
     )
-    with pytest.raises(RunError, match=r"off by 10\.0%"):
+    with pytest.raises(RunError, match=r"off by 10\.0 %"):
         tensorflow_probes.bf16()
 
 

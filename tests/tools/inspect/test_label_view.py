@@ -46,7 +46,7 @@ def test_an_inspection_leaves_its_pictures_and_says_what_it_saw(plain):
         assert plain.pixels(name).std() > 20
     assert "train: 20 images" in plain.output
     assert "validation: 10 images" in plain.output
-    assert "most of 1 circle (7, 35%), fewest of 3 square (6)" in plain.output
+    assert "most of 1 circle (7, 35.0 %), fewest of 3 square (6)" in plain.output
     assert "--seed=3 shows the same examples again" in plain.output
 
 

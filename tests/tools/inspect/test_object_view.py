@@ -140,7 +140,7 @@ def test_the_share_of_uncovered_boxes_is_that_of_a_second_implementation(seen):
     roots = np.sqrt(((boxes[:, 2:] - boxes[:, :2]) * SIDE).prod(axis=1))
     assert facts["by_size"]["small"]["boxes"] == (roots < 32).sum()
     assert facts["quantiles"]["root_of_area_px"][3] == pytest.approx(np.median(roots), abs=1e-3)
-    assert f"{facts['covered_by_no_anchor']:.1%} of {len(boxes)} boxes" in seen.output
+    assert f"{100 * facts['covered_by_no_anchor']:.1f} % of {len(boxes)} boxes" in seen.output
 
 
 def test_objects_are_counted(seen):

@@ -21,7 +21,7 @@ def test_a_class_that_is_never_predicted_is_named():
     assert said == ["Every image is taken for 'shirt': the network does not distinguish classes."]
     said = findings(classifier([[10, 15, 9], [9, 0, 0], [5, 9, 5]], [[0, 0, 9], [1, 0, 6], [1, 2, 3], [0, 2, 1]]), {})
     assert said[0] == "Never predicted, although there are examples: 'dress'."
-    assert "6 examples of 'dress', 67% of them, are taken for 'shirt'." in said
+    assert "6 examples of 'dress', 66.7 % of them, are taken for 'shirt'." in said
 
 
 def test_classes_without_examples_and_classes_never_right_are_named():
@@ -53,9 +53,9 @@ def test_a_gap_between_confidence_and_accuracy_is_told(confidence, accuracy, wor
     [
         (
             0.75,
-            "Input-bound: 40.0 images/s, 75% of the time waiting for input; without waiting it would be 160 images/s",
+            "Input-bound: 40.0 images/s, 75.0 % of the time waiting for input; without waiting it would be 160",
         ),
-        (0.05, "Compute-bound: 40.0 images/s, 5% of the time waiting"),
+        (0.05, "Compute-bound: 40.0 images/s, 5.0 % of the time waiting"),
         (0.3, "Neither input nor computation"),
     ],
 )
@@ -79,7 +79,7 @@ def test_a_detectors_faults_are_named(tmp_path):
     assert "Never detected, although there are objects: 'fork'." in said
     assert any(line.startswith("Detected, but never on an object") and "'knife'" in line for line in said)
     of, answer, count, share = confused_pairs(content)[0]
-    assert any(f"{count} objects of 'thing {of}', {share:.0%}" in s and f"'thing {answer}'" in s for s in said)
+    assert any(f"{count} objects of 'thing {of}', {100 * share:.1f} %" in s and f"'thing {answer}'" in s for s in said)
 
 
 def test_the_summary_line_has_the_numbers_of_the_metrics(tmp_path):

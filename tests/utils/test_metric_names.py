@@ -1,0 +1,15 @@
+"""One spelling of a metric on the console and in reports."""
+
+from utils.metric_names import heading
+
+
+def test_headings_are_the_terms_of_the_field():
+    keys = ("top1_accuracy", "top5_accuracy", "Precision/mAP", "Precision/mAP@.50IOU", "Recall/AR@100 (small)")
+    assert [heading(key) for key in keys] == ["top-1", "top-5", "AP", "AP50", "AR small"]
+    assert [heading(key) for key in ("total_loss", "cross_entropy", "l2_loss")] == ["loss", "cross entropy", "L2 loss"]
+
+
+def test_speeds_have_their_unit():
+    keys = ("throughput", "train_throughput", "latency_avg", "eval_latency_avg", "eval_latency_p95")
+    names = ["images/s", "images/s, training", "ms a batch", "ms a batch, evaluation", "p95 ms a batch, evaluation"]
+    assert [heading(key) for key in keys] == names

@@ -1,0 +1,39 @@
+"""Headings for the log keys of metrics: one spelling on the console and in reports (no TF)."""
+
+from __future__ import annotations
+
+RATES = ("imgs_per_sec", "total_ips")
+WAITING = "input_wait_share"
+LOSS = "total_loss"
+LATENCY, THROUGHPUT = "latency_", "throughput"
+
+_KINDS = {"train": "training", "eval": "evaluation", "network": "network"}
+_SIZES = ("small", "medium", "large")
+_HEADINGS = {
+    LOSS: "loss",
+    "l2_loss": "L2 loss",
+    "learning_rate": "LR",
+    "classification_loss": "classes",
+    "localization_loss": "boxes",
+    WAITING: "waiting",
+    THROUGHPUT: "images/s",
+    f"{LATENCY}avg": "ms a batch",
+    **dict.fromkeys(RATES, "images/s"),
+    "Precision/mAP": "AP",
+    "Precision/mAP@.50IOU": "AP50",
+    "Precision/mAP@.75IOU": "AP75",
+    **{f"Precision/mAP ({size})": f"AP {size}" for size in _SIZES},
+    **{f"Recall/AR@{most}": f"AR{most}" for most in (1, 10, 100)},
+    **{f"Recall/AR@100 ({size})": f"AR {size}" for size in _SIZES},
+}
+
+
+def heading(key: str) -> str:
+    """The heading for a log key."""
+    if key.startswith("top") and key.endswith("_accuracy"):
+        return f"top-{key.removeprefix('top').removesuffix('_accuracy')}"
+    kind, _, figure = key.partition("_")
+    if kind in _KINDS and figure.startswith((LATENCY, THROUGHPUT)):
+        percentile = f"{heading(figure)} " if f"{LATENCY}p" in figure else ""
+        return f"{percentile}{heading(THROUGHPUT if figure == THROUGHPUT else f'{LATENCY}avg')}, {_KINDS[kind]}"
+    return _HEADINGS.get(key) or key.removeprefix(LATENCY).replace("_", " ")
