@@ -9,7 +9,7 @@
 #   docker build -t classifiers-and-ssd --build-arg BASE_IMAGE=nvcr.io/nvidia/tensorflow:25.02-tf2-py3 \
 #       --build-arg REQUIREMENTS=requirements/image.txt --build-arg VENV_OPTIONS=--system-site-packages .
 #
-# A base image can be held to its content with its digest: --build-arg BASE_IMAGE=name:tag@sha256:...
+# A digest pins the content of a base image: --build-arg BASE_IMAGE=name:tag@sha256:...
 ARG BASE_IMAGE=nvidia/cuda:12.9.1-cudnn-devel-ubuntu24.04
 FROM ${BASE_IMAGE}
 
@@ -20,7 +20,7 @@ ARG VENV_OPTIONS=""
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 
 # Python and a compiler for Horovod; numactl for utils/shell/bind_dgx_a100.sh; ssh for launches on several machines; curl
-# and unzip for download_dataset.sh; git, which tells a run's log the commit. NVIDIA's package lists have no snapshots,
+# and unzip for download_dataset.sh; git, for the commit in a run's log. NVIDIA's package lists have no snapshots,
 # and nothing is taken from them. Versions are those of the snapshot.
 # hadolint ignore=DL3008
 RUN rm -f /etc/apt/sources.list.d/cuda* /etc/apt/sources.list.d/nvidia* \
@@ -33,7 +33,7 @@ RUN rm -f /etc/apt/sources.list.d/cuda* /etc/apt/sources.list.d/nvidia* \
 WORKDIR /workspace
 ENV PIP_NO_CACHE_DIR=1
 
-# What follows is what tests/run.sh does, by the same scripts.
+# The rest does what tests/run.sh does, with the same scripts.
 COPY requirements.txt ./
 COPY requirements/ requirements/
 COPY utils/*.sh utils/

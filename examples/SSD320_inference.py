@@ -51,13 +51,36 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python examples/SSD320_inference.py", description=__doc__.split("\n\n")[0], allow_abbrev=False
     )
     add = parser.add_argument
-    add("--pipeline_config_path", metavar="FILE", default=str(CONFIG), help="(default: that of the 1-GPU training)")
-    add("--checkpoint_dir", metavar="DIR", help="folder; its newest checkpoint is used (default: random weights)")
-    add("--report_file", "--raport_file", metavar="FILE", default="summary.json", help="log to append to (%(default)s)")
-    add("--benchmark_iters", metavar="N", type=_positive, default=300, help="measured batches (%(default)s)")
-    add("--warmup_iters", metavar="N", type=_not_negative, default=100, help="batches before measuring (%(default)s)")
-    add("--batch_size", metavar="N", type=_positive, default=1, help="images per batch (%(default)s)")
-    add("--percentiles", metavar="P,...", type=_percentiles, default="90,95,99", help="of latency (%(default)s)")
+    add(
+        "--pipeline_config_path",
+        metavar="FILE",
+        default=str(CONFIG),
+        help="pipeline config (default: that of the training on one GPU)",
+    )
+    add("--checkpoint_dir", metavar="DIR", help="folder whose newest checkpoint to measure (default: random weights)")
+    add(
+        "--report_file",
+        "--raport_file",
+        metavar="FILE",
+        default="summary.json",
+        help="log to append to (default: %(default)s)",
+    )
+    add("--benchmark_iters", metavar="N", type=_positive, default=300, help="batches to measure (default: %(default)s)")
+    add(
+        "--warmup_iters",
+        metavar="N",
+        type=_not_negative,
+        default=100,
+        help="batches before the measurement (default: %(default)s)",
+    )
+    add("--batch_size", metavar="N", type=_positive, default=1, help="images per batch (default: %(default)s)")
+    add(
+        "--percentiles",
+        metavar="P,...",
+        type=_percentiles,
+        default="90,95,99",
+        help="percentiles of the latency (default: %(default)s)",
+    )
     add("--hparams_overrides", metavar="NAME=VALUE,...", default="", help="override fields of the config")
     add("--amp", action="store_true", help="mixed precision; TF_ENABLE_AUTO_MIXED_PRECISION=1 does the same")
     return parser

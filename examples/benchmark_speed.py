@@ -59,7 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python examples/benchmark_speed.py", description=__doc__.split("\n\n")[0])
     parser.add_argument("log", metavar="LOG", type=Path, help="the run's JSON log")
     parser.add_argument("--gpus", type=int, required=True, help="number of GPUs that it ran on")
-    parser.add_argument("--precision", choices=("mixed", "single"), required=True)
+    parser.add_argument(
+        "--precision",
+        help="precision that it computed in, for the printed line",
+        choices=("mixed", "single"),
+        required=True,
+    )
     options = parser.parse_args(arguments)
     try:
         speed = average_speed(read_log(options.log))

@@ -1,6 +1,6 @@
-r"""Draws what a terminal shows of a training run and of an evaluation, as two SVG pictures.
+r"""Draws a terminal during a training run and after an evaluation, as two SVG pictures.
 
-Run from the clone, with records as ``tools.convert`` writes them, a folder for the run and one for the pictures::
+Run it from the clone, with records from ``tools.convert``, a folder for the run and one for the pictures::
 
     .venv/bin/python -m tools.convert images OUT/records
     .venv/bin/python examples/capture_console.py OUT/records OUT/run docs
@@ -32,18 +32,18 @@ from utils.console.screen import Bar
 from utils.console.terminal import BarLine, DrawnBar, RichTerminal
 
 COLUMNS = 96
-EPOCHS, MOMENT = 3, 0.9  # the share of the run that is done when the picture is taken
+EPOCHS, MOMENT = 3, 0.9  # the picture is taken after this share of the run
 SIZE_PX, BATCH = 64, 32
 _WEB_FONT = re.compile(r"\s*@font-face \{.*?\}", re.DOTALL)
 
 
 class StillCamera:
-    """Bars that are drawn once, at the bottom of a picture of all that was shown until then.
+    """Takes pictures of a console; progress bars appear in the pictures only.
 
     Args:
-        console: Records what is shown.
-        title: Stands above the picture.
-        path: Where the picture goes.
+        console: Records its output.
+        title: Title above the picture.
+        path: File of the picture.
     """
 
     def __init__(self, console: Console, title: str, path: Path) -> None:
@@ -58,15 +58,15 @@ class StillCamera:
         return logging.NullHandler()
 
     def shoot(self, line: BarLine | None = None) -> None:
-        """Takes the picture, with a bar below where one is given; the record begins anew."""
+        """Writes a picture of the output so far, with a bar at the bottom if given, and begins a new record."""
         if line is not None:
             self._console.print(line)
         svg = self._console.export_svg(title=self._title, theme=MONOKAI)
-        self._path.write_text(_WEB_FONT.sub("", svg), encoding="utf-8")  # what shows it has fonts of its own
+        self._path.write_text(_WEB_FONT.sub("", svg), encoding="utf-8")  # viewers have their own fonts
 
 
 class _StillBar(DrawnBar):
-    """A bar of which a picture is taken when the time has come."""
+    """A bar that asks for one picture, at ``MOMENT`` of the training."""
 
     def __init__(self, camera: StillCamera, what: str, start: int, total: int | None) -> None:
         super().__init__(what, start, total)
@@ -80,7 +80,7 @@ class _StillBar(DrawnBar):
 
 
 def show(flags: Sequence[str], path: Path, *, at_end: bool) -> None:
-    """Launches ``main.py`` with flags and takes a picture in the middle or at the end.
+    """Launches ``main.py`` with flags and takes a picture during the run or at its end.
 
     Raises:
         SystemExit: The launch failed.
@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python examples/capture_console.py", description=description)
     parser.add_argument("records", metavar="RECORDS", type=Path, help="folder with TFRecords")
     parser.add_argument("run", metavar="RUN", type=Path, help="folder for the run")
-    parser.add_argument("out", metavar="OUT", type=Path, help="folder to write to; made if it is missing")
+    parser.add_argument("out", metavar="OUT", type=Path, help="folder to write to; created if missing")
     given = parser.parse_args(arguments)
     given.out.mkdir(parents=True, exist_ok=True)
     shared = ("--arch=resnet18", f"--data_dir={given.records}", f"--image_size={SIZE_PX}", f"--batch_size={BATCH}")

@@ -1,4 +1,4 @@
-r"""Draws the pictures at the head of the README from what ``examples/readme_pictures.sh`` trained and evaluated.
+r"""Draws the pictures at the head of the README from the results of examples/readme_pictures.sh.
 
 ::
 
@@ -44,7 +44,7 @@ FOUND = ((37, 99, 235), (22, 163, 74), (217, 70, 239), (13, 148, 136), (124, 58,
 """Lines around right detections, by the place of their class among the classes."""
 FALSE, MISSED = (220, 38, 38), (234, 88, 12)
 KINDS = ("found", "missed", "false alarms")
-"""What becomes of a box."""
+"""Verdicts on a box."""
 
 LETTERS_PX = 27
 PHOTOGRAPH_COLUMNS, GUESSES, TITLE_PX, GUESS_PX = 5, 3, 52, 42
@@ -54,7 +54,7 @@ QUALITY = 78
 
 
 class Judged(NamedTuple):
-    """A box with what became of it, one of ``KINDS``."""
+    """A box with its verdict, one of ``KINDS``."""
 
     kind: str
     category: int
@@ -113,8 +113,8 @@ def _draw_guesses(pen: ImageDraw.ImageDraw, row: Mapping[str, Any], place: tuple
 def judge(groundtruth: Mapping[str, Any], detections: Sequence[Mapping[str, Any]]) -> dict[int, list[Judged]]:
     """Compares detections with annotations and returns the verdict on each box, by image id.
 
-    Detections count from the score on where precision and recall have the highest harmonic mean, and are right at an
-    overlap of half.
+    Detections count from the score with the highest harmonic mean of precision and recall. They are right if they
+    overlap an object by half.
 
     Args:
         groundtruth: A COCO annotation file, as ``json.load`` reads it.
@@ -153,9 +153,9 @@ def draw_micrographs(
     """A sheet of micrographs with their boxes, a count below each, and a legend.
 
     Args:
-        images: Entries of an annotation file, in the order in which they are drawn.
-        folder: Where their files are.
-        judged: Their boxes by image id, as ``judge`` gives them.
+        images: Entries of an annotation file, in the order of the sheet.
+        folder: Folder of their files.
+        judged: Their boxes by image id, from ``judge``.
         names: The classes by category id.
     """
     width = (WIDTH_PX - GAP_PX * (MICROGRAPH_COLUMNS + 1)) // MICROGRAPH_COLUMNS
@@ -178,7 +178,7 @@ def draw_micrographs(
 
 
 def _draw_boxes(picture: Image.Image, boxes: Sequence[Judged], scale: float, colors: Mapping[int, Color]) -> None:
-    """Frames right detections in the color of their class, false alarms in red, missed objects in broken orange."""
+    """Frames right detections in the color of their class, false alarms in red, missed objects in dashed orange."""
     pen = ImageDraw.Draw(picture)
     for box in boxes:
         x, y, width, height = (side * scale for side in box.box_px)
@@ -190,7 +190,7 @@ def _draw_boxes(picture: Image.Image, boxes: Sequence[Judged], scale: float, col
 
 
 def _draw_broken(pen: ImageDraw.ImageDraw, span: tuple[float, float, float, float], color: Color) -> None:
-    """A rectangle of short lines."""
+    """Draws a dashed rectangle."""
     left, top, right, bottom = span
     dash = 10
     for start in np.arange(left, right, 2 * dash):
@@ -234,7 +234,7 @@ def _write(
 def _sheet(
     count: int, columns: int, size: tuple[int, int], below_px: int = 0
 ) -> tuple[Image.Image, list[tuple[int, int]]]:
-    """An empty sheet, and left and top of each of so many places of a size on it."""
+    """An empty sheet, and the left and top of ``count`` places of one size on it."""
     rows = -(-count // columns)
     steps = (size[0] + GAP_PX, size[1] + GAP_PX)
     sheet = Image.new("RGB", (WIDTH_PX, GAP_PX + rows * steps[1] + below_px), GROUND)
@@ -264,7 +264,7 @@ def _micrographs(given: argparse.Namespace) -> Image.Image:
 
 
 def _report(given: argparse.Namespace) -> Image.Image | None:
-    """The browser's picture; None where there was no browser."""
+    """The browser's picture; None if no browser made one."""
     path = given.folder / "report.png"
     if not path.is_file():
         return None
@@ -276,9 +276,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     description = (__doc__ or "").split("\n\n")[0]
     parser = argparse.ArgumentParser(prog="python examples/make_pictures.py", description=description)
-    parser.add_argument("folder", metavar="OUT", type=Path, help="what examples/readme_pictures.sh wrote")
+    parser.add_argument("folder", metavar="OUT", type=Path, help="output folder of examples/readme_pictures.sh")
     parser.add_argument("sample_data", metavar="SAMPLE_DATA", type=Path, help="folder with bccd/")
-    parser.add_argument("docs", metavar="DOCS", type=Path, help="folder for the pictures; made if it is missing")
+    parser.add_argument("docs", metavar="DOCS", type=Path, help="folder for the pictures; created if missing")
     given = parser.parse_args(arguments)
     try:
         pictures = {

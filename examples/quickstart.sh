@@ -15,7 +15,7 @@ case "${1:-}" in
 esac
 usage="usage: bash examples/quickstart.sh [classification|detection] [output folder]"
 if [ "${1:-}" = --help ] || [ "${1:-}" = -h ]; then
-    echo "$usage"
+    sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' examples/quickstart.sh
     exit
 fi
 if [ $# -gt 1 ] || [[ ${1:-} == -* ]]; then

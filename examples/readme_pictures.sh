@@ -9,8 +9,8 @@ source "$root/utils/shell/setup_venv.sh"
 if wants_help "$@"; then
     cat << END
 Trains a classifier and a detector on the sample data and draws what they predict for validation images:
-photographs.jpg, micrographs.jpg and report.png. Took under two hours on 2 cores that did other work too. A second
-run uses what is there.
+photographs.jpg, micrographs.jpg and report.png. The parts took under two hours together on 2 cores that did other
+work too. A second run continues with the results of the first.
 
   bash examples/readme_pictures.sh [OUT] [DOCS]
 
@@ -19,7 +19,7 @@ run uses what is there.
 
 From the environment:
   SAMPLE_DATA  folder with clothing/ and bccd/; default ../shared/data beside the clone
-  BROWSER      Chromium or Chrome, which renders the page of the report; default the first that is on the PATH.
+  BROWSER      Chromium or Chrome, which renders the report; default the first one on the PATH.
                BROWSER=none leaves report.png out
   DRY_RUN=1    prints the commands and runs none
 END
@@ -42,9 +42,13 @@ case $dry_run in
 esac
 
 find_browser() {
-    local candidate
+    local candidate path
     for candidate in ${BROWSER:+"$BROWSER"} chromium chromium-browser google-chrome chrome; do
-        if [ "$candidate" = none ] || command -v "$candidate"; then
+        if [ "$candidate" = none ]; then
+            return
+        fi
+        if path=$(command -v "$candidate"); then
+            realpath -s "$path" # the current folder changes
             return
         fi
         if [ -n "${BROWSER:-}" ]; then

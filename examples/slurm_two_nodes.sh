@@ -23,7 +23,7 @@ set -euo pipefail
 
 usage="usage: sbatch examples/slurm_two_nodes.sh SCRIPT [the script's arguments...]"
 case ${1:---} in
-    --help | -h) echo "$usage" && exit ;;
+    --help | -h) sed -n '2,/^#SBATCH/{/^#SBATCH/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}" && exit ;;
     -*) echo "$usage" >&2 && exit 2 ;;
 esac
 export LAUNCHER=srun SLURM_JOB_NUM_NODES=${SLURM_JOB_NUM_NODES:-2}

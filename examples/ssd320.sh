@@ -19,13 +19,14 @@ ssd320_precision() {
     esac
 }
 
+# ssd320_train_usage <name of the first folder> <what it is for>
 ssd320_train_usage() {
+    sed -n '2s/^# \(.*\): bash .*/\1./p' "$0"
     cat << END
-$1
 
-  bash examples/$(basename "$0") [$2] [CONFIGS] [flags for object_detection/model_main.py...]
+  bash examples/$(basename "$0") [$1] [CONFIGS] [flags for object_detection/model_main.py...]
 
-  $(printf %-11s "$2")  $3
+  $(printf %-11s "$1")  $2
   CONFIGS      folder with the pipeline configs; default $SSD320_CONFIGS
 
 The environment variable PYTHON names the interpreter; DRY_RUN=1 prints the command instead of running it.
@@ -42,8 +43,7 @@ ssd320_train() {
     ssd320_environment
     ssd320_precision "$precision"
     if wants_help "$@"; then
-        ssd320_train_usage "Trains SSD320 on $gpus GPU(s) in $precision_word precision." CHECKPOINTS \
-            "folder for checkpoints and logs; default /results/$name"
+        ssd320_train_usage CHECKPOINTS "folder for checkpoints and logs; default /results/$name"
         return
     fi
     split_folders 2 "$@"
@@ -67,7 +67,7 @@ ssd320_benchmark() {
     ssd320_environment
     ssd320_precision "$precision"
     if wants_help "$@"; then
-        ssd320_train_usage "Measures how fast SSD320 trains on $gpus GPU(s) in $precision_word precision." RESULTS \
+        ssd320_train_usage RESULTS \
             "folder for summary.json and train_log, with the speed in its first line; default /results/$name"
         return
     fi

@@ -114,7 +114,7 @@ def _check(given: Mapping[str, Any]) -> None:
         raise UsageError("--skip_evaluation: contradicts --checkpoint_dir, which asks for evaluation alone")
     files = {given[name] for name in ("report_file", "raport_file") if given.get(name)}
     if len(files) > 1:
-        raise UsageError(f"--raport_file {given['raport_file']}: contradicts --report_file; the two are one value")
+        raise UsageError(f"--raport_file {given['raport_file']}: contradicts --report_file; both set the same value")
     require(given.get("data_format", "NHWC") in DATA_FORMATS, "data_format", given.get("data_format"), "NHWC or NCHW")
 
 

@@ -28,7 +28,7 @@ class Observers:
 
     Args:
         setup: What is run.
-        communicator: The processes that share the run, of which rank 0 shows progress and writes events.
+        communicator: The processes that share the run; rank 0 shows progress and writes events.
         logger: The log.
         stopping: Knows when the processes stop because of a signal.
     """

@@ -1,4 +1,4 @@
-"""Facts of a run that only its plan tells: evaluations to come, memory, and files to write."""
+"""Facts that only the plan of a run shows: evaluations to come, memory, and files to write."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from utils.checkpoints import BEST
 from utils.console.figures import plain_name
 from utils.flags.table import WITH_EXPORT, WITH_REPORT
 from utils.input.batching import BATCHES_IN_FLIGHT, PREFETCHED_BATCHES
+from utils.metric_names import heading
 from utils.reporting.evaluation_file import EVALUATION_NAME
 from utils.reporting.run_page import REPORT_NAME
 from utils.system.machine import memory_gb
@@ -31,7 +32,7 @@ def regular_evaluation(setup: Setup) -> str:
     times = "at the end" if run.eval_count == 1 else f"{run.eval_count} times"
     often = f"every {plural(run.eval_every_epochs, 'epoch')}" if run.eval_every_epochs else times
     stop = f"; stops after {run.early_stop_patience} without a better result" if run.early_stop_patience else ""
-    return f"{often}; keeps the best by {setup.task.metrics.best}{stop}"
+    return f"{often}; keeps the best by {heading(setup.task.metrics.best)}{stop}"
 
 
 def memory_needed(setup: Setup, graphs: Sequence[GraphMemory], program: int) -> str:

@@ -41,7 +41,7 @@ class Runner:
 
     Args:
         setup: What is run.
-        communicator: The processes that share the run; rank 0 writes what it leaves behind.
+        communicator: The processes that share the run; rank 0 writes the files.
         logger: The log.
         stopping: Knows when the processes stop because of a signal.
     """
@@ -149,7 +149,7 @@ class Runner:
         return following
 
     def inference_benchmark(self) -> int:
-        """Measures the forward pass, with a checkpoint's weights or, saying so, with random ones."""
+        """Measures the forward pass, with a checkpoint's weights or, after a message, with random ones."""
         prefix = self._setup.checkpoint
         with contextlib.closing(self._evaluation()) as evaluation:
             self._introduce(evaluation.graph.size)
@@ -222,7 +222,7 @@ class Runner:
         return result
 
     def _evaluate(self, evaluation: Evaluation, *, score: bool = True) -> dict[str, float]:
-        """Metrics and speed over the validation split, or over what the mode asks for."""
+        """Metrics and speed over the validation split, or over the part that the mode asks for."""
         run, batch = self._config.run, self._global_batch
         batches = self._batches_to_evaluate()
         measurement, bad = self._observers.measurement(batch, batches), self._observers.bad_records("validation")
@@ -244,7 +244,7 @@ class Runner:
         return batches_to_evaluate(self._config, examples, self._communicator.size)
 
     def _measure_network(self, evaluation: Evaluation) -> dict[str, float]:
-        """The speed of the network without input and without what is computed from its heads."""
+        """The speed of the network alone, without input and post-processing."""
         batches = self._batches_to_evaluate()
         network = self._observers.measurement(self._global_batch, batches, without_input=True)
         evaluation.run_network(self._observers.network(network), batches)

@@ -1,4 +1,4 @@
-# What the training scripts share: their arguments, and the layout of their folders. Sourced by them.
+# Common parts of the training scripts: arguments and the layout of folders. Sourced by them.
 source "$(dirname "${BASH_SOURCE[0]}")/../utils/launch.sh"
 source "$LAUNCH_ROOT/utils/shell/arguments.sh"
 
@@ -9,13 +9,15 @@ imagenet_usage() {
   bash se-resnext101-32x4d/training/$(basename "$0") [RESULT] [DATA] [flags for main.py...]
 
   RESULT  checkpoints and logs go to RESULT/results; default /results/$(basename "$0" .sh)
-  DATA    records are read from DATA/tfrecords, and with --dali their index from DATA/dali_idx where there is one;
+  DATA    records are read from DATA/tfrecords and, with --dali, their index from DATA/dali_idx if it exists;
           default /data
 
-What it runs: $1 processes on each machine, with the flags of $2
-${3:+and }${3:-}
-Flags that follow win. DRY_RUN=1 prints the command; PYTHON, HOSTS, LAUNCHER, LAUNCHER_ARGS and BIND are described at
-the top of utils/launch.sh, the flags by python main.py --help
+It runs $1 processes on each machine, with the flags of
+$2${3:+
+and }${3:-}
+
+Flags at the end win. DRY_RUN=1 prints the command. The head of utils/launch.sh describes PYTHON, HOSTS, LAUNCHER,
+LAUNCHER_ARGS and BIND; python main.py --help all lists the flags.
 END
 }
 

@@ -3,7 +3,7 @@
 #
 #   bash se-resnext101-32x4d/inference_benchmark.sh [DATA] [INDEX] [flags for main.py...]
 #
-#   DATA    folder of TFRecords; default /data/tfrecords where there is one, else synthetic images
+#   DATA    folder of TFRecords; default /data/tfrecords if it exists, else synthetic images
 #   INDEX   folder of DALI's index files; with it DALI + AMP + XLA is measured too
 #
 # It runs FP32, FP32 + XLA, AMP and AMP + XLA, each with batches of 1, 2, 4 ... 256 until one does not fit. With --arch
@@ -13,7 +13,7 @@
 #   BATCH_SIZES   the batches, "1 8 64"
 #   ITERATIONS    batches per run; default 400. The first eighth of them, at most 50, is left out (WARMUP)
 #   SINGLE        TF32: measure TensorFloat-32 in place of FP32
-#   RESULTS_DIR   where the tables go; default the current folder
+#   RESULTS_DIR   folder for the tables; default the current folder
 #   DRY_RUN=1     prints the commands; PYTHON and LAUNCHER: see utils/launch.sh
 #
 # Exit status: 0 done; 1 a run failed, as the table says, or nothing fitted; 2 wrong usage; 75 stopped by a signal.
@@ -76,6 +76,6 @@ if [ -n "$index" ]; then
 fi
 benchmark_end
 if [ "$nothing" = 1 ]; then
-    echo "$(basename "$0"): of some configuration no batch size was measured" >&2
+    echo "$(basename "$0"): no batch size could be measured in one configuration or more" >&2
     exit 1
 fi

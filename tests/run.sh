@@ -4,19 +4,21 @@
 #   bash tests/run.sh [--fast | --coverage] [pytest arguments]
 #   bash tests/run.sh tests/model/test_resnet.py
 #
-#   --fast       leaves out what takes long
-#   --coverage   runs all tests, slower, and prints how many lines they run, of each package
+#   --fast       leaves out the slow tests
+#   --coverage   runs all tests, more slowly, and prints the share of each package's lines that they run
 #
-# Tests run in two processes. Where files, folders or tests are named, only these run, in one process, without lint and
-# types and in the environment as it is. Horovod, Open MPI, DALI and the export packages are installed too, except with
-# --fast. Where they cannot be had, their tests are skipped, and in continuous integration (CI in the environment) that is
-# a failure.
+# Tests run in two processes. If files, folders or tests are named, only those run: in one process, without lint and
+# types, in the environment as it is. Horovod, Open MPI, DALI and the export packages are installed too, except with
+# --fast. If one cannot be installed, its tests are skipped; in continuous integration (CI is set) that is a failure.
 set -euo pipefail
+case "${1:-}" in
+    --help | -h) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}" && exit ;;
+esac
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source utils/shell/setup_venv.sh
 setup_venv requirements/dev.txt
 
-# A part of the environment that not every machine can have: optional_part NAME COMMAND...
+# Installs a part that not every machine can have: optional_part NAME COMMAND...
 optional_part() {
     local name=$1
     shift
@@ -27,7 +29,7 @@ optional_part() {
         echo "$name could not be installed, and in continuous integration its tests must run: CI=$CI" >&2
         exit 1
     fi
-    echo "$name could not be installed: what needs it is skipped" >&2
+    echo "$name could not be installed: its tests are skipped" >&2
 }
 
 python=(.venv/bin/python)

@@ -61,6 +61,11 @@ def test_a_named_file_is_all_that_runs(run):
     assert calls == ["setup_venv requirements/dev.txt", "python -m pytest tests/run.sh::test_x -x"]
 
 
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_installs_and_runs_nothing(run, flag):
+    assert run("tests/run.sh", flag) == (0, "", [])
+
+
 def test_coverage_is_told_of_each_package(run):
     status, _, calls = run("tests/run.sh", "--coverage")
     assert status == 0
@@ -81,7 +86,7 @@ def test_a_fast_run_installs_no_optional_part(run):
 @pytest.mark.parametrize(("broken", "name"), PARTS)
 def test_a_part_that_cannot_be_had_is_a_notice_outside_continuous_integration(run, broken, name):
     status, said, calls = run("tests/run.sh", broken=broken)
-    assert (status, said) == (0, f"{name} could not be installed: what needs it is skipped\n")
+    assert (status, said) == (0, f"{name} could not be installed: its tests are skipped\n")
     assert calls[-1].startswith("python -m pytest")
 
 

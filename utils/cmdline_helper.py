@@ -224,7 +224,7 @@ def _refuse_of_other_task(given: Mapping[str, Any], architecture: str | None) ->
 def _settle_image_size(given: dict[str, Any]) -> None:
     size, synthetic = given.get("image_size"), given.pop("synthetic_data_size", None)
     if size is not None and synthetic is not None and size != synthetic:
-        raise UsageError(f"--synthetic_data_size {synthetic}: contradicts --image_size {size}; the two are one value")
+        raise UsageError(f"--synthetic_data_size {synthetic}: contradicts --image_size {size}; both set the same value")
     if synthetic is not None:
         given["image_size"] = synthetic
 
@@ -289,7 +289,7 @@ def _build(values: dict[str, Any]) -> ExperimentConfig:
     values["run.duration"] = Duration(value=values.pop("run.duration.value", 1), unit=unit)
     limit = values.pop("run.run_limit.value", -1)
     if limit != -1:
-        require(limit > 0, "run_iter", limit, "a positive integer, or -1 for everything that is left")
+        require(limit > 0, "run_iter", limit, "a positive integer, or -1 for no limit")
         values["run.run_limit"] = Duration(value=limit, unit=unit, flag="run_iter")
     sections: defaultdict[str, dict[str, Any]] = defaultdict(dict)
     for path, value in values.items():

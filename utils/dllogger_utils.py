@@ -142,7 +142,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def read_records(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The records of a log file, oldest first, and the number of lines that are none."""
+    """The records of a log file, oldest first, and the number of all other lines."""
     records, damaged = [], 0
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
@@ -157,12 +157,12 @@ def read_records(path: Path) -> tuple[list[dict[str, Any]], int]:
 
 
 def _require_log(path: Path) -> None:
-    """Refuses to append to what some other program wrote."""
+    """Refuses to append to another program's file."""
     if path.is_file():
         with path.open("rb") as file:
             beginning = file.read(len(JSON_PREFIX))
         if beginning and beginning != JSON_PREFIX.encode():
-            raise UsageError(f"--log_filename {path.name}: {path} exists and is no log; nothing was written to it")
+            raise UsageError(f"--log_filename {path.name}: {path} exists and is not a log; nothing was written to it")
 
 
 def _ends_inside_a_line(path: Path) -> bool:

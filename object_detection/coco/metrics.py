@@ -49,7 +49,7 @@ class Groundtruth:
         image_ids: ``[G]`` int64.
         category_ids: ``[G]`` int64.
         boxes_px: ``[G, 4]`` float64.
-        areas_px: ``[G]`` float64, area of the outline if it is known; decides on the size.
+        areas_px: ``[G]`` float64, area of the outline if it is known; it determines the size.
         crowds: ``[G]`` bool: a region with many objects, in which detections are neither right nor wrong.
     """
 

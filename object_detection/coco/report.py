@@ -15,7 +15,7 @@ _SUSPICIOUS = 0.01
 _MUCH_BETTER = 0.25
 """A mistake is reported if undoing it raises the average precision at an IoU of 0.5 to at least this."""
 _IMAGES_TRIED = 500
-"""Mistakes show in this many images as well as in all."""
+"""Number of images to look for mistakes in; more would find the same ones."""
 
 
 def report(comparison: Comparison, summary: Summary) -> str:

@@ -5,7 +5,8 @@ supported" instead of "no such field". Its notation is close to the message defi
 
 * ``message NAME`` begins a message; lines ``TYPE FIELD, FIELD, ...`` follow, with ``= DEFAULT`` after a field whose
   default is not zero, false, empty or the first value of its enumeration.
-* ``repeated`` makes a line's fields lists; ``oneof`` makes them alternatives, of which a message has at most one.
+* ``repeated`` makes a line's fields lists; ``oneof`` makes them alternatives: a message has at most one of
+  them.
 * A type is a scalar, an enumeration of ``ENUMS``, or a message. The fields of an ``opaque`` message are not listed,
   since the whole message is refused.
 """

@@ -24,6 +24,7 @@ from utils.errors import EXIT_DONE, EXIT_FAILED, EXIT_PREEMPTED, RunError, Usage
 from utils.files.atomic_file import write_atomically
 from utils.files.writable import require_writable
 from utils.hooks.hook import Hook
+from utils.metric_names import heading
 
 _log = logging.getLogger(__name__)
 
@@ -190,6 +191,8 @@ def line(entry: Mapping[str, Any]) -> str:
     shown = [f"{entry['bytes'] / 1e6:.1f} MB in {entry['seconds']:.1f} s", f"drift {entry['drift']:.2g}"]
     shown.append(f"largest difference: {differences}")
     if entry["of_checkpoint"] is not None:
-        shown.append(f"{entry['metric']} {entry['of_artefact']:.4f}, the checkpoint's {entry['of_checkpoint']:.4f}")
+        shown.append(
+            f"{heading(entry['metric'])} {entry['of_artefact']:.4f}, the checkpoint's {entry['of_checkpoint']:.4f}"
+        )
     shown.append(f"on {entry['images']} {'synthetic ' if entry['synthetic'] else ''}images")
     return f"{head}  {'; '.join(shown)}; {'FAILED: ' + entry['reason'] if entry['reason'] else 'ok'}"

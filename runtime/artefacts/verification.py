@@ -19,6 +19,7 @@ from runtime.task import Setup, Task
 from utils.errors import RunError, reason
 from utils.hvd_utils import SerialCommunicator
 from utils.input.batching import STATUS_OK, Position, Shard
+from utils.metric_names import heading
 
 tf1 = tf.compat.v1
 
@@ -57,8 +58,8 @@ class Comparison:
         if drop <= allowed + 1e-9:
             return None
         return (
-            f"{self.metric} fell from {self.of_checkpoint:.4f} to {self.of_artefact:.4f}, by more than {allowed:g} "
-            "(--max_metric_drop)"
+            f"{heading(self.metric)} fell from {self.of_checkpoint:.4f} to {self.of_artefact:.4f}, by more than "
+            f"{allowed:g} (--max_metric_drop)"
         )
 
 

@@ -12,9 +12,11 @@ usage=$(
   DATA        the folder of the records; default /data/tfrecords
   RESULT      the folder for checkpoints and log; default /results/GPU1_RN50_QAT
 
-What it runs: 1 process on each machine, with the flags of $recipe
-Flags that follow win. DRY_RUN=1 prints the command; PYTHON is described at the top of utils/launch.sh, the flags by
-python main.py --help
+It runs 1 process on each machine, with the flags of
+$recipe
+
+Flags at the end win. DRY_RUN=1 prints the command. The head of utils/launch.sh describes PYTHON; python main.py
+--help all lists the flags.
 END
 )
 if wants_help "$@"; then

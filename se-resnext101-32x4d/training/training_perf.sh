@@ -6,14 +6,14 @@
 #   FP32_BATCH   images per GPU in single precision; default 64
 #   AMP_BATCH    images per GPU in mixed precision; default 96
 #
-# It runs FP32, FP32 + XLA, AMP and AMP + XLA on one GPU and, where there are more, on all of them. With --arch it
+# It runs FP32, FP32 + XLA, AMP and AMP + XLA on one GPU and, if there are more, on all of them. With --arch it
 # measures another network. The tables are training_benchmark.md and .json in RESULTS_DIR. Environment:
 #
-#   DATA          folder of TFRecords; default /data/tfrecords where there is one, else synthetic images
-#   GPUS          how many all GPUs are; default what nvidia-smi counts, else 1
+#   DATA          folder of TFRecords; default /data/tfrecords if it exists, else synthetic images
+#   GPUS          number of the machine's GPUs; default as nvidia-smi counts them, else 1
 #   ITERATIONS    steps per run; default 500. The first two fifths of them, at most 200, are left out (WARMUP)
 #   SINGLE        TF32: measure TensorFloat-32 in place of FP32
-#   RESULTS_DIR   where the tables go; default the current folder
+#   RESULTS_DIR   folder for the tables; default the current folder
 #   DRY_RUN=1     prints the commands; PYTHON, LAUNCHER and BIND: see utils/launch.sh
 #
 # Exit status: 0 done; 1 a run failed or did not fit, as the table says; 2 wrong usage; 75 stopped by a signal.

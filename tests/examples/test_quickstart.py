@@ -127,7 +127,7 @@ def test_anything_else_shows_how_it_is_called_and_does_nothing(clone, arguments)
 def test_help_is_no_folder(clone, arguments):
     done, asked = quickstart(clone, *arguments)
     assert (done.returncode, done.stderr, asked) == (0, "", [])
-    assert done.stdout.startswith("usage: bash examples/quickstart.sh [classification|detection]")
+    assert "  bash examples/quickstart.sh [classification|detection] [output folder]\n" in done.stdout
 
 
 def test_images_that_are_there_are_not_made_again(clone):

@@ -81,6 +81,13 @@ def test_the_browser_renders_the_report_of_the_classifiers_run(pictures, tmp_pat
     assert ("--no-sandbox" in words) == (os.getuid() == 0)
 
 
+def test_a_browser_is_named_relative_to_the_current_folder(pictures, tmp_path):
+    browser = tmp_path / "here" / "browser"
+    browser.write_text("#!/bin/sh\n")
+    browser.chmod(0o755)
+    assert [str(browser)] == [words[0] for words in commands(pictures(BROWSER="./browser")) if "--headless" in words]
+
+
 def test_without_a_browser_the_report_is_left_out_on_demand(pictures):
     assert not [words for words in commands(pictures(BROWSER="none")) if "--headless" in words]
 

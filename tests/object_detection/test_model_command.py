@@ -51,7 +51,7 @@ def problem_of(*arguments, environ=None):
         ),
         (
             [*TRAIN, "--report_file=a", "--raport_file=b"],
-            "--raport_file b: contradicts --report_file; the two are one value",
+            "--raport_file b: contradicts --report_file; both set the same value",
         ),
         (["--model_dir=M", "--pipeline_config_path=none"], "--pipeline_config_path none: No such file or directory"),
         ([*TRAIN, "--hparams_overrides=x=1"], "--hparams_overrides: x: no such field; TrainEvalPipelineConfig has"),

@@ -178,10 +178,10 @@ def test_averages_that_are_used_are_named(sound, tmp_path):
 
 def test_the_plan_of_an_evaluation_while_training_tells_how_often(sound, tmp_path):
     flags = (*network(sound / "data", tmp_path / "r", "train_and_evaluate"), "--batch_size=4")
-    assert plan(*flags)["Evaluation"] == "at the end; keeps the best by top1_accuracy"
+    assert plan(*flags)["Evaluation"] == "at the end; keeps the best by top-1"
     more = ("--num_iter=9", "--eval_every_epochs=2", "--early_stop_patience=3")
     assert plan(*flags, *more)["Evaluation"] == (
-        "every 2 epochs; keeps the best by top1_accuracy; stops after 3 without a better result"
+        "every 2 epochs; keeps the best by top-1; stops after 3 without a better result"
     )
 
 

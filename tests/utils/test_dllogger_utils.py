@@ -149,6 +149,6 @@ def test_a_folder_that_cannot_be_is_named(tmp_path):
 def test_a_file_that_is_no_log_is_left_alone(tmp_path):
     other = tmp_path / "dataset.json"
     other.write_text('{"splits": {}}\n', encoding="utf-8")
-    with pytest.raises(UsageError, match=r"^--log_filename dataset\.json: .*/dataset\.json exists and is no log"):
+    with pytest.raises(UsageError, match=r"^--log_filename dataset\.json: .*/dataset\.json exists and is not a log"):
         open_log(other, None)
     assert other.read_text(encoding="utf-8") == '{"splits": {}}\n'

@@ -176,7 +176,7 @@ def _shorter(parts: list[str]) -> list[str]:
 
 
 class DrawnBar(Bar):
-    """A bar that redraws a few times per second, whenever it is told of progress; it needs no thread.
+    """A bar that redraws when it hears of progress, but only a few times per second; it needs no thread.
 
     Attributes:
         line: The drawn line.

@@ -33,7 +33,7 @@ def typed(content: Mapping[str, Any], key: str, kind: type, *, optional: bool = 
 
 
 def typed_list(content: Mapping[str, Any], key: str, kind: type) -> list[Any]:
-    """The list of a key, every value of which is checked as in ``typed``."""
+    """The list of a key; each value is checked as in ``typed``."""
     values: list[Any] = typed(content, key, list)
     for value in values:
         if not is_kind(value, kind):

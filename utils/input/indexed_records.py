@@ -1,4 +1,4 @@
-"""Records read by index: in any order, each process only its own, and none that were consumed already.
+"""Reads records by index: in any order, each process only its own, and consumed ones never again.
 
 Batches hold the same examples in the same order as when files are read from end to end (``utils/data_utils.py``).
 """

@@ -12,7 +12,7 @@ from utils.reporting.names import class_list, class_names, format_value, quoted_
 from utils.text import percent
 
 _CONFUSED_SHARE, _CONFUSED_COUNT = 0.15, 3
-"""Least fraction of a class, and least number of its examples, predicted as another class for the pair to be named."""
+"""Fraction of a class, and number of its examples, from which a confused pair is named."""
 _MOST_PAIRS = 5
 _CALIBRATION_GAP = 0.1
 _INPUT_BOUND, _COMPUTE_BOUND = 0.5, 0.15

@@ -9,7 +9,10 @@ set -euo pipefail
 
 usage="usage: bash utils/shell/bind_dgx_a100.sh COMMAND [ARGUMENTS...]"
 case ${1:---} in
-    --help | -h) echo "$usage" && exit ;;
+    --help | -h)
+        sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
+        exit
+        ;;
     -*) echo "$usage" >&2 && exit 2 ;;
 esac
 NODES=(3 3 1 1 7 7 5 5)

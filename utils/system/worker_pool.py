@@ -52,7 +52,7 @@ def progress_of(total: int) -> Iterator[Progress]:
     said_there = [handler for handler in handlers if handler.stream is error]
     with closing(RichTerminal(console_of(error)).bar("images", 0, total)) as bar:
         for handler in said_there:
-            handler.setStream(sys.stderr)  # now the bar's, above which it prints
+            handler.setStream(sys.stderr)  # now the bar's handler, which prints above the bar
         try:
             yield bar
         finally:

@@ -27,7 +27,7 @@ def test_what_is_within_the_limits_is_the_same_network(changes):
         ({"drift": 0.011}, "a drift of 0.011, more than 0.01"),
         ({"drift": math.inf}, "a drift of inf"),
         ({"drift": math.nan}, "a drift of nan"),
-        ({"of_artefact": 0.47}, "top1_accuracy fell from 0.5000 to 0.4700, by more than 0.02"),
+        ({"of_artefact": 0.47}, "top-1 fell from 0.5000 to 0.4700, by more than 0.02"),
     ],
 )
 def test_what_is_beyond_them_is_another_network(changes, words):
