@@ -147,7 +147,7 @@ def _integer(name: str, value: str) -> int:
 def _help() -> str:
     parser = argparse.ArgumentParser(
         prog="model_main.py",
-        usage="model_main.py --model_dir=FOLDER --pipeline_config_path=FILE [FLAG ...]",
+        usage="python object_detection/model_main.py --model_dir=FOLDER\n       --pipeline_config_path=FILE [FLAG ...]",
         description="Train and evaluate SSD320 from a pipeline config.",
         epilog=_EPILOG,
         formatter_class=HelpFormatter,
@@ -156,5 +156,6 @@ def _help() -> str:
         if flag.kind in (SWITCH, IGNORED):
             parser.add_argument(f"--[no]{flag.name}", action="store_true", help=flag.help)
         else:
-            parser.add_argument(f"--{flag.name}", metavar="N" if flag.kind == INTEGER else "TEXT", help=flag.help)
+            text = "PATH" if flag.name.endswith(("_dir", "_path", "_file")) else "TEXT"
+            parser.add_argument(f"--{flag.name}", metavar="N" if flag.kind == INTEGER else text, help=flag.help)
     return parser.format_help()

@@ -72,7 +72,7 @@ def leave_details(
         if setup.config.run.mode == "evaluate":
             _explain(content, measurement.result("eval"), told)
         return {} if files is None else _shown(examples, files, setup.task.presenter)
-    except Exception as error:  # only the report lacks something then
+    except Exception as error:  # then only the report is incomplete
         _log.warning(
             "%s: cannot be written (%s); the report will lack the evaluation's details", folder / EVALUATION_NAME, error
         )

@@ -223,5 +223,16 @@ def test_functions_and_signatures_stay_small():
     assert offenders == []
 
 
+def test_a_docstring_begins_with_what_a_thing_is_or_does():
+    texts = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.value.value.split(maxsplit=1)[0]}"
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    ]
+    assert len(texts) > 1000
+    assert [text for text in texts if text.endswith((" What", " Which", " How", " Whether", " Return", " That"))] == []
+
+
 def test_main_is_one_screen():
     assert (ROOT / "main.py").read_text(encoding="utf-8").count("\n") <= 60

@@ -252,7 +252,7 @@ def _check_needs(given: Mapping[str, Any], mode: str) -> None:
         raise UsageError(f"--batch_size: needed for --mode {mode}, the number of images per step and process")
     if mode not in (*BENCHMARK_MODES, "predict") and "data_dir" not in given:
         raise UsageError(
-            f"--data_dir: needed for --mode {mode}, a folder of TFRecords; only the benchmarks make images of their own"
+            f"--data_dir: needed for --mode {mode}, a folder of TFRecords; only the benchmarks can do without"
         )
 
 

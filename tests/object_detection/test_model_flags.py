@@ -65,9 +65,12 @@ def test_what_is_no_flag_or_no_value_is_refused(arguments, problem):
 
 
 @pytest.mark.parametrize("spelling", ["--help", "-h", "-help", "--helpfull"])
-def test_help_names_every_flag(spelling, capsys):
+def test_help_names_every_flag_in_plain_text(spelling, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as caught:
         read_flags(["--model_dir=a", spelling])
     text = capsys.readouterr().out
     assert caught.value.code == 0
     assert all(f"--{flag.name} " in text or f"--[no]{flag.name}" in text for flag in FLAGS)
+    assert text.startswith("usage: python object_detection/model_main.py ")
+    assert [line for line in text.splitlines() if "``" in line or len(line) > 80] == []

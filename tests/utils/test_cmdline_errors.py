@@ -8,9 +8,7 @@ from utils.errors import UsageError
 
 TRAIN = ["--mode=train", "--batch_size=8", "--data_dir=D"]
 NEEDS_BATCH = "--batch_size: needed for --mode {}, the number of images per step and process"
-NEEDS_DATA = (
-    "--data_dir: needed for --mode evaluate, a folder of TFRecords; only the benchmarks make images of their own"
-)
+NEEDS_DATA = "--data_dir: needed for --mode evaluate, a folder of TFRecords; only the benchmarks can do without"
 
 
 def message_of(*arguments):
