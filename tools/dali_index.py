@@ -1,6 +1,7 @@
-"""Writes a DALI index for every TFRecord file of a folder: DST/train-00000-of-00004 for SRC/train-00000-of-00004.
+"""Writes a DALI index for every TFRecord file of a folder.
 
-Keeps an existing index that matches its records, so the same command continues after an interruption.
+The index of SRC/train-00000-of-00004 is DST/train-00000-of-00004. An existing index that matches its records is kept,
+so the same command continues after an interruption.
 """
 
 from __future__ import annotations

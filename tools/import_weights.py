@@ -62,7 +62,12 @@ def make_parser() -> argparse.ArgumentParser:
         help=f"network: {', '.join(ARCHITECTURES)} (default: found by names and shapes)",
     )
     add("--class_names", metavar="FILE", help="one class a line in the order of the logits, or synset TAB name")
-    add("--to", choices=("here", "nvidia"), default="here", help="whose names and files to write (default: here)")
+    add(
+        "--to",
+        choices=("here", "nvidia"),
+        default="here",
+        help="write a checkpoint of this program or of NVIDIA's (default: here)",
+    )
     add("--state", metavar="KEY", help="state to read from a training checkpoint, e.g. state_dict_ema")
     add(
         "--eval_weights",

@@ -47,7 +47,12 @@ def make_parser() -> argparse.ArgumentParser:
         type=int,
         help="number of logits of a network for this data; at least the class count",
     )
-    split("--bounding_boxes", metavar="PATH", type=Path, help="folder of XML annotations, or CSV file")
+    split(
+        "--bounding_boxes",
+        metavar="PATH",
+        type=Path,
+        help="boxes to store with the images: folder of XML annotations, or CSV file",
+    )
     output = parser.add_argument_group("output").add_argument
     output(
         "--train_shards",

@@ -704,7 +704,7 @@ FLAGS = (
         "exact_classes",
         "detection.exact_classes",
         SWITCH,
-        "Use one class slot per category, instead of one per id up to the largest plus the background.",
+        "Use one class slot per category, instead of one per id up to the largest and one for the background.",
         inspected=True,
         rare=True,
     ),
