@@ -30,7 +30,8 @@ if [ $# -gt "${#folders[@]}" ]; then
     echo "${*:${#folders[@]}+1}: not expected; usage: bash examples/readme_pictures.sh [OUT] [DOCS]" >&2
     exit 2
 fi
-out=examples/pictures_output docs=docs data=../shared/data # of the clone; what is given is of the current folder
+# Defaults are relative to the clone, given folders to the current one.
+out=examples/pictures_output docs=docs data=../shared/data
 if [ -n "${folders[0]:-}" ]; then out=$(realpath -m "${folders[0]}"); fi
 if [ -n "${folders[1]:-}" ]; then docs=$(realpath -m "${folders[1]}"); fi
 if [ -n "${SAMPLE_DATA:-}" ]; then data=$(realpath -m "$SAMPLE_DATA"); fi

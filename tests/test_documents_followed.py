@@ -64,7 +64,7 @@ def smaller(words):
     if measured:
         yield from ("--num_iter=4", "--warmup_steps=1")
     elif config.run.is_training:
-        yield "--num_iter=2" if config.run.mode == "train" else "--num_iter=1"  # what is resumed has two halves
+        yield "--num_iter=2" if config.run.mode == "train" else "--num_iter=1"  # a resumed run has two halves
         yield from ("--run_iter=1",) if config.run.run_limit else ()
 
 

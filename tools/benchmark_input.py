@@ -56,7 +56,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--arch",
         metavar="NAME",
         choices=ARCHITECTURES,
-        help=f"network to compare with: {', '.join(ARCHITECTURES)}; ssd320 reads objects too",
+        help=f"network to compare with: {', '.join(ARCHITECTURES)}; for ssd320 the input includes objects",
     )
     parser.add_argument("--network_speed", type=float, help="images/s of that network (default: measured)")
     parser.add_argument("--amp", action="store_true", help="measure that network in mixed precision")

@@ -122,6 +122,9 @@ def _command(given: argparse.Namespace, folder: Path, environ: Mapping[str, str]
     return parse_run(flags, environ)
 
 
+_EXIT_TEXT = "Exit status: 0 done; 1 failed, or an artefact differs too much; 2 wrong usage; 75 interrupted."
+
+
 class _Parser(CommandParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(message)
@@ -129,7 +132,7 @@ class _Parser(CommandParser):
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all flags."""
-    parser = _Parser(prog="python -m tools.export", description=(__doc__ or "").partition("\n")[0])
+    parser = _Parser(prog="python -m tools.export", description=(__doc__ or "").partition("\n")[0], epilog=_EXIT_TEXT)
     add = parser.add_argument
     add("--model_dir", "--checkpoint", metavar="PATH", help="checkpoint, or folder whose newest checkpoint to export")
     add("--format", metavar="NAME,...", help=f"formats: {', '.join(FORMATS)} (default: {DEFAULT})")

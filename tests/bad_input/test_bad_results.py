@@ -49,7 +49,7 @@ def test_a_limit_on_the_size_of_files_ends_the_program_with_a_sentence(tmp_path)
     data = write_data(tmp_path / "data", manifest=False)
     command = [sys.executable, "-m", "tests.runtime.tiny_main", *network(data, results, "train"), "--batch_size=4"]
     command += ["--num_classes=100000", "--num_iter=1", "--iter_unit=batch", "--lr_warmup_epochs=0"]
-    limit = 2**20  # the log and the events fit, the weights of so many classes do not
+    limit = 2**20  # log and events fit, but not the weights of this number of classes
     ended = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=600,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),

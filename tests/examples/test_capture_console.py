@@ -1,4 +1,4 @@
-"""Pictures of the console: what was shown until a moment, and the bar as it was then."""
+"""Pictures of the console: the output until a moment, and the bar at that moment."""
 
 import io
 

@@ -20,7 +20,7 @@ def script():
 
 @pytest.fixture
 def places(tmp_path):
-    """The folder of runs and the sample data, as far as pictures are drawn of them."""
+    """The folder of runs, and the part of the sample data that the pictures show."""
     out, data = tmp_path / "out", tmp_path / "data"
     for folder in (out / "clothing_predictions", out / "cell_evaluation", data / "bccd/annotations"):
         folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""examples/readme_pictures.sh: its commands parse, and what it lacks is said before anything is trained."""
+"""examples/readme_pictures.sh: its commands parse, and it names missing parts before it trains anything."""
 
 import os
 import shlex

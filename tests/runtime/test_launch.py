@@ -99,7 +99,7 @@ def test_the_parameters_are_every_flag_as_it_was_resolved_with_versions(launched
     parameters = launched(lambda runner: 0, "--cosine_lr").parameters
     recorded = {flag.name for flag in FLAGS if flag.field and "resnet50" in flag.architectures and flag.recorded}
     assert recorded <= set(parameters)
-    assert "console" not in parameters  # it changes nothing but what is shown
+    assert "console" not in parameters  # it changes the console only
     resolved = {"arch": "resnet50", "num_classes": 3, "image_size": 16, "batch_size": 4, "seed": 3, "cosine_lr": True}
     assert {key: parameters[key] for key in resolved} == resolved
     assert parameters["data_dir"] == str(data_dir)

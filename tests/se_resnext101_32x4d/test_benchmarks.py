@@ -1,4 +1,4 @@
-"""The benchmark scripts: what they would run, and what they make of runs of a program that only pretends."""
+"""The benchmark scripts: the commands of a dry run, and the tables of runs of a fake program."""
 
 import json
 import os

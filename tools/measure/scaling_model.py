@@ -7,8 +7,7 @@ Assumptions:
   broadcasts at the end; each GPU moves 2 (g - 1) / g of the gradients' bytes at the node's inner bandwidth. In between,
   a ring of n nodes moves 2 (n - 1) / n of the bytes at the total bandwidth of one node's network adapters. A ring of k
   members makes 2 (k - 1) hops, each with a latency; gradients travel in buffers, each with hops of its own.
-- Averaging starts during the backward pass, so its first part costs nothing: as much as fits into a share of the
-  computing time.
+- Averaging starts during the backward pass. It costs nothing while it overlaps with a share of the computing time.
 - Other losses on a busy node (input, stragglers, the optimizer) show in its measured speed, if given, and slow down all
   nodes equally.
 """

@@ -29,7 +29,7 @@ HERE, THERE = [10, 10, 20, 20], [60, 10, 20, 20]
 
 @pytest.fixture(scope="module")
 def scene():
-    """Two images: a cat found, a dog mistaken for a cat, a dog missed, and a cat detected where there is none."""
+    """Two images: a cat found, a dog mistaken for a cat, a dog missed, and a false alarm for a cat."""
     objects = [(1, 1, HERE), (1, 3, THERE), (2, 3, HERE)]
     return compared(objects, [(1, 1, HERE, 0.9), (1, 1, THERE, 0.8), (2, 1, THERE, 0.7), (2, 3, HERE, 0.2)])
 

@@ -34,7 +34,7 @@ def create(name):
 
 
 def randomize(network):
-    """Sets weights far from the usual initial ones, but small at the end of residuals, of which a hundred add up."""
+    """Sets weights far from the usual initial ones, but small at the end of residuals: a hundred of them add up."""
     import torch
 
     last = "bn3" if any(name.endswith("bn3") for name, _ in network.named_modules()) else "bn2"

@@ -1,4 +1,4 @@
-"""Terminals for the tests of the console: streams that say that they are one, and a screen that shows what is drawn."""
+"""Terminals for the tests of the console: streams that claim to be terminals, and an emulated screen."""
 
 import io
 import re
@@ -19,7 +19,7 @@ class Terminal(io.StringIO):
 
 
 def recorder(width=80, *, is_terminal=False, **options):
-    """A console of a width that keeps what is written to its ``file``."""
+    """A console of a given width; its output stays in its ``file``."""
     plain = {"highlight": False, "markup": False, "emoji": False, "color_system": None}
     return CursorConsole(file=Terminal(), width=width, force_terminal=is_terminal, **plain | options)
 
@@ -32,7 +32,7 @@ def readable(width=80):
 
 
 def seen(written):
-    """The lines that a terminal shows in the end, of what is written by moving up and erasing whole lines."""
+    """The lines on a terminal after output that moves up and erases whole lines."""
     rows, row = [""], 0
     for part in re.split(rf"({CONTROL.pattern}|[\r\n])", written):
         if part == "\n":

@@ -1,4 +1,4 @@
-"""The screen that a launch gets: by --console, by what its streams are, and by who started it."""
+"""The screen of a launch depends on --console, on its streams, and on its launcher."""
 
 import io
 import logging

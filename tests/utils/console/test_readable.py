@@ -35,7 +35,7 @@ def evaluated(top1):
 
 
 def train(screen, epochs=3):
-    """Three epochs of 44 steps with an evaluation each, of which the second is the best."""
+    """Three epochs of 44 steps with an evaluation each; the second one is the best."""
     screen.best("top1_accuracy", -1, float("-inf"))
     screen.header([("Network", "resnet18; " + "a long description " * 20), ("Data", "OUT")])
     screen.record(PARAMETER, {"seed": 3, "data_idx_dir": None}, {})

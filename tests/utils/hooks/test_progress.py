@@ -8,7 +8,7 @@ from utils.hooks.progress import ProgressHook
 
 
 class Watched(Screen):
-    """A screen that remembers its bars, and what they are told."""
+    """A screen that remembers its bars and their calls."""
 
     def __init__(self):
         super().__init__()

@@ -51,7 +51,7 @@ def test_the_level_decides_which_lines_are_held_back(level, held):
 
 
 def standard_error(inside, after="", level=3):
-    """Exit status, and what comes of code inside and after, in a process that has no TensorFlow to import."""
+    """Runs code inside and after the filter in a process without TensorFlow; returns exit status and output."""
     code = (
         "import os, signal, subprocess, sys, time\n"
         "from utils.system.native_messages import without_chatter\n"
