@@ -6,8 +6,9 @@ RATES = ("imgs_per_sec", "total_ips")
 WAITING = "input_wait_share"
 LOSS = "total_loss"
 LATENCY, THROUGHPUT = "latency_", "throughput"
+_MEAN = f"{LATENCY}avg"
 
-_KINDS = {"train": "training", "eval": "evaluation", "network": "network"}
+_KINDS = {"train": "in training", "eval": "in evaluation", "network": "of the network alone"}
 _SIZES = ("small", "medium", "large")
 _HEADINGS = {
     LOSS: "loss",
@@ -17,7 +18,7 @@ _HEADINGS = {
     "localization_loss": "boxes",
     WAITING: "waiting",
     THROUGHPUT: "images/s",
-    f"{LATENCY}avg": "ms a batch",
+    _MEAN: "ms a batch",
     **dict.fromkeys(RATES, "images/s"),
     "Precision/mAP": "AP",
     "Precision/mAP@.50IOU": "AP50",
@@ -34,6 +35,7 @@ def heading(key: str) -> str:
         return f"top-{key.removeprefix('top').removesuffix('_accuracy')}"
     kind, _, figure = key.partition("_")
     if kind in _KINDS and figure.startswith((LATENCY, THROUGHPUT)):
-        percentile = f"{heading(figure)} " if f"{LATENCY}p" in figure else ""
-        return f"{percentile}{heading(THROUGHPUT if figure == THROUGHPUT else f'{LATENCY}avg')}, {_KINDS[kind]}"
+        unit = _HEADINGS[THROUGHPUT if figure == THROUGHPUT else _MEAN]
+        percentile = "" if figure in (THROUGHPUT, _MEAN) else f"{heading(figure)} "
+        return f"{percentile}{unit} {_KINDS[kind]}"
     return _HEADINGS.get(key) or key.removeprefix(LATENCY).replace("_", " ")

@@ -169,7 +169,7 @@ def test_tables_and_charts_name_metrics_as_the_console_does(tmp_path):
         write_log(tmp_path / name)
     one, both = (report_of(tmp_path, *runs) for runs in ([tmp_path / "run"], [tmp_path / "run", tmp_path / "other"]))
     assert "<th>top-1</th><th>top-5</th>" in one
-    assert "<th>top-1</th><th>loss</th><th>images/s, training</th>" in both
+    assert "<th>top-1</th><th>loss</th><th>images/s in training</th>" in both
     for page in (one, both):
         assert not re.search(r"(top1_accuracy|cross_entropy|train_throughput)<", page)
 

@@ -11,5 +11,11 @@ def test_headings_are_the_terms_of_the_field():
 
 def test_speeds_have_their_unit():
     keys = ("throughput", "train_throughput", "latency_avg", "eval_latency_avg", "eval_latency_p95")
-    names = ["images/s", "images/s, training", "ms a batch", "ms a batch, evaluation", "p95 ms a batch, evaluation"]
+    names = [
+        "images/s",
+        "images/s in training",
+        "ms a batch",
+        "ms a batch in evaluation",
+        "p95 ms a batch in evaluation",
+    ]
     assert [heading(key) for key in keys] == names

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from utils.reporting.names import class_list, class_names, format_value, quoted_class
-from utils.text import percent
+from utils.text import percent, plural
 
 _CONFUSED_SHARE, _CONFUSED_COUNT = 0.15, 3
 """Fraction of a class, and number of its examples, from which a confused pair is named."""
@@ -125,7 +125,7 @@ def _worst(pairs: Sequence[tuple[int, int, int, float]]) -> list[tuple[int, int,
 def summary_line(evaluation: Mapping[str, Any]) -> str:
     """The result in one sentence."""
     metrics = evaluation["metrics"]
-    images = f"{metrics.get('images', 0):.0f} images"
+    images = plural(int(metrics.get("images", 0)), "image")
     if evaluation["task"] == "classification":
         top1, loss = metrics.get("top1_accuracy"), metrics.get("loss")
         return f"{images}: top-1 accuracy {format_value(top1)}, loss {format_value(loss)}."

@@ -31,8 +31,7 @@ _TILES = {
     "Recall/AR@100": "average recall",
     "loss": "validation loss",
     "images": "images evaluated",
-    "train_throughput": "images/s in training",
-    "eval_throughput": "images/s in evaluation",
+    **{key: heading(key) for key in ("train_throughput", "eval_throughput")},
     WAITING: "of the time waiting for input",
 }
 
