@@ -11,8 +11,8 @@ from utils.config import ExperimentConfig
 from utils.flags.environment_variables import TF32_VARIABLE, XLA_VARIABLE, auto_jit
 
 LOG_VARIABLE = "TF_CPP_MIN_LOG_LEVEL"
-# Errors that matter are exceptions. Other logged errors are misleading: 2.21 logs one about its own optimization of a map
-# inside a map.
+# Errors that matter are exceptions. Other logged errors are misleading: 2.21 logs one about its own optimization of a
+# map inside a map.
 _NOTHING, _EVERYTHING = "3", "0"
 _MPI_SETTINGS = {"OMPI_MCA_mpi_yield_when_idle": "1"}
 _GPU_SETTINGS = {
