@@ -127,6 +127,9 @@ REFUSED = {
     "no checkpoint": ("evaluate", ["--batch_size=4"]),
     "a checkpoint that is not there": ("evaluate", ["--batch_size=4", "--model_dir={tmp}/model.ckpt-7"]),
     "results in a file": ("train", ["--batch_size=4", "--results_dir={tmp}/file/r"]),
+    "results where no folder can be": ("train", ["--batch_size=4", "--results_dir=/proc/x"]),
+    "an index that is not there": ("train_and_evaluate", ["--batch_size=4", "--dali", "--data_idx_dir={tmp}/none"]),
+    "an index of other records": ("train", ["--batch_size=4", "--dali", "--data_idx_dir={tmp}/folder"]),
     "results that are a file": ("train", ["--batch_size=4", "--results_dir={tmp}/file"]),
     "a log that is none": ("train", ["--batch_size=4", "--results_dir={tmp}", "--log_filename=file"]),
     "a log that is a folder": ("train", ["--batch_size=4", "--results_dir={tmp}", "--log_filename=folder"]),
@@ -146,6 +149,8 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_dry_run_is_refused_as_the_run_would_be(case, sound, trained_copy, tmp_path, monkeypatch):
     mode, more = REFUSED[case]
+    if "--dali" in more:
+        pytest.importorskip("nvidia.dali", reason="NVIDIA DALI is not installed (requirements/dali.txt)")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("no log")
     for name in ("folder", "locked"):
