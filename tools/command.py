@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from utils.console.pipes import discard_output
 from utils.errors import EXIT_FAILED, EXIT_PREEMPTED, EXIT_USAGE, RunError, UsageError
 from utils.suggestions import hint
 
@@ -48,6 +49,9 @@ def run_command(action: Callable[[], int], *, interrupted: str = "nothing was fi
         return _say(error, EXIT_USAGE)
     except RunError as error:
         return _say(error, EXIT_FAILED)
+    except BrokenPipeError:  # nobody reads on
+        discard_output()
+        return EXIT_FAILED
     except OSError as error:
         return _say(f"{error.filename}: {error.strerror}" if error.filename else error, EXIT_FAILED)
     except KeyboardInterrupt:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from utils.errors import UsageError
-from utils.suggestions import path_hint
+from utils.suggestions import hint, path_hint
 
 INSTALL = "python -m pip install -r requirements/export.txt"
 GraphKind = Literal["as_trained", "by_zero_point"]
@@ -165,7 +165,8 @@ def read_formats(text: str) -> tuple[str, ...]:
     given = [name.strip() for name in text.split(",") if name.strip()]
     unknown = [name for name in given if name not in FORMATS]
     if unknown or not given:
-        raise UsageError(f"--format {', '.join(unknown) or repr(text)}: must be some of {','.join(FORMATS)}")
+        nearest = hint(unknown[0], FORMATS) if unknown else ""
+        raise UsageError(f"--format {', '.join(unknown) or repr(text)}: must be some of {','.join(FORMATS)}{nearest}")
     return tuple(name for name in FORMATS if name in given)
 
 

@@ -158,6 +158,7 @@ def test_int8_needs_images_or_trained_ranges(trained, tmp_path):
     ("flags", "sentence"),
     [
         (("--format=caffe",), "--format caffe: must be some of saved_model,frozen,onnx,"),
+        (("--format=onx",), f"--format onx: must be some of {','.join(FORMATS)}; did you mean onnx?"),
         (("--format=,",), "--format ',': must be some of"),
         (("--format=tflite_int8", "--calibration_images=0"), "--calibration_images 0: must be a positive integer"),
         (("--batch_size=0",), "--batch_size 0: must be a positive integer"),
