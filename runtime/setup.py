@@ -41,7 +41,7 @@ from utils.errors import RunError, UsageError
 from utils.hvd_utils import Communicator, SerialCommunicator
 from utils.records.class_names import read_names_in_order
 from utils.records.manifest import LABEL_MAP_NAME, LABEL_OFFSET, SplitFiles, load_pattern, load_split
-from utils.suggestions import path_hint
+from utils.suggestions import absence, path_hint
 from utils.system.machine import cpu_features
 from utils.weights.checkpoint_contents import stored_shapes
 from utils.weights.pretrained_config import ORIGINS, PretrainedConfig, stored_pretrained_config
@@ -202,11 +202,11 @@ def _checkpoint(config: ExperimentConfig) -> Path | None:
     if found is None and run.mode in ("evaluate", "predict"):
         others = ", ".join(path.name for path in artefacts_in(folder))
         raise RunError(
-            f"{flag} {folder}: holds no checkpoint; --mode {run.mode} needs trained weights (--model_dir)"
+            f"{flag} {folder}: {absence(folder)}; --mode {run.mode} needs trained weights (--model_dir)"
             + (f"; name one of the artefacts in the folder: {others}" if others else path_hint(folder))
         )
     if found is None and run.mode == "inference_benchmark" and run.export_dir:
-        raise RunError(f"--export_dir {run.export_dir}: cannot export random weights; {folder} holds no checkpoint")
+        raise RunError(f"--export_dir {run.export_dir}: cannot export random weights; {folder}: {absence(folder)}")
     return found
 
 

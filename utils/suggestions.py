@@ -58,6 +58,11 @@ def path_hint(path: str | os.PathLike[str], *, folder: bool = False) -> str:
     return _ending([one_line(str(missing.parent / name)) for name in nearest(missing.name, names)])
 
 
+def absence(path: Path, wanted: str = "checkpoint") -> str:
+    """The reason why nothing of a kind was found under a path; ``path_hint`` may follow."""
+    return f"holds no {wanted}" if path.exists() else "no such file or folder"
+
+
 def _ending(names: list[str]) -> str:
     return f"; {did_you_mean(names)}" if names else ""
 

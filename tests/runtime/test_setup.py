@@ -137,10 +137,15 @@ def test_training_does_not_write_into_a_prefix(prepare, trained):
 
 @pytest.mark.parametrize("mode", ["evaluate", "predict"])
 def test_what_needs_weights_says_where_it_looked(prepare, tmp_path, mode):
-    with pytest.raises(RunError, match=rf"--results_dir {tmp_path}/results: holds no checkpoint; --mode {mode} needs"):
+    with pytest.raises(
+        RunError, match=rf"--results_dir {tmp_path}/results: no such file or folder; --mode {mode} needs"
+    ):
         prepare(mode)
     with pytest.raises(RunError, match=rf"--model_dir {tmp_path}: holds no checkpoint"):
         prepare(mode, f"--model_dir={tmp_path}")
+    (tmp_path / "RUN").mkdir()
+    with pytest.raises(RunError, match=rf"RUM: no such file or folder; .*; did you mean {tmp_path}/RUN\?"):
+        prepare(mode, f"--model_dir={tmp_path / 'RUM'}")
 
 
 def test_benchmarks_may_do_without_weights(prepare, trained, tmp_path):
@@ -151,7 +156,9 @@ def test_benchmarks_may_do_without_weights(prepare, trained, tmp_path):
 
 
 def test_random_weights_are_not_exported(prepare, tmp_path):
-    with pytest.raises(RunError, match=r"--export_dir models: cannot export random weights; .* holds no checkpoint"):
+    with pytest.raises(
+        RunError, match=r"--export_dir models: cannot export random weights; .*: no such file or folder"
+    ):
         prepare("inference_benchmark", "--export_dir=models")
 
 

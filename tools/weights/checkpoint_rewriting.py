@@ -15,7 +15,7 @@ from utils.checkpoints import STATE, find_checkpoint, read_metadata, steps_in
 from utils.errors import RunError, UsageError, reason
 from utils.files.atomic_file import write_atomically
 from utils.optimizer_table import slot_names
-from utils.suggestions import nearest, path_hint
+from utils.suggestions import absence, nearest, path_hint
 from utils.text import plural
 from utils.weights.checkpoint_contents import is_weight, stored_shapes, stored_values
 from utils.weights.description import PREFIX
@@ -134,9 +134,7 @@ def _checkpoint(source: Path) -> Path:
     except UsageError:  # its message names flags of main.py
         prefix = None
     if prefix is None:
-        raise RunError(
-            f"{source}: {'holds no checkpoint' if source.is_dir() else 'no such checkpoint'}{path_hint(source)}"
-        )
+        raise RunError(f"{source}: {absence(source)}{path_hint(source)}")
     return prefix
 
 
