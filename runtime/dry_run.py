@@ -21,8 +21,9 @@ from runtime.evaluation import Evaluation, load_weights
 from runtime.graphs import build_predict_graph
 from runtime.memory_estimate import GraphMemory, graph_memory
 from runtime.model_size import NetworkSize
+from runtime.outputs import planned_files
 from runtime.plan import batches_to_evaluate, measured_warmup, plan_training
-from runtime.plan_facts import memory_needed, outputs, regular_evaluation
+from runtime.plan_facts import memory_needed, regular_evaluation
 from runtime.prediction import images_to_predict
 from runtime.run_facts import facts_of_setup, facts_of_training
 from runtime.setup import set_up
@@ -93,7 +94,7 @@ def dry_run(command: Command, preemption: PreemptionHook, screen: Screen) -> int
         facts = dict(facts_of_setup(setup, prepared.size, processes.size)) | dict(prepared.rows)
         if run.seed is None and "seed" not in setup.metadata:
             facts["Seed"] = "random"
-        _show(screen, [*facts.items(), ("Memory", memory), ("Writes", outputs(setup))])
+        _show(screen, [*facts.items(), ("Memory", memory), ("Writes", planned_files(setup.config, processes.size))])
     return EXIT_DONE
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runtime.dry_run import dry_run
-from runtime.run_facts import files_of
+from runtime.outputs import written_files
 from runtime.run_report import report_at_end
 from runtime.runner import Runner
 from runtime.session import gpu_names
@@ -103,5 +103,5 @@ def _launch(command: Command, preemption: PreemptionHook, screen: Screen) -> int
         logger.log(PARAMETER, {**flags, **facts, "seed": setup.seed})
         status = Runner(setup, processes, logger, stopping).run()
     if status != EXIT_PREEMPTED:
-        screen.footer(files_of(run, run.log_path))
+        screen.footer(written_files(setup.config, processes.size))
     return status

@@ -46,7 +46,7 @@ _log = logging.getLogger(__name__)
 
 READERS = 4
 READ_AHEAD = 64
-PICTURES = "pictures"
+PICTURES, PREDICTIONS, PREDICTIONS_TABLE = "pictures", "predictions.json", "predictions.csv"
 UNDECODABLE = "the image does not decode"
 
 
@@ -238,8 +238,8 @@ def _write(folder: Path, rows: Sequence[dict[str, Any]], presenter: Presenter) -
             writer.writerow([row["file"], row.get("error", ""), *cells])
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "predictions.json", json.dumps(rows, indent=1, ensure_ascii=False).encode())
-        write_atomically(folder / "predictions.csv", table.getvalue().encode())
+        write_atomically(folder / PREDICTIONS, json.dumps(rows, indent=1, ensure_ascii=False).encode())
+        write_atomically(folder / PREDICTIONS_TABLE, table.getvalue().encode())
     except OSError as error:
         raise RunError(f"--results_dir {folder}: predictions cannot be written: {error.strerror}") from error
 

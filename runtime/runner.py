@@ -30,7 +30,7 @@ from utils.dllogger_utils import SUMMARY, Logger
 from utils.errors import EXIT_DONE, EXIT_PREEMPTED
 from utils.hooks.measurement import MeasurementHook
 from utils.hvd_utils import Communicator, of_rank
-from utils.reporting.event_file import write_event
+from utils.reporting.event_file import EVALUATIONS, write_event
 
 _log = logging.getLogger(__name__)
 END_OF_EVALUATION = "Evaluation finished."  # scripts that parse the console take the line before the last
@@ -211,7 +211,7 @@ class Runner:
         epoch = step // trainer.plan.steps_per_epoch
         self._logger.log((epoch, step), result)
         if self._writes:
-            write_event(self._folder / "eval", step, result, evaluation.examples)
+            write_event(self._folder / EVALUATIONS, step, result, evaluation.examples)
         if trainer.state.get("evaluation") is None:
             best = self._best(trainer).after(step, result[self._setup.task.metrics.best])
             trainer.state |= {"best": best.to_json(), "evaluation": result}
@@ -260,7 +260,7 @@ class Runner:
         if self._config.run.mode == "evaluate" and prefix:
             metadata = self._setup.metadata if self._setup.artefact else read_metadata(prefix) or {}
             step = int(metadata.get("step", 0))
-            write_event(Path(self._config.run.results_dir) / "eval", step, result, evaluation.examples)
+            write_event(Path(self._config.run.results_dir) / EVALUATIONS, step, result, evaluation.examples)
         exported = self._export(prefix) if prefix else {}
         weights = {"weights": str(prefix) if prefix else "random"}
         self._logger.log(SUMMARY, {**exported, **self._facts(evaluation.weights), **weights, **result})
