@@ -16,7 +16,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from runtime.artefacts.exporting import prepare_folder
+from runtime.artefacts.exporting import check_folder
 from runtime.evaluation import Evaluation, load_weights
 from runtime.graphs import build_predict_graph
 from runtime.memory_estimate import GraphMemory, graph_memory
@@ -24,7 +24,6 @@ from runtime.model_size import NetworkSize
 from runtime.outputs import planned_files
 from runtime.plan import batches_to_evaluate, measured_warmup, plan_training
 from runtime.plan_facts import memory_needed, regular_evaluation
-from runtime.prediction import images_to_predict
 from runtime.run_facts import facts_of_setup, facts_of_training
 from runtime.setup import set_up
 from runtime.stopping import Stopping
@@ -99,10 +98,10 @@ def dry_run(command: Command, preemption: PreemptionHook, screen: Screen) -> int
 
 
 def _show(screen: Screen, rows: Rows) -> None:
-    print(HEADING)
     if screen.is_readable:
-        screen.header(rows)
+        screen.header(rows, HEADING)
         return
+    print(HEADING)
     for label, text in rows:
         for number, line in enumerate(text.splitlines()):
             print(f"{'' if number else label:<{_LABEL_COLUMNS}}{line}")
@@ -111,7 +110,7 @@ def _show(screen: Screen, rows: Rows) -> None:
 def _check_folders(run: RunConfig) -> None:
     """Refuses the folders that ``Runner`` would refuse, in its order."""
     if run.export_dir:
-        prepare_folder(Path(run.export_dir), make=False)
+        check_folder(Path(run.export_dir))
     if run.is_training and not run.is_benchmark:
         CheckpointDir(Path(run.checkpoint_dir), run.keep_checkpoints).check()
 
@@ -170,7 +169,7 @@ def _evaluation(setup: Setup, processes: Communicator, stopping: Stopping) -> Pr
 
 
 def _prediction(setup: Setup, processes: Communicator, stopping: Stopping) -> Prepared:
-    files = images_to_predict(setup.config.run).images
+    files = setup.required_images.images
     options = setup.task.data.input_options()
     graph = tf.Graph()
     with graph.as_default():

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.prediction import PICTURES, PREDICTIONS, PREDICTIONS_TABLE
+from runtime.images_to_predict import PICTURES
+from runtime.prediction import PREDICTIONS, PREDICTIONS_TABLE
 from utils.checkpoints import BEST, steps_in
 from utils.config import MODES, ExperimentConfig
 from utils.console.figures import plain_name

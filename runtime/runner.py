@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from runtime.artefacts.exporting import prepare_folder
+from runtime.artefacts.exporting import check_folder
 from runtime.artefacts.serving_export import export_for_serving
 from runtime.best_checkpoint import BestCheckpoint
 from runtime.data_errors import readable_data_errors
@@ -82,9 +82,9 @@ class Runner:
 
     @contextlib.contextmanager
     def _folders(self) -> Iterator[None]:
-        """Creates the output folders before any work; a training run reserves its checkpoint folder."""
+        """Checks the output folders before any work; a training run creates and reserves its checkpoint folder."""
         if self._config.run.export_dir and self._writes:
-            prepare_folder(Path(self._config.run.export_dir))
+            check_folder(Path(self._config.run.export_dir))
         if self._config.run.is_training and not self._config.run.is_benchmark and self._writes:
             with self._checkpoints.reserved():
                 self._checkpoints.prepare()

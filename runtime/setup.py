@@ -20,6 +20,7 @@ from runtime.artefacts.model_dir import open_model_dir, precision_of
 from runtime.classification import classification_task
 from runtime.detection import detection_task
 from runtime.fine_tuning import check_frozen
+from runtime.images_to_predict import images_to_predict
 from runtime.precision import Precision, choose_precision
 from runtime.resolve_classifier import resolve_model
 from runtime.resolve_detector import (
@@ -62,7 +63,7 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
 
     Raises:
         UsageError: Flags contradict the checkpoint, the data or the machine.
-        RunError: Checkpoint or data are missing or damaged.
+        RunError: Checkpoint, data or images are missing or damaged.
     """
     options = session_config(config, communicator)
     artefact = open_model_dir(config, communicator)
@@ -103,6 +104,7 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
         checkpoint=checkpoint,
         metadata=metadata,
         artefact=artefact,
+        images=images_to_predict(config.run) if config.run.mode == "predict" else None,
     )
 
 

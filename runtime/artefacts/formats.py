@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from utils.errors import UsageError
+from utils.errors import RunError, UsageError
 from utils.suggestions import hint, path_hint
 
 INSTALL = "python -m pip install -r requirements/export.txt"
@@ -179,14 +179,14 @@ def find_artefact(path: Path) -> Path | None:
     """The artefact that ``--model_dir`` names: a file, a folder, or the marker in a folder; None if it names none.
 
     Raises:
-        UsageError: The path has the suffix of a format, but does not exist.
+        RunError: The path has the suffix of a format, but does not exist.
     """
     if path.is_file() and any(path.name == row.marker for row in FORMATS.values()):
         return path.parent
     if format_of(path) is None:
         return None
     if not path.exists():
-        raise UsageError(f"--model_dir {path}: no such file{path_hint(path)}")
+        raise RunError(f"--model_dir {path}: no such file{path_hint(path)}")
     return path
 
 

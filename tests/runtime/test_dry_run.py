@@ -166,6 +166,10 @@ REFUSED = {
 }
 
 
+REFUSED_AT_ONCE = ("no data", "no checkpoint", "a checkpoint that is not there", "no image", "another optimizer")
+"""The run writes nothing either, not even to its log."""
+
+
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_dry_run_is_refused_as_the_run_would_be(case, sound, trained_copy, tmp_path, monkeypatch):
     mode, more = REFUSED[case]
@@ -186,6 +190,8 @@ def test_a_dry_run_is_refused_as_the_run_would_be(case, sound, trained_copy, tmp
     assert (dry.status, dry.error.splitlines()[-1]) == (real.status, real.error.splitlines()[-1])
     assert real.status in (1, 2)
     assert dry.output == ""
+    if case in REFUSED_AT_ONCE:
+        assert contents(tmp_path) == before
 
 
 @pytest.fixture

@@ -131,7 +131,7 @@ def _all_in(source: Path) -> Iterator[Path]:
 def _checkpoint(source: Path) -> Path:
     try:
         prefix = find_checkpoint(source)
-    except UsageError:  # its message names flags of main.py
+    except (RunError, UsageError):  # the message names flags of main.py
         prefix = None
     if prefix is None:
         raise RunError(f"{source}: {absence(source)}{path_hint(source)}")
