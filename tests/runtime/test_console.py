@@ -103,7 +103,9 @@ def test_a_person_sees_a_run_from_its_header_to_where_everything_lies(data_dir, 
     assert "steps 1 to 10 of 10; 5 steps an epoch, 4 images a step" in text
     assert sum(line.startswith("Evaluation") for line in lines) == 2
     assert sum(line.endswith("  best") for line in lines) == 2
-    assert [line.split()[0] for line in lines[-5:]] == ["checkpoint", "best", "log", "report", "TensorBoard"]
+    assert [line.split()[0] for line in lines[-6:]] == [
+        *("checkpoint", "best", "log", "report", "evaluation", "TensorBoard"),
+    ]
     assert "train " in CONTROL.sub("", launch.output)  # a bar was there
     assert launch.error == ""
 
