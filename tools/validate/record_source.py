@@ -41,8 +41,8 @@ class RecordSource:
     Args:
         path: The folder.
         tasks: The function that makes the rules, by task.
-        index_dir: Folder of DALI's index files to check; must hold one for each file. None checks those that the program
-            has left beside the records, where it writes them for the splits that it reads.
+        index_dir: Folder of DALI's index files to check, with one for each file. None checks those beside the records,
+            which the program writes only for the splits that it reads.
 
     Raises:
         RunError: The folder has no record files, or one cannot be read.
