@@ -23,7 +23,9 @@ def prepare(data_dir, tmp_path):
     def do(mode, *flags, data=data_dir):
         given = [f"--mode={mode}", f"--results_dir={tmp_path / 'results'}", *map(str, flags)]
         if mode == "predict":
-            given.append("--to_predict=images")
+            image = tmp_path / "image.png"
+            image.touch()
+            given.append(f"--to_predict={image}")
         else:
             given += ["--batch_size=4", f"--data_dir={data}"] if data else ["--batch_size=4"]
         if mode in ("training_benchmark", "inference_benchmark"):
