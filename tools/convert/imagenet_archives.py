@@ -107,7 +107,8 @@ def label_flat_images(images: Sequence[ImageSource], labels_path: Path) -> Class
         labels_path: ``--validation_labels``: one synset per line in that order, or the devkit archive.
 
     Raises:
-        UsageError: The file cannot be read, or does not hold one synset for each image.
+        RunError: The file cannot be read.
+        UsageError: It does not hold one synset for each image.
     """
     synsets = _devkit_labels(labels_path) if tarfile_like(labels_path) else _label_lines(labels_path)
     if len(synsets) != len(images):
