@@ -1,4 +1,4 @@
-"""The table of the files that runs write, the last lines of the console, and the documents that list the files."""
+"""The table of the files that runs write, and the last lines of the console."""
 
 import dataclasses
 import re
@@ -7,7 +7,6 @@ import pytest
 
 from object_detection.coco.evaluation import RESULTS_FILE
 from runtime.outputs import OUTPUTS, outputs_of, written_files
-from tests.documents import PAGES, tables
 from tests.runtime.tiny_classifier import config
 from utils.checkpoints import BEST
 from utils.config import MODES
@@ -27,17 +26,6 @@ def running(mode, *, folder="r", **values):
 
 def names(settings, processes=1):
     return {row.name for row in outputs_of(settings, processes)}
-
-
-def test_the_documents_list_what_the_table_lists():
-    (table,) = (found for found in tables(PAGES["docs/flags.md"].text) if found[0][-1] == "written by")
-    assert table[1:] == [[f"`{row.name}`", row.what, row.when] for row in OUTPUTS]
-
-
-def test_the_page_on_classification_lists_what_its_command_writes():
-    (table,) = (found for found in tables(PAGES["docs/classification.md"].section("Train")) if found[0][0] == "file")
-    listed = {name for row in table[1:] for name in re.findall(r"`([^`]+)`", row[0])}
-    assert listed == names(running("train_and_evaluate"))
 
 
 def test_flags_that_request_a_file_work_in_its_modes():
