@@ -21,6 +21,7 @@ from runtime.entry_point import start
 from utils.cmdline_helper import Command
 from utils.dllogger_utils import SUMMARY, Logger, read_log
 from utils.errors import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, RunError, UsageError
+from utils.suggestions import absence
 
 CONFIG = Path(__file__).resolve().parent.parent / "object_detection" / "configs" / "ssd320_full_1gpus.config"
 THROUGHPUT, AVERAGE = "eval_throughput", "eval_latency_avg"  # their names in the log
@@ -136,7 +137,7 @@ def run_command(command: Command) -> int:
     """
     folder = command.config.run.model_dir
     if folder is not None and not any(Path(folder).glob("*.index")) and not Path(f"{folder}.index").is_file():
-        raise RunError(f"--checkpoint_dir {folder}: holds no checkpoint; leave the flag out for random weights")
+        raise RunError(f"--checkpoint_dir {folder}: {absence(Path(folder))}; leave the flag out for random weights")
     return start(command)
 
 

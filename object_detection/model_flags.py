@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from utils.config import AUTO, CONSOLES, DATA_FORMATS
+from utils.console.pipes import show_page
 from utils.errors import UsageError, require
 from utils.flags.help_format import HelpFormatter
 from utils.suggestions import did_you_mean, nearest
@@ -107,7 +108,7 @@ def read_flags(argv: Sequence[str]) -> dict[str, Any]:
             raise UsageError(f"{argument}: belongs to no flag")
         name, value = match[1], match[2]
         if name in _HELP:
-            print(_help(), end="")
+            show_page(_help())
             raise SystemExit(0)
         flag = _flag_called(argument, name)
         if flag.kind in (SWITCH, IGNORED):

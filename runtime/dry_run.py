@@ -1,7 +1,7 @@
 """The plan of a run: ``--dry_run`` sets a run up, loads its weights, prints what it would do, and writes nothing.
 
 Everything up to the first step happens as in the run, with one exception: synthetic images of the same shape take the
-place of the data, because some inputs write index files. Faults of DALI's index therefore go unnoticed.
+place of the data, because some inputs write index files. Index files that the user names are checked as in the run.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from runtime.artefacts.exporting import prepare_folder
+from runtime.artefacts.exporting import check_folder
 from runtime.evaluation import Evaluation, load_weights
 from runtime.graphs import build_predict_graph
 from runtime.memory_estimate import GraphMemory, graph_memory
 from runtime.model_size import NetworkSize
+from runtime.outputs import planned_files
 from runtime.plan import batches_to_evaluate, measured_warmup, plan_training
-from runtime.plan_facts import memory_needed, outputs, regular_evaluation
-from runtime.prediction import images_to_predict
+from runtime.plan_facts import memory_needed, regular_evaluation
 from runtime.run_facts import facts_of_setup, facts_of_training
 from runtime.setup import set_up
 from runtime.stopping import Stopping
@@ -38,6 +38,7 @@ from utils.errors import EXIT_DONE
 from utils.hooks.preemption import PreemptionHook
 from utils.hvd_utils import Communicator, communicator
 from utils.image_processing import CHANNELS
+from utils.records.record_index import split_index
 from utils.system.machine import resident_bytes
 from utils.text import plural
 
@@ -92,15 +93,15 @@ def dry_run(command: Command, preemption: PreemptionHook, screen: Screen) -> int
         facts = dict(facts_of_setup(setup, prepared.size, processes.size)) | dict(prepared.rows)
         if run.seed is None and "seed" not in setup.metadata:
             facts["Seed"] = "random"
-        _show(screen, [*facts.items(), ("Memory", memory), ("Writes", outputs(setup))])
+        _show(screen, [*facts.items(), ("Memory", memory), ("Writes", planned_files(setup.config, processes.size))])
     return EXIT_DONE
 
 
 def _show(screen: Screen, rows: Rows) -> None:
-    print(HEADING)
     if screen.is_readable:
-        screen.header(rows)
+        screen.header(rows, HEADING)
         return
+    print(HEADING)
     for label, text in rows:
         for number, line in enumerate(text.splitlines()):
             print(f"{'' if number else label:<{_LABEL_COLUMNS}}{line}")
@@ -109,25 +110,36 @@ def _show(screen: Screen, rows: Rows) -> None:
 def _check_folders(run: RunConfig) -> None:
     """Refuses the folders that ``Runner`` would refuse, in its order."""
     if run.export_dir:
-        prepare_folder(Path(run.export_dir), make=False)
+        check_folder(Path(run.export_dir))
     if run.is_training and not run.is_benchmark:
         CheckpointDir(Path(run.checkpoint_dir), run.keep_checkpoints).check()
 
 
-def _with_synthetic_data(setup: Setup) -> Setup:
+def _with_synthetic_data(setup: Setup, split: str) -> Setup:
+    """The setup of a graph that would read a split, without its data.
+
+    Raises:
+        RunError: The folder of ``--data_idx_dir`` lacks an index, or an index does not belong to its records.
+    """
     data: Any = setup.task.data
+    index_dir = setup.config.data.index_dir
+    if index_dir is not None and split in setup.splits:
+        split_index(setup.splits[split], index_dir)
     return dataclasses.replace(setup, task=dataclasses.replace(setup.task, data=dataclasses.replace(data, splits={})))
 
 
+def _opened_evaluation(setup: Setup, processes: Communicator) -> contextlib.closing[Evaluation]:
+    return contextlib.closing(Evaluation(_with_synthetic_data(setup, "validation"), processes))
+
+
 def _training(setup: Setup, processes: Communicator, stopping: Stopping) -> Prepared:
-    config, synthetic = setup.config, _with_synthetic_data(setup)
-    graphs = []
+    config, graphs = setup.config, []
     with contextlib.ExitStack() as opened:
         if config.run.mode == "train_and_evaluate":
-            evaluation = opened.enter_context(contextlib.closing(Evaluation(synthetic, processes)))
+            evaluation = opened.enter_context(_opened_evaluation(setup, processes))
             graphs.append(graph_memory(evaluation.graph.variables, evaluation.graph.fetches()))
         plan = plan_training(config, setup.task.data.num_examples("train"), processes.size)
-        trainer = Trainer(synthetic, plan, processes, stopping, None)
+        trainer = Trainer(_with_synthetic_data(setup, "train"), plan, processes, stopping, None)
         program = resident_bytes()
         opened.enter_context(trainer)
         graphs.append(graph_memory(trainer.graph.variables, trainer.graph.fetches()))
@@ -142,7 +154,7 @@ def _training(setup: Setup, processes: Communicator, stopping: Stopping) -> Prep
 def _evaluation(setup: Setup, processes: Communicator, stopping: Stopping) -> Prepared:
     config, prefix = setup.config, setup.checkpoint
     examples = setup.task.data.num_examples("validation")
-    with contextlib.closing(Evaluation(_with_synthetic_data(setup), processes)) as evaluation:
+    with _opened_evaluation(setup, processes) as evaluation:
         program = resident_bytes()
         if prefix is not None:
             evaluation.load(prefix)
@@ -157,7 +169,7 @@ def _evaluation(setup: Setup, processes: Communicator, stopping: Stopping) -> Pr
 
 
 def _prediction(setup: Setup, processes: Communicator, stopping: Stopping) -> Prepared:
-    files = images_to_predict(setup.config.run).images
+    files = setup.required_images.images
     options = setup.task.data.input_options()
     graph = tf.Graph()
     with graph.as_default():

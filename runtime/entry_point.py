@@ -1,4 +1,4 @@
-"""Entry point of programs that launch runs: command line, environment, signals, then TensorFlow (no TF)."""
+"""Entry point of every program that needs TensorFlow: command line, environment, signals, then TensorFlow (no TF)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from runtime.environment import environment_for, native_log_level
+from runtime.environment import environment_for, environment_of_tool, native_log_level
 from utils.errors import EXIT_USAGE, UsageError
 from utils.hooks.preemption import PreemptionHook
 from utils.system.native_messages import without_chatter
@@ -33,12 +33,22 @@ def start(
     screen: Screen | None = None,
 ) -> int:
     """Runs a parsed launch, or ``work`` instead, and returns its exit status; ``screen`` replaces that of its flags."""
-    os.environ.update(environment_for(command.config, os.environ))
     with PreemptionHook() as preemption:
-        with without_chatter(native_log_level(os.environ)):
-            from runtime.launch import launch  # imports TensorFlow, which reads the environment once
+        load_tensorflow(environment_for(command.config, os.environ))
+        from runtime.launch import launch  # imports TensorFlow
 
         return launch(command, preemption, work, screen)
+
+
+def load_tensorflow(settings: Mapping[str, str] | None = None) -> None:
+    """Imports TensorFlow without its start-up messages, after setting the environment, which it reads once.
+
+    Args:
+        settings: Environment variables to set; None for those of a tool without a run of its own.
+    """
+    os.environ.update(environment_of_tool(os.environ) if settings is None else settings)
+    with without_chatter(native_log_level(os.environ)):
+        import tensorflow  # noqa: F401  (loaded for the modules that use it)
 
 
 def escape_unencodable_text() -> None:

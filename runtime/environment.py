@@ -1,6 +1,6 @@
 """The environment variables to set before TensorFlow and the libraries below it are imported.
 
-Imports no TensorFlow and changes nothing; ``main.py`` applies the result of ``environment_for``.
+Imports no TensorFlow and changes nothing; ``runtime/entry_point.py`` applies the results.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from utils.config import ExperimentConfig
 from utils.flags.environment_variables import TF32_VARIABLE, XLA_VARIABLE, auto_jit
 
 LOG_VARIABLE = "TF_CPP_MIN_LOG_LEVEL"
+# Errors that matter are exceptions. Other logged errors are misleading: 2.21 logs one about its own optimization of a
+# map inside a map.
+_NOTHING, _EVERYTHING = "3", "0"
 _MPI_SETTINGS = {"OMPI_MCA_mpi_yield_when_idle": "1"}
 _GPU_SETTINGS = {
     "CUDA_CACHE_DISABLE": "0",
@@ -39,9 +42,7 @@ def environment_for(config: ExperimentConfig, environ: Mapping[str, str]) -> dic
     is undocumented for current TensorFlow; and ``--tf_xla_enable_lazy_compilation=false``, which was set even without
     XLA, so its default is kept.
     """
-    # Errors that matter are exceptions. Other logged errors are misleading: 2.21 logs one about its own optimization of
-    # a map inside a map.
-    wanted = {LOG_VARIABLE: "0" if config.run.log_level == "debug" else "3"} | _MPI_SETTINGS
+    wanted = {LOG_VARIABLE: _EVERYTHING if config.run.log_level == "debug" else _NOTHING} | _MPI_SETTINGS
     if config.run.cpu:
         wanted["CUDA_VISIBLE_DEVICES"] = "-1"
     else:
@@ -54,6 +55,11 @@ def environment_for(config: ExperimentConfig, environ: Mapping[str, str]) -> dic
     if config.precision.xla:
         chosen |= _xla_flags(environ)
     return chosen
+
+
+def environment_of_tool(environ: Mapping[str, str]) -> dict[str, str]:
+    """Variables to set before a tool without a run of its own imports TensorFlow."""
+    return {} if LOG_VARIABLE in environ else {LOG_VARIABLE: _NOTHING}
 
 
 def native_log_level(environ: Mapping[str, str]) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runtime.dry_run import dry_run
-from runtime.run_facts import files_of
+from runtime.outputs import written_files
 from runtime.run_report import report_at_end
 from runtime.runner import Runner
 from runtime.session import gpu_names
@@ -19,7 +19,7 @@ from utils.checkpoints import wait_for_checkpoint
 from utils.cmdline_helper import Command, to_flags
 from utils.console.opening import open_screen
 from utils.console.screen import Screen
-from utils.dllogger_utils import PARAMETER, open_log
+from utils.dllogger_utils import PARAMETER, check_log, open_log
 from utils.errors import EXIT_FAILED, EXIT_PREEMPTED, EXIT_USAGE, RunError, UsageError
 from utils.flags.table import BY_NAME
 from utils.hooks.preemption import PreemptionHook
@@ -27,6 +27,7 @@ from utils.hvd_utils import communicator
 from utils.system.machine import machine_facts
 from utils.system.versions import versions
 from utils.system.watchdog import Pulse, Watchdog
+from utils.text import printable
 
 Work = Callable[[Command, PreemptionHook], int]
 _log = logging.getLogger("main")
@@ -60,12 +61,17 @@ def launch(command: Command, preemption: PreemptionHook, work: Work | None = Non
         _log.critical("%s", error)
         return EXIT_FAILED
     except OSError as error:  # a full disk, or folders that vanished
-        _log.critical("%s: %s", error.filename or config.run.results_dir, error.strerror)
+        _log.critical("%s", RunError(f"{error.filename or config.run.results_dir}: {error.strerror}"))
         return EXIT_FAILED
 
 
 def _spell(record: logging.LogRecord, command: Command) -> bool:
-    """Rewrites a message with the flag names of the command line; as a log filter, it passes every record."""
+    """Rewrites a message with the flag names of the command line, and with escapes in its paths.
+
+    As a log filter, it passes every record.
+    """
+    if isinstance(record.args, tuple):
+        record.args = tuple(printable(str(value)) if isinstance(value, Path) else value for value in record.args)
     record.msg, record.args = command.spelled(record.getMessage()), None
     return True
 
@@ -91,17 +97,18 @@ def _launch(command: Command, preemption: PreemptionHook, screen: Screen) -> int
         preemption.pass_on,
     )
     log = run.log_path if leads else None
-    with (
-        report_at_end(run, log, preemption),
-        watchdog,
-        contextlib.closing(open_log(log, screen)) as logger,
-    ):
+    with contextlib.ExitStack() as opened:
+        opened.enter_context(report_at_end(run, log, preemption))
+        opened.enter_context(watchdog)
+        if log is not None:
+            check_log(log)
         setup = set_up(command.config, processes)
+        logger = opened.enter_context(contextlib.closing(open_log(log, screen)))  # a refused run leaves no trace in it
         machine = {**machine_facts(run.log_path.parent, os.environ), "gpus": [] if run.cpu else gpu_names()}
         facts = {"precision": setup.precision.name, "processes": processes.size, **versions(), **machine}
         flags = {name: value for name, value in to_flags(setup.config).items() if BY_NAME[name].recorded}
         logger.log(PARAMETER, {**flags, **facts, "seed": setup.seed})
         status = Runner(setup, processes, logger, stopping).run()
     if status != EXIT_PREEMPTED:
-        screen.footer(files_of(run, run.log_path))
+        screen.footer(written_files(setup.config, processes.size))
     return status

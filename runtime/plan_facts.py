@@ -1,23 +1,17 @@
-"""Facts that only the plan of a run shows: evaluations to come, memory, and files to write."""
+"""Facts of a run that only its plan tells: evaluations to come, and memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.memory_estimate import GraphMemory
 from runtime.session import uses_gpu
 from runtime.task import Setup
-from utils.checkpoints import BEST
-from utils.console.figures import plain_name
-from utils.flags.table import WITH_EXPORT, WITH_REPORT
 from utils.input.batching import BATCHES_IN_FLIGHT, PREFETCHED_BATCHES
 from utils.metric_names import heading
-from utils.reporting.evaluation_file import EVALUATION_NAME
-from utils.reporting.run_page import REPORT_NAME
 from utils.system.machine import memory_gb
 from utils.text import plural
-from utils.weights.description import PREFIX
 
 _BYTES_OF_A_PIXEL = 12  # three colors in float32
 # Measured on a CPU (TensorFlow 2.21, oneDNN, 2 threads): what a session holds besides tensors, and by which factor the
@@ -73,34 +67,3 @@ def _input_bytes(setup: Setup) -> int:
 def _amount(size: float) -> str:
     """An estimate to the megabyte, or to a tenth of a gigabyte."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
-
-
-def outputs(setup: Setup) -> str:
-    """The files that the run writes, one a line."""
-    return "\n".join(map(plain_name, _outputs(setup)))
-
-
-def _outputs(setup: Setup) -> Iterator[str]:
-    run = setup.config.run
-    folder, results = Path(run.checkpoint_dir), Path(run.results_dir)
-    yield f"{run.log_path}: log, appended"
-    if run.is_training and not run.is_benchmark:
-        every = plural(run.checkpoint_every, "step")
-        yield f"{folder / PREFIX}-STEP: checkpoints, every {every} and at the end; the last {run.keep_checkpoints} stay"
-        yield f"{folder}/events.out.tfevents.*: curves for TensorBoard"
-    if run.mode == "train_and_evaluate":
-        yield f"{folder / BEST}/: best checkpoint"
-    if run.mode in ("train_and_evaluate", "evaluate"):
-        yield f"{results / EVALUATION_NAME}: evaluation"
-        if setup.config.detection:
-            yield f"{results}/detections.json: detections in COCO's format"
-        yield f"{folder if run.is_training else results}/eval/: curves of the evaluations for TensorBoard"
-    if run.mode == "predict":
-        pictures = ", pictures/" if setup.task.presenter.draws else ""
-        yield f"{results}/: predictions.json, predictions.csv{pictures}"
-    if run.report and run.mode in WITH_REPORT:
-        yield f"{results / REPORT_NAME}: report"
-    if run.export_dir and run.mode in WITH_EXPORT:
-        yield f"{run.export_dir}: SavedModel"
-    if setup.config.diagnostics.profile:
-        yield f"{results}/plugins/profile/: trace"

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import csv
-import glob
 import io
 import json
 import logging
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from runtime.evaluation import load_weights
 from runtime.graphs import PredictGraph, build_predict_graph
+from runtime.images_to_predict import PICTURES
 from runtime.loop import run_loop
 from runtime.model_size import NetworkSize
 from runtime.pictures import Pictures, name_in_utf8
 from runtime.task import Presenter, Setup
-from utils.config import RunConfig
 from utils.console.screen import Screen
 from utils.data_utils import image_input
 from utils.errors import EXIT_DONE, EXIT_SOME_SKIPPED, RunError
@@ -30,23 +29,15 @@ from utils.files.atomic_file import write_atomically
 from utils.hooks.hook import Hook, StepRecord
 from utils.hooks.progress import ProgressHook
 from utils.hvd_utils import Communicator
-from utils.images.image_files import (
-    IMAGE_SUFFIXES,
-    UnreadableImage,
-    has_image_name,
-    kind_of_file,
-    load_rgb,
-    passed_over,
-)
+from utils.images.image_files import UnreadableImage, load_rgb, passed_over
 from utils.input.batching import STATUS_OK, STATUS_PADDING
-from utils.suggestions import path_hint
 
 tf1 = tf.compat.v1
 _log = logging.getLogger(__name__)
 
 READERS = 4
 READ_AHEAD = 64
-PICTURES = "pictures"
+PREDICTIONS, PREDICTIONS_TABLE = "predictions.json", "predictions.csv"
 UNDECODABLE = "the image does not decode"
 
 
@@ -70,7 +61,7 @@ def predict_files(
         The exit status: 3 if a file could not be read.
     """
     run = setup.config.run
-    found = images_to_predict(run)
+    found = setup.required_images
     files = found.images
     if found.others and communicator.rank == 0:
         _log.info("--to_predict %s: %s", run.to_predict, passed_over(found.others))
@@ -113,46 +104,6 @@ def _load(session: Any, predict: PredictGraph, setup: Setup) -> None:
     prefix = setup.required_checkpoint
     _, table = load_weights(session, predict, prefix, setup.config.moving_average.eval_weights)
     _log.info("%s:\n%s", prefix, table)
-
-
-def images_to_predict(run: RunConfig) -> FoundFiles:
-    """The files that ``--to_predict`` names, without the pictures of earlier predictions.
-
-    Raises:
-        RunError: There are none.
-    """
-    drawn = (Path(run.results_dir) / PICTURES).resolve()
-    found = find_images(str(run.to_predict))
-    return found._replace(images=[path for path in found.images if drawn not in path.resolve().parents])
-
-
-class FoundFiles(NamedTuple):
-    """The sorted images to predict on, and the number of other files in the folder by kind."""
-
-    images: list[Path]
-    others: Mapping[str, int]
-
-
-def find_images(pattern: str) -> FoundFiles:
-    """The images that a path stands for: an image, a folder (recursively) or a glob.
-
-    Raises:
-        RunError: There are no images.
-    """
-    path = Path(pattern)
-    if path.is_file():
-        return FoundFiles([path], {})
-    if path.is_dir():
-        files = [p for p in sorted(path.rglob("*")) if p.is_file()]
-        found = [p for p in files if has_image_name(p.name)]
-        if not found:
-            raise RunError(f"--to_predict {pattern}: the folder holds no image ({' '.join(sorted(IMAGE_SUFFIXES))})")
-        return FoundFiles(found, Counter(kind_of_file(p.name) for p in files if not has_image_name(p.name)))
-    found = [p for p in map(Path, sorted(glob.glob(pattern, recursive=True))) if p.is_file()]  # noqa: PTH207
-    if not found:
-        nearest = "" if any(sign in pattern for sign in "*?[") else path_hint(path)
-        raise RunError(f"--to_predict {pattern}: no such image or folder; as a glob, it matches no file{nearest}")
-    return FoundFiles(found, {})
 
 
 class _Reader:
@@ -238,8 +189,8 @@ def _write(folder: Path, rows: Sequence[dict[str, Any]], presenter: Presenter) -
             writer.writerow([row["file"], row.get("error", ""), *cells])
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "predictions.json", json.dumps(rows, indent=1, ensure_ascii=False).encode())
-        write_atomically(folder / "predictions.csv", table.getvalue().encode())
+        write_atomically(folder / PREDICTIONS, json.dumps(rows, indent=1, ensure_ascii=False).encode())
+        write_atomically(folder / PREDICTIONS_TABLE, table.getvalue().encode())
     except OSError as error:
         raise RunError(f"--results_dir {folder}: predictions cannot be written: {error.strerror}") from error
 

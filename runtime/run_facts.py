@@ -1,8 +1,7 @@
-"""Facts of a launch for people: network, data, device, plan and resulting files."""
+"""Facts of a launch for people: network, data, device and plan."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import tensorflow as tf
@@ -11,20 +10,14 @@ from runtime.model_size import NetworkSize
 from runtime.plan import TrainingPlan
 from runtime.session import gpu_names, uses_gpu
 from runtime.task import Setup
-from utils.checkpoints import BEST, steps_in
-from utils.config import ExperimentConfig, RunConfig
+from utils.config import ExperimentConfig
 from utils.console.figures import plain_name, quantity
 from utils.console.screen import Rows
-from utils.flags.table import WITH_REPORT
 from utils.learning_rate import Schedule
-from utils.reporting.event_file import has_events
-from utils.reporting.run_page import REPORT_NAME
 from utils.system.machine import cpu_name
 from utils.text import plural
-from utils.weights.description import PREFIX
 
 _USES = {"train": "to train on", "validation": "to evaluate on"}
-_LEFT_BY_PREDICTION = ("predictions.json", "predictions.csv", "pictures")
 
 
 def facts_of_setup(setup: Setup, size: NetworkSize, processes: int) -> Rows:
@@ -137,24 +130,3 @@ def _device(config: ExperimentConfig, processes: int) -> str:
         return f"GPU, {gpu_names()[config.run.gpu_id or 0]}{shared}"
     missing = "" if config.run.cpu or not tf.test.is_built_with_cuda() else "; TensorFlow finds no GPU"
     return f"CPU, {cpu_name()}, {threads}{' each' if shared else ''}{shared}{missing}"
-
-
-def files_of(run: RunConfig, log: Path) -> Rows:
-    """The paths of a launch's results, and the command for TensorBoard."""
-    return [(label, str(place)) for label, place in _files(run, log)]
-
-
-def _files(run: RunConfig, log: Path) -> Iterator[tuple[str, Path | str]]:
-    folder, results = Path(run.checkpoint_dir), Path(run.results_dir)
-    if run.is_training and not run.is_benchmark:
-        for label, place in (("checkpoint", folder), ("best", folder / BEST)):
-            yield from ((label, place / f"{PREFIX}-{step}") for step in steps_in(place)[-1:])
-    if run.export_dir:
-        yield "export", run.export_dir
-    if run.mode == "predict":
-        yield from (("predictions", results / name) for name in _LEFT_BY_PREDICTION if (results / name).exists())
-    yield "log", log
-    if run.report and run.mode in WITH_REPORT and (results / REPORT_NAME).exists():
-        yield "report", results / REPORT_NAME
-    if has_events(folder):
-        yield "TensorBoard", f"tensorboard --logdir {folder}"

@@ -20,6 +20,8 @@ _log = logging.getLogger(__name__)
 def report_at_end(run: RunConfig, log: Path | None, preemption: PreemptionHook) -> Iterator[None]:
     """Writes the report after the block has ended normally or with a ``RunError``; a failure here never ends the run.
 
+    A block that fails before it logs anything gets no report.
+
     A launch stopped by a signal has no time for a report; the run continues later.
 
     Args:
@@ -28,14 +30,19 @@ def report_at_end(run: RunConfig, log: Path | None, preemption: PreemptionHook) 
         preemption: Knows whether a signal was received.
     """
     wanted = log if run.report and run.mode in WITH_REPORT else None
+    before = _size(wanted)
     try:
         yield
     except RunError:
-        if wanted is not None:
+        if wanted is not None and _size(wanted) != before:
             _write(wanted, Path(run.results_dir))
         raise
     if wanted is not None and not preemption.received:
         _write(wanted, Path(run.results_dir))
+
+
+def _size(log: Path | None) -> int | None:
+    return log.stat().st_size if log is not None and log.is_file() else None
 
 
 def _write(log: Path, results: Path) -> None:

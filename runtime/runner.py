@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from runtime.artefacts.exporting import prepare_folder
+from runtime.artefacts.exporting import check_folder
 from runtime.artefacts.serving_export import export_for_serving
 from runtime.best_checkpoint import BestCheckpoint
 from runtime.data_errors import readable_data_errors
@@ -30,7 +30,7 @@ from utils.dllogger_utils import SUMMARY, Logger
 from utils.errors import EXIT_DONE, EXIT_PREEMPTED
 from utils.hooks.measurement import MeasurementHook
 from utils.hvd_utils import Communicator, of_rank
-from utils.reporting.event_file import write_event
+from utils.reporting.event_file import EVALUATIONS, write_event
 
 _log = logging.getLogger(__name__)
 END_OF_EVALUATION = "Evaluation finished."  # scripts that parse the console take the line before the last
@@ -82,9 +82,9 @@ class Runner:
 
     @contextlib.contextmanager
     def _folders(self) -> Iterator[None]:
-        """Creates the output folders before any work; a training run reserves its checkpoint folder."""
+        """Checks the output folders before any work; a training run creates and reserves its checkpoint folder."""
         if self._config.run.export_dir and self._writes:
-            prepare_folder(Path(self._config.run.export_dir))
+            check_folder(Path(self._config.run.export_dir))
         if self._config.run.is_training and not self._config.run.is_benchmark and self._writes:
             with self._checkpoints.reserved():
                 self._checkpoints.prepare()
@@ -211,7 +211,7 @@ class Runner:
         epoch = step // trainer.plan.steps_per_epoch
         self._logger.log((epoch, step), result)
         if self._writes:
-            write_event(self._folder / "eval", step, result, evaluation.examples)
+            write_event(self._folder / EVALUATIONS, step, result, evaluation.examples)
         if trainer.state.get("evaluation") is None:
             best = self._best(trainer).after(step, result[self._setup.task.metrics.best])
             trainer.state |= {"best": best.to_json(), "evaluation": result}
@@ -260,7 +260,7 @@ class Runner:
         if self._config.run.mode == "evaluate" and prefix:
             metadata = self._setup.metadata if self._setup.artefact else read_metadata(prefix) or {}
             step = int(metadata.get("step", 0))
-            write_event(Path(self._config.run.results_dir) / "eval", step, result, evaluation.examples)
+            write_event(Path(self._config.run.results_dir) / EVALUATIONS, step, result, evaluation.examples)
         exported = self._export(prefix) if prefix else {}
         weights = {"weights": str(prefix) if prefix else "random"}
         self._logger.log(SUMMARY, {**exported, **self._facts(evaluation.weights), **weights, **result})

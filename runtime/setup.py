@@ -20,6 +20,7 @@ from runtime.artefacts.model_dir import open_model_dir, precision_of
 from runtime.classification import classification_task
 from runtime.detection import detection_task
 from runtime.fine_tuning import check_frozen
+from runtime.images_to_predict import images_to_predict
 from runtime.precision import Precision, choose_precision
 from runtime.resolve_classifier import resolve_model
 from runtime.resolve_detector import (
@@ -41,7 +42,7 @@ from utils.errors import RunError, UsageError
 from utils.hvd_utils import Communicator, SerialCommunicator
 from utils.records.class_names import read_names_in_order
 from utils.records.manifest import LABEL_MAP_NAME, LABEL_OFFSET, SplitFiles, load_pattern, load_split
-from utils.suggestions import path_hint
+from utils.suggestions import absence, path_hint
 from utils.system.machine import cpu_features
 from utils.weights.checkpoint_contents import stored_shapes
 from utils.weights.pretrained_config import ORIGINS, PretrainedConfig, stored_pretrained_config
@@ -62,7 +63,7 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
 
     Raises:
         UsageError: Flags contradict the checkpoint, the data or the machine.
-        RunError: Checkpoint or data are missing or damaged.
+        RunError: Checkpoint, data or images are missing or damaged.
     """
     options = session_config(config, communicator)
     artefact = open_model_dir(config, communicator)
@@ -103,6 +104,7 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
         checkpoint=checkpoint,
         metadata=metadata,
         artefact=artefact,
+        images=images_to_predict(config.run) if config.run.mode == "predict" else None,
     )
 
 
@@ -202,11 +204,11 @@ def _checkpoint(config: ExperimentConfig) -> Path | None:
     if found is None and run.mode in ("evaluate", "predict"):
         others = ", ".join(path.name for path in artefacts_in(folder))
         raise RunError(
-            f"{flag} {folder}: holds no checkpoint; --mode {run.mode} needs trained weights (--model_dir)"
+            f"{flag} {folder}: {absence(folder)}; --mode {run.mode} needs trained weights (--model_dir)"
             + (f"; name one of the artefacts in the folder: {others}" if others else path_hint(folder))
         )
     if found is None and run.mode == "inference_benchmark" and run.export_dir:
-        raise RunError(f"--export_dir {run.export_dir}: cannot export random weights; {folder} holds no checkpoint")
+        raise RunError(f"--export_dir {run.export_dir}: cannot export random weights; {folder}: {absence(folder)}")
     return found
 
 

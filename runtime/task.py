@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from model.specs import Part
+from runtime.images_to_predict import FoundFiles
 from runtime.precision import Precision
 from utils.config import ExperimentConfig
 from utils.input.batching import Batch, Input, InputOptions, Position, Shard
@@ -226,6 +227,7 @@ class Setup:
         checkpoint: Prefix of the checkpoint to start from, or None.
         metadata: The description beside the checkpoint or inside the artefact; empty without one.
         artefact: The artefact opened instead of a checkpoint, or None.
+        images: The images to predict on, in that mode.
     """
 
     config: ExperimentConfig
@@ -237,6 +239,14 @@ class Setup:
     checkpoint: Path | None
     metadata: Mapping[str, Any]
     artefact: Any = None
+    images: FoundFiles | None = None
+
+    @property
+    def required_images(self) -> FoundFiles:
+        """The images to predict on, in the mode that predicts."""
+        if self.images is None:
+            raise ValueError("Setup.images is None; must be set to predict")
+        return self.images
 
     @property
     def required_checkpoint(self) -> Path:

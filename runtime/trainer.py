@@ -23,7 +23,7 @@ from utils.errors import RunError
 from utils.hooks.hook import Hook, StepRecord
 from utils.hvd_utils import Communicator
 from utils.input.batching import Position
-from utils.suggestions import path_hint
+from utils.suggestions import absence, path_hint
 from utils.text import first_and_more
 from utils.weights.checkpoint_contents import is_weight, load_matched, match_variables
 
@@ -164,7 +164,7 @@ class Trainer:
     def _warm_start(self, path: Path) -> None:
         prefix = find_checkpoint(path)
         if prefix is None:
-            raise RunError(f"--finetune_checkpoint {path}: holds no checkpoint{path_hint(path)}")
+            raise RunError(f"--finetune_checkpoint {path}: {absence(path)}{path_hint(path)}")
         task, run = self._setup.task, self._setup.config.run
         weights = [v for v in self.graph.variables if is_weight(v.op.name)]
         chosen = [v for v in weights if v.op.name.startswith(run.finetune_scope)]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from runtime.outputs import OUTPUTS
 from tests.conftest import ROOT
 from tests.documents import DOCUMENTS, FENCE, HEADING, HOW_TOS, PAGES, README, cells, code_in, git_files, slug, tables
 from utils.config import ARCHITECTURES
@@ -26,6 +27,7 @@ TASKS = (
     "explain an AP of 0",
     "benchmark training or inference",
 )
+REPORTED = "without `--no_report`"
 TROUBLE = PAGES["docs/troubleshooting.md"]
 WILDCARD = "\0"
 """Stands in a message for a value."""
@@ -124,6 +126,14 @@ def test_a_markdown_parser_sees_the_same_tables_headings_and_links(document):
 def test_every_network_is_in_the_documents():
     text = PAGES["docs/classification.md"].text + PAGES["docs/detection.md"].text
     assert [name for name in ARCHITECTURES if f"`{name}`" not in text and f"--arch={name} " not in text] == []
+
+
+def test_the_files_of_a_run_are_those_of_the_programs_table():
+    (table,) = (found for found in tables(PAGES["docs/flags.md"].text) if found[0][-1] == "written by")
+    assert table[1:] == [[f"`{row.name}`", row.what, row.when] for row in OUTPUTS]
+    (table,) = (found for found in tables(PAGES["docs/classification.md"].section("Train")) if found[0][0] == "file")
+    written = {row.name for row in OUTPUTS if "train_and_evaluate" in row.modes and row.condition in ("", REPORTED)}
+    assert {name for row in table[1:] for name in code_in(row[0])} == written
 
 
 def test_the_issue_template_asks_for_the_command_the_log_and_the_machine():

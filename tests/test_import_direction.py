@@ -83,10 +83,10 @@ def is_command(path):
     return "\nif __name__ == " in path.read_text(encoding="utf-8")
 
 
-def imported(path):
-    """Returns the names of all modules that a file imports, at any depth of its code."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def imported(path, *, at_once=False):
+    """Returns the names of all modules that a file imports: at any depth of its code, or as soon as it is imported."""
+    names, tree = set(), ast.parse(path.read_text(encoding="utf-8"))
+    for node in tree.body if at_once else ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -162,6 +162,36 @@ def environment_writes(tree):
 def test_only_the_entry_point_writes_the_environment():
     written = {module_of(path): [*environment_writes(ast.parse(path.read_text(encoding="utf-8")))] for path in FILES}
     assert {name for name, lines in written.items() if lines} == {"runtime.entry_point"}
+
+
+def reached(start, graph):
+    """Returns the modules that lead from ``start`` in a graph of imports, with ``start`` itself."""
+    found, waiting = set(), list(start)
+    while waiting:
+        if (name := waiting.pop()) not in found:
+            found.add(name)
+            waiting += graph.get(name, ())
+    return found
+
+
+def test_a_command_loads_tensorflow_where_its_messages_are_held_back():
+    graph = {module_of(path): imported(path, at_once=True) for path in FILES}
+    offenders, users = [], set()
+    for path in filter(is_command, FILES):
+        roots = {name.partition(".")[0] for name in reached(imported(path), graph)}
+        if "tensorflow" in roots:
+            users.add(module_of(path))
+            through = names_from("runtime.entry_point", path) & {"load_tensorflow", "start", "run"}
+            offenders += [] if through else [module_of(path)]
+    assert offenders == []
+    assert {"tools.average_weights", "tools.benchmark_input", "tools.export", "tools.import_weights"} < users
+
+
+def names_from(module, path):
+    """Returns the names that a file imports from a module."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    found = [node.names for node in nodes if isinstance(node, ast.ImportFrom) and node.module == module]
+    return {alias.name for names in found for alias in names}
 
 
 def without_tensorflow():

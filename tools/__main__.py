@@ -14,6 +14,7 @@ if not __package__:  # started by its path
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from tools.command import run_command
+from utils.console.pipes import show_page
 from utils.errors import EXIT_DONE, UsageError
 from utils.suggestions import hint
 
@@ -51,14 +52,14 @@ def listing(width: int | None) -> str:
     if width is not None:
         indent = " " * min(longest + 4, width // 2)
         lines = [textwrap.fill(line, width, subsequent_indent=indent, break_on_hyphens=False) for line in lines]
-    return USAGE + "\n".join(lines)
+    return USAGE + "\n".join(lines) + "\n"
 
 
 def main(arguments: list[str]) -> int:
     """Runs the command and returns its exit status."""
     if arguments and arguments[0] not in ("-h", "--help"):
         return run_command(lambda: _run(arguments[0].removeprefix("tools."), arguments[1:]))
-    print(listing(shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
+    show_page(listing(shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
     return EXIT_DONE
 
 

@@ -13,6 +13,7 @@ if not __package__:  # started by its path
 
 import argparse
 
+from runtime.entry_point import load_tensorflow
 from tools.command import CommandParser, run_command
 from utils.errors import EXIT_DONE
 
@@ -41,7 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(flags: argparse.Namespace) -> int:
-    from tools.weights.checkpoint_rewriting import average_weights  # imports TensorFlow; --help does not need it
+    load_tensorflow()  # here, as --help does not need it
+    from tools.weights.checkpoint_rewriting import average_weights
 
     averaged = average_weights(flags.checkpoints, flags.last, flags.output)
     print("\n".join([f"{flags.output}: the mean of {len(averaged)} checkpoints", *(f"  {path}" for path in averaged)]))

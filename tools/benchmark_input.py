@@ -20,6 +20,7 @@ import subprocess
 import tempfile
 from typing import Any
 
+from runtime.entry_point import load_tensorflow
 from runtime.resolve_classifier import DEFAULT_ARCHITECTURE
 from runtime.resolve_classifier import DEFAULT_IMAGE_SIZE as CLASSIFIER_SIZE
 from runtime.resolve_detector import DEFAULT_IMAGE_SIZE as DETECTOR_SIZE
@@ -109,7 +110,7 @@ def verdict(architecture: str, network: float, data: float) -> str:
 
 def _measure_input(flags: argparse.Namespace, split: str) -> float:
     """Prints the input speeds of a split; returns DALI's speed with --dali, otherwise that of tf.data."""
-    # Imported here so that --help and usage errors answer at once: TensorFlow takes seconds to import.
+    load_tensorflow()  # here, so that --help and usage errors answer at once
     from tools.measure.input_speed import decoding_speed, input_speed
     from utils.input.batching import Position, Shard
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
+from utils.console.pipes import discard_output
 from utils.errors import EXIT_FAILED, EXIT_PREEMPTED, EXIT_USAGE, RunError, UsageError
 from utils.flags.help_format import HelpFormatter
 from utils.suggestions import hint
+from utils.text import printable
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -26,6 +28,10 @@ class CommandParser(argparse.ArgumentParser):
             if name.startswith("--") and " " not in name and not self._is_flag(name):
                 self.error(f"unrecognized arguments: {argument}{hint(name, self._option_string_actions)}")
         return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the program with a message on one line."""
+        super().error(printable(message))
 
     def _is_flag(self, name: str) -> bool:
         flags = self._option_string_actions
@@ -52,8 +58,11 @@ def run_command(action: Callable[[], int], *, interrupted: str = "nothing was fi
         return _say(error, EXIT_USAGE)
     except RunError as error:
         return _say(error, EXIT_FAILED)
+    except BrokenPipeError:  # nobody reads on
+        discard_output()
+        return EXIT_FAILED
     except OSError as error:
-        return _say(f"{error.filename}: {error.strerror}" if error.filename else error, EXIT_FAILED)
+        return _say(RunError(f"{error.filename}: {error.strerror}" if error.filename else error), EXIT_FAILED)
     except KeyboardInterrupt:
         print(f"interrupted: {interrupted}", file=sys.stderr)
         return EXIT_PREEMPTED

@@ -17,6 +17,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from runtime.entry_point import load_tensorflow
 from tools.command import CommandParser, run_command
 from utils.config import ARCHITECTURES, CLASSIFIERS, EMA, EVAL_WEIGHTS
 from utils.errors import EXIT_DONE, UsageError
@@ -94,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    load_tensorflow()  # here, as --help does not need it
     from model.checkpoint_names import torch_origin
     from runtime.setup import described
     from tools.weights.checkpoint_writing import require_free, write_described, write_plain

@@ -14,6 +14,7 @@ if not __package__:  # started by its path
 
 import argparse
 
+from runtime.entry_point import load_tensorflow
 from tools.command import CommandParser, run_command
 from utils.errors import EXIT_DONE
 
@@ -38,7 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(flags: argparse.Namespace) -> int:
-    from tools.weights.checkpoint_rewriting import rewrite_classifier  # imports TensorFlow; --help does not need it
+    load_tensorflow()  # here, as --help does not need it
+    from tools.weights.checkpoint_rewriting import rewrite_classifier
 
     before, after = rewrite_classifier(flags.input, flags.dense_layer, flags.output)
     print(f"{flags.output / 'new.ckpt'}: the kernel {list(before)} is now {list(after)}")

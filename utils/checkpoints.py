@@ -163,8 +163,8 @@ def find_checkpoint(path: Path) -> Path | None:
     """The prefix of the checkpoint that a folder or a prefix stands for; None if the folder holds none.
 
     Raises:
-        UsageError: ``path`` is neither a folder nor the prefix of a checkpoint, or the folder holds several checkpoints
-            of another program.
+        RunError: ``path`` is like the prefix of a checkpoint, but there is none.
+        UsageError: The folder holds several checkpoints of another program.
     """
     if path.is_dir():
         steps = steps_in(path)
@@ -174,7 +174,7 @@ def find_checkpoint(path: Path) -> Path | None:
             return candidate
     if path.parent.is_dir() and path.parent != path and path.name.startswith(PREFIX):
         saved = (f"{PREFIX}-{step}" for step in steps_in(path.parent))
-        raise UsageError(f"{path}: no such checkpoint (--model_dir, --finetune_checkpoint){hint(path.name, saved)}")
+        raise RunError(f"{path}: no such checkpoint (--model_dir, --finetune_checkpoint){hint(path.name, saved)}")
     return None
 
 
@@ -203,7 +203,7 @@ def wait_for_checkpoint(folder: Path, stop: Hook) -> bool:
     """Waits until a folder, which need not exist yet, holds a checkpoint; returns False if ``stop`` ends the wait.
 
     Raises:
-        UsageError: ``folder`` is the prefix of a checkpoint that does not exist.
+        RunError: ``folder`` is the prefix of a checkpoint that does not exist.
     """
     said = False
     while not stop.wants_stop:

@@ -37,6 +37,7 @@ from utils.config import (
     PrecisionConfig,
     RunConfig,
 )
+from utils.console.pipes import show_page
 from utils.detection_config import DetectionConfig
 from utils.errors import UsageError, require
 from utils.flags import environment_variables, recipes
@@ -102,7 +103,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
     expanded = recipes.expand(argv)
     page = requested_page(expanded, add_flag)
     if page is not None:
-        print(page, end="")
+        show_page(page)
         raise SystemExit(0)
     arguments = complete(expanded)
     try:

@@ -19,6 +19,7 @@ from typing import Any, TextIO
 from utils.console.screen import Rows, Screen, Step, Terminal
 from utils.errors import UsageError
 from utils.files.writable import require_writable
+from utils.text import printable
 
 JSON_PREFIX = "DLLL"
 CONSOLE_PREFIX = "DLL"
@@ -54,7 +55,7 @@ class DllScreen(Screen):
         print(text, file=self._stream, flush=True)
 
     def table(self, rows: Rows) -> None:
-        self.lines("\n".join(f"{name}  {text}" for name, text in rows))
+        self.lines("\n".join(f"{printable(name)}  {text}" for name, text in rows))
 
 
 class Logger:

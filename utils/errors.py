@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from utils.text import printable
+
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -14,11 +16,21 @@ OUT_OF_MEMORY = "out of memory"
 """Beginning of the message about exhausted memory; benchmark tables show it instead of counting a failure."""
 
 
-class UsageError(Exception):
+class _ToldError(Exception):
+    """An error that is told to people: a sentence, and any further lines as further arguments.
+
+    Its text shows control characters and line breaks, as in names of files, as escapes.
+    """
+
+    def __str__(self) -> str:
+        return "\n".join(printable(str(line)) for line in self.args)
+
+
+class UsageError(_ToldError):
     """A usage error: flags out of range or in contradiction. Ends the program with status 2."""
 
 
-class RunError(Exception):
+class RunError(_ToldError):
     """A failure during the run, in data, checkpoints, disk or numbers. Ends the program with status 1."""
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 from utils.text import one_line
 
 SIMILAR = 0.7
-"""The least similarity of a suggestion; equal words have 1."""
+"""The least similarity of a suggestion; equal words have 1, and short ones with one mistake have this."""
+_FEWEST_LETTERS, _FEWEST_BEGUN = 3, 2
+"""Of shorter names, one mistake, or all that is not written, leaves too little."""
 MOST_SUGGESTED = 3
 _MOST_ENTRIES = 2000
 """Entries of a folder that are compared with a name: enough for what people type, and done in an instant."""
@@ -56,16 +58,37 @@ def path_hint(path: str | os.PathLike[str], *, folder: bool = False) -> str:
     return _ending([one_line(str(missing.parent / name)) for name in nearest(missing.name, names)])
 
 
+def absence(path: Path, wanted: str = "checkpoint") -> str:
+    """The reason why nothing of a kind was found under a path; ``path_hint`` may follow."""
+    return f"holds no {wanted}" if path.exists() else "no such file or folder"
+
+
 def _ending(names: list[str]) -> str:
     return f"; {did_you_mean(names)}" if names else ""
 
 
 def _similarity(written: str, name: str) -> tuple[float, float]:
-    """The similarity to a name or, where that is more, to its beginning; and the similarity to the whole name."""
+    """The similarity to a name or, where that is more, to its beginning; and the similarity to the whole name.
+
+    Names that begin with all that was written are equally near.
+    """
+    if len(written) >= _FEWEST_BEGUN and name.startswith(written) and name != written:
+        return 1.0, 0.0
     whole, beginning = (
         difflib.SequenceMatcher(None, written, part).ratio() for part in (name, name[: len(written) + 1])
     )
+    if len(written) >= _FEWEST_LETTERS and _one_mistake(written, name):
+        whole = max(whole, SIMILAR)
     return max(whole, beginning), whole
+
+
+def _one_mistake(written: str, name: str) -> bool:
+    """Returns whether one letter is missing, added or wrong, or two neighbors have changed places."""
+    longest = min(len(written), len(name))
+    same = next((i for i in range(longest) if written[i] != name[i]), longest)
+    one, other = written[same:], name[same:]
+    swapped = one[1::-1] == other[:2] and one[2:] == other[2:]
+    return one != other and (one[1:] == other or one == other[1:] or one[1:] == other[1:] or swapped)
 
 
 def _plain(name: str) -> str:

@@ -52,26 +52,25 @@ def export(
             function(row.check)(options)
     for row in rows:
         row.require_packages()
-    prepare_folder(options.folder)
+    check_folder(options.folder)
     setup = set_up(config)
     calibration = None
     if any(row.calibrated for row in rows) and config.data.data_dir:
         data = dataclasses.replace(config.data, eval_split=calibration_split(Path(config.data.data_dir)))
         calibration = set_up(dataclasses.replace(config, data=data))
-    return Exporter(setup, calibration, options).run(stop)
+    exporter = Exporter(setup, calibration, options)
+    options.folder.mkdir(parents=True, exist_ok=True)  # only now, so that a refusal leaves nothing
+    return exporter.run(stop)
 
 
-def prepare_folder(export_dir: Path, *, make: bool = True) -> None:
-    """Creates the export folder, or only checks that it could; fails early if the path is not writable.
+def check_folder(export_dir: Path) -> None:
+    """Fails early if the export folder cannot be made or written to.
 
     Raises:
-        UsageError: The folder cannot be created.
+        UsageError: It cannot.
     """
     try:
-        if make:
-            export_dir.mkdir(parents=True, exist_ok=True)
-        else:
-            require_writable(export_dir)
+        require_writable(export_dir)
     except OSError as error:
         raise UsageError(f"--export_dir {export_dir}: cannot be written to: {error.strerror}") from error
 

@@ -10,8 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from utils.errors import UsageError
-from utils.suggestions import path_hint
+from utils.errors import RunError, UsageError
+from utils.suggestions import hint, path_hint
 
 INSTALL = "python -m pip install -r requirements/export.txt"
 GraphKind = Literal["as_trained", "by_zero_point"]
@@ -165,7 +165,8 @@ def read_formats(text: str) -> tuple[str, ...]:
     given = [name.strip() for name in text.split(",") if name.strip()]
     unknown = [name for name in given if name not in FORMATS]
     if unknown or not given:
-        raise UsageError(f"--format {', '.join(unknown) or repr(text)}: must be some of {','.join(FORMATS)}")
+        nearest = hint(unknown[0], FORMATS) if unknown else ""
+        raise UsageError(f"--format {', '.join(unknown) or repr(text)}: must be some of {','.join(FORMATS)}{nearest}")
     return tuple(name for name in FORMATS if name in given)
 
 
@@ -178,14 +179,14 @@ def find_artefact(path: Path) -> Path | None:
     """The artefact that ``--model_dir`` names: a file, a folder, or the marker in a folder; None if it names none.
 
     Raises:
-        UsageError: The path has the suffix of a format, but does not exist.
+        RunError: The path has the suffix of a format, but does not exist.
     """
     if path.is_file() and any(path.name == row.marker for row in FORMATS.values()):
         return path.parent
     if format_of(path) is None:
         return None
     if not path.exists():
-        raise UsageError(f"--model_dir {path}: no such file{path_hint(path)}")
+        raise RunError(f"--model_dir {path}: no such file{path_hint(path)}")
     return path
 
 

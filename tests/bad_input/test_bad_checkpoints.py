@@ -24,7 +24,7 @@ def test_no_checkpoint_is_an_error_and_never_random_weights(sound, tmp_path, mod
 def test_a_checkpoint_prefix_that_does_not_exist(sound, tmp_path):
     prefix = sound / "trained" / "model.ckpt-4"
     result = launch(*network(sound / "data", tmp_path, "evaluate"), "--batch_size=4", f"--model_dir={prefix}")
-    assert_ends(result, USAGE, f"{prefix}: no such checkpoint (--model_dir, --finetune_checkpoint)")
+    assert_ends(result, FAILED, f"{prefix}: no such checkpoint (--model_dir, --finetune_checkpoint)")
 
 
 @pytest.mark.parametrize("mode", ["train", "evaluate"])

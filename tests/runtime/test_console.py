@@ -12,6 +12,7 @@ from signal import SIGTERM
 import pytest
 from rich.cells import cell_len
 
+from runtime.outputs import OUTPUTS
 from tests.conftest import ROOT
 from tests.runtime.runs import CLASSES, at_step, network, picture, run, send, train
 from tests.utils.console.terminals import CONTROL, Terminal, seen
@@ -53,9 +54,8 @@ def assert_readable(lines):
     assert "DLL " not in text
     assert re.findall(r"[1-9]\d*\.\d{4,}|\b0\.0*[1-9]\d{4,}", text) == []
     wide = [line for line in lines if cell_len(line) > COLUMNS]
-    assert [
-        line for line in wide if line.split()[0] not in ("checkpoint", "best", "log", "report", "TensorBoard")
-    ] == []
+    labels = {row.label for row in OUTPUTS}
+    assert [line for line in wide if line.split()[0] not in labels] == []
 
 
 def plain(text, root):
@@ -103,7 +103,9 @@ def test_a_person_sees_a_run_from_its_header_to_where_everything_lies(data_dir, 
     assert "steps 1 to 10 of 10; 5 steps an epoch, 4 images a step" in text
     assert sum(line.startswith("Evaluation") for line in lines) == 2
     assert sum(line.endswith("  best") for line in lines) == 2
-    assert [line.split()[0] for line in lines[-5:]] == ["checkpoint", "best", "log", "report", "TensorBoard"]
+    assert [line.split()[0] for line in lines[-6:]] == [
+        *("checkpoint", "best", "log", "report", "evaluation", "TensorBoard"),
+    ]
     assert "train " in CONTROL.sub("", launch.output)  # a bar was there
     assert launch.error == ""
 

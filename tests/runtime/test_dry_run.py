@@ -1,5 +1,6 @@
 """A dry run tells the plan of every mode, writes nothing, and is refused as the run would be."""
 
+import importlib.util
 import json
 import re
 import shutil
@@ -91,18 +92,37 @@ def test_every_mode_of_a_detector_has_a_plan_and_writes_nothing(mode, sound_dete
     assert ("Schedule" in found) == ("train" in mode)
 
 
-def test_the_files_of_a_run_are_those_that_it_writes(sound, tmp_path):
-    flags = network(sound / "data", tmp_path / "r", "train_and_evaluate")
-    flags += ("--batch_size=4", "--lr_init=0.1", "--num_iter=1")
+def written_by(flags, places) -> set[str]:
+    """Names of the files that a run writes to some folders; each is in its plan, and all of the plan is there."""
     planned = rows(run(*flags, "--dry_run", report=True))["Writes"]
     promised = [line.partition(": ")[0] for line in planned.splitlines()]
+    before = {path for place in places for path in place.rglob("*")}
     assert run(*flags, report=True).status == 0
-    patterns = [text.replace("STEP", "*") + ("*" if text.endswith("/") else "") for text in promised]
-    written = {path for path in (tmp_path / "r").rglob("*") if path.is_file()}
-    for pattern in patterns:
-        assert list(tmp_path.glob(str(Path(pattern).relative_to(tmp_path)))), pattern
-    matched = {path for path in written if any(path.match(pattern) for pattern in patterns)}
-    assert {path.name for path in written - matched} == {"checkpoint"}
+    written = {path for place in places for path in place.rglob("*") if path.is_file()} - before
+    unplanned = set(written)
+    for text in promised:
+        pattern = re.compile(re.sub("STEP|FROM|TO|\\\\\\*", ".*", re.escape(text)) + "(/.*)?")
+        assert any(pattern.match(str(path)) for path in (*written, *before)), text
+        unplanned = {path for path in unplanned if not pattern.match(str(path))}
+    assert {path.name for path in unplanned} <= {"checkpoint"}
+    return {path.name for path in written}
+
+
+@pytest.mark.slow
+def test_the_files_of_a_run_are_those_that_it_writes(sound, images, tmp_path):
+    data = shutil.copytree(sound / "data", tmp_path / "data", ignore=shutil.ignore_patterns(".dali_idx"))
+    with_dali = ["--dali"] if importlib.util.find_spec("nvidia.dali") else []
+    flags = (*network(data, tmp_path / "r", "train_and_evaluate"), "--batch_size=4", "--lr_init=0.1", "--num_iter=1")
+    flags += ("--profile=1,2", f"--export_dir={tmp_path / 'exported'}", *with_dali)
+    trained = written_by(flags, [tmp_path])
+    assert trained >= {"log.json", "report.html", "evaluation.json", "trace-1-2.json.gz", "saved_model.pb"}
+    assert any(name.startswith("train-") for name in trained) == bool(with_dali)
+    weights = f"--model_dir={tmp_path / 'r'}"
+    evaluated = written_by((*network(data, tmp_path / "e", "evaluate"), "--batch_size=4", weights), [tmp_path])
+    assert {name for name in evaluated if "tfevents" not in name} == {"log.json", "report.html", "evaluation.json"}
+    assert len(evaluated) == 4
+    flags = ("--mode=predict", f"--to_predict={images}", f"--results_dir={tmp_path / 'p'}", weights)
+    assert written_by(flags, [tmp_path]) == {"log.json", "predictions.json", "predictions.csv"}
 
 
 def test_a_run_that_goes_on_or_starts_warm_says_so(sound, tmp_path):
@@ -127,6 +147,9 @@ REFUSED = {
     "no checkpoint": ("evaluate", ["--batch_size=4"]),
     "a checkpoint that is not there": ("evaluate", ["--batch_size=4", "--model_dir={tmp}/model.ckpt-7"]),
     "results in a file": ("train", ["--batch_size=4", "--results_dir={tmp}/file/r"]),
+    "results where no folder can be": ("train", ["--batch_size=4", "--results_dir=/proc/x"]),
+    "an index that is not there": ("train_and_evaluate", ["--batch_size=4", "--dali", "--data_idx_dir={tmp}/none"]),
+    "an index of other records": ("train", ["--batch_size=4", "--dali", "--data_idx_dir={tmp}/folder"]),
     "results that are a file": ("train", ["--batch_size=4", "--results_dir={tmp}/file"]),
     "a log that is none": ("train", ["--batch_size=4", "--results_dir={tmp}", "--log_filename=file"]),
     "a log that is a folder": ("train", ["--batch_size=4", "--results_dir={tmp}", "--log_filename=folder"]),
@@ -143,9 +166,15 @@ REFUSED = {
 }
 
 
+REFUSED_AT_ONCE = ("no data", "no checkpoint", "a checkpoint that is not there", "no image", "another optimizer")
+"""The run writes nothing either, not even to its log."""
+
+
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_dry_run_is_refused_as_the_run_would_be(case, sound, trained_copy, tmp_path, monkeypatch):
     mode, more = REFUSED[case]
+    if "--dali" in more:
+        pytest.importorskip("nvidia.dali", reason="NVIDIA DALI is not installed (requirements/dali.txt)")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("no log")
     for name in ("folder", "locked"):
@@ -161,6 +190,8 @@ def test_a_dry_run_is_refused_as_the_run_would_be(case, sound, trained_copy, tmp
     assert (dry.status, dry.error.splitlines()[-1]) == (real.status, real.error.splitlines()[-1])
     assert real.status in (1, 2)
     assert dry.output == ""
+    if case in REFUSED_AT_ONCE:
+        assert contents(tmp_path) == before
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runtime.environment import environment_for
+from runtime.environment import environment_for, environment_of_tool
 from utils.config import ExperimentConfig, PrecisionConfig, RunConfig
 
 GPU = {
@@ -31,6 +31,11 @@ def test_mixed_precision_needs_no_variable():
 @pytest.mark.parametrize(("level", "severity"), [("debug", "0"), ("info", "3"), ("warning", "3"), ("error", "3")])
 def test_tensorflow_itself_talks_only_when_debugging(level, severity):
     assert environment_for(config(log_level=level), {})["TF_CPP_MIN_LOG_LEVEL"] == severity
+
+
+def test_a_tool_is_as_quiet_as_a_run_unless_the_user_says_otherwise():
+    assert environment_of_tool({}) == {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    assert environment_of_tool({"TF_CPP_MIN_LOG_LEVEL": "0"}) == {}
 
 
 def test_without_gpus_they_are_hidden_and_not_tuned():

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -140,6 +141,18 @@ def test_the_level_decides_what_is_heard(launched, level, heard):
 
     result = launched(act, f"--log_level={level}")
     assert {name for name in ("debug", "info", "warning") if f"a {name} message" in result.error} == heard
+
+
+def test_names_in_messages_stay_on_one_line(launched):
+    """A file name may hold anything but a slash and a zero."""
+
+    def act(runner):
+        logging.getLogger("utils.test").warning("%s: restored:\n%s", Path("a\nb\x1b[2J"), "  1  loaded")
+        raise FileNotFoundError(2, "No such file or directory", "c\nd")
+
+    result = launched(act)
+    assert "WARNING: a\\nb\\x1b[2J: restored:\n  1  loaded\n" in result.error
+    assert result.error.endswith("CRITICAL: c\\nd: No such file or directory\n")
 
 
 def test_the_environment_is_left_as_it_was(data_dir, tmp_path):

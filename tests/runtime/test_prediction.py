@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from runtime.prediction import find_images
+from runtime.images_to_predict import find_images
 from tests.runtime.runs import CLASSES, network, picture, run, send
 from tests.utils.input_records import noise
 from utils.errors import RunError

@@ -11,9 +11,8 @@ from runtime import run_facts
 from runtime.model_size import NetworkSize
 from runtime.plan import plan_training
 from runtime.precision import Precision
-from runtime.run_facts import facts_of_setup, facts_of_training, files_of
+from runtime.run_facts import facts_of_setup, facts_of_training
 from tests.runtime.tiny_classifier import config
-from utils.checkpoints import BEST
 from utils.config import Duration, PrecisionConfig
 
 SIZE = NetworkSize(parameters=11_689_512, flops=3_628_000_000)
@@ -106,20 +105,3 @@ def test_a_plan_is_told_in_steps():
     assert rows["Optimizer"] == "momentum 0.9, weight decay 0.0001"
     assert rows["Schedule"] == "learning rate 0.001563 after 5 warm-up steps, constant"
     assert dict(facts_of_training(settings, plan, 15, 15))["Plan"].startswith("no step left, 15 of 15")
-
-
-def test_what_lies_somewhere_is_listed(tmp_path):
-    run = dataclasses.replace(config().run, mode="train", results_dir=str(tmp_path), export_dir="EXPORTED")
-    (tmp_path / BEST).mkdir()
-    for place in ("model.ckpt-5.index", "model.ckpt-10.index", "best/model.ckpt-5.index", "report.html"):
-        (tmp_path / place).touch()
-    assert files_of(run, tmp_path / "log.json") == [
-        ("checkpoint", str(tmp_path / "model.ckpt-10")),
-        ("best", str(tmp_path / "best/model.ckpt-5")),
-        ("export", "EXPORTED"),
-        ("log", str(tmp_path / "log.json")),
-        ("report", str(tmp_path / "report.html")),
-    ]
-    predicting = dataclasses.replace(run, mode="predict", to_predict="images", export_dir=None)
-    (tmp_path / "predictions.json").touch()
-    assert files_of(predicting, tmp_path / "log.json")[0] == ("predictions", str(tmp_path / "predictions.json"))

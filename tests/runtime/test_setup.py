@@ -23,7 +23,9 @@ def prepare(data_dir, tmp_path):
     def do(mode, *flags, data=data_dir):
         given = [f"--mode={mode}", f"--results_dir={tmp_path / 'results'}", *map(str, flags)]
         if mode == "predict":
-            given.append("--to_predict=images")
+            image = tmp_path / "image.png"
+            image.touch()
+            given.append(f"--to_predict={image}")
         else:
             given += ["--batch_size=4", f"--data_dir={data}"] if data else ["--batch_size=4"]
         if mode in ("training_benchmark", "inference_benchmark"):
@@ -137,10 +139,15 @@ def test_training_does_not_write_into_a_prefix(prepare, trained):
 
 @pytest.mark.parametrize("mode", ["evaluate", "predict"])
 def test_what_needs_weights_says_where_it_looked(prepare, tmp_path, mode):
-    with pytest.raises(RunError, match=rf"--results_dir {tmp_path}/results: holds no checkpoint; --mode {mode} needs"):
+    with pytest.raises(
+        RunError, match=rf"--results_dir {tmp_path}/results: no such file or folder; --mode {mode} needs"
+    ):
         prepare(mode)
     with pytest.raises(RunError, match=rf"--model_dir {tmp_path}: holds no checkpoint"):
         prepare(mode, f"--model_dir={tmp_path}")
+    (tmp_path / "RUN").mkdir()
+    with pytest.raises(RunError, match=rf"RUM: no such file or folder; .*; did you mean {tmp_path}/RUN\?"):
+        prepare(mode, f"--model_dir={tmp_path / 'RUM'}")
 
 
 def test_benchmarks_may_do_without_weights(prepare, trained, tmp_path):
@@ -151,7 +158,9 @@ def test_benchmarks_may_do_without_weights(prepare, trained, tmp_path):
 
 
 def test_random_weights_are_not_exported(prepare, tmp_path):
-    with pytest.raises(RunError, match=r"--export_dir models: cannot export random weights; .* holds no checkpoint"):
+    with pytest.raises(
+        RunError, match=r"--export_dir models: cannot export random weights; .*: no such file or folder"
+    ):
         prepare("inference_benchmark", "--export_dir=models")
 
 

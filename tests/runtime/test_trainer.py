@@ -182,7 +182,7 @@ def test_a_warm_start_from_another_network_is_a_sentence(data_dir, tmp_path, tra
 
 @pytest.mark.slow
 def test_a_warm_start_from_nothing_is_a_sentence(data_dir, tmp_path):
-    with pytest.raises(RunError, match=r"--finetune_checkpoint .*/none: holds no checkpoint"):
+    with pytest.raises(RunError, match=r"--finetune_checkpoint .*/none: no such file or folder"):
         begin(data_dir, tmp_path / "run", f"--finetune_checkpoint={tmp_path / 'none'}")
 
 

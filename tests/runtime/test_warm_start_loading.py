@@ -73,7 +73,7 @@ def test_slims_network_gives_the_265_variables_of_the_backbone(tmp_path):
         "loaded, stored under another name": 265,
         "new, not in the checkpoint": 26 + 172,
         "not used, no variable matches it": 3,
-        "not used, optimizer state": 1,
+        "not used, training step": 1,
     }
     first, *_ = found["loaded, stored under another name"][1].split(", ")
     assert first == "FeatureExtractor/resnet_v1_50/conv1/weights from resnet_v1_50/conv1/weights"

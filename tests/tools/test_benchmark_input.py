@@ -1,7 +1,10 @@
 import re
+import subprocess
+import sys
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.runtime.scenes import write_scenes
 from tests.utils.input_records import encode, noise, record, write_files
 from tools.benchmark_input import main, verdict
@@ -34,6 +37,15 @@ def test_it_prints_the_speeds_of_both_splits_and_the_share_of_decoding(folder, c
     ]  # fmt: skip
     assert min(speeds(lines)) > 0
     assert 0 <= int(re.search(r"(\d+)% of tf.data's time", lines[1]).group(1)) <= 100
+
+
+@pytest.mark.slow
+def test_the_console_shows_nothing_else(folder):
+    """TensorFlow's messages when it loads and opens a session are held back as in a run."""
+    command = [sys.executable, "-m", "tools.benchmark_input", "--data_dir", folder, "--split=validation", *SMALL]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == ["validation", "validation"]
 
 
 @pytest.mark.slow

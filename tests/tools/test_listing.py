@@ -44,11 +44,15 @@ def test_a_tool_runs_under_its_name(tmp_path):
     assert run("-m", "tools", "validate", "--help").stdout.startswith("usage: python -m tools.validate ")
 
 
-def test_an_unknown_tool_is_refused_with_the_nearest():
-    done = run("-m", "tools", "exprot")
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [("exprot", "export"), ("measure", r"measure\.benchmark_table or measure\.scaling_model")],
+)
+def test_an_unknown_tool_is_refused_with_the_nearest(name, nearest):
+    done = run("-m", "tools", name)
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(
-        r"error: exprot: no such tool; it must be one of .*, validate; did you mean export\?\n", done.stderr
+        rf"error: {name}: no such tool; it must be one of .*, validate; did you mean {nearest}\?\n", done.stderr
     )
 
 

@@ -4,12 +4,19 @@ import pytest
 import tensorflow as tf
 
 from utils import errors
-from utils.errors import reason
+from utils.errors import RunError, UsageError, reason
 
 
 def test_statuses_are_those_that_scripts_rely_on():
     names = ("EXIT_DONE", "EXIT_FAILED", "EXIT_USAGE", "EXIT_SOME_SKIPPED", "EXIT_PREEMPTED")
     assert [getattr(errors, name) for name in names] == [0, 1, 2, 3, 75]
+
+
+@pytest.mark.parametrize("kind", [UsageError, RunError])
+def test_a_name_with_line_breaks_or_control_characters_stays_on_one_line(kind):
+    assert str(kind("a\nb\x1b[2J\udcff: no such file")) == r"a\nb\x1b[2J\udcff: no such file"
+    assert str(kind(f"x: {kind('a' + chr(10))}")) == r"x: a\n"  # not escaped twice
+    assert str(kind("2 images:", "  a\n.jpg", "  b.jpg")) == "2 images:\n  a\\n.jpg\n  b.jpg"
 
 
 def test_of_a_plain_error_the_first_line_counts():

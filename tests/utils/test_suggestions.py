@@ -24,6 +24,16 @@ from utils.suggestions import did_you_mean, hint, nearest, path_hint
         ("resnet", ARCHITECTURES, ["resnet18", "resnet34", "resnet50"]),
         ("resnext50", ARCHITECTURES, ["resnext50-32x4d"]),
         ("vgg", ARCHITECTURES, []),
+        ("apm", BY_NAME, ["amp"]),  # two letters changed places
+        ("RUM", ["RUN", "OUT"], ["RUN"]),
+        ("OTU", ["RUN", "OUT"], ["OUT"]),
+        ("ONT", ["RUN", "OUT"], ["OUT"]),
+        ("RAM", ["RUN", "OUT"], []),  # two are wrong
+        ("OUTER", ["RUN", "OUT"], ["OUT"]),
+        ("TUO", ["RUN", "OUT"], []),
+        ("ab", ["ac", "ba", "xb"], []),
+        ("measure", ["measure.table", "measure.model", "report"], ["measure.table", "measure.model"]),
+        ("m", ["measure.table", "measure.model", "report"], []),
         ("", MODES, []),
         ("x", [], []),
     ],

@@ -73,8 +73,8 @@ def read_bounding_boxes(path: Path) -> BoundingBoxes:
     The CSV has lines "file name, xmin, ymin, xmax, ymax" in fractions of the image, and no header.
 
     Raises:
-        UsageError: The path does not exist, or holds no annotation file.
-        RunError: A file is damaged; the message names it.
+        UsageError: The folder holds no annotation file.
+        RunError: The path does not exist, or a file is damaged; the message names it.
     """
     boxes = BoundingBoxes()
     if path.is_dir():
@@ -86,7 +86,7 @@ def read_bounding_boxes(path: Path) -> BoundingBoxes:
     elif path.is_file():
         _read_csv(path, boxes)
     else:
-        raise UsageError(
+        raise RunError(
             f"--bounding_boxes {path}: no such file or folder; must be a folder of XML files or a CSV file"
             f"{path_hint(path)}"
         )

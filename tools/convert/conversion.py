@@ -79,23 +79,24 @@ def _write_missing(plan: ConversionPlan, out: Path, workers: int) -> dict[str, S
             failure = explain_write_error(error, out)
             raise RunError(f"{failure}; {kept} of {len(shards)} shards are complete and kept") from error
         if writers.unreadable:
-            raise RunError(_unreadable_sentence(writers.unreadable, len(results) + len(writers.results), len(shards)))
+            raise _unreadable_error(writers.unreadable, len(results) + len(writers.results), len(shards))
         results.update(writers.results)
     return results
 
 
-def _listing(images: Sequence[tuple[str, str]]) -> str:
+def _listing(images: Sequence[tuple[str, str]]) -> list[str]:
     lines = [f"  {printable(name)}: {printable(reason)}" for name, reason in sorted(images)[:_LISTED_IMAGES]]
     if len(images) > _LISTED_IMAGES:
         lines.append(f"  and {len(images) - _LISTED_IMAGES} more")
-    return "\n".join(lines)
+    return lines
 
 
-def _unreadable_sentence(images: Sequence[tuple[str, str]], kept: int, total: int) -> str:
-    return (
-        f"{plural(len(images), 'image')} cannot be read:\n{_listing(images)}\n"
+def _unreadable_error(images: Sequence[tuple[str, str]], kept: int, total: int) -> RunError:
+    return RunError(
+        f"{plural(len(images), 'image')} cannot be read:",
+        *_listing(images),
         f"{kept} of {total} shards are complete and kept; mend or remove these files and run the same command again, "
-        "or give --skip_unreadable to leave them out"
+        "or give --skip_unreadable to leave them out",
     )
 
 
@@ -131,7 +132,8 @@ def _log_remarks(plan: ConversionPlan, results: dict[str, ShardResult]) -> None:
         _log.warning("%s", remark.sentence())
     skipped = [image for done in done_shards for image in done.skipped]
     if skipped:
-        _log.warning("left out %s that cannot be read:\n%s", plural(len(skipped), "image"), _listing(skipped))
+        names = "\n".join(_listing(skipped))
+        _log.warning("left out %s that cannot be read:\n%s", plural(len(skipped), "image"), names)
 
 
 class _ShardWriters:

@@ -12,6 +12,7 @@ from typing import IO
 from tools.convert.sources import SYNSET, Classes, ImageSource, Notes, class_of_folder, is_image_name
 from utils.errors import RunError, UsageError
 from utils.images.image_files import kind_of_file
+from utils.suggestions import path_hint
 from utils.text import plural, printable
 
 TRAIN_TAR = "ILSVRC2012_img_train.tar"
@@ -106,7 +107,8 @@ def label_flat_images(images: Sequence[ImageSource], labels_path: Path) -> Class
         labels_path: ``--validation_labels``: one synset per line in that order, or the devkit archive.
 
     Raises:
-        UsageError: The file cannot be read, or does not hold one synset for each image.
+        RunError: The file cannot be read.
+        UsageError: It does not hold one synset for each image.
     """
     synsets = _devkit_labels(labels_path) if tarfile_like(labels_path) else _label_lines(labels_path)
     if len(synsets) != len(images):
@@ -130,8 +132,8 @@ def _label_lines(path: Path) -> list[str]:
     try:
         lines = path.read_text("utf-8-sig").split()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise UsageError(f"--validation_labels {path}: cannot be read ({reason})") from error
+        kind, reason = (RunError, error.strerror) if isinstance(error, OSError) else (UsageError, "it is not text")
+        raise kind(f"--validation_labels {path}: cannot be read ({reason}){path_hint(path)}") from error
     for number, line in enumerate(lines, 1):
         if not SYNSET.fullmatch(line):
             hint = "; for ILSVRC ids give the devkit archive, which maps them to synsets" if line.isdigit() else ""

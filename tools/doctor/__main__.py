@@ -23,6 +23,7 @@ from tools.command import CommandParser, run_command
 from tools.doctor.checks import Check, CheckResult, format_line, not_in_order, run_checks
 from utils.cmdline_helper import parse
 from utils.errors import EXIT_DONE, EXIT_FAILED, UsageError
+from utils.suggestions import hint
 
 _MACHINE, _COMPUTE = "tools.doctor.package_probes", "tools.doctor.tensorflow_probes"
 CHECKS = (
@@ -72,7 +73,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     known = [check.name for check in CHECKS]
     for name in flags.require:
         if name not in known:
-            raise UsageError(f"--require {name}: must be one of {', '.join(known)}")
+            raise UsageError(f"--require {name}: must be one of {', '.join(known)}{hint(name, known)}")
     return flags
 
 

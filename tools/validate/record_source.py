@@ -41,7 +41,8 @@ class RecordSource:
     Args:
         path: The folder.
         tasks: The function that makes the rules, by task.
-        index_dir: Folder of DALI's index files to check, or None for those beside the records, if any.
+        index_dir: Folder of DALI's index files to check, with one for each file. None checks those beside the records,
+            which the program writes only for the splits that it reads.
 
     Raises:
         RunError: The folder has no record files, or one cannot be read.
@@ -62,7 +63,7 @@ class RecordSource:
         self.findings += [Finding("label_map", self._place("", path), fault) for fault in faults]
         described = "by " + MANIFEST_NAME if self.manifest else "nowhere"
         self.what = f"TFRecords for {self.task}, described {described}"
-        self._index_dir = index_dir or (path / INDEX_FOLDER if (path / INDEX_FOLDER).is_dir() else None)
+        self._index_dir, self._needs_all = index_dir or path / INDEX_FOLDER, index_dir is not None
         self._units: list[ScanUnit] = []
         for split, paths in files.items():
             for file in paths:
@@ -172,8 +173,7 @@ class RecordSource:
         shard = self._shard_of(split, file)
         if shard is not None:
             self._compare(place, file, shard, len(records))
-        if self._index_dir is not None:
-            self._check_index(place, file, len(records))
+        self._check_index(place, file, len(records))
         numbered = [(number, *record) for number, record in enumerate(records)]
         for part in chunks(len(numbered)):
             self._units.append(RecordUnit(path=file, place=place, records=tuple(numbered[part]), rules=self.rules))
@@ -195,11 +195,12 @@ class RecordSource:
             self.findings.append(Finding("record_count", place, text))
 
     def _check_index(self, place: Place, file: Path, count: int) -> None:
-        assert self._index_dir is not None
         index = self._index_dir / file.name
+        if not index.is_file():
+            if self._needs_all:
+                self.findings.append(Finding("index", place, f"{index}: is missing"))
+            return
         try:
-            if not index.is_file():
-                raise RunError(f"{index}: is missing")
             read_index(index, file, count)
         except RunError as error:
             self.findings.append(Finding("index", place, str(error)))

@@ -15,7 +15,7 @@ from utils.checkpoints import STATE, find_checkpoint, read_metadata, steps_in
 from utils.errors import RunError, UsageError, reason
 from utils.files.atomic_file import write_atomically
 from utils.optimizer_table import slot_names
-from utils.suggestions import nearest, path_hint
+from utils.suggestions import absence, nearest, path_hint
 from utils.text import plural
 from utils.weights.checkpoint_contents import is_weight, stored_shapes, stored_values
 from utils.weights.description import PREFIX
@@ -131,12 +131,10 @@ def _all_in(source: Path) -> Iterator[Path]:
 def _checkpoint(source: Path) -> Path:
     try:
         prefix = find_checkpoint(source)
-    except UsageError:  # its message names flags of main.py
+    except (RunError, UsageError):  # the message names flags of main.py
         prefix = None
     if prefix is None:
-        raise RunError(
-            f"{source}: {'holds no checkpoint' if source.is_dir() else 'no such checkpoint'}{path_hint(source)}"
-        )
+        raise RunError(f"{source}: {absence(source)}{path_hint(source)}")
     return prefix
 
 

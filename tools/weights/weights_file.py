@@ -13,7 +13,7 @@ import numpy as np
 from tools.weights.torch_file import TorchFile, TorchTensor, is_torch_file, states
 from utils.checkpoints import find_checkpoint
 from utils.errors import RunError, UsageError
-from utils.suggestions import path_hint
+from utils.suggestions import absence, path_hint
 from utils.weights.checkpoint_contents import stored_shapes, value_reader
 
 USUAL_STATES = ("state_dict", "model", "module", "net", "model_state_dict")
@@ -58,7 +58,7 @@ def open_weights(path: Path, state: str | None = None) -> WeightsFile:
     prefix = find_checkpoint(path)
     if prefix is None:
         raise UsageError(
-            f"{path}: holds no weights; SRC is a .safetensors or .pth file, or a folder, prefix or file of a "
+            f"{path}: {absence(path, 'weights')}; SRC is a .safetensors or .pth file, or a folder, prefix or file of a "
             f"TensorFlow checkpoint{path_hint(path)}"
         )
     _no_state(path, state)

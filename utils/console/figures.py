@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import unicodedata
+from collections.abc import Sequence
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
@@ -15,6 +17,7 @@ _THOUSANDS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _RIGHT_TO_LEFT = ("R", "AL", "RLE", "RLO", "RLI")
 _ISOLATE, _END_ISOLATE = "\u2068", "\u2069"  # Unicode marks that isolate the direction of a text
 _CUT = "..."
+_SHORTEST_FOLDER = 8  # columns; less of a folder says nothing
 
 
 def significant(value: Any) -> str:
@@ -55,11 +58,32 @@ def plain_name(text: str, cells: int | None = None) -> str:
         text: A name of any length and script.
         cells: Maximum width in columns; None for no limit.
     """
-    text = one_line(text)
-    if cells is not None and cell_len(text) > cells:
-        end = max(0, (cells - len(_CUT)) // 3)
-        text = f"{set_cell_size(text, max(0, cells - end - len(_CUT)))}{_CUT}{_end_of(text, end)}"
-    return isolated(text)
+    return isolated(_shortened(one_line(text), cells))
+
+
+def plain_paths(paths: Sequence[str], cells: int) -> list[str]:
+    """Paths that are safe to print; if one is too long, their common folder is shortened first, then the rest.
+
+    Args:
+        paths: Paths of any length and script.
+        cells: Maximum width in columns.
+    """
+    paths = [one_line(path) for path in paths]
+    widest = max(map(cell_len, paths), default=0)
+    folder = os.path.commonprefix(paths).rpartition("/")[0]  # noqa: RUF071  (ends before a slash)
+    if folder and widest > cells:
+        room = cells - (widest - cell_len(folder))
+        short = _shortened(folder, room) if room >= _SHORTEST_FOLDER else _CUT
+        paths = [f"{short}{path.removeprefix(folder)}" for path in paths]
+    return [isolated(_shortened(path, cells)) for path in paths]
+
+
+def _shortened(text: str, cells: int | None) -> str:
+    """A text without its middle if it is wider than ``cells``."""
+    if cells is None or cell_len(text) <= cells:
+        return text
+    end = max(0, (cells - len(_CUT)) // 3)
+    return f"{set_cell_size(text, max(0, cells - end - len(_CUT)))}{_CUT}{_end_of(text, end)}"
 
 
 def isolated(text: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from rich.text import Text
 
-from utils.console.figures import duration, isolated, plain_name, significant
+from utils.console.figures import duration, isolated, plain_name, plain_paths, significant
 from utils.console.screen import Bar, Rows, Screen, Step, Terminal
 from utils.console.tables import BATCH, EPOCH, STEP, Column, figures_line, fitting, heading_line, line, pairs
 from utils.console.terminal import RichTerminal
@@ -51,7 +51,9 @@ class ReadableScreen(Screen):
         self._metric = ""
         self._evaluations: list[_Evaluation] = []
 
-    def header(self, rows: Rows) -> None:
+    def header(self, rows: Rows, heading: str = "") -> None:
+        if heading:
+            self._out.print(Text(heading))
         self._out.print(pairs(rows))
         self._out.gap()
 
@@ -78,7 +80,8 @@ class ReadableScreen(Screen):
 
     def table(self, rows: Rows) -> None:
         widest = max(8, self._out.console.width // 2 - 2)
-        self._out.print(pairs([(plain_name(name, widest), isolated(printable(text))) for name, text in rows]))
+        names = plain_paths([name for name, _ in rows], widest)
+        self._out.print(pairs([(name, isolated(printable(text))) for name, (_, text) in zip(names, rows, strict=True)]))
 
     def footer(self, rows: Rows) -> None:
         self._out.gap()

@@ -62,8 +62,8 @@ class Screen:
         self._bars = bars
         self._messages = messages
 
-    def header(self, rows: Rows) -> None:
-        """Shows what is about to run."""
+    def header(self, rows: Rows, heading: str = "") -> None:
+        """Shows what is about to run, below a heading if there is one."""
 
     def best(self, metric: str, step: int, value: float) -> None:
         """Sets the metric that ranks checkpoints, with the step and value of the best one so far."""

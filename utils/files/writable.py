@@ -6,6 +6,9 @@ import errno
 import os
 from pathlib import Path
 
+_PROBE = ".writable-probe"
+_WITHOUT_NAMELESS_FILES = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOSYS)
+
 
 def require_writable(folder: Path) -> None:
     """Raises the error that making a folder and writing a file into it would end in.
@@ -17,9 +20,22 @@ def require_writable(folder: Path) -> None:
     nearest = next(place for place in (absolute, *absolute.parents) if _is_there(place))
     if not nearest.is_dir():
         raise _error(errno.EEXIST if nearest == absolute else errno.ENOTDIR, folder)
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        read_only = os.statvfs(nearest).f_flag & os.ST_RDONLY
-        raise _error(errno.EROFS if read_only else errno.EACCES, folder)
+    missing = absolute.relative_to(nearest).parts
+    try:
+        _try_to_write(nearest, missing[0] if missing else _PROBE)
+    except OSError as error:
+        raise _error(error.errno or errno.EIO, folder) from error
+
+
+def _try_to_write(folder: Path, name: str) -> None:
+    """Makes a file without a name, which leaves no trace; where there are none, makes and removes a folder."""
+    try:
+        os.close(os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o600))
+    except OSError as error:
+        if error.errno not in _WITHOUT_NAMELESS_FILES:
+            raise
+        (folder / name).mkdir()
+        (folder / name).rmdir()
 
 
 def _is_there(path: Path) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from unicodedata import normalize
 
-from utils.errors import UsageError
+from utils.errors import RunError, UsageError
 from utils.suggestions import path_hint
 from utils.text import plural
 
@@ -20,7 +20,8 @@ def read_class_names(path: str | Path, folders: Sequence[str]) -> tuple[str, ...
         folders: The class folders (for ImageNet the synsets) in label order.
 
     Raises:
-        UsageError: The file cannot be read, or does not name each class exactly once.
+        RunError: The file cannot be read.
+        UsageError: It is not text, or does not name each class exactly once.
     """
     lines = _lines(path)
     tabbed = ["\t" in line for _, line in lines]
@@ -36,7 +37,8 @@ def read_names_in_order(path: str | Path) -> tuple[str, ...]:
     Synsets must be unique, or names if there are no synsets: ImageNet has two classes named "crane".
 
     Raises:
-        UsageError: The file cannot be read, is empty, or lists a class twice.
+        RunError: The file cannot be read.
+        UsageError: It is not text, is empty, or lists a class twice.
     """
     names: list[str] = []
     first: dict[str, int] = {}
@@ -54,8 +56,10 @@ def _lines(path: str | Path) -> list[tuple[int, str]]:
     try:
         text = Path(path).read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UsageError(f"--class_names {path}: cannot be read ({reason}){path_hint(path)}") from error
+        kind, reason = (
+            (RunError, error.strerror) if isinstance(error, OSError) else (UsageError, "it is not UTF-8 text")
+        )
+        raise kind(f"--class_names {path}: cannot be read ({reason}){path_hint(path)}") from error
     lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
         raise UsageError(f"--class_names {path}: is empty; must hold one class name per line")

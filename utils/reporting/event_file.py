@@ -17,6 +17,9 @@ from utils.errors import reason
 tf1 = tf.compat.v1
 LARGEST_CONSTANT_BYTES = 1024
 JPEG_QUALITY = 85
+EVENT_FILES = "events.out.tfevents.*"
+EVALUATIONS = "eval"
+"""The subfolder for the curves of evaluations."""
 
 
 class EventFile:
@@ -78,7 +81,7 @@ def write_event(
 
 def has_events(folder: Path) -> bool:
     """Returns whether a folder contains an event file."""
-    return any(folder.glob("events.out.tfevents.*"))
+    return any(folder.glob(EVENT_FILES))
 
 
 def _writer(folder: Path) -> Any:

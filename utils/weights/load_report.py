@@ -15,10 +15,10 @@ AVERAGE = "loaded, its moving average"
 MISSING = "new, not in the checkpoint"
 _ORDER = (LOADED, RENAMED, RESHAPED, AVERAGE)  # others follow in order of appearance
 _NAMES_SHOWN = 3
-_OPTIMIZER = "not used, optimizer state"
 _RANGE = re.compile(r"_quant/|^fake_quantization_step$")
 _UNUSED = (  # patterns of stored names, and why those are not used
-    (re.compile(rf"{STATE_PATTERN.pattern}|^global_step|^loss_scale"), _OPTIMIZER),
+    (re.compile(r"^global_step"), "not used, training step"),
+    (re.compile(rf"{STATE_PATTERN.pattern}|^loss_scale"), "not used, optimizer state"),
     (re.compile(f"{SUFFIX}$"), "not used, moving averages of the weights"),
     (_RANGE, "not used, quantization ranges"),
     (re.compile(r"num_batches_tracked$"), "not used, batch-norm counters"),

@@ -13,7 +13,7 @@ from runtime.artefacts.formats import FORMATS, artefacts_in, find_artefact, form
 from runtime.artefacts.frozen_graph import open_frozen_graph, write_frozen_graph
 from tests.runtime.artefacts.exports import export
 from tests.runtime.runs import run
-from utils.errors import UsageError
+from utils.errors import RunError
 
 
 def write_renamed(job, row, path, metadata):
@@ -67,7 +67,7 @@ def test_artefacts_are_told_by_suffix_and_marker(tmp_path):
     assert found == {"a.pb": "frozen", "a.onnx": "onnx", "a.tflite": "tflite", "model": "saved_model"}
     assert find_artefact(tmp_path / "model" / "saved_model.pb") == find_artefact(tmp_path / "model")
     assert find_artefact(tmp_path) is find_artefact(tmp_path / "model.ckpt-5") is find_artefact(Path("none")) is None
-    with pytest.raises(UsageError, match=r"b\.onnx: no such file"):
+    with pytest.raises(RunError, match=r"b\.onnx: no such file"):
         find_artefact(tmp_path / "b.onnx")
 
 

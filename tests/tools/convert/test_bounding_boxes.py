@@ -105,7 +105,7 @@ def test_boxes_that_fit_two_images_are_an_error(tmp_path):
 
 
 def test_a_missing_or_empty_path_is_a_sentence(tmp_path):
-    with pytest.raises(UsageError, match="absent: no such file or folder; must be a folder of XML files or a CSV file"):
+    with pytest.raises(RunError, match="absent: no such file or folder; must be a folder of XML files or a CSV file"):
         read_bounding_boxes(tmp_path / "absent")
     with pytest.raises(UsageError, match=r"the folder holds no .xml file"):
         read_bounding_boxes(tmp_path)

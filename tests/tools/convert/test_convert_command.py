@@ -213,8 +213,6 @@ def test_file_names_that_are_not_text_are_converted(tmp_path):
         (("--validation_shards", "7"), "--validation_shards 7: must be at most 6, the number of validation images"),
         (("--validation_fraction", "0.2"), "already has validation images"),
         (("--validation_labels", "labels.txt"), "has class folders, which give the labels"),
-        (("--class_names", "absent.txt"), "--class_names absent.txt: cannot be read"),
-        (("--bounding_boxes", "absent"), "--bounding_boxes absent: no such file or folder"),
     ],
 )
 def test_wrong_usage_is_a_sentence_and_status_2_and_writes_nothing(source, tmp_path, capsys, flags, message):
@@ -222,6 +220,19 @@ def test_wrong_usage_is_a_sentence_and_status_2_and_writes_nothing(source, tmp_p
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert message in error
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--class_names", "absent.txt"), "--class_names absent.txt: cannot be read"),
+        (("--bounding_boxes", "absent"), "--bounding_boxes absent: no such file or folder"),
+    ],
+)
+def test_a_missing_file_is_a_sentence_and_status_1_as_missing_images_are(source, tmp_path, capsys, flags, message):
+    assert convert(source, tmp_path / "out", *flags) == 1
+    assert f"error: {message}" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

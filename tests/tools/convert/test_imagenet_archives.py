@@ -173,7 +173,7 @@ def test_label_files_that_do_not_fit_are_sentences(tmp_path, content, message):
 
 
 def test_label_files_that_cannot_be_read_are_sentences(tmp_path):
-    with pytest.raises(UsageError, match=r"cannot be read \(No such file or directory\)"):
+    with pytest.raises(RunError, match=r"cannot be read \(No such file or directory\)"):
         label_flat_images(_flat(2), tmp_path / "absent")
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match=r"cannot be read \(it is not text\)"):

@@ -21,6 +21,7 @@ def test_an_unknown_name_is_a_usage_error_that_lists_the_names(capsys):
     assert main(["--require", "horovod,dalli"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: --require dalli: must be one of python, cpu, ")
+    assert error.endswith("; did you mean dali?\n")
     assert all(part.name in error for part in CHECKS)
 
 

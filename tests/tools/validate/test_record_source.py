@@ -164,6 +164,16 @@ def test_sound_records_are_clean_and_their_copy_is_the_same(records, tmp_path, c
         assert (tmp_path / "copy" / file.name).read_bytes() == file.read_bytes()
 
 
+def test_an_index_of_one_split_is_whole_unless_its_folder_is_named(records, tmp_path):
+    """The program leaves index files beside the records only of the splits that it reads."""
+    write_indexes(records, records / ".dali_idx")
+    for file in files(records, "validation"):
+        (records / ".dali_idx" / file.name).unlink()
+    assert validate(records, tmp_path=tmp_path) == (0, [])
+    status, findings = validate(records, "--dali", records / ".dali_idx", tmp_path=tmp_path)
+    assert (status, kinds(findings)) == (1, {"index"})
+
+
 def test_broken_records_leave_the_others_alone(records, tmp_path):
     flip_a_byte(records)
     assert validate(records, "--fix", tmp_path / "repaired", tmp_path=tmp_path)[0] == 1

@@ -107,7 +107,7 @@ def test_an_output_that_is_there_is_left_alone(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("name", "sentence"), [("none/model.ckpt-3", "no such checkpoint"), (".", "holds no checkpoint")]
+    ("name", "sentence"), [("none/model.ckpt-3", "no such file or folder"), (".", "holds no checkpoint")]
 )
 def test_a_checkpoint_that_is_not_there_is_a_sentence(tmp_path, capsys, name, sentence):
     status, _, error = run(postprocess_weights, capsys, "--input", tmp_path / name, "--output", tmp_path / "new")

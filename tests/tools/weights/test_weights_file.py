@@ -88,9 +88,12 @@ def test_a_file_without_tensors_by_name_is_a_sentence(tmp_path):
 
 def test_nothing_there_is_a_sentence(tmp_path):
     (tmp_path / "empty").mkdir()
-    for name in ("empty", "missing.pth"):
-        with pytest.raises(UsageError, match=rf"{name}: holds no weights; SRC is a \.safetensors or \.pth file"):
-            open_weights(tmp_path / name)
+    (tmp_path / "model.pth").mkdir()
+    kinds = r"SRC is a \.safetensors or \.pth file"
+    with pytest.raises(UsageError, match=rf"empty: holds no weights; {kinds}"):
+        open_weights(tmp_path / "empty")
+    with pytest.raises(UsageError, match=rf"modle\.pth: no such file or folder; {kinds}.*did you mean .*/model\.pth"):
+        open_weights(tmp_path / "modle.pth")
 
 
 @pytest.mark.filterwarnings("ignore:.*V1.*")

@@ -113,7 +113,7 @@ def test_a_checkpoint_is_found_by_folder_prefix_or_one_of_its_files(save, tmp_pa
 
 def test_a_prefix_without_a_checkpoint_is_named(save, tmp_path):
     save(3)
-    with pytest.raises(UsageError, match=rf"{tmp_path}/model\.ckpt-4: no such checkpoint"):
+    with pytest.raises(RunError, match=rf"{tmp_path}/model\.ckpt-4: no such checkpoint"):
         find_checkpoint(tmp_path / "model.ckpt-4")
 
 

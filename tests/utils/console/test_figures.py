@@ -3,7 +3,7 @@
 import pytest
 from rich.cells import cell_len
 
-from utils.console.figures import duration, isolated, plain_name, quantity, significant
+from utils.console.figures import duration, isolated, plain_name, plain_paths, quantity, significant
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,19 @@ def test_a_name_that_reads_from_right_to_left_is_closed_off(name):
     assert isolated(name) == f"\u2068{name}\u2069"
     assert plain_name(f"dir/{'ש' * 300}", 30).startswith("\u2068dir/")
     assert plain_name(f"dir/{'ש' * 300}", 30).endswith("\u2069")
+
+
+def test_of_long_paths_their_common_folder_is_shortened_and_their_names_stay():
+    names = ["img_0001.jpg", "img_0002.jpg", "sub/3.jpg"]
+    paths = [f"/mnt/data/photographs/2024/{name}" for name in names]
+    assert plain_paths(paths, 60) == paths
+    assert plain_paths(paths, 18) == [f".../{name}" for name in names]
+    assert plain_paths(paths, 30) == [f"/mnt/data/...2024/{name}" for name in names]
+    assert plain_paths(paths[:1], 18) == [".../img_0001.jpg"]
+    assert plain_paths(["a.jpg", "b\n.jpg"], 18) == ["a.jpg", "b .jpg"]
+    assert plain_paths([], 18) == []
+    long = plain_paths([*paths, f"/mnt/data/{'x' * 99}.jpg"], 18)
+    assert all(cell_len(name) <= 18 for name in long)
 
 
 def test_other_names_are_not():

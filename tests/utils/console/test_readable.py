@@ -175,6 +175,25 @@ def test_any_file_name_leaves_the_columns_of_a_table_alone():
     assert first.index("cat") == third.index("not")
 
 
+def test_the_names_of_files_in_a_deep_folder_stay():
+    screen, lines = readable(40)
+    screen.table([(f"/home/somebody/pictures/of/cats/{number}.jpg", "cat 0.91") for number in (1, 2)])
+    assert [line.split() for line in lines() if line] == [
+        ["/home/...ats/1.jpg", "cat", "0.91"],
+        ["/home/...ats/2.jpg", "cat", "0.91"],
+    ]
+
+
+def test_a_heading_wraps():
+    screen, lines = readable(40)
+    screen.header([("Mode", "train")], "The plan of this command; nothing is run and nothing is written:")
+    assert [line.rstrip() for line in lines()][:3] == [
+        "The plan of this command; nothing is run",
+        "and nothing is written:",
+        "Mode  train",
+    ]
+
+
 def test_it_says_where_everything_lies():
     screen, lines = readable(80)
     screen.footer([("checkpoint", "RUN/model.ckpt-88"), ("log", "RUN/log.json")])

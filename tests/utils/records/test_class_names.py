@@ -1,6 +1,6 @@
 import pytest
 
-from utils.errors import UsageError
+from utils.errors import RunError, UsageError
 from utils.records.class_names import read_class_names, read_names_in_order
 
 FOLDERS = ("n01440764", "n01443537")
@@ -52,7 +52,7 @@ def test_every_bad_file_is_a_sentence(tmp_path, content, message):
 
 
 def test_a_missing_file_is_a_sentence(tmp_path):
-    with pytest.raises(UsageError, match=r"--class_names .*absent: cannot be read \(No such file or directory\)"):
+    with pytest.raises(RunError, match=r"--class_names .*absent: cannot be read \(No such file or directory\)"):
         read_class_names(tmp_path / "absent", FOLDERS)
 
 
@@ -95,6 +95,6 @@ def test_a_file_of_names_that_makes_no_sense_is_refused(tmp_path, content, messa
 
 def test_a_missing_file_of_names_is_named(tmp_path):
     for path, reason in [(tmp_path / "none.txt", "No such file or directory"), (tmp_path, "Is a directory")]:
-        with pytest.raises(UsageError) as error:
+        with pytest.raises(RunError) as error:
             read_names_in_order(path)
         assert str(error.value) == f"--class_names {path}: cannot be read ({reason})"
