@@ -180,13 +180,14 @@ def in_numpy(name, gradient, factor, steps=2, rate=0.1, momentum=0.5):
     return weight, (first, second)[: len(OPTIMIZERS[name].slots)]
 
 
+@pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("dynamic", [False, True])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_row_is_all_that_an_optimizer_needs(name, dynamic):
+def test_a_row_is_all_that_an_optimizer_needs(name, dynamic, grouped):
     """The update with any factors; slots and state have the names in the row, and there are no others."""
     spec, own = OPTIMIZERS[name], {"a", "b", "global_step"}
     for factors in ({"a": 1.0, "b": 1.0}, {"a": 1.0, "b": 10.0}, {"a": 3.0, "b": 10.0}):
-        found = two_weights(factors, optimizer=name, dynamic=dynamic)
+        found = two_weights(factors, optimizer=name, dynamic=dynamic, grouped=grouped)
         for variable, gradient in (("a", 2.0), ("b", 3.0)):
             weight, slots = in_numpy(name, gradient, factors[variable])
             assert found[variable] == pytest.approx(weight, rel=1e-5, abs=1e-5)
