@@ -35,7 +35,8 @@ def environment_for(config: ExperimentConfig, environ: Mapping[str, str]) -> dic
     Horovod merges tensors that are ready at the same time, which changes the order of their sums from run to run.
     Gradients are joined before they reach it (``average_gradients``), so that a deterministic run merges nothing else.
     Horovod looks for ready tensors once in a cycle of 1 ms. Each synchronized batch normalization waits for it in both
-    directions, one layer after the other, so such a run has a shorter cycle.
+    directions, one layer after the other, so such a run has a shorter cycle, except with ``--cpu``: there the cycles
+    themselves take CPU time from the network.
 
     Under Open MPI, a waiting process yields its CPU. Horovod's thread waits in every cycle and would otherwise take CPU
     time from the network if there are as many processes as CPUs.
@@ -53,11 +54,9 @@ def environment_for(config: ExperimentConfig, environ: Mapping[str, str]) -> dic
     if config.run.cpu:
         wanted["CUDA_VISIBLE_DEVICES"] = "-1"
     else:
-        wanted |= _GPU_SETTINGS
+        wanted |= _GPU_SETTINGS | (_SYNC_BATCH_NORM_SETTINGS if config.distributed.sync_batch_norm else {})
     if config.run.deterministic:
         wanted |= _DETERMINISTIC_SETTINGS
-    if config.distributed.sync_batch_norm:
-        wanted |= _SYNC_BATCH_NORM_SETTINGS
     if not config.precision.tf32:
         wanted[TF32_VARIABLE] = "0"
     chosen = {name: value for name, value in wanted.items() if name not in environ}

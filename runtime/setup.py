@@ -84,7 +84,7 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
         config.precision,
         gpu=uses_gpu(config),
         cpu_features=cpu_features(),
-        compute_capability=compute_capability(config),
+        compute_capability=compute_capability(),
     )
     for note in (*notes, *check_frozen(config, checkpoint), precision.note):
         if note:

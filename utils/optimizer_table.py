@@ -54,13 +54,6 @@ def _momentum_step(
     return weight - gathered * rate, (gathered,)
 
 
-def _nesterov_step(
-    rate: Any, momentum: float, gradient: Any, weight: Any, slots: Sequence[Any]
-) -> tuple[Any, Sequence[Any]]:
-    gathered = slots[0] * momentum + gradient
-    return weight - (gradient * rate + gathered * momentum * rate), (gathered,)
-
-
 def _adam(learning_rate: Any, momentum: float) -> Any:
     import tensorflow as tf
 
@@ -78,11 +71,7 @@ OPTIMIZERS = {
             step=_momentum_step,
         ),
         OptimizerSpec(
-            name="nesterov",
-            help="momentum with Nesterov's look-ahead",
-            build=_nesterov,
-            slots=("Momentum",),
-            step=_nesterov_step,
+            name="nesterov", help="momentum with Nesterov's look-ahead", build=_nesterov, slots=("Momentum",)
         ),
         OptimizerSpec(
             name="adam",

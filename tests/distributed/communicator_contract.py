@@ -59,7 +59,7 @@ def _check_gradients(processes, mean, session):
     shapes = [(2, 3), (), (5,), (1, 1, 4), (3,)]
     types = [tf.float32, tf.float32, tf.float64, tf.float32, tf.float32]
     variables = [
-        tf1.get_variable(f"v{n}", shape, dtype, use_resource=True)
+        tf1.get_variable(f"v{n}", shape, dtype, tf1.zeros_initializer(), use_resource=True)
         for n, (shape, dtype) in enumerate(zip(shapes, types, strict=True))
     ]
     own = [

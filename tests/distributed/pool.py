@@ -71,6 +71,7 @@ def pool_of(size: int, log: Path) -> Iterator[Pool]:
     """Starts ``size`` processes that end with the block."""
     command = [*MPI, "-np", str(size), sys.executable, "-m", "tests.distributed.pool"]
     environment = os.environ | {"HOROVOD_STALL_CHECK_DISABLE": "1"}  # waiting for a job is not a stall
+    environment |= {"HOROVOD_FUSION_THRESHOLD": "0"}  # as --deterministic sets it, which some jobs have
     with log.open("w") as errors:
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
@@ -110,7 +111,7 @@ def _work() -> None:
     from runtime.environment import environment_for
     from utils.cmdline_helper import parse
 
-    config = parse(["--mode=training_benchmark", "--batch_size=1", "--deterministic"], os.environ).config
+    config = parse(["--mode=training_benchmark", "--batch_size=1"], os.environ).config
     os.environ.update(environment_for(config, os.environ))
     import main
     from tests.distributed.communicator_contract import keep

@@ -52,6 +52,7 @@ def test_determinism_and_full_float32_are_variables_too():
 def test_synchronized_batch_norm_is_not_kept_waiting():
     wanted = dataclasses.replace(config(), distributed=DistributedConfig(sync_batch_norm=True))
     assert environment_for(wanted, {}) == QUIET | GPU | {"HOROVOD_CYCLE_TIME": "0.1"}
+    assert "HOROVOD_CYCLE_TIME" not in environment_for(dataclasses.replace(wanted, run=RunConfig(cpu=True)), {})
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The three graphs of a task: the effects of a training step, and inference without side effects."""
 
 import dataclasses
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -193,12 +194,36 @@ def test_a_gpus_vectors_give_the_same_weights_bit_for_bit(optimizer, precision, 
     settings = dataclasses.replace(settings, moving_average=MovingAverageConfig(ema_decay=0.9))
     _, single = train(settings, files, 3, precision)
     monkeypatch.setattr("runtime.graphs.uses_gpu", lambda _: True)
+    monkeypatch.setattr("utils.vectors.SMALL", 100)  # some variables are larger
     graph, grouped = train(settings, files, 3, precision)
     assert {v.op.name for v in graph.variables} == set(single[0].before)
     for ours, theirs in zip(grouped, single, strict=True):
         assert [name for name, value in ours.after.items() if not np.array_equal(value, theirs.after[name])] == []
         for name in ("cross_entropy", "l2_loss", "total_loss"):
             assert ours.fetched[name] == pytest.approx(theirs.fetched[name], rel=1e-6)
+
+
+def operations_of_a_step(graph):
+    """The number of operations of each type that the training fetches depend on, outside conditionals."""
+    waiting = [tensor.op for tensor in graph.fetches().values()]
+    found = set()
+    while waiting:
+        operation = waiting.pop()
+        if operation not in found:
+            found.add(operation)
+            waiting += [*(tensor.op for tensor in operation.inputs), *operation.control_inputs]
+    return Counter(operation.type for operation in found)
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_a_gpu_starts_a_few_operations_for_all_gradients(gpu, files, monkeypatch):
+    monkeypatch.setattr("runtime.graphs.uses_gpu", lambda _: gpu)
+    graph, _ = train(config(), files, 0, DYNAMIC)
+    counts = operations_of_a_step(graph)
+    trained = sum(v.op.name.endswith("/Momentum") for v in graph.variables)
+    decayed = sum(v.op.name.endswith(("kernel/Momentum", "bias/Momentum")) for v in graph.variables)
+    assert (counts["IsFinite"], counts["L2Loss"]) == ((2, 1) if gpu else (trained, decayed))
+    assert 2 < decayed < trained
 
 
 @pytest.mark.slow

@@ -64,7 +64,7 @@ def test_a_machine_without_either_says_so_once_and_computes_in_float32():
         ("bfloat16", True, OLD, (8, 0), tf.bfloat16, False),
         ("bfloat16", True, OLD, (12, 0), tf.bfloat16, False),
         ("bfloat16", True, OLD, None, tf.bfloat16, False),  # unknown: TensorFlow decides
-        ("bfloat16", False, AMX, None, tf.bfloat16, False),
+        ("bfloat16", False, AMX, (7, 0), tf.bfloat16, False),  # the GPU is not used
         ("float16", True, AMX, (7, 0), tf.float16, True),
         ("auto", True, AMX, (9, 0), tf.float16, True),  # the recipes were made for it
     ],
