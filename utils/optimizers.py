@@ -163,21 +163,18 @@ def _grouped_gradients(
     """Like ``_single_gradients``, with a vector for the decayed variables and one for the others."""
     pairs = average(descent.compute_gradients(loss if scale is None else loss * scale))
     known = {v.op.name: g for g, v in pairs}
+    l2_loss, groups = tf.constant(0.0), []
+    if decay.variables:
+        vector = joined([known[v.op.name] if v.op.name in known else tf.zeros(v.shape) for v in decay.variables])
+        with tf.control_dependencies([vector]):  # the copy of the weights takes no memory before
+            weights = read_together(decay.variables)
+        l2_loss = decay.factor * tf.nn.l2_loss(weights)
+        groups.append((vector + weights * (decay.factor if scale is None else scale * decay.factor), decay.variables))
     names = {v.op.name for v in decay.variables}
-    others = [v for _, v in pairs if v.op.name not in names]
-    tensors = [joined([known[v.op.name] for v in others])] if others else []
-    if not decay.variables:
-        return tf.constant(0.0), _Gradients(tensors=tensors, variables=[others], joined=True)
-    vector = joined([known[v.op.name] if v.op.name in known else tf.zeros_like(v) for v in decay.variables])
-    with tf.control_dependencies([vector]):  # the copy of the weights takes no memory before
-        weights = read_together(decay.variables)
-    decayed_vector = vector + weights * (decay.factor if scale is None else scale * decay.factor)
-    gradients = _Gradients(
-        tensors=[decayed_vector, *tensors],
-        variables=[decay.variables, *([others] if others else [])],
-        joined=True,
-    )
-    return decay.factor * tf.nn.l2_loss(weights), gradients
+    others = [(g, v) for g, v in pairs if v.op.name not in names]
+    if others:
+        groups.append((joined([g for g, _ in others]), [v for _, v in others]))
+    return l2_loss, _Gradients(tensors=[g for g, _ in groups], variables=[v for _, v in groups], joined=True)
 
 
 class Descent:

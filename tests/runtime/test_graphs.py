@@ -154,11 +154,11 @@ def test_a_dynamic_loss_scale_is_part_of_the_variables_that_are_saved(files):
     assert step.after["loss_scale_good_steps"] == 1
 
 
+STATIC = Precision(compute_dtype=tf.float32, static_loss_scale=128.0)
 DYNAMIC = Precision(compute_dtype=tf.float32, dynamic_loss_scale=True)
 
 
-@pytest.mark.parametrize("gpu", [False, True])
-@pytest.mark.parametrize("where", ["here", "elsewhere"])
+@pytest.mark.parametrize(("where", "gpu"), [("here", False), ("elsewhere", True)])
 def test_an_overflow_in_any_process_leaves_weights_statistics_ranges_and_averages_alone(where, gpu, files, monkeypatch):
     class Overflowing(Pretended):
         """A process whose neighbour's gradients overflow."""
@@ -185,8 +185,9 @@ def test_an_overflow_in_any_process_leaves_weights_statistics_ranges_and_average
     ("optimizer", "precision"),
     [
         ({}, DYNAMIC),
-        ({"name": "nesterov"}, Precision(compute_dtype=tf.float32, static_loss_scale=128.0)),
-        ({"name": "adam", "learning_rate_per_256": 0.064}, FLOAT32),
+        ({}, FLOAT32),
+        pytest.param({"name": "nesterov"}, STATIC, marks=pytest.mark.slow),
+        pytest.param({"name": "adam", "learning_rate_per_256": 0.064}, FLOAT32, marks=pytest.mark.slow),
     ],
 )
 def test_a_gpus_vectors_give_the_same_weights_bit_for_bit(optimizer, precision, files, monkeypatch):
