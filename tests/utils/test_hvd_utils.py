@@ -48,11 +48,12 @@ def test_processes_that_horovod_does_not_connect_are_refused(monkeypatch):
 
 def test_gradients_travel_in_the_same_groups_always_the_last_ones_first(monkeypatch):
     monkeypatch.setattr("utils.hvd_utils.BUCKET_VALUES", 10)
-    kinds = (("float32", 8), ("float32", 1), ("float16", 3), ("float32", 9), ("float32", 2), ("float32", 1))
+    kinds = [("float32", size) for size in (8, 1, 3, 6, 9, 2, 1)]
+    kinds[2] = ("float16", 3)
     with tf.Graph().as_default():
         pairs = [(tf.zeros(size, dtype), tf.zeros(size, dtype, name=f"v{n}")) for n, (dtype, size) in enumerate(kinds)]
     found = [[int(variable.op.name[1:]) for _, variable in group] for group in buckets(pairs)]
-    assert found == [[5, 4, 3], [2], [1, 0]]
+    assert found == [[6, 5, 4], [3], [2], [1, 0]]
     assert buckets([]) == []
 
 
