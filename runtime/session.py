@@ -58,6 +58,12 @@ def uses_gpu(config: ExperimentConfig) -> bool:
     return not config.run.cpu and bool(tf.config.list_physical_devices("GPU"))
 
 
+def compute_capability() -> tuple[int, int] | None:
+    """The lowest compute capability of the GPUs that this process may use; None if there are none or it is unknown."""
+    details = map(tf.config.experimental.get_device_details, tf.config.get_visible_devices("GPU"))
+    return min((found["compute_capability"] for found in details if "compute_capability" in found), default=None)
+
+
 def gpu_names() -> list[str]:
     """Names of the GPUs that TensorFlow can use."""
     details = tf.config.experimental.get_device_details

@@ -71,6 +71,7 @@ def pool_of(size: int, log: Path) -> Iterator[Pool]:
     """Starts ``size`` processes that end with the block."""
     command = [*MPI, "-np", str(size), sys.executable, "-m", "tests.distributed.pool"]
     environment = os.environ | {"HOROVOD_STALL_CHECK_DISABLE": "1"}  # waiting for a job is not a stall
+    environment |= {"HOROVOD_FUSION_THRESHOLD": "0"}  # as --deterministic sets it, which some jobs have
     with log.open("w") as errors:
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,

@@ -1,12 +1,14 @@
 """The three graphs of a task: the effects of a training step, and inference without side effects."""
 
 import dataclasses
+from collections import Counter
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from model.layers.options import LayerOptions
+from model.specs import QuantizationSpec
 from runtime.classification import classification_task
 from runtime.graphs import build_eval_graph, build_predict_graph, build_train_graph
 from runtime.plan import plan_training
@@ -14,7 +16,7 @@ from runtime.precision import Precision
 from tests.runtime.processes import ALONE, Pretended, never_stopping
 from tests.runtime.runs import picture, tiny_networks
 from tests.utils.input_records import record, write_files
-from utils.config import DataConfig, ExperimentConfig, ModelConfig, OptimizerConfig, RunConfig
+from utils.config import DataConfig, ExperimentConfig, ModelConfig, MovingAverageConfig, OptimizerConfig, RunConfig
 from utils.input.batching import Position, Shard
 
 tf1 = tf.compat.v1
@@ -38,7 +40,8 @@ def files(tmp_path_factory):
 
 
 def task(settings, files):
-    return classification_task(settings, {"train": files, "validation": files}, 3, LayerOptions(seed=3))
+    layers = LayerOptions(seed=3, quantization=settings.model.quantization)
+    return classification_task(settings, {"train": files, "validation": files}, 3, layers)
 
 
 @dataclasses.dataclass
@@ -149,6 +152,79 @@ def test_a_dynamic_loss_scale_is_part_of_the_variables_that_are_saved(files):
     assert step.fetched["loss_scale"] == 2.0**15
     assert {"loss_scale", "loss_scale_good_steps"} <= {v.op.name for v in graph.variables}
     assert step.after["loss_scale_good_steps"] == 1
+
+
+STATIC = Precision(compute_dtype=tf.float32, static_loss_scale=128.0)
+DYNAMIC = Precision(compute_dtype=tf.float32, dynamic_loss_scale=True)
+
+
+@pytest.mark.parametrize(("where", "gpu"), [("here", False), ("elsewhere", True)])
+def test_an_overflow_in_any_process_leaves_weights_statistics_ranges_and_averages_alone(where, gpu, files, monkeypatch):
+    class Overflowing(Pretended):
+        """A process whose neighbour's gradients overflow."""
+
+        def average_gradients(self, pairs):
+            (gradient, variable), *others = pairs
+            return [(gradient + float("inf"), variable), *others]
+
+    monkeypatch.setattr("runtime.graphs.uses_gpu", lambda _: gpu)
+    if where == "here":
+        monkeypatch.setattr("utils.optimizers.INITIAL_LOSS_SCALE", 2.0**127)
+    settings = dataclasses.replace(config(), moving_average=MovingAverageConfig(ema_decay=0.9))
+    quantized = dataclasses.replace(settings.model, quantization=QuantizationSpec())
+    settings = dataclasses.replace(settings, model=quantized)
+    graph, (step,) = train(settings, files, 1, DYNAMIC, Overflowing(1) if where == "elsewhere" else None)
+    assert int(step.fetched["step"]) == 0
+    moved = {name for name, value in step.before.items() if not np.array_equal(value, step.after[name])}
+    assert moved == {"loss_scale"}
+    names = {v.op.name.rpartition("/")[2] for v in graph.variables}
+    assert {"moving_mean", "moving_variance", "min", "max", "biased", "ExponentialMovingAverage"} <= names
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "precision"),
+    [
+        ({}, DYNAMIC),
+        ({}, FLOAT32),
+        pytest.param({"name": "nesterov"}, STATIC, marks=pytest.mark.slow),
+        pytest.param({"name": "adam", "learning_rate_per_256": 0.064}, FLOAT32, marks=pytest.mark.slow),
+    ],
+)
+def test_a_gpus_vectors_give_the_same_weights_bit_for_bit(optimizer, precision, files, monkeypatch):
+    settings = config("se-resnext101-32x4d", **optimizer)
+    settings = dataclasses.replace(settings, moving_average=MovingAverageConfig(ema_decay=0.9))
+    _, single = train(settings, files, 3, precision)
+    monkeypatch.setattr("runtime.graphs.uses_gpu", lambda _: True)
+    monkeypatch.setattr("utils.vectors.SMALL", 100)  # some variables are larger
+    graph, grouped = train(settings, files, 3, precision)
+    assert {v.op.name for v in graph.variables} == set(single[0].before)
+    for ours, theirs in zip(grouped, single, strict=True):
+        assert [name for name, value in ours.after.items() if not np.array_equal(value, theirs.after[name])] == []
+        for name in ("cross_entropy", "l2_loss", "total_loss"):
+            assert ours.fetched[name] == pytest.approx(theirs.fetched[name], rel=1e-6)
+
+
+def operations_of_a_step(graph):
+    """The number of operations of each type that the training fetches depend on, outside conditionals."""
+    waiting = [tensor.op for tensor in graph.fetches().values()]
+    found = set()
+    while waiting:
+        operation = waiting.pop()
+        if operation not in found:
+            found.add(operation)
+            waiting += [*(tensor.op for tensor in operation.inputs), *operation.control_inputs]
+    return Counter(operation.type for operation in found)
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_a_gpu_starts_a_few_operations_for_all_gradients(gpu, files, monkeypatch):
+    monkeypatch.setattr("runtime.graphs.uses_gpu", lambda _: gpu)
+    graph, _ = train(config(), files, 0, DYNAMIC)
+    counts = operations_of_a_step(graph)
+    trained = sum(v.op.name.endswith("/Momentum") for v in graph.variables)
+    decayed = sum(v.op.name.endswith(("kernel/Momentum", "bias/Momentum")) for v in graph.variables)
+    assert (counts["IsFinite"], counts["L2Loss"]) == ((2, 1) if gpu else (trained, decayed))
+    assert 2 < decayed < trained
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import tensorflow as tf
 
-from runtime.session import session_config, uses_gpu
+from runtime.session import compute_capability, session_config, uses_gpu
 from tests.runtime.processes import ALONE, Pretended
 from utils.config import ExperimentConfig, PrecisionConfig, RunConfig
 from utils.errors import UsageError
@@ -47,6 +47,14 @@ def test_the_gpu_is_that_of_the_flag_else_of_the_rank(gpus):
     gpus(4)
     assert session_config(config(gpu_id=3), ALONE).gpu_options.visible_device_list == "3"
     assert session_config(config(), Pretended(8, rank=6, local_rank=2)).gpu_options.visible_device_list == "2"
+
+
+def test_the_compute_capability_is_the_lowest_of_the_gpus_in_use(monkeypatch):
+    known = {"a": {"compute_capability": (9, 0)}, "b": {"compute_capability": (7, 5)}, "c": {}}
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", known.get)
+    for visible, lowest in (("abc", (7, 5)), ("ac", (9, 0)), ("c", None), ("", None)):
+        monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind, visible=visible: list(visible))
+        assert compute_capability() == lowest
 
 
 def test_several_processes_take_neither_one_gpu_nor_more_than_there_are(gpus):
