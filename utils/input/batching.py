@@ -274,15 +274,6 @@ def _image_sources(good: tf.Tensor, place: tf.Tensor, zeros: tf.Tensor) -> tf.Te
     return tf.where(good, place, substitute)
 
 
-def rows_of_shard(records: tf.data.Dataset, batch_size: int, shard: Shard) -> tf.data.Dataset:
-    """Batches for one shard: its rows of every ``batch_size * count`` records; an incomplete rest is dropped."""
-    batches = records.batch(batch_size * shard.count, drop_remainder=True)
-    if shard.count == 1:
-        return batches
-    first = shard.index * batch_size
-    return batches.map(lambda rows: tf.nest.map_structure(lambda values: values[first : first + batch_size], rows))
-
-
 def make_input(batches: tf.data.Dataset) -> Input:
     """Adds the iterator to the current graph, on the CPU, and measures the wait for each batch."""
     with tf.device("/CPU:0"), tf.name_scope("input"):

@@ -28,7 +28,7 @@ def indexed_train_rows(
     def numbers(path: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.data.Dataset:
         return tf.data.Dataset.range(first, first + count)
 
-    rows = train_rows(files, numbers, options, shard, start)
+    rows = train_rows(files, numbers, options, shard, start, parallel=False)
     rows = rows.map(lambda row: {"index": row["element"][0], "seed": row["seed"]})
     return _with_records(rows, files, index, options.batch_size)
 
