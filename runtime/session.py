@@ -9,6 +9,8 @@ import tensorflow as tf
 from utils.config import ExperimentConfig
 from utils.errors import UsageError
 from utils.hvd_utils import Communicator
+from utils.input.batching import Input
+from utils.input.staging import staged
 
 tf1 = tf.compat.v1
 
@@ -56,6 +58,11 @@ def session_config(config: ExperimentConfig, communicator: Communicator) -> Any:
 def uses_gpu(config: ExperimentConfig) -> bool:
     """Returns whether this run computes on a GPU."""
     return not config.run.cpu and bool(tf.config.list_physical_devices("GPU"))
+
+
+def on_device(data: Input, config: ExperimentConfig) -> Input:
+    """``data``, on a GPU with each batch copied there during the step before."""
+    return staged(data, "/GPU:0") if uses_gpu(config) else data
 
 
 def gpu_names() -> list[str]:

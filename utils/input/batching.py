@@ -90,11 +90,13 @@ class Input:
         batch: The next batch each time it is fetched.
         initializer: Operation to run before the first batch.
         wait_seconds: Float64 scalar, the time that fetching this batch blocked.
+        stage: In ``utils/input/staging.py``, the operation to run once before each batch is fetched.
     """
 
     batch: Batch
     initializer: tf.Operation
     wait_seconds: tf.Tensor
+    stage: tf.Operation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
