@@ -13,13 +13,7 @@ from utils.input.staging import BatchesAhead
 
 
 def run_loop(
-    session: Any,
-    graph: Any,
-    hooks: Sequence[Hook],
-    *,
-    start: int,
-    last: int | None,
-    ahead: BatchesAhead | None = None,
+    session: Any, graph: Any, hooks: Sequence[Hook], *, start: int, last: int | None, ahead: BatchesAhead | None = None
 ) -> int:
     """Runs batches until step ``last``, the end of the input, or a hook's request to stop.
 
@@ -43,7 +37,7 @@ def run_loop(
         while (last is None or step < last) and not any(hook.wants_stop for hook in hooks):
             began = time.perf_counter()
             try:
-                waited = ahead.wait(more=last is None or step + 1 < last) if ahead is not None else 0.0
+                waited = 0.0 if ahead is None else ahead.wait(more=last is None or step + 1 < last)
                 values = session.run(fetches)
             except tf.errors.OutOfRangeError:
                 break
