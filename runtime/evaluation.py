@@ -12,12 +12,14 @@ import tensorflow as tf
 
 from runtime.graphs import NetworkAlone, build_eval_graph, shard_of
 from runtime.loop import run_loop
+from runtime.session import on_device
 from runtime.task import Evaluator, Setup
 from utils.config import EMA, RAW
 from utils.errors import RunError
 from utils.hooks.hook import Hook, StepRecord
 from utils.hvd_utils import Communicator
 from utils.input.batching import STATUS_OK, Position
+from utils.input.staging import BatchesAhead
 from utils.weights.checkpoint_contents import (
     Names,
     averages_or_raw,
@@ -48,17 +50,19 @@ class Evaluation:
         self._communicator = communicator
         graph = tf.Graph()
         with graph.as_default():
-            data = setup.task.data.input("validation", shard_of(communicator), Position())
+            data = on_device(setup.task.data.input("validation", shard_of(communicator), Position()), setup.config)
         self.graph = build_eval_graph(setup.task, data, graph, communicator)
         self.weights = RAW
         """The kind of the evaluated weights, "raw" or "ema" for moving averages; set on rank 0 only."""
         self._session = tf1.Session(graph=graph, config=setup.session_config)
+        self._ahead = BatchesAhead(self._session, data)
         self._session.run(self.graph.initializer)
         self._has_weights = False
         self.prefix = Path()
         self.examples: Mapping[str, Any] = {}
 
     def close(self) -> None:
+        self._ahead.close()
         self._session.close()
 
     def load(self, prefix: Path) -> None:
@@ -99,8 +103,8 @@ class Evaluation:
         watchers = [*hooks, _EvaluatorHook(evaluator)]
         step = 0
         while True:
-            self._session.run(self.graph.input.initializer)
-            done = run_loop(self._session, self.graph, watchers, start=step, last=batches)
+            self._ahead.restart()
+            done = self._loop(self.graph, watchers, step, batches)
             if any(hook.wants_stop for hook in hooks):
                 return None
             ended = done in (step, batches)
@@ -112,8 +116,11 @@ class Evaluation:
         """Runs only the network on ``batches`` batches and restarts the split as often as necessary."""
         step = 0
         while step < batches and not any(hook.wants_stop for hook in hooks):
-            self._session.run(self.graph.input.initializer)
-            step = run_loop(self._session, NetworkAlone(self.graph), hooks, start=step, last=batches)
+            self._ahead.restart()
+            step = self._loop(NetworkAlone(self.graph), hooks, step, batches)
+
+    def _loop(self, graph: Any, hooks: Sequence[Hook], start: int, last: int | None) -> int:
+        return run_loop(self._session, graph, hooks, start=start, last=last, ahead=self._ahead)
 
 
 class _EvaluatorHook(Hook):

@@ -15,7 +15,7 @@ from runtime.histograms import histogram_summary
 from runtime.model_size import NetworkSize, network_size
 from runtime.plan import TrainingPlan
 from runtime.precision import Precision
-from runtime.session import uses_gpu
+from runtime.session import on_device, uses_gpu
 from runtime.stopping import VOTE, Stopping
 from runtime.task import Task, TensorMap
 from utils.config import ExperimentConfig
@@ -136,7 +136,7 @@ def build_train_graph(
     """Composes input, network, losses, schedule and update."""
     grouped = uses_gpu(config)  # a GPU would take longer to start an operation for each variable than to compute it
     with tf.Graph().as_default() as graph:
-        data = task.data.input("train", shard_of(communicator), start)
+        data = on_device(task.data.input("train", shard_of(communicator), start), config)
         step = _global_step()
         before = tf.identity(step.read_value())
         images, targets = task.training.prepare(task.network.normalize(data.batch.images), data.batch, before)

@@ -9,9 +9,12 @@ from typing import Any
 import tensorflow as tf
 
 from utils.hooks.hook import Hook, StepRecord
+from utils.input.staging import BatchesAhead
 
 
-def run_loop(session: Any, graph: Any, hooks: Sequence[Hook], *, start: int, last: int | None) -> int:
+def run_loop(
+    session: Any, graph: Any, hooks: Sequence[Hook], *, start: int, last: int | None, ahead: BatchesAhead | None = None
+) -> int:
     """Runs batches until step ``last``, the end of the input, or a hook's request to stop.
 
     Args:
@@ -21,6 +24,7 @@ def run_loop(session: Any, graph: Any, hooks: Sequence[Hook], *, start: int, las
         hooks: Observers, in the order in which they are called.
         start: The step before the first batch.
         last: The step to stop at, or None for the end of the input.
+        ahead: Needed if the graph's input is staged.
 
     Returns:
         The last completed step.
@@ -33,6 +37,7 @@ def run_loop(session: Any, graph: Any, hooks: Sequence[Hook], *, start: int, las
         while (last is None or step < last) and not any(hook.wants_stop for hook in hooks):
             began = time.perf_counter()
             try:
+                waited = 0.0 if ahead is None else ahead.wait(more=last is None or step + 1 < last)
                 values = session.run(fetches)
             except tf.errors.OutOfRangeError:
                 break
@@ -42,7 +47,7 @@ def run_loop(session: Any, graph: Any, hooks: Sequence[Hook], *, start: int, las
                 step=step,
                 run_seconds=ended - began,
                 seconds=ended - done,
-                wait_seconds=float(values.pop("wait_seconds")),
+                wait_seconds=waited + float(values.pop("wait_seconds")),
                 values=values,
             )
             done = ended

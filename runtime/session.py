@@ -9,6 +9,8 @@ import tensorflow as tf
 from utils.config import ExperimentConfig
 from utils.errors import UsageError
 from utils.hvd_utils import Communicator
+from utils.input.batching import Input
+from utils.input.staging import staged
 
 tf1 = tf.compat.v1
 
@@ -62,6 +64,11 @@ def compute_capability() -> tuple[int, int] | None:
     """The lowest compute capability of the GPUs that this process may use; None if there are none or it is unknown."""
     details = map(tf.config.experimental.get_device_details, tf.config.get_visible_devices("GPU"))
     return min((found["compute_capability"] for found in details if "compute_capability" in found), default=None)
+
+
+def on_device(data: Input, config: ExperimentConfig) -> Input:
+    """``data``, on a GPU with each batch copied there during the step before."""
+    return staged(data, "/GPU:0") if uses_gpu(config) else data
 
 
 def gpu_names() -> list[str]:

@@ -23,6 +23,7 @@ from utils.errors import RunError
 from utils.hooks.hook import Hook, StepRecord
 from utils.hvd_utils import Communicator
 from utils.input.batching import Position
+from utils.input.staging import BatchesAhead
 from utils.suggestions import absence, path_hint
 from utils.text import first_and_more
 from utils.weights.checkpoint_contents import is_weight, load_matched, match_variables
@@ -63,12 +64,14 @@ class Trainer:
             setup.task, setup.config, plan, setup.precision, communicator, stopping, self._start
         )
         self._session = tf1.Session(graph=self.graph.graph, config=setup.session_config)
+        self._ahead = BatchesAhead(self._session, self.graph.input)
         self.step = 0
         self._saved_step: int | None = None
 
     def __enter__(self) -> Trainer:
         """Initializes the variables, then loads the checkpoint to resume or to warm-start from."""
-        self._session.run([self.graph.initializer, self.graph.input.initializer])
+        self._session.run(self.graph.initializer)
+        self._ahead.restart()
         if self._communicator.rank == 0:
             self._load()
         self._session.run(self.graph.take_over)
@@ -92,11 +95,13 @@ class Trainer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ahead.close()
         self._session.close()
 
     def run(self, last: int, hooks: Sequence[Hook]) -> int:
         """Trains to step ``last`` or until a hook requests a stop; returns the step reached."""
-        self.step = run_loop(self._session, self.graph, [self._consumed, *hooks], start=self.step, last=last)
+        hooks = [self._consumed, *hooks]
+        self.step = run_loop(self._session, self.graph, hooks, start=self.step, last=last, ahead=self._ahead)
         return self.step
 
     def save(self, step: int) -> Path:

@@ -4,6 +4,9 @@ Batches hold the same examples, crops and flips as those of ``utils/data_utils.p
 same random numbers. DALI decodes, crops, mirrors and resizes, so the two inputs differ only by the rounding of the
 decoders. Resuming and sharding need no code of their own.
 
+Several pipelines work on successive batches at once: one decodes while another receives its inputs or hands over its
+images. A single pipeline that runs ahead of its outputs would fail with all batches in flight because of one bad image.
+
 On a GPU, DALI decodes with nvJPEG and resizes on the device. The batch returns to the host because it continues through
 tf.data, which tracks the status of every row.
 """
@@ -11,7 +14,8 @@ tf.data, which tracks the status of every row.
 from __future__ import annotations
 
 import importlib
-import threading
+import math
+import queue
 from collections.abc import Callable
 from typing import Any
 
@@ -46,6 +50,7 @@ FAILURE = "DALI failed"
 
 _DECODER = "decoders.image"  # DALI's messages about images name the operator
 _MESSAGE_LETTERS = 300
+_ALIGNMENT_BYTES = 64  # of TensorFlow's buffers: it takes over an aligned array, and copies any other (2.21)
 
 Array = NDArray[Any]
 
@@ -118,8 +123,12 @@ class DaliReader:
         )
         blank = (UndecodedExample(view, blank_targets(targets), tf.constant(False)), tf.zeros([2], tf.int64))
         undecoded = readable_rows(rows, parse_known_format, blank, targets, options)
-        engine = _Engine(options, self._device_id)
-        examples = undecoded.map(lambda index, row, parsed: (index, *_decode_views(engine, row, *parsed)))
+        engines = _Engines(options, self._device_id)
+        examples = undecoded.map(
+            lambda index, row, parsed: (index, *_decode_views(engines, row, *parsed)),
+            num_parallel_calls=BATCHES_IN_FLIGHT,
+            deterministic=True,
+        )
         if change is not None:
             examples = _with_changed_pixels(examples, change, options)
         batches = examples.map(lambda index, row, example, seed: assemble_batch(index, row, example, options))
@@ -161,11 +170,11 @@ def _in_a_known_format(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def _decode_views(
-    engine: _Engine, row: tf.Tensor, undecoded: UndecodedExample, seed: tf.Tensor
+    engines: _Engines, row: tf.Tensor, undecoded: UndecodedExample, seed: tf.Tensor
 ) -> tuple[tf.Tensor, Example, tf.Tensor]:
     """The rows that DALI could decode, as examples; arguments and results have at most N + 1 rows."""
-    images, readable = tf.numpy_function(engine, [*undecoded.view], [tf.float32, tf.bool], stateful=False)
-    images = tf.ensure_shape(images, [None, engine.size, engine.size, CHANNELS])
+    images, readable = tf.numpy_function(engines, [*undecoded.view], [tf.float32, tf.bool], stateful=False)
+    images = tf.ensure_shape(images, [None, engines.size, engines.size, CHANNELS])
     readable = tf.ensure_shape(readable, [None])
     whole = (row, Example(images, undecoded.targets, undecoded.valid), seed)
 
@@ -191,19 +200,36 @@ def _with_changed_pixels(examples: tf.data.Dataset, change: ChangePixels, option
     )
 
 
+class _Engines:
+    """Engines for as many calls at once as batches are in flight; each builds its pipeline when it is first needed."""
+
+    def __init__(self, options: InputOptions, device_id: int | None) -> None:
+        self.size = options.image_size
+        self._idle: queue.LifoQueue[_Engine] = queue.LifoQueue()
+        for _ in range(BATCHES_IN_FLIGHT):
+            self._idle.put(_Engine(options, device_id))
+
+    def __call__(self, *view: Array) -> tuple[Array, Array]:
+        """Arguments and results of ``_Engine.__call__``."""
+        engine = self._idle.get()
+        try:
+            return engine(*view)
+        finally:
+            self._idle.put(engine)
+
+
 class _Engine:
-    """A DALI pipeline from encoded images and the visible part of each to squares of one size.
+    """A DALI pipeline from encoded images and the visible part of each to squares of one size; for one call at a time.
 
     DALI fails a whole batch if it cannot decode one image; then the images are decoded one by one.
     """
 
     def __init__(self, options: InputOptions, device_id: int | None) -> None:
-        self.size = options.image_size
+        self._size = options.image_size
         self._batch_size = options.batch_size
         self._threads = options.decode_threads
         self._device_id = device_id
         self._pipeline: Any = None
-        self._lock = threading.Lock()
 
     def __call__(
         self, encoded: Array, window: Array, mirrored: Array, resized: Array, corner: Array
@@ -217,16 +243,16 @@ class _Engine:
             RuntimeError: DALI failed for a reason other than an image.
         """
         count = len(encoded) - 1
-        images = np.zeros([count + 1, self.size, self.size, CHANNELS], np.float32)
+        images = _aligned((count + 1, self._size, self._size, CHANNELS))
+        images[count] = 0
         readable = np.ones([count + 1], np.bool_)
         if count == 0:
             return images, readable
-        begin, end = _regions(self.size, window, mirrored, resized, corner)
+        begin, end = _regions(self._size, window, mirrored, resized, corner)
         inputs = (encoded, np.ascontiguousarray(window[:, :2]), np.ascontiguousarray(window[:, 2:]), begin, end)
-        with self._lock:
-            if not self._fill(images[:count], [values[:count] for values in inputs]):
-                for i in range(count):
-                    readable[i] = self._fill(images[i : i + 1], [values[i : i + 1] for values in inputs])
+        if not self._fill(images[:count], [values[:count] for values in inputs]):
+            for i in range(count):
+                readable[i] = self._fill(images[i : i + 1], [values[i : i + 1] for values in inputs])
         return images, readable
 
     def _fill(self, images: Array, inputs: list[Array]) -> bool:
@@ -254,7 +280,7 @@ class _Engine:
             self._batch_size,
             self._threads,
             self._device_id,
-            prefetch_queue_depth=1,  # tf.data prefetches the batches
+            prefetch_queue_depth=1,  # another engine works on the next batch
             exec_async=False,
             exec_pipelined=False,
         )
@@ -275,7 +301,7 @@ class _Engine:
             )
             square = fn.resize(
                 window,
-                size=[self.size, self.size],
+                size=[self._size, self._size],
                 roi_start=begin,
                 roi_end=end,
                 interp_type=types.INTERP_LINEAR,
@@ -285,6 +311,14 @@ class _Engine:
             pipeline.set_outputs(square)
         pipeline.build()
         return pipeline
+
+
+def _aligned(shape: tuple[int, ...]) -> Array:
+    """An array of float32 without values that TensorFlow takes over without copying it."""
+    count = math.prod(shape) * np.dtype(np.float32).itemsize
+    memory = np.empty(count + _ALIGNMENT_BYTES, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT_BYTES
+    return memory[start : start + count].view(np.float32).reshape(shape)
 
 
 def _regions(size: int, window: Array, mirrored: Array, resized: Array, corner: Array) -> tuple[Array, Array]:

@@ -26,7 +26,6 @@ from utils.input.batching import (
     Shard,
     decode_batches,
     make_input,
-    rows_of_shard,
 )
 from utils.input.indexed_records import indexed_eval_rows, indexed_train_rows
 from utils.input.record_order import train_rows
@@ -106,7 +105,7 @@ def _sequential_train_rows(files: SplitFiles, options: InputOptions, start: Posi
     def read(path: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.data.Dataset:
         return tf.data.TFRecordDataset(path).enumerate(start=first)
 
-    rows = train_rows(files, read, options, Shard(), start)
+    rows = train_rows(files, read, options, Shard(), start, parallel=True)
     return rows.map(lambda row: {"index": row["element"][0], "serialized": row["element"][1], "seed": row["seed"]})
 
 
@@ -115,7 +114,7 @@ def _sequential_eval_rows(files: SplitFiles, options: InputOptions) -> tf.data.D
     if options.eval_every > 1:
         records = records.shard(options.eval_every, 0)
     records = records.map(lambda index, record: {"index": index, "serialized": record})
-    return rows_of_shard(_padded(records, options.batch_size), options.batch_size, Shard())
+    return _padded(records, options.batch_size)
 
 
 def image_input(
@@ -131,14 +130,14 @@ def image_input(
 
     encoded = tf.data.Dataset.from_generator(lambda: iter(images), output_signature=tf.TensorSpec([], tf.string))
     records = encoded.enumerate().map(lambda index, record: {"index": index, "serialized": record})
-    rows = rows_of_shard(_padded(records, options.batch_size), options.batch_size, Shard())
-    return make_input(decode_batches(rows, decode, {}, options))
+    return make_input(decode_batches(_padded(records, options.batch_size), decode, {}, options))
 
 
-def _padded(records: tf.data.Dataset, multiple: int) -> tf.data.Dataset:
-    """Appends ``multiple - 1`` rows of padding, so that complete batches cover every record."""
+def _padded(records: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
+    """Batches of ``batch_size`` that cover every record; rows of padding fill up the last one."""
     padding = {"index": tf.constant([PADDING_INDEX], tf.int64), "serialized": tf.constant([b""])}
-    return records.concatenate(tf.data.Dataset.from_tensor_slices(padding).repeat(multiple - 1))
+    filled = records.concatenate(tf.data.Dataset.from_tensor_slices(padding).repeat(batch_size - 1))
+    return filled.batch(batch_size, drop_remainder=True)
 
 
 def synthetic_input(options: InputOptions, targets: dict[str, tf.Tensor]) -> Input:

@@ -4,6 +4,7 @@ import itertools
 import os
 import subprocess
 import sys
+import threading
 from unittest import mock
 
 import numpy as np
@@ -191,14 +192,16 @@ def test_without_dali_the_flag_says_how_to_install_it():
 
 
 class Stub:
-    """A fake DALI that fails on request and records its calls."""
+    """A fake DALI that fails on request, records its calls, and calls ``begun`` when it is to decode a batch."""
 
     def __init__(self, error=None):
         self.error = error
+        self.begun = lambda: None
         self.calls = mock.MagicMock()
         self.calls.Pipeline.return_value.run = self.run
 
     def run(self, **inputs):
+        self.begun()
         if self.error is not None:
             raise self.error
         batch = mock.MagicMock()
@@ -236,6 +239,27 @@ def test_without_a_gpu_it_decodes_on_the_cpu(stub):
     dali_utils._Engine(options(), None)._build()
     assert stub.calls.Pipeline.call_args.args[2] is None
     assert stub.calls.fn.decoders.image_slice.call_args.kwargs["device"] == "cpu"
+
+
+def test_two_pipelines_decode_at_once(stub, tmp_path):
+    stub.begun = threading.Barrier(2, timeout=20).wait  # fails unless a second batch is decoded meanwhile
+    files = write_files(tmp_path, [record(encode(noise(i))) for i in range(16)])
+    batches = evaluate(DaliReader(None, 3), files)
+    np.testing.assert_array_equal([batch.index for batch in batches], np.arange(16).reshape(4, 4))
+    assert stub.calls.Pipeline.call_count == 2
+
+
+def test_tensorflow_takes_over_the_decoded_images_without_a_copy():
+    addresses = []
+
+    def note(images):
+        addresses.append(images.ctypes.data)
+        return images
+
+    with tf.Graph().as_default(), quick_session() as session:
+        made = tf.numpy_function(lambda: note(dali_utils._aligned((3, 8, 8, 3))), [], tf.float32)
+        session.run(tf.numpy_function(lambda images: note(images)[0, 0, 0, 0], [made], tf.float32))
+    assert addresses[0] == addresses[1]
 
 
 def test_a_wrong_index_of_the_right_length_ends_the_input_with_data_loss(dali, tmp_path):

@@ -90,11 +90,13 @@ class Input:
         batch: The next batch each time it is fetched.
         initializer: Operation to run before the first batch.
         wait_seconds: Float64 scalar, the time that fetching this batch blocked.
+        stage: In ``utils/input/staging.py``, the operation to run once before each batch is fetched.
     """
 
     batch: Batch
     initializer: tf.Operation
     wait_seconds: tf.Tensor
+    stage: tf.Operation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,15 +274,6 @@ def _image_sources(good: tf.Tensor, place: tf.Tensor, zeros: tf.Tensor) -> tf.Te
     candidates = tf.concat([good_places, zeros[tf.newaxis]], axis=0)
     substitute = tf.gather(candidates, tf.range(tf.size(place)) % tf.maximum(good_count, 1))
     return tf.where(good, place, substitute)
-
-
-def rows_of_shard(records: tf.data.Dataset, batch_size: int, shard: Shard) -> tf.data.Dataset:
-    """Batches for one shard: its rows of every ``batch_size * count`` records; an incomplete rest is dropped."""
-    batches = records.batch(batch_size * shard.count, drop_remainder=True)
-    if shard.count == 1:
-        return batches
-    first = shard.index * batch_size
-    return batches.map(lambda rows: tf.nest.map_structure(lambda values: values[first : first + batch_size], rows))
 
 
 def make_input(batches: tf.data.Dataset) -> Input:

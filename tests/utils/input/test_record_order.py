@@ -1,0 +1,93 @@
+"""The order of training against the first implementation, which prepared each example before it was batched."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.utils.input_records import options, quick_session
+from utils.input import record_order
+from utils.input.batching import Position, Shard
+from utils.input.record_order import INTERLEAVED_FILES, INTERLEAVED_RECORDS, train_rows
+from utils.records.manifest import SplitFiles
+
+COUNTS = (17, 0, 9, 30, 1, 8, 16, 25, 3, 12, 11, 24, 7)  # more files than are read at once, one of them empty
+FILES = SplitFiles(tuple(f"records/{i}" for i in range(len(COUNTS))), COUNTS)
+EXAMPLES = sum(COUNTS)  # 163
+
+
+def numbers(path, first, count):
+    return tf.data.Dataset.range(first, first + count)
+
+
+def example_by_example(files, read, how, shard, start, *, parallel):
+    """The rows of ``train_rows``, with a function called for every example of all processes."""
+
+    def epoch_rows(epoch):
+        key = tf.random.stateless_uniform([], [how.seed, epoch], minval=None, maxval=None, dtype=tf.int64)
+        order = tf.argsort(tf.random.stateless_uniform([len(files.paths)], tf.stack([key, -1])))
+        parts = (tf.constant(files.paths), tf.constant(files.offsets, tf.int64), tf.constant(files.counts, tf.int64))
+        elements = tf.data.Dataset.from_tensor_slices(tuple(tf.gather(part, order) for part in parts)).interleave(
+            read,
+            cycle_length=INTERLEAVED_FILES,
+            block_length=INTERLEAVED_RECORDS,
+            num_parallel_calls=INTERLEAVED_FILES,
+            deterministic=True,
+        )
+        elements = record_order._shuffle(elements, min(how.shuffle_buffer, files.examples), key)
+        elements = elements.skip(tf.where(tf.equal(epoch, start.epoch), tf.constant(start.example, tf.int64), 0))
+        rows = elements.map(lambda index: {"element": (index,), "seed": tf.stack([key, index])})
+        first = shard.index * how.batch_size
+        batches = rows.batch(how.batch_size * shard.count, drop_remainder=True)
+        return batches.map(lambda row: tf.nest.map_structure(lambda x: x[first : first + how.batch_size], row))
+
+    return tf.data.Dataset.counter(start.epoch, dtype=tf.int64).flat_map(epoch_rows)
+
+
+def two_epochs(make, shard, start, **changes):
+    """Index and seed of each row from ``start`` to the end of the epoch after it."""
+    how = options(batch_size=5, **changes)
+    batch = how.batch_size * shard.count
+    steps = (EXAMPLES - start.example) // batch + EXAMPLES // batch
+    with tf.Graph().as_default():
+        rows = tf.compat.v1.data.make_one_shot_iterator(make(FILES, numbers, how, shard, start, parallel=False))
+        row = rows.get_next()
+        with quick_session() as session:
+            step = session.make_callable([row["element"][0], row["seed"]])
+            fetched = [step() for _ in range(steps)]
+    return np.concatenate([index for index, _ in fetched]), np.concatenate([seed for _, seed in fetched])
+
+
+@pytest.mark.parametrize("count", [1, 3, 32])
+@pytest.mark.parametrize(
+    ("start", "buffer"), [(Position(), 40), (Position(epoch=2, example=15), 40), (Position(example=157), 1)]
+)
+def test_rows_and_seeds_are_those_of_the_first_implementation(count, start, buffer):
+    shard = Shard(index=count // 2, count=count)
+    ours = two_epochs(train_rows, shard, start, shuffle_buffer=buffer)
+    expected = two_epochs(example_by_example, shard, start, shuffle_buffer=buffer)
+    assert len(ours[0])
+    np.testing.assert_array_equal(ours[0], expected[0])
+    np.testing.assert_array_equal(ours[1], expected[1])
+
+
+def test_files_read_one_after_the_other_give_the_order_of_files_read_at_once():
+    def at_once(*arguments, parallel):
+        return train_rows(*arguments, parallel=True)
+
+    one_by_one, together = (two_epochs(make, Shard(), Position())[0] for make in (train_rows, at_once))
+    np.testing.assert_array_equal(one_by_one, together)
+
+
+def leading_dimensions(make):
+    """The first dimension of everything that mapped functions return; None stands for scalars."""
+    with tf.Graph().as_default() as graph:
+        make(FILES, numbers, options(batch_size=5), Shard(index=1, count=3), Position(), parallel=False)
+        nodes = [node for function in graph.as_graph_def().library.function for node in function.node_def]
+    shapes = [shape for node in nodes if node.op == "MapDataset" for shape in node.attr["output_shapes"].list.shape]
+    return {shape.dim[0].size if shape.dim else None for shape in shapes}
+
+
+def test_functions_are_called_for_batches_of_the_own_shard_alone():
+    """A function called for each example of all processes takes more time the more processes there are."""
+    assert leading_dimensions(train_rows) == {5}
+    assert leading_dimensions(example_by_example) == {None, 2, 5}  # an index, a seed; rows of the shard
