@@ -49,9 +49,9 @@ def _with_records(rows: tf.data.Dataset, files: SplitFiles, index: Index, batch_
 
     def record(number: tf.Tensor) -> tf.data.Dataset:
         file = tf.searchsorted(firsts, number[tf.newaxis], side="right")[0] - 1
-        # TensorFlow's own reader verifies the checksums; its public class has no byte offset. It opens the file for each
-        # record, which on a local disk takes a small part of the time of reading a photograph. To keep files open would
-        # need a call of Python for each record (2.21); that took several times as long as all the rest.
+        # TensorFlow's own reader verifies the checksums; its public class has no byte offset. It opens the file for
+        # each record, which on a local disk takes a small part of the time of reading a photograph. To keep files open
+        # would need a call of Python for each record (2.21), which took several times as long as all the rest.
         reader = tf.raw_ops.TFRecordDatasetV2(
             filenames=paths[file],
             compression_type="",
