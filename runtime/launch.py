@@ -5,9 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import tensorflow as tf
+
+from runtime.device_errors import device_failure
 from runtime.dry_run import dry_run
 from runtime.run_facts import files_of
 from runtime.run_report import report_at_end
@@ -59,6 +63,12 @@ def launch(command: Command, preemption: PreemptionHook, work: Work | None = Non
     except RunError as error:
         _log.critical("%s", error)
         return EXIT_FAILED
+    except tf.errors.OpError as error:  # outside of a run's steps, whose errors name the step
+        failure = device_failure(error)
+        if failure is None:
+            raise
+        _log.critical("%s", failure)
+        return EXIT_FAILED
     except OSError as error:  # a full disk, or folders that vanished
         _log.critical("%s: %s", error.filename or config.run.results_dir, error.strerror)
         return EXIT_FAILED
@@ -77,7 +87,8 @@ def _launch(command: Command, preemption: PreemptionHook, screen: Screen) -> int
     if not leads:
         for handler in logging.getLogger().handlers:  # rank 0 speaks for all
             handler.setLevel(logging.CRITICAL)
-            handler.setFormatter(logging.Formatter(f"%(levelname)s: rank {processes.rank}: %(message)s"))
+            who = f"rank {processes.rank} on {socket.gethostname()}"
+            handler.setFormatter(logging.Formatter(f"%(levelname)s: {who}: %(message)s"))
         screen = Screen()
     stopping = Stopping(preemption, processes)
     if run.watch_checkpoints:
