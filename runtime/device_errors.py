@@ -55,4 +55,4 @@ def device_failure(error: tf.errors.OpError) -> str | None:
 def _said(error: tf.errors.OpError) -> str:
     """The message without the names of operations and the stack trace of graph construction, which come around it."""
     traced, _, told = error.message.rpartition("\nNode: ")
-    return (told.partition("\n")[2] if traced else told).partition("[[")[0]
+    return str((told.partition("\n")[2] if traced else told).partition("[[")[0])

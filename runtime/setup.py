@@ -68,10 +68,7 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
         UsageError: Flags contradict the checkpoint, the data or the machine.
         RunError: Checkpoint or data are missing or damaged.
     """
-    tf.config.experimental.enable_tensor_float_32_execution(config.precision.tf32)
-    gpu = take_gpu(config, communicator)
-    options = session_config(config, communicator, gpu)
-    try_gpu(gpu, options, communicator)
+    gpu, options = _device(config, communicator)
     artefact = open_model_dir(config, communicator)
     if artefact is None:
         checkpoint, metadata, pretrained = communicator.broadcast(_stored(config) if communicator.rank == 0 else None)
@@ -85,8 +82,7 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
     resolve = resolve_detection if config.detection else _resolve_classification
     config, notes = resolve(config, splits, metadata)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, pretrained=pretrained))
-    if gpu is not None:
-        _check_determinism(config)
+    _check_determinism(config, gpu)
     if config.data.threads is None:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, threads=communicator.threads))
     precision = precision_of(artefact) or choose_precision(
@@ -129,10 +125,20 @@ def _layers(config: ExperimentConfig, precision: Precision, communicator: Commun
     )
 
 
-def _check_determinism(config: ExperimentConfig) -> None:
+def _device(config: ExperimentConfig, communicator: Communicator) -> tuple[ChosenGpu | None, Any]:
+    """Takes and tries the GPU of this process; returns it, or None on the CPU, and the options of every session."""
+    tf.config.experimental.enable_tensor_float_32_execution(config.precision.tf32)
+    gpu = take_gpu(config, communicator)
+    options = session_config(config, communicator, gpu)
+    try_gpu(gpu, options, communicator)
+    return gpu, options
+
+
+def _check_determinism(config: ExperimentConfig, gpu: ChosenGpu | None) -> None:
     """Refuses fake quantization by operators whose gradients TensorFlow's GPU kernels cannot repeat (2.21)."""
     quantization = config.model.quantization
-    if config.run.is_training and config.run.deterministic and quantization is not None and not quantization.qdq:
+    wanted = gpu is not None and config.run.is_training and config.run.deterministic
+    if wanted and quantization is not None and not quantization.qdq:
         raise UsageError(
             "--quantize: its gradients are not deterministic on GPUs; give --use_qdq or --cpu too, or leave out "
             "--deterministic"
