@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import tensorflow as tf
@@ -80,6 +81,13 @@ def _spell(record: logging.LogRecord, command: Command) -> bool:
     return True
 
 
+def _sign(who: str, record: logging.LogRecord) -> bool:
+    """Puts the process before a message that does not begin with one; as a log filter, it passes every record."""
+    text = record.getMessage()
+    record.msg, record.args = text if text.startswith("rank ") else f"{who}: {text}", None
+    return True
+
+
 def _launch(command: Command, preemption: PreemptionHook, screen: Screen) -> int:
     run = command.config.run
     processes = communicator(os.environ, fp16_compression=command.config.distributed.fp16_compression)
@@ -87,8 +95,8 @@ def _launch(command: Command, preemption: PreemptionHook, screen: Screen) -> int
     if not leads:
         for handler in logging.getLogger().handlers:  # rank 0 speaks for all
             handler.setLevel(logging.CRITICAL)
-            who = f"rank {processes.rank} on {socket.gethostname()}"
-            handler.setFormatter(logging.Formatter(f"%(levelname)s: {who}: %(message)s"))
+            handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+            handler.addFilter(partial(_sign, f"rank {processes.rank} on {socket.gethostname()}"))
         screen = Screen()
     stopping = Stopping(preemption, processes)
     if run.watch_checkpoints:

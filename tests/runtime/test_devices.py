@@ -122,6 +122,7 @@ def test_the_choice_is_made_before_a_data_set_initializes_the_context(machine):
             tf.data.Dataset.range(4).map(lambda x: x + 1)
         assert context_is_initialized()
         assert options_of_the_context().visible_device_list == "3"
+        assert take_gpu(of(), Pretended(4, rank=3)) == ChosenGpu(3)  # an export sets up a second run, for calibration
 
 
 def test_a_launch_chooses_before_anything_initializes_the_context(tmp_path):
