@@ -84,6 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--hparams_overrides", metavar="NAME=VALUE,...", default="", help="override fields of the config")
     add("--amp", action="store_true", help="mixed precision; TF_ENABLE_AUTO_MIXED_PRECISION=1 does the same")
+    add("--no_tf32", action="store_true", help="float32 products without TensorFloat-32 on GPUs since Ampere")
     return parser
 
 
@@ -102,7 +103,7 @@ def to_model_main_arguments(options: argparse.Namespace, results_dir: str) -> li
     ]
     if options.checkpoint_dir is not None:
         arguments.append(f"--checkpoint_dir={options.checkpoint_dir}")
-    return [*arguments, "--amp"] if options.amp else arguments
+    return arguments + [f"--{name}" for name in ("amp", "no_tf32") if getattr(options, name)]
 
 
 def to_figures(summary: Mapping[str, Any], percentiles: Sequence[int]) -> dict[str, float]:

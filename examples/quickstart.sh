@@ -28,6 +28,7 @@ if [ -n "${DRY_RUN:-}" ]; then
     echo "DRY_RUN=$DRY_RUN: quickstart.sh installs and trains, and has no dry run" >&2
     exit 2
 fi
+export CUDA_VISIBLE_DEVICES=-1 # main.py refuses a TensorFlow that cannot use the GPUs of the machine
 source utils/shell/setup_venv.sh
 setup_venv requirements/examples.txt
 python=.venv/bin/python

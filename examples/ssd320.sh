@@ -15,7 +15,7 @@ ssd320_environment() {
 ssd320_precision() {
     case $1 in
         FP16) precision_flags=(--amp) precision_word=mixed ;;
-        FP32) precision_flags=() precision_word=single ;;
+        FP32) precision_flags=(--no_tf32) precision_word=single ;; # GPUs since Ampere would compute in TensorFloat-32
     esac
 }
 
@@ -145,11 +145,12 @@ END
 # ssd320_inference <FP16|FP32> [the script's arguments]
 ssd320_inference() {
     local precision=$1
-    local -a folders flags
+    local -a folders flags precision_flags=()
     shift
-    if [ "$precision" = FP16 ]; then
-        export TF_ENABLE_AUTO_MIXED_PRECISION=1
-    fi
+    case $precision in
+        FP16) export TF_ENABLE_AUTO_MIXED_PRECISION=1 ;;
+        FP32) precision_flags=(--no_tf32) ;;
+    esac
     if wants_help "$@"; then
         cat << END
 Measures how fast SSD320 detects objects on one GPU in $precision.
@@ -165,5 +166,6 @@ END
     fi
     split_folders 1 "$@"
     launch 1 examples/SSD320_inference.py \
-        "--pipeline_config_path=${folders[0]:-$SSD320_CONFIGS}/ssd320_full_1gpus.config" "${flags[@]}"
+        "--pipeline_config_path=${folders[0]:-$SSD320_CONFIGS}/ssd320_full_1gpus.config" "${precision_flags[@]}" \
+        "${flags[@]}"
 }

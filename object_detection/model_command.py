@@ -82,7 +82,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
     asked = environment_variables.combine(
         amp=given.get("amp", False),
         xla=given.get("allow_xla", False),
-        no_tf32=False,
+        no_tf32=not given.get("tf32", True),
         static_scale=None,
         environ=environ,
     )

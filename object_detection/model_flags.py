@@ -1,7 +1,7 @@
 """The flags of ``object_detection/model_main.py`` and their parser (no TF).
 
 The syntax is that of the familiar program: one dash or two, ``--flag value`` or ``--flag=value``; a switch is
-``--flag``, ``--noflag`` or ``--flag=false``. If a flag is given twice, the last one counts.
+``--flag``, ``--noflag``, ``--no_flag`` or ``--flag=false``. If a flag is given twice, the last one counts.
 """
 
 from __future__ import annotations
@@ -80,6 +80,7 @@ FLAGS = (
     ),
     Flag("profile", TEXT, "FROM,TO: trace these steps, for TensorBoard and trace viewers. (default: none)"),
     Flag("amp", SWITCH, "Mixed precision. (default: off)"),
+    Flag("tf32", SWITCH, "Round float32 products to TensorFloat-32 on GPUs that can. (default: on)"),
     Flag("allow_xla", SWITCH, "Compile with XLA. (default: off)"),
     Flag("data_format", TEXT, f"Layout of the network's tensors, {' or '.join(DATA_FORMATS)}. (default: NHWC)"),
     Flag("seed", INTEGER, "Seed of everything random. (default: drawn, and logged)"),
@@ -123,7 +124,7 @@ def read_flags(argv: Sequence[str]) -> dict[str, Any]:
 
 
 def _flag_called(argument: str, name: str) -> Flag:
-    positive = _BY_NAME.get(name.removeprefix("no"))
+    positive = _BY_NAME.get(name.removeprefix("no").removeprefix("_"))
     flag = _BY_NAME.get(name) or (positive if positive and positive.kind in (SWITCH, IGNORED) else None)
     if flag is None:
         question = did_you_mean(f"--{near}" for near in nearest(name, ["help", *_BY_NAME]))

@@ -1,4 +1,4 @@
-"""Converts TensorFlow's errors about data and memory to sentences that name the file and the flag."""
+"""Converts TensorFlow's errors about data and devices to sentences that name the file and the flag."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import NoReturn
 
 import tensorflow as tf
 
+from runtime.device_errors import device_failure
 from utils.dali_utils import FAILURE
-from utils.errors import OUT_OF_MEMORY, RunError, reason
+from utils.errors import RunError, reason
 from utils.records.manifest import SplitFiles
 from utils.records.tfrecord_file import find_bad_record
 
@@ -21,7 +21,7 @@ SEARCH_S = 20
 
 @contextmanager
 def readable_data_errors(splits: Mapping[str, SplitFiles], place: Callable[[], str]) -> Iterator[None]:
-    """Raises ``RunError`` instead of TensorFlow's errors about damaged records and exhausted memory.
+    """Raises ``RunError`` instead of TensorFlow's errors about damaged records, GPUs, memory and other processes.
 
     Args:
         splits: The record files by split.
@@ -31,23 +31,21 @@ def readable_data_errors(splits: Mapping[str, SplitFiles], place: Callable[[], s
         yield
     except tf.errors.DataLossError as error:
         raise RunError(f"{_damaged_record(splits, reason(error))}; {place()}") from error
-    except tf.errors.UnknownError as error:
-        found = re.search(rf"{FAILURE}: .*", str(error))
-        if found is not None:
-            why = f"--dali: {found.group()}; leave out the flag to read the data with TensorFlow; {place()}"
-            raise RunError(why) from error
-        _raise_horovod_error(error)
-    except tf.errors.ResourceExhaustedError as error:
-        why = f"a smaller --batch_size or --image_size needs less ({reason(error)})"
-        raise RunError(f"{OUT_OF_MEMORY}: {why}") from error
     except tf.errors.OpError as error:
-        _raise_horovod_error(error)
+        raise RunError(f"{_failure(error)}; {place()}") from error
 
 
-def _raise_horovod_error(error: tf.errors.OpError) -> NoReturn:
-    if "horovod" not in error.message.lower():
-        raise error
-    raise RunError(f"another process of the run has ended, so this one ends too ({reason(error)})") from error
+def _failure(error: tf.errors.OpError) -> str:
+    """A phrase for an error that is not about a record; raises an unknown error again."""
+    found = re.search(rf"{FAILURE}: .*", error.message)
+    if found is not None:
+        return f"--dali: {found.group()}; leave out the flag to read the data with TensorFlow"
+    failure = device_failure(error)
+    if failure is not None:
+        return failure
+    if "horovod" in error.message.lower():
+        return f"another process of the run has ended, so this one ends too ({reason(error)})"
+    raise error
 
 
 def _damaged_record(splits: Mapping[str, SplitFiles], seen: str) -> str:

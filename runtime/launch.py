@@ -5,9 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import tensorflow as tf
+
+from runtime.device_errors import device_failure
 from runtime.dry_run import dry_run
 from runtime.outputs import written_files
 from runtime.run_report import report_at_end
@@ -60,6 +65,12 @@ def launch(command: Command, preemption: PreemptionHook, work: Work | None = Non
     except RunError as error:
         _log.critical("%s", error)
         return EXIT_FAILED
+    except tf.errors.OpError as error:  # outside of a run's steps, whose errors name the step
+        failure = device_failure(error)
+        if failure is None:
+            raise
+        _log.critical("%s", failure)
+        return EXIT_FAILED
     except OSError as error:  # a full disk, or folders that vanished
         _log.critical("%s", RunError(f"{error.filename or config.run.results_dir}: {error.strerror}"))
         return EXIT_FAILED
@@ -76,6 +87,13 @@ def _spell(record: logging.LogRecord, command: Command) -> bool:
     return True
 
 
+def _sign(who: str, record: logging.LogRecord) -> bool:
+    """Puts the process before a message that does not begin with one; as a log filter, it passes every record."""
+    text = record.getMessage()
+    record.msg, record.args = text if text.startswith("rank ") else f"{who}: {text}", None
+    return True
+
+
 def _launch(command: Command, preemption: PreemptionHook, screen: Screen) -> int:
     run = command.config.run
     processes = communicator(os.environ, fp16_compression=command.config.distributed.fp16_compression)
@@ -83,7 +101,8 @@ def _launch(command: Command, preemption: PreemptionHook, screen: Screen) -> int
     if not leads:
         for handler in logging.getLogger().handlers:  # rank 0 speaks for all
             handler.setLevel(logging.CRITICAL)
-            handler.setFormatter(logging.Formatter(f"%(levelname)s: rank {processes.rank}: %(message)s"))
+            handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+            handler.addFilter(partial(_sign, f"rank {processes.rank} on {socket.gethostname()}"))
         screen = Screen()
     stopping = Stopping(preemption, processes)
     if run.watch_checkpoints:

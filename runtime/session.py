@@ -1,4 +1,4 @@
-"""Session options: devices, memory, threads and compilation."""
+"""Session options: device, memory, threads and compilation."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from runtime.devices import ChosenGpu
 from utils.config import ExperimentConfig
-from utils.errors import UsageError
 from utils.hvd_utils import Communicator
 from utils.input.batching import Input
 from utils.input.staging import staged
@@ -15,38 +15,24 @@ from utils.input.staging import staged
 tf1 = tf.compat.v1
 
 
-def session_config(config: ExperimentConfig, communicator: Communicator) -> Any:
+def session_config(config: ExperimentConfig, communicator: Communicator, gpu: ChosenGpu | None) -> Any:
     """The ``ConfigProto`` of every session in a run.
 
-    Each of several processes on a host gets its own GPU and its share of the CPUs.
-
-    Raises:
-        UsageError: ``--gpu_id`` names a GPU that the machine does not have.
+    Each of several processes on a host gets its share of the CPUs. The options of the GPU repeat what ``take_gpu`` has
+    told TensorFlow's context: the two must not differ.
     """
     options = tf1.ConfigProto(allow_soft_placement=True)
-    gpus = [] if config.run.cpu else tf.config.list_physical_devices("GPU")
-    if config.run.gpu_id is not None and config.run.gpu_id >= len(gpus):
-        found = f"GPUs 0 to {len(gpus) - 1}" if gpus else "no GPU that TensorFlow can use"
-        raise UsageError(f"--gpu_id {config.run.gpu_id}: does not exist; this machine has {found}")
     if communicator.size > 1:
         options.intra_op_parallelism_threads = options.inter_op_parallelism_threads = communicator.threads
-        if gpus and config.run.gpu_id is not None:
-            raise UsageError(
-                f"--gpu_id {config.run.gpu_id}: each of the {communicator.size} processes uses its own GPU"
-            )
-        if gpus and communicator.local_rank >= len(gpus):
-            raise UsageError(
-                f"rank {communicator.rank} is process {communicator.local_rank + 1} of its host, which has {len(gpus)} "
-                "GPUs that TensorFlow can use; launch fewer processes there, or give --cpu"
-            )
-    if gpus:
-        chosen = communicator.local_rank if config.run.gpu_id is None else config.run.gpu_id
-        options.gpu_options.visible_device_list = str(chosen)
+    if gpu is None:
+        options.device_count["GPU"] = 0
+    else:
+        options.gpu_options.visible_device_list = str(gpu.index)
         options.gpu_options.force_gpu_compatible = True
-        if config.run.gpu_memory_fraction is None:
+        if gpu.memory_limit_mib is None:
             options.gpu_options.allow_growth = True
         else:
-            options.gpu_options.per_process_gpu_memory_fraction = config.run.gpu_memory_fraction
+            options.gpu_options.experimental.virtual_devices.add(memory_limit_mb=[gpu.memory_limit_mib])
     if config.run.deterministic:  # the optimizer would merge sums of two into sums of many, whose order varies
         rewriting = options.graph_options.rewrite_options
         rewriting.arithmetic_optimization = rewriting.OFF

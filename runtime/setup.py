@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
+
 from model.checkpoint_names import OWN_CLASSIFIER, describe, is_own_classifier
 from model.layers.conv2d import probe_grouped_convolution
 from model.layers.options import LayerOptions
@@ -19,6 +21,8 @@ from runtime.artefacts.formats import artefacts_in
 from runtime.artefacts.model_dir import open_model_dir, precision_of
 from runtime.classification import classification_task
 from runtime.detection import detection_task
+from runtime.device_errors import device_failure
+from runtime.devices import ChosenGpu, take_gpu, try_gpu
 from runtime.fine_tuning import check_frozen
 from runtime.images_to_predict import images_to_predict
 from runtime.precision import Precision, choose_precision
@@ -38,7 +42,7 @@ from utils.config import CLASSIFIERS, DETECTORS, ExperimentConfig, RunConfig
 from utils.dali_utils import DaliReader
 from utils.data_utils import Reader, TensorFlowReader
 from utils.detection_config import DetectionConfig
-from utils.errors import RunError, UsageError
+from utils.errors import RunError, UsageError, reason
 from utils.hvd_utils import Communicator, SerialCommunicator
 from utils.records.class_names import read_names_in_order
 from utils.records.manifest import LABEL_MAP_NAME, LABEL_OFFSET, SplitFiles, load_pattern, load_split
@@ -65,20 +69,21 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
         UsageError: Flags contradict the checkpoint, the data or the machine.
         RunError: Checkpoint, data or images are missing or damaged.
     """
-    options = session_config(config, communicator)
+    gpu, options = _device(config, communicator)
     artefact = open_model_dir(config, communicator)
     if artefact is None:
         checkpoint, metadata, pretrained = communicator.broadcast(_stored(config) if communicator.rank == 0 else None)
     else:
         checkpoint, metadata = artefact.path, dict(artefact.metadata)
         pretrained = stored_pretrained_config(metadata)
-    reader = _reader(config, options)
+    reader = _reader(config, gpu)
     splits = _splits(config)
     config = _detector_of_checkpoint(config, metadata)
     _check_task(config, splits, metadata)
     resolve = resolve_detection if config.detection else _resolve_classification
     config, notes = resolve(config, splits, metadata)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, pretrained=pretrained))
+    _check_determinism(config, gpu)
     if config.data.threads is None:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, threads=communicator.threads))
     precision = precision_of(artefact) or choose_precision(
@@ -124,6 +129,26 @@ def _layers(config: ExperimentConfig, precision: Precision, communicator: Commun
         quantization=config.model.quantization,
         seed=seed,
     )
+
+
+def _device(config: ExperimentConfig, communicator: Communicator) -> tuple[ChosenGpu | None, Any]:
+    """Takes and tries the GPU of this process; returns it, or None on the CPU, and the options of every session."""
+    tf.config.experimental.enable_tensor_float_32_execution(config.precision.tf32)
+    gpu = take_gpu(config, communicator)
+    options = session_config(config, communicator, gpu)
+    try_gpu(gpu, options, communicator)
+    return gpu, options
+
+
+def _check_determinism(config: ExperimentConfig, gpu: ChosenGpu | None) -> None:
+    """Refuses fake quantization by operators whose gradients TensorFlow's GPU kernels cannot repeat (2.21)."""
+    quantization = config.model.quantization
+    wanted = gpu is not None and config.run.is_training and config.run.deterministic
+    if wanted and quantization is not None and not quantization.qdq:
+        raise UsageError(
+            "--quantize: its gradients are not deterministic on GPUs; give --use_qdq or --cpu too, or leave out "
+            "--deterministic"
+        )
 
 
 def set_up_alone(config: ExperimentConfig) -> Setup:
@@ -216,12 +241,11 @@ def _checkpoint(config: ExperimentConfig) -> Path | None:
     return found
 
 
-def _reader(config: ExperimentConfig, options: Any) -> Reader:
+def _reader(config: ExperimentConfig, gpu: ChosenGpu | None) -> Reader:
     """The reader of the records: tf.data, or DALI on the GPU of the sessions or on the CPU."""
     if config.data.source != "dali":
         return TensorFlowReader()
-    device = int(options.gpu_options.visible_device_list) if uses_gpu(config) else None
-    return DaliReader(config.data.index_dir, device)
+    return DaliReader(config.data.index_dir, None if gpu is None else gpu.index)
 
 
 def _splits(config: ExperimentConfig) -> dict[str, SplitFiles]:
@@ -251,7 +275,10 @@ def _seed(config: ExperimentConfig, metadata: Mapping[str, Any]) -> int:
 def _grouped_convolution(architecture: str | None, data_format: str, precision: Precision, options: Any) -> str:
     if architecture not in RESNETS or RESNETS[architecture].cardinality == 1:
         return "native"
-    choice = probe_grouped_convolution(data_format, precision.compute_dtype, options)
+    try:
+        choice = probe_grouped_convolution(data_format, precision.compute_dtype, options)
+    except tf.errors.OpError as error:
+        raise RunError(f"a small convolution fails: {device_failure(error) or reason(error)}") from error
     if choice != "native":
         logging.getLogger(__name__).warning(
             "this device has no grouped convolution (TF_ENABLE_ONEDNN_OPTS=0 disables it on CPUs): computing the "

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before any test imports TensorFlow
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # on a machine with GPUs too, unless they are asked for
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling

@@ -56,6 +56,6 @@ def reason(error: BaseException) -> str:
     """
     lines = [line for line in str(error).splitlines() if line.strip()]
     for number, line in enumerate(lines[1:], start=1):
-        if line.lstrip().startswith("[[{{node"):
+        if line.lstrip().startswith("[["):
             return lines[number - 1].strip()
     return lines[0] if lines else type(error).__name__

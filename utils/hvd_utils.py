@@ -59,8 +59,8 @@ class Communicator(Protocol):
 
 
 def of_rank(communicator: Communicator) -> str:
-    """A suffix for messages: " of rank 1" if there are several processes, else nothing."""
-    return f" of rank {communicator.rank}" if communicator.size > 1 else ""
+    """A suffix for messages: " of rank 1 on node2" if there are several processes, else nothing."""
+    return f" of rank {communicator.rank} on {socket.gethostname()}" if communicator.size > 1 else ""
 
 
 class SerialCommunicator:
@@ -188,12 +188,14 @@ class _Exchange:
     def __init__(self, hvd: Any) -> None:
         import tensorflow as tf
 
+        from utils.host_session import on_host
+
         tf1 = tf.compat.v1
         with tf.Graph().as_default() as graph, tf.device("/CPU:0"):
             self._payload = tf1.placeholder(tf.uint8, [None])
             self._lengths = hvd.allgather(tf.shape(self._payload), name="exchange_lengths")
             self._payloads = hvd.allgather(self._payload, name="exchange_payloads")
-        options = tf1.ConfigProto(device_count={"GPU": 0}, inter_op_parallelism_threads=2, use_per_session_threads=True)
+        options = on_host(inter_op_parallelism_threads=2, use_per_session_threads=True)
         self._session = tf1.Session(graph=graph, config=options)
 
     def gather(self, value: Any) -> list[Any]:

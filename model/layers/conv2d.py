@@ -189,6 +189,9 @@ def probe_grouped_convolution(data_format: str, compute_dtype: tf.DType, config:
 
     Returns:
         "native" if the device runs it, else "split".
+
+    Raises:
+        tf.errors.OpError: The device fails for another reason than a missing kernel.
     """
     options = LayerOptions(data_format=data_format, compute_dtype=compute_dtype, training=True)
     with tf.Graph().as_default(), tf1.Session(config=config) as session:
@@ -200,6 +203,8 @@ def probe_grouped_convolution(data_format: str, compute_dtype: tf.DType, config:
         session.run(tf1.global_variables_initializer())
         try:
             session.run(gradients)
-        except (tf.errors.UnimplementedError, tf.errors.InvalidArgumentError):
+        except (tf.errors.UnimplementedError, tf.errors.InvalidArgumentError) as error:
+            if "DNN library" in error.message:  # cuDNN did not start, so no convolution would run
+                raise
             return "split"
     return "native"

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from runtime.artefacts.inference_graph import InferenceGraph
+from utils.host_session import on_host
 
 tf1 = tf.compat.v1
 LARGE = 16_384
@@ -47,8 +48,8 @@ def with_external_weights(network: InferenceGraph) -> tuple[InferenceGraph, dict
 
 
 def _without_optimization() -> Any:
-    """Session options that avoid a second copy of all constants."""
-    config = tf1.ConfigProto()
+    """Options of a session on the CPU that avoid a second copy of all constants."""
+    config = on_host()
     config.graph_options.rewrite_options.disable_meta_optimizer = True
     config.graph_options.optimizer_options.opt_level = tf1.OptimizerOptions.L0
     return config

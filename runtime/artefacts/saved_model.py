@@ -21,6 +21,7 @@ from runtime.graphs import PredictGraph, build_predict_graph
 from runtime.task import Setup
 from utils.config import resolved
 from utils.errors import RunError, reason
+from utils.host_session import on_host
 
 tf1 = tf.compat.v1
 
@@ -111,7 +112,7 @@ def open_saved_model(folder: Path, threads: int | None = None) -> Artefact:
     """
     del threads
     try:
-        with tf1.Session(graph=tf.Graph(), config=tf1.ConfigProto(device_count={"GPU": 0})) as session:
+        with tf1.Session(graph=tf.Graph(), config=on_host()) as session:
             meta = tf1.saved_model.load(session, [tf1.saved_model.tag_constants.SERVING], str(folder))
             kinds = [
                 meta.signature_def[name]

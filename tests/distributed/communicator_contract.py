@@ -6,6 +6,7 @@ from unittest import mock
 import numpy as np
 import tensorflow as tf
 
+from tests.runtime.pretended_gpus import context_is_initialized
 from utils.hvd_utils import communicator
 
 tf1 = tf.compat.v1
@@ -77,7 +78,10 @@ def _check_gradients(processes, mean, session):
 def keep(flags):
     """Checks the communicator of this process and prints the result."""
     assert not flags
+    before = context_is_initialized()
     this = communicator(os.environ)
+    _check_values(this, list(range(this.size)))
+    assert context_is_initialized() == before, "TensorFlow takes all GPUs before a process can choose its own"
     check(this)
     print(f"rank {this.rank} of {this.size} keeps the contract", flush=True)
     this.barrier()

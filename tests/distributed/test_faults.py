@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import time
 
 import pytest
@@ -15,6 +16,14 @@ from utils.checkpoints import steps_in
 from utils.dllogger_utils import read_log
 
 pytestmark = pytest.mark.slow
+BLIND_RANK_1 = """
+import os, sys
+import main
+from runtime import devices
+if os.environ["OMPI_COMM_WORLD_RANK"] == "1":
+    devices.unused_gpus = lambda environ: "TensorFlow cannot use the GPUs"
+sys.exit(main.main(sys.argv[1:]))
+"""
 LONG = ("--batch_size=4", "--num_iter=100000", "--iter_unit=batch", "--checkpoint_every=5", "--display_every=1")
 LONG += ("--seed=3", "--lr_warmup_epochs=0", "--lr_init=0.1")
 
@@ -110,3 +119,12 @@ def test_a_second_launch_is_refused_the_folder_and_a_signal_to_the_launcher_reac
         job.process.send_signal(signal.SIGUSR1)
         ended = job.end()
     assert ended.status == 75, ended.text
+
+
+def test_gpus_that_one_process_cannot_use_end_all_with_its_rank_and_host(tmp_path):
+    flags = ("--mode=training_benchmark", "--batch_size=2", "--num_iter=100000", f"--results_dir={tmp_path / 'run'}")
+    with started(2, tmp_path, *flags, program=("-c", BLIND_RANK_1)) as job:
+        ended = job.end()
+    assert ended.status == 2, ended.text
+    assert f"CRITICAL: rank 1 on {socket.gethostname()}: TensorFlow cannot use the GPUs\n" in ended.text
+    assert "Traceback" not in ended.text

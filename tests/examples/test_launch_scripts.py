@@ -116,6 +116,7 @@ def test_processes_and_precision_are_those_of_the_name(name, tmp_path):
     launcher, program, flags = dry_run(name, cwd=tmp_path)
     assert program == Path("object_detection/model_main.py")
     assert ("--amp" in flags) == (facts["precision"] == "FP16")
+    assert parse(flags, {}).config.precision.tf32 == (facts["precision"] != "FP32")
     if facts["gpus"] == "1":
         assert launcher == []
     else:
@@ -202,7 +203,8 @@ def test_inference_takes_the_config_folder_first_or_not_at_all(name, tmp_path):
         launcher, program, words = dry_run(name, *folders, *flags, cwd=tmp_path)
         assert (launcher, program) == ([], Path("examples/SSD320_inference.py"))
         configs = folders[0] if folders else CONFIGS
-        assert words == [f"--pipeline_config_path={configs}/ssd320_full_1gpus.config", *flags]
+        precision = ["--no_tf32"] if "FP32" in name else []
+        assert words == [f"--pipeline_config_path={configs}/ssd320_full_1gpus.config", *precision, *flags]
 
 
 @pytest.mark.parametrize("name", INFERENCE)

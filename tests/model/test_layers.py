@@ -217,3 +217,28 @@ def test_a_block_names_its_variables_as_published_checkpoints_do():
 
 def test_the_probe_finds_what_this_device_can_do():
     assert probe_grouped_convolution("NHWC", tf.float32, tf1.ConfigProto()) in ("native", "split")
+
+
+@pytest.mark.parametrize(
+    ("error", "choice"),
+    [
+        (tf.errors.UnimplementedError(None, None, "grouped convolutions are not supported"), "split"),
+        (tf.errors.InvalidArgumentError(None, None, "No OpKernel was registered"), "split"),
+        (tf.errors.UnimplementedError(None, None, "DNN library is not found."), None),
+        (tf.errors.InternalError(None, None, "cuDNN launch failure"), None),
+    ],
+)
+def test_only_a_missing_kernel_splits_the_groups(monkeypatch, error, choice):
+    run = tf1.Session.run
+
+    def running(session, fetches, *more):
+        if isinstance(fetches, list):  # the gradients
+            raise error
+        return run(session, fetches, *more)
+
+    monkeypatch.setattr(tf1.Session, "run", running)
+    if choice is None:
+        with pytest.raises(type(error)):
+            probe_grouped_convolution("NHWC", tf.float32, tf1.ConfigProto())
+    else:
+        assert probe_grouped_convolution("NHWC", tf.float32, tf1.ConfigProto()) == choice

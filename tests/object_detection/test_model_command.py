@@ -129,6 +129,7 @@ def test_precision_comes_from_flags_and_from_the_environment():
         "--tf_xla_auto_jit=2 in TF_XLA_FLAGS means --xla",  # said as --allow_xla
     ]
     assert config_of(*TRAIN, environ={"NVIDIA_TF32_OVERRIDE": "0"}).precision.tf32 is False
+    assert config_of(*TRAIN, "--no_tf32").precision == PrecisionConfig(tf32=False)
 
 
 @pytest.mark.parametrize(

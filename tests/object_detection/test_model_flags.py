@@ -27,6 +27,7 @@ def test_the_familiar_flags_are_all_there():
         (["--seed", "-1"], {"seed": -1}),
         (["--amp"], {"amp": True}),
         (["--noamp"], {"amp": False}),
+        (["--no_tf32"], {"tf32": False}),
         (["-amp"], {"amp": True}),
         (["--amp=true"], {"amp": True}),
         (["--amp=False"], {"amp": False}),

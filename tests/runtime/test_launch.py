@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
 from runtime import launch as launch_module
 from tests.runtime.runs import network, run, train
@@ -78,6 +79,15 @@ def test_a_system_error_without_a_file_names_the_results(launched, tmp_path):
     result = launched(fail(OSError(28, "No space left on device")))
     assert result.status == 1
     assert f"CRITICAL: {tmp_path / 'run'}: No space left on device" in result.error
+
+
+def test_an_error_of_the_gpu_at_any_time_is_one_sentence(launched):
+    error = tf.errors.InternalError(None, None, "failed to create cublas handle: the resource allocation failed")
+    result = launched(fail(error))
+    assert result.status == 1
+    assert "CRITICAL: cuDNN or cuBLAS does not work (failed to create cublas handle" in result.error
+    with pytest.raises(tf.errors.InternalError):
+        launched(fail(tf.errors.InternalError(None, None, "something new")))
 
 
 def test_what_the_program_got_wrong_keeps_its_traceback(launched):

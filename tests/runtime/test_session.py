@@ -1,52 +1,40 @@
 """Devices, memory and compilation of a session."""
 
-from types import SimpleNamespace
-
-import pytest
 import tensorflow as tf
 
+from runtime.devices import ChosenGpu
 from runtime.session import compute_capability, session_config, uses_gpu
 from tests.runtime.processes import ALONE, Pretended
 from utils.config import ExperimentConfig, PrecisionConfig, RunConfig
-from utils.errors import UsageError
 
 
 def config(*, xla=False, **run):
     return ExperimentConfig(precision=PrecisionConfig(xla=xla), run=RunConfig(**run))
 
 
-@pytest.fixture
-def gpus(monkeypatch):
-    """Simulates a machine with ``count`` GPUs."""
-
-    def pretend(count):
-        found = [SimpleNamespace(name=f"GPU:{i}", device_type="GPU") for i in range(count)]
-        monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: found if kind == "GPU" else [])
-
-    return pretend
+def options(config, communicator=ALONE, gpu=None):
+    return session_config(config, communicator, gpu)
 
 
-def test_without_a_gpu_nothing_is_asked_of_one(gpus):
-    gpus(0)
-    options = session_config(config(), ALONE)
-    assert options.gpu_options == tf.compat.v1.GPUOptions()
-    assert options.allow_soft_placement
-    assert not uses_gpu(config())
+def test_without_a_gpu_none_is_used():
+    found = options(config())
+    assert found.gpu_options == tf.compat.v1.GPUOptions()
+    assert found.device_count["GPU"] == 0
+    assert found.allow_soft_placement
 
 
-def test_one_process_takes_the_first_gpu_and_grows(gpus):
-    gpus(4)
-    options = session_config(config(), ALONE)
-    assert options.gpu_options.visible_device_list == "0"
-    assert options.gpu_options.allow_growth
-    assert options.gpu_options.force_gpu_compatible
-    assert uses_gpu(config())
+def test_a_gpu_is_taken_alone_and_grows():
+    found = options(config(), gpu=ChosenGpu(2))
+    assert found.gpu_options.visible_device_list == "2"
+    assert found.gpu_options.allow_growth
+    assert found.gpu_options.force_gpu_compatible
+    assert "GPU" not in found.device_count
 
 
-def test_the_gpu_is_that_of_the_flag_else_of_the_rank(gpus):
-    gpus(4)
-    assert session_config(config(gpu_id=3), ALONE).gpu_options.visible_device_list == "3"
-    assert session_config(config(), Pretended(8, rank=6, local_rank=2)).gpu_options.visible_device_list == "2"
+def test_a_limit_of_the_memory_replaces_growth():
+    found = options(config(gpu_memory_fraction=0.5), gpu=ChosenGpu(0, 8192)).gpu_options
+    assert [list(device.memory_limit_mb) for device in found.experimental.virtual_devices] == [[8192]]
+    assert not found.allow_growth
 
 
 def test_the_compute_capability_is_the_lowest_of_the_gpus_in_use(monkeypatch):
@@ -57,57 +45,27 @@ def test_the_compute_capability_is_the_lowest_of_the_gpus_in_use(monkeypatch):
         assert compute_capability() == lowest
 
 
-def test_several_processes_take_neither_one_gpu_nor_more_than_there_are(gpus):
-    gpus(4)
-    with pytest.raises(UsageError, match="--gpu_id 1: each of the 8 processes uses its own GPU"):
-        session_config(config(gpu_id=1), Pretended(8, rank=6, local_rank=2))
-    with pytest.raises(UsageError, match=r"rank 5 is process 6 of its host, which has 4 GPUs .* or give --cpu"):
-        session_config(config(), Pretended(8, rank=5))
-    assert session_config(config(cpu=True), Pretended(8, rank=5)).gpu_options == tf.compat.v1.GPUOptions()
-
-
-def test_several_processes_of_a_host_share_its_cpus(gpus):
-    gpus(0)
-    shared = session_config(config(), Pretended(2, rank=1, threads=5))
+def test_several_processes_of_a_host_share_its_cpus():
+    shared = options(config(), Pretended(2, rank=1, threads=5))
     assert (shared.intra_op_parallelism_threads, shared.inter_op_parallelism_threads) == (5, 5)
-    assert session_config(config(), ALONE).intra_op_parallelism_threads == 0  # TensorFlow uses all CPUs
+    assert options(config()).intra_op_parallelism_threads == 0  # TensorFlow uses all CPUs
 
 
-@pytest.mark.parametrize(
-    ("count", "gpu_id", "found"),
-    [(0, 0, "no GPU that TensorFlow can use"), (2, 2, "GPUs 0 to 1"), (1, 7, "GPUs 0 to 0")],
-)
-def test_a_gpu_that_does_not_exist_is_refused(gpus, count, gpu_id, found):
-    gpus(count)
-    with pytest.raises(UsageError, match=rf"--gpu_id {gpu_id}: does not exist; this machine has {found}$"):
-        session_config(config(gpu_id=gpu_id), ALONE)
+def test_a_run_uses_the_gpus_of_the_machine_unless_it_is_told_not_to(monkeypatch):
+    for found in ([], ["a GPU"]):
+        monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind, found=found: found)
+        assert uses_gpu(config()) == bool(found)
+        assert not uses_gpu(config(cpu=True))
 
 
-def test_a_share_of_the_memory_replaces_growth(gpus):
-    gpus(1)
-    options = session_config(config(gpu_memory_fraction=0.5), ALONE).gpu_options
-    assert options.per_process_gpu_memory_fraction == 0.5
-    assert not options.allow_growth
-
-
-def test_cpu_leaves_gpus_alone(gpus):
-    gpus(2)
-    assert session_config(config(cpu=True), ALONE).gpu_options == tf.compat.v1.GPUOptions()
-    assert not uses_gpu(config(cpu=True))
-
-
-def test_compilation_is_asked_of_the_session(gpus):
-    gpus(0)
-    levels = [
-        session_config(config(xla=xla), ALONE).graph_options.optimizer_options.global_jit_level for xla in (False, True)
-    ]
+def test_compilation_is_asked_of_the_session():
+    levels = [options(config(xla=xla)).graph_options.optimizer_options.global_jit_level for xla in (False, True)]
     assert levels == [tf.compat.v1.OptimizerOptions.DEFAULT, tf.compat.v1.OptimizerOptions.ON_2]
 
 
-def test_a_deterministic_session_leaves_sums_as_they_are_written(gpus):
-    gpus(0)
+def test_a_deterministic_session_leaves_sums_as_they_are_written():
     found = [
-        session_config(config(deterministic=deterministic), ALONE).graph_options.rewrite_options.arithmetic_optimization
+        options(config(deterministic=deterministic)).graph_options.rewrite_options.arithmetic_optimization
         for deterministic in (False, True)
     ]
     assert found == [0, 2]  # DEFAULT and OFF of TensorFlow's RewriterConfig

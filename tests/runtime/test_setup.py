@@ -6,7 +6,9 @@ import logging
 import shutil
 
 import pytest
+import tensorflow as tf
 
+from runtime.devices import ChosenGpu
 from runtime.setup import SPLITS_READ, set_up
 from tests.runtime.runs import CLASSES, tiny_networks
 from utils.cmdline_helper import parse
@@ -233,6 +235,38 @@ def test_grouped_convolutions_are_tried_where_the_network_has_some(prepare, monk
     assert probed == [("NHWC", "float32")]
     (note,) = warnings(caplog)
     assert note.startswith("this device has no grouped convolution")
+
+
+def test_a_device_that_fails_the_first_convolution_is_a_sentence(prepare, monkeypatch):
+    def probe(error):
+        def failing(*arguments):
+            raise error
+
+        monkeypatch.setattr("runtime.setup.probe_grouped_convolution", failing)
+
+    probe(tf.errors.NotFoundError(None, None, "No algorithm worked!"))
+    with pytest.raises(RunError, match="a small convolution fails: cuDNN or cuBLAS does not work"):
+        prepare("train", "--arch=resnext101-32x4d")
+    probe(tf.errors.InternalError(None, None, "something new"))
+    with pytest.raises(RunError, match="a small convolution fails: something new"):
+        prepare("train", "--arch=resnext101-32x4d")
+
+
+def test_gradients_that_a_gpu_does_not_repeat_are_refused_with_deterministic(prepare, monkeypatch):
+    monkeypatch.setattr("runtime.setup.take_gpu", lambda *arguments: ChosenGpu(0))
+    monkeypatch.setattr("runtime.setup.try_gpu", lambda *arguments: None)
+    with pytest.raises(UsageError, match=r"--quantize: its gradients are not deterministic on GPUs; give --use_qdq"):
+        prepare("train", "--quantize", "--deterministic")
+    prepare("train", "--quantize", "--use_qdq", "--deterministic")
+    prepare("train", "--quantize")
+
+
+def test_tensorfloat_32_is_allowed_unless_the_flag_forbids_it(prepare):
+    allowed = tf.config.experimental.tensor_float_32_execution_enabled
+    prepare("train", "--no_tf32")
+    assert not allowed()
+    prepare("train")
+    assert allowed()
 
 
 def test_a_gpu_that_does_not_exist_is_refused_before_anything_is_read(prepare):

@@ -32,3 +32,12 @@ def test_of_a_graphs_error_the_line_before_the_operation_counts(tmp_path):
             session.run(failing)
     assert str(tmp_path) in reason(raised.value)
     assert "\n" not in reason(raised.value)
+
+
+def test_of_an_error_before_the_first_step_too():
+    on_a_gpu = tf.compat.v1.ConfigProto(allow_soft_placement=False)
+    with tf.Graph().as_default(), tf.device("/GPU:7"), tf.compat.v1.Session(config=on_a_gpu) as session:
+        zero = tf.zeros([])
+        with pytest.raises(tf.errors.OpError, match=r"^Graph execution error:") as raised:
+            session.run(zero)
+    assert reason(raised.value).startswith("Cannot assign a device for operation")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ import tensorflow as tf
 from model.layers.conv2d import probe_grouped_convolution
 from object_detection.coco.evaluation import score
 from object_detection.coco.metrics import METRICS
+from runtime.devices import unused_gpus
 from runtime.precision import Precision, choose_precision
 from runtime.session import gpu_names
 from tools.doctor.package_probes import DETECTIONS, GROUNDTRUTH, check_ap, gray_image
@@ -19,6 +21,7 @@ from tools.doctor.probe import Missing, ProbeResult, version_of
 from utils.config import PrecisionConfig
 from utils.dali_utils import decode_corner
 from utils.errors import RunError
+from utils.host_session import on_host
 from utils.system.machine import cpu_features
 from utils.system.versions import DALI_PACKAGES
 from utils.text import percent
@@ -31,7 +34,7 @@ _BATCH, _SIDE, _CHANNELS, _REPEATS = 8, 28, 128, 5
 
 def tensorflow() -> ProbeResult:
     """Runs a graph with a gradient in a session."""
-    with tf.Graph().as_default(), tf1.Session() as session:
+    with tf.Graph().as_default(), tf1.Session(config=_growing()) as session:
         x = tf.constant([1.0, 2.0])
         (slope,) = session.run(tf.gradients(tf.reduce_sum(x * x), x))
     if slope.tolist() != [2.0, 4.0]:
@@ -43,6 +46,9 @@ def gpu() -> ProbeResult:
     """Runs a matrix product on each GPU."""
     names = gpu_names()
     if not names:
+        fault = unused_gpus(os.environ)
+        if fault:
+            raise RunError(fault)
         raise Missing("TensorFlow finds none; everything runs on the CPU")
     for number in range(len(names)):
         with tf.Graph().as_default(), tf.device(f"/GPU:{number}"), tf1.Session(config=_growing()) as session:
@@ -110,7 +116,7 @@ def coco_evaluator() -> ProbeResult:
 
 def tflite() -> ProbeResult:
     """Converts a model to TensorFlow Lite and runs it in the interpreter."""
-    with tf.Graph().as_default(), tf1.Session() as session:
+    with tf.Graph().as_default(), tf1.Session(config=on_host()) as session:
         x = tf1.placeholder(tf.float32, [1, 4])
         data = tf1.lite.TFLiteConverter.from_session(session, [x], [x + x]).convert()
     interpreter = tf.lite.Interpreter(model_content=data)
@@ -123,7 +129,7 @@ def litert() -> ProbeResult:
     version = version_of("ai-edge-litert", how="only running exported TFLite models without TensorFlow needs it")
     from ai_edge_litert.interpreter import Interpreter
 
-    with tf.Graph().as_default(), tf1.Session() as session:
+    with tf.Graph().as_default(), tf1.Session(config=on_host()) as session:
         x = tf1.placeholder(tf.float32, [1, 4])
         data = tf1.lite.TFLiteConverter.from_session(session, [x], [x + x]).convert()
     _double(Interpreter(model_content=data))
@@ -150,6 +156,9 @@ def dali() -> ProbeResult:
 
 
 def _growing() -> Any:
+    """Options of a session that takes memory of the GPUs as it needs it, as does TensorFlow's context from then on."""
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
     options = tf1.ConfigProto(allow_soft_placement=True)
     options.gpu_options.allow_growth = True
     return options

@@ -14,6 +14,7 @@ import tensorflow as tf
 from utils.checkpoints import STATE, find_checkpoint, read_metadata, steps_in
 from utils.errors import RunError, UsageError, reason
 from utils.files.atomic_file import write_atomically
+from utils.host_session import on_host
 from utils.optimizer_table import slot_names
 from utils.suggestions import absence, nearest, path_hint
 from utils.text import plural
@@ -197,7 +198,7 @@ def write_folder(
 
 def _write_tensors(prefix: Path, tensors: Mapping[str, np.ndarray]) -> None:
     names = sorted(tensors)
-    with tf.Graph().as_default(), tf1.Session() as session:
+    with tf.Graph().as_default(), tf1.Session(config=on_host()) as session:
         fed = [tf1.placeholder(tensors[name].dtype, np.shape(tensors[name])) for name in names]
         save = tf.raw_ops.SaveV2(
             prefix=str(prefix), tensor_names=names, shape_and_slices=[""] * len(names), tensors=fed

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from utils.checkpoints import CheckpointDir
 from utils.errors import RunError, UsageError, reason
+from utils.host_session import on_host
 from utils.weights.checkpoint_contents import assign
 from utils.weights.description import PREFIX
 
@@ -60,7 +61,7 @@ def write_plain(folder: Path, values: Mapping[str, np.ndarray]) -> Path:
 def _variables(values: Mapping[str, np.ndarray]) -> Iterator[tuple[Any, Any]]:
     """Yields a session with variables of these values, and a saver for them."""
     arrays = {name: np.asarray(value) for name, value in values.items()}
-    with tf.Graph().as_default(), tf1.Session() as session:
+    with tf.Graph().as_default(), tf1.Session(config=on_host()) as session:
         made = [
             tf1.get_variable(name, array.shape, array.dtype, initializer=tf1.zeros_initializer(), use_resource=True)
             for name, array in arrays.items()

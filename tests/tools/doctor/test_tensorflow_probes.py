@@ -33,6 +33,16 @@ def test_amp_is_told_by_what_it_does(monkeypatch):
     assert tensorflow_probes.amp().text == "--amp computes in float16 with dynamic loss scaling"
 
 
+def test_gpus_that_tensorflow_cannot_use_are_broken_and_not_missing(monkeypatch):
+    monkeypatch.setattr(tensorflow_probes, "gpu_names", list)
+    monkeypatch.setattr(tensorflow_probes, "unused_gpus", lambda environ: "")
+    with pytest.raises(Missing):
+        tensorflow_probes.gpu()
+    monkeypatch.setattr(tensorflow_probes, "unused_gpus", lambda environ: "TensorFlow cannot use the 2 GPUs")
+    with pytest.raises(RunError, match="TensorFlow cannot use the 2 GPUs"):
+        tensorflow_probes.gpu()
+
+
 def test_bfloat16_that_computes_nonsense_is_found_out(monkeypatch):
     monkeypatch.setattr(tensorflow_probes, "cpu_features", lambda: frozenset({"amx_bf16"}))
     monkeypatch.setattr(
