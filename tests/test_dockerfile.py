@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -118,20 +119,32 @@ def test_nothing_that_git_knows_is_left_out():
 
 
 def pinned():
+    """The version of each pinned package."""
     files = [ROOT / "requirements/constraints.txt", *ROOT.glob("requirements*.txt")]
     lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
-    return {canonical(re.split(r"[=\[]", line)[0]) for line in lines if re.match(r"[\w.-]+(\[[\w-]+\])?==", line)}
+    found = [re.match(r"([\w.-]+)(?:\[[\w-]+\])?==([^\s;]+)", line) for line in lines]
+    return {canonical(pin[1]): pin[2] for pin in found if pin}
 
 
 def canonical(name):
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def test_what_tensorflow_for_gpus_pulls_in_is_pinned_too():
+def cuda_packages():
+    """The packages of CUDA's libraries that TensorFlow for GPUs needs, with their allowed versions."""
     needed = importlib.metadata.requires("tensorflow-cpu") or []
-    names = {canonical(re.match(r"[\w.-]+", line).group()) for line in needed if 'extra == "and-cuda"' in line}
-    assert len(names) > 5
-    assert names <= pinned()
+    return [Requirement(line) for line in needed if 'extra == "and-cuda"' in line]
+
+
+def test_what_tensorflow_for_gpus_pulls_in_is_pinned_to_a_version_that_it_allows():
+    pins, packages = pinned(), cuda_packages()
+    assert len(packages) > 5
+    assert [one.name for one in packages if pins[canonical(one.name)] not in one.specifier] == []
+
+
+def test_cudnn_still_has_code_for_volta():
+    """From 9.11 on, most of cuDNN's libraries hold no code for V100s: tests/gpu/test_cards.py looks."""
+    assert Version("9.10") <= Version(pinned()["nvidia-cudnn-cu12"]) < Version("9.11")
 
 
 def test_what_is_installed_here_is_pinned_with_all_that_it_needs():
@@ -144,7 +157,7 @@ def test_what_is_installed_here_is_pinned_with_all_that_it_needs():
         seen.add(name)
         needed = map(Requirement, importlib.metadata.requires(name) or [])
         waiting += [canonical(one.name) for one in needed if one.marker is None or one.marker.evaluate({"extra": ""})]
-    assert seen - {"pip", "setuptools", "wheel"} <= pinned()
+    assert seen - {"pip", "setuptools", "wheel"} <= pinned().keys()
 
 
 def installed(name):
