@@ -38,7 +38,7 @@ from utils.dali_utils import DaliReader
 from utils.data_utils import Reader, TensorFlowReader
 from utils.detection_config import DetectionConfig
 from utils.errors import RunError, UsageError
-from utils.hvd_utils import Communicator, SerialCommunicator
+from utils.hvd_utils import Communicator, SerialCommunicator, gpu_warning
 from utils.records.class_names import read_names_in_order
 from utils.records.manifest import LABEL_MAP_NAME, LABEL_OFFSET, SplitFiles, load_pattern, load_split
 from utils.suggestions import path_hint
@@ -83,7 +83,8 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
     precision = precision_of(artefact) or choose_precision(
         config.precision, gpu=uses_gpu(config), cpu_features=cpu_features()
     )
-    for note in (*notes, *check_frozen(config, checkpoint), precision.note):
+    averaging = gpu_warning(communicator) if uses_gpu(config) else ""
+    for note in (*notes, *check_frozen(config, checkpoint), precision.note, averaging):
         if note:
             logging.getLogger(__name__).warning("%s", note)
     seed = communicator.broadcast(_seed(config, metadata))

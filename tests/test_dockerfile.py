@@ -12,14 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-ROOT = Path(__file__).resolve().parent.parent
-TEXT = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-LINES = re.sub(r"^#.*\n", "", TEXT, flags=re.MULTILINE).replace("\\\n", " ").splitlines()
-STEPS = [tuple(line.split(maxsplit=1)) for line in LINES if line.strip()]
-
-
-def of(instruction):
-    return [words for name, words in STEPS if name == instruction]
+from tests.dockerfile import ROOT, STEPS, TEXT, of
 
 
 def tool(name):

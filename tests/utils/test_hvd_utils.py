@@ -7,7 +7,15 @@ import pytest
 
 from tests.distributed.communicator_contract import check
 from utils.errors import UsageError
-from utils.hvd_utils import LAUNCHER_SIZES, communicator, fair_share, launched_processes
+from utils.hvd_utils import (
+    LAUNCHER_SIZES,
+    HorovodCommunicator,
+    SerialCommunicator,
+    communicator,
+    fair_share,
+    gpu_warning,
+    launched_processes,
+)
 
 
 def test_one_process_is_rank_0_of_1_and_keeps_the_contract():
@@ -43,6 +51,19 @@ def test_processes_that_horovod_does_not_connect_are_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "horovod.tensorflow", library)
     with pytest.raises(UsageError, match="SLURM_STEP_NUM_TASKS=4: 4 processes were launched, but Horovod connects 1"):
         communicator({"SLURM_STEP_NUM_TASKS": "4"})
+
+
+@pytest.mark.parametrize(("nccl", "warned"), [(0, True), (23203, False)])
+def test_gpus_that_average_through_their_host_are_a_warning(nccl, warned):
+    processes = HorovodCommunicator.__new__(HorovodCommunicator)  # without the processes
+    processes._hvd = SimpleNamespace(nccl_built=lambda: nccl)
+    said = gpu_warning(processes)
+    assert said.startswith("Horovod was built without NCCL: gradients pass through the host's memory") is warned
+    assert bool(said) is warned
+
+
+def test_one_process_needs_no_nccl():
+    assert gpu_warning(SerialCommunicator()) == ""
 
 
 @pytest.mark.parametrize(
