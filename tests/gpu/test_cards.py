@@ -51,7 +51,7 @@ def test_each_pinned_library_of_cuda_has_code_for_each_served_card(name, tmp_pat
     found = {}
     with zipfile.ZipFile(wheel) as archive:
         for member in archive.namelist():
-            if ".so" in member:
+            if ".so" in member and "libcufftw" not in member:  # the interface of FFTW; TensorFlow does without it
                 path = Path(archive.extract(member, tmp_path))
                 found[path.name] = (len(code_in(path)), unserved(path))
                 path.unlink()
