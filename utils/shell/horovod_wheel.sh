@@ -95,8 +95,8 @@ build_horovod() {
     export HOROVOD_CMAKE=$work/tools/cmake/data/bin/cmake
     # Its Gloo asks for the CMake of 2013, which CMake 4 imitates no more unless it is told to.
     export CMAKE_POLICY_VERSION_MINIMUM=3.5
-    # Its Gloo leaves the inclusion of <cstdint> to other headers, which those of GCC 13 do not do.
-    export CXXFLAGS="-include cstdint ${CXXFLAGS:-}"
+    # It leaves the inclusion of these two to other headers, which those of GCC 13 do not do.
+    export CXXFLAGS="-include cstdint -include stdexcept ${CXXFLAGS:-}"
     MAKEFLAGS=${MAKEFLAGS:--j$(parallel_jobs)}
     export MAKEFLAGS
     build_with_pip Horovod "$work/source"
