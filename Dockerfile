@@ -40,13 +40,16 @@ COPY utils/*.sh utils/
 COPY utils/shell/ utils/shell/
 RUN . utils/shell/setup_venv.sh && setup_venv "$REQUIREMENTS"
 
-# Horovod with NCCL for Volta to Hopper, and DALI, unless the base image brings them along; ONNX and LiteRT.
+# Horovod with NCCL for Volta to Hopper, and DALI, unless the base image brings them along. ONNX and LiteRT stay out of an
+# environment that uses the base image's TensorFlow: they ask for another NumPy and protobuf than an older TensorFlow.
 ARG HOROVOD_BUILD_CUDA_CC_LIST=70,75,80,86,89,90
 RUN export XDG_CACHE_HOME=/tmp/cache HOROVOD_GPU_OPERATIONS=NCCL \
+    && . utils/shell/setup_venv.sh \
     && { .venv/bin/python -c 'import horovod.tensorflow' 2> /dev/null || bash utils/install_horovod.sh; } \
-    && { .venv/bin/python -c 'import nvidia.dali' 2> /dev/null || { . utils/shell/setup_venv.sh && setup_venv requirements/dali.txt; }; } \
-    && . utils/shell/setup_venv.sh && setup_venv requirements/export.txt \
-    && rm -rf /tmp/cache
+    && { .venv/bin/python -c 'import nvidia.dali' 2> /dev/null || setup_venv requirements/dali.txt; } \
+    && { [ -f .venv/kept.txt ] || setup_venv requirements/export.txt; } \
+    && rm -rf /tmp/cache \
+    && .venv/bin/python -c 'import tensorflow, horovod.tensorflow as hvd; assert hvd.nccl_built(), "Horovod has no NCCL"'
 
 COPY . .
 

@@ -43,7 +43,7 @@ from utils.dali_utils import DaliReader
 from utils.data_utils import Reader, TensorFlowReader
 from utils.detection_config import DetectionConfig
 from utils.errors import RunError, UsageError, reason
-from utils.hvd_utils import Communicator, SerialCommunicator
+from utils.hvd_utils import Communicator, SerialCommunicator, gpu_warning
 from utils.records.class_names import read_names_in_order
 from utils.records.manifest import LABEL_MAP_NAME, LABEL_OFFSET, SplitFiles, load_pattern, load_split
 from utils.suggestions import absence, path_hint
@@ -92,7 +92,8 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
         cpu_features=cpu_features(),
         compute_capability=compute_capability(),
     )
-    for note in (*notes, *check_frozen(config, checkpoint), precision.note):
+    averaging = gpu_warning(communicator) if uses_gpu(config) else ""
+    for note in (*notes, *check_frozen(config, checkpoint), precision.note, averaging):
         if note:
             logging.getLogger(__name__).warning("%s", note)
     seed = communicator.broadcast(_seed(config, metadata))

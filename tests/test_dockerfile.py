@@ -10,15 +10,9 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.version import Version
 
-ROOT = Path(__file__).resolve().parent.parent
-TEXT = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-LINES = re.sub(r"^#.*\n", "", TEXT, flags=re.MULTILINE).replace("\\\n", " ").splitlines()
-STEPS = [tuple(line.split(maxsplit=1)) for line in LINES if line.strip()]
-
-
-def of(instruction):
-    return [words for name, words in STEPS if name == instruction]
+from tests.dockerfile import ROOT, STEPS, TEXT, of
 
 
 def tool(name):
@@ -85,11 +79,38 @@ def test_requirements_are_pinned_and_what_they_share_has_one_version(name):
     assert {key: pins[key] for key in shared} == {key: base[key] for key in shared}
 
 
-def test_an_image_with_its_own_tensorflow_keeps_it():
+def test_an_image_with_its_own_tensorflow_keeps_it_and_what_it_needs():
     lines = (ROOT / "requirements/image.txt").read_text().splitlines()
-    assert not [line for line in lines if re.match(r"(tensorflow|numpy)", line)]
+    pins = {canonical(line.partition("==")[0]): line.partition("==")[2] for line in lines if not line.startswith("#")}
+    needed = {canonical(Requirement(line).name) for line in importlib.metadata.requires("tensorflow-cpu") or []}
+    assert not pins.keys() & (needed | {"tensorflow", "keras"})
+    assert pins.items() <= pinned().items()
     assert "--build-arg VENV_OPTIONS=--system-site-packages" in TEXT
     assert "VENV_OPTIONS" in (ROOT / "utils" / "shell" / "setup_venv.sh").read_text()
+
+
+@pytest.mark.parametrize("works", [True, False], ids=["TensorFlow is sound", "TensorFlow is broken"])
+@pytest.mark.parametrize("kept", [True, False], ids=["of the image", "of the environment"])
+def test_the_last_step_of_horovod_dali_and_export_is_to_import_tensorflow_and_horovod(tmp_path, kept, works):
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / "utils" / "shell").mkdir(parents=True)
+    if kept:
+        (tmp_path / ".venv" / "kept.txt").touch()
+    call = 'echo "$(basename "$0") $*" >> calls\n'
+    (tmp_path / ".venv" / "bin" / "python").write_text(
+        f'#!/bin/bash\n{call}[[ "$2" != *"import tensorflow"* ]] || {str(works).lower()}\n'
+    )
+    (tmp_path / ".venv" / "bin" / "python").chmod(0o755)
+    (tmp_path / "utils" / "shell" / "setup_venv.sh").write_text('setup_venv() { echo "setup_venv $*" >> calls; }\n')
+    (step,) = [step for step in of("RUN") if "install_horovod.sh" in step]
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", step.replace("/tmp/cache", str(tmp_path / "cache"))],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == (0 if works else 1)
+    *calls, last = (tmp_path / "calls").read_text().splitlines()
+    assert ("setup_venv requirements/export.txt" in calls) is not kept
+    assert last.startswith("python -c import tensorflow, horovod.tensorflow as hvd; assert hvd.nccl_built()")
 
 
 def test_it_runs_as_any_user():
@@ -118,20 +139,32 @@ def test_nothing_that_git_knows_is_left_out():
 
 
 def pinned():
-    files = [ROOT / "requirements/constraints.txt", *ROOT.glob("requirements*.txt")]
+    """The version of each pinned package."""
+    files = [ROOT / "requirements/constraints.txt", ROOT / "requirements.txt"]
     lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
-    return {canonical(re.split(r"[=\[]", line)[0]) for line in lines if re.match(r"[\w.-]+(\[[\w-]+\])?==", line)}
+    found = [re.match(r"([\w.-]+)(?:\[[\w-]+\])?==([^\s;]+)", line) for line in lines]
+    return {canonical(pin[1]): pin[2] for pin in found if pin}
 
 
 def canonical(name):
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def test_what_tensorflow_for_gpus_pulls_in_is_pinned_too():
+def cuda_packages():
+    """The packages of CUDA's libraries that TensorFlow for GPUs needs, with their allowed versions."""
     needed = importlib.metadata.requires("tensorflow-cpu") or []
-    names = {canonical(re.match(r"[\w.-]+", line).group()) for line in needed if 'extra == "and-cuda"' in line}
-    assert len(names) > 5
-    assert names <= pinned()
+    return [Requirement(line) for line in needed if 'extra == "and-cuda"' in line]
+
+
+def test_what_tensorflow_for_gpus_pulls_in_is_pinned_to_a_version_that_it_allows():
+    pins, packages = pinned(), cuda_packages()
+    assert len(packages) > 5
+    assert [one.name for one in packages if pins[canonical(one.name)] not in one.specifier] == []
+
+
+def test_cudnn_still_has_code_for_volta():
+    """From 9.11 on, most of cuDNN's libraries hold no code for V100s: tests/gpu/test_cards.py looks."""
+    assert Version("9.10") <= Version(pinned()["nvidia-cudnn-cu12"]) < Version("9.11")
 
 
 def test_what_is_installed_here_is_pinned_with_all_that_it_needs():
@@ -144,7 +177,7 @@ def test_what_is_installed_here_is_pinned_with_all_that_it_needs():
         seen.add(name)
         needed = map(Requirement, importlib.metadata.requires(name) or [])
         waiting += [canonical(one.name) for one in needed if one.marker is None or one.marker.evaluate({"extra": ""})]
-    assert seen - {"pip", "setuptools", "wheel"} <= pinned()
+    assert seen - {"pip", "setuptools", "wheel"} <= pinned().keys()
 
 
 def installed(name):

@@ -34,7 +34,8 @@ PARSERS = {
 }
 """The parser of each command that has nothing but a parser."""
 NOT_DRY_RUN = {
-    *("examples/quickstart.sh", "tests/run.sh", "utils/install_horovod.sh", "download_dataset.sh", "download_all.sh"),
+    *("examples/quickstart.sh", "tests/run.sh", "tests/gpu/run.sh", "utils/install_horovod.sh"),
+    *("download_dataset.sh", "download_all.sh"),
     *("se-resnext101-32x4d/inference_benchmark.sh", "se-resnext101-32x4d/training/training_perf.sh"),  # in their tests
 }
 ELSEWHERE = {

@@ -17,17 +17,17 @@ PROGRAM = '#!/bin/sh\necho "$(basename "$0") $*" >> "$CALLS"\n'
 def run(tmp_path):
     """Runs a script in a clone whose programs only record their calls; returns (status, output, calls)."""
     clone = tmp_path / "a clone"
-    for script in ("tests/run.sh", ".ci/run"):
+    for script in ("tests/run.sh", "tests/gpu/run.sh", ".ci/run"):
         (clone / script).parent.mkdir(parents=True)
         shutil.copy(ROOT / script, clone / script)
     (clone / "utils" / "shell").mkdir(parents=True)
     (clone / "utils" / "shell" / "setup_venv.sh").write_text(
-        'setup_venv() { echo "setup_venv $*" >> "$CALLS"; [ "$*" != "requirements/$BROKEN.txt" ]; }\n'
+        'setup_venv() { echo "${VENV:+$VENV: }setup_venv $*" >> "$CALLS"; [ "$*" != "requirements/$BROKEN.txt" ]; }\n'
     )
-    (clone / ".venv" / "bin").mkdir(parents=True)
-    for tool in ("ruff", "mypy", "python"):
-        (clone / ".venv" / "bin" / tool).write_text(PROGRAM)
-        (clone / ".venv" / "bin" / tool).chmod(0o755)
+    for tool in (".venv/bin/ruff", ".venv/bin/mypy", ".venv/bin/python", ".venv-gpu/bin/python"):
+        (clone / tool).parent.mkdir(parents=True, exist_ok=True)
+        (clone / tool).write_text(PROGRAM)
+        (clone / tool).chmod(0o755)
 
     def do(script, *arguments, broken="", **environment):
         last = "exit 1\n" if broken == "horovod" else ""
@@ -52,6 +52,15 @@ def test_everything_is_installed_then_checked_then_tested(run):
         *("install_horovod.sh .venv/bin/python", "setup_venv requirements/dali.txt"),
         "setup_venv requirements/export.txt",
         *("ruff check .", "ruff format --check .", "mypy ", f"python -m pytest {TWO_PROCESSES} -k x"),
+    ]
+
+
+def test_what_needs_the_cuda_build_runs_in_an_environment_of_its_own(run):
+    status, said, calls = run("tests/gpu/run.sh", "-k", "x")
+    assert (status, said) == (0, "")
+    assert calls == [
+        ".venv-gpu: setup_venv requirements/gpu_tests.txt",
+        "python -m pytest -p no:cacheprovider tests/gpu -k x",
     ]
 
 

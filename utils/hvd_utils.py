@@ -63,6 +63,16 @@ def of_rank(communicator: Communicator) -> str:
     return f" of rank {communicator.rank} on {socket.gethostname()}" if communicator.size > 1 else ""
 
 
+def gpu_warning(communicator: Communicator) -> str:
+    """A sentence about several GPUs that average through their host's memory, else ""."""
+    if not isinstance(communicator, HorovodCommunicator) or communicator.has_nccl():
+        return ""
+    return (
+        "Horovod was built without NCCL: gradients pass through the host's memory, which is slow; "
+        "`bash utils/install_horovod.sh` builds it with NCCL for TensorFlow's CUDA build"
+    )
+
+
 class SerialCommunicator:
     """The communicator of a run in one process."""
 
@@ -130,6 +140,10 @@ class HorovodCommunicator:
         self.size: int = hvd.size()
         self._exchange = _Exchange(hvd)
         self.threads = fair_share(self.gather((socket.gethostname(), sorted(os.sched_getaffinity(0)))), self.rank)
+
+    def has_nccl(self) -> bool:
+        """Returns whether Horovod averages on GPUs by NCCL."""
+        return bool(self._hvd.nccl_built())
 
     def average(self, tensor: Any) -> Any:
         return self._hvd.allreduce(tensor, op=self._hvd.Average)

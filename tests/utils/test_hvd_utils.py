@@ -8,7 +8,16 @@ import tensorflow as tf
 
 from tests.distributed.communicator_contract import check
 from utils.errors import UsageError
-from utils.hvd_utils import LAUNCHER_SIZES, buckets, communicator, fair_share, launched_processes
+from utils.hvd_utils import (
+    LAUNCHER_SIZES,
+    HorovodCommunicator,
+    SerialCommunicator,
+    buckets,
+    communicator,
+    fair_share,
+    gpu_warning,
+    launched_processes,
+)
 
 
 def test_one_process_is_rank_0_of_1_and_keeps_the_contract():
@@ -55,6 +64,19 @@ def test_gradients_travel_in_the_same_groups_always_the_last_ones_first(monkeypa
     found = [[int(variable.op.name[1:]) for _, variable in group] for group in buckets(pairs)]
     assert found == [[6, 5, 4], [3], [2], [1, 0]]
     assert buckets([]) == []
+
+
+@pytest.mark.parametrize(("nccl", "warned"), [(0, True), (23203, False)])
+def test_gpus_that_average_through_their_host_are_a_warning(nccl, warned):
+    processes = HorovodCommunicator.__new__(HorovodCommunicator)  # without the processes
+    processes._hvd = SimpleNamespace(nccl_built=lambda: nccl)
+    said = gpu_warning(processes)
+    assert said.startswith("Horovod was built without NCCL: gradients pass through the host's memory") is warned
+    assert bool(said) is warned
+
+
+def test_one_process_needs_no_nccl():
+    assert gpu_warning(SerialCommunicator()) == ""
 
 
 @pytest.mark.parametrize(

@@ -69,20 +69,67 @@ def test_a_part_that_is_gone_is_installed_again_from_the_wheel_that_was_kept(env
     assert (status, environment.steps()) == (0, [*PARTS, "install-horovod"]), output
 
 
-@pytest.mark.slow
-def test_gpus_are_part_of_the_wheels_name_and_need_the_compiler_of_cuda(environment):
-    status, output = environment.run(SCRIPT, HOROVOD_GPU_OPERATIONS="NCCL")
-    assert (status, environment.steps()) == (1, [])
-    assert "HOROVOD_GPU_OPERATIONS=NCCL needs CUDA's compiler, and there is no nvcc" in output
-    (environment.home / "cuda" / "bin").mkdir(parents=True)
-    program(environment.home / "cuda" / "bin" / "nvcc", "echo Cuda compilation tools, release 12.8, V12.8.61")
-    cuda = {"HOROVOD_CUDA_HOME": str(environment.home / "cuda"), "HOROVOD_NCCL_HOME": "/opt/nccl"}
-    status, output = environment.run(SCRIPT, HOROVOD_GPU_OPERATIONS="NCCL", **cuda)
+def cuda(environment, release="12.8"):
+    """A toolkit of CUDA; returns the variable that names it."""
+    folder = environment.home / "cuda"
+    (folder / "bin").mkdir(parents=True)
+    program(folder / "bin" / "nvcc", f"echo Cuda compilation tools, release {release}, V{release}.61")
+    return {"HOROVOD_CUDA_HOME": str(folder)}
+
+
+def built(environment, file):
+    return (environment.home / "built" / "horovod" / "tensorflow" / file).read_text()
+
+
+def test_for_a_cuda_build_of_tensorflow_horovod_is_built_with_the_nccl_beside_it(environment):
+    environment.make_cuda_build()
+    status, output = environment.run(SCRIPT, HOROVOD_BUILD_CUDA_CC_LIST="70,80", **cuda(environment))
     assert status == 0, output
-    assert environment.wheels()[0].endswith("-openmpi-5.0.11-package-nccl-cuda12.8")
-    assert "/../../../..;/opt/nccl/lib" in (environment.home / "built/horovod/tensorflow/CMakeLists.txt").read_text()
+    assert environment.wheels()[0].endswith("-openmpi-5.0.11-package-nccl2.32.3-cuda12.8-sm70.80")
+    said = dict(line.split("=", 1) for line in (environment.home / "build_environment").read_text().splitlines())
+    assert (said["HOROVOD_GPU_OPERATIONS"], said["HOROVOD_NCCL_LINK"]) == ("NCCL", "SHARED")
+    assert said["HOROVOD_NCCL_HOME"].endswith("/nccl")
+    assert "/../../../..;\\$ORIGIN/../../nvidia/nccl/lib" in built(environment, "CMakeLists.txt")
+    lines = [line.strip() for line in built(environment, "mpi_ops.cc").splitlines()]
+    assert lines[2:4] == ["#endif // OLD", "namespace stream_executor::gpu {"]
+    assert "stream->platform_specific_handle().stream" in lines[5]
+    assert lines[-2:] == ["} // namespace stream_executor::gpu", "#endif"]
+    assert environment.launched()[-1].endswith(" nccl2.32.3-cuda12.8-sm70.80")
+
+
+def test_a_cuda_build_without_the_compiler_of_cuda_is_an_error_that_names_both_ways_out(environment):
+    environment.make_cuda_build()
+    status, output = environment.run(SCRIPT, HOROVOD_CUDA_HOME="/nowhere")
+    assert (status, environment.steps()) == (1, [])
+    assert output.splitlines()[-1] == (
+        f"{SCRIPT}: Horovod for tensorflow-cpu-2.21.0, a CUDA build, needs CUDA's compiler, and there is no "
+        "/nowhere/bin/nvcc: install CUDA's toolkit, or name its folder by HOROVOD_CUDA_HOME; "
+        "HOROVOD_GPU_OPERATIONS=none builds for CPUs"
+    )
+    status, output = environment.run(SCRIPT, HOROVOD_GPU_OPERATIONS="none")
+    assert status == 0, output
+    assert environment.wheels()[0].endswith("-cpu")
+    assert "HOROVOD_GPU_OPERATIONS" not in (environment.home / "build_environment").read_text()
+
+
+def test_the_libraries_for_gpus_can_be_named(environment):
+    environment.make_cuda_build()
+    nccl = {**cuda(environment), "HOROVOD_NCCL_HOME": str(environment.home / "nccl")}
+    status, output = environment.run(SCRIPT, HOROVOD_GPU_OPERATIONS="NCCL", **nccl)
+    assert (status, environment.steps()) == (1, [])
+    assert "HOROVOD_GPU_OPERATIONS=NCCL needs NCCL's headers, and there is no nccl.h: requirements/gpu.txt" in output
+    status, output = environment.run(SCRIPT, HOROVOD_GPU_OPERATIONS="MPI", **nccl)
+    assert (status, environment.wheels()[0].rsplit("package-")[-1]) == (0, "mpi-cuda12.8"), output
     status, output = environment.run(SCRIPT, HOROVOD_GPU_OPERATIONS="nccl")
-    assert (status, output) == (2, f"{SCRIPT}: HOROVOD_GPU_OPERATIONS=nccl: must be NCCL, MPI or empty\n")
+    assert (status, output) == (2, f"{SCRIPT}: HOROVOD_GPU_OPERATIONS=nccl: must be NCCL, MPI, none or empty\n")
+
+
+@pytest.mark.slow
+def test_a_gpu_that_this_tensorflow_cannot_use_is_mentioned(environment):
+    program(environment.path / "nvidia-smi", 'echo "GPU 0: Tesla V100-SXM2-16GB (UUID: GPU-1)"')
+    status, output = environment.run(SCRIPT)
+    assert (status, environment.wheels()[0].rsplit("-", 1)[-1]) == (0, "cpu"), output
+    assert "this machine has a GPU, and tensorflow-cpu-2.21.0 cannot use it: Horovod is built for CPUs;" in output
 
 
 SYSTEM_MPI = """

@@ -1,6 +1,6 @@
 # How a wheel of Horovod is built for the TensorFlow of an environment. Sourced by utils/install_horovod.sh.
 #
-#   build_horovod      # called by obtain_wheel; needs mpi_bin and mpi_libraries beside the environment's facts
+#   build_horovod      # called by obtain_wheel; needs mpi_bin, mpi_libraries and nccl_home beside the environment's facts
 #
 # A wheel's name in the cache holds this file's checksum: whatever changes here, a new wheel is built.
 # shellcheck shell=bash disable=SC2154 # the environment's facts, work and log are utils/shell/built_wheels.sh's
@@ -23,11 +23,24 @@ patch_horovod() {
     # HOROVOD_ENABLE_XLA_OPS=1; without it XLA compiles what lies between the all-reduces.
     edit $cmake '/xla_mpi_ops\.cc/d'
     # Libraries are found by where they lie relative to Horovod, in whatever environment the wheel is installed in: first
-    # TensorFlow's, then <environment>/lib with Open MPI's, then a system's Open MPI and NCCL where those were used.
+    # TensorFlow's, then <environment>/lib with Open MPI's, then those of a system's Open MPI and of NCCL where these
+    # were used.
     rpath="\\\$ORIGIN/../../tensorflow;\\\$ORIGIN/../../../..${mpi_libraries:+;$mpi_libraries}"
-    rpath+=${HOROVOD_NCCL_HOME:+;$HOROVOD_NCCL_HOME/lib}
+    if [ "$nccl_home" -ef "$packages/nvidia/nccl" ]; then
+        rpath+=';\$ORIGIN/../../nvidia/nccl/lib'
+    else
+        rpath+=${nccl_home:+;$nccl_home/lib}
+    fi
     echo "set_target_properties(\${TF_TARGET_LIB} PROPERTIES BUILD_WITH_INSTALL_RPATH ON INSTALL_RPATH \"$rpath\")" \
         >> "$work/source/$cmake"
+    # TensorFlow's package no longer has the function by which Horovod asks for the CUDA stream of a TensorFlow stream.
+    edit horovod/tensorflow/mpi_ops.cc '/^#include "tensorflow\/stream_executor\/stream\.h"/{n;a\
+    namespace stream_executor::gpu {\
+    GpuStreamHandle AsGpuStreamValue(Stream* stream) {\
+      return static_cast<GpuStreamHandle>(stream->platform_specific_handle().stream);\
+    }\
+    } // namespace stream_executor::gpu
+    }'
     # horovodrun starts mpirun by its name: that of its own environment goes before any other.
     edit horovod/runner/launch.py '/^def run_commandline/a\
     os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", os.defpath)'
@@ -75,14 +88,15 @@ build_horovod() {
     logged tar xzf "$work/horovod-$HOROVOD_VERSION.tar.gz" --strip-components 1 -C "$work/source" \
         || fail "Horovod's source could not be unpacked$(why)"
     patch_horovod
+    link_nccl
     wrap_mpi_compilers
     export HOROVOD_WITH_TENSORFLOW=1 HOROVOD_WITHOUT_PYTORCH=1 HOROVOD_WITHOUT_MXNET=1
     export HOROVOD_WITH_MPI=1 HOROVOD_WITH_GLOO=1
     export HOROVOD_CMAKE=$work/tools/cmake/data/bin/cmake
     # Its Gloo asks for the CMake of 2013, which CMake 4 imitates no more unless it is told to.
     export CMAKE_POLICY_VERSION_MINIMUM=3.5
-    # Its Gloo leaves the inclusion of <cstdint> to other headers, which those of GCC 13 do not do.
-    export CXXFLAGS="-include cstdint ${CXXFLAGS:-}"
+    # It leaves the inclusion of these two to other headers, which those of GCC 13 do not do.
+    export CXXFLAGS="-include cstdint -include stdexcept ${CXXFLAGS:-}"
     MAKEFLAGS=${MAKEFLAGS:--j$(parallel_jobs)}
     export MAKEFLAGS
     build_with_pip Horovod "$work/source"

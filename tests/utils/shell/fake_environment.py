@@ -18,6 +18,7 @@ TOOLS = (
 )
 SOURCE = {  # the parts of Horovod's source that the recipe edits
     "horovod/tensorflow/CMakeLists.txt": "mpi_ops.cc\nxla_mpi_ops.cc\n",
+    "horovod/tensorflow/mpi_ops.cc": '#else\n#include "tensorflow/stream_executor/stream.h"\n#endif // OLD\n#endif\n',
     "horovod/runner/launch.py": "def run_commandline():\n    args = parse_args()\n",
     "horovod/runner/mpi_run.py": "A = ['-mca pml ob1', '-mca btl ^openib']\nB = ['-bind-to none', '-map-by slot']\n",
     "horovod/runner/js_run.py": "from distutils.spawn import find_executable\n",
@@ -124,6 +125,17 @@ class Environment:
         folder = self.packages / f"tensorflow_cpu-{version}.dist-info"
         folder.mkdir()
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: tensorflow-cpu\nVersion: {version}\n")
+
+    def make_cuda_build(self) -> None:
+        """Makes TensorFlow a CUDA build, with the package of NCCL beside it."""
+        facts = self.packages / "tensorflow" / "python" / "platform" / "build_info.py"
+        facts.parent.mkdir(parents=True)
+        facts.write_text("build_info = collections.OrderedDict([('cudnn_version', '9'), ('is_cuda_build', True)])\n")
+        nccl = self.packages / "nvidia" / "nccl"
+        for folder in ("include", "lib"):
+            (nccl / folder).mkdir(parents=True)
+        (nccl / "include" / "nccl.h").write_text("#define NCCL_MAJOR 2\n#define NCCL_MINOR 32\n#define NCCL_PATCH 3\n")
+        (nccl / "lib" / "libnccl.so.2").touch()
 
     def start(self, script: str, *arguments: object, **environment: str) -> subprocess.Popen:
         """Starts a script of ``utils/`` for this environment, in an unrelated folder."""
