@@ -27,7 +27,7 @@ from utils.image_processing import eval_preprocess, normalize, normalized_range
 from utils.input.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Position, Shard, make_input
 from utils.input.labelled_images import LABELLED_IMAGES
 from utils.optimizer_table import SLOTS
-from utils.optimizers import l2_loss
+from utils.optimizers import WeightDecay
 from utils.records.manifest import SplitFiles
 from utils.records.tfrecord_file import read_record
 from utils.weights.pretrained_config import MEAN_RGB, STD_RGB, Rgb
@@ -234,8 +234,8 @@ class ClassificationTraining:
         count = tf.maximum(self.communicator.average(tf.reduce_sum(mask)), 1.0 / self.communicator.size)
         return {"cross_entropy": tf.reduce_sum(per_example * mask) / count}
 
-    def weight_decay(self, variables: Sequence[Any]) -> Any:
-        return l2_loss(variables, self.config.optimizer.weight_decay)
+    def weight_decay(self, variables: Sequence[Any]) -> WeightDecay:
+        return WeightDecay(variables, self.config.optimizer.weight_decay)
 
     def part_of(self, name: str) -> Part:
         return part_of_classifier(name)

@@ -38,7 +38,7 @@ from utils.detection_config import DetectionConfig
 from utils.hvd_utils import Communicator, SerialCommunicator
 from utils.image_processing import normalized_range, subtract_mean
 from utils.input.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Position, Shard, make_input
-from utils.optimizers import l2_loss
+from utils.optimizers import WeightDecay
 from utils.records.manifest import SplitFiles
 from utils.records.tfrecord_file import read_record
 from utils.weights.checkpoint_contents import by_name
@@ -323,10 +323,10 @@ class DetectionTraining:
             / (matched * code_size),
         }
 
-    def weight_decay(self, variables: Sequence[Any]) -> Any:
+    def weight_decay(self, variables: Sequence[Any]) -> WeightDecay:
         """The weight decay of convolution kernels; biases and batch normalization do not decay."""
         kernels = [v for v in variables if v.op.name.endswith("/weights")]
-        return l2_loss(kernels, self.weight_decay_factor)
+        return WeightDecay(kernels, self.weight_decay_factor)
 
     def part_of(self, name: str) -> Part:
         return part_of_detector(name)

@@ -21,6 +21,9 @@ _GPU_SETTINGS = {
     "TF_SYNC_ON_FINISH": "0",
 }
 
+_DETERMINISTIC_SETTINGS = {"TF_DETERMINISTIC_OPS": "1", "HOROVOD_FUSION_THRESHOLD": "0"}
+_SYNC_BATCH_NORM_SETTINGS = {"HOROVOD_CYCLE_TIME": "0.1"}
+
 
 def environment_for(config: ExperimentConfig, environ: Mapping[str, str]) -> dict[str, str]:
     """Variables to set before importing TensorFlow; none is in ``environ``, except a merged ``TF_XLA_FLAGS``.
@@ -28,6 +31,11 @@ def environment_for(config: ExperimentConfig, environ: Mapping[str, str]) -> dic
     On GPUs, kernels compiled for the card are cached on disk, each GPU has two launch threads of its own, batch norm
     uses cuDNN's persistent kernels, convolutions may use the non-fused Winograd algorithm, and a step does not wait for
     tensors that are not fetched.
+
+    Horovod merges tensors that are ready at the same time, which changes the order of their sums from run to run.
+    Gradients are joined before they reach it (``average_gradients``), so that a deterministic run merges nothing else.
+    Horovod looks for ready tensors once in a cycle of 1 ms. Each synchronized batch normalization waits for it in both
+    directions, one layer after the other, so such a run has a shorter cycle.
 
     Under Open MPI, a waiting process yields its CPU. Horovod's thread waits in every cycle and would otherwise take CPU
     time from the network if there are as many processes as CPUs.
@@ -47,7 +55,9 @@ def environment_for(config: ExperimentConfig, environ: Mapping[str, str]) -> dic
     else:
         wanted |= _GPU_SETTINGS
     if config.run.deterministic:
-        wanted["TF_DETERMINISTIC_OPS"] = "1"
+        wanted |= _DETERMINISTIC_SETTINGS
+    if config.distributed.sync_batch_norm:
+        wanted |= _SYNC_BATCH_NORM_SETTINGS
     if not config.precision.tf32:
         wanted[TF32_VARIABLE] = "0"
     chosen = {name: value for name, value in wanted.items() if name not in environ}

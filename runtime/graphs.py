@@ -15,6 +15,7 @@ from runtime.histograms import histogram_summary
 from runtime.model_size import NetworkSize, network_size
 from runtime.plan import TrainingPlan
 from runtime.precision import Precision
+from runtime.session import uses_gpu
 from runtime.stopping import VOTE, Stopping
 from runtime.task import Task, TensorMap
 from utils.config import ExperimentConfig
@@ -23,7 +24,7 @@ from utils.hooks.logs import HISTOGRAMS
 from utils.hvd_utils import Communicator
 from utils.input.batching import STATUS_OK, STATUS_PADDING, Input, Position, Shard
 from utils.optimizer_table import OPTIMIZERS
-from utils.optimizers import LossScale, Update, build_update, trained
+from utils.optimizers import Descent, LossScale, Update, build_update, trained
 from utils.weights.checkpoint_contents import Names, by_name
 from utils.weights.moving_averages import MovingAverages
 
@@ -133,6 +134,7 @@ def build_train_graph(
     start: Position,
 ) -> TrainGraph:
     """Composes input, network, losses, schedule and update."""
+    grouped = uses_gpu(config)  # a GPU would take longer to start an operation for each variable than to compute it
     with tf.Graph().as_default() as graph:
         data = task.data.input("train", shard_of(communicator), start)
         step = _global_step()
@@ -141,20 +143,20 @@ def build_train_graph(
         endpoints, size = task.network.forward(images, training=True), network_size(images)
         losses = task.training.losses(endpoints, targets, data.batch.mask)
         multiplier = learning_rate_multiplier(task.training.part_of, config.fine_tuning)
-        l2_loss = task.training.weight_decay(trained(tf1.trainable_variables(), multiplier))
         learning_rate = tf.cast(plan.schedule.rate(tf.cast(before, tf.float64), tf), tf.float32)
+        optimizer = OPTIMIZERS[config.optimizer.name]
         update = build_update(
-            tf.add_n([*losses.values(), l2_loss]),
+            tf.add_n([*losses.values()]),
             step,
-            learning_rate,
-            make_optimizer=lambda rate: OPTIMIZERS[config.optimizer.name].build(rate, config.optimizer.momentum),
+            Descent(learning_rate, optimizer, config.optimizer.momentum, multiplier),
             loss_scale=LossScale(precision.static_loss_scale, dynamic=precision.dynamic_loss_scale),
+            decay=task.training.weight_decay(trained(tf1.trainable_variables(), multiplier)),
             average=communicator.average_gradients,
-            multiplier=multiplier,
+            grouped=grouped,
         )
-        after, begin_averages = _step_after(update, step, config.moving_average.ema_decay)
+        after, begin_averages = _step_after(update, step, config.moving_average.ema_decay, grouped=grouped)
         means, votes = _exchanged(losses, data.batch.status, communicator, stopping)
-        scalars = _scalars(means, l2_loss, learning_rate, update.loss_scale if precision.scales_loss else None)
+        scalars = _scalars(means, update, learning_rate, scaled=precision.scales_loss)
         variables = tuple(tf1.global_variables())
         return TrainGraph(
             graph=graph,
@@ -174,21 +176,24 @@ def build_train_graph(
         )
 
 
-def _scalars(losses: TensorMap, l2_loss: Any, learning_rate: Any, loss_scale: Any) -> TensorMap:
-    """The scalars of a step by log key; ``loss_scale`` may be None."""
-    total = tf.reduce_sum(tf.stack([*losses.values(), l2_loss]))  # unlike add_n, always in this order
-    scalars = {**losses, "l2_loss": l2_loss, "total_loss": total, "learning_rate": learning_rate}
-    return scalars if loss_scale is None else {**scalars, "loss_scale": loss_scale}
+def _scalars(losses: TensorMap, update: Update, learning_rate: Any, *, scaled: bool) -> TensorMap:
+    """The scalars of a step by log key."""
+    total = tf.reduce_sum(tf.stack([*losses.values(), update.l2_loss]))  # unlike add_n, always in this order
+    scalars = {**losses, "l2_loss": update.l2_loss, "total_loss": total, "learning_rate": learning_rate}
+    return {**scalars, "loss_scale": update.loss_scale} if scaled else scalars
 
 
-def _step_after(update: Update, step: Any, ema_decay: float | None) -> tuple[Any, TensorMap]:
+def _step_after(update: Update, step: Any, ema_decay: float | None, *, grouped: bool) -> tuple[Any, TensorMap]:
     """The step after the updates of variables and averages, and the initial operation of each average by name."""
     with tf.control_dependencies([update.operation]):
         after = step.read_value()
     if ema_decay is None:
         return after, {}
     averages = MovingAverages(ema_decay, tf1.global_variables())
-    with tf.control_dependencies([after]), tf.control_dependencies([averages.update(after, update.finite)]):
+    with (
+        tf.control_dependencies([after]),
+        tf.control_dependencies([averages.update(after, update.finite, grouped=grouped)]),
+    ):
         return tf.identity(after), averages.begin
 
 

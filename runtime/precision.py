@@ -8,7 +8,11 @@ from typing import Any
 import tensorflow as tf
 
 from utils.config import PrecisionConfig
+from utils.errors import UsageError
 from utils.system.machine import BFLOAT16_FEATURES
+
+BFLOAT16_CAPABILITY = (8, 0)
+"""The compute capability of the first GPUs that compute in bfloat16, Ampere's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,18 +42,37 @@ class Precision:
         return self.dynamic_loss_scale or self.static_loss_scale is not None
 
 
-def choose_precision(config: PrecisionConfig, *, gpu: bool, cpu_features: frozenset[str]) -> Precision:
-    """Chooses float16 on GPUs, bfloat16 on CPUs with support for it, else float32 (with a note if ``amp`` is set).
+def choose_precision(
+    config: PrecisionConfig,
+    *,
+    gpu: bool,
+    cpu_features: frozenset[str],
+    compute_capability: tuple[int, int] | None = None,
+) -> Precision:
+    """Chooses the type of ``--amp``.
 
+    Without ``--amp_dtype`` that is float16 on GPUs, bfloat16 on CPUs with support for it, else float32 with a note.
     bfloat16 has the range of float32, so it needs no dynamic scale; a static scale from the flags is applied.
+
+    Args:
+        config: The flags.
+        gpu: Whether the run computes on a GPU.
+        cpu_features: Instructions of the CPU.
+        compute_capability: Of the GPU; None if it is not known.
+
+    Raises:
+        UsageError: The device does not compute in the type of ``--amp_dtype``.
     """
     if not config.amp:
         return Precision(compute_dtype=tf.float32)
+    has_bfloat16 = bool(cpu_features & BFLOAT16_FEATURES)
+    if config.amp_dtype != "auto":
+        _require_type(config.amp_dtype, gpu, has_bfloat16, compute_capability)
     static = config.static_loss_scale if config.loss_scaling else None
-    if gpu:
+    if gpu and config.amp_dtype != "bfloat16":
         dynamic = config.loss_scaling and static is None
         return Precision(compute_dtype=tf.float16, static_loss_scale=static, dynamic_loss_scale=dynamic)
-    if cpu_features & BFLOAT16_FEATURES:
+    if gpu or has_bfloat16:
         return Precision(compute_dtype=tf.bfloat16, static_loss_scale=static)
     return Precision(
         compute_dtype=tf.float32,
@@ -57,3 +80,22 @@ def choose_precision(config: PrecisionConfig, *, gpu: bool, cpu_features: frozen
         note="--amp: this machine has neither a GPU nor a CPU with bfloat16 instructions (avx512_bf16 or amx_bf16); "
         "computing in float32",
     )
+
+
+def _require_type(dtype: str, gpu: bool, has_bfloat16: bool, compute_capability: tuple[int, int] | None) -> None:
+    """Refuses a type that the device does not compute in."""
+    if dtype == "float16" and not gpu:
+        raise UsageError(
+            "--amp_dtype float16: only GPUs compute fast in it, and this run uses none; bfloat16 and auto are for CPUs"
+        )
+    if dtype == "bfloat16" and not gpu and not has_bfloat16:
+        raise UsageError(
+            "--amp_dtype bfloat16: this CPU has no instructions for it (avx512_bf16 or amx_bf16); auto computes in "
+            "float32 here"
+        )
+    if dtype == "bfloat16" and compute_capability is not None and compute_capability < BFLOAT16_CAPABILITY:
+        major, minor = compute_capability
+        raise UsageError(
+            f"--amp_dtype bfloat16: needs a GPU of compute capability 8.0 (Ampere) or higher, and this one has "
+            f"{major}.{minor}; float16 and auto are for it"
+        )

@@ -58,6 +58,17 @@ def uses_gpu(config: ExperimentConfig) -> bool:
     return not config.run.cpu and bool(tf.config.list_physical_devices("GPU"))
 
 
+def compute_capability(config: ExperimentConfig) -> tuple[int, int] | None:
+    """The lowest compute capability of the GPUs that this run may use; None if there are none or it is not known."""
+    if config.run.cpu:
+        return None
+    gpus = tf.config.list_physical_devices("GPU")
+    chosen = gpus if config.run.gpu_id is None else gpus[config.run.gpu_id : config.run.gpu_id + 1]
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in chosen]
+    known = [found["compute_capability"] for found in details if "compute_capability" in found]
+    return min(known, default=None)
+
+
 def gpu_names() -> list[str]:
     """Names of the GPUs that TensorFlow can use."""
     details = tf.config.experimental.get_device_details

@@ -29,7 +29,7 @@ from runtime.resolve_detector import (
     resolve_detector,
     stored_categories,
 )
-from runtime.session import session_config, uses_gpu
+from runtime.session import compute_capability, session_config, uses_gpu
 from runtime.stored_options import check_optimizer
 from runtime.task import Setup
 from utils.checkpoints import find_checkpoint, read_metadata
@@ -81,7 +81,10 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
     if config.data.threads is None:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, threads=communicator.threads))
     precision = precision_of(artefact) or choose_precision(
-        config.precision, gpu=uses_gpu(config), cpu_features=cpu_features()
+        config.precision,
+        gpu=uses_gpu(config),
+        cpu_features=cpu_features(),
+        compute_capability=compute_capability(config),
     )
     for note in (*notes, *check_frozen(config, checkpoint), precision.note):
         if note:

@@ -16,6 +16,7 @@ from model.specs import Part
 from runtime.precision import Precision
 from utils.config import ExperimentConfig
 from utils.input.batching import Batch, Input, InputOptions, Position, Shard
+from utils.optimizers import WeightDecay
 from utils.records.manifest import SplitFiles
 
 TensorMap = dict[str, Any]
@@ -102,8 +103,8 @@ class Training(Protocol):
     def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any) -> TensorMap:
         """The scalar losses to add up, computed over the rows whose mask is 1."""
 
-    def weight_decay(self, variables: Sequence[Any]) -> Any:
-        """The regularization loss, a scalar."""
+    def weight_decay(self, variables: Sequence[Any]) -> WeightDecay:
+        """The decay of those variables that decay."""
 
     def part_of(self, name: str) -> Part:
         """The part of the network to which a variable belongs, by name."""

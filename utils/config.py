@@ -191,17 +191,24 @@ class OptimizerConfig:
         _require_amount("mixup", alpha, "an alpha, ")
 
 
+AMP_DTYPES = ("auto", "float16", "bfloat16")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrecisionConfig:
     """Requested mixed precision and compilation; ``runtime/precision.py`` decides what the machine can do."""
 
     amp: bool = False
+    amp_dtype: str = "auto"
     static_loss_scale: float | None = None
     loss_scaling: bool = True
     xla: bool = False
     tf32: bool = True
 
     def __post_init__(self) -> None:
+        require(self.amp_dtype in AMP_DTYPES, "amp_dtype", self.amp_dtype, "auto, float16 or bfloat16")
+        if self.amp_dtype != "auto" and not self.amp:
+            raise UsageError(f"--amp_dtype {self.amp_dtype}: only used with --amp, which is not given")
         scale = self.static_loss_scale
         if scale is not None:
             require(math.isfinite(scale) and scale > 0, "static_loss_scale", scale, "positive, or -1 for dynamic")

@@ -16,6 +16,8 @@ from typing import Any, Protocol
 from utils.errors import UsageError, reason
 
 LAUNCHER_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "HOROVOD_SIZE", "SLURM_STEP_NUM_TASKS")
+BUCKET_VALUES = 2**22
+"""A group of gradients is complete with this many values; 16 MiB of float32."""
 _INSTALL = "`bash utils/install_horovod.sh` builds and installs it with MPI and Gloo"
 
 
@@ -133,8 +135,15 @@ class HorovodCommunicator:
         return self._hvd.allreduce(tensor, op=self._hvd.Average)
 
     def average_gradients(self, pairs: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
-        reduce, average = self._hvd.allreduce, self._hvd.Average
-        return [(reduce(g, op=average, compression=self._compression), v) for g, v in pairs]
+        from utils.vectors import joined, parts
+
+        averaged: dict[str, Any] = {}
+        for bucket in buckets(pairs):
+            vector = joined([gradient for gradient, _ in bucket])
+            mean = self._hvd.allreduce(vector, op=self._hvd.Average, compression=self._compression)
+            variables = [variable for _, variable in bucket]
+            averaged |= zip((v.name for v in variables), parts(mean, variables), strict=True)
+        return [(averaged[variable.name], variable) for _, variable in pairs]
 
     def take_over(self, variables: Sequence[Any]) -> Any:
         return self._hvd.broadcast_variables(variables, root_rank=0)
@@ -150,6 +159,27 @@ class HorovodCommunicator:
 
     def barrier(self) -> None:
         self.gather(None)
+
+
+def buckets(pairs: Sequence[tuple[Any, Any]]) -> list[list[tuple[Any, Any]]]:
+    """Gradients in groups that are averaged as one tensor each.
+
+    The groups are the same in every run, and so is the order in which Horovod adds up the values of the processes. The
+    last variables come first, because their gradients are computed first: their group travels while the others are
+    computed.
+
+    Args:
+        pairs: Gradients and variables, in the order in which the variables are used.
+    """
+    groups: list[list[tuple[Any, Any]]] = []
+    free, dtype = 0, None
+    for gradient, variable in reversed(pairs):
+        if free <= 0 or gradient.dtype != dtype:
+            groups.append([])
+            free, dtype = BUCKET_VALUES, gradient.dtype
+        groups[-1].append((gradient, variable))
+        free -= variable.shape.num_elements()
+    return groups
 
 
 class _Exchange:

@@ -6,9 +6,11 @@ Importing this module does not load TensorFlow, so the command line can use it; 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+Step = Callable[[Any, float, Any, Any, Sequence[Any]], tuple[Any, Sequence[Any]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +23,8 @@ class OptimizerSpec:
         build: Builds the optimizer from the learning rate, a scalar tensor, and the momentum.
         slots: State variables kept for each variable; named ``<variable>/<slot>`` in checkpoints.
         state: State variables kept once for all variables, by their names in checkpoints.
+        step: The same update as a function of tensors, for small variables that are updated together: from learning
+            rate, momentum, gradient, weight and slots to the new weight and slots. None if each is updated alone.
     """
 
     name: str
@@ -28,6 +32,7 @@ class OptimizerSpec:
     build: Callable[[Any, float], Any]
     slots: tuple[str, ...]
     state: tuple[str, ...] = ()
+    step: Step | None = None
 
 
 def _momentum(learning_rate: Any, momentum: float) -> Any:
@@ -42,6 +47,20 @@ def _nesterov(learning_rate: Any, momentum: float) -> Any:
     return tf.compat.v1.train.MomentumOptimizer(learning_rate, momentum, use_nesterov=True)
 
 
+def _momentum_step(
+    rate: Any, momentum: float, gradient: Any, weight: Any, slots: Sequence[Any]
+) -> tuple[Any, Sequence[Any]]:
+    gathered = slots[0] * momentum + gradient
+    return weight - gathered * rate, (gathered,)
+
+
+def _nesterov_step(
+    rate: Any, momentum: float, gradient: Any, weight: Any, slots: Sequence[Any]
+) -> tuple[Any, Sequence[Any]]:
+    gathered = slots[0] * momentum + gradient
+    return weight - (gradient * rate + gathered * momentum * rate), (gathered,)
+
+
 def _adam(learning_rate: Any, momentum: float) -> Any:
     import tensorflow as tf
 
@@ -52,10 +71,18 @@ OPTIMIZERS = {
     spec.name: spec
     for spec in (
         OptimizerSpec(
-            name="momentum", help="stochastic gradient descent with momentum", build=_momentum, slots=("Momentum",)
+            name="momentum",
+            help="stochastic gradient descent with momentum",
+            build=_momentum,
+            slots=("Momentum",),
+            step=_momentum_step,
         ),
         OptimizerSpec(
-            name="nesterov", help="momentum with Nesterov's look-ahead", build=_nesterov, slots=("Momentum",)
+            name="nesterov",
+            help="momentum with Nesterov's look-ahead",
+            build=_nesterov,
+            slots=("Momentum",),
+            step=_nesterov_step,
         ),
         OptimizerSpec(
             name="adam",

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tensorflow as tf
 
+from utils.optimizer_table import OptimizerSpec
+from utils.state_updates import update_state
+from utils.vectors import assign_together, is_small, joined, parts, read_together
+
 tf1 = tf.compat.v1
 
 GradientsAndVariables = list[tuple[Any, Any]]
+Average = Callable[[GradientsAndVariables], GradientsAndVariables]
 NOT_DECAYED = ("batchnorm", "batch_norm", "batch_normalization")
 INITIAL_LOSS_SCALE = 2.0**15
 GROWTH_INTERVAL = 2000
@@ -26,10 +31,17 @@ def decayed(variables: Sequence[Any]) -> list[Any]:
     return [v for v in variables if not any(word in v.op.name.lower() for word in NOT_DECAYED)]
 
 
-def l2_loss(variables: Sequence[Any], weight_decay: float) -> Any:
-    """``weight_decay`` times half the squared norm of the decayed variables, a scalar to add to the loss."""
-    terms = [tf.nn.l2_loss(v) for v in decayed(variables)]
-    return weight_decay * tf.add_n(terms) if terms else tf.constant(0.0)
+class WeightDecay:
+    """``factor`` times half the squared norm of the decayed ones of some variables, added to the loss."""
+
+    def __init__(self, variables: Sequence[Any], factor: float) -> None:
+        self.variables = decayed(variables)
+        self.factor = factor
+
+    def loss(self) -> Any:
+        """The term of the loss, a scalar."""
+        terms = [tf.nn.l2_loss(v) for v in self.variables]
+        return self.factor * tf.add_n(terms) if terms else tf.constant(0.0)
 
 
 def every_variable_alike(name: str) -> float:
@@ -47,87 +59,156 @@ class Update:
     """The operation and tensors of one update.
 
     Attributes:
-        operation: Applies the gradients and advances the step, unless a gradient overflowed under dynamic scaling.
+        operation: Applies the gradients, updates the network's own state and advances the step, unless a gradient
+            overflowed under dynamic scaling.
         loss_scale: Scalar, the loss scale of this step's gradients.
         finite: Boolean scalar, true if all gradients are finite; always true without dynamic scaling.
+        l2_loss: Scalar, the loss of weight decay.
         gradients: The applied gradients by variable name: averaged over replicas, with the loss scale divided out.
     """
 
     operation: Any
     loss_scale: Any
     finite: Any
+    l2_loss: Any
     gradients: Mapping[str, Any]
 
 
 def build_update(
     loss: Any,
     step: Any,
-    learning_rate: Any,
+    descent: Descent,
     *,
-    make_optimizer: Callable[[Any], Any],
     loss_scale: LossScale,
-    average: Callable[[GradientsAndVariables], GradientsAndVariables] = list,
-    multiplier: Callable[[str], float] = every_variable_alike,
+    decay: WeightDecay | None = None,
+    average: Average = list,
+    grouped: bool = False,
 ) -> Update:
     """Builds one optimizer step, with gradients of a scaled loss.
 
     Args:
-        loss: Scalar, float32.
+        loss: Scalar, float32, without weight decay.
         step: The global step variable.
-        learning_rate: Scalar tensor.
-        make_optimizer: Builds an optimizer of ``tf.compat.v1`` from a learning rate.
+        descent: The optimizer.
         loss_scale: Scale of the loss before differentiation.
+        decay: Weight decay.
         average: Averages gradients over replicas. It runs on scaled gradients, which survive transfer in a narrower
             type, and before the check for finite values, so that all replicas skip a step together.
-        multiplier: Learning-rate factor by variable name. It affects only the update, not the slots. A variable with
-            factor 0 is not trained and gets no slots.
+        grouped: Compute with all gradients as a few vectors, and update small variables together. The new weights are
+            the same bit for bit in one process; the sums in ``l2_loss`` and of several replicas round differently.
 
     Returns:
-        The update, which depends on the graph's UPDATE_OPS, so it includes the batch statistics.
+        The update, with the updates of the network's own state, such as batch statistics.
     """
-    descent = _Descent(learning_rate, make_optimizer, multiplier)
     scale = loss_scale.value()
-    scaled = loss if scale is None else loss * scale
-    pairs = descent.compute_gradients(scaled, trained(tf1.trainable_variables(), multiplier))
-    pairs = [(g, v) for g, v in pairs if g is not None]
-    pairs = average(pairs)
+    make = _grouped_gradients if grouped else _single_gradients
+    l2_loss, gradients = make(loss, descent, decay or WeightDecay([], 0.0), scale, average)
     if scale is not None:
-        pairs = [(g * (1.0 / scale), v) for g, v in pairs]
-    gradients = {v.op.name: g for g, v in pairs}
-    with tf.control_dependencies(tf1.get_collection(tf1.GraphKeys.UPDATE_OPS)):
-        if not loss_scale.dynamic:
-            done, fixed, finite = descent.apply_gradients(pairs, step), _constant(scale), tf.constant(True)
-            return Update(operation=done, loss_scale=fixed, finite=finite, gradients=gradients)
-        descent.create_slots(pairs)  # in the main graph, not inside the conditional
-        finite = tf.reduce_all(tf.stack([tf.reduce_all(tf.math.is_finite(g)) for g, _ in pairs]))
-        used = tf.identity(scale)
-        with tf.control_dependencies([used]):
-            rescale = loss_scale.update(finite)
-            apply = tf.cond(
-                finite,
-                lambda: _as_true(descent.apply_gradients(pairs, step)),
-                lambda: tf.constant(False),
-            )
-        return Update(operation=tf.group(apply, rescale), loss_scale=used, finite=finite, gradients=gradients)
+        gradients = gradients.times(1.0 / scale)
+    pairs = gradients.pairs()
+    descent.create_slots(pairs)  # in the main graph, not inside the conditional
+
+    def apply() -> Any:
+        with tf.control_dependencies([update_state(grouped=grouped)]):
+            return descent.apply_gradients(pairs, step, grouped=grouped)
+
+    applied = {v.op.name: g for g, v in pairs}
+    if not loss_scale.dynamic:
+        used = tf.constant(1.0) if scale is None else scale
+        return Update(operation=apply(), loss_scale=used, finite=tf.constant(True), l2_loss=l2_loss, gradients=applied)
+    finite, used = gradients.finite(), tf.identity(scale)
+    with tf.control_dependencies([used]):
+        rescale = loss_scale.update(finite)
+        done = tf.cond(finite, lambda: _as_true(apply()), lambda: tf.constant(False))
+    operation = tf.group(done, rescale)
+    return Update(operation=operation, loss_scale=used, finite=finite, l2_loss=l2_loss, gradients=applied)
 
 
-class _Descent:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Gradients:
+    """Gradients as tensors: one for each variable, in its shape, or with ``joined`` vectors for several variables."""
+
+    tensors: Sequence[Any]
+    variables: Sequence[Sequence[Any]]
+    joined: bool
+
+    def times(self, factor: Any) -> _Gradients:
+        return replace(self, tensors=[tensor * factor for tensor in self.tensors])
+
+    def finite(self) -> Any:
+        """A boolean scalar, true if all values are finite."""
+        return tf.reduce_all(tf.stack([tf.reduce_all(tf.math.is_finite(tensor)) for tensor in self.tensors]))
+
+    def pairs(self) -> GradientsAndVariables:
+        """The gradient of each variable in its shape."""
+        pairs: GradientsAndVariables = []
+        for tensor, variables in zip(self.tensors, self.variables, strict=True):
+            pairs += zip(parts(tensor, variables) if self.joined else [tensor], variables, strict=True)
+        return pairs
+
+
+def _single_gradients(
+    loss: Any, descent: Descent, decay: WeightDecay, scale: Any, average: Average
+) -> tuple[Any, _Gradients]:
+    """The loss of weight decay, and the gradients, each a tensor of its own."""
+    l2_loss = decay.loss()
+    total = loss + l2_loss
+    pairs = average(descent.compute_gradients(total if scale is None else total * scale))
+    return l2_loss, _Gradients(tensors=[g for g, _ in pairs], variables=[[v] for _, v in pairs], joined=False)
+
+
+def _grouped_gradients(
+    loss: Any, descent: Descent, decay: WeightDecay, scale: Any, average: Average
+) -> tuple[Any, _Gradients]:
+    """Like ``_single_gradients``, with a vector for the decayed variables and one for the others."""
+    pairs = average(descent.compute_gradients(loss if scale is None else loss * scale))
+    known = {v.op.name: g for g, v in pairs}
+    names = {v.op.name for v in decay.variables}
+    others = [v for _, v in pairs if v.op.name not in names]
+    tensors = [joined([known[v.op.name] for v in others])] if others else []
+    if not decay.variables:
+        return tf.constant(0.0), _Gradients(tensors=tensors, variables=[others], joined=True)
+    vector = joined([known[v.op.name] if v.op.name in known else tf.zeros_like(v) for v in decay.variables])
+    with tf.control_dependencies([vector]):  # the copy of the weights takes no memory before
+        weights = read_together(decay.variables)
+    decayed_vector = vector + weights * (decay.factor if scale is None else scale * decay.factor)
+    gradients = _Gradients(
+        tensors=[decayed_vector, *tensors],
+        variables=[decay.variables, *([others] if others else [])],
+        joined=True,
+    )
+    return decay.factor * tf.nn.l2_loss(weights), gradients
+
+
+class Descent:
     """Gradient descent with learning-rate factors for variables: one optimizer for each factor.
 
     The optimizers share state that belongs to no variable, like the powers of Adam's betas. It has one name in
     checkpoints whatever the factors, and the last optimizer advances it once per step. TensorFlow 2.21 has no public
     function to share it.
+
+    Args:
+        learning_rate: Scalar tensor.
+        optimizer: The kind of optimizer.
+        momentum: Its momentum.
+        multiplier: Learning-rate factor by variable name. It affects only the update, not the slots. A variable with
+            factor 0 is not trained and gets no slots.
     """
 
     def __init__(
-        self, learning_rate: Any, make_optimizer: Callable[[Any], Any], multiplier: Callable[[str], float]
+        self,
+        learning_rate: Any,
+        optimizer: OptimizerSpec,
+        momentum: float,
+        multiplier: Callable[[str], float] = every_variable_alike,
     ) -> None:
-        self._rate = learning_rate
-        self._make = make_optimizer
+        self._learning_rate = learning_rate
+        self._spec = optimizer
+        self._momentum = momentum
         self._multiplier = multiplier
         self._optimizers: dict[float, Any] = {}
 
-    def compute_gradients(self, loss: Any, variables: Sequence[Any]) -> GradientsAndVariables:
+    def compute_gradients(self, loss: Any) -> GradientsAndVariables:
         """Differentiates the loss, and sums the gradients of a tensor with several consumers in pairs.
 
         TensorFlow's sum of three or more tensors (AddN, 2.21) begins with any whose memory is free by then, so that its
@@ -135,26 +216,45 @@ class _Descent:
         """
         pairs: GradientsAndVariables = self._optimizer(1.0).compute_gradients(
             loss,
-            var_list=variables,
+            var_list=trained(tf1.trainable_variables(), self._multiplier),
             gate_gradients=tf1.train.Optimizer.GATE_OP,
             aggregation_method=tf.AggregationMethod.EXPERIMENTAL_TREE,
         )
-        return pairs
+        return [(gradient, variable) for gradient, variable in pairs if gradient is not None]
 
     def create_slots(self, pairs: GradientsAndVariables) -> None:
         for factor, group in self._groups(pairs).items():
             self._optimizer(factor)._create_slots([v for _, v in group])
 
-    def apply_gradients(self, pairs: GradientsAndVariables, step: Any) -> Any:
-        """Updates all variables, then the step."""
-        *others, (factor, last) = self._groups(pairs).items()
-        done = []
-        for other, group in others:
-            optimizer = self._optimizer(other)
+    def apply_gradients(self, pairs: GradientsAndVariables, step: Any, *, grouped: bool) -> Any:
+        """Updates all variables, then the step; call ``create_slots`` before."""
+        together, alone = [], []
+        for gradient, variable in pairs:
+            joins = grouped and self._spec.step is not None and is_small(variable)
+            (together if joins else alone).append((gradient, variable))
+        done = [self._apply_together(factor, group) for factor, group in self._groups(together).items()]
+        groups = list(self._groups(alone).items())
+        for factor, group in groups[:-1]:
+            optimizer = self._optimizer(factor)
             optimizer._finish = _group  # leaves the shared state as it is
             done.append(optimizer.apply_gradients(group))
         with tf.control_dependencies(done):
+            if not groups:
+                return step.assign_add(1, read_value=False)
+            factor, last = groups[-1]
             return self._optimizer(factor).apply_gradients(last, global_step=step)
+
+    def _apply_together(self, factor: float, group: GradientsAndVariables) -> Any:
+        """Updates variables of one factor as vectors, with results equal to those of the optimizer bit for bit."""
+        gradients, variables = zip(*group, strict=True)
+        optimizer, step = self._optimizer(factor), self._spec.step
+        if step is None:
+            raise ValueError(f"{self._spec.name} updates each variable alone")
+        slots = [[optimizer.get_slot(v, name) for v in variables] for name in optimizer.get_slot_names()]
+        weights, former = read_together(variables), [read_together(slot) for slot in slots]
+        weights, moved = step(self._rate(factor), self._momentum, joined(gradients), weights, former)
+        done = [assign_together(slot, vector) for slot, vector in zip(slots, moved, strict=True)]
+        return tf.group(assign_together(variables, weights), *done)
 
     def _groups(self, pairs: GradientsAndVariables) -> dict[float, GradientsAndVariables]:
         groups: dict[float, GradientsAndVariables] = {}
@@ -162,10 +262,12 @@ class _Descent:
             groups.setdefault(self._multiplier(variable.op.name), []).append((gradient, variable))
         return groups
 
+    def _rate(self, factor: float) -> Any:
+        return self._learning_rate if factor == 1.0 else self._learning_rate * factor
+
     def _optimizer(self, factor: float) -> Any:
         if factor not in self._optimizers:
-            rate = self._rate if factor == 1.0 else self._rate * factor
-            optimizer = self._make(rate)
+            optimizer = self._spec.build(self._rate(factor), self._momentum)
             for other in self._optimizers.values():
                 optimizer._non_slot_dict = other._non_slot_dict
             self._optimizers[factor] = optimizer
@@ -174,10 +276,6 @@ class _Descent:
 
 def _group(operations: Sequence[Any], name: str) -> Any:
     return tf.group(*operations, name=name)
-
-
-def _constant(scale: Any) -> Any:
-    return tf.constant(1.0) if scale is None else scale
 
 
 def _as_true(operation: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from model.layers.options import LayerOptions
-from model.layers.variable import tf1, variable
+from model.layers.variable import tf1, update_later, variable
 
 _Normalized = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # with each channel's mean and Bessel-corrected variance
 
@@ -25,16 +25,21 @@ class _Variables(NamedTuple):
 def batch_norm(inputs: tf.Tensor, options: LayerOptions) -> tf.Tensor:
     """Normalizes each channel to mean beta and standard deviation gamma, by the batch's statistics.
 
-    The updates of the moving statistics, with the Bessel-corrected variance, go to the collection UPDATE_OPS.
-    Statistics are float32 for every input type.
+    The moving statistics follow the batch's mean and Bessel-corrected variance in every step that counts. Statistics
+    are float32 for every input type.
     """
     variables = _variables(inputs.shape[options.channel_axis], options.norm_name)
     normalize = _fused if options.average is None else _synchronized
     normalized, mean, variance = normalize(inputs, variables, options)
-    for moving, value in ((variables.moving_mean, mean), (variables.moving_variance, variance)):
-        step = (moving - value) * (1.0 - options.batch_norm.decay)
-        tf1.add_to_collection(tf1.GraphKeys.UPDATE_OPS, tf1.assign_sub(moving, step, use_locking=True))
+    _follow(variables, mean, variance, options)
     return normalized
+
+
+def _follow(variables: _Variables, mean: tf.Tensor, variance: tf.Tensor, options: LayerOptions) -> None:
+    """Has the moving statistics follow those of the batch."""
+    share = 1.0 - options.batch_norm.decay
+    update_later(variables.moving_mean, mean, share)
+    update_later(variables.moving_variance, variance, share)
 
 
 def _fused(inputs: tf.Tensor, variables: _Variables, options: LayerOptions) -> _Normalized:
@@ -102,13 +107,9 @@ def folded_batch_norm(inputs: tf.Tensor, options: LayerOptions) -> FoldedNorm:
     """
     variables = _variables(inputs.shape[options.channel_axis], options.norm_name)
     mean, variance, corrected = _moments(tf.cast(inputs, tf.float32), options)
-    moving = variables.moving_variance.read_value()  # reads the value from before the update
-    for target, former, value in (
-        (variables.moving_mean, variables.moving_mean.read_value(), mean),
-        (variables.moving_variance, moving, corrected),
-    ):
-        step = (former - value) * (1.0 - options.batch_norm.decay)
-        tf1.add_to_collection(tf1.GraphKeys.UPDATE_OPS, tf1.assign_sub(target, step, use_locking=True))
+    moving = variables.moving_variance.read_value()
+    with tf.control_dependencies([moving]):  # reads the value from before the update
+        _follow(variables, mean, tf.identity(corrected), options)
     deviation = tf.sqrt(moving + options.batch_norm.epsilon)
     reciprocal = tf.math.rsqrt(variance + options.batch_norm.epsilon)
     return FoldedNorm(

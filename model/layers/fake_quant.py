@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from model.layers.variable import tf1, variable
+from model.layers.variable import tf1, update_later, variable
 from model.specs import QuantizationSpec
 
 BITS = 8
@@ -116,10 +116,10 @@ class FakeQuantizer:
         return self._quantize(inputs, _Range("", *map(tf.constant, _SIGMOID)))
 
     def collect_updates(self) -> None:
-        """Adds the updates of the ranges to UPDATE_OPS, once the network is complete."""
+        """Hands over the updates of the ranges, once the network is complete."""
         pairs = [pair for updates in self._updates.values() for pair in updates]
         for target, value in pairs:
-            tf1.add_to_collection(tf1.GraphKeys.UPDATE_OPS, tf1.assign(target, value))
+            update_later(target, value)
 
     def _seen(self, scope: str) -> tuple[tf.Tensor, tf.Tensor] | None:
         average = self._averages.get(scope)

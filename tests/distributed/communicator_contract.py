@@ -1,6 +1,7 @@
 """The contract of every communicator; each process of a launch checks it."""
 
 import os
+from unittest import mock
 
 import numpy as np
 import tensorflow as tf
@@ -48,8 +49,29 @@ def _check_tensors(processes, mean):
             np.testing.assert_allclose(session.run(slope), [mean + 1] * 2, rtol=1e-6)
             np.testing.assert_allclose(session.run(gradient), [2 * (mean + 1), 4 * (mean + 1)], rtol=1e-3)
             assert variable is own
+            _check_gradients(processes, mean, session)
             session.run(take_over)
             np.testing.assert_array_equal(session.run(own), [1.0, 2.0])
+
+
+def _check_gradients(processes, mean, session):
+    """Gradients of several types and sizes, which travel in groups."""
+    shapes = [(2, 3), (), (5,), (1, 1, 4), (3,)]
+    types = [tf.float32, tf.float32, tf.float64, tf.float32, tf.float32]
+    variables = [
+        tf1.get_variable(f"v{n}", shape, dtype, use_resource=True)
+        for n, (shape, dtype) in enumerate(zip(shapes, types, strict=True))
+    ]
+    own = [
+        tf.fill(shape, tf.constant(n + processes.rank, dtype))
+        for n, (shape, dtype) in enumerate(zip(shapes, types, strict=True))
+    ]
+    with mock.patch("utils.hvd_utils.BUCKET_VALUES", 4):
+        pairs = processes.average_gradients(list(zip(own, variables, strict=True)))
+    assert [variable.name for _, variable in pairs] == [variable.name for variable in variables]
+    for n, value in enumerate(session.run([gradient for gradient, _ in pairs])):
+        assert value.shape == shapes[n]
+        np.testing.assert_allclose(value, np.full(shapes[n], n + mean), rtol=1e-3)
 
 
 def keep(flags):

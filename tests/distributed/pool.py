@@ -110,7 +110,7 @@ def _work() -> None:
     from runtime.environment import environment_for
     from utils.cmdline_helper import parse
 
-    config = parse(["--mode=training_benchmark", "--batch_size=1"], os.environ).config
+    config = parse(["--mode=training_benchmark", "--batch_size=1", "--deterministic"], os.environ).config
     os.environ.update(environment_for(config, os.environ))
     import main
     from tests.distributed.communicator_contract import keep

@@ -56,6 +56,17 @@ def test_what_was_begun_by_two_is_continued_by_one(two, alone, pictures, tmp_pat
     np.testing.assert_allclose(losses(tmp_path / "run" / "log.json"), losses(alone / "log.json"), rtol=2e-3)
 
 
+def test_a_deterministic_run_in_four_processes_is_resumed_bit_for_bit(four, pictures, tmp_path):
+    """With more than two addends, a sum depends on their order."""
+    flags = (*LENGTH, "--num_iter=6", "--batch_size=2", "--deterministic")
+    for folder, limits in (("whole", ((),)), ("parts", (("--run_iter=3",), ()))):
+        for limit in limits:
+            ended = four(tmp_path, *network(pictures, tmp_path / folder, "train"), *flags, *limit)
+            assert ended.status == 0, ended.text
+    whole, parts = (values(tmp_path / folder / "model.ckpt-6") for folder in ("whole", "parts"))
+    assert [name for name, value in whole.items() if not np.array_equal(value, parts[name])] == []
+
+
 def test_processes_keep_statistics_of_their_own_unless_asked_to_share_them(two, alone, pictures, tmp_path):
     ended = two(tmp_path, *network(pictures, tmp_path / "run", "train"), "--batch_size=4", *LENGTH)
     assert ended.status == 0, ended.text

@@ -10,6 +10,7 @@ from model.layers.fake_quant import FakeQuantizer
 from model.layers.variable import tf1
 from model.specs import QuantizationSpec
 from tests.model.numpy_quantizer import MovingRange, nudged, scaled
+from utils.state_updates import update_state
 
 VALUES = np.random.default_rng(1).normal(size=(400,)).astype(np.float32)
 
@@ -38,7 +39,7 @@ def train(batches, *, use="activation", **spec):
         ours.collect_updates()
         assert not tf1.trainable_variables()
         session.run(tf1.global_variables_initializer())
-        fetched = [outputs, *tf1.get_collection(tf1.GraphKeys.UPDATE_OPS)]
+        fetched = [outputs, update_state()]
         results = [session.run(fetched, {batch: values})[0] for values in batches]
         return results, {v.op.name: session.run(v) for v in tf1.global_variables()}
 
@@ -148,7 +149,7 @@ def test_tensors_of_one_range_share_what_holds_them_all():
         mean = ours.within(tf.constant([0.111, 9.0]), joined)
         ours.collect_updates()
         session.run(tf1.global_variables_initializer())
-        found = session.run([start, joined, mean, *tf1.get_collection(tf1.GraphKeys.UPDATE_OPS)])[:3]
+        found = session.run([start, joined, mean, update_state()])[:3]
         ends = session.run([v for v in tf1.global_variables() if v.op.name in ("act_quant/min", "act_quant/max")])
         steps = session.run([v for v in tf1.global_variables() if "local_step" in v.op.name])
     np.testing.assert_allclose(ends, [-3.0, 2.0], rtol=1e-6)

@@ -11,6 +11,7 @@ from model.layers.options import LayerOptions
 from model.layers.pooling import max_pool, spatial_mean
 from model.layers.squeeze_excitation import squeeze_excitation
 from model.layers.variable import tf1
+from utils.state_updates import update_state
 
 RAMP = np.arange(16, dtype=np.float32).reshape(1, 4, 4, 1)
 
@@ -20,7 +21,7 @@ def evaluate(build, *, updates=False):
     with tf.Graph().as_default(), tf1.Session() as session:
         tensor = build()
         session.run(tf1.global_variables_initializer())
-        value = session.run([tensor, *(tf1.get_collection(tf1.GraphKeys.UPDATE_OPS) if updates else [])])[0]
+        value = session.run([tensor, *([update_state()] if updates else [])])[0]
         return value, {v.op.name: session.run(v) for v in tf1.global_variables()}
 
 

@@ -16,6 +16,7 @@ from model.ssd import ssd
 from model.variables import classifier_variables
 from tests.model.tiny_ssd import TINY_SSD
 from tests.model.tiny_ssd import load as load_all
+from utils.state_updates import update_state
 
 tf1 = tf.compat.v1
 
@@ -134,7 +135,7 @@ def build(spec, images, *, updates=False, seen=(), **options):
         gradients = tf.gradients(loss, trainable)
         session.run(tf1.global_variables_initializer())
         load(session, seen)
-        operations = tf1.get_collection(tf1.GraphKeys.UPDATE_OPS) if updates else []
+        operations = update_state() if updates else []
         logits, gradients, _ = session.run([logits, gradients, operations])
         variables = {v.op.name: v for v in tf1.global_variables()}
         return logits, dict(zip([v.op.name for v in trainable], gradients, strict=True)), session.run(variables)
@@ -189,8 +190,9 @@ def trained(spec, quantization):
         resnet(tf.constant(IMAGES), spec, 5, options)
         session.run(tf1.global_variables_initializer())
         load(session, noisy(spec))
+        update = update_state()
         for _ in range(20):
-            session.run(tf1.get_collection(tf1.GraphKeys.UPDATE_OPS))
+            session.run(update)
         return session.run({v.op.name: v for v in tf1.global_variables()})
 
 
@@ -307,8 +309,9 @@ def trained_detector(quantization):
         gradients = tf.gradients([endpoints["box_codes"], endpoints["class_logits"]], tf1.trainable_variables())
         assert all(gradient is not None for gradient in gradients)
         session.run(tf1.global_variables_initializer())
+        update = update_state()
         for _ in range(15):
-            session.run(tf1.get_collection(tf1.GraphKeys.UPDATE_OPS))
+            session.run(update)
         return session.run({v.op.name: v for v in tf1.global_variables()})
 
 

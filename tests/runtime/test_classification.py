@@ -53,7 +53,7 @@ def test_weight_decay_is_half_the_squared_norm_of_kernels_and_biases():
         one = tf.compat.v1.get_variable("resnet50/output/dense/kernel", initializer=tf.constant([3.0, 4.0]))
         two = tf.compat.v1.get_variable("resnet50/output/dense/bias", initializer=tf.constant([2.0]))
         norm = tf.compat.v1.get_variable("resnet50/conv2d/BatchNorm/gamma", initializer=tf.constant([100.0]))
-        loss = task(weight_decay=0.01).training.weight_decay([one, two, norm])
+        loss = task(weight_decay=0.01).training.weight_decay([one, two, norm]).loss()
         with tf.control_dependencies([v.initializer for v in (one, two, norm)]):
             return tf.constant(0), loss
 

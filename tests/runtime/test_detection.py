@@ -47,7 +47,7 @@ def test_kernels_alone_decay():
         detector.network.forward(tf.zeros([1, SIZE, SIZE, 3]), training=True)
         variables = tf1.trainable_variables()
         load(session, {v: np.full(v.shape, 0.5, np.float32) for v in variables})
-        found = session.run(detector.training.weight_decay(variables))
+        found = session.run(detector.training.weight_decay(variables).loss())
     kernels = [v for v in variables if v.op.name.endswith("weights")]
     assert {v.shape.rank for v in kernels} == {4}
     assert {v.shape.rank for v in variables if not v.op.name.endswith("weights")} == {1}

@@ -1,9 +1,11 @@
 """The environment of the process when TensorFlow is imported."""
 
+import dataclasses
+
 import pytest
 
 from runtime.environment import environment_for
-from utils.config import ExperimentConfig, PrecisionConfig, RunConfig
+from utils.config import DistributedConfig, ExperimentConfig, PrecisionConfig, RunConfig
 
 GPU = {
     "CUDA_CACHE_DISABLE": "0",
@@ -42,14 +44,24 @@ def test_determinism_and_full_float32_are_variables_too():
     assert wanted == QUIET | {
         "CUDA_VISIBLE_DEVICES": "-1",
         "TF_DETERMINISTIC_OPS": "1",
+        "HOROVOD_FUSION_THRESHOLD": "0",
         "NVIDIA_TF32_OVERRIDE": "0",
     }
 
 
-@pytest.mark.parametrize("name", [*QUIET, *GPU, "TF_DETERMINISTIC_OPS", "NVIDIA_TF32_OVERRIDE"])
+def test_synchronized_batch_norm_is_not_kept_waiting():
+    wanted = dataclasses.replace(config(), distributed=DistributedConfig(sync_batch_norm=True))
+    assert environment_for(wanted, {}) == QUIET | GPU | {"HOROVOD_CYCLE_TIME": "0.1"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [*QUIET, *GPU, "TF_DETERMINISTIC_OPS", "HOROVOD_FUSION_THRESHOLD", "HOROVOD_CYCLE_TIME", "NVIDIA_TF32_OVERRIDE"],
+)
 @pytest.mark.parametrize("value", ["", "7"])
 def test_what_the_user_set_stays(name, value):
     wanted = config(deterministic=True, tf32=False)
+    wanted = dataclasses.replace(wanted, distributed=DistributedConfig(sync_batch_norm=True))
     assert name in environment_for(wanted, {})
     assert name not in environment_for(wanted, {name: value})
 

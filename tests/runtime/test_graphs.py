@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from model.layers.options import LayerOptions
+from model.specs import QuantizationSpec
 from runtime.classification import classification_task
 from runtime.graphs import build_eval_graph, build_predict_graph, build_train_graph
 from runtime.plan import plan_training
@@ -14,7 +15,7 @@ from runtime.precision import Precision
 from tests.runtime.processes import ALONE, Pretended, never_stopping
 from tests.runtime.runs import picture, tiny_networks
 from tests.utils.input_records import record, write_files
-from utils.config import DataConfig, ExperimentConfig, ModelConfig, OptimizerConfig, RunConfig
+from utils.config import DataConfig, ExperimentConfig, ModelConfig, MovingAverageConfig, OptimizerConfig, RunConfig
 from utils.input.batching import Position, Shard
 
 tf1 = tf.compat.v1
@@ -38,7 +39,8 @@ def files(tmp_path_factory):
 
 
 def task(settings, files):
-    return classification_task(settings, {"train": files, "validation": files}, 3, LayerOptions(seed=3))
+    layers = LayerOptions(seed=3, quantization=settings.model.quantization)
+    return classification_task(settings, {"train": files, "validation": files}, 3, layers)
 
 
 @dataclasses.dataclass
@@ -149,6 +151,54 @@ def test_a_dynamic_loss_scale_is_part_of_the_variables_that_are_saved(files):
     assert step.fetched["loss_scale"] == 2.0**15
     assert {"loss_scale", "loss_scale_good_steps"} <= {v.op.name for v in graph.variables}
     assert step.after["loss_scale_good_steps"] == 1
+
+
+DYNAMIC = Precision(compute_dtype=tf.float32, dynamic_loss_scale=True)
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+def test_an_overflow_in_any_process_leaves_weights_statistics_ranges_and_averages_alone(where, gpu, files, monkeypatch):
+    class Overflowing(Pretended):
+        """A process whose neighbour's gradients overflow."""
+
+        def average_gradients(self, pairs):
+            (gradient, variable), *others = pairs
+            return [(gradient + float("inf"), variable), *others]
+
+    monkeypatch.setattr("runtime.graphs.uses_gpu", lambda _: gpu)
+    if where == "here":
+        monkeypatch.setattr("utils.optimizers.INITIAL_LOSS_SCALE", 2.0**127)
+    settings = dataclasses.replace(config(), moving_average=MovingAverageConfig(ema_decay=0.9))
+    quantized = dataclasses.replace(settings.model, quantization=QuantizationSpec())
+    settings = dataclasses.replace(settings, model=quantized)
+    graph, (step,) = train(settings, files, 1, DYNAMIC, Overflowing(1) if where == "elsewhere" else None)
+    assert int(step.fetched["step"]) == 0
+    moved = {name for name, value in step.before.items() if not np.array_equal(value, step.after[name])}
+    assert moved == {"loss_scale"}
+    names = {v.op.name.rpartition("/")[2] for v in graph.variables}
+    assert {"moving_mean", "moving_variance", "min", "max", "biased", "ExponentialMovingAverage"} <= names
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "precision"),
+    [
+        ({}, DYNAMIC),
+        ({"name": "nesterov"}, Precision(compute_dtype=tf.float32, static_loss_scale=128.0)),
+        ({"name": "adam", "learning_rate_per_256": 0.064}, FLOAT32),
+    ],
+)
+def test_a_gpus_vectors_give_the_same_weights_bit_for_bit(optimizer, precision, files, monkeypatch):
+    settings = config("se-resnext101-32x4d", **optimizer)
+    settings = dataclasses.replace(settings, moving_average=MovingAverageConfig(ema_decay=0.9))
+    _, single = train(settings, files, 3, precision)
+    monkeypatch.setattr("runtime.graphs.uses_gpu", lambda _: True)
+    graph, grouped = train(settings, files, 3, precision)
+    assert {v.op.name for v in graph.variables} == set(single[0].before)
+    for ours, theirs in zip(grouped, single, strict=True):
+        assert [name for name, value in ours.after.items() if not np.array_equal(value, theirs.after[name])] == []
+        for name in ("cross_entropy", "l2_loss", "total_loss"):
+            assert ours.fetched[name] == pytest.approx(theirs.fetched[name], rel=1e-6)
 
 
 @pytest.mark.slow

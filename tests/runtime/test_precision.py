@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from runtime.precision import Precision, choose_precision
 from utils.config import PrecisionConfig
+from utils.errors import UsageError
 
 OLD = frozenset({"avx2", "avx512f", "fma"})
 AVX512 = OLD | {"avx512_bf16"}
@@ -55,6 +56,44 @@ def test_a_machine_without_either_says_so_once_and_computes_in_float32():
     for gpu, features in ((True, OLD), (False, AMX)):
         assert choose_precision(PrecisionConfig(amp=True), gpu=gpu, cpu_features=features).note == ""
     assert choose_precision(PrecisionConfig(), gpu=False, cpu_features=OLD).note == ""
+
+
+@pytest.mark.parametrize(
+    ("asked", "gpu", "features", "capability", "dtype", "dynamic"),
+    [
+        ("bfloat16", True, OLD, (8, 0), tf.bfloat16, False),
+        ("bfloat16", True, OLD, (12, 0), tf.bfloat16, False),
+        ("bfloat16", True, OLD, None, tf.bfloat16, False),  # unknown: TensorFlow decides
+        ("bfloat16", False, AMX, None, tf.bfloat16, False),
+        ("float16", True, AMX, (7, 0), tf.float16, True),
+        ("auto", True, AMX, (9, 0), tf.float16, True),  # the recipes were made for it
+    ],
+)
+def test_a_type_can_be_asked_for(asked, gpu, features, capability, dtype, dynamic):
+    wanted = PrecisionConfig(amp=True, amp_dtype=asked)
+    chosen = choose_precision(wanted, gpu=gpu, cpu_features=features, compute_capability=capability)
+    assert (chosen.compute_dtype, chosen.dynamic_loss_scale, chosen.note) == (dtype, dynamic, "")
+    assert chosen.scales_loss == dynamic
+
+
+@pytest.mark.parametrize(
+    ("asked", "gpu", "features", "capability", "sentence"),
+    [
+        ("float16", False, AMX, None, "--amp_dtype float16: only GPUs compute fast in it, and this run uses none; .*"),
+        ("bfloat16", False, OLD, None, r"--amp_dtype bfloat16: this CPU has no instructions for it \(.*"),
+        (
+            "bfloat16",
+            True,
+            AMX,
+            (7, 5),
+            r"--amp_dtype bfloat16: needs a GPU of .* 8\.0 .*, and this one has 7\.5; .*",
+        ),
+    ],
+)
+def test_a_type_that_the_device_lacks_is_refused(asked, gpu, features, capability, sentence):
+    wanted = PrecisionConfig(amp=True, amp_dtype=asked)
+    with pytest.raises(UsageError, match=f"^{sentence}$"):
+        choose_precision(wanted, gpu=gpu, cpu_features=features, compute_capability=capability)
 
 
 def test_results_are_labelled_with_the_type():

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import tensorflow as tf
 
-from runtime.session import session_config, uses_gpu
+from runtime.session import compute_capability, session_config, uses_gpu
 from tests.runtime.processes import ALONE, Pretended
 from utils.config import ExperimentConfig, PrecisionConfig, RunConfig
 from utils.errors import UsageError
@@ -47,6 +47,17 @@ def test_the_gpu_is_that_of_the_flag_else_of_the_rank(gpus):
     gpus(4)
     assert session_config(config(gpu_id=3), ALONE).gpu_options.visible_device_list == "3"
     assert session_config(config(), Pretended(8, rank=6, local_rank=2)).gpu_options.visible_device_list == "2"
+
+
+def test_the_compute_capability_is_the_lowest_of_the_gpus_in_use(gpus, monkeypatch):
+    known = {"GPU:0": {"compute_capability": (9, 0)}, "GPU:1": {"compute_capability": (7, 5)}, "GPU:2": {}}
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: known[gpu.name])
+    gpus(3)
+    assert compute_capability(config()) == (7, 5)
+    assert compute_capability(config(gpu_id=0)) == (9, 0)
+    assert compute_capability(config(gpu_id=2)) is compute_capability(config(cpu=True)) is None
+    gpus(0)
+    assert compute_capability(config()) is None
 
 
 def test_several_processes_take_neither_one_gpu_nor_more_than_there_are(gpus):

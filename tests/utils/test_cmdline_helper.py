@@ -67,6 +67,7 @@ OUR_DEFAULTS = {
     "class_names": None,
     "early_stop_patience": 0,
     "no_tf32": False,
+    "amp_dtype": "auto",
 }
 OUR_DEFAULTS |= {"reset_head": False, "freeze_backbone": False, "freeze_batch_norm": False, "head_lr_multiplier": 1.0}
 OUR_DEFAULTS |= {"ema_decay": None, "eval_weights": None, "per_channel_weights": False, "sync_batch_norm": False}
@@ -96,7 +97,14 @@ def test_every_flag_changes_its_own_field():
         *("--lr_warmup_epochs=0.5", "--weight_decay=3e-5", "--weight_init=fan_in", "--momentum=0.875"),
         *("--label_smoothing=0.1", "--mixup=0.2", "--cosine_lr", "--checkpoint_every=11", "--keep_checkpoints=2"),
         *("--eval_every_epochs=1", "--early_stop_patience=8", "--xla", "--data_format=NCHW", "--amp"),
-        *("--deterministic", "--no_tf32", "--static_loss_scale=1024", "--dali", "--data_idx_dir=I"),
+        *(
+            "--amp_dtype=float16",
+            "--deterministic",
+            "--no_tf32",
+            "--static_loss_scale=1024",
+            "--dali",
+            "--data_idx_dir=I",
+        ),
     )
     assert (config.model.architecture, config.model.num_classes, config.model.image_size) == ("resnet50", 10, 64)
     assert (config.model.data_format, config.model.weight_init) == ("NCHW", "fan_in")
@@ -111,6 +119,7 @@ def test_every_flag_changes_its_own_field():
     assert (optimizer.label_smoothing, optimizer.mixup_alpha) == (0.1, 0.2)
     precision = config.precision
     assert (precision.amp, precision.static_loss_scale, precision.xla, precision.tf32) == (True, 1024.0, True, False)
+    assert precision.amp_dtype == "float16"
     run = config.run
     assert (run.duration, run.run_limit) == (Duration(value=90), Duration(value=4, flag="run_iter"))
     assert (run.warmup_steps, run.display_every, run.seed, run.top_k) == (3, 2, 5, 3)

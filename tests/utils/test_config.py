@@ -87,6 +87,14 @@ def test_batches_are_steps_and_epochs_are_whole_numbers_of_them(value, steps_per
             "--static_loss_scale 0.0: must be positive, or -1 for dynamic",
         ),
         (
+            lambda: PrecisionConfig(amp_dtype="bfloat16"),
+            "--amp_dtype bfloat16: only used with --amp, which is not given",
+        ),
+        (
+            lambda: PrecisionConfig(amp=True, amp_dtype="float32"),
+            "--amp_dtype float32: must be auto, float16 or bfloat16",
+        ),
+        (
             lambda: PrecisionConfig(static_loss_scale=128.0),
             "--static_loss_scale 128: only used with --amp, which is not given",
         ),

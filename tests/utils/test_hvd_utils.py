@@ -4,10 +4,11 @@ import sys
 from types import ModuleType, SimpleNamespace
 
 import pytest
+import tensorflow as tf
 
 from tests.distributed.communicator_contract import check
 from utils.errors import UsageError
-from utils.hvd_utils import LAUNCHER_SIZES, communicator, fair_share, launched_processes
+from utils.hvd_utils import LAUNCHER_SIZES, buckets, communicator, fair_share, launched_processes
 
 
 def test_one_process_is_rank_0_of_1_and_keeps_the_contract():
@@ -43,6 +44,16 @@ def test_processes_that_horovod_does_not_connect_are_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "horovod.tensorflow", library)
     with pytest.raises(UsageError, match="SLURM_STEP_NUM_TASKS=4: 4 processes were launched, but Horovod connects 1"):
         communicator({"SLURM_STEP_NUM_TASKS": "4"})
+
+
+def test_gradients_travel_in_the_same_groups_always_the_last_ones_first(monkeypatch):
+    monkeypatch.setattr("utils.hvd_utils.BUCKET_VALUES", 10)
+    kinds = (("float32", 8), ("float32", 1), ("float16", 3), ("float32", 9), ("float32", 2), ("float32", 1))
+    with tf.Graph().as_default():
+        pairs = [(tf.zeros(size, dtype), tf.zeros(size, dtype, name=f"v{n}")) for n, (dtype, size) in enumerate(kinds)]
+    found = [[int(variable.op.name[1:]) for _, variable in group] for group in buckets(pairs)]
+    assert found == [[5, 4, 3], [2], [1, 0]]
+    assert buckets([]) == []
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,13 @@ import pytest
 import tensorflow as tf
 
 from utils.optimizer_table import OPTIMIZERS, SLOTS, STATE_PATTERN, optimizer_of, slot_names
-from utils.optimizers import LossScale, build_update, decayed, l2_loss
+from utils.optimizers import Descent, LossScale, WeightDecay, build_update, decayed, every_variable_alike
 
 tf1 = tf.compat.v1
 
 
-def maker(name="momentum", momentum=0.9):
-    return lambda rate: OPTIMIZERS[name].build(rate, momentum)
+def descent(name="momentum", momentum=0.9, multiplier=every_variable_alike):
+    return Descent(tf.constant(0.1), OPTIMIZERS[name], momentum, multiplier)
 
 
 class Toy:
@@ -25,9 +25,7 @@ class Toy:
             self.slope = tf1.placeholder(tf.float32, [])
             loss = self.slope * self.weight
             scale = LossScale(static, dynamic=dynamic)
-            self.update = build_update(
-                loss, self.step, tf.constant(0.1), make_optimizer=maker(optimizer, momentum), loss_scale=scale
-            )
+            self.update = build_update(loss, self.step, descent(optimizer, momentum), loss_scale=scale)
             with tf.control_dependencies([self.update.operation]):
                 self.after = self.step.read_value()
             self.session = tf1.Session()
@@ -50,13 +48,7 @@ def test_gradients_of_shared_weights_are_summed_in_pairs():
         step = tf1.get_variable("global_step", initializer=np.int64(0), trainable=False, use_resource=True)
         weight = tf1.get_variable("w", initializer=np.ones(3, np.float32), use_resource=True)
         uses = [tf.reduce_sum(tf.sin(weight * float(level))) for level in range(5)]
-        build_update(
-            tf.reduce_sum(uses),
-            step,
-            tf.constant(0.1),
-            make_optimizer=maker(),
-            loss_scale=LossScale(None, dynamic=False),
-        )
+        build_update(tf.reduce_sum(uses), step, descent(), loss_scale=LossScale(None, dynamic=False))
     # The order in which TensorFlow sums three or more tensors depends on timing.
     assert [len(operation.inputs) for operation in graph.get_operations() if operation.type == "AddN"] == [2] * 4
 
@@ -118,8 +110,7 @@ def test_an_average_over_replicas_sees_scaled_gradients_and_the_weights_unscaled
         step = tf1.get_variable("global_step", initializer=np.int64(0), trainable=False)
         weight = tf1.get_variable("w", initializer=1.0)
         loss_scale = LossScale(64.0)
-        rate = tf.constant(0.1)
-        update = build_update(3.0 * weight, step, rate, make_optimizer=maker(), loss_scale=loss_scale, average=average)
+        update = build_update(3.0 * weight, step, descent(), loss_scale=loss_scale, average=average)
         session.run(tf1.global_variables_initializer())
         assert session.run(seen) == [3.0 * 64.0]
         session.run(update.operation)
@@ -131,29 +122,24 @@ def test_all_but_batch_norm_decays_biases_included():
     with tf.Graph().as_default(), tf1.Session() as session:
         variables = [tf1.get_variable(name, initializer=[3.0, 4.0]) for name in names]
         assert [v.op.name for v in decayed(variables)] == ["a/conv2d/kernel", "a/se/dense/bias", "a/group_filter"]
-        loss = l2_loss(variables, 0.1)
+        loss = WeightDecay(variables, 0.1).loss()
         session.run(tf1.global_variables_initializer())
         assert session.run(loss) == pytest.approx(0.1 * 3 * 12.5)
 
 
 def test_nothing_to_decay_is_no_loss():
     with tf.Graph().as_default(), tf1.Session() as session:
-        assert session.run(l2_loss([], 0.1)) == 0.0
+        assert session.run(WeightDecay([], 0.1).loss()) == 0.0
 
 
-def two_weights(multiplier, scale=None, optimizer="momentum", **dynamic):
+def two_weights(multiplier, scale=None, optimizer="momentum", grouped=False, **dynamic):
     """All variables after two steps from a = b = 1 with slopes 2 and 3."""
     with tf.Graph().as_default(), tf1.Session() as session:
         step = tf1.get_variable("global_step", initializer=np.int64(0), trainable=False, use_resource=True)
         a, b = (tf1.get_variable(name, initializer=1.0, use_resource=True) for name in ("a", "b"))
         loss_scale = LossScale(scale, **dynamic)
         update = build_update(
-            2 * a + 3 * b,
-            step,
-            tf.constant(0.1),
-            make_optimizer=maker(optimizer, 0.5),
-            loss_scale=loss_scale,
-            multiplier=multiplier.get,
+            2 * a + 3 * b, step, descent(optimizer, 0.5, multiplier.get), loss_scale=loss_scale, grouped=grouped
         )
         session.run(tf1.global_variables_initializer())
         for _ in range(2):
@@ -194,13 +180,14 @@ def in_numpy(name, gradient, factor, steps=2, rate=0.1, momentum=0.5):
     return weight, (first, second)[: len(OPTIMIZERS[name].slots)]
 
 
+@pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("dynamic", [False, True])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_row_is_all_that_an_optimizer_needs(name, dynamic):
+def test_a_row_is_all_that_an_optimizer_needs(name, dynamic, grouped):
     """The update with any factors; slots and state have the names in the row, and there are no others."""
     spec, own = OPTIMIZERS[name], {"a", "b", "global_step"}
     for factors in ({"a": 1.0, "b": 1.0}, {"a": 1.0, "b": 10.0}, {"a": 3.0, "b": 10.0}):
-        found = two_weights(factors, optimizer=name, dynamic=dynamic)
+        found = two_weights(factors, optimizer=name, dynamic=dynamic, grouped=grouped)
         for variable, gradient in (("a", 2.0), ("b", 3.0)):
             weight, slots = in_numpy(name, gradient, factors[variable])
             assert found[variable] == pytest.approx(weight, rel=1e-5, abs=1e-5)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from utils.config import (
+    AMP_DTYPES,
     ARCHITECTURES,
     CLASSIFIERS,
     CONSOLES,
@@ -776,6 +777,17 @@ FLAGS = (
         "Compute in mixed precision: float16 on GPUs, bfloat16 on CPUs that support it.",
         OPTIMIZATION,
         aliases=("use_tf_amp",),
+    ),
+    Flag(
+        "amp_dtype",
+        "precision.amp_dtype",
+        AMP_DTYPES,
+        "With --amp: type to compute in. bfloat16 needs no loss scale, and on GPUs compute capability 8.0 (Ampere); "
+        "float16 needs a GPU.",
+        OPTIMIZATION,
+        ours=True,
+        default="auto: float16 on GPUs, bfloat16 on CPUs",
+        rare=True,
     ),
     Flag("cpu", "run.cpu", SWITCH, "Use no GPU.", OPTIMIZATION, inspected=True),
     Flag(

@@ -8,6 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from utils.state_updates import move
+
 tf1 = tf.compat.v1
 
 SUFFIX = "/ExponentialMovingAverage"
@@ -40,17 +42,18 @@ class MovingAverages:
         self.begin = {average.op.name: average.assign(v.read_value()) for average, v in self._pairs}
         """Operations that set an average to its variable, by the name of the average."""
 
-    def update(self, step: Any, counts: Any) -> Any:
+    def update(self, step: Any, counts: Any, *, grouped: bool = False) -> Any:
         """Builds the operation that updates the averages; build it after the training update.
 
         Args:
             step: Scalar, the number of steps done.
             counts: Boolean scalar, false if the step was skipped.
+            grouped: Update small averages together.
         """
         done = tf.cast(step, tf.float32)
         decay = tf.minimum(self._decay, (1.0 + done) / (10.0 + done))
         share = tf.where(counts, 1.0 - decay, 0.0)
-        return tf.group(*(a.assign_sub((a.read_value() - v.read_value()) * share) for a, v in self._pairs))
+        return move([(average, v.read_value()) for average, v in self._pairs], share, grouped=grouped)
 
 
 def _average_of(variable: Any) -> Any:

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from model.layers.options import LayerOptions
 from model.resnet import resnet
+from utils.state_updates import update_state
 
 tf1 = tf.compat.v1
 
@@ -49,4 +50,4 @@ def _fetches(inputs, spec, classes, training, cotangent):
     variables = tf1.trainable_variables()
     gradients = [] if cotangent is None else tf.gradients(tf.reduce_sum(logits * cotangent), variables)
     by_name = {v.op.name: g for v, g in zip(variables, gradients, strict=False)}
-    return logits, by_name, tf1.get_collection(tf1.GraphKeys.UPDATE_OPS) if training else []
+    return logits, by_name, update_state() if training else []
