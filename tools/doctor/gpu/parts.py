@@ -23,7 +23,7 @@ from utils.cmdline_helper import parse
 from utils.errors import RunError
 from utils.input.batching import Position, Shard
 from utils.optimizer_table import OPTIMIZERS
-from utils.optimizers import INITIAL_LOSS_SCALE, LossScale, build_update
+from utils.optimizers import INITIAL_LOSS_SCALE, Descent, LossScale, build_update
 
 tf1 = tf.compat.v1
 
@@ -82,9 +82,9 @@ def loss_scaling() -> ProbeResult:
         update = build_update(
             tf.reduce_sum(tf.cast(product, tf.float32)),
             step,
-            tf.constant(1.0),
-            make_optimizer=lambda rate: OPTIMIZERS["momentum"].build(rate, 0.9),
+            Descent(tf.constant(1.0), OPTIMIZERS["momentum"], 0.9),
             loss_scale=LossScale(dynamic=True),
+            grouped=has_gpu(),  # as in training
         )
         session.run(tf1.global_variables_initializer())
         scales = []
