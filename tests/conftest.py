@@ -9,6 +9,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before any test imports TensorFlow
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # on a machine with GPUs too, unless they are asked for
 
+import coverage
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
@@ -40,6 +41,14 @@ def pytest_collection_modifyitems(config, items):
     if hasattr(config, "workerinput"):
         slow = Counter(scope_of(item.nodeid) for item in items if item.get_closest_marker("slow"))
         items.sort(key=lambda item: -slow[scope_of(item.nodeid)])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish():
+    """Saves the lines that this process has run: pytest-xdist kills one that takes 10 s to end."""
+    measured = coverage.Coverage.current()
+    if measured is not None:
+        measured.save()
 
 
 @pytest.fixture(scope="session")

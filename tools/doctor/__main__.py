@@ -1,8 +1,10 @@
 """Checks whether this machine can run the program: the parts it has, whether they work, and how fast they are.
 
-It uses each part, in a separate process and within a time limit, instead of only looking for it.
+It uses each part, in a separate process and within a time limit, instead of only looking for it. With --gpu it then
+tries what only a GPU can show, and writes all results to a file.
 
-Exit status: 0 in order; 1 a part that every run needs, or that --require names, is missing or broken; 2 wrong usage.
+Exit status: 0 in order; 1 a part that every run needs, or that --require names, is missing or broken, or a trial of
+--gpu failed; 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -21,8 +23,12 @@ from collections.abc import Mapping, Sequence
 from runtime.environment import environment_for
 from tools.command import CommandParser, run_command
 from tools.doctor.checks import Check, CheckResult, format_line, not_in_order, run_checks
+from tools.doctor.gpu.trials import TRIALS
+from tools.doctor.probe import BROKEN
 from utils.cmdline_helper import parse
 from utils.errors import EXIT_DONE, EXIT_FAILED, UsageError
+from utils.files.atomic_file import write_atomically
+from utils.files.writable import require_writable
 from utils.suggestions import hint
 
 _MACHINE, _COMPUTE = "tools.doctor.package_probes", "tools.doctor.tensorflow_probes"
@@ -48,7 +54,8 @@ CHECKS = (
     Check(name="dali", probe=f"{_COMPUTE}:dali", needs="tensorflow"),
     Check(name="horovod", probe="tools.doctor.horovod_probe:horovod", seconds=200, needs="tensorflow"),
 )
-_COLORS = {"ok": "32", "missing": "33", "broken": "31"}
+GPU_RESULTS = "doctor_gpu.json"
+_COLORS = {"ok": "32", "missing": "33", "skipped": "33", "broken": "31"}
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -59,6 +66,15 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--require", metavar="NAME,...", default="", help=f"end with status 1 unless these are in order: {names}"
     )
+    parser.add_argument(
+        "--gpu",
+        action="store_true",
+        help="then compare training on the GPU with the CPU: each network in each precision, memory, resume, several "
+        "processes, DALI, speed; takes some ten minutes. Without a GPU, those trials run that the CPU can do",
+    )
+    parser.add_argument(
+        "--output", metavar="FILE", default=None, help=f"with --gpu: file for all results (default: {GPU_RESULTS})"
+    )
     return parser
 
 
@@ -66,9 +82,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     """Reads the command line; ``require`` becomes the names.
 
     Raises:
-        UsageError: A name is not the name of a check.
+        UsageError: A name is not the name of a check, or --output has nothing to write.
     """
     flags = make_parser().parse_args(arguments)
+    if flags.output is not None and not flags.gpu:
+        raise UsageError(f"--output {flags.output}: only used with --gpu; --json prints the results of the checks")
     flags.require = [name for name in (part.strip() for part in flags.require.split(",")) if name]
     known = [check.name for check in CHECKS]
     for name in flags.require:
@@ -83,17 +101,33 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {**environ, **environment_for(config, environ), "PWD": os.getcwd()}  # noqa: PTH109
 
 
-def run(flags: argparse.Namespace, checks: Sequence[Check] = CHECKS) -> int:
-    """Runs all checks, prints their results, and returns the exit status."""
+def run(flags: argparse.Namespace, checks: Sequence[Check] = CHECKS, trials: Sequence[Check] = TRIALS) -> int:
+    """Runs all checks, and with ``--gpu`` the trials; prints their results, and returns the exit status.
+
+    Raises:
+        OSError: The file for the results cannot be written.
+    """
+    output = Path(flags.output or GPU_RESULTS).absolute()
+    if flags.gpu:
+        require_writable(output.parent)
     rows: list[CheckResult] = []
-    for row in run_checks(checks, environment(os.environ)):
-        rows.append(row)
-        if not flags.json:
-            print(format_line(row, max(len(check.name) for check in checks), _paint), flush=True)
-    needed = {check.name for check in checks if check.essential}.union(flags.require)
-    failed = not_in_order(rows, needed)
+    environ = environment(os.environ)
+    width = max(len(check.name) for check in (*checks, *(trials if flags.gpu else ())))
+    for part in (checks, trials) if flags.gpu else (checks,):  # the trials begin in a process of their own
+        for row in run_checks(part, environ):
+            rows.append(row)
+            if not flags.json:
+                print(format_line(row, width, _paint), flush=True)
+    tried = {trial.name for trial in trials if flags.gpu}
+    failed = not_in_order(rows, {check.name for check in checks if check.essential}.union(flags.require))
+    failed += [row for row in rows if row.name in tried and row.state == BROKEN]
+    results = json.dumps({"fit": not failed, "checks": {row.name: row.to_json() for row in rows}}, indent=1)
+    if flags.gpu:
+        write_atomically(output, f"{results}\n".encode())
     if flags.json:
-        print(json.dumps({"fit": not failed, "checks": {row.name: row.to_json() for row in rows}}, indent=1))
+        print(results)
+    elif flags.gpu:
+        print(f"all results: {output}")
     for row in failed:
         print(f"error: {row.name} is {row.state}: {row.text}", file=sys.stderr)
     return EXIT_FAILED if failed else EXIT_DONE

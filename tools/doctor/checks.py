@@ -29,7 +29,7 @@ class Check:
 
     Attributes:
         name: Its name in the table and in ``--require``.
-        probe: The function that checks it, "module:function".
+        probe: The function that checks it, "module:function", or "module:function:text" if it takes a text.
         seconds: Time limit.
         needs: The check that this one depends on.
         essential: Whether every run needs it.
@@ -44,7 +44,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """The result of a check: ``state`` is "ok", "missing" or "broken"."""
+    """The result of a check: ``state`` is "ok", "missing", "skipped" or "broken"."""
 
     name: str
     state: str

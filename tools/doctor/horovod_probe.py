@@ -36,12 +36,12 @@ os.write(1, f"rank {processes.rank} agrees\\n".encode())
 def horovod() -> ProbeResult:
     """Two processes on the CPU average one number and exchange another."""
     version = version_of("horovod", how=HOW)
-    name, command = _launcher(os.environ.get("PATH", ""))
+    name, command = launcher(os.environ.get("PATH", ""))
     try:
         done = subprocess.run(
             [*command, sys.executable, "-c", _PROOF],
             cwd=ROOT,
-            env=_own_environment(os.environ),
+            env={**own_environment(os.environ), "CUDA_VISIBLE_DEVICES": ""},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -59,17 +59,22 @@ def horovod() -> ProbeResult:
     return ProbeResult(f"{version}, two processes under {name} agree", {"version": version, "launcher": name})
 
 
-def _launcher(path: str) -> tuple[str, list[str]]:
-    """The name of a launcher beside this interpreter or on the ``PATH``, and its command for two processes."""
+def launcher(path: str, processes: int = 2) -> tuple[str, list[str]]:
+    """The name of a launcher beside this interpreter or on the ``PATH``, and its command for some processes.
+
+    Raises:
+        Missing: There is none.
+    """
     places = os.pathsep.join([str(Path(sys.executable).parent), path])
-    mpi = ["--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-np", "2"]
-    for name, flags in (("mpiexec", mpi), ("horovodrun", ["--gloo", "-np", "2"])):
+    mpi = ["--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-np", str(processes)]
+    for name, flags in (("mpiexec", mpi), ("horovodrun", ["--gloo", "-np", str(processes)])):
         found = shutil.which(name, path=places)
         if found:
             return name, [found, *flags]
     raise Missing(f"found neither mpiexec nor horovodrun to start processes with; {HOW}")
 
 
-def _own_environment(environ: Mapping[str, str]) -> dict[str, str]:
+def own_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of launched processes, without what another launcher set for this one."""
     kept = {name: value for name, value in environ.items() if not _LAUNCHER_VARIABLES.match(name)}
-    return {**kept, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3", "OMPI_MCA_mpi_yield_when_idle": "1"}
+    return {**kept, "TF_CPP_MIN_LOG_LEVEL": "3", "OMPI_MCA_mpi_yield_when_idle": "1"}

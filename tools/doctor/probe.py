@@ -1,7 +1,7 @@
 """Probes, and the process that runs them one after another (no TF).
 
-A probe is a function without arguments. It returns a ``ProbeResult``, raises ``Missing`` if there is nothing to try,
-and raises any other exception if the part does not work.
+A probe is a function without arguments, or of one text. It returns a ``ProbeResult``, raises ``Missing`` if there is
+nothing to try or ``Skipped`` if this machine cannot try it, and raises any other exception if the part does not work.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 from utils.errors import reason
 
-OK, MISSING, BROKEN = "ok", "missing", "broken"
+OK, MISSING, SKIPPED, BROKEN = "ok", "missing", "skipped", "broken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,10 @@ class ProbeResult:
 
 class Missing(Exception):  # noqa: N818  (a missing optional part is no error)
     """The part to try is not installed, or not part of this machine."""
+
+
+class Skipped(Exception):  # noqa: N818  (another machine can try it)
+    """This machine lacks the hardware that the trial needs."""
 
 
 def version_of(*distributions: str, how: str) -> str:
@@ -48,7 +52,9 @@ def version_of(*distributions: str, how: str) -> str:
 
 
 def serve() -> None:
-    """Runs the probe named on each input line ("module:function"), and answers each with a line of JSON.
+    """Runs the probe named on each input line, and answers each with a line of JSON.
+
+    A probe is named "module:function", or "module:function:text" if it takes a text.
 
     The output of the probes themselves goes to standard error.
     """
@@ -65,11 +71,13 @@ def _answer(probe: str) -> dict[str, Any]:
 
 
 def _tried(probe: str) -> tuple[str, str, dict[str, Any]]:
-    module, _, function = probe.partition(":")
+    module, function, *texts = probe.split(":")
     try:
-        found: ProbeResult = getattr(importlib.import_module(module), function)()
+        found: ProbeResult = getattr(importlib.import_module(module), function)(*texts)
     except Missing as missing:
         return MISSING, str(missing), {}
+    except Skipped as skipped:
+        return SKIPPED, str(skipped), {}
     except BaseException as error:  # a package that is broken may raise anything, SystemExit too
         return BROKEN, f"{type(error).__name__}: {' '.join(reason(error).split())}", {}
     return OK, found.text, dict(found.facts)

@@ -84,6 +84,6 @@ def test_no_launcher_is_missing(tmp_path, monkeypatch):
 
 def test_what_another_launcher_says_does_not_reach_the_two_processes():
     given = {"OMPI_COMM_WORLD_SIZE": "4", "PMIX_RANK": "1", "HOROVOD_RANK": "2", "SLURM_JOB_ID": "5", "HOME": "/h"}
-    kept = horovod_probe._own_environment(given)
+    kept = horovod_probe.own_environment(given)
     assert kept["HOME"] == "/h"
     assert not set(given) - {"HOME"} & set(kept)
