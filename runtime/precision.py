@@ -93,9 +93,8 @@ def _require_type(dtype: str, gpu: bool, has_bfloat16: bool, compute_capability:
             "--amp_dtype bfloat16: this CPU has no instructions for it (avx512_bf16 or amx_bf16); auto computes in "
             "float32 here"
         )
-    known = gpu and compute_capability is not None
-    if dtype == "bfloat16" and known and compute_capability < BFLOAT16_CAPABILITY:
-        major, minor = compute_capability
+    major, minor = compute_capability or BFLOAT16_CAPABILITY
+    if dtype == "bfloat16" and gpu and (major, minor) < BFLOAT16_CAPABILITY:
         raise UsageError(
             f"--amp_dtype bfloat16: needs a GPU of compute capability 8.0 (Ampere) or higher, and this one has "
             f"{major}.{minor}; float16 and auto are for it"

@@ -225,7 +225,8 @@ class Descent:
 
     def apply_gradients(self, pairs: GradientsAndVariables, step: Any, *, grouped: bool) -> Any:
         """Updates all variables, then the step; call ``create_slots`` before."""
-        together, alone = [], []
+        together: GradientsAndVariables = []
+        alone: GradientsAndVariables = []
         for gradient, variable in pairs:
             joins = grouped and self._spec.step is not None and is_small(variable)
             (together if joins else alone).append((gradient, variable))

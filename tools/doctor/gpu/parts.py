@@ -87,7 +87,7 @@ def loss_scaling() -> ProbeResult:
             grouped=has_gpu(),  # as in training
         )
         session.run(tf1.global_variables_initializer())
-        scales = []
+        scales: list[float] = []
         while session.run(step) == 0 and len(scales) < np.log2(INITIAL_LOSS_SCALE):
             if np.any(session.run(weight)):
                 raise RunError("a skipped step changed the weights")
