@@ -37,7 +37,8 @@ def move(pairs: Sequence[tuple[Any, Any]], share: Any, *, grouped: bool) -> Any:
     """
     if isinstance(share, float) and share == 1.0:
         return tf.group(*(variable.assign(value) for variable, value in pairs))
-    together, alone = [], []
+    together: list[tuple[Any, Any]] = []
+    alone: list[tuple[Any, Any]] = []
     for variable, value in pairs:
         (together if grouped and is_small(variable) else alone).append((variable, value))
     done = [variable.assign_sub((variable.read_value() - value) * share) for variable, value in alone]
