@@ -41,6 +41,7 @@ NOT_DRY_RUN = {
 ELSEWHERE = {
     *("--fast", "--list", "--area"),  # tests/run.sh, tests.faults
     *("--mca", "--user", "--ipc", "--cap-add", "--logdir", "--tf_xla_auto_jit"),
+    "--gpus-per-task",
 }
 """Flags of other programs that the text names."""
 CURRENT = {path: document for path, document in DOCUMENTS.items() if path != "CHANGELOG.md"}

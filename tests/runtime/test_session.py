@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from runtime.devices import ChosenGpu
 from runtime.session import compute_capability, session_config, uses_gpu
+from tests.launching import ROOT
 from tests.runtime.processes import ALONE, Pretended
 from utils.config import ExperimentConfig, PrecisionConfig, RunConfig
 
@@ -56,6 +57,19 @@ def test_a_run_uses_the_gpus_of_the_machine_unless_it_is_told_not_to(monkeypatch
         monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind, found=found: found)
         assert uses_gpu(config()) == bool(found)
         assert not uses_gpu(config(cpu=True))
+
+
+def test_no_other_module_has_options_of_its_own_for_gpus():
+    """A session without options takes those of the context; other options would map a GPU to two devices."""
+    folders = ("model", "object_detection", "runtime", "tools", "utils")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    makers = {path.relative_to(ROOT).as_posix() for path in files if "ConfigProto(" in path.read_text("utf-8")}
+    assert makers == {
+        "runtime/devices.py",  # a copy of the run's
+        "runtime/session.py",
+        "tools/doctor/sessions.py",  # uses all GPUs
+        "utils/host_session.py",
+    }
 
 
 def test_compilation_is_asked_of_the_session():

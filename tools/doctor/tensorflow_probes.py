@@ -18,6 +18,7 @@ from runtime.precision import Precision, choose_precision
 from runtime.session import gpu_names
 from tools.doctor.package_probes import DETECTIONS, GROUNDTRUTH, check_ap, gray_image
 from tools.doctor.probe import Missing, ProbeResult, version_of
+from tools.doctor.sessions import growing
 from utils.config import PrecisionConfig
 from utils.dali_utils import decode_corner
 from utils.errors import RunError
@@ -34,7 +35,7 @@ _BATCH, _SIDE, _CHANNELS, _REPEATS = 8, 28, 128, 5
 
 def tensorflow() -> ProbeResult:
     """Runs a graph with a gradient in a session."""
-    with tf.Graph().as_default(), tf1.Session(config=_growing()) as session:
+    with tf.Graph().as_default(), tf1.Session(config=growing()) as session:
         x = tf.constant([1.0, 2.0])
         (slope,) = session.run(tf.gradients(tf.reduce_sum(x * x), x))
     if slope.tolist() != [2.0, 4.0]:
@@ -51,14 +52,14 @@ def gpu() -> ProbeResult:
             raise RunError(fault)
         raise Missing("TensorFlow finds none; everything runs on the CPU")
     for number in range(len(names)):
-        with tf.Graph().as_default(), tf.device(f"/GPU:{number}"), tf1.Session(config=_growing()) as session:
+        with tf.Graph().as_default(), tf.device(f"/GPU:{number}"), tf1.Session(config=growing()) as session:
             session.run(tf.matmul(tf.ones([256, 256]), tf.ones([256, 256])))
     return ProbeResult(f"{len(names)}: {', '.join(names)}", {"names": names})
 
 
 def grouped_convolution() -> ProbeResult:
     """The kernel that grouped convolutions use on this machine."""
-    kernel = probe_grouped_convolution("NHWC", tf.float32, _growing())
+    kernel = probe_grouped_convolution("NHWC", tf.float32, growing())
     said = {"native": "TensorFlow's own kernels", "split": "split and concatenated, which is slower"}
     return ProbeResult(f"{said[kernel]}, forward and backward", {"kernel": kernel})
 
@@ -91,7 +92,7 @@ def _scaling(chosen: Precision) -> str:
 
 def xla() -> ProbeResult:
     """Runs a graph in the session of ``--xla``, and checks that TensorFlow compiled it."""
-    options = _growing()
+    options = growing()
     options.graph_options.optimizer_options.global_jit_level = tf1.OptimizerOptions.ON_2
     traced, metadata = tf1.RunOptions(output_partition_graphs=True), tf1.RunMetadata()
     with tf.Graph().as_default(), tf1.Session(config=options) as session:
@@ -155,20 +156,11 @@ def dali() -> ProbeResult:
     return ProbeResult(f"{version}, a JPEG decoded in a pipeline on the CPU", {"version": version})
 
 
-def _growing() -> Any:
-    """Options of a session that takes memory of the GPUs as it needs it, as does TensorFlow's context from then on."""
-    for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)
-    options = tf1.ConfigProto(allow_soft_placement=True)
-    options.gpu_options.allow_growth = True
-    return options
-
-
 def _convolved(dtype: tf.DType) -> tuple[list[Any], float]:
     """The outputs and both gradients of a convolution as float32, and their shortest time in seconds."""
     generator = np.random.default_rng(0)
     shapes = ((_BATCH, _SIDE, _SIDE, _CHANNELS), (3, 3, _CHANNELS, _CHANNELS))
-    with tf.Graph().as_default(), tf1.Session(config=_growing()) as session:
+    with tf.Graph().as_default(), tf1.Session(config=growing()) as session:
         values = [generator.normal(size=shape).astype(np.float32) for shape in shapes]
         x, k = (tf1.get_variable(name, initializer=value) for name, value in zip("xk", values, strict=True))
         y = tf.nn.conv2d(tf.cast(x, dtype), tf.cast(k, dtype), 1, "SAME")

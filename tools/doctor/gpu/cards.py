@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tools.doctor.probe import ProbeResult, Skipped
+from tools.doctor.sessions import growing
 
 tf1 = tf.compat.v1
 
@@ -80,9 +81,7 @@ def product_speed(kind: Arithmetic, device: str) -> float:
     """Floating-point operations a second of products of two square matrices on a device, "GPU" or "CPU"."""
     side = _SIDE[device]
     tf.config.experimental.enable_tensor_float_32_execution(kind.tf32)
-    options = tf1.ConfigProto(allow_soft_placement=True)
-    options.gpu_options.allow_growth = True
-    with tf.Graph().as_default(), tf.device(f"/{device}:0"), tf1.Session(config=options) as session:
+    with tf.Graph().as_default(), tf.device(f"/{device}:0"), tf1.Session(config=growing()) as session:
         factor = tf1.get_variable("factor", initializer=tf.random.stateless_normal([side, side], [1, 2]))
         narrow = tf.cast(factor, kind.dtype)
         product = narrow

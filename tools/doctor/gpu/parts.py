@@ -19,6 +19,7 @@ from tools.doctor.gpu.cards import BFLOAT16, FLOAT16, FLOAT32, has_gpu, newest_a
 from tools.doctor.gpu.launches import launch, random_records
 from tools.doctor.horovod_probe import HOW, launcher
 from tools.doctor.probe import ProbeResult, version_of
+from tools.doctor.sessions import growing
 from utils.cmdline_helper import parse
 from utils.errors import RunError
 from utils.input.batching import Position, Shard
@@ -58,7 +59,7 @@ def _grouped_error(dtype: Any) -> float:
     """The largest relative error of outputs and gradients."""
     generator = np.random.default_rng(0)
     values = [generator.normal(size=shape).astype(np.float32) for shape in ((4, 28, 28, 128), (3, 3, 4, 128))]
-    with tf.Graph().as_default(), tf1.Session(config=_growing()) as session:
+    with tf.Graph().as_default(), tf1.Session(config=growing()) as session:
         images, kernel = (tf.constant(value) for value in values)
         found = []
         for choice in ("native", "split"):
@@ -75,7 +76,7 @@ def loss_scaling() -> ProbeResult:
     Raises:
         RunError: The scale, the step or the weights are not as expected.
     """
-    with tf.Graph().as_default(), tf1.Session(config=_growing()) as session:
+    with tf.Graph().as_default(), tf1.Session(config=growing()) as session:
         weight = tf1.get_variable("weight", [_ROWS, 1], initializer=tf1.zeros_initializer(), use_resource=True)
         step = tf1.get_variable("step", [], tf.int64, tf1.zeros_initializer(), trainable=False, use_resource=True)
         product = tf.matmul(tf.ones([_ROWS, _ROWS], tf.float16), tf.cast(weight, tf.float16))
@@ -167,9 +168,3 @@ for megabytes in sys.argv[1:]:
 if processes.rank == 0:
     os.write(1, (json.dumps({"processes": processes.size, "seconds": seconds}) + "\\n").encode())
 """
-
-
-def _growing() -> Any:
-    options = tf1.ConfigProto(allow_soft_placement=True)
-    options.gpu_options.allow_growth = True
-    return options

@@ -33,6 +33,7 @@ from tools.doctor.probe import ProbeResult
 from utils.cmdline_helper import parse
 from utils.errors import RunError
 from utils.hooks.preemption import PreemptionHook
+from utils.host_session import on_host
 from utils.hvd_utils import SerialCommunicator
 from utils.image_processing import CHANNELS
 from utils.input.batching import Position
@@ -138,7 +139,7 @@ def first_step(name: str, kind: Arithmetic, *, device: str, batch: int, size: in
     with training_graph(flags) as (setup, graph), graph.graph.as_default():
         calm = [v.assign(tf.fill(v.shape, _CALM)) for v in graph.variables if _LAST_OF_BRANCH.search(v.op.name)]
         tf.config.experimental.enable_tensor_float_32_execution(kind.tf32)
-        options = tf1.ConfigProto(device_count={"GPU": 0}) if device == "CPU" else setup.session_config
+        options = on_host() if device == "CPU" else setup.session_config
         with tf1.Session(graph=graph.graph, config=options) as session:
             session.run([graph.initializer, graph.input.initializer])
             session.run(calm)
