@@ -56,14 +56,18 @@ def focal_loss_of_slots(
     The targets are never materialized: the loss first counts all classes as negative, then corrects the positive ones.
 
     Args:
-        logits: ``[N, A, K]``.
+        logits: ``[N, A, K]``; A and K are static.
         labels: ``[N, A]`` int32, the positive class; -1 for none.
         weights: ``[N, A]``.
         alpha: As in ``focal_loss``.
         gamma: As in ``focal_loss``.
     """
     off = tf.reduce_sum(focal_loss_when_off(logits, gamma), axis=2) * (1.0 if alpha is None else 1.0 - alpha)
-    chosen = tf.gather(logits, tf.maximum(labels, 0), batch_dims=2)
+    # On GPUs TensorFlow 2.21 computes int32, and the indices in the gradient of a batched gather, in host memory.
+    labels = tf.cast(labels, tf.int64)
+    _, anchors, classes = logits.shape.as_list()
+    first = tf.reshape(classes * tf.range(tf.size(labels, tf.int64)), [-1, anchors])
+    chosen = tf.gather(tf.reshape(logits, [-1]), first + tf.maximum(labels, 0))
     instead = [focal_loss(chosen, tf.fill(tf.shape(chosen), t), alpha=alpha, gamma=gamma) for t in (1.0, 0.0)]
     return tf.reduce_sum(weights * (off + tf.where(labels >= 0, instead[0] - instead[1], 0.0)))
 

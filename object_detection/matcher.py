@@ -16,25 +16,27 @@ def match(similarity: tf.Tensor, valid: tf.Tensor, spec: MatcherSpec) -> tf.Tens
     Among equal similarities the lowest index wins. If two boxes force the same anchor, the one of lower index gets it.
 
     Args:
-        similarity: ``[N, G, A]``.
+        similarity: ``[N, G, A]``; A is static.
         valid: ``[N, G]`` boolean, False for padding, which matches nothing.
         spec: The thresholds.
 
     Returns:
-        ``[N, A]`` int32: the index of a groundtruth box, ``UNMATCHED`` or ``IGNORED``.
+        ``[N, A]`` int64, since TensorFlow computes int32 in host memory (2.21): the index of a groundtruth box,
+        ``UNMATCHED`` or ``IGNORED``.
     """
     similarity = tf.where(valid[..., tf.newaxis], similarity, -tf.ones_like(similarity))
-    with_none = tf.pad(similarity, [(0, 0), (0, 1), (0, 0)], constant_values=-1.0)  # an image may have no boxes
-    best, best_value = tf.argmax(with_none, axis=1, output_type=tf.int32), tf.reduce_max(with_none, axis=1)
-    below, between = UNMATCHED, IGNORED
+    none = tf.fill([tf.shape(similarity)[0], 1, similarity.shape[2]], -1.0)
+    with_none = tf.concat([similarity, none], axis=1)  # an image may have no boxes
+    best, best_value = tf.argmax(with_none, axis=1), tf.reduce_max(with_none, axis=1)
+    below, between = (tf.constant(kind, tf.int64) for kind in (UNMATCHED, IGNORED))
     if not spec.negatives_lower_than_unmatched:
         below, between = between, below
     short = tf.where(best_value < spec.unmatched_threshold, below, between)
     matches = tf.where(best_value >= spec.matched_threshold, best, short)
     if not spec.force_match:
         return matches
-    favourites = tf.argmax(similarity, axis=2, output_type=tf.int32)
-    forced = tf.equal(favourites[..., tf.newaxis], tf.range(tf.shape(similarity)[2])) & valid[..., tf.newaxis]
+    favourites, anchors = tf.argmax(similarity, axis=2), tf.range(similarity.shape[2], dtype=tf.int64)
+    forced = tf.equal(favourites[..., tf.newaxis], anchors) & valid[..., tf.newaxis]
     forced = tf.pad(forced, [(0, 0), (0, 1), (0, 0)])
-    first = tf.argmax(tf.cast(forced, tf.int8), axis=1, output_type=tf.int32)
+    first = tf.argmax(forced, axis=1)
     return tf.where(tf.reduce_any(forced, axis=1), first, matches)

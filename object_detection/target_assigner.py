@@ -11,6 +11,7 @@ from object_detection.box_coder import encode
 from object_detection.matcher import IGNORED, match
 from utils.detection_config import BoxCoderSpec, MatcherSpec
 
+ROWS = 16  # groundtruth is padded to a multiple of this
 IGNORED_SHARE = 0.5  # share of an anchor's area inside an ignored region from which the anchor is ignored
 
 
@@ -38,7 +39,7 @@ class Targets(NamedTuple):
         label_weights: ``[N, A]`` float32, weights of the classification loss.
         codes: ``[N, A, 4]`` float32, box codes of matched anchors, zeros for others.
         code_weights: ``[N, A]`` float32, weights of the localization loss.
-        matches: ``[N, A]`` int32, the matched groundtruth box, or ``matcher.UNMATCHED``, ``matcher.IGNORED``.
+        matches: ``[N, A]`` int64, the matched groundtruth box, or ``matcher.UNMATCHED``, ``matcher.IGNORED``.
     """
 
     labels: tf.Tensor
@@ -50,13 +51,12 @@ class Targets(NamedTuple):
 
 def assign_targets(anchors: tf.Tensor, groundtruth: Groundtruth, matcher: MatcherSpec, coder: BoxCoderSpec) -> Targets:
     """Assigns targets to all ``anchors`` ``[A, 4]`` by intersection over union, for a whole batch at once."""
-    groundtruth = _trimmed(groundtruth)
+    groundtruth = _in_few_rows(groundtruth)
     valid = groundtruth.weights > 0
     matches = match(box_ops.iou(groundtruth.boxes, anchors[tf.newaxis]), valid, matcher)
     matched, row = matches >= 0, tf.maximum(matches, 0)
     boxes, labels, weights = (
-        tf.gather(tf.pad(rows, [(0, 0), (0, 1), *[(0, 0)] * (len(rows.shape) - 2)]), row, batch_dims=1)
-        for rows in (groundtruth.boxes, groundtruth.labels, groundtruth.weights)
+        tf.gather(rows, row, batch_dims=1) for rows in (groundtruth.boxes, groundtruth.labels, groundtruth.weights)
     )
     no_background = tf.equal(matches, IGNORED) | _in_ignored(anchors, groundtruth)
     codes = encode(tf.where(matched[..., tf.newaxis], boxes, anchors), anchors[tf.newaxis], coder)
@@ -76,8 +76,16 @@ def _in_ignored(anchors: tf.Tensor, groundtruth: Groundtruth) -> tf.Tensor:
     return tf.reduce_any(enough & groundtruth.ignored[..., tf.newaxis], axis=1)
 
 
-def _trimmed(groundtruth: Groundtruth) -> Groundtruth:
-    """Removes the rows that are padding in every image, since the cost of matching grows with the rows."""
-    rows = tf.range(1, tf.shape(groundtruth.weights)[1] + 1)
-    used = tf.reduce_max(tf.where((groundtruth.weights > 0) | groundtruth.ignored, rows, 0))
-    return Groundtruth(*(tensor[:, :used] for tensor in groundtruth))
+def _in_few_rows(groundtruth: Groundtruth) -> Groundtruth:
+    """Removes rows that are padding in every image, since the cost of matching grows with the rows.
+
+    The number of rows becomes a multiple of ``ROWS``, so that XLA, which compiles for every shape anew, meets few. All
+    of this runs on the CPU, where the batch comes from: a GPU would have to tell the host how many rows there are.
+    """
+    with tf.device("/CPU:0"):
+        rows = tf.range(1, tf.shape(groundtruth.weights)[1] + 1)
+        used = tf.reduce_max(tf.where((groundtruth.weights > 0) | groundtruth.ignored, rows, 0))
+        count = ROWS * tf.maximum((used + ROWS - 1) // ROWS, 1)
+        more = [(0, 0), (0, ROWS)]
+        padded = (tf.pad(tensor, [*more, *[(0, 0)] * (tensor.shape.rank - 2)]) for tensor in groundtruth)
+        return Groundtruth(*(tensor[:, :count] for tensor in padded))

@@ -172,6 +172,9 @@ class Classifier:
     def by_zero_point(self) -> Classifier:
         return dataclasses.replace(self, layers=self.layers.by_zero_point())
 
+    def portable(self) -> Classifier:
+        return dataclasses.replace(self, layers=dataclasses.replace(self.layers, device="cpu"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MostProbableClass:
@@ -182,6 +185,9 @@ class MostProbableClass:
     ends = ("logits",)
     is_costly = False
     prediction_names = ("classes", "probabilities")
+
+    def portable(self) -> MostProbableClass:
+        return self
 
     def predictions(self, endpoints: TensorMap) -> TensorMap:
         logits = endpoints["logits"]

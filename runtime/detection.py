@@ -82,7 +82,7 @@ def detection_task(
             table=table,
         ),
         network=_detector(model, detection, table, mean_rgb, layers),
-        post_processing=Suppression(anchors=anchors, detection=detection, table=table),
+        post_processing=Suppression(anchors=anchors, detection=detection, table=table, device=layers.device),
         training=DetectionTraining(
             anchors=anchors,
             detection=detection,
@@ -215,17 +215,27 @@ class Detector:
     def by_zero_point(self) -> Detector:
         return dataclasses.replace(self, layers=self.layers.by_zero_point())
 
+    def portable(self) -> Detector:
+        return dataclasses.replace(self, layers=dataclasses.replace(self.layers, device="cpu"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Suppression:
-    """The post-processing of box codes and class logits: decoding and non-maximum suppression."""
+    """The post-processing of box codes and class logits: decoding and non-maximum suppression.
+
+    ``device`` is that of ``LayerOptions``.
+    """
 
     anchors: np.ndarray
     detection: DetectionConfig
     table: ClassTable
+    device: str = "cpu"
     ends = ("box_codes", "class_logits")
     is_costly = True
     prediction_names = ("detection_boxes", "detection_scores", "detection_classes", "num_detections")
+
+    def portable(self) -> Suppression:
+        return dataclasses.replace(self, device="cpu")
 
     def predictions(self, endpoints: TensorMap) -> TensorMap:
         """Predictions with the names and types of TensorFlow's detection exports: float classes (from 1) and counts."""
@@ -262,7 +272,7 @@ class Suppression:
         """Detections after suppression; all scores of an image are NaN if its outputs are not finite."""
         codes, logits = endpoints["box_codes"], endpoints["class_logits"]
         boxes = decode(codes, tf.constant(self.anchors), self.detection.coder)
-        found = postprocess(boxes, logits, self.detection.post_processing)
+        found = postprocess(boxes, logits, self.detection.post_processing, device=self.device)
         sums = tf.reduce_sum(codes, axis=[1, 2]) + tf.reduce_sum(logits, axis=[1, 2])  # not finite if any term is not
         sound = tf.math.is_finite(sums)
         return found._replace(
@@ -273,7 +283,7 @@ class Suppression:
     def _category_ids(self, found: Detections) -> Any:
         """The id of each detection's category; 0 in the rows after the last."""
         ids = tf.gather(tf.constant(self.table.ids, tf.int32), found.classes)
-        there = tf.range(tf.shape(ids)[1]) < found.count[:, tf.newaxis]
+        there = tf.range(ids.shape[1], dtype=tf.int64) < tf.cast(found.count, tf.int64)[:, tf.newaxis]
         return tf.where(there, ids, 0)
 
 

@@ -111,6 +111,7 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
 def _layers(config: ExperimentConfig, precision: Precision, communicator: Communicator, seed: int) -> LayerOptions:
     return LayerOptions(
         data_format=config.model.data_format,
+        device="gpu" if uses_gpu(config) else "cpu",
         weight_init=config.model.weight_init,
         compute_dtype=precision.compute_dtype,
         freeze_batch_norm=config.fine_tuning.freeze_batch_norm,

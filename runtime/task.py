@@ -6,7 +6,7 @@ Shape symbols: N batch, H W image, C channels.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -59,9 +59,15 @@ class Network(Protocol):
         The levels are the same, but TensorFlow Lite converts only scale and zero point (TensorFlow 2.21).
         """
 
+    def portable(self) -> Network:
+        """The same network in operations that converters read, whatever device this machine computes on."""
+
 
 class PostProcessing(Protocol):
     """From a network's endpoints to predictions and to the evaluator's inputs."""
+
+    def portable(self) -> PostProcessing:
+        """The same, as ``Network.portable``."""
 
     @property
     def ends(self) -> Sequence[str]:
@@ -211,6 +217,10 @@ class Task:
     metrics: Metrics
     presenter: Presenter
     metadata: Mapping[str, Any]
+
+    def portable(self) -> Task:
+        """The task for export: the same on machines with and without GPUs."""
+        return replace(self, network=self.network.portable(), post_processing=self.post_processing.portable())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,8 @@ import tensorflow as tf
 from model.layers.options import LayerOptions, normal, variance_scaling
 from model.layers.variable import tf1, variable
 
-# Up to this many output pixels in a batch, training computes convolutions as matrix products: oneDNN reorders the
-# filters in each step, which takes longer than the arithmetic (TensorFlow 2.21).
+# Up to this many output pixels in a batch, training on CPUs computes convolutions as matrix products: oneDNN reorders
+# the filters in each step, which takes longer than the arithmetic (TensorFlow 2.21).
 FEW_PIXELS = 1024
 
 
@@ -96,7 +96,7 @@ def conv2d_scope(groups: int, options: LayerOptions) -> contextlib.AbstractConte
 def _convolve(inputs: tf.Tensor, kernel: tf.Tensor, stride: int, options: LayerOptions) -> tf.Tensor:
     if options.symmetric_padding and stride > 1 and kernel.shape[0] > 1:
         return _convolve_padded_alike(inputs, kernel, stride, options)
-    if options.training and options.data_format == "NHWC":
+    if options.training and options.device == "cpu" and options.data_format == "NHWC":
         if kernel.shape[0] == 1:
             return _pointwise(_every_nth(inputs, stride), kernel)
         same_channels = kernel.shape[2] == inputs.shape[3]
@@ -119,7 +119,7 @@ def _few_pixels(inputs: tf.Tensor, stride: int) -> bool:
 
 
 def _pointwise(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """Computes a 1x1 convolution in NHWC for training; over few pixels as a matrix product."""
+    """Computes a 1x1 convolution in NHWC for training on CPUs; over few pixels as a matrix product."""
     if _few_pixels(inputs, 1):
         matrix = tf.reshape(kernel, kernel.shape[2:])
         product = tf.matmul(tf.reshape(inputs, [-1, matrix.shape[0]]), matrix)

@@ -16,16 +16,14 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from model.layers.rounding import SYMMETRIC, nudged, scaled
 from model.layers.variable import tf1, variable
 from model.specs import QuantizationSpec
 
-BITS = 8
 DECAY = 0.999
 START = 6.0
-SYMMETRIC = -(2.0**BITS - 2) / 2.0**BITS  # high end divided by low end: 127 levels against 128
 STEP_NAME = "fake_quantization_step"
 _SIGMOID = (0.0, 255.0 / 256.0)  # the usual range of 8-bit sigmoids
-_SMALLEST = 1e-12
 
 
 class _Range(NamedTuple):
@@ -47,12 +45,15 @@ class FakeQuantizer:
         spec: The kind of quantization.
         training: Whether ranges follow the data.
         dtype: Type of quantized activations; ranges, scales and rounding are float32.
+        device: "gpu" to round with operations that never wait for the host. Only "cpu" leaves the operations that
+            converters recognize.
     """
 
-    def __init__(self, spec: QuantizationSpec, *, training: bool, dtype: tf.DType) -> None:
+    def __init__(self, spec: QuantizationSpec, *, training: bool, dtype: tf.DType, device: str = "cpu") -> None:
         self._spec = spec
         self._training = training
         self._dtype = dtype
+        self._device = device
         self._of_tensor: dict[object, _Range] = {}
         self._averages: dict[str, _Average] = {}
         self._updates: dict[str, list[tuple[tf.Variable, tf.Tensor]]] = {}
@@ -147,8 +148,8 @@ class FakeQuantizer:
 
     def _quantize(self, inputs: tf.Tensor, ends: _Range, *, narrow: bool = False) -> tf.Tensor:
         values = tf.cast(inputs, tf.float32)
-        operation = self._scaled if self._spec.qdq else _nudged
-        quantized = operation(values, ends.low, ends.high, narrow=narrow)
+        operation = scaled if self._spec.qdq else nudged
+        quantized = operation(values, ends.low, ends.high, narrow=narrow, device=self._device)
         if self._active is not None:
             quantized = tf.where(self._active, quantized, values)
         if narrow:
@@ -156,33 +157,6 @@ class FakeQuantizer:
         outputs = tf.cast(quantized, self._dtype)
         self._of_tensor[outputs.ref()] = ends
         return outputs
-
-    @staticmethod
-    def _scaled(values: tf.Tensor, low: tf.Tensor, high: tf.Tensor, *, narrow: bool) -> tf.Tensor:
-        """Quantizes by a scale alone: zero stays zero, and the range is symmetric."""
-        ratio = -1.0 if narrow else SYMMETRIC
-        end = tf.maximum(tf.maximum(high, low * ratio), _SMALLEST)  # the operation divides by it
-        if low.shape.rank:  # only this version of the operation accepts vectors (TensorFlow 2.21); nothing is clipped
-            return tf.raw_ops.QuantizeAndDequantizeV3(
-                input=values,
-                input_min=end / ratio,
-                input_max=end,
-                num_bits=BITS,
-                signed_input=True,
-                range_given=True,
-                narrow_range=narrow,
-                axis=values.shape.rank - 1,
-            )
-        return tf.quantization.quantize_and_dequantize_v2(
-            values,
-            end / ratio,
-            end,
-            signed_input=True,
-            num_bits=BITS,
-            range_given=True,
-            round_mode="HALF_TO_EVEN",
-            narrow_range=narrow,
-        )
 
     def _after_delay(self) -> tf.Tensor:
         """Counts the steps in a variable, and returns whether ``delay`` of them are done."""
@@ -226,13 +200,6 @@ def _range_variables(shape: tuple[int, ...], start: float) -> tuple[str, tf.Vari
     low = variable("min", shape, tf1.constant_initializer(start), trainable=False)
     high = variable("max", shape, tf1.constant_initializer(START), trainable=False)
     return tf1.get_variable_scope().name, low, high
-
-
-def _nudged(values: tf.Tensor, low: tf.Tensor, high: tf.Tensor, *, narrow: bool) -> tf.Tensor:
-    """Quantizes by a scale and an integer zero point, for which the range moves by up to half a level."""
-    if low.shape.rank:
-        return tf.quantization.fake_quant_with_min_max_vars_per_channel(values, low, high, BITS, narrow)
-    return tf.quantization.fake_quant_with_min_max_vars(values, low, high, BITS, narrow)
 
 
 def _path(name: str, branch: str) -> str:

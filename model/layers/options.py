@@ -31,6 +31,8 @@ class LayerOptions:
         kernel_init: Initial values of convolution kernels, or None for variance scaling.
         weight_init: Mode of the variance scaling of kernels, "fan_in" or "fan_out".
         symmetric_padding: Whether strided convolutions pad all sides alike, instead of as TensorFlow's SAME does.
+        device: "cpu" or "gpu". The numbers are the same up to rounding; some layers compute them in other operations,
+            because the quickest ones are not the same.
         compute_dtype: Type of activations and of kernels in use. Variables, batch-norm statistics and logits are
             always float32.
         grouped_convolution: "native", or "split" if the device has no kernel for groups.
@@ -52,6 +54,7 @@ class LayerOptions:
     kernel_init: NormalInit | None = None
     weight_init: str = "fan_out"
     symmetric_padding: bool = False
+    device: str = "cpu"
     compute_dtype: tf.DType = tf.float32
     grouped_convolution: str = "native"
     quantization: QuantizationSpec | None = None
@@ -89,7 +92,9 @@ def with_quantizer(options: LayerOptions) -> LayerOptions:
     """Returns the options for building one network in the current graph, with a quantizer if it is quantized."""
     if options.quantization is None:
         return options
-    quantizer = FakeQuantizer(options.quantization, training=options.training, dtype=options.compute_dtype)
+    quantizer = FakeQuantizer(
+        options.quantization, training=options.training, dtype=options.compute_dtype, device=options.device
+    )
     return replace(options, quantizer=quantizer)
 
 

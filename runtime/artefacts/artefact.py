@@ -116,6 +116,9 @@ class ArtefactNetwork:
         """The artefact itself, which computes as it was exported."""
         return self
 
+    def portable(self) -> ArtefactNetwork:
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class FinishedPredictions:
@@ -127,6 +130,9 @@ class FinishedPredictions:
 
     whole: PostProcessing
     is_costly: bool = False
+
+    def portable(self) -> FinishedPredictions:
+        return self
 
     @property
     def ends(self) -> Sequence[str]:

@@ -88,7 +88,7 @@ class ExportJob:
     def _build(
         self, weights: Mapping[str, np.ndarray], kinds: Collection[GraphKind]
     ) -> dict[GraphKind, InferenceGraph]:
-        task = self.setup.task
+        task = self.setup.task.portable()
         graphs: dict[GraphKind, InferenceGraph] = {}
         if "as_trained" in kinds or (kinds and not self.quantized):
             graphs = dict.fromkeys(kinds, inference_graph(task, weights, self._spec))

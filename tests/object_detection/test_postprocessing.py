@@ -36,13 +36,13 @@ def in_window(boxes, window):
     return (np.asarray(boxes, np.float64) - [ymin, xmin, ymin, xmin]) / np.tile([ymax - ymin, xmax - xmin], 2)
 
 
-def run(boxes, logits, rules):
+def run(boxes, logits, rules, **device):
     """Returns the detections of a batch as arrays."""
     boxes, logits = np.asarray(boxes, np.float32), np.asarray(logits, np.float32)
 
     def build():
         placeholders = (tf.compat.v1.placeholder_with_default(a, [None, *a.shape[1:]]) for a in (boxes, logits))
-        return postprocess(*placeholders, rules)
+        return postprocess(*placeholders, rules, **device)
 
     return Detections(*evaluate(build))
 
@@ -198,6 +198,37 @@ def test_random_problems_give_what_plain_python_gives(rules):
             result.scores[image, :count], 1 / (1 + np.exp(-logits[image, anchors, labels])), atol=1e-6
         )
         assert not any(rows[image, count:].any() for rows in result[:3])
+
+
+def chain(count):
+    """Boxes of one class that hide only the next of them, which takes suppression by rounds the longest."""
+    first = np.arange(count, dtype=np.float32)[:, np.newaxis] / (3 * count)
+    boxes = np.concatenate([first, np.zeros_like(first), first + 1 / count, np.ones_like(first)], axis=1)
+    return boxes[np.newaxis], -np.arange(count, dtype=np.float32)[np.newaxis, :, np.newaxis] / count
+
+
+def on_a_grid(seed):
+    """Draws boxes with corners on a coarse grid, some without area, reversed, endless or NaN, and logits with ties."""
+    random = np.random.default_rng(seed)
+    corners = random.integers(-1, 7, (6, 90, 2, 2)).astype(np.float32) / 5
+    corners[:3].sort(axis=2)
+    boxes = corners.reshape(6, 90, 4)
+    boxes[:, random.integers(0, 90, 6), random.integers(0, 4, 6)] = [np.inf, -np.inf, np.nan, np.inf, 3e38, 1e-40]
+    return boxes, random.integers(-4, 3, (6, 90, 4)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "logits"),
+    [chain(400), on_a_grid(0), on_a_grid(1), problem(5, images=3)],
+    ids=["chain", "grid", "other", "random"],
+)
+@pytest.mark.parametrize("rules", [{}, {"iou_threshold": 0.5}, {"max_detections_per_class": 5, "iou_threshold": 0.0}])
+def test_suppression_by_matrices_gives_what_tensorflows_operation_gives(boxes, logits, rules):
+    rules = spec(**{"score_threshold": 0.0, "iou_threshold": 0.6, "candidates": 300, **rules})
+    expected = run(boxes, logits, rules)
+    assert expected.count.min() > 0
+    for rows, same in zip(run(boxes, logits, rules, device="gpu"), expected, strict=True):
+        np.testing.assert_array_equal(rows, same)
 
 
 @pytest.mark.parametrize("candidates", [None, 37])
