@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -66,8 +67,8 @@ def focal_loss_of_slots(
     # On GPUs TensorFlow 2.21 computes int32, and the indices in the gradient of a batched gather, in host memory.
     labels = tf.cast(labels, tf.int64)
     _, anchors, classes = logits.shape.as_list()
-    first = tf.reshape(classes * tf.range(tf.size(labels, tf.int64)), [-1, anchors])
-    chosen = tf.gather(tf.reshape(logits, [-1]), first + tf.maximum(labels, 0))
+    rows = anchors * tf.cast(tf.range(tf.shape(labels)[0]), tf.int64)[:, tf.newaxis] + np.arange(anchors)
+    chosen = tf.gather(tf.reshape(logits, [-1]), classes * rows + tf.maximum(labels, 0))
     instead = [focal_loss(chosen, tf.fill(tf.shape(chosen), t), alpha=alpha, gamma=gamma) for t in (1.0, 0.0)]
     return tf.reduce_sum(weights * (off + tf.where(labels >= 0, instead[0] - instead[1], 0.0)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 from utils.detection_config import MatcherSpec
@@ -35,8 +36,8 @@ def match(similarity: tf.Tensor, valid: tf.Tensor, spec: MatcherSpec) -> tf.Tens
     matches = tf.where(best_value >= spec.matched_threshold, best, short)
     if not spec.force_match:
         return matches
-    favourites, anchors = tf.argmax(similarity, axis=2), tf.range(similarity.shape[2], dtype=tf.int64)
-    forced = tf.equal(favourites[..., tf.newaxis], anchors) & valid[..., tf.newaxis]
+    favourites = tf.argmax(similarity, axis=2)
+    forced = tf.equal(favourites[..., tf.newaxis], np.arange(similarity.shape[2])) & valid[..., tf.newaxis]
     forced = tf.pad(forced, [(0, 0), (0, 1), (0, 0)])
     first = tf.argmax(forced, axis=1)
     return tf.where(tf.reduce_any(forced, axis=1), first, matches)

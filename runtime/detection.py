@@ -283,7 +283,7 @@ class Suppression:
     def _category_ids(self, found: Detections) -> Any:
         """The id of each detection's category; 0 in the rows after the last."""
         ids = tf.gather(tf.constant(self.table.ids, tf.int32), found.classes)
-        there = tf.range(ids.shape[1], dtype=tf.int64) < tf.cast(found.count, tf.int64)[:, tf.newaxis]
+        there = np.arange(ids.shape[1]) < tf.cast(found.count, tf.int64)[:, tf.newaxis]
         return tf.where(there, ids, 0)
 
 

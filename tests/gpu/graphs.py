@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
@@ -25,25 +26,44 @@ PRECISIONS = {
     "float16": Precision(compute_dtype=tf.float16, dynamic_loss_scale=True),
     "bfloat16": Precision(compute_dtype=tf.bfloat16),
 }
-MODES = ("training_benchmark", "inference_benchmark", "predict")
+TRAINING, EVALUATION, PREDICTION = "training", "evaluation", "prediction"
 
 
-def gpu_setup(architecture: str, precision: str, *flags: str, mode: str = "training_benchmark") -> Setup:
-    """The setup of a launch on synthetic data, as on a machine with a GPU that has all kernels."""
-    command = parse([f"--arch={architecture}", f"--mode={mode}", "--batch_size=2", "--num_iter=2", *flags], {})
-    with (
-        mock.patch.object(setup_module, "uses_gpu", return_value=True),
-        mock.patch.object(setup_module, "choose_precision", return_value=PRECISIONS[precision]),
-        mock.patch.object(setup_module, "probe_grouped_convolution", return_value="native"),
-    ):
-        return setup_module.set_up(command.config, SerialCommunicator())
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A graph: a network, its precision, one of the three kinds of graph, and further flags."""
+
+    architecture: str
+    precision: str
+    kind: str = TRAINING
+    flags: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return "-".join((self.architecture, self.precision, self.kind, *self.flags))
 
 
-def graph_of(architecture: str, precision: str, *flags: str, mode: str = "training_benchmark") -> Any:
-    """The graph and what a step of it fetches."""
-    asked = "training_benchmark" if mode == "training_benchmark" else "inference_benchmark"
-    setup, alone = gpu_setup(architecture, precision, *flags, mode=asked), SerialCommunicator()
-    if mode == "training_benchmark":
+TINY_CASES = (  # for networks with a block or two of each kind, which have the operations of the whole ones
+    Case("resnet18", "float32"),
+    Case("resnet50", "float16", flags=("--mixup=0.2", "--label_smoothing=0.1", "--ema_decay=0.9")),
+    Case("resnet50", "bfloat16", flags=("--data_format=NCHW",)),
+    Case("resnet50", "float16", flags=("--quantize",)),
+    Case("resnet50", "float32", flags=("--quantize", "--use_qdq", "--per_channel_weights", "--quant_delay=9")),
+    Case("resnet50", "float16", EVALUATION, ("--quantize", "--symmetric")),
+    Case("resnet50", "float16", PREDICTION),
+    Case("se-resnext101-32x4d", "float16", flags=("--data_format=NCHW",)),
+    Case("se-resnext101-32x4d", "bfloat16", EVALUATION),
+    Case("ssd320", "float16"),
+    Case("ssd320", "float32", flags=("--data_format=NCHW",)),
+    Case("ssd320", "float32", EVALUATION),
+    Case("ssd320", "bfloat16", PREDICTION),
+)
+
+
+def build(case: Case, batch_size: int = 2) -> tuple[tf.Graph, Any]:
+    """The graph of a case and what one step of it fetches."""
+    setup, alone = gpu_setup(case, batch_size), SerialCommunicator()
+    built: Any
+    if case.kind == TRAINING:
         plan = plan_training(setup.config, setup.task.data.num_examples("train"), alone.size)
         stopping = Stopping(PreemptionHook(), alone)
         built = build_train_graph(setup.task, setup.config, plan, setup.precision, alone, stopping, Position())
@@ -51,8 +71,20 @@ def graph_of(architecture: str, precision: str, *flags: str, mode: str = "traini
     graph = tf.Graph()
     with graph.as_default():
         data = setup.task.data.input("validation", Shard(), Position())
-    if mode == "predict":
+    if case.kind == PREDICTION:
         built = build_predict_graph(setup.task, graph, data.batch.images, data)
     else:
         built = build_eval_graph(setup.task, data, graph, alone)
-    return built.graph, built.fetches()
+    return graph, built.fetches()
+
+
+def gpu_setup(case: Case, batch_size: int = 2) -> Setup:
+    """The setup of a case, as on a machine with a GPU that has all kernels."""
+    mode = "training_benchmark" if case.kind == TRAINING else "inference_benchmark"
+    flags = (f"--arch={case.architecture}", f"--mode={mode}", f"--batch_size={batch_size}", *case.flags)
+    with (
+        mock.patch.object(setup_module, "uses_gpu", return_value=True),
+        mock.patch.object(setup_module, "choose_precision", return_value=PRECISIONS[case.precision]),
+        mock.patch.object(setup_module, "probe_grouped_convolution", return_value="native"),
+    ):
+        return setup_module.set_up(parse(flags, {}).config, SerialCommunicator())

@@ -19,6 +19,7 @@ from tensorflow.python.framework import function_def_to_graph
 from tests.gpu.kernels import Kernel, KernelTable, op_def, types_of
 
 _CONDITIONALS = ("If", "StatelessIf")
+_LOOPS = ("While", "StatelessWhile")
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 
 
@@ -44,7 +45,7 @@ class Audit:
 def audit(graph: tf.Graph, fetches: Any, table: KernelTable) -> Audit:
     """Audits what one ``session.run(fetches)`` executes."""
     tensors = tf.nest.flatten(fetches)
-    nodes = _lowered(graph.as_graph_def(), {_operation(t).name for t in tensors})
+    nodes = _executed(graph, tensors)
     kernels = _place(nodes, table)
     without: dict[str, list[str]] = {}
     for name, node in nodes.items():
@@ -65,8 +66,13 @@ def audit(graph: tf.Graph, fetches: Any, table: KernelTable) -> Audit:
     )
 
 
-def _operation(fetched: Any) -> Any:
-    return fetched if isinstance(fetched, tf.Operation) else fetched.op
+def operations(graph: tf.Graph, fetches: Any) -> set[str]:
+    """Returns the types of operation that one ``session.run(fetches)`` executes."""
+    return {node.op for node in _executed(graph, tf.nest.flatten(fetches)).values() if not _is_bound_to_cpu(node)}
+
+
+def _executed(graph: tf.Graph, fetched: Iterable[Any]) -> dict[str, Any]:
+    return _lowered(graph.as_graph_def(), {f.name if isinstance(f, tf.Operation) else f.op.name for f in fetched})
 
 
 def _place(nodes: Mapping[str, Any], table: KernelTable) -> dict[str, Kernel | None]:
@@ -189,9 +195,12 @@ def _inlined(nodes: Iterable[Any], library: Mapping[str, Any], renamed: dict[str
         node.input.extend(scope + tensor for tensor in _inputs(original))
         if node.op in _CONDITIONALS:
             yield from _branches(node, library, renamed)
+        elif node.op in _LOOPS:
+            yield from _loop(node, library, renamed)
         elif node.op in _CALLS:
-            yield from _body(node, node.attr["f"].func.name, list(node.input), library, renamed)
-            _rename_outputs(node, node.attr["f"].func.name, library, renamed)
+            function = node.attr["f"].func.name
+            yield from _body(node, function, list(node.input), library, renamed)
+            renamed.update({f"{node.name}:{i}": result for i, result in enumerate(_results(node, function, library))})
         else:
             yield node
 
@@ -206,12 +215,34 @@ def _branches(node: Any, library: Mapping[str, Any], renamed: dict[str, str]) ->
     branches = [node.attr[f"{side}_branch"].func.name for side in ("else", "then")]
     for side, function in enumerate(branches):
         yield from _body(node, function, [f"{switch.name}:{side}" for switch in switches], library, renamed)
-    for port, kind in enumerate(types_of(node, "Tout")):
-        results = [f"{node.name}/{function}/{_returned(library[function])[port]}" for function in branches]
-        merge = _node(f"{node.name}/merge_{port}", "Merge", results, kind)
+    results = zip(*(_results(node, function, library) for function in branches), strict=True)
+    for port, (pair, kind) in enumerate(zip(results, types_of(node, "Tout"), strict=True)):
+        merge = _node(f"{node.name}/merge_{port}", "Merge", list(pair), kind)
         merge.attr["N"].i = 2
         renamed[f"{node.name}:{port}"] = f"{merge.name}:0"
         yield merge
+
+
+def _loop(node: Any, library: Mapping[str, Any], renamed: dict[str, str]) -> Iterator[Any]:
+    """Yields a loop: for each variable entry, merge, switch, next iteration and exit; the condition and the body."""
+    condition, body = (node.attr[part].func.name for part in ("cond", "body"))
+    kinds = types_of(node, "T")
+    merged = [f"{node.name}/Merge_{i}:0" for i in range(len(kinds))]
+    yield from _body(node, condition, merged, library, renamed)
+    yield from _body(node, body, [f"{node.name}/Switch_{i}:1" for i in range(len(kinds))], library, renamed)
+    yield node_def_pb2.NodeDef(name=f"{node.name}/go_on", op="LoopCond", input=_results(node, condition, library))
+    for i, (start, kind, result) in enumerate(zip(node.input, kinds, _results(node, body, library), strict=True)):
+        for op, inputs in (
+            ("Enter", [start]),
+            ("Merge", [f"{node.name}/Enter_{i}:0", f"{node.name}/NextIteration_{i}:0"]),
+            ("Switch", [merged[i], f"{node.name}/go_on:0"]),
+            ("NextIteration", [result]),
+            ("Exit", [f"{node.name}/Switch_{i}:0"]),
+        ):
+            part = _node(f"{node.name}/{op}_{i}", op, inputs, kind)
+            part.attr["N"].i = len(inputs)
+            yield part
+        renamed[f"{node.name}:{i}"] = f"{node.name}/Exit_{i}:0"
 
 
 def _body(
@@ -224,16 +255,11 @@ def _body(
     yield from _inlined((n for n in body.node if n.name not in names), library, renamed, scope)
 
 
-def _rename_outputs(node: Any, function: str, library: Mapping[str, Any], renamed: dict[str, str]) -> None:
-    for port, tensor in enumerate(_returned(library[function])):
-        renamed[f"{node.name}:{port}"] = f"{node.name}/{function}/{tensor}"
-
-
-def _returned(function: Any) -> list[str]:
-    """The tensors of a function's body that it returns, as "node:port"."""
-    _, flat = function_def_to_graph.function_def_to_graph_def(function)
-    returned = [flat[function.ret[argument.name]] for argument in function.signature.output_arg]
-    return [tensor if ":" in tensor else f"{tensor}:0" for tensor in returned]
+def _results(node: Any, function: str, library: Mapping[str, Any]) -> list[str]:
+    """The tensors that a function called by a node returns."""
+    _, flat = function_def_to_graph.function_def_to_graph_def(library[function])
+    returned = [flat[library[function].ret[output.name]] for output in library[function].signature.output_arg]
+    return [f"{node.name}/{function}/{tensor if ':' in tensor else f'{tensor}:0'}" for tensor in returned]
 
 
 def _node(name: str, op: str, inputs: list[str], kind: int) -> Any:

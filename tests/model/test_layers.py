@@ -159,6 +159,17 @@ def test_a_convolution_in_training_and_its_gradients_are_tensorflows_own(
         np.testing.assert_allclose(found, exact, atol=(1e-5 if dtype == tf.float32 else 0.02) * np.abs(exact).max())
 
 
+@pytest.mark.parametrize("kernel_size", [1, 3])
+def test_on_a_gpu_training_convolves_as_tensorflow_does(kernel_size):
+    with tf.Graph().as_default() as graph:
+        options = LayerOptions(training=True, compute_dtype=tf.bfloat16, device="gpu")
+        outputs = conv2d(tf.zeros([2, 6, 6, 8], tf.bfloat16), 4, kernel_size, options, stride=2)
+        tf.gradients(outputs, tf1.trainable_variables())
+        types = {op.type for op in graph.get_operations()}
+    assert {"Conv2D", "Conv2DBackpropFilter"} <= types
+    assert not types & {"MatMul", "Reshape", "Slice", "StridedSlice"}  # the forms for CPUs
+
+
 def test_squeeze_excitation_scales_each_channel_by_its_gate():
     images = np.random.default_rng(3).normal(size=(2, 3, 3, 8)).astype(np.float32)
     value, v = evaluate(lambda: squeeze_excitation(tf.constant(images), 4, LayerOptions(), name="se"))

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from object_detection import matcher
 from object_detection.anchors import pyramid_anchors
 from object_detection.losses import focal_loss, huber_loss
 from object_detection.matcher import IGNORED, UNMATCHED
@@ -181,3 +182,25 @@ def test_random_objects_match_as_a_plain_loop_has_it():
         for a in np.flatnonzero(matches != expected):  # only where float32 breaks a tie the other way
             g = max(matches[a], expected[a])
             assert overlap[g, a] == pytest.approx(overlap[g].max(), abs=1e-6)
+
+
+@pytest.mark.parametrize(("objects", "rows"), [(0, 16), (1, 16), (16, 16), (17, 32)])
+def test_matching_sees_few_numbers_of_rows(objects, rows, monkeypatch):
+    seen = []
+
+    def match(similarity, valid, rule):
+        seen.append(tf.shape(similarity))
+        return matcher.match(similarity, valid, rule)
+
+    monkeypatch.setattr("object_detection.target_assigner.match", match)
+    image = [((0.1, 0.1, 0.2, 0.2), 1, 1.0)] * objects
+    anchors = tf.constant([[0.1, 0.1, 0.2, 0.2], [0.5, 0.5, 0.9, 0.9]])
+
+    def build():
+        groundtruth = Groundtruth(*map(tf.constant, padded([image, image[:1]], rows=objects + 1)))
+        targets = assign_targets(anchors, groundtruth, MatcherSpec(), BoxCoderSpec())
+        return seen[0], targets.matches
+
+    shape, matches = evaluate(build)
+    assert shape.tolist() == [2, rows, 2]
+    assert matches[0].tolist() == ([0, UNMATCHED] if objects else [UNMATCHED] * 2)

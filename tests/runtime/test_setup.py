@@ -213,6 +213,12 @@ def test_layers_compute_in_the_type_and_layout_of_the_launch(prepare, monkeypatc
     assert (layers.data_format, layers.weight_init, layers.seed) == ("NCHW", "fan_in", 8)
 
 
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_layers_have_the_form_that_suits_the_device(prepare, monkeypatch, device):
+    monkeypatch.setattr("runtime.setup.uses_gpu", lambda config: device == "gpu")
+    assert prepare("train").task.network.layers.device == device
+
+
 def test_grouped_convolutions_are_tried_where_the_network_has_some(prepare, monkeypatch, caplog):
     probed = []
 
