@@ -20,6 +20,7 @@ _GIGABYTES = 2**30
 def optimized(graph: tf.Graph, fetches: Any, table: KernelTable, card: str) -> Any:
     """Returns the definition of a graph as a session on a machine with this card would run it."""
     with graph.as_default():
+        graph.clear_collection("train_op")  # optimizers add their updates
         for fetched in tf.nest.flatten(fetches):
             operation = fetched if isinstance(fetched, tf.Operation) else fetched.op
             tf.compat.v1.add_to_collection("train_op", operation)  # tells the optimizer what to keep
