@@ -4,9 +4,9 @@
 #   bash tests/gpu/run.sh [pytest arguments]
 #   bash tests/gpu/run.sh -k images
 #
-# The environment has TensorFlow's CUDA build. 1.1 GB are downloaded for it, once. Compiling Horovod with NCCL takes 15
-# minutes on 2 processors, following the Dockerfile as long again and 10 GB more, which root alone can do. Other test runs
-# skip these tests.
+# The environment has TensorFlow's CUDA build. 1.1 GB are downloaded for it, once. Horovod is compiled with NCCL, for that
+# environment and for an image; each took 9 minutes on 2 busy processors. Only root can follow the Dockerfile, which takes
+# debootstrap and 15 GB. Other test runs skip these tests.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source utils/shell/setup_venv.sh
