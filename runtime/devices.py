@@ -41,8 +41,8 @@ class Gpu:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
-    """What one process sees of the GPUs of its machine.
+class VisibleGpus:
+    """The GPUs of its machine that one process sees.
 
     Attributes:
         rank: Its number among all processes.
@@ -81,8 +81,8 @@ def take_gpu(config: ExperimentConfig, communicator: Communicator) -> ChosenGpu 
         UsageError: The GPUs do not suit the flags or the number of processes, or TensorFlow cannot use them.
     """
     cards = () if config.run.cpu else ask_driver().cards
-    sights = communicator.gather(_look(config, communicator, cards))
-    index = choose_gpu(sights, communicator.rank, config.run.gpu_id)
+    visible = communicator.gather(_look(config, communicator, cards))
+    index = choose_gpu(visible, communicator.rank, config.run.gpu_id)
     if index is None:
         tf.config.set_visible_devices([], "GPU")
         return None
@@ -96,39 +96,39 @@ def take_gpu(config: ExperimentConfig, communicator: Communicator) -> ChosenGpu 
     return ChosenGpu(index, limit)
 
 
-def choose_gpu(sights: Sequence[Sight], rank: int, gpu_id: int | None) -> int | None:
+def choose_gpu(visible: Sequence[VisibleGpus], rank: int, gpu_id: int | None) -> int | None:
     """The number of the GPU of one process among those that it sees; None if no process sees any.
 
     Processes on one host either see the same GPUs, and take the one with their local rank, or one GPU each.
 
     Args:
-        sights: What each process sees, by rank.
+        visible: What each process sees, by rank.
         rank: Rank of the process.
         gpu_id: ``--gpu_id``.
 
     Raises:
         UsageError: The GPUs do not suit the flags or the processes.
     """
-    several = len(sights) > 1
-    for sight in sights:
-        if sight.fault:
-            raise UsageError(f"{sight.who}: {sight.fault}" if several else sight.fault)
-    mine = sights[rank]
+    several = len(visible) > 1
+    for seen in visible:
+        if seen.fault:
+            raise UsageError(f"{seen.who}: {seen.fault}" if several else seen.fault)
+    mine = visible[rank]
     if gpu_id is not None and gpu_id >= len(mine.gpus):
         found = f"GPUs 0 to {len(mine.gpus) - 1}" if mine.gpus else "no GPU that TensorFlow can use"
         raise UsageError(f"--gpu_id {gpu_id}: does not exist; this machine has {found}")
     if not several:
         return (gpu_id or 0) if mine.gpus else None
-    if not any(sight.gpus for sight in sights):
+    if not any(seen.gpus for seen in visible):
         return None
     if gpu_id is not None:
-        raise UsageError(f"--gpu_id {gpu_id}: each of the {len(sights)} processes uses its own GPU")
-    numbers = [_number(sight, [other for other in sights if other.host == sight.host]) for sight in sights]
-    _require_equal([(sight, sight.gpus[number]) for sight, number in zip(sights, numbers, strict=True)])
+        raise UsageError(f"--gpu_id {gpu_id}: each of the {len(visible)} processes uses its own GPU")
+    numbers = [_number(seen, [other for other in visible if other.host == seen.host]) for seen in visible]
+    _require_equal([(seen, seen.gpus[number]) for seen, number in zip(visible, numbers, strict=True)])
     return numbers[rank]
 
 
-def _number(sight: Sight, neighbours: Sequence[Sight]) -> int:
+def _number(seen: VisibleGpus, neighbours: Sequence[VisibleGpus]) -> int:
     """The number of the GPU of one process, given what all processes of its host see."""
     identities = [other.gpus[0].identity for other in neighbours if len(other.gpus) == 1]
     if all(identities) and len(set(identities)) == len(neighbours):
@@ -140,38 +140,38 @@ def _number(sight: Sight, neighbours: Sequence[Sight]) -> int:
                 f"{_listed(neighbours[0])}; CUDA_VISIBLE_DEVICES must be the same in all processes of a host, or name "
                 "another GPU in each"
             )
-    if sight.gpus and sight.local_rank >= len(sight.gpus):
+    if seen.gpus and seen.local_rank >= len(seen.gpus):
         raise UsageError(
-            f"{sight.who} is process {sight.local_rank + 1} of its host, which has {plural(len(sight.gpus), 'GPU')} "
+            f"{seen.who} is process {seen.local_rank + 1} of its host, which has {plural(len(seen.gpus), 'GPU')} "
             "that TensorFlow can use; launch fewer processes there (-np, HOSTS), or give --cpu"
         )
-    if not sight.gpus:
+    if not seen.gpus:
         raise UsageError(
-            f"{sight.who}: has no GPU that TensorFlow can use, but other processes have; launch on machines with "
+            f"{seen.who}: has no GPU that TensorFlow can use, but other processes have; launch on machines with "
             "GPUs (HOSTS), or give --cpu"
         )
-    return sight.local_rank
+    return seen.local_rank
 
 
-def _listed(sight: Sight) -> str:
-    return ", ".join(f"{gpu.name} {gpu.identity}".strip() for gpu in sight.gpus) or "none"
+def _listed(seen: VisibleGpus) -> str:
+    return ", ".join(f"{gpu.name} {gpu.identity}".strip() for gpu in seen.gpus) or "none"
 
 
-def _require_equal(taken: Sequence[tuple[Sight, Gpu]]) -> None:
+def _require_equal(taken: Sequence[tuple[VisibleGpus, Gpu]]) -> None:
     """Refuses GPUs of several kinds: the fastest would wait for the slowest, and kernels round differently."""
     first, gpu = taken[0]
-    for sight, other in taken:
+    for seen, other in taken:
         if other.kind != gpu.kind:
             raise UsageError(
-                f"the GPUs are of unequal kind: {first.who} has {gpu.kind}, {sight.who} has {other.kind}; choose equal "
+                f"the GPUs are of unequal kind: {first.who} has {gpu.kind}, {seen.who} has {other.kind}; choose equal "
                 "ones with CUDA_VISIBLE_DEVICES or HOSTS"
             )
 
 
-def _look(config: ExperimentConfig, communicator: Communicator, cards: Sequence[Card]) -> Sight:
+def _look(config: ExperimentConfig, communicator: Communicator, cards: Sequence[Card]) -> VisibleGpus:
     found = [] if config.run.cpu else tf.config.list_physical_devices("GPU")
     known = [card.identity for card in cards] if len(cards) == len(found) else [""] * len(found)
-    return Sight(
+    return VisibleGpus(
         rank=communicator.rank,
         local_rank=communicator.local_rank,
         host=socket.gethostname(),
@@ -216,7 +216,7 @@ def try_gpu(gpu: ChosenGpu | None, options: Any, communicator: Communicator) -> 
             _multiply(options)
         except tf.errors.OpError as error:
             fault = f"GPU {gpu.index} cannot be used: {device_failure(error) or reason(error)}"
-    who = Sight(rank=communicator.rank, local_rank=communicator.local_rank, host=socket.gethostname()).who
+    who = VisibleGpus(rank=communicator.rank, local_rank=communicator.local_rank, host=socket.gethostname()).who
     faults = [f"{who}: {fault}" if communicator.size > 1 else fault] if fault else []
     failed = [text for texts in communicator.gather(faults) for text in texts]
     if failed:

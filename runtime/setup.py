@@ -86,12 +86,7 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
     _check_determinism(config, gpu)
     if config.data.threads is None:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, threads=communicator.threads))
-    precision = precision_of(artefact) or choose_precision(
-        config.precision,
-        gpu=uses_gpu(config),
-        cpu_features=cpu_features(),
-        compute_capability=compute_capability(),
-    )
+    precision = precision_of(artefact) or _precision(config)
     averaging = gpu_warning(communicator) if uses_gpu(config) else ""
     for note in (*notes, *check_frozen(config, checkpoint), precision.note, averaging):
         if note:
@@ -114,6 +109,16 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
         metadata=metadata,
         artefact=artefact,
         images=images_to_predict(config.run) if config.run.mode == "predict" else None,
+    )
+
+
+def _precision(config: ExperimentConfig) -> Precision:
+    """The types to compute in on the device of this run."""
+    return choose_precision(
+        config.precision,
+        gpu=uses_gpu(config),
+        cpu_features=cpu_features(),
+        compute_capability=compute_capability(),
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from runtime import devices
-from runtime.devices import ChosenGpu, Gpu, Sight, choose_gpu, take_gpu, try_gpu
+from runtime.devices import ChosenGpu, Gpu, VisibleGpus, choose_gpu, take_gpu, try_gpu
 from runtime.session import session_config
 from tests.launching import ROOT
 from tests.runtime.pretended_gpus import KIND, context_is_initialized, options_of_the_context, pretended
@@ -36,17 +36,19 @@ def of(**run):
     return ExperimentConfig(run=RunConfig(**run))
 
 
-def sight(rank, *identities, host="node1", local_rank=None, kind=A100, fault=""):
+def seen(rank, *identities, host="node1", local_rank=None, kind=A100, fault=""):
     gpus = tuple(Gpu(*kind, identity) for identity in identities)
-    return Sight(rank=rank, local_rank=rank if local_rank is None else local_rank, host=host, gpus=gpus, fault=fault)
+    return VisibleGpus(
+        rank=rank, local_rank=rank if local_rank is None else local_rank, host=host, gpus=gpus, fault=fault
+    )
 
 
-def refusal(*sights, rank=0, gpu_id=None):
+def refusal(*visible, rank=0, gpu_id=None):
     """The sentence with which every process ends."""
     said = set()
-    for number in range(len(sights)):
+    for number in range(len(visible)):
         with pytest.raises(UsageError) as caught:
-            choose_gpu(sights, number, gpu_id)
+            choose_gpu(visible, number, gpu_id)
         said.add(str(caught.value))
     (sentence,) = said
     return sentence
@@ -145,24 +147,24 @@ print(done.error, done.status, initialized, context_is_initialized())
 
 
 def test_processes_that_see_the_same_gpus_take_one_each():
-    sights = [sight(rank, "a", "b", "c", "d") for rank in range(4)]
-    assert [choose_gpu(sights, rank, None) for rank in range(4)] == [0, 1, 2, 3]
+    visible = [seen(rank, "a", "b", "c", "d") for rank in range(4)]
+    assert [choose_gpu(visible, rank, None) for rank in range(4)] == [0, 1, 2, 3]
 
 
 def test_processes_that_see_one_gpu_each_take_it():
-    sights = [sight(rank, name) for rank, name in enumerate("abcd")]
-    assert [choose_gpu(sights, rank, None) for rank in range(4)] == [0, 0, 0, 0]
+    visible = [seen(rank, name) for rank, name in enumerate("abcd")]
+    assert [choose_gpu(visible, rank, None) for rank in range(4)] == [0, 0, 0, 0]
 
 
 def test_the_rule_holds_on_each_host_by_itself():
-    sights = [sight(0, "a"), sight(1, "b"), sight(2, "c", "d", host="node2", local_rank=0)]
-    sights.append(sight(3, "c", "d", host="node2", local_rank=1))
-    assert [choose_gpu(sights, rank, None) for rank in range(4)] == [0, 0, 0, 1]
+    visible = [seen(0, "a"), seen(1, "b"), seen(2, "c", "d", host="node2", local_rank=0)]
+    visible.append(seen(3, "c", "d", host="node2", local_rank=1))
+    assert [choose_gpu(visible, rank, None) for rank in range(4)] == [0, 0, 0, 1]
 
 
 def test_no_gpu_anywhere_is_the_cpu():
-    assert choose_gpu([sight(0), sight(1)], 1, None) is None
-    assert choose_gpu([sight(0)], 0, None) is None
+    assert choose_gpu([seen(0), seen(1)], 1, None) is None
+    assert choose_gpu([seen(0)], 0, None) is None
 
 
 def test_more_processes_than_gpus_are_refused_by_all():
@@ -170,12 +172,12 @@ def test_more_processes_than_gpus_are_refused_by_all():
         "rank 2 on node1 is process 3 of its host, which has 2 GPUs that TensorFlow can use; launch fewer processes "
         "there (-np, HOSTS), or give --cpu"
     )
-    assert refusal(*(sight(rank, "a", "b") for rank in range(3))) == sentence
-    assert "rank 1 on node1 is process 2 of its host, which has 1 GPU " in refusal(sight(0, "a"), sight(1, "a"))
+    assert refusal(*(seen(rank, "a", "b") for rank in range(3))) == sentence
+    assert "rank 1 on node1 is process 2 of its host, which has 1 GPU " in refusal(seen(0, "a"), seen(1, "a"))
 
 
 def test_unequal_gpus_are_refused_by_all():
-    sentence = refusal(sight(0, "a"), sight(1, "b", host="node2", local_rank=0, kind=V100))
+    sentence = refusal(seen(0, "a"), seen(1, "b", host="node2", local_rank=0, kind=V100))
     assert sentence == (
         "the GPUs are of unequal kind: rank 0 on node1 has NVIDIA A100 (compute capability 8.0), rank 1 on node2 has "
         "Tesla V100 (compute capability 7.0); choose equal ones with CUDA_VISIBLE_DEVICES or HOSTS"
@@ -183,24 +185,24 @@ def test_unequal_gpus_are_refused_by_all():
 
 
 def test_a_process_that_sees_other_gpus_than_its_neighbours_is_refused_by_all():
-    sentence = refusal(sight(0, "a", "b"), sight(1, "b", "a"))
+    sentence = refusal(seen(0, "a", "b"), seen(1, "b", "a"))
     assert sentence.startswith("rank 1 on node1 sees other GPUs than rank 0: NVIDIA A100 b, NVIDIA A100 a, not ")
     assert "CUDA_VISIBLE_DEVICES" in sentence
-    assert "sees other GPUs than rank 0: none, not" in refusal(sight(0, "a"), sight(1))
+    assert "sees other GPUs than rank 0: none, not" in refusal(seen(0, "a"), seen(1))
 
 
 def test_a_machine_without_gpus_among_others_with_is_refused_by_all():
-    sentence = refusal(sight(0, "a"), sight(1, host="node2", local_rank=0))
+    sentence = refusal(seen(0, "a"), seen(1, host="node2", local_rank=0))
     assert sentence.startswith("rank 1 on node2: has no GPU that TensorFlow can use, but other processes have")
 
 
 def test_gpus_that_cannot_be_used_anywhere_end_all():
-    assert refusal(sight(0, "a"), sight(1, fault="broken; --cpu")) == "rank 1 on node1: broken; --cpu"
+    assert refusal(seen(0, "a"), seen(1, fault="broken; --cpu")) == "rank 1 on node1: broken; --cpu"
 
 
 def test_several_processes_take_no_common_gpu():
-    sights = [sight(rank, "a", "b") for rank in range(2)]
-    assert refusal(*sights, gpu_id=1) == "--gpu_id 1: each of the 2 processes uses its own GPU"
+    visible = [seen(rank, "a", "b") for rank in range(2)]
+    assert refusal(*visible, gpu_id=1) == "--gpu_id 1: each of the 2 processes uses its own GPU"
 
 
 @pytest.mark.parametrize(
@@ -208,7 +210,7 @@ def test_several_processes_take_no_common_gpu():
     [("", 0, "no GPU that TensorFlow can use"), ("ab", 2, "GPUs 0 to 1"), ("a", 7, "GPUs 0 to 0")],
 )
 def test_a_gpu_that_does_not_exist_is_refused(gpus, gpu_id, found):
-    assert refusal(sight(0, *gpus), gpu_id=gpu_id) == f"--gpu_id {gpu_id}: does not exist; this machine has {found}"
+    assert refusal(seen(0, *gpus), gpu_id=gpu_id) == f"--gpu_id {gpu_id}: does not exist; this machine has {found}"
 
 
 def test_a_process_tells_kind_and_identity_of_its_gpus(machine):

@@ -22,6 +22,7 @@ from tools.doctor.horovod_probe import HOW, launcher, own_environment
 from tools.doctor.probe import ProbeResult, version_of
 from utils.checkpoints import find_checkpoint
 from utils.errors import RunError
+from utils.text import percent
 
 ROOT = Path(__file__).resolve().parents[3]
 SECONDS = 240.0
@@ -81,12 +82,12 @@ def memory_options() -> ProbeResult:
     require_gpus()
     growing, limited = (_gpu_memory(flags) for flags in ([], ["--gpu_memory_fraction=0.25"]))
     facts = {"growing": growing, "limited": limited}
+    taken = (
+        f"{percent(growing['taken'])} of the memory as needed, {percent(limited['taken'])} with a limit of a quarter"
+    )
     if growing["taken"] > 0.5 or limited["taken"] > 0.25 + limited["context"]:
-        raise RunError(f"takes {growing['taken']:.0%} of the memory as needed, {limited['taken']:.0%} of a quarter")
-    return ProbeResult(
-        f"a small training takes {growing['taken']:.0%} of the memory as needed, {limited['taken']:.0%} with a limit "
-        "of a quarter", facts,
-    )  # fmt: skip
+        raise RunError(f"takes {taken}")
+    return ProbeResult(f"a small training takes {taken}", facts)
 
 
 _MEMORY_PROOF = """

@@ -37,6 +37,7 @@ from utils.host_session import on_host
 from utils.hvd_utils import SerialCommunicator
 from utils.image_processing import CHANNELS
 from utils.input.batching import Position
+from utils.text import percent
 
 tf1 = tf.compat.v1
 
@@ -116,7 +117,7 @@ def _phrase(kind: str, row: Mapping[str, Any]) -> str:
         f"{kind} loss off by {row['loss_error']:.1e} (at most {row['loss_tolerance']:g}), gradients by "
         f"{row['gradient_error']:.1e} (at most {row['gradient_tolerance']:g}); "
         f"{row['images_per_second']:.4g} images/s, "
-        f"{row['share_of_matrix_peak']:.0%} of the peak"
+        f"{percent(row['share_of_matrix_peak'])} of the peak"
     )
 
 
