@@ -14,6 +14,7 @@ from utils.dali_utils import FAILURE
 from utils.errors import OUT_OF_MEMORY, RunError, reason
 from utils.records.manifest import SplitFiles
 from utils.records.tfrecord_file import find_bad_record
+from utils.system.shared_memory import LOST
 
 SEARCH_S = 20
 """Longest search for a damaged record, during which the other processes wait."""
@@ -36,18 +37,20 @@ def readable_data_errors(splits: Mapping[str, SplitFiles], place: Callable[[], s
         if found is not None:
             why = f"--dali: {found.group()}; leave out the flag to read the data with TensorFlow; {place()}"
             raise RunError(why) from error
-        _raise_horovod_error(error)
+        _raise_lost_process(error)
     except tf.errors.ResourceExhaustedError as error:
         why = f"a smaller --batch_size or --image_size needs less ({reason(error)})"
         raise RunError(f"{OUT_OF_MEMORY}: {why}") from error
     except tf.errors.OpError as error:
-        _raise_horovod_error(error)
+        _raise_lost_process(error)
 
 
-def _raise_horovod_error(error: tf.errors.OpError) -> NoReturn:
+def _raise_lost_process(error: tf.errors.OpError) -> NoReturn:
+    if LOST in error.message:
+        raise RunError(LOST) from error
     if "horovod" not in error.message.lower():
         raise error
-    raise RunError(f"another process of the run has ended, so this one ends too ({reason(error)})") from error
+    raise RunError(f"{LOST} ({reason(error)})") from error
 
 
 def _damaged_record(splits: Mapping[str, SplitFiles], seen: str) -> str:

@@ -198,9 +198,8 @@ def communicator(environ: Mapping[str, str], *, fp16_compression: bool = False) 
     launched, witness = launched_processes(environ)
     if launched == 1:
         return SerialCommunicator()
-    if witness.startswith(f"{OWN.size}="):
+    if OWN.started_all_here(environ):
         return LocalCommunicator(OWN, environ, fp16_compression=fp16_compression)
-    on_this_machine = environ.get(OPEN_MPI.local_size) == environ.get(OPEN_MPI.size) == str(launched)
-    if on_this_machine and OPEN_MPI.job in environ and find_spec("horovod") is None:
+    if OPEN_MPI.started_all_here(environ) and find_spec("horovod") is None:
         return LocalCommunicator(OPEN_MPI, environ, fp16_compression=fp16_compression)
     return HorovodCommunicator(launched, witness, fp16_compression=fp16_compression)

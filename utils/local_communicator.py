@@ -1,8 +1,8 @@
 """The communicator of several processes on one machine; needs no package and no compiler.
 
-The processes exchange data through the machine's memory. A Python function inside the graph does so, and blocks a thread
-of the session until the other processes have come to the same point. These functions therefore run one after the other,
-in the order of their construction: out of order, two processes with one thread each could wait for each other forever.
+The processes exchange data through the machine's memory. A Python function in the graph does so, and blocks a thread of
+the session until the other processes have come to the same point. These functions therefore run one after the other, in
+the order of their construction: out of order, two processes with one thread each could wait for each other forever.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from utils.system.cpu_shares import fair_share
-from utils.system.shared_memory import Neighbours, SharedMemory
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,11 @@ class Launcher:
     local_rank: str
     local_size: str
     job: str
+
+    def started_all_here(self, environ: Mapping[str, str]) -> bool:
+        """Returns whether this launcher started this process and all others on this machine."""
+        known = all(name in environ for name in astuple(self))
+        return known and environ[self.size] == environ[self.local_size]
 
 
 OWN = Launcher("LAUNCH_SIZE", "LAUNCH_RANK", "LAUNCH_RANK", "LAUNCH_SIZE", "LAUNCH_JOB")
@@ -61,6 +65,8 @@ class LocalCommunicator:
     """
 
     def __init__(self, launcher: Launcher, environ: Mapping[str, str], *, fp16_compression: bool = False) -> None:
+        from utils.system.shared_memory import Neighbours, SharedMemory  # not at the top: needs NumPy
+
         self.rank = int(environ[launcher.rank])
         self.local_rank = int(environ[launcher.local_rank])
         self.size = int(environ[launcher.size])

@@ -21,7 +21,7 @@ def alone(pictures, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(("processes", "size"), [("two", 2), ("four", 4), ("horovodrun", 2)])
+@pytest.mark.parametrize(("processes", "size"), [("two", 2), ("four", 4), ("horovodrun", 2), ("local", 2)])
 def test_the_same_global_batches_give_the_same_losses_on_any_number_of_processes(
     processes, size, alone, pictures, tmp_path, request
 ):

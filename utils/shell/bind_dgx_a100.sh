@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs a command on the cores and memory closest to a GPU of a DGX A100: bash utils/shell/bind_dgx_a100.sh COMMAND...
 #
-# The number of the GPU is that of the process on its machine: SLURM_LOCALID, OMPI_COMM_WORLD_LOCAL_RANK or
-# HOROVOD_LOCAL_RANK. GPUs 0 and 1 belong to NUMA node 3, 2 and 3 to node 1, 4 and 5 to node 7, 6 and 7 to node 5. If a
+# The number of the GPU is that of the process on its machine: LAUNCH_RANK, SLURM_LOCALID, OMPI_COMM_WORLD_LOCAL_RANK
+# or HOROVOD_LOCAL_RANK. GPUs 0 and 1 belong to NUMA node 3, 2 and 3 to node 1, 4 and 5 to node 7, 6 and 7 to node 5. If a
 # part of the binding is impossible (no numactl, another machine, a container that may not bind memory), the command
 # runs without it, and the first process of the machine prints a warning. BIND=dgx_a100 of utils/launch.sh uses this.
 set -euo pipefail
@@ -13,7 +13,7 @@ case ${1:---} in
     -*) echo "$usage" >&2 && exit 2 ;;
 esac
 NODES=(3 3 1 1 7 7 5 5)
-local_rank=${SLURM_LOCALID:-${OMPI_COMM_WORLD_LOCAL_RANK:-${HOROVOD_LOCAL_RANK:-0}}}
+local_rank=${LAUNCH_RANK:-${SLURM_LOCALID:-${OMPI_COMM_WORLD_LOCAL_RANK:-${HOROVOD_LOCAL_RANK:-0}}}}
 
 say() {
     if [ "$local_rank" = 0 ]; then
