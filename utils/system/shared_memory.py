@@ -11,6 +11,7 @@ import mmap
 import os
 import socket
 import struct
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ LOST = "another process of the run has ended, so this one ends too"
 LAST_WORDS_S = 3.0  # time for the watchdog to name the process that has ended
 _ALIGNMENT = 64  # bytes; TensorFlow takes over arrays that begin at a multiple of it without copying them
 _BLOCK = 1 << 18  # bytes to add up at a time; they stay in the processor's cache
+_OWN_REFERENCES = 3  # in the table of kept arrays, in a variable, and as the argument of the function that counts
 _LENGTH = struct.Struct("<Q")
 _CREDENTIALS = struct.Struct("3i")  # process, user and group at the other end of a socket
 
@@ -188,6 +190,7 @@ class SharedMemory:
         self._neighbours = neighbours
         self._capacity = -1
         self._areas: list[Array] = []
+        self._kept: dict[int, Array] = {}
 
     def mean(self, arrays: Sequence[Array]) -> list[Array]:
         """The means of floating-point arrays over the processes, the same bits in each.
@@ -209,7 +212,7 @@ class SharedMemory:
             for start in range(begin, end, _BLOCK):
                 self._add_up(layout, number, (start, min(start + _BLOCK, end)), low, arrays[number].dtype)
         self._neighbours.meet()
-        found = _aligned_empty(layout.length)
+        found = self._result(layout.length)
         for owner, (begin, end) in enumerate(bounds):
             found[begin:end] = self._areas[owner][self._capacity :][: end - begin]
         return [
@@ -238,6 +241,20 @@ class SharedMemory:
         for part_of_rank in parts[2:]:
             np.add(total, part_of_rank, out=total)
         np.divide(total, kind.type(len(parts)), out=total)
+
+    def _result(self, length: int) -> Array:
+        """Uninitialized bytes that begin at a multiple of the alignment.
+
+        Many of them are those of an earlier result, if nothing refers to that any more: touching new memory for the
+        first time takes longer than the exchange.
+        """
+        kept = self._kept.get(length)
+        if kept is None or sys.getrefcount(kept) > _OWN_REFERENCES:
+            kept = np.empty(length + _ALIGNMENT, np.uint8)
+            if length >= _BLOCK:
+                self._kept[length] = kept
+        begin = -kept.ctypes.data % _ALIGNMENT
+        return kept[begin : begin + length]
 
     def _share(self, length: int) -> int:
         """The most bytes of which one process computes the mean."""
@@ -275,10 +292,3 @@ def _mapped(claim: str, size: int) -> Array:
 def _aligned(length: int) -> int:
     """A length in bytes, rounded up to a multiple of the alignment."""
     return -(-length // _ALIGNMENT) * _ALIGNMENT
-
-
-def _aligned_empty(length: int) -> Array:
-    """Uninitialized bytes that begin at a multiple of the alignment."""
-    content = np.empty(length + _ALIGNMENT, np.uint8)
-    begin = -content.ctypes.data % _ALIGNMENT
-    return content[begin : begin + length]
