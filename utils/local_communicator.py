@@ -80,7 +80,7 @@ class LocalCommunicator:
     def average(self, tensor: Any) -> Any:
         import tensorflow as tf  # not at the top: the command line is parsed before TensorFlow is loaded
 
-        @tf.custom_gradient
+        @tf.custom_gradient  # type: ignore[untyped-decorator]  # TensorFlow is not typed
         def averaged(own: Any) -> tuple[Any, Any]:
             return self._means([own])[0], self.average
 

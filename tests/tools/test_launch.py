@@ -1,5 +1,6 @@
 """The launcher starts processes, passes signals on, and ends all of them when one fails."""
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -59,21 +60,29 @@ def test_wrong_usage_is_one_sentence(arguments, sentence, capsys):
     assert capsys.readouterr().err == f"error: {sentence}\n"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
-def test_a_signal_reaches_every_process(number):
-    code = f'trap "echo got it; exit 75" {number.name[3:]}; echo ready; while :; do sleep 0.05; done'
-    command = [sys.executable, "-m", "tools.launch", "-np", "2", *bash(code)]
+def waiting_for(number):
+    """The command of a launch whose two processes say "ready", wait for a signal, say "got it" and end with 75."""
+    code = f"import signal; chosen = {{{int(number)}}}; signal.pthread_sigmask(signal.SIG_BLOCK, chosen); "
+    code += "print('ready', flush=True); signal.sigwait(chosen); print('got it', flush=True); raise SystemExit(75)"
+    return [sys.executable, "-m", "tools.launch", "-np", "2", sys.executable, "-S", "-c", code]
+
+
+@contextlib.contextmanager
+def under_way(command):
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert [process.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
+        yield process
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_reaches_every_process(number):
+    with under_way(waiting_for(number)) as process:
         process.send_signal(number)
         assert process.stdout.read() == "got it\n" * 2
     assert process.returncode == 75
 
 
 def test_a_killed_launcher_leaves_nothing_behind():
-    code = 'trap "exit 0" TERM; echo ready; while :; do sleep 0.05; done'
-    command = [sys.executable, "-m", "tools.launch", "-np", "2", *bash(code)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert [process.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
+    with under_way(waiting_for(signal.SIGTERM)) as process:
         process.kill()
-        assert process.stdout.read() == ""  # the pipe is closed once both have ended
+        assert process.stdout.read() == "got it\n" * 2  # the pipe is closed once both have ended

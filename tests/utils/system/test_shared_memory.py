@@ -70,6 +70,22 @@ def test_results_are_aligned_so_that_tensorflow_does_not_copy_them(job):
         assert [array.ctypes.data % 64 for array in found if array.size] == [0] * 5
 
 
+def test_a_results_memory_is_used_again_only_once_nothing_refers_to_it(job):
+    def action(them):
+        memory = SharedMemory(them)
+        ones, twos = (np.full(200_000, value, np.float32) for value in (1, 2))
+        (first,) = memory.mean([ones])
+        (second,) = memory.mean([twos])
+        assert (first == 1).all()
+        assert (second == 2).all()
+        place = second.ctypes.data
+        del second
+        (third,) = memory.mean([ones])
+        assert third.ctypes.data == place
+
+    together(2, action, job)
+
+
 @pytest.mark.parametrize("kind", ["float32", "int64", "bool"])
 def test_all_get_rank_0s_array(kind, job):
     def action(them):
