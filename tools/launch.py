@@ -55,17 +55,27 @@ def launch(processes: int, command: Sequence[str]) -> int:
         raise UsageError(f"-np {processes}: must be a positive integer")
     if not command:
         raise UsageError("no COMMAND to start; for example: python -m tools.launch -np 2 python main.py --help")
+    with _received() as signals:
+        started = _started(processes, command)
+        return _wait(started, signals)
+
+
+def _started(processes: int, command: Sequence[str]) -> list[subprocess.Popen[bytes]]:
+    """Starts all processes.
+
+    Raises:
+        UsageError: There is no such program.
+    """
+    job = f"{os.getpid()}-{secrets.token_hex(4)}"
     started: list[subprocess.Popen[bytes]] = []
-    with _forwarding(started):
-        job = f"{os.getpid()}-{secrets.token_hex(4)}"
-        try:
-            for rank in range(processes):
-                place = {OWN.size: str(processes), OWN.rank: str(rank), OWN.job: job}
-                started.append(_start(command, os.environ | place, leads=rank == 0))
-        except OSError as error:
-            _kill(started)
-            raise UsageError(f"{command[0]}: cannot be started: {error.strerror}") from error
-        return _wait(started)
+    try:
+        for rank in range(processes):
+            place = {OWN.size: str(processes), OWN.rank: str(rank), OWN.job: job}
+            started.append(_start(command, os.environ | place, leads=rank == 0))
+    except OSError as error:
+        _kill(started)
+        raise UsageError(f"{command[0]}: cannot be started: {error.strerror}") from error
+    return started
 
 
 def _start(command: Sequence[str], environ: dict[str, str], *, leads: bool) -> subprocess.Popen[bytes]:
@@ -84,10 +94,14 @@ def _end_with_launcher() -> None:
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _wait(started: Sequence[subprocess.Popen[bytes]]) -> int:
-    """Waits for the end of all processes; kills those that outlive a failed one for long."""
+def _wait(started: Sequence[subprocess.Popen[bytes]], signals: list[int]) -> int:
+    """Passes signals on until all processes have ended; kills those that outlive a failed one for long."""
     failed, deadline = 0, float("inf")
     while any(process.poll() is None for process in started):
+        while signals:
+            number = signals.pop(0)
+            for process in started:
+                process.send_signal(number)
         time.sleep(_POLL_S)
         bad = next((process.returncode for process in started if process.poll()), 0)
         if bad and not failed:
@@ -106,16 +120,16 @@ def _kill(started: Sequence[subprocess.Popen[bytes]]) -> None:
 
 
 @contextmanager
-def _forwarding(started: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
-    """Passes signals on to the processes."""
+def _received() -> Iterator[list[int]]:
+    """Collects the numbers of signals to this program: one may come before all processes are started."""
+    numbers: list[int] = []
 
-    def forward(number: int, _: FrameType | None) -> None:
-        for process in started:
-            process.send_signal(number)
+    def note(number: int, _: FrameType | None) -> None:
+        numbers.append(number)
 
-    former = {number: signal.signal(number, forward) for number in _FORWARDED}
+    former = {number: signal.signal(number, note) for number in _FORWARDED}
     try:
-        yield
+        yield numbers
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)

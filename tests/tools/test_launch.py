@@ -62,8 +62,8 @@ def test_wrong_usage_is_one_sentence(arguments, sentence, capsys):
 
 def waiting_for(number):
     """The command of a launch whose two processes say "ready", wait for a signal, say "got it" and end with 75."""
-    code = f"import signal; chosen = {{{int(number)}}}; signal.pthread_sigmask(signal.SIG_BLOCK, chosen); "
-    code += "print('ready', flush=True); signal.sigwait(chosen); print('got it', flush=True); raise SystemExit(75)"
+    code = f"import os, signal; chosen = {{{int(number)}}}; signal.pthread_sigmask(signal.SIG_BLOCK, chosen); "
+    code += r"os.write(1, b'ready\n'); signal.sigwait(chosen); os.write(1, b'got it\n'); os._exit(75)"
     return [sys.executable, "-m", "tools.launch", "-np", "2", sys.executable, "-S", "-c", code]
 
 
