@@ -207,7 +207,7 @@ class SharedMemory:
             for number, begin, end in layout.overlaps(*bounds[owner]):
                 offset = layout.offsets[number]
                 self._areas[rank][begin:end] = layout.arrays[number][begin - offset : end - offset]
-        self._neighbours.meet(f"the mean of {len(arrays)} arrays in {layout.length} bytes".encode())
+        self._neighbours.meet(f"{len(arrays)} arrays of {sum(each.size for each in layout.arrays)} bytes".encode())
         for number, begin, end in layout.overlaps(low, high):
             for start in range(begin, end, _BLOCK):
                 self._add_up(layout, number, (start, min(start + _BLOCK, end)), low, arrays[number].dtype)
