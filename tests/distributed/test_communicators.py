@@ -14,7 +14,7 @@ keep([])
 """
 
 
-@pytest.mark.parametrize(("pool", "size"), [("two", 2), ("four", 4), ("local", 2)])
+@pytest.mark.parametrize(("pool", "size"), [("local", 2), ("two", 2), ("four", 4)])
 def test_connected_processes_keep_the_contract(pool, size, tmp_path, request):
     ended = request.getfixturevalue(pool)(tmp_path, program="contract")
     assert ended.status == 0, ended.text
