@@ -136,7 +136,7 @@ def test_processes_of_another_user_are_not_listened_to(job, monkeypatch):
 
     monkeypatch.setattr(shared_memory.socket.socket, "getsockopt", another_users, raising=False)
     with ThreadPoolExecutor(2) as threads:
-        ends = [threads.submit(Neighbours, rank, 2, job, 0.5) for rank in (0, 1)]
+        ends = [threads.submit(lambda rank: Neighbours(rank, 2, job, 0.5).close(), rank) for rank in (0, 1)]
         for end in ends:
             with pytest.raises(RunError, match="were connected within"):
                 end.result()
