@@ -14,6 +14,7 @@ from utils.dali_utils import FAILURE
 from utils.errors import RunError, reason
 from utils.records.manifest import SplitFiles
 from utils.records.tfrecord_file import find_bad_record
+from utils.system.shared_memory import LOST
 
 SEARCH_S = 20
 """Longest search for a damaged record, during which the other processes wait."""
@@ -43,8 +44,10 @@ def _failure(error: tf.errors.OpError) -> str:
     failure = device_failure(error)
     if failure is not None:
         return failure
+    if LOST in error.message:
+        return LOST
     if "horovod" in error.message.lower():
-        return f"another process of the run has ended, so this one ends too ({reason(error)})"
+        return f"{LOST} ({reason(error)})"
     raise error
 
 

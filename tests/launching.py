@@ -33,8 +33,8 @@ def commands(script, *arguments, cwd, **environment):
 def split(line):
     """Splits a printed command into launcher's words, program (from the repository's root) and program's words."""
     words = shlex.split(line)
-    interpreter = words.index(sys.executable)
-    assert words[interpreter + 1] == "-u"
+    interpreter = words.index("-u") - 1
+    assert words[interpreter] == sys.executable
     return words[:interpreter], Path(words[interpreter + 2]).relative_to(ROOT), words[interpreter + 3 :]
 
 

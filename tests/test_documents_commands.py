@@ -10,7 +10,7 @@ from object_detection.model_flags import FLAGS as MODEL_MAIN_FLAGS
 from tests import launching
 from tests.conftest import ROOT
 from tests.documents import DOCUMENTS, PAGES, README, code_in, git_files, without_variables
-from tools import average_weights, benchmark_input, export, import_weights, postprocess_weights, report
+from tools import average_weights, benchmark_input, export, import_weights, launch, postprocess_weights, report
 from tools.convert import __main__ as convert
 from tools.convert import coco_command
 from tools.doctor import __main__ as doctor
@@ -93,11 +93,17 @@ def program_of_tests(module, arguments):
     assert all(f'"{word.partition("=")[0]}"' in text for word in arguments if word.startswith("--"))
 
 
+def launched(arguments):
+    if command := launch.make_parser().parse_args(arguments).command:
+        check(command)
+
+
 PROGRAMS = {
     "main.py": main_py,
     "object_detection/model_main.py": lambda arguments: parse_model_main(arguments, {}),
     "tools.benchmark_input": benchmark_input.parse_arguments,
     "tools.doctor": doctor_names,
+    "tools.launch": launched,
     "pip": pip,
     **dict.fromkeys(("PROGRAM", "pytest", "tools", "venv"), lambda arguments: None),
 }

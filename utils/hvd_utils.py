@@ -11,11 +11,14 @@ import os
 import pickle
 import socket
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 from utils.errors import UsageError, reason
+from utils.local_communicator import OPEN_MPI, OWN, LocalCommunicator
+from utils.system.cpu_shares import fair_share
 
-LAUNCHER_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "HOROVOD_SIZE", "SLURM_STEP_NUM_TASKS")
+LAUNCHER_SIZES = (OWN.size, "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "HOROVOD_SIZE", "SLURM_STEP_NUM_TASKS")
 BUCKET_VALUES = 2**22
 """A group of gradients is complete with this many values; 16 MiB of float32."""
 _INSTALL = "`bash utils/install_horovod.sh` builds and installs it with MPI and Gloo"
@@ -221,21 +224,6 @@ class _Exchange:
         return [pickle.loads(part.tobytes()) for part in parts]
 
 
-def fair_share(allowed: Sequence[tuple[str, Sequence[int]]], rank: int) -> int:
-    """The number of threads that a process may keep busy.
-
-    Args:
-        allowed: Host and usable CPUs of each process, by rank.
-        rank: Rank of the process.
-
-    Returns:
-        The sum over its CPUs of 1 / (number of processes that may use the CPU); at least 1.
-    """
-    host, cpus = allowed[rank]
-    neighbours = [set(theirs) for name, theirs in allowed if name == host]
-    return max(1, int(sum(1 / sum(cpu in theirs for theirs in neighbours) for cpu in cpus) + 1e-6))
-
-
 def launched_processes(environ: Mapping[str, str]) -> tuple[int, str]:
     """The number of launched processes and the variable that says so; 1 and "" without a launcher."""
     for name in LAUNCHER_SIZES:
@@ -248,10 +236,16 @@ def launched_processes(environ: Mapping[str, str]) -> tuple[int, str]:
 def communicator(environ: Mapping[str, str], *, fp16_compression: bool = False) -> Communicator:
     """The communicator that fits how this process was launched.
 
+    Horovod connects processes if it is installed, unless they were started by ``python -m tools.launch``.
+
     Raises:
         UsageError: A launcher started several processes that cannot be connected; each would train on its own.
     """
     launched, witness = launched_processes(environ)
     if launched == 1:
         return SerialCommunicator()
+    if OWN.started_all_here(environ):
+        return LocalCommunicator(OWN, environ, fp16_compression=fp16_compression)
+    if OPEN_MPI.started_all_here(environ) and find_spec("horovod") is None:
+        return LocalCommunicator(OPEN_MPI, environ, fp16_compression=fp16_compression)
     return HorovodCommunicator(launched, witness, fp16_compression=fp16_compression)

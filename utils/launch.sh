@@ -6,14 +6,15 @@
 #
 # <program> is relative to the repository's root. The current folder does not change, so relative paths among the
 # arguments keep their meaning. A single process is the interpreter itself. Several are started by mpiexec (Open MPI),
-# horovodrun or srun; <processes> is their number per machine. Environment variables set the rest:
+# horovodrun, srun or tools/launch.py; <processes> is their number per machine. Environment variables set the rest:
 #
 #   DRY_RUN=1      prints the command, quoted for a shell, without running it
 #   PYTHON         the interpreter; by default the clone's .venv, else python3 or python on the PATH
 #   HOSTS=a,b:4    the machines to run on; b gets 4 processes, a gets <processes>. Clone, interpreter and data must have
 #                  the same paths on all of them. Under srun without HOSTS: all machines of the allocation
-#   LAUNCHER       mpiexec, horovodrun or srun; by default srun inside a SLURM allocation, else mpiexec if it is on the
-#                  PATH or beside the interpreter, else horovodrun
+#   LAUNCHER       mpiexec, horovodrun, srun or launch; by default srun inside a SLURM allocation, else mpiexec if it is
+#                  on the PATH or beside the interpreter, else horovodrun likewise, else launch: tools/launch.py, which
+#                  needs nothing and starts processes on this machine only
 #   LAUNCHER_ARGS  words for the launcher, split at spaces: "--mca btl_tcp_if_include eth0"
 #   BIND           binding of each process: none (default), socket, core or numa, by mpiexec or srun; or dgx_a100, by
 #                  utils/shell/bind_dgx_a100.sh. BIND_TO_SOCKET=1 is BIND=socket
@@ -79,30 +80,37 @@ launch_places() {
     done
 }
 
-# Sets launcher to the kind of launcher and launcher_path to its path, for $1 processes of the interpreter $2.
+# Sets launcher to the kind of launcher and launcher_path to its path, for processes of the interpreter $1.
 launch_choose() {
-    local processes=$1 python=$2 mpiexec
+    local python=$1 mpiexec
     case ${LAUNCHER:-} in
-        mpiexec | horovodrun | srun) launcher=$LAUNCHER ;;
+        mpiexec | horovodrun | srun | launch) launcher=$LAUNCHER ;;
         "")
             mpiexec=$(launch_find mpiexec "$python")
             if [ -n "${SLURM_JOB_ID:-}" ] && [ -n "$(launch_find srun "$python")" ]; then
                 launcher=srun
             elif [ -z "$mpiexec" ] && [ -n "$(launch_find horovodrun "$python")" ]; then
                 launcher=horovodrun
+            elif [ -z "$mpiexec${HOSTS:-}" ]; then
+                launcher=launch
             else
                 launcher=mpiexec
             fi
             ;;
-        *) launch_fail "LAUNCHER=$LAUNCHER: must be mpiexec, horovodrun or srun" || return ;;
+        *) launch_fail "LAUNCHER=$LAUNCHER: must be mpiexec, horovodrun, srun or launch" || return ;;
     esac
+    if [ "$launcher" = launch ]; then
+        [ -z "${HOSTS:-}" ] ||
+            launch_fail "HOSTS=$HOSTS: LAUNCHER=launch starts processes on this machine only; mpiexec starts them on others"
+        return
+    fi
     launcher_path=$(launch_find "$launcher" "$python")
     if [ -n "$launcher_path" ] || [ "${DRY_RUN:-0}" = 1 ]; then
         launcher_path=${launcher_path:-$launcher}
     elif [ -n "${LAUNCHER:-}" ]; then
         launch_fail "LAUNCHER=$LAUNCHER: there is no $LAUNCHER on the PATH or beside $python"
     else
-        launch_fail "$processes processes need mpiexec (Open MPI) or horovodrun; neither is on the PATH or beside $python"
+        launch_fail "HOSTS=$HOSTS: needs mpiexec (Open MPI) or horovodrun; neither is on the PATH or beside $python"
     fi
 }
 
@@ -114,8 +122,8 @@ launch_binding() {
         none) ;;
         dgx_a100) wrapper=(bash "$LAUNCH_ROOT/utils/shell/bind_dgx_a100.sh") binding=none ;;
         socket | core | numa)
-            [ "$launcher" != horovodrun ] ||
-                launch_fail "BIND=$binding: horovodrun does not bind processes; LAUNCHER=mpiexec does"
+            [[ $launcher != horovodrun && $launcher != launch ]] ||
+                launch_fail "BIND=$binding: $launcher does not bind processes; LAUNCHER=mpiexec does"
             ;;
         *) launch_fail "BIND=$binding: must be none, socket, core, numa or dgx_a100" ;;
     esac
@@ -172,11 +180,12 @@ launch_prefix() {
     if [ "$processes" -eq 1 ] && [ -z "${HOSTS:-}${LAUNCHER:-}" ]; then
         return
     fi
-    launch_choose "$processes" "$python" || return
+    launch_choose "$python" || return
     launch_binding || return
     case $launcher in
         mpiexec) launch_mpiexec ;;
         horovodrun) launch_command=("$launcher_path" -np "$total" -H "$places") ;;
+        launch) launch_command=("$python" "$LAUNCH_ROOT/tools/launch.py" -np "$total") ;;
         srun) launch_srun "$processes" || return ;;
     esac
     # shellcheck disable=SC2206 # the words are meant to be split

@@ -1,6 +1,7 @@
 """The contract of every communicator; each process of a launch checks it."""
 
 import os
+import time
 from unittest import mock
 
 import numpy as np
@@ -20,6 +21,7 @@ def check(processes):
     assert 1 <= processes.threads <= os.cpu_count()
     _check_values(processes, ranks)
     _check_tensors(processes, np.mean(ranks))
+    _check_order(processes, np.mean(ranks))
 
 
 def _check_values(processes, ranks):
@@ -73,6 +75,21 @@ def _check_gradients(processes, mean, session):
     for n, value in enumerate(session.run([gradient for gradient, _ in pairs])):
         assert value.shape == shapes[n]
         np.testing.assert_allclose(value, np.full(shapes[n], n + mean), rtol=1e-3)
+
+
+def _check_order(processes, mean):
+    """Averages that do not depend on each other may be ready in another order in each process."""
+    with tf.Graph().as_default():
+        own = [tf.fill([length], float(processes.rank)) for length in (2, 3)]
+        late = processes.rank % 2
+        with tf.control_dependencies([own[1 - late]]):
+            wait = tf.numpy_function(lambda: np.float32(time.sleep(0.05) or 0), [], tf.float32)
+        own[late] += wait
+        averages = [processes.average(each) for each in own]
+        options = tf1.ConfigProto(inter_op_parallelism_threads=1, use_per_session_threads=True)
+        with tf1.Session(config=options) as session:
+            for found in session.run(averages):
+                np.testing.assert_allclose(found, np.full(found.shape, mean), rtol=1e-6)
 
 
 def keep(flags):

@@ -4,14 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.distributed.launching import need_horovod
+from tests.distributed.launching import LOCAL
 from tests.distributed.pool import pool_of
 from tests.runtime.runs import write_data
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _horovod() -> None:
-    need_horovod()
 
 
 @pytest.fixture(scope="package")
@@ -25,6 +20,13 @@ def two(tmp_path_factory):
 def four(tmp_path_factory):
     """Like ``two``, in four processes."""
     with pool_of(4, tmp_path_factory.mktemp("four") / "errors.txt") as pool:
+        yield pool
+
+
+@pytest.fixture(scope="package")
+def local(tmp_path_factory):
+    """Like ``two``, connected without Horovod."""
+    with pool_of(2, tmp_path_factory.mktemp("local") / "errors.txt", LOCAL) as pool:
         yield pool
 
 

@@ -1,4 +1,4 @@
-"""Launches several processes of tiny networks under mpiexec, and reports their end."""
+"""Launches several processes of tiny networks, and reports their end."""
 
 from __future__ import annotations
 
@@ -23,11 +23,16 @@ TIME_OUT_S = 600
 MPIEXEC = Path(sys.executable).parent / "mpiexec"
 MPI = (str(MPIEXEC), "--allow-run-as-root", "--oversubscribe", "--bind-to", "none")
 HOROVODRUN = (str(MPIEXEC.with_name("horovodrun")),)
+LOCAL = (sys.executable, "-m", "tools.launch")
+"""Starts processes that are connected without Horovod."""
+RANKS = ("OMPI_COMM_WORLD_RANK", "LAUNCH_RANK")
 PROGRAM = ("-m", "tests.runtime.tiny_main")
 
 
-def need_horovod() -> None:
-    """Skips the tests if Horovod or mpiexec is missing."""
+def need(launcher: tuple[str, ...]) -> None:
+    """Skips a test if it needs Horovod and mpiexec and one of them is missing."""
+    if launcher == LOCAL:
+        return
     if importlib.util.find_spec("horovod") is None or not MPIEXEC.exists():
         pytest.skip("Horovod and mpiexec are not installed here; bash utils/install_horovod.sh")
 
@@ -58,7 +63,8 @@ class Job:
         """The process of a rank."""
         for child in psutil.Process(self.process.pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
-                if child.environ().get("OMPI_COMM_WORLD_RANK") == str(number) and "python" in child.name():
+                given = child.environ()
+                if str(number) in map(given.get, RANKS) and "python" in child.name():
                     return child
         raise LookupError(f"there is no rank {number}: {self.text}")
 
@@ -85,6 +91,7 @@ def started(
     launcher: tuple[str, ...] = MPI,
 ) -> Iterator[Job]:
     """Starts ``size`` processes; none of them outlives the block."""
+    need(launcher)
     command = [*launcher, "-np", str(size), sys.executable, *program, *map(str, flags)]
     output = tmp_path / "output.txt"
     with output.open("w") as file:

@@ -1,8 +1,8 @@
 """Processes that wait for jobs: tests without faults share them, so that each imports TensorFlow only once.
 
-Under mpiexec each process is ``python -m tests.distributed.pool``. Rank 0 reads a job from its standard input: one JSON
-line that names a file for the output and a program with its flags. All processes run it, and rank 0 answers with their
-statuses. An empty line ends them.
+Each process is ``python -m tests.distributed.pool``, started by a launcher. Rank 0 reads a job from its standard input:
+one JSON line that names a file for the output and a program with its flags. All processes run it, and rank 0 answers
+with their statuses. An empty line ends them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.conftest import ROOT
-from tests.distributed.launching import MPI, Ended, descendants, end_all
+from tests.distributed.launching import MPI, Ended, descendants, end_all, need
 
 ANSWER = "job done: "
 _PR_SET_PDEATHSIG = 1
@@ -67,9 +67,10 @@ class Pool:
 
 
 @contextlib.contextmanager
-def pool_of(size: int, log: Path) -> Iterator[Pool]:
+def pool_of(size: int, log: Path, launcher: tuple[str, ...] = MPI) -> Iterator[Pool]:
     """Starts ``size`` processes that end with the block."""
-    command = [*MPI, "-np", str(size), sys.executable, "-m", "tests.distributed.pool"]
+    need(launcher)
+    command = [*launcher, "-np", str(size), sys.executable, "-m", "tests.distributed.pool"]
     environment = os.environ | {"HOROVOD_STALL_CHECK_DISABLE": "1"}  # waiting for a job is not a stall
     environment |= {"HOROVOD_FUSION_THRESHOLD": "0"}  # as --deterministic sets it, which some jobs have
     with log.open("w") as errors:

@@ -9,7 +9,7 @@ import time
 import pytest
 import tensorflow as tf
 
-from tests.distributed.launching import Job, launched, started
+from tests.distributed.launching import LOCAL, MPI, Job, launched, started
 from tests.runtime.runs import network, picture, run, write_data
 from tests.utils.input_records import record
 from utils.checkpoints import steps_in
@@ -44,10 +44,10 @@ def assert_continues_alone(pictures, folder):
     assert steps_in(folder)[-1] == before + 2
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_killed_process_ends_all_and_one_continues(rank, pictures, tmp_path):
+@pytest.mark.parametrize(("launcher", "rank"), [(MPI, 0), (MPI, 1), (LOCAL, 0), (LOCAL, 1)])
+def test_a_killed_process_ends_all_and_one_continues(launcher, rank, pictures, tmp_path):
     folder = tmp_path / "run"
-    with started(2, tmp_path, *long_training(pictures, folder)) as job:
+    with started(2, tmp_path, *long_training(pictures, folder), launcher=launcher) as job:
         under_way(job, folder)
         job.rank(rank).kill()
         began = time.monotonic()
@@ -58,10 +58,11 @@ def test_a_killed_process_ends_all_and_one_continues(rank, pictures, tmp_path):
     assert_continues_alone(pictures, folder)
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_frozen_process_ends_all_within_the_time_out(rank, pictures, tmp_path):
+@pytest.mark.parametrize(("launcher", "rank"), [(MPI, 0), (MPI, 1), (LOCAL, 0), (LOCAL, 1)])
+def test_a_frozen_process_ends_all_within_the_time_out(launcher, rank, pictures, tmp_path):
     folder = tmp_path / "run"
-    with started(2, tmp_path, *long_training(pictures, folder, "--stall_timeout_s=4")) as job:
+    flags = long_training(pictures, folder, "--stall_timeout_s=4")
+    with started(2, tmp_path, *flags, launcher=launcher) as job:
         under_way(job, folder)
         job.rank(rank).suspend()
         began = time.monotonic()
@@ -108,9 +109,10 @@ def test_bad_data_of_one_process_ends_all_with_its_name(two, tmp_path):
     assert tolerant.text.count("train-00001-of-00002, record 0") == 1
 
 
-def test_a_second_launch_is_refused_the_folder_and_a_signal_to_the_launcher_reaches_all(pictures, tmp_path):
+@pytest.mark.parametrize("launcher", [MPI, LOCAL])
+def test_a_second_launch_is_refused_the_folder_and_a_signal_to_the_launcher_reaches_all(launcher, pictures, tmp_path):
     folder = tmp_path / "run"
-    with started(2, tmp_path, *long_training(pictures, folder)) as job:
+    with started(2, tmp_path, *long_training(pictures, folder), launcher=launcher) as job:
         under_way(job, folder)
         refused = run(*long_training(pictures, folder))
         assert refused.status == 1

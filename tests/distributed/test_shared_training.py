@@ -21,7 +21,7 @@ def alone(pictures, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(("processes", "size"), [("two", 2), ("four", 4), ("horovodrun", 2)])
+@pytest.mark.parametrize(("processes", "size"), [("two", 2), ("four", 4), ("horovodrun", 2), ("local", 2)])
 def test_the_same_global_batches_give_the_same_losses_on_any_number_of_processes(
     processes, size, alone, pictures, tmp_path, request
 ):
@@ -75,9 +75,10 @@ def test_processes_keep_statistics_of_their_own_unless_asked_to_share_them(two, 
     assert not np.allclose(found, expected, rtol=2e-3)
 
 
-def test_gradients_may_travel_as_float16(two, alone, pictures, tmp_path):
+@pytest.mark.parametrize("processes", ["two", "local"])
+def test_gradients_may_travel_as_float16(processes, alone, pictures, tmp_path, request):
     flags = (*network(pictures, tmp_path / "run", "train"), "--batch_size=4", *LENGTH)
-    ended = two(tmp_path, *flags, "--sync_batch_norm", "--fp16_compression")
+    ended = request.getfixturevalue(processes)(tmp_path, *flags, "--sync_batch_norm", "--fp16_compression")
     assert ended.status == 0, ended.text
     found, expected = losses(tmp_path / "run" / "log.json"), losses(alone / "log.json")
     np.testing.assert_allclose(found, expected, rtol=0.05)

@@ -121,7 +121,6 @@ def test_processes_and_precision_are_those_of_the_name(name, tmp_path):
         assert launcher == []
     else:
         assert launcher[launcher.index("-np") + 1] == facts["gpus"]
-        assert launcher[launcher.index("-H") + 1] == f"localhost:{facts['gpus']}"
 
 
 @pytest.mark.parametrize("name", TRAINING)

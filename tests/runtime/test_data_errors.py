@@ -13,6 +13,7 @@ from utils.checkpoints import steps_in
 from utils.errors import RunError
 from utils.records.manifest import SplitFiles
 from utils.records.tfrecord_file import iterate_headers
+from utils.system.shared_memory import LOST
 
 
 @pytest.fixture
@@ -119,6 +120,19 @@ def test_a_record_that_is_whole_again_blames_disk_or_network(data):
     error = tf.errors.DataLossError(None, None, "corrupted record at 12")
     with pytest.raises(RunError, match="a record was damaged when read but is intact now"):
         with_data_errors(error, {"train": SplitFiles(paths, (10, 10))})
+
+
+def test_the_end_of_another_process_within_a_graph_is_one_sentence():
+    def exchange():
+        raise RunError(LOST)
+
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        mean = tf.numpy_function(exchange, [], tf.float32)
+        with (
+            pytest.raises(RunError, match=f"^{LOST}; after step 3$"),
+            readable_data_errors({}, lambda: "after step 3"),
+        ):
+            session.run(mean)
 
 
 def test_other_errors_pass():

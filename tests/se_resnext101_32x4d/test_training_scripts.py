@@ -115,7 +115,7 @@ def test_a_dgx_a100_binds_its_processes_and_the_others_as_they_are_told(name, tm
     machine, _, _ = facts(name)
     launcher, _, _ = dry_run(FOLDER / name, cwd=tmp_path)
     assert (launcher[-1] == str(ROOT / "utils" / "shell" / "bind_dgx_a100.sh")) == (machine == "DGXA100")
-    launcher, _, _ = dry_run(FOLDER / name, cwd=tmp_path, BIND="socket")
+    launcher, _, _ = dry_run(FOLDER / name, cwd=tmp_path, BIND="socket", LAUNCHER="mpiexec")
     assert launcher[launcher.index("--bind-to") + 1] == "socket"
 
 

@@ -17,7 +17,7 @@ WITHOUT_NUMPY = {
 COMMANDS = WITHOUT_NUMPY | {
     **{name: f"{name}.__main__" for name in ("tools.doctor", "tools.inspect")},
     **{f"tools.{name}": f"tools.{name}" for name in ("average_weights", "benchmark_input", "export", "import_weights")},
-    **{f"tools.{name}": f"tools.{name}" for name in ("postprocess_weights", "report", "dali_index")},
+    **{f"tools.{name}": f"tools.{name}" for name in ("launch", "postprocess_weights", "report", "dali_index")},
     **{f"tools.measure.{name}": f"tools.measure.{name}" for name in ("benchmark_table", "scaling_model")},
 }
 SCRIPT = """

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tests.distributed.communicator_contract import check
+from utils import hvd_utils
 from utils.errors import UsageError
 from utils.hvd_utils import (
     LAUNCHER_SIZES,
@@ -14,7 +15,6 @@ from utils.hvd_utils import (
     SerialCommunicator,
     buckets,
     communicator,
-    fair_share,
     gpu_warning,
     launched_processes,
 )
@@ -44,6 +44,30 @@ def test_without_horovod_several_processes_are_refused_with_the_variable_that_te
     ) as it:
         communicator({name: "2"})
     assert "`bash utils/install_horovod.sh`" in str(it.value)
+
+
+LAUNCH = {"LAUNCH_SIZE": "2", "LAUNCH_RANK": "0", "LAUNCH_JOB": "job"}
+OPEN_MPI = {f"OMPI_COMM_WORLD_{name}": "2" for name in ("SIZE", "RANK", "LOCAL_SIZE", "LOCAL_RANK")}
+OPEN_MPI |= {"PMIX_NAMESPACE": "job"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "horovod", "chosen"),
+    [
+        (LAUNCH, True, "local"),
+        (LAUNCH, False, "local"),
+        (LAUNCH | OPEN_MPI, True, "local"),  # an allocation's own launcher started tools.launch
+        (OPEN_MPI, True, "horovod"),
+        (OPEN_MPI, False, "local"),
+        (OPEN_MPI | {"OMPI_COMM_WORLD_LOCAL_SIZE": "1"}, False, "horovod"),  # on two machines
+        ({"SLURM_STEP_NUM_TASKS": "2"}, False, "horovod"),
+    ],
+)
+def test_processes_of_one_machine_need_no_horovod(environ, horovod, chosen, monkeypatch):
+    monkeypatch.setattr(hvd_utils, "find_spec", lambda name: name if horovod else None)
+    monkeypatch.setattr(hvd_utils, "HorovodCommunicator", lambda *_, **__: "horovod")
+    monkeypatch.setattr(hvd_utils, "LocalCommunicator", lambda *_, **__: "local")
+    assert communicator(environ) == chosen
 
 
 def test_processes_that_horovod_does_not_connect_are_refused(monkeypatch):
@@ -77,19 +101,3 @@ def test_gpus_that_average_through_their_host_are_a_warning(nccl, warned):
 
 def test_one_process_needs_no_nccl():
     assert gpu_warning(SerialCommunicator()) == ""
-
-
-@pytest.mark.parametrize(
-    ("allowed", "shares"),
-    [
-        ([("a", range(8))], [8]),
-        ([("a", range(8)), ("a", range(8))], [4, 4]),
-        ([("a", range(8)), ("b", range(6))], [8, 6]),
-        ([("a", range(4)), ("a", range(4)), ("a", range(4, 8))], [2, 2, 4]),  # bound to sockets
-        ([("a", [0]), ("a", [1])], [1, 1]),
-        ([("a", range(2))] * 4, [1, 1, 1, 1]),
-        ([("a", range(3))] * 3, [1, 1, 1]),
-    ],
-)
-def test_processes_share_the_processors_that_they_may_use(allowed, shares):
-    assert [fair_share(allowed, rank) for rank in range(len(allowed))] == shares

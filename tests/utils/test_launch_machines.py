@@ -107,9 +107,14 @@ def test_one_process_stays_here_in_an_allocation_and_goes_where_hosts_says(shell
 def test_a_launcher_that_is_none_or_not_there_is_refused(shell, clone):
     python = program(clone / "path" / "python3", "")
     done = shell("launch 8 main.py", LAUNCHER="torchrun")
-    assert (done.returncode, done.stderr) == (2, "LAUNCHER=torchrun: must be mpiexec, horovodrun or srun\n")
+    assert (done.returncode, done.stderr) == (2, "LAUNCHER=torchrun: must be mpiexec, horovodrun, srun or launch\n")
     done = shell("launch 8 main.py", LAUNCHER="srun")
     assert (done.returncode, done.stderr) == (2, f"LAUNCHER=srun: there is no srun on the PATH or beside {python}\n")
+    done = shell("launch 8 main.py", LAUNCHER="launch", HOSTS="a,b", DRY_RUN="1")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "HOSTS=a,b: LAUNCHER=launch starts processes on this machine only; mpiexec starts them on others\n",
+    )
 
 
 def test_words_for_the_launcher_come_last_among_its_own(words):
@@ -123,6 +128,14 @@ def test_processes_are_bound_by_the_launcher(words, bind, slurm):
     assert f"--cpu-bind={slurm}" in words(BIND=bind, LAUNCHER="srun")
     assert after(words(BIND_TO_SOCKET="1"), "--bind-to") == "socket"
     assert after(words(BIND_TO_SOCKET="1", BIND="none"), "--bind-to") == "none"
+
+
+def test_our_own_launcher_is_started_by_its_path(shell, clone):
+    python = program(clone / "path" / "python3", "")
+    printed = shlex.split(shell("launch 8 main.py", LAUNCHER="launch", BIND="dgx_a100", DRY_RUN="1").stdout)
+    wrapper = ["bash", f"{clone}/clone/utils/shell/bind_dgx_a100.sh"]
+    program_words = [str(python), "-u", f"{clone}/clone/main.py"]
+    assert printed == [str(python), f"{clone}/clone/tools/launch.py", "-np", "8", *wrapper, *program_words]
 
 
 def test_a_dgx_a100_binds_by_its_own_script(words, clone):
@@ -139,6 +152,10 @@ def test_a_dgx_a100_binds_by_its_own_script(words, clone):
         (
             {"BIND": "core", "LAUNCHER": "horovodrun"},
             "BIND=core: horovodrun does not bind processes; LAUNCHER=mpiexec does\n",
+        ),
+        (
+            {"BIND": "core", "LAUNCHER": "launch"},
+            "BIND=core: launch does not bind processes; LAUNCHER=mpiexec does\n",
         ),
     ],
 )

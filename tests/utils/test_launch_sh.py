@@ -35,14 +35,22 @@ def test_where_there_is_only_horovods_launcher_they_go_through_that(shell, clone
     assert words == [str(horovodrun), "-np", "2", "-H", "localhost:2", str(python), "-u", f"{clone}/clone/main.py"]
 
 
-def test_without_either_several_processes_are_refused_and_a_dry_run_still_shows_the_command(shell, clone):
+def test_without_either_they_are_started_by_our_own_launcher_on_this_machine(shell, clone):
+    python = program(clone / "path" / "python3", 'echo "$@"')
+    words = ["-np", "8", str(python), "-u", f"{clone}/clone/main.py"]
+    assert shlex.split(shell("launch 8 main.py").stdout) == [f"{clone}/clone/tools/launch.py", *words]
+    printed = shell("launch 8 main.py", DRY_RUN="1").stdout
+    assert shlex.split(printed) == [str(python), f"{clone}/clone/tools/launch.py", *words]
+
+
+def test_on_other_machines_processes_are_refused_without_either_and_a_dry_run_still_shows_the_command(shell, clone):
     python = program(clone / "path" / "python3", "")
-    done = shell("launch 8 main.py")
+    done = shell("launch 8 main.py", HOSTS="a,b")
     assert done.returncode == 2
-    assert done.stderr == (
-        f"8 processes need mpiexec (Open MPI) or horovodrun; neither is on the PATH or beside {python}\n"
+    assert (
+        done.stderr == f"HOSTS=a,b: needs mpiexec (Open MPI) or horovodrun; neither is on the PATH or beside {python}\n"
     )
-    assert shell("launch 8 main.py", DRY_RUN="1").stdout.startswith("mpiexec --allow-run-as-root -np 8 ")
+    assert shell("launch 8 main.py", HOSTS="a,b", DRY_RUN="1").stdout.startswith("mpiexec --allow-run-as-root -np 16 ")
 
 
 def test_the_interpreter_is_the_one_named_else_the_clones_else_that_on_the_path(shell, clone):

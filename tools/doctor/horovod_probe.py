@@ -14,7 +14,7 @@ from tools.doctor.probe import Missing, ProbeResult, version_of
 from utils.errors import RunError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-HOW = "`bash utils/install_horovod.sh` installs it; only several processes need it"
+HOW = "`bash utils/install_horovod.sh` installs it; several machines need it"
 SECONDS = 170.0  # some 20 on a quiet machine, more than 100 on a busy one
 
 # Variables that a launcher sets for the processes it starts; a launcher may have started this program.

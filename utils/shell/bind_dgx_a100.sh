@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs a command on the cores and memory close to a GPU of a DGX A100: bash utils/shell/bind_dgx_a100.sh COMMAND...
 #
-# The number of the GPU is that of the process on its machine: SLURM_LOCALID, OMPI_COMM_WORLD_LOCAL_RANK or
-# HOROVOD_LOCAL_RANK. A DGX A100 has 8 NUMA nodes of 16 cores with two threads each. Two GPUs belong to one node of
+# The number of the GPU is that of the process on its machine: LAUNCH_RANK, SLURM_LOCALID,
+# OMPI_COMM_WORLD_LOCAL_RANK or HOROVOD_LOCAL_RANK. A DGX A100 has 8 NUMA nodes of 16 cores with two threads each. Two GPUs belong to one node of
 # every pair (0 and 1 to node 3, 2 and 3 to node 1, 4 and 5 to node 7, 6 and 7 to node 5), and none to the other. So the
 # second GPU of a node gets the node's neighbour on the same socket; that way, 8 processes share out all cores. If a part
 # of the binding is impossible (no numactl, another machine, a container that may not bind memory), the command runs
@@ -18,7 +18,7 @@ case ${1:---} in
     -*) echo "$usage" >&2 && exit 2 ;;
 esac
 NODES=(3 2 1 0 7 6 5 4)
-local_rank=${SLURM_LOCALID:-${OMPI_COMM_WORLD_LOCAL_RANK:-${HOROVOD_LOCAL_RANK:-0}}}
+local_rank=${LAUNCH_RANK:-${SLURM_LOCALID:-${OMPI_COMM_WORLD_LOCAL_RANK:-${HOROVOD_LOCAL_RANK:-0}}}}
 
 say() {
     if [ "$local_rank" = 0 ]; then
