@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 
-from tools.doctor.probe import Missing, ProbeResult
+from tools.doctor.probe import Missing, ProbeResult, Skipped
 
 
 def works():
@@ -15,6 +15,14 @@ def works():
 
 def is_missing():
     raise Missing("not installed; `pip install it`")
+
+
+def is_skipped():
+    raise Skipped("needs a GPU; TensorFlow finds none")
+
+
+def named(text):
+    return ProbeResult(f"tried {text}")
 
 
 def raises():

@@ -1,5 +1,6 @@
 """The doctor: its command line, its table, its JSON and its exit status."""
 
+import importlib
 import json
 import os
 
@@ -8,6 +9,7 @@ import pytest
 from tools.doctor import __main__ as doctor
 from tools.doctor.__main__ import CHECKS, environment, main, parse_arguments, run
 from tools.doctor.checks import Check
+from tools.doctor.gpu.trials import TRIALS
 from utils.errors import UsageError
 
 PROBES = "tests.tools.doctor.sample_probes"
@@ -73,6 +75,44 @@ def test_json_has_the_rows_with_their_facts(capsys):
             },
         },
     }
+
+
+def test_trials_on_gpus_follow_the_checks_and_all_results_are_written(tmp_path, capsys):
+    output = tmp_path / "gpu.json"
+    trials = [Check(name="resnet18", probe=f"{PROBES}:named:resnet18"), check("is_skipped"), check("counts")]
+    assert run(parse_arguments(["--gpu", f"--output={output}"]), [check("counts")], trials) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in said[:4]] == [
+        ["counts", "ok", "0"],
+        ["resnet18", "ok", "tried"],
+        ["is_skipped", "skipped", "needs"],
+        ["counts", "ok", "0"],  # in a process of their own, without what the checks left on the GPU
+    ]
+    assert said[4] == f"all results: {output}"
+    written = json.loads(output.read_text(encoding="utf-8"))
+    assert written["fit"]
+    assert written["checks"]["is_skipped"]["state"] == "skipped"
+
+
+def test_a_trial_that_fails_is_status_1(tmp_path, capsys):
+    flags = parse_arguments(["--gpu", f"--output={tmp_path / 'gpu.json'}"])
+    assert run(flags, [check("works")], [check("raises")]) == 1
+    assert "error: raises is broken: ImportError" in capsys.readouterr().err
+
+
+def test_results_that_cannot_be_written_are_refused_before_the_trials(capsys):
+    assert main(["--gpu", "--output=/proc/none/gpu.json"]) == 1
+    assert "/proc/none" in capsys.readouterr().err
+    assert main(["--output=gpu.json"]) == 2
+    assert "--output gpu.json: only used with --gpu" in capsys.readouterr().err
+
+
+def test_the_trials_have_names_of_their_own_and_probes_that_exist():
+    names = [trial.name for trial in (*CHECKS, *TRIALS)]
+    assert len(set(names)) == len(names)
+    for trial in TRIALS:
+        module, function, *_ = trial.probe.split(":")
+        assert callable(getattr(importlib.import_module(module), function))
 
 
 def test_parts_find_the_environment_of_a_run():
