@@ -146,12 +146,14 @@ def all_reduce() -> ProbeResult:
 _AVERAGE = """
 import json, os, sys, time
 import tensorflow as tf
+from runtime.devices import take_gpu
 from runtime.session import session_config
 from utils.cmdline_helper import parse
 from utils.hvd_utils import communicator
 tf1 = tf.compat.v1
 processes = communicator(os.environ)
-options = session_config(parse(["--mode=training_benchmark", "--batch_size=1"], {}).config, processes)
+config = parse(["--mode=training_benchmark", "--batch_size=1"], {}).config
+options = session_config(config, processes, take_gpu(config, processes))
 seconds = {}
 for megabytes in sys.argv[1:]:
     with tf.Graph().as_default(), tf1.Session(config=options) as session:
