@@ -276,10 +276,9 @@ def mixup(images: Any, labels: Any, mask: Any, alpha: float, seed: Any) -> tuple
     Source: Zhang et al., mixup, arXiv:1710.09412. Differs from the paper: one weight per row, not per batch.
     """
     count = tf.shape(images)[0]
-    first, second = (
-        tf.random.stateless_gamma([count], seed + tf.constant([0, offset], tf.int64) * 2**31, alpha=alpha)
-        for offset in (1, 2)
-    )
+    with tf.device("/CPU:0"):  # where generators read them, on GPUs too
+        seeds = [seed + tf.constant([0, offset], tf.int64) * 2**31 for offset in (1, 2)]
+    first, second = (tf.random.stateless_gamma([count], own, alpha=alpha) for own in seeds)
     total = first + second
     share = tf.where(total > 0, first / tf.where(total > 0, total, 1.0), 0.5)
     share = tf.where(mask * tf.reverse(mask, [0]) > 0, share, 1.0)

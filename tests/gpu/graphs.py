@@ -38,6 +38,11 @@ class Case:
     kind: str = TRAINING
     flags: tuple[str, ...] = ()
 
+    @property
+    def copies(self) -> int:
+        """The most tensors that a step may copy to the host: a decision, and the seed of mixup."""
+        return 2 if any(flag.startswith("--mixup") for flag in self.flags) else 1
+
     def __str__(self) -> str:
         return "-".join((self.architecture, self.precision, self.kind, *self.flags))
 

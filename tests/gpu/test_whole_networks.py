@@ -21,8 +21,8 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_a_step_runs_on_the_gpu_and_waits_for_the_host_once_at_most(case):
+def test_a_step_runs_on_the_gpu_and_hardly_waits_for_the_host(case):
     graph, fetches = build(case)
     found = audit(graph, fetches, registered_kernels(operations(graph, fetches)))
     assert found.without_kernel == {}
-    assert len(found.copies) <= 1, found.copies
+    assert len(found.copies) <= case.copies, found.copies

@@ -194,9 +194,9 @@ def test_matching_sees_few_numbers_of_rows(objects, rows, monkeypatch):
 
     monkeypatch.setattr("object_detection.target_assigner.match", match)
     image = [((0.1, 0.1, 0.2, 0.2), 1, 1.0)] * objects
-    anchors = tf.constant([[0.1, 0.1, 0.2, 0.2], [0.5, 0.5, 0.9, 0.9]])
 
     def build():
+        anchors = tf.constant([[0.1, 0.1, 0.2, 0.2], [0.5, 0.5, 0.9, 0.9]])
         groundtruth = Groundtruth(*map(tf.constant, padded([image, image[:1]], rows=objects + 1)))
         targets = assign_targets(anchors, groundtruth, MatcherSpec(), BoxCoderSpec())
         return seen[0], targets.matches
