@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.distributed.launching import need_horovod
+from tests.distributed.launching import MPI, need
 from tools.doctor.gpu import parts
 from tools.doctor.probe import Skipped
 from utils import optimizers
@@ -44,7 +44,7 @@ def test_dali_on_a_gpu_needs_a_gpu():
 
 
 def test_two_processes_average_on_the_cpu():
-    need_horovod()
+    need(MPI)
     facts = parts.all_reduce().facts
     assert facts["processes"] == 2
     assert all(0 < seconds < 60 for seconds in facts["seconds"].values())
