@@ -83,7 +83,6 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
     resolve = resolve_detection if config.detection else _resolve_classification
     config, notes = resolve(config, splits, metadata)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, pretrained=pretrained))
-    _check_determinism(config, gpu)
     if config.data.threads is None:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, threads=communicator.threads))
     precision = precision_of(artefact) or _precision(config)
@@ -144,17 +143,6 @@ def _device(config: ExperimentConfig, communicator: Communicator) -> tuple[Chose
     options = session_config(config, communicator, gpu)
     try_gpu(gpu, options, communicator)
     return gpu, options
-
-
-def _check_determinism(config: ExperimentConfig, gpu: ChosenGpu | None) -> None:
-    """Refuses fake quantization by operators whose gradients TensorFlow's GPU kernels cannot repeat (2.21)."""
-    quantization = config.model.quantization
-    wanted = gpu is not None and config.run.is_training and config.run.deterministic
-    if wanted and quantization is not None and not quantization.qdq:
-        raise UsageError(
-            "--quantize: its gradients are not deterministic on GPUs; give --use_qdq or --cpu too, or leave out "
-            "--deterministic"
-        )
 
 
 def set_up_alone(config: ExperimentConfig) -> Setup:

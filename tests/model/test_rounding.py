@@ -43,3 +43,12 @@ def test_rounding_by_element_gives_the_bits_of_tensorflows_operations(operation,
             (cpu, gpu), (cpu_gradient, gpu_gradient) = session.run([outputs, gradients], fed)
             np.testing.assert_array_equal(gpu.view(np.int32), cpu.view(np.int32), f"{given_low} to {given_high}")
             np.testing.assert_array_equal(gpu_gradient.view(np.int32), cpu_gradient.view(np.int32))
+
+
+@pytest.mark.parametrize("operation", [nudged, scaled])
+def test_on_a_gpu_no_kernel_rounds_whose_gradient_is_not_deterministic(operation):
+    """TensorFlow's FakeQuant kernels for GPUs refuse to differentiate if operations have to be deterministic."""
+    with tf.Graph().as_default() as graph:
+        values, low, high = tf.zeros([2, 8]), tf.zeros([8]), tf.ones([8])
+        tf.gradients(operation(values, low, high, narrow=False, device="gpu"), values)
+        assert [node.name for node in graph.get_operations() if "Quant" in node.type] == []

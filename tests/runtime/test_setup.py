@@ -8,7 +8,6 @@ import shutil
 import pytest
 import tensorflow as tf
 
-from runtime.devices import ChosenGpu
 from runtime.setup import SPLITS_READ, set_up
 from tests.runtime.runs import CLASSES, tiny_networks
 from utils.cmdline_helper import parse
@@ -250,15 +249,6 @@ def test_a_device_that_fails_the_first_convolution_is_a_sentence(prepare, monkey
     probe(tf.errors.InternalError(None, None, "something new"))
     with pytest.raises(RunError, match="a small convolution fails: something new"):
         prepare("train", "--arch=resnext101-32x4d")
-
-
-def test_gradients_that_a_gpu_does_not_repeat_are_refused_with_deterministic(prepare, monkeypatch):
-    monkeypatch.setattr("runtime.setup.take_gpu", lambda *arguments: ChosenGpu(0))
-    monkeypatch.setattr("runtime.setup.try_gpu", lambda *arguments: None)
-    with pytest.raises(UsageError, match=r"--quantize: its gradients are not deterministic on GPUs; give --use_qdq"):
-        prepare("train", "--quantize", "--deterministic")
-    prepare("train", "--quantize", "--use_qdq", "--deterministic")
-    prepare("train", "--quantize")
 
 
 def test_tensorfloat_32_is_allowed_unless_the_flag_forbids_it(prepare):
