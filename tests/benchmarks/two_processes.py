@@ -1,6 +1,6 @@
 """Two processes of one thread each against one process of two threads, at the same global batch.
 
-    .venv/bin/python -m tests.benchmarks.two_processes --batch_size=16 [--arch resnet50] [--amp] [--rounds 3] [--launcher launch]
+    .venv/bin/python -m tests.benchmarks.two_processes --batch_size=16 [--arch resnet50] [--amp] [--rounds 3]
 
 Runs ``main.py --mode=training_benchmark`` on synthetic images both ways in turn, bound to two processors. Prints the
 training speeds, their ratio in each round, and the time of each launch outside the measured steps.
