@@ -68,6 +68,11 @@ def of_rank(communicator: Communicator) -> str:
 
 def gpu_warning(communicator: Communicator) -> str:
     """A sentence about several GPUs that average through their host's memory, else ""."""
+    if isinstance(communicator, LocalCommunicator):
+        return (
+            "without Horovod, gradients pass through the host's memory, which is slow for GPUs; "
+            "`bash utils/install_horovod.sh` builds it with NCCL, and mpiexec starts its processes"
+        )
     if not isinstance(communicator, HorovodCommunicator) or communicator.has_nccl():
         return ""
     return (

@@ -23,6 +23,7 @@ STEPS, WARMUP = 30, 5
 def main():
     arguments = parser(__doc__)
     arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--launcher", choices=("mpiexec", "launch"), default="mpiexec", help="Horovod's or our own")
     options = arguments.parse_args()
     if options.batch_size % 2:
         raise SystemExit(f"--batch_size {options.batch_size}: must be even: two processes share the global batch")
@@ -46,7 +47,13 @@ def main():
             "ratio of those": more,
         }
     )
-    facts = {"arch": options.arch, "amp": options.amp, "global_batch": options.batch_size, "load": load}
+    facts = {
+        "launcher": options.launcher,
+        "arch": options.arch,
+        "amp": options.amp,
+        "global_batch": options.batch_size,
+        "load": load,
+    }
     json_line(benchmark="two_processes", **facts, ratio=ratios, start_ratio=more)
 
 
@@ -62,7 +69,8 @@ def launch(size, options):
         flags += [f"--num_iter={STEPS}", f"--warmup_steps={WARMUP}", f"--results_dir={folder}", "--log_level=error"]
         flags += [flag for flag, given in (("--amp", options.amp), ("--xla", options.xla)) if given]
         mpiexec = [Path(sys.executable).parent / "mpiexec", "--allow-run-as-root", "--oversubscribe"]
-        several = [*mpiexec, "--bind-to", "none", "-np", str(size)] if size > 1 else []
+        launchers = {"mpiexec": [*mpiexec, "--bind-to", "none"], "launch": [sys.executable, "-m", "tools.launch"]}
+        several = [*launchers[options.launcher], "-np", str(size)] if size > 1 else []
         began = time.monotonic()
         subprocess.run([*several, *program, *flags], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         seconds = time.monotonic() - began

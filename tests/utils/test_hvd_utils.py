@@ -12,6 +12,7 @@ from utils.errors import UsageError
 from utils.hvd_utils import (
     LAUNCHER_SIZES,
     HorovodCommunicator,
+    LocalCommunicator,
     SerialCommunicator,
     buckets,
     communicator,
@@ -97,6 +98,11 @@ def test_gpus_that_average_through_their_host_are_a_warning(nccl, warned):
     said = gpu_warning(processes)
     assert said.startswith("Horovod was built without NCCL: gradients pass through the host's memory") is warned
     assert bool(said) is warned
+
+
+def test_gpus_without_horovod_are_a_warning():
+    said = gpu_warning(LocalCommunicator.__new__(LocalCommunicator))  # without the processes
+    assert said.startswith("without Horovod, gradients pass through the host's memory, which is slow for GPUs")
 
 
 def test_one_process_needs_no_nccl():
