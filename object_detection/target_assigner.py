@@ -51,12 +51,12 @@ class Targets(NamedTuple):
 
 def assign_targets(anchors: tf.Tensor, groundtruth: Groundtruth, matcher: MatcherSpec, coder: BoxCoderSpec) -> Targets:
     """Assigns targets to all ``anchors`` ``[A, 4]`` by intersection over union, for a whole batch at once."""
-    groundtruth = _in_few_rows(groundtruth)
     valid = groundtruth.weights > 0
     matches = match(box_ops.iou(groundtruth.boxes, anchors[tf.newaxis]), valid, matcher)
     matched, row = matches >= 0, tf.maximum(matches, 0)
     boxes, labels, weights = (
-        tf.gather(rows, row, batch_dims=1) for rows in (groundtruth.boxes, groundtruth.labels, groundtruth.weights)
+        tf.gather(tf.pad(rows, [(0, 0), (0, 1), *[(0, 0)] * (len(rows.shape) - 2)]), row, batch_dims=1)
+        for rows in (groundtruth.boxes, groundtruth.labels, groundtruth.weights)
     )
     no_background = tf.equal(matches, IGNORED) | _in_ignored(anchors, groundtruth)
     codes = encode(tf.where(matched[..., tf.newaxis], boxes, anchors), anchors[tf.newaxis], coder)
@@ -76,11 +76,11 @@ def _in_ignored(anchors: tf.Tensor, groundtruth: Groundtruth) -> tf.Tensor:
     return tf.reduce_any(enough & groundtruth.ignored[..., tf.newaxis], axis=1)
 
 
-def _in_few_rows(groundtruth: Groundtruth) -> Groundtruth:
+def in_few_rows(groundtruth: Groundtruth) -> Groundtruth:
     """Removes rows that are padding in every image, since the cost of matching grows with the rows.
 
     The number of rows becomes a multiple of ``ROWS``, so that XLA, which compiles for every shape anew, meets few. All
-    of this runs on the CPU, where the batch comes from: a GPU would have to tell the host how many rows there are.
+    of this runs on the CPU, where batches are read: a GPU would have to tell the host how many rows there are.
     """
     with tf.device("/CPU:0"):
         rows = tf.range(1, tf.shape(groundtruth.weights)[1] + 1)

@@ -30,7 +30,7 @@ from object_detection.preprocessing import preprocess_image
 from object_detection.presenter import BoxPresenter
 from object_detection.record_faults import fault_in, uneven_lists
 from object_detection.synthetic_objects import synthetic_objects
-from object_detection.target_assigner import Groundtruth, assign_targets
+from object_detection.target_assigner import Groundtruth, assign_targets, in_few_rows
 from runtime.task import Metrics, Task, TensorMap, WarmStart
 from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig, ModelConfig, resolved
 from utils.data_utils import Reader, TensorFlowReader, synthetic_input
@@ -43,6 +43,8 @@ from utils.records.manifest import SplitFiles
 from utils.records.tfrecord_file import read_record
 from utils.weights.checkpoint_contents import by_name
 from utils.weights.pretrained_config import DETECTION_MEAN_RGB, MEAN_RGB, STD_RGB, Rgb
+
+_GROUNDTRUTH = ("groundtruth_boxes", "groundtruth_slots", "groundtruth_weights", "groundtruth_ignored")  # its fields
 
 
 def detection_task(
@@ -172,12 +174,14 @@ class ImagesWithObjects:
 
     def input(self, split: str, shard: Shard, start: Position) -> Input:
         files, options = self.splits.get(split), self.input_options()
-        if files is None:
-            return synthetic_input(options, synthetic_objects(self.table, split, options))
         decoder = detection_decoder(self.table, train_crowds=self.detection.train_crowds)
-        if split == "train":
-            return make_input(self.reader.train_batches(files, decoder, options, shard, start))
-        return make_input(self.reader.eval_batches(files, decoder, options, shard))
+        if files is None:
+            data = synthetic_input(options, synthetic_objects(self.table, split, options))
+        elif split == "train":
+            data = make_input(self.reader.train_batches(files, decoder, options, shard, start))
+        else:
+            data = make_input(self.reader.eval_batches(files, decoder, options, shard))
+        return _in_few_rows(data) if split == "train" else data
 
     def preprocess(self, encoded: Any, size: int) -> Any:
         return preprocess_image(encoded, size)
@@ -298,13 +302,7 @@ class DetectionTraining:
     communicator: Communicator
 
     def prepare(self, images: Any, batch: Batch, step: Any) -> tuple[Any, TensorMap]:
-        given = batch.targets
-        groundtruth = Groundtruth(
-            boxes=given["groundtruth_boxes"],
-            labels=given["groundtruth_slots"],
-            weights=given["groundtruth_weights"],
-            ignored=given["groundtruth_ignored"],
-        )
+        groundtruth = Groundtruth(*(batch.targets[name] for name in _GROUNDTRUTH))
         anchors = tf.constant(self.anchors)
         targets = assign_targets(anchors, groundtruth, self.detection.matcher, self.detection.coder)
         return images, targets._asdict()
@@ -345,6 +343,13 @@ class DetectionTraining:
         per_channel = 1.0 / np.asarray(self.std_rgb, np.float32)[:, np.newaxis]
         factors = {STEM_KERNEL: per_channel} if is_own_classifier(stored) else {}
         return WarmStart(sources=detector_sources(stored), factors=factors, replaceable=frozenset(CLASS_HEAD))
+
+
+def _in_few_rows(data: Input) -> Input:
+    """The training input with groundtruth of few different shapes."""
+    few = in_few_rows(Groundtruth(*(data.batch.targets[name] for name in _GROUNDTRUTH)))
+    targets = {**data.batch.targets, **dict(zip(_GROUNDTRUTH, few, strict=True))}
+    return dataclasses.replace(data, batch=data.batch._replace(targets=targets))
 
 
 def _network(model: ModelConfig, batch_norm_decay: float) -> SSDSpec:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from unittest import mock
@@ -9,10 +11,12 @@ from unittest import mock
 import tensorflow as tf
 
 from model.specs import RESNETS, SSDS
+from runtime import graphs, session
 from runtime import setup as setup_module
 from runtime.graphs import build_eval_graph, build_predict_graph, build_train_graph
 from runtime.plan import plan_training
 from runtime.precision import Precision
+from runtime.session import on_device
 from runtime.stopping import Stopping
 from runtime.task import Setup
 from utils.cmdline_helper import parse
@@ -66,17 +70,22 @@ TINY_CASES = (  # for networks with a block or two of each kind, which have the 
 
 def build(case: Case, batch_size: int = 2) -> tuple[tf.Graph, Any]:
     """The graph of a case and what one step of it fetches."""
-    setup, alone = gpu_setup(case, batch_size), SerialCommunicator()
+    with _gpu(case):
+        return _build(gpu_setup(case, batch_size), case.kind)
+
+
+def _build(setup: Setup, kind: str) -> tuple[tf.Graph, Any]:
+    alone = SerialCommunicator()
     built: Any
-    if case.kind == TRAINING:
+    if kind == TRAINING:
         plan = plan_training(setup.config, setup.task.data.num_examples("train"), alone.size)
         stopping = Stopping(PreemptionHook(), alone)
         built = build_train_graph(setup.task, setup.config, plan, setup.precision, alone, stopping, Position())
         return built.graph, built.fetches()
     graph = tf.Graph()
     with graph.as_default():
-        data = setup.task.data.input("validation", Shard(), Position())
-    if case.kind == PREDICTION:
+        data = on_device(setup.task.data.input("validation", Shard(), Position()), setup.config)
+    if kind == PREDICTION:
         built = build_predict_graph(setup.task, graph, data.batch.images, data)
     else:
         built = build_eval_graph(setup.task, data, graph, alone)
@@ -87,9 +96,18 @@ def gpu_setup(case: Case, batch_size: int = 2) -> Setup:
     """The setup of a case, as on a machine with a GPU that has all kernels."""
     mode = "training_benchmark" if case.kind == TRAINING else "inference_benchmark"
     flags = (f"--arch={case.architecture}", f"--mode={mode}", f"--batch_size={batch_size}", *case.flags)
+    with _gpu(case):
+        return setup_module.set_up(parse(flags, {}).config, SerialCommunicator())
+
+
+@contextlib.contextmanager
+def _gpu(case: Case) -> Iterator[None]:
+    """Pretends that this machine has a GPU, which computes in the precision of the case."""
     with (
+        mock.patch.object(session, "uses_gpu", return_value=True),
+        mock.patch.object(graphs, "uses_gpu", return_value=True),
         mock.patch.object(setup_module, "uses_gpu", return_value=True),
         mock.patch.object(setup_module, "choose_precision", return_value=PRECISIONS[case.precision]),
         mock.patch.object(setup_module, "probe_grouped_convolution", return_value="native"),
     ):
-        return setup_module.set_up(parse(flags, {}).config, SerialCommunicator())
+        yield

@@ -2,11 +2,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection import matcher
 from object_detection.anchors import pyramid_anchors
 from object_detection.losses import focal_loss, huber_loss
 from object_detection.matcher import IGNORED, UNMATCHED
-from object_detection.target_assigner import Groundtruth, assign_targets
+from object_detection.target_assigner import Groundtruth, assign_targets, in_few_rows
 from tests.object_detection.evaluate import evaluate
 from utils.detection_config import AnchorSpec, BoxCoderSpec, MatcherSpec
 
@@ -185,22 +184,11 @@ def test_random_objects_match_as_a_plain_loop_has_it():
 
 
 @pytest.mark.parametrize(("objects", "rows"), [(0, 16), (1, 16), (16, 16), (17, 32)])
-def test_matching_sees_few_numbers_of_rows(objects, rows, monkeypatch):
-    seen = []
-
-    def match(similarity, valid, rule):
-        seen.append(tf.shape(similarity))
-        return matcher.match(similarity, valid, rule)
-
-    monkeypatch.setattr("object_detection.target_assigner.match", match)
+def test_groundtruth_has_few_numbers_of_rows_and_loses_no_object(objects, rows):
     image = [((0.1, 0.1, 0.2, 0.2), 1, 1.0)] * objects
-
-    def build():
-        anchors = tf.constant([[0.1, 0.1, 0.2, 0.2], [0.5, 0.5, 0.9, 0.9]])
-        groundtruth = Groundtruth(*map(tf.constant, padded([image, image[:1]], rows=objects + 1)))
-        targets = assign_targets(anchors, groundtruth, MatcherSpec(), BoxCoderSpec())
-        return seen[0], targets.matches
-
-    shape, matches = evaluate(build)
-    assert shape.tolist() == [2, rows, 2]
-    assert matches[0].tolist() == ([0, UNMATCHED] if objects else [UNMATCHED] * 2)
+    given = padded([image, image[:1]], rows=objects + 1)
+    found = evaluate(lambda: in_few_rows(Groundtruth(*map(tf.constant, given))))
+    for tensor, original in zip(found, given, strict=True):
+        assert tensor.shape[1] == rows
+        np.testing.assert_array_equal(tensor[:, :objects], original[:, :objects])
+        assert not tensor[:, objects:].any()
