@@ -128,7 +128,7 @@ def test_another_alternative_takes_the_place_of_the_first():
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("batchsize=3", "batchsize: no such field; did you mean batch_size or batch_queue_capacity?"),
+        ("batchsize=3", "batchsize: no such field; did you mean batch_size?"),
         ("iou_threshold=0.5", f"iou_threshold: no such field; there is {NMS}iou_threshold"),
         ("model.ssd.num_clases=3", "model.ssd.num_clases: no such field; did you mean num_classes?"),
         ("train_config.batch=3", "train_config.batch: no such field; did you mean batch_size or batch_queue_capacity?"),
