@@ -13,7 +13,7 @@ from utils.text import one_line
 SIMILAR = 0.7
 """The least similarity of a suggestion; equal words have 1, and short ones with one mistake have this."""
 _FEWEST_LETTERS, _FEWEST_BEGUN = 3, 2
-"""Of shorter names, one mistake, or all that is not written, leaves too little."""
+"""Letters that a name must have to tolerate a mistake, and that must be typed to match its beginning."""
 MOST_SUGGESTED = 3
 _MOST_ENTRIES = 2000
 """Entries of a folder that are compared with a name: enough for what people type, and done in an instant."""

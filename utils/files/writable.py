@@ -28,7 +28,7 @@ def require_writable(folder: Path) -> None:
 
 
 def _try_to_write(folder: Path, name: str) -> None:
-    """Makes a file without a name, which leaves no trace; where there are none, makes and removes a folder."""
+    """Makes a file without a name, which leaves no trace, or a folder that it removes where such files do not exist."""
     try:
         os.close(os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o600))
     except OSError as error:
