@@ -10,6 +10,7 @@ import json
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -83,8 +84,11 @@ class Image:
         self.environment = {"PATH": PATH, "HOME": "/root", **environment}
         self.asked, self.arguments = arguments, {}
         self.shell, self.place, self.user = ["/bin/sh", "-c"], "/", "0:0"
-        for name in ("upper", "work", "root"):
-            (folder / name).mkdir()
+        for name in ("upper/etc", "work", "root"):
+            (folder / name).mkdir(parents=True)
+        # Docker writes this file too; Gloo crashes where the host's own name has no address.
+        names = f"127.0.0.1 localhost\n127.0.1.1 {socket.gethostname()}\n"
+        (folder / "upper" / "etc" / "hosts").write_text(names, encoding="utf-8")
 
     def build(self):
         """Follows all instructions but FROM, which the base stands for."""
