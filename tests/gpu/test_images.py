@@ -19,7 +19,7 @@ printf 'import tensorflow\\ndef nccl_built():\\n    return 1\\n' > horovod/tenso
 """
 TRAIN = (
     "main.py --arch=resnet18 --mode=training_benchmark --synthetic_data_size=64 --batch_size=2 --num_iter=4"
-    " --warmup_steps=1 --cpu --results_dir=/tmp/run"
+    " --iter_unit=batch --warmup_steps=1 --cpu --results_dir=/tmp/run"
 )
 
 
