@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tests.runtime.pretended_gpus import context_is_initialized
 from utils.hvd_utils import communicator
+from utils.local_communicator import LocalCommunicator
 
 tf1 = tf.compat.v1
 
@@ -21,7 +22,8 @@ def check(processes):
     assert 1 <= processes.threads <= os.cpu_count()
     _check_values(processes, ranks)
     _check_tensors(processes, np.mean(ranks))
-    _check_order(processes, np.mean(ranks))
+    if isinstance(processes, LocalCommunicator):  # Horovod's own threads agree on an order
+        _check_order(processes, np.mean(ranks))
 
 
 def _check_values(processes, ranks):
