@@ -175,7 +175,7 @@ def test_until_the_delay_is_over_training_is_that_of_the_float_network(spec, ave
 
 @pytest.mark.parametrize("spec", [PLAIN, WITH_SE])
 def test_without_rounding_evaluation_is_that_of_the_float_network(spec, monkeypatch):
-    monkeypatch.setattr(fake_quant, "_nudged", lambda values, *ends, **how: values)
+    monkeypatch.setattr(fake_quant, "nudged", lambda values, *ends, **how: values)
     seen = noisy(spec)
     exact, *_ = build(spec, IMAGES, seen=seen)
     found, *_ = build(spec, IMAGES, seen=seen, quantization=QuantizationSpec())
