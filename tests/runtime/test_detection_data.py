@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from object_detection.synthetic_objects import SYNTHETIC_OBJECTS
+from object_detection.target_assigner import ROWS
 from tests.object_detection.detection_records import FAULTS, GOOD, detection_record
 from tests.runtime.processes import Pretended
 from tests.runtime.tiny_detector import IDS, SIZE, task
@@ -39,7 +40,10 @@ def assert_boxes_are_inside(boxes):
 
 
 def test_synthetic_training_data_hold_objects_of_all_kinds():
-    targets = synthetic("train")
+    padded = synthetic("train")
+    targets = {name: values[:, :SYNTHETIC_OBJECTS] for name, values in padded.items() if name.startswith("groundtruth")}
+    assert padded["groundtruth_weights"].shape == (3, ROWS)
+    assert not padded["groundtruth_weights"][:, SYNTHETIC_OBJECTS:].any()
     assert_boxes_are_inside(targets["groundtruth_boxes"])
     assert set(targets["groundtruth_slots"].ravel().tolist()) == set(IDS)
     assert (targets["groundtruth_weights"] == 1).all()
@@ -84,7 +88,9 @@ def test_records_are_read_as_the_configuration_says(tmp_path):
         with tf.Graph().as_default(), tf1.Session() as session:
             data = task({"train": files}, detection=detection).data.input("train", Shard(), Position())
             session.run(data.initializer)
-            return session.run(data.batch.targets)
+            found = session.run(data.batch.targets)
+        assert not found["groundtruth_weights"][:, 2:].any()  # padding
+        return {name: values[:, :2] for name, values in found.items() if name.startswith("groundtruth")}
 
     whole = weights(DetectionConfig(augmentation=()))
     assert whole["groundtruth_slots"].tolist() == [[7, 3]] * 2
