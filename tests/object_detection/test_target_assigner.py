@@ -192,3 +192,11 @@ def test_groundtruth_has_few_numbers_of_rows_and_loses_no_object(objects, rows):
         assert tensor.shape[1] == rows
         np.testing.assert_array_equal(tensor[:, :objects], original[:, :objects])
         assert not tensor[:, objects:].any()
+
+
+def test_rows_are_counted_on_the_host():
+    """A GPU would have to tell the host in every step how many there are."""
+    with tf.Graph().as_default():
+        given = padded([[((0.1, 0.1, 0.2, 0.2), 1, 1.0)]], rows=2)
+        few = in_few_rows(Groundtruth(*map(tf.constant, given)))
+        assert {tensor.op.device for tensor in few} == {"/device:CPU:0"}
