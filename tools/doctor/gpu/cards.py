@@ -42,7 +42,7 @@ TF32 = Arithmetic(name="tf32", flags=(), dtype=tf.float32, tf32=True, tolerance=
 FLOAT16 = Arithmetic(
     name="float16", flags=("--amp", "--amp_dtype=float16", "--loss_scale=128"), dtype=tf.float16, tolerance=0.2
 )
-BFLOAT16 = Arithmetic(name="bfloat16", flags=("--amp", "--amp_dtype=bfloat16"), dtype=tf.bfloat16, tolerance=0.5)
+BFLOAT16 = Arithmetic(name="bfloat16", flags=("--amp", "--amp_dtype=bfloat16"), dtype=tf.bfloat16, tolerance=0.6)
 
 
 def has_gpu() -> bool:
