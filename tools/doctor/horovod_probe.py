@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tools.doctor.probe import Missing, ProbeResult, version_of
@@ -38,17 +38,7 @@ def horovod() -> ProbeResult:
     version = version_of("horovod", how=HOW)
     name, command = launcher(os.environ.get("PATH", ""))
     try:
-        done = subprocess.run(
-            [*command, sys.executable, "-c", _PROOF],
-            cwd=ROOT,
-            env={**own_environment(os.environ), "CUDA_VISIBLE_DEVICES": ""},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=SECONDS,
-            check=False,
-        )
+        done = run_program([*command, sys.executable, "-c", _PROOF], SECONDS, CUDA_VISIBLE_DEVICES="")
     except subprocess.TimeoutExpired as error:
         raise RunError(f"two processes under {name} did not end within {SECONDS:g} s") from error
     agreed = set(re.findall(r"rank [01] agrees", done.stdout))
@@ -72,6 +62,25 @@ def launcher(path: str, processes: int = 2) -> tuple[str, list[str]]:
         if found:
             return name, [found, *flags]
     raise Missing(f"found neither mpiexec nor horovodrun to start processes with; {HOW}")
+
+
+def run_program(command: Sequence[str], seconds: float, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command in the project's root and ``own_environment``, with further variables, and captures its output.
+
+    Raises:
+        subprocess.TimeoutExpired: It takes longer than ``seconds``.
+    """
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**own_environment(os.environ), **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=seconds,
+        check=False,
+    )
 
 
 def own_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -8,12 +8,13 @@ from typing import Any
 
 import tensorflow as tf
 
+from runtime.precision import BFLOAT16_CAPABILITY
+from runtime.session import compute_capability
 from tools.doctor.probe import ProbeResult, Skipped
 from tools.doctor.sessions import growing
 
 tf1 = tf.compat.v1
 
-BFLOAT16_SINCE = (8, 0)
 _SIDE = {"GPU": 8192, "CPU": 1024}
 _REPEATS = 5
 
@@ -61,18 +62,16 @@ def require_gpus(count: int = 1) -> None:
         raise Skipped(f"needs {'a GPU' if count == 1 else f'{count} GPUs'}; TensorFlow finds {found or 'none'}")
 
 
-def newest_arithmetic() -> bool:
-    """Returns whether the first GPU computes in bfloat16 and TensorFloat-32 (Ampere and later)."""
-    first = tf.config.list_physical_devices("GPU")[0]
-    capability = tf.config.experimental.get_device_details(first).get("compute_capability", (0, 0))
-    return tuple(capability) >= BFLOAT16_SINCE
+def gpu_arithmetic() -> tuple[Arithmetic, ...]:
+    """The ways in which the GPUs compute; bfloat16 and TensorFloat-32 need Ampere or later."""
+    newest = (compute_capability() or (0, 0)) >= BFLOAT16_CAPABILITY
+    return (FLOAT32, TF32, FLOAT16, BFLOAT16) if newest else (FLOAT32, FLOAT16)
 
 
 def matrix_peak() -> ProbeResult:
     """The speed of large matrix products in each type of number, in TFLOP/s."""
     require_gpus()
-    kinds = (FLOAT32, TF32, FLOAT16, BFLOAT16) if newest_arithmetic() else (FLOAT32, FLOAT16)
-    peaks = {kind.name: round(product_speed(kind, "GPU") / 1e12, 2) for kind in kinds}
+    peaks = {kind.name: round(product_speed(kind, "GPU") / 1e12, 2) for kind in gpu_arithmetic()}
     text = ", ".join(f"{name} {value:.4g}" for name, value in peaks.items())
     return ProbeResult(f"matrix products in TFLOP/s: {text}", {"tflops": peaks})
 

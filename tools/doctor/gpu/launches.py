@@ -18,7 +18,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tools.doctor.gpu.cards import has_gpu, require_gpus
-from tools.doctor.horovod_probe import HOW, launcher, own_environment
+from tools.doctor.horovod_probe import HOW, launcher, run_program
 from tools.doctor.probe import ProbeResult, version_of
 from utils.checkpoints import find_checkpoint
 from utils.errors import RunError
@@ -147,17 +147,7 @@ def launch(command: Sequence[str]) -> str:
         RunError: It fails or takes too long.
     """
     try:
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env=own_environment(os.environ),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=SECONDS,
-            check=False,
-        )
+        done = run_program(command, SECONDS)
     except subprocess.TimeoutExpired as error:
         raise RunError(f"`{' '.join(command[:4])}` did not end within {SECONDS:g} s") from error
     if done.returncode:

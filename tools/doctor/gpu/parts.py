@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from model.layers.conv2d import convolve
 from model.layers.options import LayerOptions
 from runtime.setup import set_up_alone
-from tools.doctor.gpu.cards import BFLOAT16, FLOAT16, FLOAT32, has_gpu, newest_arithmetic, require_gpus
+from tools.doctor.gpu.cards import FLOAT32, gpu_arithmetic, has_gpu, require_gpus
 from tools.doctor.gpu.launches import launch, random_records
 from tools.doctor.horovod_probe import HOW, launcher
 from tools.doctor.probe import ProbeResult, version_of
@@ -46,7 +46,7 @@ def grouped_convolution() -> ProbeResult:
         RunError: They differ by more than the tolerance.
     """
     device = "GPU" if has_gpu() else "CPU"
-    kinds = [FLOAT32] if device == "CPU" else [FLOAT32, FLOAT16, *([BFLOAT16] if newest_arithmetic() else [])]
+    kinds = [FLOAT32] if device == "CPU" else [kind for kind in gpu_arithmetic() if not kind.tf32]
     tf.config.experimental.enable_tensor_float_32_execution(False)
     errors = {kind.name: _grouped_error(kind.dtype) for kind in kinds}
     text = ", ".join(f"{name} {error:.1e} (at most {GROUPED_TOLERANCE[name]:g})" for name, error in errors.items())

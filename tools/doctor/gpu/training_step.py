@@ -21,12 +21,10 @@ from runtime.stopping import Stopping
 from runtime.task import Setup
 from tools.doctor.gpu.cards import (
     BFLOAT16,
-    FLOAT16,
     FLOAT32,
-    TF32,
     Arithmetic,
+    gpu_arithmetic,
     has_gpu,
-    newest_arithmetic,
     product_speed,
 )
 from tools.doctor.probe import ProbeResult
@@ -81,7 +79,7 @@ def network(name: str) -> ProbeResult:
     size = 320 if name == "ssd320" and device == "GPU" else 128 if name == "ssd320" else _SIDE[device]
     exact = first_step(name, FLOAT32, device="CPU", batch=_BATCH[device], size=size)
     rows = {}
-    for kind in _kinds(device):
+    for kind in gpu_arithmetic() if device == "GPU" else (BFLOAT16,):
         found = first_step(name, kind, device=device, batch=_BATCH[device], size=size, timed=_TIMED_STEPS[device])
         rows[kind.name] = _compared(found, exact, kind, device)
     broken = {kind: row for kind, row in rows.items() if not row["within"]}
@@ -89,12 +87,6 @@ def network(name: str) -> ProbeResult:
     if broken:
         raise RunError(f"a training step differs from float32 on the CPU: {text}")
     return ProbeResult(f"on the {device}: {text}", {"device": device, "batch": _BATCH[device], "steps": rows})
-
-
-def _kinds(device: str) -> tuple[Arithmetic, ...]:
-    if device == "CPU":
-        return (BFLOAT16,)
-    return (FLOAT32, TF32, FLOAT16, BFLOAT16) if newest_arithmetic() else (FLOAT32, FLOAT16)
 
 
 def _compared(found: Step, exact: Step, kind: Arithmetic, device: str) -> dict[str, Any]:
