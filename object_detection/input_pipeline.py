@@ -16,10 +16,11 @@ from object_detection import box_ops
 from object_detection.class_table import ClassTable
 from object_detection.object_records import (
     AREA_KEY,
-    BOX_KEYS,
     CROWD_KEY,
     LABEL_KEY,
+    OBJECT_SCHEMA,
     OPTIONAL_KEYS,
+    SOURCE_KEY,
     TEXT_KEY,
     WEIGHT_KEY,
 )
@@ -27,6 +28,8 @@ from object_detection.preprocessing import DETECTION_TABLE, Objects
 from utils.image_processing import whole_view
 from utils.input.augmentation import augment_view
 from utils.input.batching import InputOptions, RecordDecoder, UndecodedExample
+from utils.input.record_parsing import parse_features
+from utils.records.record_rules import BOX_KEYS, IMAGE_KEY
 
 UNKNOWN = -1
 
@@ -79,23 +82,7 @@ def parse_record(serialized: tf.Tensor) -> ParsedRecord:
     Raises:
         tf.errors.InvalidArgumentError: The four lists of box sides differ in length (raised at run time).
     """
-
-    def many(kind: tf.DType) -> tf.io.FixedLenSequenceFeature:
-        return tf.io.FixedLenSequenceFeature([], kind, allow_missing=True)
-
-    parsed = tf.io.parse_single_example(
-        serialized,
-        {
-            "image/encoded": tf.io.FixedLenFeature([], tf.string, ""),
-            "image/source_id": tf.io.FixedLenFeature([], tf.string, ""),
-            **{key: many(tf.float32) for key in BOX_KEYS},
-            TEXT_KEY: many(tf.string),
-            LABEL_KEY: many(tf.int64),
-            CROWD_KEY: many(tf.int64),
-            AREA_KEY: many(tf.float32),
-            WEIGHT_KEY: many(tf.float32),
-        },
-    )
+    parsed = parse_features(serialized, OBJECT_SCHEMA)
     boxes = tf.stack([parsed[key] for key in BOX_KEYS], axis=1)
     count = tf.shape(boxes)[0]
 
@@ -106,8 +93,8 @@ def parse_record(serialized: tf.Tensor) -> ParsedRecord:
     lengths = tf.stack([tf.size(parsed[key]) for key in OPTIONAL_KEYS])
 
     return ParsedRecord(
-        encoded=parsed["image/encoded"],
-        source_id=parsed["image/source_id"],
+        encoded=parsed[IMAGE_KEY],
+        source_id=parsed[SOURCE_KEY],
         boxes=boxes,
         texts=or_default(TEXT_KEY, ""),
         labels=or_default(LABEL_KEY, tf.constant(0, tf.int64)),
@@ -133,10 +120,14 @@ def category_ids(record: ParsedRecord, table: ClassTable) -> tf.Tensor:
 
 
 def is_sound(record: ParsedRecord, ids: tf.Tensor) -> tf.Tensor:
-    """Returns whether a record has even lists, and each object a known category and a box with area in the image."""
+    """Returns whether a record has even lists and usable objects.
+
+    Each needs a known category, a box with an area inside the image, a finite area, and a weight of 0 or more.
+    """
     ymin, xmin, ymax, xmax = tf.unstack(tf.clip_by_value(record.boxes, 0.0, 1.0), axis=1)
     placed = (ymax > ymin) & (xmax > xmin) & tf.reduce_all(tf.math.is_finite(record.boxes), axis=1)
-    return record.even & tf.reduce_all(placed & tf.not_equal(ids, UNKNOWN))
+    numbers = tf.math.is_finite(record.areas) & tf.math.is_finite(record.weights) & (record.weights >= 0)
+    return record.even & tf.reduce_all(placed & numbers & tf.not_equal(ids, UNKNOWN))
 
 
 def _look_up(keys: tf.Tensor, known: Sequence[object], values: Sequence[int]) -> tf.Tensor:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from object_detection.text_format import CLOSING, Token, TokenReader, tokenize
+from object_detection.text_format import CLOSING, FaultError, Token, TokenReader, read_source, tokenize
 from utils.errors import RunError
 from utils.suggestions import path_hint
 
@@ -61,11 +61,11 @@ def read_label_map(path: StrPath) -> tuple[Category, ...]:
         RunError: The file cannot be read, is not a label map, or two of its items share an id or a name.
     """
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
+        text = read_source(path)
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror}){path_hint(path)}") from error
-    except UnicodeDecodeError as error:
-        raise RunError(f"{path}: is not a label map: it is not UTF-8 text ({error.reason})") from error
+    except FaultError as fault:
+        raise RunError(f"{path}: line {fault.line}: {fault}") from fault
     return parse_label_map(text, str(path))
 
 
@@ -73,7 +73,7 @@ def parse_label_map(text: str, where: str) -> tuple[Category, ...]:
     """Parses a label map's text like ``read_label_map``; messages call its file ``where``."""
     try:
         categories = _checked(list(_items(TokenReader(_tokens(text)))))
-    except _FaultError as fault:
+    except FaultError as fault:
         raise RunError(f"{where}: line {fault.line}: {fault}") from fault
     if not categories:
         raise RunError(f"{where}: holds no item; a label map holds one for each class: item {{ id: 1 name: 'cat' }}")
@@ -97,19 +97,11 @@ def _escaped(text: str) -> str:
     return "".join(special.get(character, character) for character in text)
 
 
-class _FaultError(Exception):
-    """A fault in a label map, with its line."""
-
-    def __init__(self, line: int, what: str) -> None:
-        super().__init__(what)
-        self.line = line
-
-
 def _tokens(text: str) -> Iterator[Token]:
     """Yields the tokens without separators, which may stand between any two."""
     for token in tokenize(text):
         if token.kind == "open_quote":
-            raise _FaultError(token.line, "a text has no closing quote")
+            raise FaultError(token.line, "a text has no closing quote")
         if token.kind == "word":
             yield from _words(token)
         elif token.kind != "mark" or token.value not in ",;":
@@ -120,14 +112,14 @@ def _words(token: Token) -> Iterator[Token]:
     """Yields the words of a token such as ``example.com/Type``, and the slashes between them."""
     for part in _WORD.finditer(token.value):
         if part["stray"]:
-            raise _FaultError(token.line, f"{part['stray']!r} is not part of a label map")
+            raise FaultError(token.line, f"{part['stray']!r} is not part of a label map")
         yield replace(token, kind="word" if part["word"] else "mark", value=part.group())
 
 
 def _expect(tokens: TokenReader, *values: str) -> Token:
     token = tokens.take()
     if token.kind not in ("mark", "word") or token.value not in values:
-        raise _FaultError(token.line, f"expected {' or '.join(values)}, found {token.value}")
+        raise FaultError(token.line, f"expected {' or '.join(values)}, found {token.value}")
     return token
 
 
@@ -142,7 +134,7 @@ def _items(tokens: TokenReader) -> Iterator[tuple[int, Category]]:
         while tokens.next.kind == "word":
             name, value = _field(tokens)
             if name in fields and value is not None:
-                raise _FaultError(start.line, f"the item has {name} twice")
+                raise FaultError(start.line, f"the item has {name} twice")
             if value is not None:
                 fields[name] = value
         _expect(tokens, closing)
@@ -155,7 +147,7 @@ def _field(tokens: TokenReader) -> tuple[str, str | None]:
     if tokens.next.value == ":":
         tokens.take()
     elif tokens.next.value not in ("{", "<"):
-        raise _FaultError(tokens.next.line, f"expected : after {name.value}, found {tokens.next.value}")
+        raise FaultError(tokens.next.line, f"expected : after {name.value}, found {tokens.next.value}")
     value = tokens.take()
     if value.kind == "mark":
         _pass_over(tokens, value)
@@ -164,14 +156,14 @@ def _field(tokens: TokenReader) -> tuple[str, str | None]:
         texts.append(tokens.take())
     if name.value in ("name", "display_name"):
         if value.kind != "text":
-            raise _FaultError(value.line, f"{name.value} is {value.value}, and must be a text in quotes")
+            raise FaultError(value.line, f"{name.value} is {value.value}, and must be a text in quotes")
         return name.value, "".join(_unescaped(text) for text in texts)
     if name.value == "id":
         if re.fullmatch(r"[+-]?\d{1,10}", value.value) is None:
-            raise _FaultError(value.line, f"id is {value.value}, and must be a whole number")
+            raise FaultError(value.line, f"id is {value.value}, and must be a whole number")
         return "id", value.value
     if value.kind == "end":
-        raise _FaultError(value.line, "the file ends inside an item")
+        raise FaultError(value.line, "the file ends inside an item")
     return name.value, None
 
 
@@ -181,7 +173,7 @@ def _pass_over(tokens: TokenReader, opening: Token) -> None:
     while expected:
         token = tokens.take()
         if token.kind == "end" or expected[-1] is None:
-            raise _FaultError(opening.line, f"{opening.value} has no matching bracket")
+            raise FaultError(opening.line, f"{opening.value} has no matching bracket")
         if token.kind == "mark" and token.value in CLOSING:
             expected.append(CLOSING[token.value])
         elif token.kind == "mark" and token.value == expected[-1]:
@@ -202,17 +194,17 @@ def _unescaped(token: Token) -> str:
     try:
         return _ESCAPE.sub(replacement, token.value[1:-1].encode()).decode()
     except (ValueError, OverflowError) as error:
-        raise _FaultError(token.line, f"the text {token.value} cannot be read ({error})") from error
+        raise FaultError(token.line, f"the text {token.value} cannot be read ({error})") from error
 
 
 def _category(fields: Mapping[str, str], line: int) -> Category:
     if "id" not in fields:
-        raise _FaultError(line, "the item has no id")
+        raise FaultError(line, "the item has no id")
     category = Category(id=int(fields["id"]), name=fields.get("name", ""), display_name=fields.get("display_name", ""))
     if not category.title:
-        raise _FaultError(line, f"the item with id {category.id} has neither name nor display_name")
+        raise FaultError(line, f"the item with id {category.id} has neither name nor display_name")
     if category.id < 0:
-        raise _FaultError(line, f"id {category.id} of {category.title!r}: must be 0 or more")
+        raise FaultError(line, f"id {category.id} of {category.title!r}: must be 0 or more")
     return category
 
 
@@ -224,6 +216,6 @@ def _checked(items: Sequence[tuple[int, Category]]) -> list[Category]:
             if key[1] == "":
                 continue
             if key in seen:
-                raise _FaultError(line, f"{key[0]} {key[1]!r} is already used by the item on line {seen[key]}")
+                raise FaultError(line, f"{key[0]} {key[1]!r} is already used by the item on line {seen[key]}")
             seen[key] = line
     return [category for _, category in items]

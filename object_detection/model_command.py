@@ -46,6 +46,7 @@ _OTHER_NAMES = (
     ("--finetune_checkpoint", "train_config.fine_tune_checkpoint"),
     ("--lr_warmup_epochs", "warmup_steps"),
     ("--lr_init", "learning_rate_base"),
+    ("--batch_norm_decay", "batch_norm.decay"),
     ("--optimizer", "the optimizer"),
     ("--exact_classes", "main.py's --exact_classes"),
 )
@@ -89,14 +90,15 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
     precision = PrecisionConfig(amp=asked.amp, loss_scaling=asked.loss_scaling, xla=asked.xla, tf32=asked.tf32)
     command = _command(given, precision)
     notes = (*asked.notes, *ignored, *command.notes)
-    spelling = _spelling(evaluating=bool(given.get("checkpoint_dir")))
+    spelling = _spelling(evaluating=bool(given.get("checkpoint_dir")), benchmark="mode" in given)
     return Command(command.config, notes, spelling, dry_run=given.get("dry_run", False))
 
 
-def _spelling(*, evaluating: bool) -> tuple[tuple[str, str], ...]:
+def _spelling(*, evaluating: bool, benchmark: bool) -> tuple[tuple[str, str], ...]:
     """Pairs the flags of ``main.py``, as messages name them, with the flag or field here that does the same."""
     folder = (("--model_dir", "--checkpoint_dir"),) if evaluating else ()
-    return (*folder, *_OTHER_NAMES)
+    length = () if benchmark else (("--num_iter", "--num_train_steps"),)
+    return (*folder, *length, *_OTHER_NAMES)
 
 
 def _check(given: Mapping[str, Any]) -> None:

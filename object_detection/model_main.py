@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-if not __package__:  # run by its path: import from the repository's root, not from this file's folder
-    folder = Path(__file__).resolve().parent
-    sys.path[:] = [str(folder.parent), *(path for path in sys.path if path != str(folder))]
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # also where it is started by its path
+    from utils.program import begin
+
+    begin()
 
 from object_detection.model_command import parse
-from runtime.entry_point import escape_unencodable_text, run
+from runtime.entry_point import run
 
 
 def main(arguments: list[str]) -> int:
@@ -19,5 +21,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    escape_unencodable_text()
     sys.exit(main(sys.argv[1:]))

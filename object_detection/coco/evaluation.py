@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,6 +19,7 @@ from object_detection.coco import report as coco_report
 from object_detection.coco.details import details
 from object_detection.coco.metrics import Groundtruth, Results, Summary, score_arrays
 from object_detection.coco.tables import Comparison, from_json, results_json, round_px, shortest, to_pixels
+from object_detection.object_records import image_numbers
 from utils.errors import RunError
 
 CATEGORY_KEY = "PerformanceByCategory/mAP/"
@@ -38,7 +38,6 @@ _COLUMNS = (
     "source_id",
     "index",
 )
-_NUMBER = re.compile(rb"-?[0-9]{1,18}|-?[0-8][0-9]{18}")  # larger numbers may not fit 64 bits
 
 
 def score(groundtruth: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> Summary:
@@ -242,7 +241,7 @@ def _image_ids(images: Sequence[_Image]) -> np.ndarray:
     Raises:
         RunError: Two images have the same id.
     """
-    strange = [image for image in images if not _NUMBER.fullmatch(image.source_id)]
+    strange = [image for image in images if image_numbers([image.source_id]) is None]
     if strange:
         logging.getLogger(__name__).warning(
             "image/source_id is not a number in %d of %d images (%r is the first): images are numbered from 1 instead",

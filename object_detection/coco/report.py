@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -14,8 +14,15 @@ _SUSPICIOUS = 0.01
 """Below this average precision, the report looks for the usual mistakes."""
 _MUCH_BETTER = 0.25
 """A mistake is reported if undoing it raises the average precision at an IoU of 0.5 to at least this."""
-_IMAGES_TRIED = 500
+_IMAGES_TRIED = 200
 """Number of images to look for mistakes in; more would find the same ones."""
+_ORDERS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "[y, x, height, width]": lambda box: box[:, [1, 0, 3, 2]],
+    "[xmin, ymin, xmax, ymax]": lambda box: np.concatenate([box[:, :2], box[:, 2:] - box[:, :2]], axis=1),
+    "[ymin, xmin, ymax, xmax]": lambda box: np.concatenate([box[:, 1::-1], (box[:, 2:] - box[:, :2])[:, ::-1]], axis=1),
+    "[xcenter, ycenter, width, height]": lambda box: np.concatenate([box[:, :2] - box[:, 2:] / 2, box[:, 2:]], axis=1),
+}
+"""Other orders of a box's numbers, with the functions that turn them into ``[x, y, width, height]``."""
 
 
 def report(comparison: Comparison, summary: Summary) -> str:
@@ -38,8 +45,9 @@ def _line(name: str, value: float) -> str:
 
 
 def findings(comparison: Comparison, summary: Summary) -> list[str]:
-    """Returns sentences on the cause of metrics that are -1 or near 0; none if all are fine."""
-    return _overall(comparison, summary.metrics["Precision/mAP"]) or [*_by_size(summary)]
+    """Returns sentences on the cause of metrics that are -1 or near 0, and on detections that do not count."""
+    found = _overall(comparison, summary.metrics["Precision/mAP"])
+    return [*(found or _by_size(summary)), *_of_no_category(comparison)]
 
 
 def _overall(comparison: Comparison, precision: float) -> list[str]:
@@ -47,10 +55,20 @@ def _overall(comparison: Comparison, precision: float) -> list[str]:
         return [_no_groundtruth(comparison)]
     if precision >= _SUSPICIOUS:
         return []
-    cause = _no_comparison(comparison) or _mistake(comparison)
-    if cause is None and precision == 0:
-        cause = "no detection overlaps an object of its category with an IoU of at least 0.5"
-    return [f"Average precision is {precision:.3f}: {cause}."] if cause else []
+    causes = [cause for cause in (_no_comparison(comparison), _mistake(comparison)) if cause]
+    if not causes and precision == 0:
+        causes = ["no detection overlaps an object of its category with an IoU of at least 0.5"]
+    return [f"Average precision is {precision:.3f}: {'; '.join(causes)}."] if causes else []
+
+
+def _of_no_category(comparison: Comparison) -> Iterator[str]:
+    ids = comparison.results.category_ids
+    strange = ids[~np.isin(ids, list(comparison.categories))]
+    if 0 < len(strange) < len(ids):
+        yield (
+            f"{len(strange):,} of {len(ids):,} detections do not count: they are of categories that the groundtruth "
+            f"does not list ({_some(strange)})."
+        )
 
 
 def _by_size(summary: Summary) -> Iterator[str]:
@@ -95,34 +113,48 @@ def _some(ids: np.ndarray) -> str:
 
 
 def _mistake(comparison: Comparison) -> str | None:
-    """Returns the usual mistake whose undoing makes detections match much better, if there is one."""
+    """Returns the usual mistake whose undoing makes detections match best, if they match much better then."""
     tried = np.sort(comparison.image_ids)[:_IMAGES_TRIED]
     groundtruth = comparison.groundtruth.take(np.isin(comparison.groundtruth.image_ids, tried))
     results = comparison.results.take(np.isin(comparison.results.image_ids, tried))
-    for cause, boxes in _undone(results.boxes_px, _sides(comparison, results)):
-        changed = dataclasses.replace(results, boxes_px=boxes)
-        if np.isfinite(boxes).all() and _at_half(groundtruth, changed, list(comparison.categories)) >= _MUCH_BETTER:
-            return cause
+    categories = list(comparison.categories)
+    best, found = _MUCH_BETTER, None
+    for cause, changed in _undone(results, _sides(comparison, results), sorted(categories)):
+        precision = _at_half(groundtruth, changed, categories) if np.isfinite(changed.boxes_px).all() else 0.0
+        if precision >= best and (found is None or precision > best):
+            best, found = precision, cause
     of_one_category = (
         dataclasses.replace(groundtruth, category_ids=np.ones_like(groundtruth.category_ids)),
         dataclasses.replace(results, category_ids=np.ones_like(results.category_ids)),
     )
-    if _at_half(*of_one_category, [1]) >= _MUCH_BETTER:
+    if found is None and _at_half(*of_one_category, [1]) >= _MUCH_BETTER:
         return "boxes match objects of other categories: check the category ids and the label map"
-    return None
+    return found
 
 
-def _undone(boxes_px: np.ndarray, sides_px: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Yields mistakes and the boxes without them; NaN if that needs an unknown image size."""
-    x, y, width, height = boxes_px.T
-    swapped, scale = np.stack([y, x, height, width], axis=1), sides_px[:, [1, 0, 1, 0]]
-    order = "boxes match when x and y are swapped: check the order of their coordinates"
-    yield order, swapped
-    yield order, swapped / sides_px[:, [0, 1, 0, 1]] * scale  # swapped before they were multiplied by the sides
+def _undone(results: Results, sides_px: np.ndarray, categories: Sequence[int]) -> Iterator[tuple[str, Results]]:
+    """Yields mistakes, and the results without them; boxes are NaN if that needs an unknown image size."""
+    for cause, boxes in _boxes_undone(results.boxes_px, sides_px):
+        yield cause, dataclasses.replace(results, boxes_px=boxes)
+    for shift, change in ((1, "added to"), (-1, "subtracted from")):
+        cause = f"boxes match when 1 is {change} each category id: check where the ids begin"
+        yield cause, dataclasses.replace(results, category_ids=results.category_ids + shift)
+    for first in (0, 1):
+        places = np.clip(results.category_ids - first, 0, len(categories) - 1)
+        cause = f"boxes match when category ids are read as places among the groundtruth's, counted from {first}"
+        yield cause, dataclasses.replace(results, category_ids=np.array(categories, np.int64)[places])
+
+
+def _boxes_undone(boxes_px: np.ndarray, sides_px: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    scale = sides_px[:, [1, 0, 1, 0]]
     yield "boxes match when multiplied by the image's sides: they are relative, and must be in pixels", boxes_px * scale
     yield "boxes match when divided by the image's sides: they are in pixels, and must be relative", boxes_px / scale
-    corners = np.stack([x, y, width - x, height - y], axis=1)
-    yield "boxes match when read as [xmin, ymin, xmax, ymax]: they must be [x, y, width, height]", corners
+    for order, read in _ORDERS.items():
+        yield f"boxes match when read as {order}: they must be [x, y, width, height]", read(boxes_px)
+        relative = f"boxes match when read as {order} and multiplied by the image's sides: they must be in pixels"
+        yield relative, read(boxes_px) * scale
+    swapped = "boxes match when x and y are swapped before they are multiplied by the sides: check the order"
+    yield swapped, boxes_px[:, [1, 0, 3, 2]] / sides_px[:, [0, 1, 0, 1]] * scale
 
 
 def _at_half(groundtruth: Groundtruth, results: Results, category_ids: Sequence[int]) -> float:

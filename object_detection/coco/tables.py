@@ -6,7 +6,6 @@ Boxes of tables and of JSON are ``[x, y, width, height]`` in pixels of the origi
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +14,15 @@ import numpy as np
 
 from object_detection.coco.metrics import Groundtruth, Results
 from utils.errors import RunError
+from utils.files.json_values import shortened
+from utils.text import plural
 
 _PX_DECIMALS = 3
+_SIDES = 4
+_INT64 = range(-(2**63), 2**63)
+_WHOLE = "a whole number of at most 64 bits"
+_LARGEST_WHOLE = 2**1000
+"""A bound of whole numbers that become float64; the largest is just below 2 to the power of 1024."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,93 +44,163 @@ class Comparison:
     results: Results
 
 
-def from_json(groundtruth: Any, results: Any) -> Comparison:
+def from_json(groundtruth: Any, results: Any, names: tuple[str, str] = ("groundtruth", "results")) -> Comparison:
     """Builds tables from a COCO annotation file and a list of detections, both as ``json.load`` reads them.
 
     Annotations of images that are not listed are left out. An annotation without "iscrowd" is not a crowd, and one
     without "area" has the area of its box.
 
+    Args:
+        groundtruth: The annotations.
+        results: The detections.
+        names: The names of the two in messages.
+
     Raises:
-        RunError: A value is missing, is not a finite number, or an id comes twice; or a detection is of an image that
-            is not listed.
+        RunError: A value is missing or of another type, a number is not finite, or an id comes twice; or a detection is
+            of an image that is not listed.
     """
+    if isinstance(groundtruth, list) and isinstance(results, Mapping):
+        raise RunError(f"{names[0]}: holds a list, and {names[1]} an object: the two files are in the wrong order")
     if not isinstance(groundtruth, Mapping) or not {"images", "annotations", "categories"} <= set(groundtruth):
-        raise RunError('groundtruth: must be an object with "images", "annotations" and "categories"')
+        raise RunError(f'{names[0]}: must be an object with "images", "annotations" and "categories"')
     if not isinstance(results, list):
-        raise RunError('results: must be a list of objects with "image_id", "category_id", "bbox" and "score"')
-    images, annotations, categories = (groundtruth[key] for key in ("images", "annotations", "categories"))
-    for what, entries in (("image", images), ("annotation", annotations), ("category", categories)):
-        _check_unique(what, _column(f"groundtruth, {what}", entries, "id"))
-    image_ids = _numbers("groundtruth, image", images, "id", np.int64)
-    objects = _groundtruth(annotations)
-    found = Results(
-        image_ids=_numbers("results, entry", results, "image_id", np.int64),
-        category_ids=_numbers("results, entry", results, "category_id", np.int64),
-        boxes_px=_numbers("results, entry", results, "bbox", np.float64, width=4),
-        scores=_numbers("results, entry", results, "score", np.float64),
+        raise RunError(f'{names[1]}: must be a list of objects with "image_id", "category_id", "bbox" and "score"')
+    images, annotations, categories = (
+        _Entries(f"{names[0]}, {what}", _list(groundtruth[key], f'{names[0]}: "{key}"'))
+        for what, key in (("image", "images"), ("annotation", "annotations"), ("category", "categories"))
     )
-    _check_images(image_ids, found.image_ids)
-    sides = [[image.get(side) for side in ("height", "width")] for image in images]
-    known = [[side if isinstance(side, int | float) else np.nan for side in both] for both in sides]
-    names = _column("groundtruth, category", categories, "name")
+    image_ids, _, category_ids = (_unique_ids(entries) for entries in (images, annotations, categories))
+    objects = _groundtruth(annotations)
+    detections = _Entries(f"{names[1]}, entry", results)
+    found = Results(
+        image_ids=detections.whole("image_id"),
+        category_ids=detections.whole("category_id"),
+        boxes_px=detections.boxes("bbox"),
+        scores=detections.finite("score"),
+    )
+    _check_images(image_ids, found.image_ids, names)
     return Comparison(
         image_ids=image_ids,
-        sizes_px=np.array(known, np.float64).reshape(-1, 2),
-        categories=dict(zip(_column("groundtruth, category", categories, "id"), names, strict=True)),
+        sizes_px=np.stack([images.known("height"), images.known("width")], axis=1),
+        categories=dict(zip(category_ids.tolist(), categories.texts("name"), strict=True)),
         groundtruth=objects.take(np.isin(objects.image_ids, image_ids)),
         results=found,
     )
 
 
-def _groundtruth(annotations: Sequence[Mapping[str, Any]]) -> Groundtruth:
-    what = "groundtruth, annotation"
-    boxes = _numbers(what, annotations, "bbox", np.float64, width=4)
-    with_area = [{"area": float(box[2] * box[3]), **one} for one, box in zip(annotations, boxes, strict=True)]
+def _list(value: Any, what: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise RunError(f"{what} is {shortened(value)}; must be a list")
+    return value
+
+
+def _groundtruth(annotations: _Entries) -> Groundtruth:
+    boxes = annotations.boxes("bbox")
+    areas = annotations.finite("area", default=boxes[:, 2] * boxes[:, 3])
     return Groundtruth(
-        image_ids=_numbers(what, annotations, "image_id", np.int64),
-        category_ids=_numbers(what, annotations, "category_id", np.int64),
+        image_ids=annotations.whole("image_id"),
+        category_ids=annotations.whole("category_id"),
         boxes_px=boxes,
-        areas_px=_numbers(what, with_area, "area", np.float64),
-        crowds=np.array([entry.get("iscrowd", 0) for entry in annotations], bool),
+        areas_px=areas,
+        crowds=annotations.flags("iscrowd"),
     )
 
 
-def _column(what: str, entries: Sequence[Mapping[str, Any]], key: str) -> list[Any]:
-    try:
-        return [entry[key] for entry in entries]
-    except (KeyError, TypeError):
-        row = next(n for n, entry in enumerate(entries) if not isinstance(entry, Mapping) or key not in entry)
-        raise RunError(f'{what} {row} (counted from 0): has no "{key}"') from None
+class _Entries:
+    """The columns of a list of JSON objects; each method raises ``RunError`` for the first value of another type."""
+
+    def __init__(self, what: str, entries: Sequence[Any]) -> None:
+        self._what = what
+        self._entries = entries
+        for row, entry in enumerate(entries):
+            if not isinstance(entry, dict):
+                raise RunError(f"{what} {row} (counted from 0): is {shortened(entry)}; must be an object")
+
+    def whole(self, key: str) -> np.ndarray:
+        """Whole numbers of 64 bits, ``[n]``."""
+        values = self._column(key)
+        self._require(key, values, [type(value) is int and value in _INT64 for value in values], _WHOLE)
+        return np.array(values, np.int64)
+
+    def finite(self, key: str, default: np.ndarray | None = None) -> np.ndarray:
+        """Finite numbers, ``[n]``; ``default`` has those of entries without the key."""
+        values = self._column(key) if default is None else self._column_or(key, default.tolist())
+        self._require(key, values, [_is_finite(value) for value in values], "a finite number")
+        return np.array(values, np.float64)
+
+    def boxes(self, key: str) -> np.ndarray:
+        """Lists of four finite numbers, ``[n, 4]``."""
+        values = self._column(key)
+        fit = [type(box) is list and len(box) == _SIDES and all(map(_is_finite, box)) for box in values]
+        self._require(key, values, fit, f"{_SIDES} finite numbers")
+        return np.array(values, np.float64).reshape(-1, _SIDES)
+
+    def flags(self, key: str) -> np.ndarray:
+        """0 or 1 as bool, ``[n]``; false without the key."""
+        values = self._column_or(key, [0] * len(self._entries))
+        self._require(key, values, [value in (0, 1) for value in values], "0 or 1")
+        return np.array(values, bool)
+
+    def known(self, key: str) -> np.ndarray:
+        """Finite numbers, ``[n]``; NaN in place of all other values."""
+        values = [entry.get(key) for entry in self._entries]
+        return np.array([value if _is_finite(value) else np.nan for value in values], np.float64)
+
+    def texts(self, key: str) -> list[str]:
+        """Texts."""
+        values = self._column(key)
+        self._require(key, values, [type(value) is str for value in values], "a text")
+        return values
+
+    def place(self, row: int) -> str:
+        """The words that name an entry."""
+        return f"{self._what} {row} (counted from 0)"
+
+    def _column(self, key: str) -> list[Any]:
+        try:
+            return [entry[key] for entry in self._entries]
+        except KeyError:
+            row = next(row for row, entry in enumerate(self._entries) if key not in entry)
+            raise RunError(f'{self.place(row)}: has no "{key}"') from None
+
+    def _column_or(self, key: str, defaults: Sequence[Any]) -> list[Any]:
+        return [entry.get(key, default) for entry, default in zip(self._entries, defaults, strict=True)]
+
+    def _require(self, key: str, values: Sequence[Any], fit: Sequence[bool], kind: str) -> None:
+        if not all(fit):
+            row = fit.index(False)
+            raise RunError(f'{self.place(row)}: "{key}" is {shortened(values[row])}; must be {kind}')
 
 
-def _numbers(what: str, entries: Sequence[Mapping[str, Any]], key: str, dtype: type, width: int = 0) -> np.ndarray:
-    """Returns the finite numbers under a key of each entry, ``[n]`` or ``[n, width]``."""
-    values = _column(what, entries, key)
-    for row, value in enumerate(values):
-        numbers = value if width and isinstance(value, list) else [value]
-        fits = len(numbers) == (width or 1) and all(isinstance(n, int | float) and math.isfinite(n) for n in numbers)
-        if not fits or (dtype is np.int64 and not isinstance(value, int)):
-            kind = f"{width} finite numbers" if width else "a whole number" if dtype is np.int64 else "a finite number"
-            raise RunError(f'{what} {row} (counted from 0): "{key}" is {value!r}; must be {kind}')
-    return np.array(values, dtype).reshape([-1, width] if width else [-1])
+def _is_finite(value: Any) -> bool:
+    """Returns whether a value of JSON is a number that float64 can hold."""
+    return (type(value) is float and math.isfinite(value)) or (type(value) is int and abs(value) < _LARGEST_WHOLE)
 
 
-def _check_unique(what: str, ids: Sequence[Any]) -> None:
-    for one, times in Counter(ids).most_common(1):
-        if times > 1:
-            raise RunError(f"groundtruth: {what} id {one} comes {times} times; ids must be unique")
+def _unique_ids(entries: _Entries) -> np.ndarray:
+    ids = entries.whole("id")
+    unique, firsts, counts = np.unique(ids, return_index=True, return_counts=True)
+    if len(unique) < len(ids):
+        repeated = counts.argmax()
+        raise RunError(
+            f"{entries.place(firsts[repeated])}: its id {unique[repeated]} comes {counts[repeated]} times; ids must be "
+            "unique"
+        )
+    return ids
 
 
-def _check_images(known: np.ndarray, used: np.ndarray) -> None:
+def _check_images(known: np.ndarray, used: np.ndarray, names: tuple[str, str]) -> None:
     strange = np.setdiff1d(used, known)
     if not strange.size:
         return
+    shift = next((shift for shift in (1, -1) if np.isin(used + shift, known).all()), None)
+    why = "" if shift is None else f"; each of its image ids {shift:+} is: check where the ids begin"
     if strange.size == np.unique(used).size:
         raise RunError(
-            f"results: no image id is one of the groundtruth, which has {len(known)} images; the first unknown one is "
-            f"{strange[0]}; are they of another split?"
+            f"{names[1]}: no image id is in {names[0]}, which has {plural(len(known), 'image')}; the first unknown one "
+            f"is {strange[0]}{why or '; is it of another split?'}"
         )
-    raise RunError(f"results: image id {strange[0]} is not in the groundtruth ({strange.size} such ids)")
+    raise RunError(f"{names[1]}: {plural(strange.size, 'image id')} not in {names[0]}, such as {strange[0]}{why}")
 
 
 def to_pixels(boxes: np.ndarray, sizes_px: np.ndarray) -> np.ndarray:

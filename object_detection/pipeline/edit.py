@@ -12,7 +12,7 @@ from utils.errors import UsageError
 
 FLAG = "--hparams_overrides"
 
-_INTEGER = re.compile(r"[+-]?\d+")
+_INTEGER = re.compile(r"[+-]?\d{1,10}")
 _SWITCH = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 
 

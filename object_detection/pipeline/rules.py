@@ -45,6 +45,7 @@ FIXED: dict[str, Any] = {
 _ADVICE = {
     "train_config.optimizer.use_moving_average": "the config must set it, since the default is true",
     "train_config.use_bfloat16": "the flag --amp asks for mixed precision",
+    "train_config.fine_tune_checkpoint_version": "checkpoints of objects are not offered here; leave it out",
     f"{_PREDICTOR}share_prediction_tower": "each head has its own tower",
 }
 
@@ -75,6 +76,7 @@ _READERS = (
     "read_block_length",
     "num_parallel_batches",
     "num_prefetch_batches",
+    "num_parallel_map_calls",
     "prefetch_size",
     "mask_type",
 )
@@ -134,7 +136,7 @@ def check_rest(fields: Fields) -> list[str]:
         if kind in known or _is_message(path) or value == fields.default(path):
             continue
         if kind not in _WITHOUT_EFFECT:
-            why = _ADVICE.get(path, "no other value is supported")
+            why = _ADVICE.get(path, "another value is not offered here; leave it out")
             raise fields.error(path, f" {written(value)}: must be {written(fields.default(path))}; {why}")
         no_effect.append(path)
     return [*_sentences(fields), *([f"{_joined(no_effect)} no effect here"] if no_effect else [])]

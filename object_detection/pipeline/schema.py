@@ -1,7 +1,8 @@
 """The format of pipeline configs, as one table: messages, fields, types and defaults (no TF).
 
-The table also lists fields that no shipped config uses, so that a user's config with one of them is told "not
-supported" instead of "no such field". Its notation is close to the message definitions of protocol buffers, version 2:
+The table also lists fields that no shipped config uses, up to the last version of the detection library, so that a
+user's config with one of them is told "not offered here" instead of "no such field". Its notation is close to the
+message definitions of protocol buffers, version 2:
 
 * ``message NAME`` begins a message; lines ``TYPE FIELD, FIELD, ...`` follow, with ``= DEFAULT`` after a field whose
   default is not zero, false, empty or the first value of its enumeration.
@@ -28,6 +29,8 @@ ENUMS = {
     "resize_method": ("BILINEAR", "BICUBIC", "NEAREST_NEIGHBOR", "AREA"),
     "expected_loss": ("NONE", "EXPECTED_SAMPLING", "REWEIGHTING_UNMATCHED_ANCHORS"),
     "mask_type": ("DEFAULT", "NUMERICAL_MASKS", "PNG_MASKS"),
+    "checkpoint_version": ("UNKNOWN", "V1", "V2"),
+    "input_type": ("INPUT_DEFAULT", "TF_EXAMPLE", "TF_SEQUENCE_EXAMPLE"),
 }
 
 TABLE = """
@@ -40,13 +43,13 @@ message TrainEvalPipelineConfig
   opaque graph_rewriter
 
 message DetectionModel
-  oneof opaque faster_rcnn, center_net
+  oneof opaque faster_rcnn, center_net, experimental_model
   oneof Ssd ssd
 
 message Ssd
   bool inplace_batchnorm_update, freeze_batchnorm, encode_background_as_zeros, normalize_loss_by_num_matches = true
   bool normalize_loc_loss_by_codesize, add_background_class = true, explicit_background_class
-  bool use_confidences_as_targets
+  bool use_confidences_as_targets, return_raw_detections_during_predict
   int32 num_classes
   BoxCoder box_coder
   Matcher matcher
@@ -68,7 +71,7 @@ message FasterRcnnBoxCoder
 
 message Matcher
   oneof ArgMaxMatcher argmax_matcher
-  oneof opaque bipartite_matcher
+  oneof opaque bipartite_matcher, hungarian_matcher
 message ArgMaxMatcher
   float matched_threshold = 0.5, unmatched_threshold = 0.5
   bool ignore_thresholds, negatives_lower_than_unmatched = true, force_match_for_each_row, use_matmul_gather
@@ -88,6 +91,7 @@ message MultiscaleAnchorGenerator
 
 message ImageResizer
   oneof opaque keep_aspect_ratio_resizer, identity_resizer, conditional_shape_resizer
+  oneof opaque pad_to_multiple_resizer
   oneof FixedShapeResizer fixed_shape_resizer
 message FixedShapeResizer
   int32 height = 300, width = 300
@@ -108,11 +112,13 @@ message WeightSharedConvolutionalBoxPredictor
 message FeatureExtractor
   string type
   FeaturePyramid fpn
+  opaque bifpn
   float depth_multiplier = 1.0
   int32 min_depth = 16, pad_to_multiple = 1, num_layers = 6
   Hyperparams conv_hyperparams
   bool override_base_feature_extractor_hyperparams, batch_norm_trainable = true, use_explicit_padding, use_depthwise
   bool replace_preprocessor_with_placeholder
+  string spaghettinet_arch_name
 message FeaturePyramid
   int32 min_level = 3, max_level = 7, additional_layer_depth = 256
 
@@ -122,7 +128,7 @@ message Hyperparams
   Regularizer regularizer
   Initializer initializer
   BatchNorm batch_norm
-  opaque group_norm
+  opaque group_norm, sync_batch_norm
   bool regularize_depthwise, force_use_bias
 message Regularizer
   oneof opaque l1_regularizer
@@ -131,7 +137,7 @@ message Weight
   float weight = 1.0
 message Initializer
   oneof Normal truncated_normal_initializer, random_normal_initializer
-  oneof opaque variance_scaling_initializer
+  oneof opaque variance_scaling_initializer, random_uniform_initializer, keras_initializer_by_name
 message Normal
   float mean, stddev = 1.0
 message BatchNorm
@@ -145,12 +151,13 @@ message Loss
   float classification_weight = 1.0, localization_weight = 1.0
   expected_loss expected_loss_weights
 message LocalizationLoss
-  oneof opaque weighted_l2, weighted_iou
+  oneof opaque weighted_l2, weighted_iou, l1_localization_loss, weighted_giou
   oneof SmoothL1 weighted_smooth_l1
 message SmoothL1
   float delta = 1.0
 message ClassificationLoss
   oneof opaque weighted_sigmoid, weighted_softmax, weighted_logits_softmax, bootstrapped_sigmoid
+  oneof opaque penalty_reduced_logistic_focal_loss, weighted_dice_classification_loss
   oneof Focal weighted_sigmoid_focal
 message Focal
   float gamma = 2.0, alpha
@@ -163,7 +170,8 @@ message PostProcessing
 message NonMaxSuppression
   float score_threshold, iou_threshold = 0.6, soft_nms_sigma
   int32 max_detections_per_class = 100, max_total_detections = 100, max_classes_per_detection = 1
-  bool use_static_shapes, use_class_agnostic_nms
+  bool use_static_shapes, use_class_agnostic_nms, use_combined_nms, change_coordinate_frame = true, use_hard_nms
+  bool use_cpu_nms
 
 message TrainConfig
   int32 batch_size = 32, keep_checkpoint_every_n_hours = 10000, num_steps, replicas_to_aggregate = 1
@@ -175,6 +183,7 @@ message TrainConfig
   Optimizer optimizer
   float gradient_clipping_by_norm, startup_delay_steps = 15, bias_grad_multiplier
   string fine_tune_checkpoint, fine_tune_checkpoint_type
+  checkpoint_version fine_tune_checkpoint_version = V1
   repeated string freeze_variables, update_trainable_variables
 
 message PreprocessingStep
@@ -187,7 +196,10 @@ message PreprocessingStep
   oneof opaque random_black_patches, random_resize_method, scale_boxes_to_pixel_coordinates, resize_image
   oneof opaque subtract_channel_mean, ssd_random_crop, ssd_random_crop_pad, ssd_random_crop_fixed_aspect_ratio
   oneof opaque ssd_random_crop_pad_fixed_aspect_ratio, random_vertical_flip, random_rotation90, rgb_to_gray
-  oneof opaque convert_class_logits_to_softmax
+  oneof opaque convert_class_logits_to_softmax, random_absolute_pad_image, random_self_concat_image
+  oneof opaque autoaugment_image, drop_label_probabilistically, remap_labels, random_jpeg_quality
+  oneof opaque random_downscale_to_target_pixels, random_patch_gaussian, random_square_crop_by_scale
+  oneof opaque random_scale_crop_and_pad_to_square, adjust_gamma
 message RandomHorizontalFlip
   repeated int32 keypoint_flip_permutation
 message RandomCropImage
@@ -216,11 +228,14 @@ message InputReader
   string name, label_map_path
   oneof TFRecordInputReader tf_record_input_reader
   oneof opaque external_input_reader
-  bool shuffle = true, load_instance_masks, load_multiclass_scores, use_display_name
+  bool shuffle = true, load_instance_masks, load_multiclass_scores, use_display_name, load_context_features
+  bool expand_labels_hierarchy, load_dense_pose, load_track_id, load_keypoint_depth_features, drop_remainder = true
   int32 shuffle_buffer_size = 2048, filenames_shuffle_buffer_size = 100, queue_capacity = 2000
   int32 min_after_dequeue = 1000, num_epochs, num_readers = 64, read_block_length = 32, num_parallel_batches = 8
   int32 num_prefetch_batches = 2, prefetch_size = 512, max_number_of_boxes = 100, num_additional_channels
-  int32 sample_1_of_n_examples = 1
+  int32 sample_1_of_n_examples = 1, num_parallel_map_calls = 64, num_keypoints, frame_index = -1
+  float keypoint_type_weight
+  input_type input_type
   mask_type mask_type
 message TFRecordInputReader
   repeated string input_path
@@ -230,9 +245,13 @@ message EvalConfig
   int32 eval_interval_secs = 300, max_evals
   float min_score_threshold = 0.5
   bool save_graph, ignore_groundtruth, use_moving_averages, eval_instance_masks, retain_original_images = true
-  bool include_metrics_per_category
-  string visualization_export_dir, eval_master, export_path
+  bool include_metrics_per_category, skip_scores, skip_labels, visualize_groundtruth_boxes
+  bool keep_image_id_for_visualization_export, retain_original_image_additional_channels, force_no_resize
+  bool all_metrics_per_category
+  float recall_lower_bound, recall_upper_bound = 1.0
+  string visualization_export_dir, eval_master, export_path, groundtruth_box_visualization_color = black
   repeated string metrics_set
+  repeated opaque parameterized_metric, keypoint_edge, super_categories
 
 message Empty
 message opaque

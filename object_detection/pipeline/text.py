@@ -11,17 +11,18 @@ import dataclasses
 import re
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from google.protobuf import text_format
 
 from object_detection.pipeline.schema import OPAQUE, message_class
-from object_detection.text_format import CLOSING, Token, TokenReader, tokenize
+from object_detection.text_format import CLOSING, FaultError, Token, TokenReader, read_source, tokenize
 from utils.errors import UsageError
 from utils.suggestions import did_you_mean, nearest, path_hint
 
-_STEP = re.compile(r"(?P<name>\w+)(?:\[(?P<index>\d+)\])?")
+DEEPEST = 100
+"""Messages within messages; a config has about ten."""
+_STEP = re.compile(r"(?P<name>\w+)(?:\[(?P<index>\d{1,9})\])?")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,27 +59,33 @@ def read(file: str) -> Pipeline:
         UsageError: The file does not exist, or its text is not in the format; names file, line and field.
     """
     try:
-        text = Path(file).read_text(encoding="utf-8")
+        text = read_source(file)
+        found = _Scanner(text).found
     except OSError as error:
         raise UsageError(f"--pipeline_config_path {file}: {error.strerror}{path_hint(file)}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"--pipeline_config_path {file}: must be a config in text format, in UTF-8") from None
+    except FaultError as fault:
+        raise UsageError(f"{file}:{fault.line}: {fault}") from None
     message = message_class()()
-    found = _Scanner(text).found
     try:
         text_format.Parse(text, message)
     except text_format.ParseError as error:
-        raise _explained(error, file, found) from None
+        explained = _explained(error, found)
+        raise UsageError(f"{file}:{explained.line}: {explained}") from None
     return Pipeline(message=message, file=file, origins={path: f"{file}:{line}" for (line, _), path in found})
 
 
 class _Scanner:
-    """Finds the place of each field in a text, even if the text does not fit the format."""
+    """Finds the place of each field in a text, even if the text does not fit the format.
+
+    Raises:
+        FaultError: The text nests messages too deeply.
+    """
 
     def __init__(self, text: str) -> None:
         self.found: list[tuple[tuple[int, int], str]] = []
         """Place and path of each field, in the order of the text."""
         self._tokens = TokenReader(token for token in tokenize(text) if token.kind != "open_quote")
+        self._depth = 0
         self._read_fields("", message_class().DESCRIPTOR, closing="")
 
     def _read_fields(self, prefix: str, message: Any, closing: str) -> None:
@@ -103,25 +110,30 @@ class _Scanner:
             path += f"[{counts[name.value]}]"
             counts[name.value] += 1
         self.found.append(((name.line, name.column), path))
-        opening = self._tokens.take().value
-        if opening in ("{", "<"):
-            self._read_fields(f"{path}.", inner, CLOSING[opening])
+        opening = self._tokens.take()
+        if opening.value in ("{", "<"):
+            if self._depth == DEEPEST:
+                raise FaultError(opening.line, f"more than {DEEPEST} messages lie within each other")
+            self._depth += 1
+            self._read_fields(f"{path}.", inner, CLOSING[opening.value])
+            self._depth -= 1
 
 
-def _explained(error: text_format.ParseError, file: str, found: list[tuple[tuple[int, int], str]]) -> UsageError:
-    """Adds file, path and advice to protobuf's message."""
+def _explained(error: text_format.ParseError, found: list[tuple[tuple[int, int], str]]) -> FaultError:
+    """Adds path and advice to protobuf's message."""
     place = (error.GetLine() or 1, error.GetColumn() or 1)
     before = bisect.bisect_right(found, place, key=lambda entry: entry[0]) - 1
-    path = found[before][1] if before >= 0 else ""
+    on_this_line = before >= 0 and found[before][0][0] == place[0]  # a field of another line is not to blame
+    path = found[before][1] if on_this_line else ""
     said = re.sub(r"^\d+:\d+ : ('.*': (?=[A-Z]))?", "", str(error).partition("\n")[0])
     unknown = re.fullmatch(r'Message type "\w+\.(\w+)" has no field named "(\w+)"\.', said)
     if unknown:
-        return UsageError(f"{file}:{place[0]}: {_about_unknown(path, *unknown.groups())}")
+        return FaultError(place[0], _about_unknown(path, *unknown.groups()))
     said = re.sub(r' of oneof "\w+" for message type "[\w.]+"', " of one choice", said)
     said = re.sub(r'(Message|Enum) type "(?:\w+\.)+(\w+)"', r"\2", said)
     if path and (field := describe(path)[1]) is not None and field.enum_type:
         said += f" It may be {', '.join(field.enum_type.values_by_name)}."
-    return UsageError(f"{file}:{place[0]}: {path}: {said}" if path else f"{file}:{place[0]}: {said}")
+    return FaultError(place[0], f"{path}: {said}" if path else said)
 
 
 def _about_unknown(path: str, kind: str, name: str) -> str:
@@ -146,20 +158,25 @@ def describe(path: str) -> tuple[Any, Any]:
 
 
 def refusal(path: str) -> str:
-    """Explains that the message at ``path`` is not supported, and names the supported alternatives."""
+    """Explains that the message at ``path`` is not offered, and names the alternatives that are."""
     message, field = describe(path)
-    others = message.oneofs[0].fields if field.containing_oneof else ()
-    offered = [other.name for other in others if other.message_type.name != OPAQUE]
-    return f"not supported; available: {', '.join(offered)}" if offered else "not supported; leave it out"
+    names = [other for other in offered(message) if field.containing_oneof]
+    return f"not offered here; what is: {', '.join(names)}" if names else "not offered here; leave it out"
+
+
+def offered(message: Any) -> list[str]:
+    """The fields of a type of message, without those that are messages which are refused."""
+    return [field.name for field in message.fields if not (field.message_type and field.message_type.name == OPAQUE)]
 
 
 def advice(message: Any, name: str) -> str:
     """Suggests where the field ``name``, which messages of this type do not have, may belong."""
-    if question := did_you_mean(nearest(name, message.fields_by_name)):
+    names = offered(message)
+    if question := did_you_mean(nearest(name, names)):
         return question
     if elsewhere := [path for path in all_paths() if path.rpartition(".")[2] == name]:
         return f"there is {' and '.join(elsewhere[:2])}"
-    return f"{message.name} has {', '.join(sorted(message.fields_by_name)) or 'none'}"
+    return f"{message.name} has {', '.join(sorted(names)) or 'none'}"
 
 
 def all_paths(prefix: str = "", message: Any = None) -> Iterator[str]:

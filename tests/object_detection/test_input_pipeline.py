@@ -7,11 +7,12 @@ import pytest
 import tensorflow as tf
 
 from object_detection.input_pipeline import detection_decoder
-from object_detection.record_faults import fault_in
+from object_detection.object_records import fault_in
 from tests.object_detection.detection_records import EXACT, FAULTS, GOOD, SOUND, TABLE, UNEVEN, detection_record
 from tests.utils.input_records import encode, eval_input, noise, options, quick_session, train_input, write_files
 from utils.input.augmentation_specs import CropSpec, FlipSpec
 from utils.input.batching import STATUS_BAD_LABEL, STATUS_OK, STATUS_PADDING, STATUS_UNDECODABLE, Position, Shard
+from utils.records.example_proto import decode_example
 
 HEIGHT, WIDTH = 20, 24  # of every image, unless stated otherwise
 
@@ -57,7 +58,7 @@ def test_a_record_with_a_fault_is_not_valid_and_shows_no_object(train, evaluate,
     assert not example.valid
     assert all(len(values) == 0 for values in example.targets.values())
     assert not evaluate(FAULTS[name][0]).valid
-    assert fault_in(FAULTS[name][0], TABLE)
+    assert fault_in(decode_example(FAULTS[name][0]), TABLE)
 
 
 def test_categories_come_from_labels_names_and_aliases(train):

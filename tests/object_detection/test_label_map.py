@@ -133,5 +133,5 @@ def test_files_that_cannot_be_read_are_a_sentence(tmp_path):
     with pytest.raises(RunError, match=r"absent: cannot be read \(No such file or directory\)"):
         read_label_map(tmp_path / "absent")
     (tmp_path / "binary").write_bytes(b"item { \xff }")
-    with pytest.raises(RunError, match="binary: is not a label map: it is not UTF-8 text"):
+    with pytest.raises(RunError, match="binary: line 1: is not UTF-8 text"):
         read_label_map(tmp_path / "binary")

@@ -10,14 +10,17 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-if not __package__:  # started by its path
-    sys.path[0] = str(Path(__file__).resolve().parents[2])
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[2])  # also where it is started by its path
+    from utils.program import begin
+
+    begin()
 
 import argparse
 from collections.abc import Sequence
 
 from tools.command import CommandParser
-from tools.convert.command_line import EXIT_TEXT, add_output_flags, run_conversion
+from tools.convert.command_line import EXIT_TEXT, add_boxes_are, add_output_flags, run_conversion
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -53,6 +56,7 @@ def make_parser() -> argparse.ArgumentParser:
         type=Path,
         help="boxes to store with the images: folder of XML annotations, or CSV file",
     )
+    add_boxes_are(split)
     output = parser.add_argument_group("output").add_argument
     output(
         "--train_shards",

@@ -2,12 +2,13 @@
 
 Boxes are (ymin, xmin, ymax, xmax) as fractions of the image, rounded to 4 decimals and clipped to [0, 1]. Swapped
 corners are exchanged; boxes without area are dropped. The coordinates refer to the pixels as stored, before any EXIF
-rotation, as annotation tools that ignore EXIF show them.
+rotation, unless the size in an XML file is that of the upright picture.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from xml.etree import ElementTree
 
 from tools.convert.sources import SYNSET, SourceSet
 from utils.errors import RunError, UsageError
+from utils.files.regular_file import open_regular
 from utils.suggestions import path_hint
 from utils.text import plural
 
@@ -33,23 +35,15 @@ def clean_box(ymin: float, xmin: float, ymax: float, xmax: float) -> Box | None:
     return (top, left, bottom, right) if bottom > top and right > left else None
 
 
-def turn_box(box: Box, orientation: int) -> Box:
-    """The box after an image with this EXIF orientation (1 to 8) is turned upright."""
-    ymin, xmin, ymax, xmax = box
-    if orientation >= 5:  # transposed
-        ymin, xmin, ymax, xmax = xmin, ymin, xmax, ymax
-    if orientation in (3, 4, 7, 8):  # flipped vertically
-        ymin, ymax = 1.0 - ymax, 1.0 - ymin
-    if orientation in (2, 3, 6, 7):  # flipped horizontally
-        xmin, xmax = 1.0 - xmax, 1.0 - xmin
-    return ymin, xmin, ymax, xmax
-
-
 @dataclass(slots=True)
 class BoundingBoxes:
-    """Boxes by file name without suffix, each with the synset that it was drawn for, if given."""
+    """Boxes by file name without suffix, each with the synset that it was drawn for, if given.
+
+    ``sizes`` holds the height and width of the picture that they were drawn on, as their XML file gives it.
+    """
 
     by_stem: dict[str, list[tuple[Box, str | None]]] = field(default_factory=dict)
+    sizes: dict[str, tuple[float, float]] = field(default_factory=dict)
     dropped: int = 0
 
     def add(self, stem: str, box: Box | None, synset: str | None) -> None:
@@ -65,6 +59,10 @@ class BoundingBoxes:
         is_synset = SYNSET.fullmatch(class_folder) is not None
         boxes = tuple(box for box, synset in entries if synset is None or synset == class_folder or not is_synset)
         return boxes or None
+
+    def size_of(self, image_name: str) -> tuple[float, float] | None:
+        """The height and width of the picture that the boxes of an image were drawn on, if given."""
+        return self.sizes.get(PurePosixPath(image_name).stem)
 
 
 def read_bounding_boxes(path: Path) -> BoundingBoxes:
@@ -83,7 +81,7 @@ def read_bounding_boxes(path: Path) -> BoundingBoxes:
             _read_xml(file, boxes)
         if not files:
             raise UsageError(f"--bounding_boxes {path}: the folder holds no .xml file")
-    elif path.is_file():
+    elif path.exists():
         _read_csv(path, boxes)
     else:
         raise RunError(
@@ -95,8 +93,10 @@ def read_bounding_boxes(path: Path) -> BoundingBoxes:
 
 def _read_xml(path: Path, boxes: BoundingBoxes) -> None:
     try:
-        root = ElementTree.parse(path).getroot()
+        with open_regular(path) as file:
+            root = ElementTree.parse(file).getroot()
         width, height = (float(root.findtext(f"size/{side}", "")) for side in ("width", "height"))
+        boxes.sizes[path.stem] = (height, width)
         for item in root.iter("object"):
             xmin, ymin, xmax, ymax = (
                 float(item.findtext(f"bndbox/{edge}", "")) for edge in ("xmin", "ymin", "xmax", "ymax")
@@ -112,7 +112,7 @@ def _read_csv(path: Path, boxes: BoundingBoxes) -> None:
     row: list[str] = []
     number = 0
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="") as file:
             for number, row in enumerate(csv.reader(file), 1):  # noqa: B007  (the message below names it)
                 if not row:
                     continue
@@ -121,6 +121,8 @@ def _read_csv(path: Path, boxes: BoundingBoxes) -> None:
                 boxes.add(PurePosixPath(name.strip()).stem, box, None)
     except OSError as error:
         raise RunError(f"--bounding_boxes {path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise RunError(f"--bounding_boxes {path}: is not text in UTF-8 ({error.reason})") from error
     except (ValueError, csv.Error) as error:
         raise RunError(
             f"--bounding_boxes {path}: line {number} is {','.join(row)[:60]!r}; must be file name,xmin,ymin,xmax,ymax"

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tools.convert.bounding_boxes import DECIMALS, BoundingBoxes, Box, check_boxes, read_bounding_boxes, turn_box
+from tools.convert.bounding_boxes import DECIMALS, BoundingBoxes, Box, check_boxes, read_bounding_boxes
+from tools.convert.box_frame import AUTO, READ_AS_STORED, UPRIGHT, picture_of, stored_header, turn_box
 from tools.convert.conversion_plan import ConversionPlan, check_shards, divide_evenly, shard_count, shard_name
 from tools.convert.remarks import Remarks
 from tools.convert.shard_writer import ShardPlan
@@ -37,6 +38,7 @@ class ClassificationOptions:
     validation_labels: Path | None = None
     class_names: Path | None = None
     bounding_boxes: Path | None = None
+    boxes_are: str = AUTO
     head_size: int | None = None
     skip_unreadable: bool = False
     overwrite: bool = False
@@ -49,21 +51,26 @@ class ClassificationOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassificationRecord:
-    """One record. ``label`` starts at the label offset; ``text`` is the readable class name."""
+    """One record. ``label`` starts at the label offset; ``text`` is the readable class name.
+
+    ``boxes_size`` is the height and width of the picture that the boxes were drawn on, if given; ``boxes_are`` says
+    which picture that is, or "auto".
+    """
 
     image: ImageSource
     label: int
     synset: str
     text: str
     boxes: tuple[Box, ...] | None = None
+    boxes_size: tuple[float, float] | None = None
+    boxes_are: str = AUTO
 
     def identity(self) -> tuple[Any, ...]:
         """Everything besides the image that determines the record."""
-        return self.label, self.synset, self.text, self.boxes
+        return self.label, self.synset, self.text, self.boxes, self.boxes_size, self.boxes_are
 
     def features(self, image: EncodedImage, remarks: Remarks) -> dict[str, Value]:
         """The features of the record, with the keys of ImageNet's own records (source: Inception's data scripts)."""
-        del remarks  # the boxes were checked when they were read
         features: dict[str, Value] = {
             "image/height": image.height,
             "image/width": image.width,
@@ -77,11 +84,20 @@ class ClassificationRecord:
             "image/encoded": image.data,
         }
         if self.boxes:
-            boxes = [turn_box(box, image.orientation) for box in self.boxes]
+            orientation = self._orientation(image, remarks)
+            boxes = [turn_box(box, orientation) for box in self.boxes]
             for column, edge in enumerate(("ymin", "xmin", "ymax", "xmax")):
                 features[f"image/object/bbox/{edge}"] = [round(box[column], DECIMALS) for box in boxes]
             features["image/object/bbox/label"] = [self.label] * len(boxes)
         return features
+
+    def _orientation(self, image: EncodedImage, remarks: Remarks) -> int:
+        """The EXIF orientation that turns the boxes upright; 1 if they are."""
+        said = self.boxes_size or (None, None)
+        drawn_on = picture_of(said, stored_header(image)) if self.boxes_are == AUTO else self.boxes_are
+        if not drawn_on and image.orientation != 1:
+            remarks.add("image", f"{READ_AS_STORED} (--boxes_are)", self.image.name)
+        return 1 if drawn_on == UPRIGHT else image.orientation
 
 
 def default_shards(images: int, split: str, class_count: int, is_imagenet: bool) -> int:
@@ -111,8 +127,7 @@ def plan_classification(options: ClassificationOptions) -> ConversionPlan:
         boxes = read_bounding_boxes(options.bounding_boxes)
         notes += check_boxes(boxes, sources, options.bounding_boxes)
     records = {
-        split: _shuffled_records(classes, sources, names, boxes, options.seed)
-        for split, classes in sources.splits.items()
+        split: _shuffled_records(classes, sources, names, boxes, options) for split, classes in sources.splits.items()
     }
     shards = {
         split: _divide(split, split_records, _shard_count(split, len(split_records), sources, options), options)
@@ -144,7 +159,11 @@ def _head_size(sources: SourceSet, asked: int | None) -> int:
 
 
 def _shuffled_records(
-    classes: Classes, sources: SourceSet, names: tuple[str, ...], boxes: BoundingBoxes | None, seed: int
+    classes: Classes,
+    sources: SourceSet,
+    names: tuple[str, ...],
+    boxes: BoundingBoxes | None,
+    options: ClassificationOptions,
 ) -> list[ClassificationRecord]:
     records = [
         ClassificationRecord(
@@ -153,11 +172,13 @@ def _shuffled_records(
             synset=folder,
             text=names[index],
             boxes=boxes.of(image.name, folder) if boxes is not None else None,
+            boxes_size=boxes.size_of(image.name) if boxes is not None else None,
+            boxes_are=options.boxes_are,
         )
         for index, folder in enumerate(sources.class_folders)
         for image in classes.get(folder, ())
     ]
-    return sorted(records, key=lambda record: order_key(seed, record.image.name))
+    return sorted(records, key=lambda record: order_key(options.seed, record.image.name))
 
 
 def _shard_count(split: str, images: int, sources: SourceSet, options: ClassificationOptions) -> int:

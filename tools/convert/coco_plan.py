@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from object_detection.coco.annotations import CocoFile, CocoImage, read_coco
-from object_detection.label_map import BACKGROUND, Category, label_map_text
+from object_detection.label_map import Category, label_map_text
+from tools.convert.box_frame import AUTO
 from tools.convert.coco_record import CocoRecord
+from tools.convert.coco_survey import Survey, different_classes, survey
 from tools.convert.conversion_plan import ConversionPlan, check_shards, shard_count, shard_name
 from tools.convert.instance_masks import check_pycocotools
 from tools.convert.shard_writer import ShardPlan, source_hash
@@ -84,6 +86,8 @@ class CocoOptions:
     splits: Mapping[str, SplitSource] = field(default_factory=dict)
     output_dir: Path
     include_masks: bool = False
+    box_format: str = AUTO
+    boxes_are: str = AUTO
     workers: int = 1
     skip_unreadable: bool = False
     overwrite: bool = False
@@ -101,7 +105,7 @@ def coco_options(values: Mapping[str, Any]) -> CocoOptions:
     splits = {kind.name: source for kind in SPLITS if (source := _split_source(kind, values)) is not None}
     if not splits:
         raise UsageError("nothing to convert: give --train_image_dir with --train_annotations_file, or those of val")
-    others = ("output_dir", "include_masks", "workers", "skip_unreadable", "overwrite")
+    others = ("output_dir", "include_masks", "box_format", "boxes_are", "workers", "skip_unreadable", "overwrite")
     return CocoOptions(splits=splits, **{name: values[name] for name in others})
 
 
@@ -134,6 +138,7 @@ def plan_coco(options: CocoOptions) -> ConversionPlan:
         _check_folder(kind, options.splits[kind.name].image_dir)
     files = {kind: _read(kind, options) for kind in kinds}
     categories = _common_categories(files)
+    surveys = {kind: _survey(kind, file, options) for kind, file in files.items()}
     sources = [options.splits[kind.name] for kind in kinds]
     return ConversionPlan(
         description=Manifest(
@@ -145,9 +150,10 @@ def plan_coco(options: CocoOptions) -> ConversionPlan:
             task="detection",
             created_by=_CREATED_BY,
         ),
-        shards={kind.name: _shards(kind, file, options) for kind, file in files.items()},
+        shards={kind.name: _shards(kind, file, surveys[kind], options) for kind, file in files.items()},
         sources=tuple(source.annotations_file for source in sources),
         folders_read=tuple(source.image_dir for source in sources),
+        notes=tuple(dict.fromkeys(note for kind in kinds for note in _notes(kind, files[kind], surveys[kind]))),
         companions={LABEL_MAP_NAME: label_map_text(categories).encode()},
         further_hashes=tuple(source_hash(file.path.name, bytes.fromhex(file.sha256)) for file in files.values()),
     )
@@ -176,32 +182,40 @@ def _common_categories(files: Mapping[SplitKind, CocoFile]) -> tuple[Category, .
     """The classes, which all files must share; excludes category 0 if it is the background."""
     (first_kind, first), *others = files.items()
     for kind, other in others:
-        different = [
-            f"{name} has {', '.join(f'{one.id} {one.name!r}' for one in only)}, which {lacking} lacks"
-            for name, only, lacking in (
-                (first.path, [one for one in first.categories if one not in other.categories], other.path),
-                (other.path, [one for one in other.categories if one not in first.categories], first.path),
-            )
-            if only
-        ]
+        different = different_classes((first.path, first.names), (other.path, other.names))
         if different:
             flags = f"--{first_kind.annotations_flag} and --{kind.annotations_flag}"
-            raise RunError(f"{flags}: their categories differ, and must be the same: {'; '.join(different)}")
-    background = {category.id for category in first.categories if category.is_background}
-    for kind, file in files.items():
-        for annotation in file.annotations:
-            if annotation.category_id in background:
-                raise RunError(
-                    f"--{kind.annotations_flag} {file.path}: annotation {annotation.id} has category 0, "
-                    f"{BACKGROUND!r}, which is not an object class; rename the category if it is one"
-                )
-    classes = tuple(category for category in first.categories if category.id not in background)
-    if not classes:
-        raise RunError(f"--{first_kind.annotations_flag} {first.path}: its only category is {BACKGROUND!r}")
-    return classes
+            raise RunError(f"{flags}: their categories differ, and must be the same: {different}")
+    return tuple(category for category in first.categories if not category.is_background)
 
 
-def _shards(kind: SplitKind, file: CocoFile, options: CocoOptions) -> tuple[ShardPlan, ...]:
+def _survey(kind: SplitKind, file: CocoFile, options: CocoOptions) -> Survey:
+    """Examines a file with its images.
+
+    Raises:
+        RunError: Its records would be useless or dangerous.
+    """
+    found = survey(
+        file,
+        options.splits[kind.name].image_dir,
+        box_format=options.box_format,
+        boxes_are=options.boxes_are,
+        needs_boxes=kind.need_annotations,
+    )
+    for problem in found.problems:
+        if problem.refused:
+            raise RunError(f"--{kind.annotations_flag} {file.path}: {problem.sentence()}")
+    return found
+
+
+def _notes(kind: SplitKind, file: CocoFile, found: Survey) -> Iterator[str]:
+    """Yields sentences on what a file proves, and on its problems that do not prevent the conversion."""
+    yield from found.notes
+    for problem in found.problems:
+        yield f"--{kind.annotations_flag} {file.path}: {problem.sentence()}"
+
+
+def _shards(kind: SplitKind, file: CocoFile, found: Survey, options: CocoOptions) -> tuple[ShardPlan, ...]:
     """Assigns image i to shard i modulo the number of shards, the customary order of COCO records."""
     source = options.splits[kind.name]
     image_dir = source.image_dir.absolute()
@@ -213,6 +227,8 @@ def _shards(kind: SplitKind, file: CocoFile, options: CocoOptions) -> tuple[Shar
             entry=entry,
             annotations=by_image[entry.id],
             category_names=tuple(names[annotation.category_id] for annotation in by_image[entry.id]),
+            box_format=found.box_format.name,
+            upright=entry.id in found.upright,
             masks=options.include_masks,
         )
         for entry in file.images
@@ -238,8 +254,8 @@ def _count_of_shards(kind: SplitKind, images: int, classes: int, asked: int | No
 
 
 def _image_source(image_dir: Path, entry: CocoImage) -> ImageSource:
-    """The file of an image, named by its folder and file name; an absolute path stays as it is."""
-    name = entry.file_name if Path(entry.file_name).is_absolute() else f"{image_dir.name}/{entry.file_name}"
+    """The file of an image, named by its folder and file name."""
+    name = f"{image_dir.name}/{entry.file_name}"
     try:
         status = (image_dir / entry.file_name).stat()
     except OSError:  # reported with all other unreadable images

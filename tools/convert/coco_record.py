@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from object_detection.box_rules import Box
 from object_detection.coco.annotations import CocoAnnotation, CocoImage
-from tools.convert.bounding_boxes import Box, turn_box
+from object_detection.coco.box_formats import COCO, FORMATS
+from tools.convert.box_frame import Frame, stored_header
+from tools.convert.coco_survey import check_annotation
 from tools.convert.instance_masks import draw_mask, encode_png, turn_mask
 from tools.convert.remarks import Remarks
 from tools.convert.sources import ImageSource
@@ -21,20 +23,40 @@ from utils.images.image_files import EncodedImage
 from utils.records.example_proto import Value
 
 _EDGES = ("ymin", "xmin", "ymax", "xmax")
-_ROUNDING_PX = 1e-3  # a box that exceeds the image by less is due to rounding
+_LARGEST_FLOAT = float(np.finfo(np.float32).max)
+_LEFT_OUT = {
+    "box_not_finite": "with a non-finite number, left out",
+    "box_inverted": "without width or height, left out",
+    "box_empty": "without width or height, left out",
+    "box_outside": "outside the image, left out",
+}
+"""Remarks on boxes of which nothing is left, by the kind of their fault."""
+_KEPT = {
+    "box_outside": "past the edge of the image, cut to it",
+    "box_tiny": "less than a pixel wide or high, kept",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CocoRecord:
     """One record: the image file, its entry in the annotation file, and its annotations.
 
-    ``category_names`` has one name per annotation. ``masks`` adds a PNG mask of every object.
+    Attributes:
+        image: The image file.
+        entry: Its entry.
+        annotations: Its annotations.
+        category_names: One name per annotation.
+        box_format: The name of the format of the boxes.
+        upright: Whether boxes were drawn on the picture that EXIF turns upright, rather than on the stored one.
+        masks: Whether to add a PNG mask of every object.
     """
 
     image: ImageSource
     entry: CocoImage
     annotations: tuple[CocoAnnotation, ...]
     category_names: tuple[str, ...]
+    box_format: str = COCO.name
+    upright: bool = False
     masks: bool = False
 
     def identity(self) -> tuple[Any, ...]:
@@ -44,7 +66,8 @@ class CocoRecord:
             (one.id, one.category_id, name, one.box_px, one.area_px, one.is_crowd, one.segmentation)
             for one, name in zip(self.annotations, self.category_names, strict=True)
         ]
-        return "coco", entry.id, entry.file_name, entry.height, entry.width, self.masks, objects
+        options = self.box_format, self.upright, self.masks
+        return "coco", entry.id, entry.file_name, entry.height, entry.width, *options, objects
 
     def features(self, image: EncodedImage, remarks: Remarks) -> dict[str, Value]:
         """The features of the record; boxes are fractions of the decoded image, clipped to it.
@@ -52,8 +75,8 @@ class CocoRecord:
         Raises:
             RunError: The mask of an object cannot be drawn.
         """
-        frame = _Frame.of(image, self.entry)
-        if frame.size_differs:
+        frame = Frame.of(stored_header(image), upright=self.upright)
+        if frame.differs_from(self.entry):
             said = f"{self.entry.width}x{self.entry.height}"
             is_now = f"{frame.width_px}x{frame.height_px}"
             remarks.add(
@@ -72,7 +95,7 @@ class CocoRecord:
             "image/object/class/text": [name.encode() for _, name, _ in objects],
             "image/object/class/label": [one.category_id for one, _, _ in objects],
             "image/object/is_crowd": [int(one.is_crowd) for one, _, _ in objects],
-            "image/object/area": [_area_px(one, box, image) for one, _, box in objects],
+            "image/object/area": [self._area_px(one, box, image) for one, _, box in objects],
         }
         for column, edge in enumerate(_EDGES):
             features[f"image/object/bbox/{edge}"] = [box[column] for _, _, box in objects]
@@ -80,72 +103,33 @@ class CocoRecord:
             features["image/object/mask"] = [self._mask(one, frame) for one, _, _ in objects]
         return features
 
-    def _objects(self, frame: _Frame, remarks: Remarks) -> Iterator[tuple[CocoAnnotation, str, Box]]:
+    def _objects(self, frame: Frame, remarks: Remarks) -> Iterator[tuple[CocoAnnotation, str, Box]]:
         """Yields each annotation with a usable box, its class name, and its box in the upright image."""
+        chosen = FORMATS[self.box_format]
         for one, name in zip(self.annotations, self.category_names, strict=True):
-            fault = _fault_of(one.box_px)
+            check = check_annotation(one, chosen, frame.height_px, frame.width_px)
             where = f"{self.image.name} annotation {one.id}"
-            box, was_cut = (None, False) if fault else frame.cut(one.box_px)
-            if box is None:
-                remarks.add("box", fault or "outside the image, left out", where)
+            if check.left is None:
+                remarks.add("box", _LEFT_OUT[check.kind], where)
                 continue
-            if was_cut:
-                remarks.add("box", "past the edge of the image, cut to it", where)
+            box = frame.fractions(check.left)
+            ymin, xmin, ymax, xmax = np.array(box, np.float32)  # as the record will hold it
+            if ymax <= ymin or xmax <= xmin:
+                remarks.add("box", "too small for the numbers of records, left out", where)
+                continue
+            if check.kind:
+                remarks.add("box", _KEPT[check.kind], where)
             yield one, name, box
 
-    def _mask(self, one: CocoAnnotation, frame: _Frame) -> bytes:
+    def _area_px(self, one: CocoAnnotation, box: Box, image: EncodedImage) -> float:
+        """The area of the outline, or of the box if the file gives no valid area in square pixels."""
+        if one.area_px is not None and 0 <= one.area_px <= _LARGEST_FLOAT and not FORMATS[self.box_format].fractions:
+            return one.area_px
+        return (box[2] - box[0]) * image.height * (box[3] - box[1]) * image.width
+
+    def _mask(self, one: CocoAnnotation, frame: Frame) -> bytes:
         try:
             mask = draw_mask(one.segmentation, frame.height_px, frame.width_px)
         except ValueError as error:
             raise RunError(f"{self.image.name}: annotation {one.id}: its segmentation {error}") from error
         return encode_png(turn_mask(mask, frame.orientation))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Frame:
-    """The pixels that boxes were drawn on, and the rotation that makes the image upright.
-
-    They are the pixels as stored, before any EXIF rotation, as in COCO's own tools. If the annotation file gives the
-    size of the upright image, they are those of the upright image: the annotation tool had turned it.
-    """
-
-    height_px: int
-    width_px: int
-    orientation: int
-    size_differs: bool
-
-    @classmethod
-    def of(cls, image: EncodedImage, entry: CocoImage) -> _Frame:
-        upright, turned = (image.height, image.width), (image.width, image.height)
-        said = None if entry.height is None or entry.width is None else (entry.height, entry.width)
-        orientation, stored = image.orientation, upright
-        if orientation >= 5 and said == upright != turned:
-            orientation = 1
-        elif orientation >= 5:
-            stored = turned
-        differs = said is not None and said != stored
-        return cls(height_px=stored[0], width_px=stored[1], orientation=orientation, size_differs=differs)
-
-    def cut(self, box_px: Sequence[float]) -> tuple[Box | None, bool]:
-        """The clipped box in fractions of the upright image (None if outside), and whether any of it was cut off."""
-        x, y, width, height = box_px
-        out_px = max(-x, -y, x + width - self.width_px, y + height - self.height_px)
-        edges = (y / self.height_px, x / self.width_px, (y + height) / self.height_px, (x + width) / self.width_px)
-        top, left, bottom, right = (min(max(edge, 0.0), 1.0) for edge in edges)
-        box = turn_box((top, left, bottom, right), self.orientation)
-        ymin, xmin, ymax, xmax = np.array(box, np.float32)  # as the record will hold it
-        return (box if ymax > ymin and xmax > xmin else None), out_px > _ROUNDING_PX
-
-
-def _fault_of(box_px: Sequence[float]) -> str | None:
-    """The fault of a box that is unusable in any image, worded as the end of a remark, or None."""
-    if not all(map(math.isfinite, box_px)):
-        return "with a non-finite number, left out"
-    return "without width or height, left out" if min(box_px[2:]) <= 0 else None
-
-
-def _area_px(one: CocoAnnotation, box: Box, image: EncodedImage) -> float:
-    """The area of the outline, or of the box if the file gives no valid area."""
-    if one.area_px is not None and math.isfinite(one.area_px) and one.area_px >= 0:
-        return one.area_px
-    return (box[2] - box[0]) * image.height * (box[3] - box[1]) * image.width

@@ -23,6 +23,17 @@ def add_output_flags(add: Callable[..., object], out: str) -> None:
     add("--overwrite", action="store_true", help=f"replace any data set in {out}, starting from scratch")
 
 
+def add_boxes_are(add: Callable[..., object]) -> None:
+    """Adds the flag that says which picture boxes were drawn on."""
+    add(
+        "--boxes_are",
+        choices=("auto", "upright", "stored"),
+        default="auto",
+        help="picture that boxes were drawn on, where EXIF turns it: the upright or the stored one (default: the one "
+        "whose size the annotations give, else the stored one)",
+    )
+
+
 def run_conversion(action: Callable[[], int]) -> int:
     """Runs a conversion as ``run_command`` does, with its log on standard error."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)

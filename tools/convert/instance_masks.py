@@ -10,6 +10,11 @@ from PIL import Image
 
 from utils.errors import RunError
 
+_FARTHEST = 10
+"""Sides of the image beyond which no point of a polygon lies."""
+_MOST_PIXELS = 1 << 28
+_LONGEST_NUMBER = 60  # bits
+
 
 def check_pycocotools() -> None:
     """Checks for the package that draws outlines.
@@ -51,9 +56,16 @@ def draw_mask(segmentation: Any, height: int, width: int) -> np.ndarray:
 
 
 def _fill(polygons: list[list[float]], height: int, width: int) -> dict[str, Any]:
-    """The run lengths of the union of polygons."""
+    """The run lengths of the union of polygons.
+
+    pycocotools' C code walks along every edge, and neither ends nor checks its memory for points that are far away.
+    """
     from pycocotools import mask  # needed for nothing else, and only where masks are asked for
 
+    farthest = _FARTHEST * max(height, width)
+    for number in (number for polygon in polygons for number in polygon):
+        if not abs(number) <= farthest:
+            raise ValueError(f"a point lies at {number:g}")
     merged: dict[str, Any] = mask.merge(mask.frPyObjects(polygons, height, width))
     return merged
 
@@ -63,6 +75,8 @@ def _decode(counts: list[int] | str | bytes, height: int, width: int) -> np.ndar
 
     pycocotools' own ``decode`` (2.0.11) makes NumPy 2 warn.
     """
+    if height * width > _MOST_PIXELS:
+        raise ValueError(f"a mask of {height * width:,} pixels")
     runs = counts if isinstance(counts, list) else _unpack(counts.encode() if isinstance(counts, str) else counts)
     if min(runs) < 0 or sum(runs) != height * width:
         raise ValueError(f"{sum(runs)} pixels in runs, and {height * width} in the mask")
@@ -83,6 +97,8 @@ def _unpack(packed: bytes) -> list[int]:
         group = character - ord("0")
         value |= (group & 31) << shift
         shift += 5
+        if shift > _LONGEST_NUMBER:
+            raise ValueError("a number that does not end")
         if group & 32:
             continue
         if group & 16:

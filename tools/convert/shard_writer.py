@@ -13,7 +13,8 @@ from typing import Any, Protocol
 from tools.convert.remarks import Remark, Remarks
 from tools.convert.sources import ImageSource
 from utils.files.atomic_file import atomic_file, write_atomically
-from utils.images.image_files import EncodedImage, UnreadableImage, load_rgb
+from utils.files.regular_file import open_regular, read_regular
+from utils.images.image_files import MOST_IMAGE_BYTES, EncodedImage, UnreadableImage, load_rgb
 from utils.records.example_proto import Value, encode_example
 from utils.records.manifest import CONVERSION_FOLDER
 from utils.records.tfrecord_file import RecordWriter
@@ -88,8 +89,8 @@ def read_source(root: Path, image: ImageSource) -> bytes:
     """
     try:
         if image.archive is None:
-            return (root / image.name).read_bytes()
-        with (root / image.archive).open("rb") as file:
+            return read_regular(root / image.name, most=MOST_IMAGE_BYTES)
+        with open_regular(root / image.archive) as file:
             file.seek(image.offset)
             data = file.read(image.size)
     except OSError as error:
@@ -131,6 +132,8 @@ def write_shard(plan: ShardPlan) -> ShardResult:
                 continue
             if skipped and not plan.skip_unreadable:
                 continue  # the shard will not be written; the rest is read only to name every bad image at once
+            if image.remark:
+                remarks.add("image", image.remark, record.image.name)
             hashes.append(source_hash(record.image.name, hashlib.sha256(data).digest()))
             records.write(encode_example(record.features(image, remarks)))
         if skipped and not plan.skip_unreadable:

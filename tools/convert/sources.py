@@ -12,7 +12,7 @@ from pathlib import Path
 
 from utils.errors import RunError
 from utils.images.image_files import has_image_name, kind_of_file, passed_over
-from utils.text import plural, printable
+from utils.text import plural, printable, similar_names
 
 SYNSET = re.compile(r"n\d{8}")
 
@@ -77,21 +77,16 @@ class SourceSet:
         return all(SYNSET.fullmatch(folder) for folder in self.class_folders)
 
 
-def is_image_name(name: str) -> bool:
-    """Returns whether a file of this name is read as an image; hidden files (``.DS_Store``, ``._1.jpg``) are not."""
-    return not name.startswith(".") and has_image_name(name)
-
-
 def class_of_folder(name: str, where: str) -> str:
     """The class that a folder (or tar file) stands for: its name in Unicode's composed form.
 
     File systems differ in how they store accents, so that train/ and validation/ may disagree on the bytes of one name.
     """
     try:
-        name.encode()
-    except UnicodeEncodeError as error:
+        text = os.fsencode(name).decode()  # whatever the locale says
+    except UnicodeDecodeError as error:
         raise RunError(f"{where}: {printable(name)}: the name of a class folder must be valid UTF-8") from error
-    return unicodedata.normalize("NFC", name)
+    return unicodedata.normalize("NFC", text)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -113,7 +108,7 @@ def images_in(folder: Path, prefix: str, notes: Notes) -> list[ImageSource]:
 
 
 def _is_image(entry: os.DirEntry[str], notes: Notes) -> bool:
-    if is_image_name(entry.name):
+    if has_image_name(entry.name):
         return True
     notes.other_files[kind_of_file(entry.name)] += 1
     return False
@@ -127,9 +122,18 @@ def _image(entry: os.DirEntry[str], prefix: str) -> ImageSource:
     return ImageSource(prefix + entry.name, status.st_size, status.st_mtime_ns)
 
 
-def _images_below(folder: Path, prefix: str, notes: Notes, above: tuple[tuple[int, int], ...]) -> Iterator[ImageSource]:
+def _identity(folder: Path) -> tuple[int, int]:
     status = folder.stat()
-    here = (status.st_dev, status.st_ino)
+    return status.st_dev, status.st_ino
+
+
+def count_images_below(folder: Path) -> int:
+    """The number of images in a folder and the folders in it."""
+    return sum(1 for _ in _images_below(folder, "", Notes(), ()))
+
+
+def _images_below(folder: Path, prefix: str, notes: Notes, above: tuple[tuple[int, int], ...]) -> Iterator[ImageSource]:
+    here = _identity(folder)
     if here in above:
         notes.loops.append(printable(prefix.rstrip("/")))
         return
@@ -150,28 +154,29 @@ def read_class_folders(folder: Path, prefix: str, notes: Notes) -> Classes:
         notes: Collects the files passed over.
 
     Raises:
-        RunError: Two folder names differ only in how accents are encoded, or a folder cannot be listed.
+        RunError: Two folder names differ only in how accents are encoded, two are links to one folder, or a folder
+            cannot be listed.
     """
     classes: Classes = {}
+    above = tuple(_identity(place) for place in (folder, *folder.resolve().parents))
+    names: dict[tuple[int, int], str] = {}
     for name in subfolders(folder):
+        here = _identity(folder / name)
+        if here in above:
+            notes.loops.append(printable(prefix + name))
+            continue
+        if here in names:
+            raise RunError(f"{folder}: {printable(names[here])} and {printable(name)} are one folder under two names")
+        names[here] = name
         class_name = class_of_folder(name, str(folder))
         if class_name in classes:
             raise RunError(f"{folder}: two folders are both named {printable(class_name)}, written in different bytes")
         start = f"{prefix}{name}/"
-        classes[class_name] = list(_images_below(folder / name, start, notes, ()))
+        classes[class_name] = list(_images_below(folder / name, start, notes, above))
         if nested := sum("/" in image.name[len(start) :] for image in classes[class_name]):
             notes.nested[printable(prefix + name)] += nested
     loose = len(images_in(folder, prefix, notes if prefix else Notes()))
     if loose:
         notes.loose_images[printable(prefix.rstrip("/")) or str(folder)] += loose
-    _note_similar_names(classes, prefix or str(folder), notes)
+    notes.sentences += [f"{prefix or folder}: the classes {text}" for text in similar_names(list(classes))]
     return classes
-
-
-def _note_similar_names(classes: Classes, where: str, notes: Notes) -> None:
-    by_fold: dict[str, list[str]] = {}
-    for name in classes:
-        by_fold.setdefault(name.casefold().strip(), []).append(printable(name))
-    for names in by_fold.values():
-        if len(names) > 1:
-            notes.sentences.append(f"{where}: the classes {' and '.join(names)} differ only in capitals or blanks")

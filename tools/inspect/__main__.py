@@ -11,8 +11,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-if not __package__:  # started by its path
-    sys.path[0] = str(Path(__file__).resolve().parents[2])
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[2])  # also where it is started by its path
+    from utils.program import begin
+
+    begin()
 
 import argparse
 import os
@@ -22,7 +25,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from runtime.entry_point import escape_unencodable_text, start
+from runtime.entry_point import start
 from tools.command import CommandParser, run_command
 from tools.validate.record_source import task_of_files
 from utils.cmdline_helper import Command, add_flag, parse
@@ -163,7 +166,6 @@ def _naming_out(act: Callable[[], Result]) -> Result:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
-    escape_unencodable_text()
     return run_command(lambda: run(sys.argv[1:] if arguments is None else arguments))
 
 

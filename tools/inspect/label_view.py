@@ -14,9 +14,9 @@ from tools.inspect.network_inputs import NetworkInput
 from tools.inspect.statistics import class_lines, count_line
 from tools.inspect.stored_records import StoredRecord, stored_image, stored_records
 from tools.inspect.view import MOST_RECORDS, CaptionedPicture, DatasetStatistics, ExtraSheet, Interruptible
-from tools.validate.label_rules import LABEL_KEY
 from utils.config import resolved
 from utils.errors import RunError
+from utils.records.label_records import LABEL_KEY, LabelRange
 
 _LEAST_SHARE = 0.05  # smallest share of a target at which its class is named
 _NAMED = 2
@@ -100,13 +100,11 @@ class LabelView:
         """
         if record.fault:
             raise RunError(record.fault)
-        values = record.features.get(LABEL_KEY) or []
-        if len(values) != 1 or not isinstance(values[0], int):
-            raise RunError(f"has no label ({LABEL_KEY})")
-        number: int = values[0] - self._offset
-        if not 0 <= number < self._classes:
-            allowed = f"{self._offset}..{self._offset + self._classes - 1}"
-            raise RunError(f"label {values[0]} is outside {allowed} (--num_classes {self._classes})")
+        labels = LabelRange(offset=self._offset, count=self._classes, flag=f"--num_classes {self._classes}")
+        fault = labels.fault_in(record.features)
+        if fault is not None:
+            raise RunError(fault.text)
+        number: int = record.features[LABEL_KEY][0] - self._offset
         return number
 
     def _labelled(self, number: int) -> str:

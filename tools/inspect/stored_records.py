@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from object_detection.class_table import ClassTable
-from object_detection.object_records import BOX_KEYS, CROWD_KEY, categories_of, uneven
+from object_detection.object_records import CROWD_KEY, categories_of, fault_in
 from utils.errors import RunError
-from utils.records.example_proto import Values, decode_example
+from utils.records.example_proto import decode_example
 from utils.records.manifest import SplitFiles
+from utils.records.record_rules import BOX_KEYS, NO_EXAMPLE, Features, image_of
 from utils.records.tfrecord_file import iterate_payloads, locate_records, read_record
-
-IMAGE_KEY = "image/encoded"
-NO_EXAMPLE = "is not a tf.train.Example"
-
-Features = Mapping[str, Values]
 
 
 class StoredRecord(NamedTuple):
@@ -63,22 +59,19 @@ def _read(index: int, payload: bytes, fault: str | None) -> StoredRecord:
         return StoredRecord(index, {}, fault)
     try:
         return StoredRecord(index, decode_example(payload), "")
-    except ValueError:
-        return StoredRecord(index, {}, NO_EXAMPLE)
+    except ValueError as error:
+        return StoredRecord(index, {}, f"{NO_EXAMPLE} ({error})")
 
 
 def stored_image(record: StoredRecord) -> Image.Image:
-    """The image of a record, upright and in RGB.
+    """The image of a record in RGB, as stored: like training, it ignores the EXIF orientation.
 
     Raises:
         RunError: It has no image that Pillow can read.
     """
-    values = record.features.get(IMAGE_KEY) or [b""]
     try:
-        if not isinstance(values[0], bytes):
-            raise ValueError("holds no bytes")
-        with Image.open(io.BytesIO(values[0])) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
+        with Image.open(io.BytesIO(image_of(record.features))) as image:
+            return image.convert("RGB")
     except Exception as error:  # Pillow's decoders raise errors of any type
         raise RunError("the image does not decode") from error
 
@@ -103,17 +96,10 @@ def stored_objects(features: Features, table: ClassTable) -> StoredObjects:
     Raises:
         RunError: Training cannot use one of them; the message names it and the reason, as training would.
     """
-    fault = uneven(features)
-    if fault:
-        raise RunError(fault)
+    fault = fault_in(features, table)
+    if fault is not None:
+        raise RunError(fault.text)
     boxes = np.array([features.get(key, []) for key in BOX_KEYS], np.float32).reshape(4, -1).T
     found = categories_of(features, len(boxes), table)
-    ymin, xmin, ymax, xmax = np.clip(boxes, 0.0, 1.0).T
-    placed = np.isfinite(boxes).all(axis=1) & (ymax > ymin) & (xmax > xmin)
-    for number, (_, why) in enumerate(found):
-        if why or not placed[number]:
-            shown = ", ".join(f"{side:g}" for side in boxes[number])
-            why = why or f"its box [ymin, xmin, ymax, xmax] [{shown}] has no area inside the image"
-            raise RunError(f"object {number}: {why}")
     crowds = features.get(CROWD_KEY) or [0] * len(boxes)
     return StoredObjects(boxes, np.array([category for category, _ in found], int), np.array(crowds, int) != 0)

@@ -11,8 +11,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-if not __package__:  # started by its path
-    sys.path[0] = str(Path(__file__).resolve().parents[2])
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[2])  # also where it is started by its path
+    from utils.program import begin
+
+    begin()
 
 import argparse
 import functools
@@ -23,8 +26,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from runtime.entry_point import escape_unencodable_text
-from tools.command import CommandParser, run_command
+from tools.command import CommandParser, require_no_input, run_command
 from utils.errors import EXIT_DONE, EXIT_FAILED, RunError, UsageError, require
 from utils.suggestions import path_hint
 
@@ -84,6 +86,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     if flags.dali is not None and not flags.dali.is_dir():
         makes = "`bash utils/dali_index.sh SRC INDEX` makes it"
         raise UsageError(f"--dali {flags.dali}: no such folder; {makes}{path_hint(flags.dali)}")
+    given = (flags.label_map, flags.validation_labels)
+    require_no_input("--json", flags.json, [*flags.sources, *filter(None, given)])
     if len({source.resolve() for source in flags.sources}) < len(flags.sources):
         raise UsageError(f"SRC {flags.sources[-1]}: a source is given twice")
     return flags
@@ -113,7 +117,8 @@ def open_sources(flags: argparse.Namespace) -> list[Source]:
     for path in flags.sources:
         if not path.exists():
             raise UsageError(f"SRC {path}: no such file or folder{path_hint(path)}")
-        if path.is_file():
+        if not path.is_dir():
+            _check_annotation_file(path)
             sources.append(CocoSource(path, next(image_dirs, None)))
         elif (path / MANIFEST_NAME).exists() or split_files_by_name(path):
             sources.append(RecordSource(path, tasks, flags.dali))
@@ -130,6 +135,26 @@ def open_sources(flags: argparse.Namespace) -> list[Source]:
         if getattr(flags, name) is not None and not makes_sense:
             raise UsageError(f"--{name} {getattr(flags, name)}: no SRC is of a kind that uses this flag")
     return sources
+
+
+def _check_annotation_file(path: Path) -> None:
+    """Refuses a file that is certainly no annotation file.
+
+    Raises:
+        UsageError: It is a record file.
+        RunError: It is no regular file, or a file of a well-known other kind.
+    """
+    from utils.files.file_kind import kind_of_file
+    from utils.records.tfrecord_file import is_record_file
+
+    if is_record_file(path):
+        raise UsageError(f"SRC {path}: is a record file; give the folder that holds it: {path.parent}")
+    try:
+        kind = kind_of_file(path)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror})") from error
+    if kind:
+        raise RunError(f"{path}: is {kind}")
 
 
 def run(flags: argparse.Namespace) -> int:
@@ -153,6 +178,8 @@ def run(flags: argparse.Namespace) -> int:
         print(f"{flags.fix}: the repaired copy; {len(done):,} faults cured:" if done else f"{flags.fix}: the copy")
         for line in repair_lines(done, named=flags.named):
             print(f"  {line}")
+        if uncured := [finding for finding in found.faults if finding not in set(done)]:
+            print(f"  not cured: {', '.join(sorted({finding.kind for finding in uncured}))}")
     if flags.json is not None:
         _write_json(flags.json, content)
     return EXIT_FAILED if found.faults else EXIT_DONE
@@ -170,7 +197,6 @@ def _write_json(path: Path, content: object) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    escape_unencodable_text()
     return run_command(lambda: run(parse_arguments(arguments)), interrupted="nothing was written")
 
 

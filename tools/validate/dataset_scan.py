@@ -8,10 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from object_detection.object_records import image_numbers
+from tools.convert.coco_survey import different_classes
+from tools.validate.coco_source import CocoSource
 from tools.validate.duplicates import duplicates, near_duplicates
 from tools.validate.findings import Finding, Place
 from tools.validate.label_rules import label_conflicts
+from tools.validate.record_source import RecordSource
 from tools.validate.scan import ScannedImage, ScanUnit, scan_images
+from utils.text import plural
 
 UNBALANCED = 20.0  # times as many examples in the largest class as in the smallest
 
@@ -88,8 +93,43 @@ def scan_dataset(sources: Sequence[Source], workers: int) -> DatasetScan:
     findings += near_duplicates(images)
     if all(source.task == "classification" for source in sources):
         findings += label_conflicts(images)
+    else:
+        findings += _of_categories([source for source in sources if isinstance(source, CocoSource)])
+        records = [source for source in sources if isinstance(source, RecordSource)]  # others have looked themselves
+        findings += [one for source in records for one in _of_objects(source, images)]
     found = DatasetScan(sources=sources, images=images, findings=findings)
     return DatasetScan(sources=sources, images=images, findings=[*findings, *_of_classes(found)])
+
+
+def _of_objects(source: Source, images: Sequence[ScannedImage]) -> Iterator[Finding]:
+    """Yields findings about splits without any object, and about the numbers of images, which evaluation needs."""
+    splits: dict[str, list[ScannedImage]] = {}
+    for image in images:
+        if image.place.source == str(source.path):
+            splits.setdefault(image.place.split, []).append(image)
+    for split, members in splits.items():
+        usable = [image for image in members if not any(finding.is_fault for finding in image.findings)]
+        if usable and not any(image.labels for image in members):
+            text = f"has no object in any of its {plural(len(members), 'image')}"
+            yield Finding("split_without_objects", Place(str(source.path), split, split), text)
+        yield from _of_numbers(members) if split != "train" else ()
+
+
+def _of_categories(files: Sequence[CocoSource]) -> Iterator[Finding]:
+    """Yields findings about annotation files whose categories are not those of the first, as conversion needs them."""
+    for other in files[1:]:
+        text = different_classes((files[0].path, files[0].classes), (other.path, other.classes))
+        if text:
+            yield Finding("categories_differ", Place(str(other.path), other.split, other.path.name), text)
+
+
+def _of_numbers(images: Sequence[ScannedImage]) -> Iterator[Finding]:
+    first: dict[int, ScannedImage] = {}
+    for number, image in zip(image_numbers([image.image_id for image in images]) or (), images, strict=False):
+        if number in first:
+            text = f"has the number {number} of {first[number].place} (image/source_id); evaluation needs another one"
+            yield Finding("source_id", image.place, text)
+        first.setdefault(number, image)
 
 
 def _of_classes(found: DatasetScan) -> Iterator[Finding]:
@@ -103,6 +143,9 @@ def _of_classes(found: DatasetScan) -> Iterator[Finding]:
         elif "train" in counts and "train" not in splits:
             text = f"the class {name!r} has examples in {' and '.join(splits)} but none in train"
             yield Finding("class_untrained", Place(where, splits[0], name), text)
+        elif "validation" in counts and "validation" not in splits:
+            text = f"the class {name!r} has no validation example"
+            yield Finding("class_unvalidated", Place(where, splits[0], name), text)
     for split, numbers in counts.items():
         if len(numbers) == 1:
             (label,) = numbers

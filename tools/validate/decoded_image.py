@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
-from utils.images.image_files import FORMATS, orientation_of, reaches_end_of_jpeg, verify_png
+from utils.images.image_files import FORMATS, OddPixelsError, orientation_of, remark_on_depth, verify_png
+from utils.images.stored_images import check_stored_image, stored_image_fault
 
 THUMB_SIDE = 16
 DIGEST_BYTES = 16
 _DRAFT_SIDE = 4 * THUMB_SIDE  # smallest side that a JPEG is decoded to
-_IN_RECORDS = ("JPEG", "MPO", "PNG", "GIF")  # the formats that ``utils.image_processing.decode_full`` decodes
 
 
 class DecodedImage(NamedTuple):
@@ -40,6 +40,11 @@ class DecodedImage(NamedTuple):
         return bool(self.thumb)
 
 
+def digest_of(data: bytes) -> bytes:
+    """The digest of an image as in ``DecodedImage``."""
+    return hashlib.sha256(data).digest()[:DIGEST_BYTES]
+
+
 def decode_image(data: bytes, *, as_record: bool) -> DecodedImage:
     """Decodes an image and notes its faults.
 
@@ -50,35 +55,45 @@ def decode_image(data: bytes, *, as_record: bool) -> DecodedImage:
         as_record: Whether training reads these bytes as they are; otherwise they go through the converter, which
             repairs more.
     """
-    digest = hashlib.sha256(data).digest()[:DIGEST_BYTES]
-    if not data:
+    digest = digest_of(data)
+    if not data and not as_record:
         return DecodedImage(digest, notes=(("image_unreadable", "is empty"),))
     try:
         return _decoded(data, digest, as_record)
-    except UnidentifiedImageError:
-        fault = "is not an image of a known kind"
     except Exception as error:  # Pillow's decoders raise errors of any type on damaged data
-        fault = f"does not decode ({error or type(error).__name__})"
+        fault = stored_image_fault(data, error) if as_record else _fault_of_file(error)
     return DecodedImage(digest, notes=(("image_unreadable", fault),))
+
+
+def _fault_of_file(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "is not an image of a known kind"
+    if isinstance(error, OddPixelsError):
+        return str(error)
+    return f"does not decode ({error or type(error).__name__})"
 
 
 def _decoded(data: bytes, digest: bytes, as_record: bool) -> DecodedImage:
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        kind, mode, (width, height) = str(image.format), image.mode, image.size
-        if kind == "PNG":
+        mode, (width, height) = image.mode, image.size
+        if as_record:
+            check_stored_image(image, data)
+        elif image.format == "PNG":
             verify_png(data)
-        if as_record and kind not in _IN_RECORDS:
-            return DecodedImage(
-                digest, notes=(("image_unreadable", f"is a {kind} file; records cannot hold that format"),)
-            )
-        if as_record and kind in ("JPEG", "MPO") and not reaches_end_of_jpeg(data):
-            return DecodedImage(digest, notes=(("image_unreadable", "ends early: its end marker is missing"),))
         drafted = image.draft("L", (_DRAFT_SIDE, _DRAFT_SIDE)) if mode in ("RGB", "L") else None
         box = (0, 0, width, height) if drafted is None else drafted[1]  # without the padding of the last blocks
         image.load()
         thumb = image.convert("L").resize((THUMB_SIDE, THUMB_SIDE), Image.Resampling.BOX, box=box).tobytes()
         orientation = orientation_of(image)
-    notes = _notes(orientation, mode) if as_record else []
+        notes = _notes(orientation, mode) if as_record else []
+        try:
+            remark = remark_on_depth(image, data)
+        except OddPixelsError as error:  # training reads such a record, as a black image
+            if not as_record:
+                raise
+            remark = str(error)
+        if remark:
+            notes.append(("image_faint", remark))
     return DecodedImage(digest, thumb, height, width, orientation, tuple(notes))
 
 

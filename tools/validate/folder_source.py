@@ -8,8 +8,11 @@ from pathlib import Path
 from tools.convert.shard_writer import read_source
 from tools.convert.source_layout import read_sources
 from tools.convert.sources import ImageSource, subfolders
+from tools.validate.decoded_image import digest_of
 from tools.validate.findings import Finding, Place
 from tools.validate.scan import FileUnit, ScannedImage, ScanUnit, chunks
+from utils.errors import RunError
+from utils.images.image_files import UnreadableImage
 
 
 class FolderSource:
@@ -55,11 +58,28 @@ class FolderSource:
         return self._units
 
     def repair(self, out: Path, images: Sequence[ScannedImage], dropped: frozenset[Place]) -> None:
-        """Copies the kept images and creates all class folders; images from archives become files."""
+        """Copies the kept images and creates all class folders; images from archives become files.
+
+        Raises:
+            RunError: An image cannot be read any more, has changed since the scan, or has the place of another one.
+        """
         for folder in self._class_folders:
             (out / folder).mkdir(parents=True, exist_ok=True)
         for one in images:
             if one.place.source == str(self.path) and one.place not in dropped:
                 target = out / one.place.file
                 target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(read_source(self.path, self._images[one.place.split, one.place.file]))
+                self._copy(one, target)
+
+    def _copy(self, one: ScannedImage, target: Path) -> None:
+        try:
+            data = read_source(self.path, self._images[one.place.split, one.place.file])
+        except UnreadableImage as error:
+            raise RunError(f"{self.path}: {error}") from error
+        if digest_of(data) != one.digest:
+            raise RunError(f"{self.path}: {one.place} changed while it was copied")
+        try:
+            with target.open("xb") as file:
+                file.write(data)
+        except FileExistsError as error:
+            raise RunError(f"{self.path}: two images of the copy are named {one.place}") from error

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from tools.validate.decoded_image import DecodedImage
 from tools.validate.findings import Finding
-from tools.validate.scan import Features, RecordCheck, ScannedImage, size_fault, true_size
+from tools.validate.scan import RecordCheck, ScannedImage, size_fault, true_size
+from utils.records.label_records import LABEL_KEY, LabelRange
 from utils.records.manifest import LABEL_OFFSET, Manifest
+from utils.records.record_rules import Features
 
-LABEL_KEY, TEXT_KEY = "image/class/label", "image/class/text"
+TEXT_KEY = "image/class/text"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,20 +25,17 @@ class LabelRules:
     names: tuple[str, ...] | None = None
 
     def __call__(self, features: Features, decoded: DecodedImage) -> RecordCheck:
-        values = features.get(LABEL_KEY) or []
-        if len(values) != 1 or not isinstance(values[0], int):
-            what = "has no label" if not values else f"has {len(values)} labels, or one that is not an integer"
-            return RecordCheck(notes=(("label_missing", f"{what} ({LABEL_KEY})"),))
-        label = values[0]
-        fault = self._fault_of(label, text_of(features))
+        count = None if self.names is None else len(self.names)
+        refused = LabelRange(offset=self.offset, count=count).fault_in(features)
+        if refused is not None:
+            return RecordCheck(notes=(refused,))
+        label = features[LABEL_KEY][0]
+        fault = self._fault_of_name(label, text_of(features))
         wrong_size = size_fault(features, decoded)
         notes = (*fault, *((("image_size", wrong_size),) if wrong_size else ()))
         return RecordCheck(() if fault else (label,), notes, true_size(decoded) if wrong_size else None)
 
-    def _fault_of(self, label: int, text: str) -> tuple[tuple[str, str], ...]:
-        last = "any" if self.names is None else str(self.offset + len(self.names) - 1)
-        if label < self.offset or (self.names is not None and label - self.offset >= len(self.names)):
-            return (("label_range", f"has the label {label}; must be {self.offset} to {last}"),)
+    def _fault_of_name(self, label: int, text: str) -> tuple[tuple[str, str], ...]:
         if self.names is not None and text and text != self.names[label - self.offset]:
             name = self.names[label - self.offset]
             return (("label_name", f"has the class name {text!r} with the label {label}, which means {name!r}"),)

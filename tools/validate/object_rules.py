@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from object_detection.box_rules import Box
 from object_detection.class_table import ClassTable, class_table
 from object_detection.label_map import COCO_LABEL_MAP, Category, read_label_map
-from object_detection.object_records import BOX_KEYS, categories_of, uneven
-from tools.validate.boxes import Box, check_boxes
+from object_detection.object_records import categories_of, fault_of_lists, faults_of_numbers, source_id
+from tools.validate.boxes import check_boxes
 from tools.validate.decoded_image import DecodedImage
 from tools.validate.findings import KINDS, REMARK
-from tools.validate.scan import Features, RecordCheck, size_fault, true_size
+from tools.validate.scan import RecordCheck, size_fault, true_size
 from utils.errors import RunError
 from utils.records.example_proto import Value
 from utils.records.manifest import LABEL_MAP_NAME, MANIFEST_NAME, Manifest
+from utils.records.record_rules import BOX_KEYS, Features
 
 _PREFIX = "image/object/"
 
@@ -27,26 +29,29 @@ class ObjectRules:
     table: ClassTable
 
     def __call__(self, features: Features, decoded: DecodedImage) -> RecordCheck:
-        fault = uneven(features)
-        if fault:
-            return RecordCheck(notes=(("objects_uneven", fault),))
+        fault = fault_of_lists(features)
+        if fault is not None:
+            return RecordCheck(notes=(fault,))
         boxes: list[Box] = list(zip(*(map(float, features.get(key, [])) for key in BOX_KEYS), strict=True))
         found = categories_of(features, len(boxes), self.table)
         ids = [category for category, _ in found]
-        notes = [("box_category", f"object {i}: {fault}") for i, (_, fault) in enumerate(found) if fault]
+        notes = [("box_category", f"object {i}: {text}") for i, (_, text) in enumerate(found) if text]
         scale = (decoded.height, decoded.width) * 2 if decoded.readable else (1, 1) * 2
         drawn = [tuple(edge * side for edge, side in zip(box, scale, strict=True)) for box in boxes]
         height, width = (decoded.height, decoded.width) if decoded.readable else (0, 0)
         checks = check_boxes(drawn, ids, height, width)  # type: ignore[arg-type]  # four numbers each
         notes += [(check.kind, f"object {i}: {check.text}") for i, check in enumerate(checks) if check.kind]
-        kept = [i for i, check in enumerate(checks) if check.left is not None and ids[i] > 0]
+        of_numbers = faults_of_numbers(features, len(boxes))
+        notes += [("object_number", f"object {i}: {text}") for i, text in enumerate(of_numbers) if text]
+        kept = [i for i, check in enumerate(checks) if check.left is not None and ids[i] > 0 and not of_numbers[i]]
         if not kept:
             notes.append(("image_without_boxes", "has no object" + (" left" if boxes else "")))
         wrong_size = size_fault(features, decoded)
         if wrong_size:
             notes.append(("image_size", wrong_size))
         return RecordCheck(
-            tuple(ids[i] for i in kept), tuple(notes), self._corrected(features, decoded, boxes, kept, notes)
+            *(tuple(ids[i] for i in kept), tuple(notes), self._corrected(features, decoded, boxes, kept, notes)),
+            source_id(features),
         )
 
     def _corrected(
@@ -61,7 +66,7 @@ class ObjectRules:
         if all(KINDS[kind].severity == REMARK for kind, _ in notes):
             return None
         changed: dict[str, Value] = {
-            key: [values[i] for i in kept]  # type: ignore[misc]  # a list of one kind stays one
+            key: [values[i] for i in kept]
             for key, values in features.items()
             if key.startswith(_PREFIX) and boxes and len(values) == len(boxes)
         }

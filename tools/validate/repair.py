@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def cured(found: DatasetScan) -> list[Finding]:
 
 
 def check_target(out: Path, sources: Sequence[Path]) -> None:
-    """Refuses a target that is not empty or lies in a source.
+    """Refuses a target that is not empty or lies in a source, and sources that would share a name in it.
 
     Raises:
         UsageError: The target is refused; the message gives the reason.
@@ -42,6 +43,10 @@ def check_target(out: Path, sources: Sequence[Path]) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         what = "is not empty" if out.is_dir() else "is a file"
         raise UsageError(f"--fix {out}: {what}; name a new folder for the repaired copy")
+    names = Counter([LIST_NAME, *(_name_of(source) for source in sources)]) if len(sources) > 1 else Counter[str]()
+    for name, times in names.most_common(1):
+        if times > 1:
+            raise UsageError(f"--fix {out}: the copies of two SRC would both be named {name}; check them separately")
     for source in sources:
         place = source.resolve()
         if place == out.resolve() or (place.is_dir() and place in out.resolve().parents):
@@ -51,7 +56,8 @@ def check_target(out: Path, sources: Sequence[Path]) -> None:
 def write_repaired(found: DatasetScan, out: Path) -> list[Finding]:
     """Writes the repaired copy, complete or not at all, with a list of the repairs in ``repair.json``.
 
-    A single folder becomes ``out`` itself; several become folders in it. Annotation files go into ``out``.
+    A single folder becomes ``out`` itself; beside other sources, a folder becomes a folder in it. Annotation files go
+    into ``out``.
 
     Returns:
         The faults that the copy no longer has.
@@ -81,9 +87,13 @@ def write_repaired(found: DatasetScan, out: Path) -> list[Finding]:
 
 
 def _folder_of(source: Source, out: Path, sources: Sequence[Source]) -> Path:
-    folders = [one for one in sources if one.path.is_dir()]
-    if len(folders) < 2 or source not in folders:
+    if len(sources) < 2 or not source.path.is_dir():
         return out
-    folder = out / source.path.resolve().name
-    folder.mkdir(exist_ok=True)
+    folder = out / _name_of(source.path)
+    folder.mkdir()
     return folder
+
+
+def _name_of(source: Path) -> str:
+    """The name of a source's copy among those of several."""
+    return source.resolve().name if source.is_dir() else source.name

@@ -15,15 +15,13 @@ from tools.validate.decoded_image import DecodedImage, decode_image
 from tools.validate.findings import Finding, Place
 from utils.errors import RunError
 from utils.images.image_files import UnreadableImage
-from utils.records.example_proto import Value, Values, decode_example
+from utils.records.example_proto import Value, decode_example
+from utils.records.record_rules import IMAGE_KEY, NO_EXAMPLE, Features, image_of
 from utils.records.tfrecord_file import iterate_payloads
 from utils.system.worker_pool import progress_of, worker_pool
 from utils.text import plural
 
 CHUNK = 64  # images that a process takes at a time
-_IMAGE_KEY = "image/encoded"
-
-Features = Mapping[str, Values]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +32,13 @@ class RecordCheck:
         labels: The label, or the category of each object, if valid.
         notes: Kind and text of each finding.
         corrections: Features that the repaired copy changes, or None.
+        image_id: The decimal number of the image for evaluation; empty if it has none.
     """
 
     labels: tuple[int, ...] = ()
     notes: tuple[tuple[str, str], ...] = ()
     corrections: Mapping[str, Value] | None = None
+    image_id: bytes = b""
 
 
 Rules = Callable[[Features, DecodedImage], RecordCheck]
@@ -58,6 +58,7 @@ class ScannedImage:
         labels: As in ``RecordCheck``.
         findings: The findings about it.
         is_corrected: Whether the repaired copy changes it.
+        image_id: As in ``RecordCheck``.
     """
 
     place: Place
@@ -70,6 +71,7 @@ class ScannedImage:
     labels: tuple[int, ...] = ()
     findings: tuple[Finding, ...] = ()
     is_corrected: bool = False
+    image_id: bytes = b""
 
 
 class ScanUnit(Protocol):
@@ -108,23 +110,19 @@ class RecordUnit:
         try:
             features = decode_example(payload)
         except ValueError as error:
-            text = f"is not a tf.train.Example ({error})"
+            text = f"{NO_EXAMPLE} ({error})"
             return ScannedImage(place, str(place), findings=(Finding("record_content", place, text),))
         encoded = image_of(features)
         decoded = decode_image(encoded, as_record=True)
         checked = self.rules(features, decoded)
+        of_image = decoded.notes if features.get(IMAGE_KEY) else ()  # the rules name a missing image
         return ScannedImage(
             *(place, name_of(features) or str(place), len(encoded), decoded.digest if encoded else b"", decoded.thumb),
             *(decoded.height, decoded.width, checked.labels),
-            tuple(Finding(kind, place, text) for kind, text in (*decoded.notes, *checked.notes)),
+            tuple(Finding(kind, place, text) for kind, text in (*of_image, *checked.notes)),
             checked.corrections is not None,
+            checked.image_id,
         )
-
-
-def image_of(features: Features) -> bytes:
-    """The encoded image of a record, or empty."""
-    values = features.get(_IMAGE_KEY) or [b""]
-    return values[0] if isinstance(values[0], bytes) else b""
 
 
 def size_fault(features: Features, decoded: DecodedImage) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from utils.checkpoints import STATE, find_checkpoint, read_metadata, steps_in
+from utils.checkpoints import STATE, find_checkpoint
 from utils.errors import RunError, UsageError, reason
 from utils.files.atomic_file import write_atomically
 from utils.host_session import on_host
@@ -19,6 +18,7 @@ from utils.optimizer_table import slot_names
 from utils.suggestions import absence, nearest, path_hint
 from utils.text import plural
 from utils.weights.checkpoint_contents import is_weight, stored_shapes, stored_values
+from utils.weights.checkpoint_files import checksums_of, read_metadata, sealed, steps_in
 from utils.weights.description import PREFIX
 from utils.weights.moving_averages import name_of_average
 
@@ -130,10 +130,7 @@ def _all_in(source: Path) -> Iterator[Path]:
 
 
 def _checkpoint(source: Path) -> Path:
-    try:
-        prefix = find_checkpoint(source)
-    except (RunError, UsageError):  # the message names flags of main.py
-        prefix = None
+    prefix = find_checkpoint(source)
     if prefix is None:
         raise RunError(f"{source}: {absence(source)}{path_hint(source)}")
     return prefix
@@ -186,7 +183,7 @@ def write_folder(
         staging.mkdir(parents=True)
         _write_tensors(staging / name, tensors)
         if metadata is not None:
-            (staging / f"{name}.json").write_text(json.dumps(dict(metadata), indent=1, ensure_ascii=False), "utf-8")
+            (staging / f"{name}.json").write_bytes(sealed(metadata, checksums_of(staging / name)))
         state = f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n'
         write_atomically(staging / STATE, state.encode())
         staging.rename(output)

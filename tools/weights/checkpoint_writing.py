@@ -36,7 +36,7 @@ def write_described(folder: Path, values: Mapping[str, np.ndarray], metadata: Ma
         RunError: Writing failed.
     """
     with _variables({**values, "global_step": np.zeros((), np.int64)}) as (session, saver):
-        target = CheckpointDir(folder, keep=1)
+        target = CheckpointDir(folder, keep=1, flag="DST")
         target.prepare()
         return target.save(session, saver, 0, metadata)
 

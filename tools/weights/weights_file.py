@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tools.weights.torch_file import TorchFile, TorchTensor, is_torch_file, states
-from utils.checkpoints import find_checkpoint
+from tools.weights.tensor_pickle import TorchTensor
+from tools.weights.torch_file import TorchFile, is_torch_file, states
+from utils.checkpoints import find_checkpoint, is_part
 from utils.errors import RunError, UsageError
+from utils.files.file_kind import kind_of_file
 from utils.suggestions import absence, path_hint
+from utils.text import printable
 from utils.weights.checkpoint_contents import stored_shapes, value_reader
 
+LARGEST_HEADER = 8 * 2**20
+_KINDS = "a .safetensors or .pth file, or a folder, prefix or file of a TensorFlow checkpoint"
 USUAL_STATES = ("state_dict", "model", "module", "net", "model_state_dict")
+_NAMES_SHOWN = 8
 _WRAPPERS = ("module.", "_orig_mod.", "model.")
 
 
@@ -50,6 +56,9 @@ def open_weights(path: Path, state: str | None = None) -> WeightsFile:
         UsageError: There is no such file, or it lacks the state.
         RunError: It is damaged, or of an unsupported kind.
     """
+    kind = None if is_part(path) else kind_of_file(path)
+    if kind:
+        raise RunError(f"{path}: is {kind}; SRC is {_KINDS}")
     if path.is_file() and _is_safetensors(path):
         _no_state(path, state)
         return _safetensors(path)
@@ -57,10 +66,7 @@ def open_weights(path: Path, state: str | None = None) -> WeightsFile:
         return _torch(path, state)
     prefix = find_checkpoint(path)
     if prefix is None:
-        raise UsageError(
-            f"{path}: {absence(path, 'weights')}; SRC is a .safetensors or .pth file, or a folder, prefix or file of a "
-            f"TensorFlow checkpoint{path_hint(path)}"
-        )
+        raise UsageError(f"{path}: {absence(path, 'weights')}; SRC is {_KINDS}{path_hint(path)}")
     _no_state(path, state)
     shapes = {name: tuple(shape) for name, shape in stored_shapes(prefix).items()}
     return WeightsFile(path=prefix, is_torch=False, shapes=shapes, read=value_reader(prefix))
@@ -81,6 +87,7 @@ def _is_safetensors(path: Path) -> bool:
 def _safetensors(path: Path) -> WeightsFile:
     from safetensors import SafetensorError, safe_open
 
+    _check_header(path)
     try:
         file: Any = safe_open(path, framework="np")
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
@@ -90,11 +97,22 @@ def _safetensors(path: Path) -> WeightsFile:
     def read(name: str) -> np.ndarray:
         try:
             array = np.asarray(file.get_tensor(name))
-        except (SafetensorError, OSError, TypeError, ValueError) as error:
+        except (SafetensorError, OSError, TypeError, ValueError, AttributeError) as error:  # also for types NumPy lacks
             raise RunError(f"{path}: {name} cannot be read: {error}") from error
         return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
 
     return _unwrapped(path, shapes, read, "")
+
+
+def _check_header(path: Path) -> None:
+    """Refuses a list of tensors that would take many times its size in memory."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+    if size > LARGEST_HEADER:
+        raise RunError(
+            f"{path}: cannot be read as safetensors: its list of tensors has {size} bytes; those of weights have at "
+            f"most {LARGEST_HEADER}"
+        )
 
 
 def _torch(path: Path, state: str | None) -> WeightsFile:
@@ -117,15 +135,21 @@ def _choose(
     if "" in found:
         _no_state(path, state)
         return found[""], ""
-    names = ", ".join(sorted(found))
+    names = _listed(found)
     if state is not None and state not in found:
         raise UsageError(f"--state {state}: {path} has no such state; it has {names}")
     usual = [name for name in USUAL_STATES if name in found] or list(found)
     if state is None and usual[0] not in USUAL_STATES and len(found) > 1:
         raise UsageError(f"{path}: holds several states: {names}; choose one with --state")
     chosen = state or usual[0]
-    others = ", ".join(sorted(set(found) - {chosen}))
-    return found[chosen], f"{chosen} was read" + (f"; --state reads another: {others}" if others else "")
+    others = _listed(set(found) - {chosen})
+    note = f"{chosen} was read" + (f"; --state reads another: {others}" if others else "")
+    return found[chosen], printable(note)
+
+
+def _listed(names: Collection[str]) -> str:
+    """The first names in their order; a file may have any number of them."""
+    return ", ".join(sorted(names)[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
 
 
 def _unwrapped(

@@ -21,7 +21,7 @@ def locked(path: Path, refusal: str | None = None) -> Iterator[None]:
         RunError: Another process holds the lock; the message is ``refusal``.
         OSError: The file cannot be created, or the folder cannot be opened.
     """
-    mode = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
+    mode = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
     descriptor = os.open(path, mode | os.O_CLOEXEC, 0o666)
     try:
         try:

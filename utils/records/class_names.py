@@ -7,8 +7,11 @@ from pathlib import Path
 from unicodedata import normalize
 
 from utils.errors import RunError, UsageError
+from utils.files.regular_file import read_regular
 from utils.suggestions import path_hint
 from utils.text import plural
+
+_MOST_BYTES = 64 << 20
 
 
 def read_class_names(path: str | Path, folders: Sequence[str]) -> tuple[str, ...]:
@@ -54,7 +57,7 @@ def read_names_in_order(path: str | Path) -> tuple[str, ...]:
 def _lines(path: str | Path) -> list[tuple[int, str]]:
     """The non-empty lines of a file with their numbers."""
     try:
-        text = Path(path).read_text("utf-8-sig")
+        text = read_regular(path, most=_MOST_BYTES).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         kind, reason = (
             (RunError, error.strerror) if isinstance(error, OSError) else (UsageError, "it is not UTF-8 text")

@@ -9,10 +9,10 @@ Source: tensorflow/core/example/{example,feature}.proto; protobuf.dev/programmin
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 Value = bytes | int | Sequence[int] | Sequence[float] | Sequence[bytes]
-Values = list[bytes] | list[int] | list[float]
 
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3  # fields of Feature
 _VARINT, _EIGHT_BYTES, _LENGTH_DELIMITED, _FOUR_BYTES = 0, 1, 2, 5  # wire types
@@ -60,37 +60,87 @@ def encode_example(features: Mapping[str, Value]) -> bytes:
     return _field(1, b"".join(entries))
 
 
-def decode_example(data: bytes) -> dict[str, Values]:
-    """The features of a serialized ``tf.train.Example``, each a list; empty features give empty lists.
+class Feature(list[Any]):
+    """The values of a feature.
+
+    Attributes:
+        kind: Their type, also of an empty list: ``bytes``, ``float`` or ``int``; None if the feature holds no list.
+    """
+
+    __slots__ = ("kind",)
+
+    def __init__(self, kind: type | None = None, values: Iterable[Any] = ()) -> None:
+        super().__init__(values)
+        self.kind = kind
+
+
+def decode_example(data: bytes) -> dict[str, Feature]:
+    """The features of a serialized ``tf.train.Example``.
+
+    Refuses whatever TensorFlow's own parser refuses or does not read to its end.
 
     Raises:
         ValueError: The bytes are not such a message.
     """
-    features: dict[str, Values] = {}
-    for features_message in _messages(memoryview(data), 1):
-        for entry in _messages(features_message, 1):
-            name = b"".join(bytes(part) for part in _messages(entry, 1)).decode()
-            found: Values = []
-            for feature in _messages(entry, 2):
-                found = _values(feature)
-            features[name] = found
+    features: dict[str, Feature] = {}
+    for number, _, content in _fields(memoryview(data)):
+        for entry in _messages(_message(content), 1) if number == 1 else ():
+            name, value = _entry(entry)
+            features[name] = _feature_of(value)
     return features
 
 
-def _values(feature: memoryview) -> Values:
-    for kind, _, content in _fields(feature):
-        if kind == _BYTES_LIST:
-            return [bytes(part) for part in _messages(_message(content), 1)]
-        if kind == _FLOAT_LIST:
-            parts = (bytes(_message(part)) for number, _, part in _fields(_message(content)) if number == 1)
-            packed = b"".join(parts)
-            return list(struct.unpack(f"<{len(packed) // 4}f", packed))
-        if kind == _INT64_LIST:
-            return [number for part in _fields(_message(content)) if part[0] == 1 for number in _integers(part[2])]
-    return []
+def _entry(entry: memoryview) -> tuple[str, memoryview]:
+    """Name and value of an entry of the map of features."""
+    parts = {number: _message(content) for number, _, content in _fields(entry)}
+    if parts.keys() != {1, 2}:
+        raise ValueError("an entry has no name, no value, or more than these")
+    return bytes(parts[1]).decode(), parts[2]
 
 
-def _integers(content: memoryview | int) -> Iterator[int]:
+def _feature_of(feature: memoryview) -> Feature:
+    lists = [(number, _message(content)) for number, _, content in _fields(feature)]
+    if not lists:
+        return Feature()
+    if len(lists) > 1 or lists[0][0] not in _KINDS:
+        raise ValueError("a feature holds more than one list, or one of an unknown kind")
+    number, content = lists[0]
+    return Feature(_KINDS[number], _READERS[number](content))
+
+
+def _texts(content: memoryview) -> list[bytes]:
+    return [bytes(part) for part in _messages(content, 1)]
+
+
+def _floats(content: memoryview) -> list[float]:
+    packed = b"".join(bytes(_message(part)) for part in _numbers(content, _FOUR_BYTES))
+    if len(packed) % 4:
+        raise ValueError("a list of floats ends inside a number")
+    return list(struct.unpack(f"<{len(packed) // 4}f", packed))
+
+
+def _integers(content: memoryview) -> list[int]:
+    return [number for part in _numbers(content, _VARINT) for number in _signed(part)]
+
+
+def _numbers(content: memoryview, single: int) -> list[memoryview | int]:
+    """The fields of a list of numbers: one that packs them all, or one of the wire type ``single`` for each."""
+    fields = list(_fields(content))
+    wires = {wire for _, wire, _ in fields}
+    if any(number != 1 for number, _, _ in fields) or not (wires <= {single} or len(fields) == 1):
+        raise ValueError("a list of numbers is divided into parts, or holds something else")
+    return [part for _, _, part in fields]
+
+
+_KINDS: dict[int, type] = {_BYTES_LIST: bytes, _FLOAT_LIST: float, _INT64_LIST: int}
+_READERS: dict[int, Callable[[memoryview], list[Any]]] = {
+    _BYTES_LIST: _texts,
+    _FLOAT_LIST: _floats,
+    _INT64_LIST: _integers,
+}
+
+
+def _signed(content: memoryview | int) -> Iterator[int]:
     """The signed 64-bit integers of a field, which holds one integer or several packed into a message."""
     if isinstance(content, int):
         yield content - (1 << 64) if content >> 63 else content
@@ -102,8 +152,11 @@ def _integers(content: memoryview | int) -> Iterator[int]:
 
 
 def _messages(data: memoryview, number: int) -> Iterator[memoryview]:
-    """The contents of all fields with a number, which must hold bytes."""
-    return (_message(content) for field, _, content in _fields(data) if field == number)
+    """The contents of all fields of a message; each must have the number, and hold bytes."""
+    for field, _, content in _fields(data):
+        if field != number:
+            raise ValueError("a message has an unknown field")
+        yield _message(content)
 
 
 def _message(content: memoryview | int) -> memoryview:

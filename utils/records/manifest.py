@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -13,8 +14,18 @@ from typing import Any
 
 from utils.errors import RunError
 from utils.files.atomic_file import write_atomically
-from utils.files.json_values import typed, typed_list
-from utils.records.record_files import CONVERTERS, check_size, count, count_by_name, files_of_pattern, patterns_in
+from utils.files.file_kind import why_no_json
+from utils.files.json_values import shortened, typed, typed_list
+from utils.files.regular_file import read_regular
+from utils.records.record_files import (
+    CONVERTERS,
+    check_size,
+    count,
+    count_by_name,
+    files_of_pattern,
+    patterns_in,
+    warn_of_losses,
+)
 from utils.suggestions import path_hint
 
 MANIFEST_NAME = "dataset.json"
@@ -25,6 +36,9 @@ TASKS = ("classification", "detection")
 LABEL_OFFSET = 1  # the first label in records from the converter and in records without a manifest
 IMAGENET_CLASSES = 1000
 IMAGENET_HEAD = 1001  # one output per class and one that no label uses
+_MOST_BYTES = 64 << 20  # of the manifest: that of 300,000 files takes fewer
+_MOST_LABEL = 2**31 - 1  # TensorFlow numbers classes in 32 bits
+_MOST_EXAMPLES = 2**40  # of a file
 
 StrPath = str | os.PathLike[str]
 
@@ -100,13 +114,16 @@ class Manifest:
         return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> Manifest:
+    def from_json(cls, text: bytes | str) -> Manifest:
         """Parses the text of ``to_json``.
 
         Raises:
             ValueError: The text is not a manifest of this format; the message says what is wrong.
         """
-        content = json.loads(text)
+        try:
+            content = json.loads(text.decode() if isinstance(text, bytes) else text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"it {why_no_json(text, error)}") from error
         if not isinstance(content, dict):
             raise ValueError("it is not a JSON object")
         version = typed(content, "format", int)
@@ -115,9 +132,9 @@ class Manifest:
         splits = typed(content, "splits", dict)
         manifest = cls(
             class_names=tuple(typed_list(content, "class_names", str)),
-            class_count=typed(content, "class_count", int, least=0),
-            head_size=typed(content, "head_size", int, least=0),
-            label_offset=typed(content, "label_offset", int, least=0),
+            class_count=typed(content, "class_count", int, least=0, most=_MOST_LABEL),
+            head_size=typed(content, "head_size", int, least=0, most=_MOST_LABEL),
+            label_offset=typed(content, "label_offset", int, least=0, most=_MOST_LABEL),
             task=typed(content, "task", str),
             splits={name: _split_from(name, splits[name]) for name in splits},
             source_sha256=typed(content, "source_sha256", str, optional=True),
@@ -128,6 +145,10 @@ class Manifest:
         return manifest
 
     def _check(self) -> None:
+        files = Counter(shard.file for split in self.splits.values() for shard in split.shards)
+        for file, times in files.most_common(1):
+            if times > 1:
+                raise ValueError(f"it lists {shortened(file)} {times} times")
         if self.class_count < 1 or self.class_count != len(self.class_names):
             raise ValueError(f'"class_count" is {self.class_count}, and there are {len(self.class_names)} class names')
         if self.head_size < self.class_count:
@@ -156,8 +177,8 @@ def _split_from(name: str, content: Any) -> Split:
     split = Split(
         shards=tuple(
             ShardFile(
-                file=typed(shard, "file", str),
-                examples=typed(shard, "examples", int, least=0),
+                file=_plain_name(typed(shard, "file", str)),
+                examples=typed(shard, "examples", int, least=0, most=_MOST_EXAMPLES),
                 bytes=typed(shard, "bytes", int, optional=True, least=0),
                 sha256=typed(shard, "sha256", str, optional=True),
             )
@@ -167,6 +188,13 @@ def _split_from(name: str, content: Any) -> Split:
     if split.examples != typed(content, "examples", int, least=0):
         raise ValueError(f'its split "{name}" says {content["examples"]} examples, its shards {split.examples}')
     return split
+
+
+def _plain_name(name: str) -> str:
+    """The name of a record file, which must lie in the folder itself."""
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise ValueError(f'"file" is {shortened(name)}, and must be the name of a file in the folder of the manifest')
+    return name
 
 
 def write_manifest(data_dir: StrPath, manifest: Manifest) -> None:
@@ -182,13 +210,25 @@ def read_manifest(data_dir: StrPath) -> Manifest | None:
     """
     path = Path(data_dir) / MANIFEST_NAME
     try:
-        return Manifest.from_json(path.read_bytes().decode())
+        return Manifest.from_json(read_regular(path, most=_MOST_BYTES))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:  # includes JSONDecodeError and UnicodeDecodeError
+    except ValueError as error:
         raise RunError(f"{path}: is not a valid manifest: {error}; {CONVERTERS} rewrites it") from error
+
+
+LEADS_OUTSIDE = "is a link to a file outside the folder of its manifest"
+
+
+def leads_outside(folder: Path, file: str) -> bool:
+    """Returns whether a listed record file is a link out of the data folder.
+
+    A folder of links to a whole data set leads nowhere else: its files lie beside the manifest that its link leads to.
+    """
+    target = (folder / file).resolve()
+    return not any(place in target.parents for place in (folder.resolve(), (folder / MANIFEST_NAME).resolve().parent))
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +283,8 @@ def load_split(data_dir: StrPath, split: str) -> SplitFiles:
     shards = manifest.splits[split].shards
     for shard in shards:
         check_size(folder / shard.file, shard.bytes, f"{MANIFEST_NAME} of {where}")
+        if leads_outside(folder, shard.file):
+            raise RunError(f"{folder / shard.file}: {LEADS_OUTSIDE}; {MANIFEST_NAME} of {where} lists it")
     return SplitFiles(
         tuple(str(folder / shard.file) for shard in shards), tuple(shard.examples for shard in shards), manifest
     )
@@ -271,20 +313,22 @@ def load_pattern(patterns: Sequence[str], split: str, flag: str) -> SplitFiles:
             raise RunError(f"{flag} {pattern or 'of nothing'}: no file matches; must match the {split} records")
         paths |= dict.fromkeys(found)
     manifests = {folder: read_manifest(folder) for folder in {path.parent for path in paths}}
-    counts = []
-    listed = 0
+    counts: dict[Path, int] = {}
+    unlisted: dict[Path, int] = {}
     for path in paths:
         shard = _listed_shard(path, manifests[path.parent])
         if shard is not None:
             check_size(path, shard.bytes, f"the {MANIFEST_NAME} beside it")
-            listed += 1
-        elif manifests[path.parent] is None:
+            counts[path] = shard.examples
+            continue
+        if manifests[path.parent] is None:
             _check_complete(path.parent, f"{flag} {path.parent}")
-        counts.append(count(path) if shard is None else shard.examples)
-    if not sum(counts):
+        counts[path] = unlisted[path] = count(path)
+    if not sum(counts.values()):
         raise RunError(f"{flag} {','.join(patterns)}: the {len(counts)} files that match hold no record")
-    manifest = next(iter(manifests.values())) if len(manifests) == 1 and listed == len(paths) else None
-    return SplitFiles(tuple(map(str, paths)), tuple(counts), manifest)
+    warn_of_losses(list(unlisted), list(unlisted.values()), flag)
+    manifest = next(iter(manifests.values())) if len(manifests) == 1 and not unlisted else None
+    return SplitFiles(tuple(map(str, paths)), tuple(counts.values()), manifest)
 
 
 def _listed_shard(path: Path, manifest: Manifest | None) -> ShardFile | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-import os
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,8 @@ from numpy.typing import NDArray
 from utils.errors import RunError
 from utils.files.atomic_file import write_atomically
 from utils.files.file_lock import locked
+from utils.files.regular_file import open_regular
+from utils.files.user_cache import user_cache
 from utils.records.manifest import SplitFiles
 from utils.records.tfrecord_file import FRAME_BYTES, HEADER_BYTES, iterate_headers
 from utils.suggestions import path_hint
@@ -26,6 +27,9 @@ INDEX_FOLDER = ".dali_idx"  # beside the records
 CACHE_FOLDER = "dali_idx"  # in the user's cache
 HOW_TO_MAKE = "`bash utils/dali_index.sh SRC DST` writes the index files of the records in SRC to DST"
 _DIGEST_LETTERS = 16
+
+MOST_SHUFFLED_BYTES = 1_000_000_000
+"""Encoded records that one process keeps in memory to shuffle them; 4,096 of ImageNet's size take 450 MB."""
 
 Index = NDArray[np.int64]
 """``[records, 2]``: offset and size of each record in bytes."""
@@ -74,7 +78,8 @@ def read_index(path: Path, records: Path, count: int) -> Index:
         RunError: The index cannot be read or does not belong to the file.
     """
     try:
-        text = path.read_bytes()
+        with open_regular(path) as file:
+            text = file.read()
         index = np.loadtxt(io.BytesIO(text), np.int64, ndmin=2) if text.strip() else np.zeros([0, 2], np.int64)
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror})") from error
@@ -116,6 +121,17 @@ def _is_sound(path: Path, records: Path) -> bool:
     return True
 
 
+def shuffled_bytes(files: SplitFiles, shuffle_buffer: int) -> int:
+    """Bytes of the records in the shuffle buffer of a process that reads its files from end to end."""
+    stored = sum(Path(path).stat().st_size for path in files.paths)
+    return stored * min(shuffle_buffer, files.examples) // max(files.examples, 1)
+
+
+def shuffles_numbers(files: SplitFiles, shuffle_buffer: int) -> bool:
+    """Returns whether the records are so large that their numbers are shuffled, and each is read by its index."""
+    return shuffled_bytes(files, shuffle_buffer) > MOST_SHUFFLED_BYTES
+
+
 def split_index(files: SplitFiles, index_dir: str | None) -> Index:
     """The index of a whole split, ``[examples, 2]``; ``files.locate`` returns the file of each example.
 
@@ -130,6 +146,15 @@ def split_index(files: SplitFiles, index_dir: str | None) -> Index:
         records = Path(name)
         parts.append(_own_index(records, count) if index_dir is None else _given_index(records, Path(index_dir), count))
     return np.concatenate(parts) if parts else np.zeros([0, 2], np.int64)
+
+
+def scanned_index(files: SplitFiles) -> Index:
+    """The index of a whole split from the headers of its records; reads and writes no index file.
+
+    Raises:
+        RunError: A file is broken or does not match its manifest.
+    """
+    return np.concatenate([_scanned(Path(name), count) for name, count in zip(files.paths, files.counts, strict=True)])
 
 
 def _given_index(records: Path, folder: Path, count: int) -> Index:
@@ -157,6 +182,10 @@ def _own_index(records: Path, count: int) -> Index:
         else:
             return read_index(path, records, count)
     _log.warning("%s: cannot be written (%s); each start has to scan %s", path, refusal.strerror, records)
+    return _scanned(records, count)
+
+
+def _scanned(records: Path, count: int) -> Index:
     index = scan(records)
     fault = fault_of(index, records.stat().st_size, count)
     if fault is not None:
@@ -166,6 +195,5 @@ def _own_index(records: Path, count: int) -> Index:
 
 def cache_folder(records: Path) -> Path:
     """The folder in the user's cache for the index files of records in a read-only folder."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     digest = hashlib.sha256(str(records.resolve()).encode()).hexdigest()[:_DIGEST_LETTERS]
-    return cache / CACHE_FOLDER / f"{records.name}-{digest}"
+    return user_cache() / CACHE_FOLDER / f"{records.name}-{digest}"

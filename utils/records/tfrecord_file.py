@@ -13,15 +13,17 @@ import os
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import BinaryIO
 
 from utils.errors import RunError
+from utils.files.file_kind import BEGIN_BYTES, kind_of_bytes
+from utils.files.regular_file import open_regular
 from utils.records.crc32c import masked_crc32c
 
 HEADER_BYTES = 12
 FOOTER_BYTES = 4
 FRAME_BYTES = HEADER_BYTES + FOOTER_BYTES
+MOST_PAYLOAD_BYTES = 1 << 30  # no image that decodes has more
 
 _HEADER = struct.Struct("<QI")
 _LENGTH = struct.Struct("<Q")
@@ -64,13 +66,11 @@ class RecordWriter:
 @contextmanager
 def _descriptor(path: StrPath) -> Iterator[int]:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = open_regular(path)
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror})") from error
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+    with file:
+        yield file.fileno()
 
 
 def _fault_of_header(header: bytes, left: int) -> str | None:
@@ -82,7 +82,26 @@ def _fault_of_header(header: bytes, left: int) -> str | None:
         return "the checksum of its length is wrong"
     if FRAME_BYTES + length > left:
         return f"the file ends inside it ({left} of {FRAME_BYTES + length} bytes left)"
+    if length > MOST_PAYLOAD_BYTES:
+        return f"it has {length:,} bytes, and may have {MOST_PAYLOAD_BYTES:,}"
     return None
+
+
+def _fault_at(descriptor: int, start: int, header: bytes, left: int) -> str | None:
+    """Describes the fault of the header at ``start``; at the start of a file of another kind, names that kind."""
+    fault = _fault_of_header(header, left)
+    kind = kind_of_bytes(os.pread(descriptor, BEGIN_BYTES, 0)) if fault and start == 0 else None
+    return f"the file holds no TFRecords: it is {kind}" if kind else fault
+
+
+def is_record_file(path: StrPath) -> bool:
+    """Returns whether a regular file begins like a file of TFRecords."""
+    try:
+        with open_regular(path) as file:
+            header = os.pread(file.fileno(), HEADER_BYTES, 0)
+    except OSError:
+        return False
+    return len(header) == HEADER_BYTES and masked_crc32c(header[:8]) == _HEADER.unpack(header)[1]
 
 
 def _walk(descriptor: int) -> Iterator[tuple[int, int, str | None]]:
@@ -90,7 +109,7 @@ def _walk(descriptor: int) -> Iterator[tuple[int, int, str | None]]:
     size, start = os.fstat(descriptor).st_size, 0
     while start < size:
         header = os.pread(descriptor, HEADER_BYTES, start)
-        fault = _fault_of_header(header, size - start)
+        fault = _fault_at(descriptor, start, header, size - start)
         length = 0 if fault else _HEADER.unpack(header)[0]
         yield start + HEADER_BYTES, length, fault
         if fault:
@@ -126,9 +145,8 @@ def read_record(path: StrPath, record_number: int) -> bytes:
     count = 0
     for offset, length in iterate_headers(path):
         if count == record_number:
-            with Path(path).open("rb") as file:
-                file.seek(offset)
-                return file.read(length)
+            with _descriptor(path) as descriptor:
+                return os.pread(descriptor, length, offset)
         count += 1
     raise RunError(f"{path}: has no record {record_number}; it holds {count}, numbered from 0")
 
@@ -156,17 +174,17 @@ def iterate_payloads(path: StrPath, places: Iterable[tuple[int, int]]) -> Iterat
     """
     with _descriptor(path) as descriptor:
         for offset, length in places:
-            body = os.pread(descriptor, length + FOOTER_BYTES, offset)
-            yield body[:length], _fault_of_body(body, length)
+            yield _payload_at(descriptor, offset, length)
 
 
-def _fault_of_body(body: bytes, length: int) -> str | None:
-    """Describes the fault of a payload, given the bytes of payload and checksum; None if it is sound."""
+def _payload_at(descriptor: int, offset: int, length: int) -> tuple[bytes, str | None]:
+    """A payload and its fault, None if it is sound; verifies its checksum."""
+    body = os.pread(descriptor, length + FOOTER_BYTES, offset)
+    payload = body[:length]
     if len(body) < length + FOOTER_BYTES:
-        return "the file was truncated while being read"
-    if masked_crc32c(memoryview(body)[:length]) != _CRC.unpack(body[length:])[0]:
-        return "the checksum of its data is wrong"
-    return None
+        return payload, "the file was truncated while being read"
+    sound = masked_crc32c(payload) == _CRC.unpack(body[length:])[0]
+    return payload, None if sound else "the checksum of its data is wrong"
 
 
 def find_bad_record(path: StrPath) -> tuple[int, str] | None:
@@ -178,7 +196,7 @@ def find_bad_record(path: StrPath) -> tuple[int, str] | None:
         for number, (offset, length, fault) in enumerate(_walk(descriptor)):
             if fault:
                 return number, fault
-            fault = _fault_of_body(os.pread(descriptor, length + FOOTER_BYTES, offset), length)
+            _, fault = _payload_at(descriptor, offset, length)
             if fault:
                 return number, fault
     return None

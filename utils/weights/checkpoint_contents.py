@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from utils.errors import RunError, reason
+from utils.errors import RunError
 from utils.optimizer_table import STATE_PATTERN
+from utils.weights.checkpoint_files import READ_ERRORS, damaged, open_checkpoint
 from utils.weights.load_report import (
     MISSING,
     fate_of_loaded,
@@ -21,14 +21,10 @@ from utils.weights.load_report import (
 )
 from utils.weights.moving_averages import SUFFIX, name_of_average
 
-tf1 = tf.compat.v1
-
 Names = Callable[[Mapping[str, Sequence[int]]], Mapping[str, str]]
 """Function that returns the stored name of each variable, given the names and shapes in a checkpoint."""
 Misfit = tuple[str, tuple[int, ...], tuple[int, ...]]
-_FLAGS = "(--model_dir, --finetune_checkpoint)"
 _VARIANCES = ("/moving_variance", ".running_var")
-_TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".tar")
 
 
 def by_name(stored: Mapping[str, Sequence[int]]) -> dict[str, str]:
@@ -96,13 +92,7 @@ def stored_shapes(prefix: Path) -> dict[str, Sequence[int]]:
     Raises:
         RunError: The checkpoint cannot be read.
     """
-    try:
-        shapes: dict[str, Sequence[int]] = tf1.train.NewCheckpointReader(str(prefix)).get_variable_to_shape_map()
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
-        advice = ""
-        if Path(prefix).suffix in _TORCH_SUFFIXES:
-            advice = "; python -m tools.import_weights converts PyTorch weights to a checkpoint"
-        raise RunError(f"{prefix}: cannot be read as a checkpoint: {reason(error)} {_FLAGS}{advice}") from error
+    shapes: dict[str, Sequence[int]] = open_checkpoint(prefix).get_variable_to_shape_map()
     return dict(sorted(shapes.items()))
 
 
@@ -166,11 +156,12 @@ def restore(session: Any, saver: Any, prefix: Path) -> None:
     Raises:
         RunError: The files are damaged.
     """
+    open_checkpoint(prefix)
     try:
         with session.graph.as_default():
             saver.restore(session, str(prefix))
-    except (tf.errors.OpError, ValueError) as error:
-        raise RunError(f"{prefix}: the checkpoint is damaged: {reason(error)} {_FLAGS}") from error
+    except READ_ERRORS as error:
+        raise damaged(prefix, error) from error
 
 
 def stored_values(prefix: Path, sources: Mapping[str, str]) -> dict[str, np.ndarray]:
@@ -188,14 +179,13 @@ def stored_values(prefix: Path, sources: Mapping[str, str]) -> dict[str, np.ndar
 
 def value_reader(prefix: Path) -> Callable[[str], np.ndarray]:
     """Returns a function that reads values of a checkpoint by stored name; it raises ``RunError`` on damaged files."""
-    reader = tf1.train.NewCheckpointReader(str(prefix))
+    reader = open_checkpoint(prefix)
 
     def read(name: str) -> np.ndarray:
         try:
             return np.asarray(reader.get_tensor(name))
-        except (tf.errors.OpError, ValueError, IndexError, RuntimeError) as error:  # some occur if the file ends early
-            what = f"{prefix}: {name} cannot be read: {reason(error)}"
-            raise RunError(f"{what}; the checkpoint is damaged {_FLAGS}") from error
+        except READ_ERRORS as error:
+            raise damaged(prefix, error, f"{name} cannot be read") from error
 
     return read
 

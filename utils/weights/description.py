@@ -8,17 +8,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from model.specs import QuantizationSpec
+from model.specs import BACKBONES, RESNETS, SSDS, QuantizationSpec
 from utils.detection_config import AnchorSpec, BoxCoderSpec
 from utils.errors import RunError
+from utils.files.file_kind import why_no_json
 from utils.files.json_values import shortened, typed, typed_list
+from utils.suggestions import hint
 
 PREFIX = "model.ckpt"
 """Name of this project's checkpoints, followed by the step."""
-_TEXTS = ("task", "architecture", "backbone", "eval_weights", "optimizer")
+_TEXTS = ("eval_weights", "optimizer")
+_CHOICES = {
+    "task": ("classification", "detection"),
+    "architecture": (*RESNETS, *SSDS),
+    "backbone": tuple(BACKBONES),
+}
 _NUMBERS = {"num_classes": 1, "image_size": 1, "label_offset": 0, "step": 0, "total_steps": 0, "global_batch": 1}
 _LISTS = {"class_names": str, "data_class_names": str, "category_ids": int}
-_OBJECTS = ("preprocessing", "network", "evaluation", "tuning", "artefact")
+_OBJECTS = ("preprocessing", "network", "evaluation", "tuning", "artefact", "convolutions")
 _FIELDS = {"quantization": QuantizationSpec, "anchors": AnchorSpec, "coder": BoxCoderSpec}
 _PRECISIONS = ("float32", "float16", "bfloat16", "int8")
 _PLACES = {"position": ("epoch", "example"), "best": ("step", "value", "evaluations_since")}
@@ -41,8 +48,8 @@ def parse_description(text: bytes | str, where: object) -> dict[str, Any]:
     """
     try:
         found = json.loads(text)
-    except ValueError as error:  # also if it is not UTF-8
-        raise RunError(f"{where}: is not valid JSON: {error}; the meaning of the weights is unknown") from error
+    except (ValueError, RecursionError) as error:  # also if it is not UTF-8
+        raise RunError(f"{where}: {why_no_json(text, error)}; the meaning of the weights is unknown") from error
     if not isinstance(found, dict):
         raise RunError(f"{where}: holds no JSON object; the meaning of the weights is unknown")
     try:
@@ -56,6 +63,10 @@ def _check(found: Mapping[str, Any]) -> None:
     """Raises ``ValueError`` for the first invalid value."""
     for key in _TEXTS:
         typed(found, key, str, optional=True)
+    for key, choices in _CHOICES.items():
+        if typed(found, key, str, optional=True) not in (None, *choices):
+            close = hint(found[key], choices)
+            raise ValueError(f'"{key}" is {shortened(found[key])}, and must be one of {", ".join(choices)}{close}')
     for key, least in _NUMBERS.items():
         typed(found, key, int, optional=True, least=least)
     if "seed" in found:
@@ -65,7 +76,9 @@ def _check(found: Mapping[str, Any]) -> None:
             typed_list(found, key, kind)
     for key in _OBJECTS:
         typed(found, key, dict, optional=True)
-    precision = (found.get("artefact") or {}).get("precision", _PRECISIONS[0])
+    for key in found.get("convolutions") or ():
+        typed_list(found["convolutions"], key, str)
+    precision = stored_precision(found)
     if precision not in _PRECISIONS:
         raise ValueError(f'"precision" is {shortened(precision)}, and must be one of {", ".join(_PRECISIONS)}')
     for key, fields in _PLACES.items():
@@ -76,6 +89,11 @@ def _check(found: Mapping[str, Any]) -> None:
         _check_fields(found, key, spec)
     if "category_ids" in found and len(found["category_ids"]) != len(found.get("class_names") or ()):
         raise ValueError(f'"category_ids" has {len(found["category_ids"])} ids, and must have as many as "class_names"')
+
+
+def stored_precision(metadata: Mapping[str, Any]) -> str:
+    """The compute type of an artefact with this description."""
+    return str((metadata.get("artefact") or {}).get("precision", _PRECISIONS[0]))
 
 
 def _check_fields(found: Mapping[str, Any], key: str, spec: Any) -> None:

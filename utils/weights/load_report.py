@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 
 from utils.optimizer_table import STATE_PATTERN
+from utils.text import printable
 from utils.weights.moving_averages import SUFFIX, name_of_average
 
 LOADED = "loaded"
@@ -15,6 +16,7 @@ AVERAGE = "loaded, its moving average"
 MISSING = "new, not in the checkpoint"
 _ORDER = (LOADED, RENAMED, RESHAPED, AVERAGE)  # others follow in order of appearance
 _NAMES_SHOWN = 3
+_LONGEST_NAME = 300
 _RANGE = re.compile(r"_quant/|^fake_quantization_step$")
 _UNUSED = (  # patterns of stored names, and why those are not used
     (re.compile(r"^global_step"), "not used, training step"),
@@ -98,5 +100,5 @@ def same_numbers(stored: Sequence[int], wanted: Sequence[int]) -> bool:
 
 
 def _first(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_NAMES_SHOWN])
+    shown = ", ".join(printable(name[:_LONGEST_NAME]) for name in names[:_NAMES_SHOWN])
     return f"{shown}, ..." if len(names) > _NAMES_SHOWN else shown

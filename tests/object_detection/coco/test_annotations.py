@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from object_detection.coco.annotations import CocoAnnotation, CocoImage, read_coco
+from object_detection.coco.annotations import CocoAnnotation, CocoImage, read_coco, read_entries
 from object_detection.label_map import Category
 from tests.object_detection.tiny_coco import annotation, content, image
 from utils.errors import RunError
@@ -103,10 +103,11 @@ def changed(*path, value=None, **changes):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (b"{", "is not JSON (Expecting property name"),
-        (b"\xff\xfe\xff", "is not JSON ("),
-        (b"[" * 100_000, "is not JSON ("),
-        (b"", "is not JSON ("),
+        (b"{", "is not valid JSON: Expecting property name"),
+        (b"\xff\xfe\xff", "is not valid JSON: "),
+        (b"", "is empty; must be annotations in COCO's format"),
+        (b"\x1f\x8b\x08", "is compressed with gzip; gunzip it; must be"),
+        (b"{\n<<<<<<< HEAD\n", "has a conflict marker of git in line 2; must be"),
         ([{"image_id": 1}], "it holds a list, as files of detections do; must be an object with images, annotations"),
         (3, "it holds 3; must be an object with images, annotations and categories"),
         ({}, '"images" is missing; it has no key at all'),
@@ -131,15 +132,22 @@ def changed(*path, value=None, **changes):
         (changed("categories", 0, "id", value=1), 'id 1 of "categories": an entry before it has the same id'),
         (changed("categories", 0, "name", value="cat"), "ids 3 and 1 of \"categories\" have the same name, 'cat'"),
         (changed("categories", 0, "name", value=" "), 'id 3 of "categories": "name" is blank'),
-        (changed("categories", 0, "name", value="\ud800"), "which is not valid Unicode"),
+        (changed("categories", 0, "name", value="\ud800"), "and must be text"),
         (
             changed("categories", 0, "id", value=-1),
-            "the class 'dog' needs an id from 0 to 2147483647",
+            "the class 'dog' needs an id from 0 to 99999: a detector has a class slot for every id",
         ),
         (changed("images", 0, "file_name", value=""), 'id 7 of "images": "file_name" is \'\', and must be the name of'),
         (changed("images", 0, "file_name", value="a\0b"), "and must be the name of a file"),
-        (changed("images", 0, "file_name", value="\ud800"), "and must be the name of a file"),
+        (changed("images", 0, "file_name", value="/dev/zero"), "is '/dev/zero', and must be a path below the folder"),
+        (
+            changed("images", 0, "file_name", value="a/../../b.jpg"),
+            'id 7 of "images": "file_name" is \'a/../../b.jpg\'',
+        ),
+        (changed("images", 0, "file_name", value="."), "and must be a path below the folder of the images"),
+        (changed("images", 0, "file_name", value="\ud800"), "and must be text"),
         (changed("images", 0, "width", value="36"), "\"width\" is '36', and must be a whole number"),
+        (changed("images", 0, "width", value=10**400), "and must be at most 2147483647"),
         (changed("images", 0, "height", value=0), 'id 7 of "images": "height" is 0, and must be 1 or more'),
         (
             changed("annotations", 0, "bbox", value=[1, 2, 3]),
@@ -164,8 +172,56 @@ def changed(*path, value=None, **changes):
 def test_what_is_not_in_cocos_format_is_a_sentence_that_names_file_and_entry(read, tmp_path, value, message):
     with pytest.raises(RunError) as error:
         read(value, flag="--train_annotations_file")
-    assert str(error.value).startswith(f"--train_annotations_file {tmp_path / 'instances.json'}: is not ")
+    assert str(error.value).startswith(f"--train_annotations_file {tmp_path / 'instances.json'}: ")
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 100_000, "is nested too deeply; must be annotations"),
+        ('{"a":' * 100_000, "is nested too deeply; must be annotations"),
+        ("9" * 5000, "has a number that cannot be read: Exceeds the limit (4300 digits)"),
+    ],
+)
+def test_extreme_json_is_a_sentence(read, text, message):
+    with pytest.raises(RunError) as error:
+        read(text.encode())
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("depth", [3, 30, 300, 900])
+def test_a_value_of_any_depth_is_described_in_a_few_letters(read, depth):
+    value = json.loads("[" * depth + "]" * depth)
+    coco = content([image(1, "a.jpg")], [annotation(1, 1, value)])
+    with pytest.raises(RunError, match=r'id 1 of "annotations": "bbox" is \[\[') as error:
+        read(coco)
+    assert len(str(error.value)) < 500
+
+
+def test_a_device_is_no_annotation_file():
+    with pytest.raises(RunError, match=r"/dev/zero: cannot be read \(it is a device, and must be a regular file\)"):
+        read_coco("/dev/zero")
+
+
+def test_all_faults_are_collected_without_those_that_follow_from_others(tmp_path):
+    coco = content(
+        [image("7", "a.jpg"), image(5, "/c.jpg"), image(6, "d.jpg")],
+        [annotation(1, 5, [1, 2, 3, 4]), annotation(2, 8, [1, 2, 3, 4]), annotation(3, 6, [1, 2], 1)],
+        [{"id": 1, "name": "cat"}, {"id": 2, "name": "cat"}, {"id": -1, "name": "dog"}],
+    )
+    coco["annotations"] += [annotation(4, 6, [1, 2, 3, 4], 2), annotation(5, 6, [1, 2, 3, 4], 9)]
+    (tmp_path / "a.json").write_text(json.dumps(coco))
+    read = read_entries(tmp_path / "a.json")
+    assert [fault.kind for fault in read.faults] == [
+        *("image_entry", "image_entry", "category", "annotation", "category", "annotation", "box_category")
+    ]
+    assert "annotation 2 refers to image 8" in read.faults[5].text
+    assert "annotation 5 refers to category 9" in read.faults[6].text
+    assert [one.id for one in read.file.images] == [6]
+    assert read.file.annotations == ()
+    with pytest.raises(RunError, match=r'"images": .* \(and 6 more faults, which tools.validate lists\)$'):
+        read_coco(tmp_path / "a.json")
 
 
 def test_outlines_that_are_needed_must_be_there(read):

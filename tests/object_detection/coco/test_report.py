@@ -112,14 +112,7 @@ def test_swapped_coordinates():
     tables = perfect()
     x, y, width, height = (tables.results.boxes_px / sides(tables)).T
     swapped = np.stack([y, x, height, width], axis=1)
-    assert "match when x and y are swapped" in sentence(changed(tables, boxes_px=swapped * sides(tables)))
-
-
-def test_coordinates_swapped_in_pixels():
-    tables = perfect()
-    assert "match when x and y are swapped" in sentence(
-        changed(tables, boxes_px=tables.results.boxes_px[:, [1, 0, 3, 2]])
-    )
+    assert "match when x and y are swapped before" in sentence(changed(tables, boxes_px=swapped * sides(tables)))
 
 
 def test_relative_boxes_where_pixels_are_meant():
@@ -134,15 +127,47 @@ def test_pixels_where_relative_boxes_are_meant():
     assert "match when divided by the image's sides: they are in pixels" in found
 
 
-def test_corners_where_sides_are_meant():
+ORDERS = {
+    "[y, x, height, width]": lambda x, y, width, height: [y, x, height, width],
+    "[xmin, ymin, xmax, ymax]": lambda x, y, width, height: [x, y, x + width, y + height],
+    "[ymin, xmin, ymax, xmax]": lambda x, y, width, height: [y, x, y + height, x + width],
+    "[xcenter, ycenter, width, height]": lambda x, y, width, height: [x + width / 2, y + height / 2, width, height],
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("relative", [False, True], ids=["pixels", "fractions"])
+def test_boxes_in_another_order(order, relative):
     tables = perfect()
-    x, y, width, height = tables.results.boxes_px.T
-    shifted = changed(tables, boxes_px=np.stack([x, y, x + width, y + height], axis=1))
-    far = np.flatnonzero((x > 2 * width) & (y > 2 * height))  # near the origin, corners and sides are almost equal
-    assert len(far) > 8
-    groundtruth = tables.groundtruth.take(far)
-    shifted = dataclasses.replace(shifted, groundtruth=groundtruth, results=shifted.results.take(far))
-    assert "match when read as [xmin, ymin, xmax, ymax]" in findings(*scored(shifted))[0]
+    boxes = tables.results.boxes_px / (sides(tables) if relative else 1)
+    found = findings(*scored(changed(tables, boxes_px=np.stack(ORDERS[order](*boxes.T), axis=1))))[0]
+    ending = " and multiplied by the image's sides: they must be in pixels" if relative else ": they must be [x, y,"
+    assert f"boxes match when read as {order}{ending}" in found
+
+
+@pytest.mark.parametrize(("shift", "change"), [(-1, "added to"), (1, "subtracted from")])
+def test_category_ids_that_begin_elsewhere(shift, change):
+    tables = perfect()
+    found = findings(*scored(changed(tables, category_ids=tables.results.category_ids + shift)))[0]
+    assert f"boxes match when 1 is {change} each category id: check where the ids begin" in found
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_categories_numbered_without_gaps(first):
+    tables = perfect()
+    places = np.searchsorted(sorted(tables.categories), tables.results.category_ids) + first
+    objects = dataclasses.replace(tables.groundtruth, category_ids=tables.groundtruth.category_ids + 50)
+    names = {category + 50: name for category, name in tables.categories.items()}
+    tables = dataclasses.replace(tables, groundtruth=objects, categories=names)
+    found = findings(*scored(changed(tables, category_ids=places)))[0]
+    assert f"read as places among the groundtruth's, counted from {first}" in found
+
+
+def test_detections_of_some_unknown_categories():
+    tables = perfect(objects=15)
+    ids = tables.results.category_ids.copy()
+    ids[:3] = [200, 100, 100]
+    assert sentence(changed(tables, category_ids=ids)).startswith(f"3 of {len(ids)} detections do not count: ")
 
 
 def test_a_label_map_that_is_off_by_one():

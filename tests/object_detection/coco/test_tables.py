@@ -75,14 +75,28 @@ def change(entries, row, key, value=None):
         (lambda g, r: change(r, 1, "score", "0.5"), "\"score\" is '0.5'; must be a finite number"),
         (lambda g, r: change(r, 1, "bbox", [1, 2, 3]), '"bbox" is [1, 2, 3]; must be 4 finite numbers'),
         (lambda g, r: change(r, 1, "category_id", 1.5), '"category_id" is 1.5; must be a whole number'),
-        (lambda g, r: r.insert(0, "x"), 'results, entry 0 (counted from 0): has no "image_id"'),
+        (lambda g, r: r.insert(0, "x"), "results, entry 0 (counted from 0): is 'x'; must be an object"),
         (lambda g, r: change(g["annotations"], 0, "bbox", [0, 0, float("inf"), 1]), "must be 4 finite numbers"),
         (lambda g, r: change(g["annotations"], 0, "area", "big"), "\"area\" is 'big'; must be a finite number"),
         (lambda g, r: change(g["categories"], 0, "name"), 'groundtruth, category 0 (counted from 0): has no "name"'),
-        (lambda g, r: g["annotations"].append(g["annotations"][0]), "annotation id 1 comes 2 times"),
+        (lambda g, r: change(g["annotations"], 0, "iscrowd", [1]), '"iscrowd" is [1]; must be 0 or 1'),
+        (lambda g, r: change(g["annotations"], 0, "id", [1]), '"id" is [1]; must be a whole number'),
+        (lambda g, r: change(g["categories"], 0, "name", 7), '"name" is 7; must be a text'),
+        (lambda g, r: change(r, 0, "image_id", True), '"image_id" is True; must be a whole number'),
+        (lambda g, r: change(r, 0, "image_id", 2**63), '"image_id" is 9223372036854775808; must be a whole number'),
+        (lambda g, r: change(r, 0, "score", 10**400), "must be a finite number"),
+        (lambda g, r: g.update(images={"id": 1}), "groundtruth: \"images\" is {'id': 1}; must be a list"),
+        (lambda g, r: g["annotations"].append(g["annotations"][0]), "annotation 0 (counted from 0): its id 1 comes 2"),
         (lambda g, r: g["images"].append(g["images"][1]), "comes 2 times; ids must be unique"),
-        (lambda g, r: change(r, 0, "image_id", 999), "image id 999 is not in the groundtruth (1 such ids)"),
-        (lambda g, r: [change(r, n, "image_id", 900 + n) for n in range(len(r))], "the first unknown one is 900"),
+        (lambda g, r: change(r, 0, "image_id", 999), "results: 1 image id not in groundtruth, such as 999"),
+        (
+            lambda g, r: [change(r, n, "image_id", 900 + n) for n in range(len(r))],
+            "the first unknown one is 900; is it of",
+        ),
+        (
+            lambda g, r: [change(r, n, "image_id", r[n]["image_id"] + 1) for n in range(len(r))],
+            "; each of its image ids -1 is: check where the ids begin",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(pair, break_it, message):
@@ -96,6 +110,11 @@ def test_what_is_wrong_is_said(pair, break_it, message):
 def test_results_must_be_a_list(pair):
     with pytest.raises(RunError, match="results: must be a list"):
         from_json(pair[0], {"annotations": []})
+
+
+def test_files_in_the_wrong_order_are_named(pair):
+    with pytest.raises(RunError, match=r"^r.json: holds a list, and g.json an object: the two files are in the wrong"):
+        from_json(pair[1], pair[0], names=("r.json", "g.json"))
 
 
 def test_pixels_of_the_annotation_file_come_back_from_float32():

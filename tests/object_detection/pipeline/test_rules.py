@@ -117,7 +117,7 @@ def test_a_message_that_is_not_done_here_is_refused(path):
 )
 def test_other_augmentation_steps_are_refused(step):
     assert refusal_of(f"{OPTIONS}[2].{step}={{}}") == (
-        f"--hparams_overrides: {OPTIONS}[2].{step}: not supported; available: random_horizontal_flip, "
+        f"--hparams_overrides: {OPTIONS}[2].{step}: not offered here; what is: random_horizontal_flip, "
         "random_crop_image, random_distort_color"
     )
 

@@ -1,4 +1,5 @@
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -6,10 +7,13 @@ import pytest
 from PIL import Image
 
 from tests.utils.tiny_images import encoded
-from tools.convert.bounding_boxes import check_boxes, clean_box, read_bounding_boxes, turn_box
+from tools.convert.bounding_boxes import check_boxes, clean_box, read_bounding_boxes
+from tools.convert.box_frame import turn_box
+from tools.convert.classification_plan import ClassificationRecord
+from tools.convert.remarks import Remarks
 from tools.convert.sources import ImageSource, SourceSet
 from utils.errors import RunError, UsageError
-from utils.images.image_files import load_rgb
+from utils.images.image_files import EncodedImage, load_rgb
 
 
 def _xml(*objects, width=200, height=100):
@@ -133,5 +137,52 @@ def test_a_damaged_csv_line_is_named(tmp_path, line):
 def test_a_csv_that_is_not_text_is_a_sentence(tmp_path):
     path = Path(tmp_path / "boxes.csv")
     path.write_bytes(b"\xff\xfe\x00\x01")
-    with pytest.raises(RunError, match="--bounding_boxes"):
+    with pytest.raises(RunError, match=r"boxes\.csv: is not text in UTF-8"):
         read_bounding_boxes(path)
+
+
+def test_a_pipe_in_place_of_the_csv_is_a_sentence(tmp_path):
+    os.mkfifo(tmp_path / "boxes.csv")
+    with pytest.raises(RunError, match=r"boxes\.csv: cannot be read \(it is a named pipe"):
+        read_bounding_boxes(tmp_path / "boxes.csv")
+
+
+def test_a_pipe_among_the_xml_files_is_a_sentence(tmp_path):
+    os.mkfifo(tmp_path / "a.xml")
+    with pytest.raises(RunError, match=r"a.xml: cannot be read as an annotation \(.*it is a named pipe"):
+        read_bounding_boxes(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "size", "boxes_are", "turned", "remarked"),
+    [
+        (6, (40, 30), "auto", False, False),  # the upright picture is 40 high
+        (6, (30, 40), "auto", True, False),
+        (6, (35, 35), "auto", True, True),
+        (6, None, "auto", True, True),
+        (3, (40, 30), "auto", True, True),
+        (1, None, "auto", False, False),
+        (6, (30, 40), "upright", False, False),
+        (3, None, "upright", False, False),
+        (6, (40, 30), "stored", True, False),
+    ],
+)
+def test_the_size_of_the_annotation_proves_which_picture_boxes_were_drawn_on(
+    orientation, size, boxes_are, turned, remarked
+):
+    box, remarks = (0.1, 0.2, 0.3, 0.5), Remarks()
+    source = ImageSource("train/x/a.jpg", 1, 1)
+    record = ClassificationRecord(
+        image=source, label=1, synset="x", text="x", boxes=(box,), boxes_size=size, boxes_are=boxes_are
+    )
+    image = EncodedImage(data=b"", format="JPEG", height=40, width=30, orientation=orientation)
+    features = record.features(image, remarks)
+    expected = turn_box(box, orientation) if turned else box
+    edges = [features[f"image/object/bbox/{edge}"][0] for edge in ("ymin", "xmin", "ymax", "xmax")]
+    assert edges == pytest.approx(expected)
+    assert [remark.first for remark in remarks.as_tuple()] == [("train/x/a.jpg",)] * remarked
+
+
+def test_the_size_in_an_annotation_is_kept(tmp_path):
+    (tmp_path / "a.xml").write_text(_xml(("x", 0, 0, 100, 50)))
+    assert read_bounding_boxes(tmp_path).size_of("train/x/a.JPEG") == (100.0, 200.0)

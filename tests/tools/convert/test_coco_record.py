@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.object_detection.tiny_coco import annotation, image, tiny_split
+from tests.object_detection.tiny_coco import annotation, content, image, tiny_split, write_split
 from tests.tools.convert.coco_conversion import OBJECT, boxes, convert, examples, one_image
 from tests.tools.convert.converting import value, values
-from tests.utils.tiny_images import encoded, pattern
+from tests.utils.tiny_images import encoded, jpeg, pattern
 from utils.records.manifest import read_manifest
 
 
@@ -47,7 +47,9 @@ def test_a_record_has_the_agreed_features(tmp_path):
 
 
 def test_an_image_without_objects_is_kept_and_reads_as_empty_lists(tmp_path):
-    example = one_image(tmp_path, [])
+    coco = content([image(1, "a.jpg"), image(2, "b.jpg")], [annotation(1, 2, [4, 4, 8, 8])])
+    assert convert(tmp_path / "out", *write_split(tmp_path, "train", coco, {"a.jpg": jpeg(), "b.jpg": jpeg(1)})) == 0
+    example = examples(tmp_path / "out", "train")[0]
     assert not [key for key in example.features.feature if key.startswith(OBJECT)]
     lists = {
         f"{OBJECT}class/text": tf.io.VarLenFeature(tf.string),

@@ -87,6 +87,7 @@ def test_useless_boxes_are_left_out_counted_and_named_and_others_cut(tmp_path, c
 def test_the_first_few_are_named_and_the_rest_counted_over_all_shards(tmp_path, caplog):
     images = [image(index, f"{index}.jpg") for index in range(4)]
     flat = [annotation(2 * index + number, index, [1, 1, 1, 0]) for index in range(4) for number in range(2)]
+    flat.append(annotation(8, 3, [1, 1, 9, 9]))
     pictures = {f"{index}.jpg": jpeg(index) for index in range(4)}
     flags = write_split(tmp_path, "train", content(images, flat), pictures)
     assert convert(tmp_path / "out", *flags, "--train_shards", "2", workers=2) == 0
@@ -136,7 +137,15 @@ def test_packed_run_lengths_are_masks_too(tmp_path):
     np.testing.assert_array_equal(tf.io.decode_png(value(example, f"{OBJECT}mask")).numpy()[..., 0], drawn)
 
 
-@pytest.mark.parametrize("outline", [[[1, 2]], [["a", "b", "c", "d", "e", "f"]], {"counts": [1]}, {"size": [2, 2]}])
+@pytest.mark.parametrize(
+    "outline",
+    [
+        *([[1, 2]], [["a", "b", "c", "d", "e", "f"]], {"counts": [1]}, {"size": [2, 2]}),
+        *([[0, 0, 1e9, 0, 1e9, 1e9]], [[0, 0, 1, 0, float("nan"), 1]], [[0, 0, 1, 0, float("-inf"), 1]]),
+        {"counts": [1 << 40], "size": [1 << 20, 1 << 20]},
+        {"counts": "o" * 1_000_000, "size": [24, 36]},
+    ],
+)
 def test_an_outline_that_cannot_be_drawn_names_its_annotation(tmp_path, capsys, outline):
     coco = content([image(1, "a.jpg")], [annotation(9, 1, [0, 0, 4, 6], segmentation=outline)])
     flags = write_split(tmp_path, "train", coco, {"a.jpg": jpeg()})

@@ -85,7 +85,8 @@ def test_unreadable_images_fail_at_the_end_with_every_one_named(tmp_path, capsys
 
 
 def test_a_split_of_unreadable_images_alone_fails(tmp_path, capsys):
-    flags = write_split(tmp_path, "train", content([image(1, "a.jpg")], []), {"a.jpg": b"nothing"})
+    coco = content([image(1, "a.jpg")], [annotation(1, 1, [0, 0, 4, 4])])
+    flags = write_split(tmp_path, "train", coco, {"a.jpg": b"nothing"})
     assert convert(tmp_path / "out", *flags, "--skip_unreadable") == 1
     assert f"error: {tmp_path / 'train.json'}: none of its train images can be read" in capsys.readouterr().err
 

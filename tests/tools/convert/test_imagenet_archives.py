@@ -228,3 +228,65 @@ def test_an_image_past_the_end_of_its_archive_is_unreadable(source):
     image = ImageSource("train/x/a.JPEG", 100, 1, TRAIN_TAR, (source / TRAIN_TAR).stat().st_size - 50)
     with pytest.raises(UnreadableImage, match=r"train/x/a\.JPEG: is cut off in ILSVRC2012_img_train\.tar"):
         read_source(source, image)
+
+
+def _odd_header(kind=b"0", name="n01440764_1.JPEG", size=0, holes=0):
+    """A tar header whose size need not be one."""
+    member = tarfile.TarInfo(name)
+    member.type, member.size = kind, 0
+    raw = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    raw[482] = holes  # more of them follow
+    raw[124:136] = (size % 2**96).to_bytes(12, "big") if not 0 <= size < 8**11 else b"%011o\0" % size
+    if size >= 8**11:
+        raw[124] |= 0x80
+    raw[148:156] = b" " * 8
+    raw[148:156] = b"%06o\0 " % sum(raw)
+    return bytes(raw)
+
+
+def _pax(**fields):
+    lines = b"".join(_pax_line(key, value) for key, value in fields.items())
+    return _odd_header(tarfile.XHDTYPE, "pax", len(lines)) + lines.ljust(512, b"\0")
+
+
+def _pax_line(key, value):
+    line = f" {key}={value}\n".encode()
+    length = len(line) + 2
+    return f"{length}".encode() + line
+
+
+ODD_MEMBERS = {
+    "negative size": _odd_header(size=-512),
+    "back to the start": _odd_header(size=-1024),
+    "long name of 8 TB": _odd_header(tarfile.GNUTYPE_LONGNAME, size=2**43),
+    "long name of -1 bytes": _odd_header(tarfile.GNUTYPE_LONGNAME, size=-1),
+    "PAX fields of 3 GB": _odd_header(tarfile.XHDTYPE, size=3 * 2**30),
+    "negative size in PAX fields": _pax(size="-99") + _odd_header(),
+    "no time": _pax(mtime="nan") + _odd_header(),
+    "extensions without end": _odd_header(tarfile.GNUTYPE_LONGNAME, size=1).ljust(1024, b"\0") * 3000,
+    "noise": b"\1" * 512,
+}
+CUT_MEMBERS = {
+    "before a header": b"",
+    "in a header": _odd_header()[:200],
+    "in a list of holes": _odd_header(tarfile.GNUTYPE_SPARSE, holes=1) + b"\1" * 1024,
+}
+
+
+@pytest.mark.parametrize("kind", ODD_MEMBERS)
+@pytest.mark.parametrize("nested", [False, True])
+def test_members_of_impossible_sizes_end_in_a_sentence(tmp_path, kind, nested):
+    archive = _tar({"n01440764_0.JPEG": b"x"})[:1024] + ODD_MEMBERS[kind] + bytes(1024)
+    files = {f"train/{FISH}.tar": archive} if not nested else {TRAIN_TAR: _tar({f"{FISH}.tar": archive})}
+    write_files(tmp_path, files)
+    with pytest.raises(RunError, match=r"tar.*: is (not a valid uncompressed tar file|cut off)") as told:
+        read_sources(tmp_path)
+    assert len(str(told.value)) < 500
+
+
+@pytest.mark.parametrize("place", CUT_MEMBERS)
+def test_an_archive_that_ends_without_its_end_mark_was_cut_off(tmp_path, place):
+    archive = _tar({"n01440764_0.JPEG": b"x"})[:1024] + CUT_MEMBERS[place]
+    write_files(tmp_path, {f"train/{FISH}.tar": archive})
+    with pytest.raises(RunError, match=r"is not a valid uncompressed tar file"):
+        read_sources(tmp_path)

@@ -1,4 +1,4 @@
-"""Properties of other annotation files than COCO's own: a category with the id 0, absolute paths."""
+"""Properties of other annotation files than COCO's own: a category with the id 0."""
 
 import json
 
@@ -7,8 +7,7 @@ import pytest
 from object_detection.label_map import read_label_map
 from tests.object_detection.tiny_coco import annotation, content, image, write_split
 from tests.runtime.runs import run
-from tests.tools.convert.coco_conversion import convert, examples
-from tests.tools.convert.converting import values
+from tests.tools.convert.coco_conversion import convert
 from tests.utils.tiny_images import jpeg
 from utils.records.manifest import read_manifest
 
@@ -50,14 +49,3 @@ def test_category_0_is_left_out_where_it_is_the_background(tmp_path, capsys):
     alone = content(images, [], categories[:1])
     assert convert(tmp_path / "third", *write_split(tmp_path / "c", "train", alone, pictures)) == 1
     assert "its only category is 'background'" in capsys.readouterr().err
-
-
-def test_a_path_from_the_root_is_taken_as_it_is(tmp_path):
-    elsewhere = tmp_path / "elsewhere" / "a.jpg"
-    elsewhere.parent.mkdir()
-    elsewhere.write_bytes(jpeg())
-    coco = content([image(1, str(elsewhere))], [annotation(1, 1, [4, 4, 8, 8])])
-    assert convert(tmp_path / "out", *write_split(tmp_path, "train", coco, {})) == 0
-    (example,) = examples(tmp_path / "out", "train")
-    assert values(example, "image/filename") == [str(elsewhere).encode()]
-    assert values(example, "image/encoded") == [jpeg()]

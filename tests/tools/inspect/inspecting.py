@@ -46,7 +46,6 @@ def inspect(data: Path, folder: Path, *flags: str | Path) -> Inspection:
     output, error = io.StringIO(), io.StringIO()
     with (
         mock.patch.dict(os.environ),
-        mock.patch("tools.inspect.__main__.escape_unencodable_text"),
         root_logger(),
         contextlib.redirect_stdout(output),
         contextlib.redirect_stderr(error),

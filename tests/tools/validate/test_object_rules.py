@@ -5,7 +5,7 @@ import json
 import pytest
 
 from object_detection.coco.annotations import read_coco
-from object_detection.record_faults import fault_in
+from object_detection.object_records import fault_in
 from tests.object_detection.detection_records import FAULTS, SOUND, TABLE, UNEVEN
 from tests.object_detection.tiny_coco import tiny_split
 from tests.tools.validate.validating import (
@@ -19,6 +19,7 @@ from tests.tools.validate.validating import (
     with_objects,
 )
 from tests.utils.tiny_images import jpeg
+from tools.validate.__main__ import main
 from tools.validate.decoded_image import decode_image
 from tools.validate.findings import KINDS
 from tools.validate.object_rules import make_object_rules
@@ -119,7 +120,7 @@ def faults_of(serialized):
 @pytest.mark.parametrize("name", [*FAULTS, *UNEVEN])
 def test_whatever_training_refuses_is_a_fault(name):
     serialized = (FAULTS | UNEVEN)[name][0]
-    assert fault_in(serialized, TABLE)
+    assert fault_in(decode_example(serialized), TABLE)
     assert faults_of(serialized)
 
 
@@ -164,6 +165,10 @@ SPOILED_FILES = {
     "box_tiny": annotation_2(bbox=[3, 2, 0.5, 5]),
     "box_duplicate": annotation_2(bbox=[1, 2, 4.5, 6], category_id=3),
     "box_category": annotation_2(category_id=7),
+    "box_category, background": lambda content: (
+        content["categories"].append({"id": 0, "name": "background"}),
+        annotation_2(category_id=0)(content),
+    ),
     "annotation, bbox": annotation_2(bbox=[1, 2, 3]),
     "annotation, id": annotation_2(id=21),
     "annotation, image": annotation_2(image_id=5),
@@ -204,6 +209,29 @@ def test_two_annotation_files_are_one_data_set(annotations, tmp_path):
     assert len(read_coco(tmp_path / "repaired" / "val.json").images) == 6
 
 
+def test_annotation_files_whose_categories_differ_are_refused_as_by_the_converter(annotations, tmp_path):
+    other_split(tmp_path)
+    edit(tmp_path / "val.json", lambda content: content["categories"][0].update(name="lion"))
+    status, findings = validate(annotations, tmp_path / "val.json", tmp_path=tmp_path)
+    assert (status, kinds(findings)) == (1, {"categories_differ"})
+
+
+def test_the_findings_never_take_the_place_of_a_source(annotations, capsys):
+    before = annotations.read_bytes()
+    assert main([str(annotations), f"--json={annotations}"]) == 2
+    assert "which the command reads; name another file" in capsys.readouterr().err
+    assert annotations.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["latest.json", "contest.json"])
+def test_only_a_word_of_the_name_says_that_images_are_for_testing(name, annotations, tmp_path):
+    edit(annotations, lambda content: content.update(annotations=[]))
+    annotations.rename(tmp_path / name)
+    status, findings = validate(tmp_path / name, "--image_dir", tmp_path / "train", tmp_path=tmp_path)
+    assert status == 1
+    assert "split_without_objects" in kinds(findings)
+
+
 def test_a_picture_that_exif_turns_may_be_described_either_way(annotations, tmp_path):
     (tmp_path / "train" / "2.jpg").write_bytes(jpeg(2, orientation=6))
     assert validate(annotations, tmp_path=tmp_path)[0] == 0
@@ -214,9 +242,9 @@ def test_a_picture_that_exif_turns_may_be_described_either_way(annotations, tmp_
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[]", "must be an object with lists of images"),
-        ("{", "is not JSON"),
-        ('{"images": 3}', "it lacks images"),
+        ("[]", "it holds a list, as files of detections do; must be an object with images"),
+        ("{", "is not valid JSON"),
+        ('{"images": 3}', "\"annotations\" is missing; it has 'images'"),
     ],
 )
 def test_a_file_that_is_no_annotation_file_is_a_sentence(text, message, tmp_path, capsys):
@@ -225,8 +253,90 @@ def test_a_file_that_is_no_annotation_file_is_a_sentence(text, message, tmp_path
     assert message in capsys.readouterr().err
 
 
+def test_an_image_that_is_named_twice_is_dropped_with_its_annotations_and_without_further_faults(annotations, tmp_path):
+    edit(annotations, lambda content: content["images"][5].update(file_name="./1.jpg"))
+    status, findings = validate(annotations, "--fix", tmp_path / "repaired", tmp_path=tmp_path)
+    (fault,) = [one for one in findings if one["severity"] == "fault"]
+    assert (status, fault["kind"], fault["file"]) == (1, "image_entry", "./1.jpg")
+    assert fault["text"] == 'the file of id 105 of "images" is also that of id 101'
+    assert {one.image_id for one in read_coco(tmp_path / "repaired" / "train.json").annotations} == {101, 102, 104}
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("image_entry", lambda content: [image.update(id=str(image["id"])) for image in content["images"]]),
+        ("image_entry", lambda content: [image.update(id=float(image["id"])) for image in content["images"]]),
+        ("image_entry", lambda content: [image.pop("file_name") for image in content["images"]]),
+        ("image_entry", lambda content: content.update(images=[])),
+        ("split_without_objects", lambda content: content.update(annotations=[])),
+    ],
+)
+def test_faults_of_all_entries_are_named_without_a_folder_of_images(kind, change, annotations, tmp_path):
+    edit(annotations, change)
+    status, findings = validate(annotations, tmp_path=tmp_path)
+    assert status == 1
+    assert kind in kinds(findings)
+
+
+def test_a_file_of_test_images_needs_no_annotations(annotations, tmp_path):
+    edit(annotations, lambda content: content.pop("annotations"))
+    annotations.rename(tmp_path / "test.json")
+    status, findings = validate(tmp_path / "test.json", "--image_dir", tmp_path / "train", tmp_path=tmp_path)
+    assert (status, kinds(findings)) == (0, set())
+
+
+def test_boxes_in_another_format_are_one_fault_that_no_repair_treats(annotations, tmp_path, capsys):
+    def in_fractions(content):
+        for one in content["annotations"]:
+            one["bbox"] = [side / length for side, length in zip(one["bbox"], (36, 24, 36, 24), strict=True)]
+
+    edit(annotations, in_fractions)
+    status, findings = validate(annotations, "--fix", tmp_path / "repaired", tmp_path=tmp_path)
+    assert (status, findings) == (1, None)
+    assert "--box_format=xywh_fractions" in capsys.readouterr().err
+    assert not (tmp_path / "repaired").exists()
+    status, findings = validate(annotations, tmp_path=tmp_path)
+    assert (status, kinds(findings)) == (1, {"box_format"})
+
+
+def test_no_repair_gives_resized_images_the_boxes_of_larger_ones(annotations, tmp_path, capsys):
+    def enlarge(content):
+        for one in content["images"]:
+            one |= {"width": 360, "height": 240}
+        for one in content["annotations"]:
+            one["bbox"] = [10 * side for side in one["bbox"]]
+
+    edit(annotations, enlarge)
+    status, findings = validate(annotations, "--fix", tmp_path / "repaired", tmp_path=tmp_path)
+    assert (status, findings) == (1, None)
+    assert "scale the boxes of the resized images first" in capsys.readouterr().err
+    status, findings = validate(annotations, tmp_path=tmp_path)
+    assert status == 1
+    assert "image_resized" in kinds(findings)
+
+
 def test_images_in_no_usual_place_are_to_be_named(annotations, tmp_path, capsys):
     (tmp_path / "train").rename(tmp_path / "elsewhere")
     assert validate(annotations, tmp_path=tmp_path)[0] == 2
     assert "give their folder with --image_dir" in capsys.readouterr().err
     assert validate(annotations, "--image_dir", tmp_path / "elsewhere", tmp_path=tmp_path)[0] == 0
+
+
+def test_numbers_that_evaluation_refuses_are_faults_of_validation_images(records, tmp_path):
+    for number in range(3):
+        spoil(files(records, "val")[0], number, image__source_id=[b"07" if number else b"7"])
+        spoil(files(records)[0], number, image__source_id=[b"7"])
+    as_it_is(records)
+    status, findings = validate(records, tmp_path=tmp_path)
+    assert (status, kinds(findings)) == (1, {"source_id"})
+    assert {one["split"] for one in findings if one["kind"] == "source_id"} == {"validation"}
+
+
+def test_a_split_without_any_object_is_a_fault(records, tmp_path):
+    for number in range(6):
+        spoil(files(records)[0], number, **dict.fromkeys(sides()), image__object__class__label=None,
+              image__object__class__text=None, image__object__area=None, image__object__is_crowd=None)  # fmt: skip
+    as_it_is(records)
+    status, findings = validate(records, tmp_path=tmp_path)
+    assert (status, kinds(findings)) == (1, {"split_without_objects"})

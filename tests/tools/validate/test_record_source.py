@@ -1,7 +1,10 @@
 """Classification records: every planted fault is found, named, and absent from the repaired copy."""
 
 import io
+import json
+import shutil
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -17,8 +20,12 @@ from tests.tools.validate.validating import (
 )
 from tests.utils.tiny_images import encoded, jpeg, pattern
 from tools.dali_index import run as write_indexes
+from tools.validate.__main__ import main
+from tools.validate.decoded_image import decode_image
+from utils.errors import RunError
 from utils.records.example_proto import decode_example
 from utils.records.manifest import load_split
+from utils.records.tfrecord_file import iterate_payloads
 
 
 @pytest.fixture(scope="module")
@@ -212,3 +219,90 @@ def test_remarks_are_no_faults(records, tmp_path):
     status, findings = validate(records, tmp_path=tmp_path)
     assert status == 0
     assert kinds(findings, "remark") == {"image_turned", "duplicate", "file_unlisted"}
+
+
+def test_faint_pixels_of_a_record_are_remarked_since_training_reads_them():
+    for top in (0xFF, 0xFFF):
+        png = encoded(Image.fromarray(np.full((24, 36), top, np.uint16)))
+        (note,) = decode_image(png, as_record=True).notes
+        assert note[0] == "image_faint"
+        assert decode_image(png, as_record=False).notes[0][0] == ("image_unreadable" if top == 0xFF else "image_faint")
+
+
+def without_manifest(folder):
+    (folder / "dataset.json").unlink()
+    shutil.rmtree(folder / ".convert")
+
+
+def test_splits_and_files_without_a_record_are_named(records, tmp_path):
+    without_manifest(records)
+    (records / "train-00001-of-00002").write_bytes(b"")
+    (records / "validation-00000-of-00001").write_bytes(b"")
+    status, findings = validate(records, tmp_path=tmp_path)
+    assert (status, kinds(findings)) == (1, {"split_empty"})
+    assert [one["file"] for one in findings if one["kind"] == "file_empty"] == [
+        "train-00001-of-00002",
+        "validation-00000-of-00001",
+    ]
+
+
+def test_a_file_missing_by_the_names_of_the_others_is_a_fault(records, tmp_path):
+    without_manifest(records)
+    (records / "train-00000-of-00002").unlink()
+    status, findings = validate(records, tmp_path=tmp_path)
+    assert (status, kinds(findings)) == (1, {"file_missing"})
+    assert findings[0]["file"] == "train-00000-of-00002"
+
+
+def test_a_listed_link_out_of_the_folder_is_not_read(records, tmp_path):
+    file = files(records)[0]
+    outside = file.rename(tmp_path / "outside")
+    file.symlink_to(outside)
+    status, findings = validate(records, tmp_path=tmp_path)
+    assert (status, kinds(findings)) == (1, {"file_outside"})
+
+
+def test_classes_whose_names_hardly_differ_are_remarked(records, tmp_path):
+    path = records / "dataset.json"
+    content = json.loads(path.read_text())
+    content["class_names"] = ["cat", "Cat "]
+    path.write_text(json.dumps(content))
+    _, findings = validate(records, tmp_path=tmp_path)
+    assert "class_names" in kinds(findings, "remark")
+
+
+def test_a_record_file_as_source_names_its_folder(records, capsys):
+    file = files(records)[0]
+    assert main([str(file)]) == 2
+    assert f"SRC {file}: is a record file; give the folder that holds it: {records}" in capsys.readouterr().err
+
+
+def test_a_copy_that_lost_a_record_is_not_finished(records, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("tools.validate.record_source.iterate_payloads", broken_when_copied)
+    assert main([str(records), "--workers=1", f"--fix={tmp_path / 'copy'}"]) == 1
+    assert "the checksum of its data is wrong; the file changed while it was copied" in capsys.readouterr().err
+    assert not (tmp_path / "copy").exists()
+
+
+def broken_when_copied(path, places):
+    for payload, _ in iterate_payloads(path, places):
+        yield payload, "the checksum of its data is wrong"
+
+
+def test_two_sources_of_one_name_are_not_copied(sound, tmp_path, capsys):
+    both = [shutil.copytree(sound, tmp_path / place / "data") for place in ("a", "b")]
+    assert main([*map(str, both), f"--fix={tmp_path / 'copy'}"]) == 2
+    assert "the copies of two SRC would both be named data" in capsys.readouterr().err
+
+
+def test_a_split_with_files_that_the_manifest_does_not_list_is_a_fault_as_a_run_refuses_it(records, tmp_path):
+    path = records / "dataset.json"
+    manifest = json.loads(path.read_text())
+    del manifest["splits"]["validation"]
+    path.write_text(json.dumps(manifest))
+    status, findings = validate(records, tmp_path=tmp_path)
+    assert (status, kinds(findings)) == (1, {"manifest"})
+    text = "lists no split validation, and the folder has validation-00000-of-00001"
+    assert [one["text"] for one in findings if one["kind"] == "manifest"] == [text]
+    with pytest.raises(RunError, match="has no validation examples"):
+        load_split(records, "validation")

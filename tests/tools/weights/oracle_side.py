@@ -25,9 +25,9 @@ def create(name):
 
         return getattr(torchvision.models, model)(weights=None)
     sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
-    from tests.model.oracle import timm_side
+    from tools.measure.compare import timm_network
 
-    timm_side.create("resnet50", 2)  # imports timm, with or without torchvision
+    timm_network.create("resnet50", 2)  # imports timm, with or without torchvision
     import timm
 
     return timm.create_model(model, pretrained=False)

@@ -9,7 +9,8 @@ import tensorflow as tf
 from tests.runtime.runs import values
 from tools import average_weights, postprocess_weights
 from tools.weights.checkpoint_rewriting import write_folder
-from utils.checkpoints import find_checkpoint, read_metadata
+from utils.checkpoints import find_checkpoint
+from utils.weights.checkpoint_files import read_metadata
 
 KERNEL, OTHER = "resnet50/output/dense/kernel", "resnet50/conv2d/conv2d/kernel"
 RNG = np.random.default_rng(0)
@@ -186,7 +187,7 @@ def test_a_damaged_checkpoint_is_a_sentence(tmp_path, capsys, three):
     data.write_bytes(data.read_bytes()[:-200])
     status, _, error = run(average_weights, capsys, *three, "--output", tmp_path / "mean")
     assert status == 1
-    assert "cannot be read" in error
+    assert "bytes, but" in error
     assert not (tmp_path / "mean").exists()
 
 
@@ -202,3 +203,22 @@ def test_metadata_stay_readable_by_people(tmp_path, capsys, three):
     text = (tmp_path / "mean" / "model.ckpt-15.json").read_text(encoding="utf-8")
     assert "ç" in text
     assert json.loads(text)["mean_of"][0] == "model.ckpt-5"
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "model.h5", "run", "run/model.ckpt-8"])
+def test_messages_name_no_flag_that_the_command_lacks(tmp_path, capsys, name):
+    save(tmp_path / "run")
+    index = tmp_path / "run" / "model.ckpt-7.index"
+    index.write_bytes(index.read_bytes()[:-1])
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "model.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    whole = save(tmp_path / "whole")
+    for command, arguments in (
+        (average_weights, (tmp_path / name, whole, "--output", tmp_path / "mean")),
+        (postprocess_weights, ("--input", tmp_path / name, "--output", tmp_path / "conv")),
+    ):
+        status, _, error = run(command, capsys, *arguments)
+        assert status == 1
+        assert error.startswith(f"error: {tmp_path / name}")
+        assert "--" not in error
+        assert error.count("\n") == 0

@@ -16,8 +16,8 @@ import tensorflow as tf
 
 from model.specs import RESNETS
 from runtime.setup import set_up
-from tests.model.oracle.timm_side import timm_name
 from tools import import_weights
+from tools.measure.compare.timm_network import timm_name
 from utils.cmdline_helper import parse
 from utils.hvd_utils import SerialCommunicator
 from utils.image_processing import eval_preprocess
@@ -64,7 +64,7 @@ def pixels(sample_data, tmp_path_factory):
 
 def our_logits(folder, pixels):
     """The logits that this program computes from a checkpoint and its description."""
-    command = parse(["--mode=predict", "--to_predict=x", f"--model_dir={folder}", "--cpu"], {})
+    command = parse(["--mode=predict", f"--to_predict={pixels}", f"--model_dir={folder}", "--cpu"], {})
     setup = set_up(command.config, SerialCommunicator())
     with tf.Graph().as_default(), tf1.Session() as session:
         network = setup.task.network

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from tests.utils.tiny_images import encoded, jpeg, pattern
-from utils.images.image_files import UnreadableImage, load_rgb
+from utils.images.image_files import FAINT_PIXELS, UnreadableImage, load_rgb, read_header
+
+
+def _orientation(number):
+    exif = Image.Exif()
+    exif[0x0112] = number
+    return exif
 
 
 def _decode(image):
@@ -78,9 +84,7 @@ def test_a_rotated_jpeg_by_hand():
 
 
 def test_a_rotated_png_comes_upright():
-    exif = Image.Exif()
-    exif[0x0112] = 8
-    data = encoded(pattern(), exif=exif)
+    data = encoded(pattern(), exif=_orientation(8))
     image = load_rgb(data)
     assert (image.format, image.orientation) == ("PNG", 8)
     np.testing.assert_array_equal(_decode(image), _pillows_upright_rgb(data))
@@ -280,3 +284,55 @@ def test_damaged_bytes_are_refused_or_else_tensorflow_reads_what_comes_out(data,
         except UnreadableImage:
             return
     _decode(image)
+
+
+@pytest.mark.parametrize(
+    ("data", "orientation"),
+    [
+        (jpeg(), 1),
+        (jpeg(progressive=True), 1),
+        (jpeg(comment=b"c" * 60_000), 1),
+        (encoded(_pillow("CMYK"), "JPEG"), 1),
+        (jpeg(orientation=6), 6),
+        (jpeg(orientation=6, icc_profile=bytes(100_000)), 6),
+        (jpeg(xmp=b'<x tiff:Orientation="8"/>'), 8),
+        (encoded(pattern()), 1),
+        (encoded(pattern(), exif=_orientation(7)), 7),
+        (encoded(pattern(), "WEBP", exif=_orientation(5)), 5),
+        (encoded(pattern(), "TIFF", tiffinfo={274: 6}), 1),
+    ],
+)
+def test_a_header_says_what_the_conversion_does(tmp_path, data, orientation):
+    (tmp_path / "image").write_bytes(data)
+    header, image = read_header(tmp_path / "image"), load_rgb(data)
+    assert (header.orientation, image.orientation) == (orientation, orientation)
+    sides = (image.height, image.width)
+    assert (header.height, header.width) == (sides[::-1] if orientation >= 5 else sides)
+
+
+def test_what_is_no_image_has_no_header(tmp_path):
+    (tmp_path / "text").write_text("no image")
+    assert read_header(tmp_path / "text") is None
+    assert read_header(tmp_path / "absent") is None
+
+
+@pytest.mark.parametrize(
+    ("channels", "top", "remark"),
+    [
+        *((channels, 0xFFF, FAINT_PIXELS) for channels in (1, 2, 3, 4)),
+        *((channels, 0x1000, "") for channels in (1, 2, 3, 4)),
+        (1, 0, ""),
+        (1, 0x100, FAINT_PIXELS),
+    ],
+)
+def test_12_bit_data_in_a_16_bit_png_is_remarked(channels, top, remark):
+    values = np.zeros((5, 7, channels), np.uint16)
+    values[2, 3] = top
+    if channels in (2, 4):
+        values[..., -1] = 0xFFFF  # opaque
+    assert load_rgb(_png_of_16_bit(values)).remark == remark
+
+
+def test_16_bit_pixels_of_which_8_bits_keep_nothing_are_unreadable():
+    with pytest.raises(UnreadableImage, match="has 16-bit pixels of at most 255, of which 8 bits keep nothing"):
+        load_rgb(_png_of_16_bit(np.full((5, 7, 1), 0xFF, np.uint16)))

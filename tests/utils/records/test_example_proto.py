@@ -104,3 +104,22 @@ def test_a_feature_without_values_is_an_empty_list():
     example.features.feature["none"].SetInParent()
     example.features.feature["empty"].int64_list.SetInParent()
     assert decode_example(example.SerializeToString()) == {"none": [], "empty": []}
+
+
+def test_an_empty_list_keeps_its_kind():
+    example = tf.train.Example()
+    example.features.feature["a"].int64_list.SetInParent()
+    example.features.feature["b"].SetInParent()
+    found = decode_example(example.SerializeToString())
+    assert (found["a"], found["a"].kind) == ([], int)
+    assert (found["b"], found["b"].kind) == ([], None)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\x0a\x02\x3a\x00", b"\x0a\x05\x0a\x03\x0a\x01a", b"\x0a\x0f\x0a\x0d\x0a\x01a\x12\x08\x12\x06\x0a\x04\0\0\0"],
+    ids=["an unknown field", "an entry without a value", "a list that ends inside"],
+)
+def test_what_tensorflows_parser_refuses_is_refused(data):
+    with pytest.raises(ValueError, match=r"."):
+        decode_example(data)

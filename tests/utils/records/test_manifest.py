@@ -43,7 +43,12 @@ def test_a_folder_without_manifest_has_none(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("{", "Expecting property name"),
+        ("{", "it is not valid JSON: Expecting property name"),
+        ("{\n<<<<<<< HEAD\n", "it has a conflict marker of git in line 2"),
+        (
+            "version https://git-lfs.github.com/spec/v1\n",
+            "it is a git-lfs pointer; git lfs pull fetches the file itself",
+        ),
         ("[]", "it is not a JSON object"),
         ({"format": 2}, "its format is 2, and this version reads format 1"),
         ({"format": None}, '"format" is None, and must be a whole number'),

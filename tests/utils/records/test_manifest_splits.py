@@ -1,6 +1,8 @@
 """The files of a split, with a manifest and without."""
 
+import json
 import logging
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -125,3 +127,45 @@ def test_files_without_any_record_are_a_sentence(tmp_path):
 def test_without_manifest_detections_files_are_found_too(tmp_path):
     write_records(tmp_path / "coco_val.record-00000-of-00001", 3)
     assert load_split(tmp_path, "validation").counts == (3,)
+
+
+HOSTILE = {
+    "deep lists": "[" * 100_000,
+    "deep objects": '{"a":' * 100_000,
+    "a file above": lambda content: content["splits"]["train"]["shards"][0].update(file="../secret"),
+    "an absolute file": lambda content: content["splits"]["train"]["shards"][0].update(file="/etc/passwd"),
+    "no name": lambda content: content["splits"]["train"]["shards"][0].update(file=".."),
+    "a byte that no name has": lambda content: content["splits"]["train"]["shards"][0].update(file="a\0b"),
+    "a file twice": lambda content: content["splits"]["train"]["shards"].append(
+        content["splits"]["validation"]["shards"][0]
+    ),
+    "a class that is no text": lambda content: content["class_names"].__setitem__(0, "\ud800"),
+    "a huge label": lambda content: content.update(label_offset=10**30),
+    "a huge head": lambda content: content.update(head_size=10**30),
+    "huge counts": lambda content: content["splits"]["train"]["shards"][0].update(examples=10**25),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_manifest_is_a_sentence(name, folder):
+    path, change = folder / "dataset.json", HOSTILE[name]
+    content = json.loads(path.read_text())
+    if not isinstance(change, str):
+        change(content)
+        for split in content["splits"].values():
+            split["examples"] = sum(shard["examples"] for shard in split["shards"])
+    path.write_text(change if isinstance(change, str) else json.dumps(content))
+    with pytest.raises(RunError, match=r"dataset.json: is not a valid manifest: "):
+        read_manifest(folder)
+
+
+def test_a_listed_file_leads_nowhere_else(folder, tmp_path_factory):
+    """A link out of the folder is refused; a folder of links to a whole data set is not."""
+    elsewhere = tmp_path_factory.mktemp("links")
+    for path in folder.iterdir():
+        (elsewhere / path.name).symlink_to(path)
+    assert load_split(elsewhere, "train").examples == 5
+    (elsewhere / "dataset.json").unlink()
+    shutil.copy(folder / "dataset.json", elsewhere)
+    with pytest.raises(RunError, match="train-00000-of-00003: is a link to a file outside the folder of its manifest"):
+        load_split(elsewhere, "train")

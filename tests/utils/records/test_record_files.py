@@ -67,3 +67,41 @@ def test_sizes_are_compared_with_what_is_said_of_them(tmp_path):
         check_size(tmp_path / "a", 3, "the list")
     with pytest.raises(RunError, match="b: is missing; the list lists it"):
         check_size(tmp_path / "b", 5, "the list")
+
+
+def test_missing_and_empty_files_of_a_split_are_warned_of(tmp_path, caplog):
+    write_records(tmp_path / "train-00000-of-00003", 2)
+    write_records(tmp_path / "train-00002-of-00003", 0)
+    write_records(tmp_path / "coco_train.record", 1)
+    assert count_by_name(tmp_path, "train", "here")[1] == (2, 0)
+    assert "here: lacks 1 file of a numbered series: train-00001-of-00003" in caplog.text
+    assert "here: 1 file without any record: train-00002-of-00003" in caplog.text
+    assert "here: not used, as there are train-00000-of-00003 files of another name: coco_train.record" in caplog.text
+
+
+def test_record_files_of_another_tool_are_named(tmp_path):
+    write_records(tmp_path / "train.record", 1)
+    (tmp_path / "valid").mkdir()
+    write_records(tmp_path / "valid" / "cells.tfrecord", 1)
+    with pytest.raises(RunError, match=r"2 record files of other names: train.record, valid/cells.tfrecord; name them"):
+        count_by_name(tmp_path, "train", "here")
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "/proc/self/environ", "gone"])
+def test_a_file_that_is_no_file_is_refused(target, tmp_path):
+    (tmp_path / "train-00000-of-00001").symlink_to(target)
+    with pytest.raises(RunError, match="train-00000-of-00001: cannot be read"):
+        count_by_name(tmp_path, "train", "here")
+    with pytest.raises(RunError, match=r"train-00000-of-00001: (cannot be read|is missing)"):
+        check_size(tmp_path / "train-00000-of-00001", 4, "the list")
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [(b"\x1f\x8b" + bytes(30), "compressed with gzip"), (b"<html>" + bytes(30), "a web page"),
+     (b"version https://git-lfs.github.com/spec/v1", "a git-lfs pointer")],
+)  # fmt: skip
+def test_a_file_of_another_kind_is_named_instead_of_a_broken_record(content, kind, tmp_path):
+    (tmp_path / "train-00000-of-00001").write_bytes(content)
+    with pytest.raises(RunError, match=f"record 0 is broken: the file holds no TFRecords: it is {kind}"):
+        count_by_name(tmp_path, "train", "here")

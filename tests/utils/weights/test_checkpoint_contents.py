@@ -45,7 +45,7 @@ def test_a_damaged_checkpoint_is_a_sentence(save, weights, tmp_path, suffix, dam
         match_variables(prefix, weights.variables)  # reads the index
         restore(weights.session, weights.saver, prefix)  # reads the data
 
-    with pytest.raises(RunError, match=r"model\.ckpt-1: .*\(--model_dir, --finetune_checkpoint\)"):
+    with pytest.raises(RunError, match=r"model\.ckpt-1: the checkpoint is damaged"):
         load(tmp_path / "model.ckpt-1")
 
 

@@ -26,6 +26,7 @@ CLASSIFIER = {
     "position": {"epoch": 1, "example": 0},
     "best": {"step": 5, "value": 0.5, "evaluations_since": 0},
     "evaluation": {"loss": 1.0},
+    "convolutions": {"4 x 8 x 8 x 3, ...": ["native", "native", "taps"]},
     "something": object.__name__,
 }
 DETECTOR = {
@@ -53,7 +54,12 @@ def test_what_runs_write_is_read_as_it_is(description):
         ({"class_names": "abc"}, "\"class_names\" is 'abc', and must be a list"),
         ({"class_names": ["a", 1]}, '"class_names" contains 1; every value of the list must be text'),
         ({"task": 1}, '"task" is 1, and must be text'),
+        ({"task": "poetry"}, "\"task\" is 'poetry', and must be one of classification, detection"),
+        ({"architecture": "resnet5O"}, "\"architecture\" is 'resnet5O', and must be one of resnet18, resnet34, "),
+        ({"backbone": "vgg"}, "\"backbone\" is 'vgg', and must be one of"),
         ({"network": 5}, '"network" is 5, and must be an object'),
+        ({"convolutions": []}, '"convolutions" is [], and must be an object'),
+        ({"convolutions": {"key": "native"}}, "\"key\" is 'native', and must be a list"),
         ({"quantization": True}, '"quantization" is True, and must be an object'),
         ({"quantization": {"x": 1}}, "\"quantization\" contains 'x', and must contain only symmetric, qdq, delay"),
         ({"quantization": {"qdq": 1}}, '"qdq" of "quantization" is 1, and must be true or false'),
@@ -83,3 +89,21 @@ def test_what_cannot_be_is_a_sentence(change, words):
 def test_what_is_no_json_object_is_a_sentence(text, words):
     with pytest.raises(RunError, match=f"^w.json: {words}"):
         parse_description(text, "w.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b'{\n<<<<<<< HEAD\n"step": 1\n=======\n"step": 2\n>>>>>>> theirs\n}', "a conflict marker of git in line 2"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a git-lfs pointer"),
+        (b"<!DOCTYPE html><html>", "is a web page"),
+        (b"", "is empty"),
+        (b"[" * 100_000, "is nested too deeply"),
+        (b'{"a": ' * 100_000, "is nested too deeply"),
+        (b'{"step": 1', "is not valid JSON"),
+    ],
+)
+def test_what_is_no_json_is_told_by_its_reason(text, words):
+    with pytest.raises(RunError, match=rf"^beside: .*{words}.*; the meaning of the weights is unknown") as told:
+        parse_description(text, "beside")
+    assert len(str(told.value)) < 300

@@ -1,0 +1,130 @@
+"""Scores detections against annotations, both in COCO's format: python -m tools.score GROUNDTRUTH.json RESULTS.json.
+
+Prints the twelve lines of pycocotools, the average precision of each class, and the likely cause of metrics near 0 or
+of -1. Imports no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # also where it is started by its path
+    from utils.program import begin
+
+    begin()
+
+import argparse
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from object_detection.coco.metrics import Summary, score_arrays
+from object_detection.coco.report import findings, lines
+from object_detection.coco.tables import Comparison, from_json
+from tools.command import CommandParser, require_no_input, run_command
+from utils.errors import EXIT_DONE, RunError
+from utils.files.atomic_file import write_atomically
+from utils.files.file_kind import why_no_json
+from utils.files.regular_file import open_regular
+from utils.suggestions import path_hint
+from utils.text import one_line, printable
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = CommandParser(
+        prog="python -m tools.score",
+        description="Scores detections against annotations, both in COCO's format.",
+        epilog="Exit status: 0 done, whatever the score; 1 failed; 2 wrong usage.",
+    )
+    parser.add_argument(
+        "groundtruth", metavar="GROUNDTRUTH", type=Path, help="JSON file with images, annotations and categories"
+    )
+    parser.add_argument(
+        "results",
+        metavar="RESULTS",
+        type=Path,
+        help="JSON file with a list of detections, such as the detections.json of an evaluation",
+    )
+    parser.add_argument("--json", metavar="OUT", type=Path, help="write the scores to this file too")
+    return parser
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prints the scores, writes them if asked to, and returns the exit status.
+
+    Raises:
+        UsageError: The scores would take the place of a file that is read.
+        RunError: A file cannot be read or written, is invalid, or does not belong to the other.
+    """
+    require_no_input("--json", options.json, [options.groundtruth, options.results])
+    names = (printable(str(options.groundtruth)), printable(str(options.results)))
+    comparison = from_json(_read(options.groundtruth), _read(options.results), names)
+    summary = score_arrays(comparison.groundtruth, comparison.results, list(comparison.categories))
+    found, classes = findings(comparison, summary), _classes(comparison, summary)
+    print("\n".join([*lines(summary), "", *_table(classes), *(["", *found] if found else [])]))
+    if options.json is not None:
+        content = {
+            "images": len(comparison.image_ids),
+            "annotations": len(comparison.groundtruth.crowds),
+            "detections": len(comparison.results.scores),
+            "metrics": summary.metrics,
+            "classes": classes,
+            "findings": found,
+        }
+        try:
+            write_atomically(options.json, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+        except OSError as error:
+            raise RunError(f"--json {options.json}: cannot be written: {error.strerror}") from error
+    return EXIT_DONE
+
+
+def _read(path: Path) -> Any:
+    try:
+        with open_regular(path) as file:
+            data = file.read()
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror}{path_hint(path)}") from error
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{path}: {why_no_json(data, error)}") from error
+
+
+def _classes(comparison: Comparison, summary: Summary) -> list[dict[str, Any]]:
+    """The figures of each category, by ascending id; crowds do not count as objects."""
+    objects = comparison.groundtruth.category_ids[~comparison.groundtruth.crowds]
+    return [
+        {
+            "id": category,
+            "name": comparison.categories[category],
+            "average_precision": precision,
+            "objects": int((objects == category).sum()),
+            "detections": int((comparison.results.category_ids == category).sum()),
+        }
+        for category, precision in summary.by_category.items()
+    ]
+
+
+def _table(classes: Sequence[dict[str, Any]]) -> list[str]:
+    if not classes:
+        return ["the groundtruth lists no category"]
+    width = max(len("id"), *(len(str(row["id"])) for row in classes))
+    header = f"{'id':>{width}}  {'AP':>6}  {'objects':>9}  {'detections':>10}  class"
+    return [header] + [
+        f"{row['id']:{width}}  {row['average_precision']:6.3f}  {row['objects']:9}  {row['detections']:10}  "
+        f"{one_line(row['name'])}"
+        for row in classes
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    options = make_parser().parse_args(arguments)
+    return run_command(lambda: run(options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
