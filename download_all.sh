@@ -38,6 +38,7 @@ if [ ${#places[@]} -lt 1 ] || [ ${#places[@]} -gt 3 ]; then
     usage >&2
     exit 2
 fi
+launch_has_no_dry_run
 image=${places[0]} data_dir=${places[1]:-/data/coco2017_tfrecords} checkpoint_dir=${places[2]:-/checkpoints}
 [[ $data_dir = /* ]] || data_dir=$start/$data_dir
 [[ $checkpoint_dir = /* ]] || checkpoint_dir=$start/$checkpoint_dir

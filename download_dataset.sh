@@ -18,7 +18,6 @@ set -euo pipefail
 start=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")"
 source utils/shell/download.sh
-source utils/launch.sh
 
 # The bucket's own address, because the certificate of https://images.cocodataset.org does not match that name.
 COCO_URL=${COCO_URL:-https://s3.amazonaws.com/images.cocodataset.org}

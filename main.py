@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from runtime.entry_point import escape_unencodable_text, run
+if __name__ == "__main__":
+    from utils.program import begin
+
+    begin()
+
+from runtime.entry_point import run
 from utils.cmdline_helper import parse
 from utils.errors import EXIT_USAGE
 from utils.flags.help import overview
@@ -19,5 +24,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    escape_unencodable_text()
     sys.exit(main(sys.argv[1:]))

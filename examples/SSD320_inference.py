@@ -14,7 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from utils.program import begin
+
+    begin()
 
 from object_detection.model_command import parse
 from runtime.entry_point import start
@@ -155,6 +159,4 @@ def main(arguments: Sequence[str], run: Callable[[Command], int] = run_command) 
 
 
 if __name__ == "__main__":
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # for file names that the stream cannot encode
     sys.exit(main(sys.argv[1:]))

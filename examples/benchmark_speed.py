@@ -15,7 +15,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from utils.program import begin
+
+    begin()
 
 from utils.dllogger_utils import read_log
 from utils.errors import EXIT_DONE, EXIT_FAILED, RunError, reason

@@ -20,10 +20,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from utils.program import begin
+
+    begin()
+
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from runtime.entry_point import start
 from utils.cmdline_helper import parse

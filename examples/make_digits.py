@@ -15,6 +15,12 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from utils.program import begin
+
+    begin()
+
 import numpy as np
 from PIL import Image
 

@@ -19,10 +19,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from utils.program import begin
+
+    begin()
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from object_detection.coco.details import operating_score
 from object_detection.coco.metrics import score_arrays

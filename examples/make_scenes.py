@@ -18,9 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from utils.program import begin
+
+    begin()
+
 import numpy as np
-from make_digits import divide, enlarge, run  # the script beside this one
 from PIL import Image
+
+from examples.make_digits import divide, enlarge, run
 
 CLASSES = {0: "zero", 3: "three", 4: "four"}
 SIDE_PX = 320

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Part = Literal["backbone", "pyramid", "head"]
 """The parts of a network that can be trained separately."""
@@ -271,3 +271,23 @@ BACKBONES = {
     ),
 }
 SSDS = {spec.name: spec for spec in (SSDSpec(name="ssd320", backbone=_RESNET_V1_50),)}
+
+CHOSEN_CONVOLUTIONS = "chosen_convolutions"
+"""Collection of a training graph with a ``ChosenConvolution`` for each convolution whose formulations were chosen."""
+
+
+class ChosenConvolution(NamedTuple):
+    """A convolution of a graph.
+
+    Attributes:
+        key: Its shape and type as text.
+        names: The formulations of its forward direction, input gradient and filter gradient.
+        rules: Those that the built-in rules choose.
+        excess: Multiplications in the graph for the forward direction of a batch beyond those of a plain convolution;
+            negative if they are fewer.
+    """
+
+    key: str
+    names: tuple[str, str, str]
+    rules: tuple[str, str, str]
+    excess: int

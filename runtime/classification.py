@@ -6,6 +6,7 @@ Shape symbols: N batch, H W image, C channels, K classes.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,18 +23,21 @@ from runtime.class_presenter import ClassPresenter
 from runtime.task import Metrics, Task, TensorMap, WarmStart
 from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig, ModelConfig, resolved
 from utils.data_utils import Reader, TensorFlowReader, synthetic_input
+from utils.hooks.beginning import Chance
 from utils.hvd_utils import Communicator, SerialCommunicator
 from utils.image_processing import eval_preprocess, normalize, normalized_range
-from utils.input.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Position, Shard, make_input
+from utils.input.batching import Batch, Input, InputOptions, Position, Shard, without_autograph
 from utils.input.labelled_images import LABELLED_IMAGES
+from utils.metric_names import CROSS_ENTROPY, INITIAL_CROSS_ENTROPY, LN_CLASSES
 from utils.optimizer_table import SLOTS
 from utils.optimizers import WeightDecay
+from utils.records.label_records import LabelRange
 from utils.records.manifest import SplitFiles
+from utils.records.record_rules import why_unusable
 from utils.records.tfrecord_file import read_record
 from utils.weights.pretrained_config import MEAN_RGB, STD_RGB, Rgb
 
 MIXUP_PURPOSE = 1
-LABEL_KEY = "image/class/label"
 SMALLEST_PROBABILITY = 1e-37  # the smallest numbers of float32 count as 0 on some devices
 
 
@@ -121,8 +125,10 @@ class LabelledImages:
             augmentation=data.augmentation,
             threads=data.threads,
             shuffle_buffer=data.shuffle_buffer,
+            scaled_decoding=data.scaled_decoding,
         )
 
+    @without_autograph
     def input(self, split: str, shard: Shard, start: Position) -> Input:
         files, options = self.splits.get(split), self.input_options()
         if files is None:
@@ -130,22 +136,18 @@ class LabelledImages:
             labels = tf.random.stateless_uniform([options.batch_size], seed, 0, options.num_classes, tf.int32)
             return synthetic_input(options, {"labels": labels})
         if split == "train":
-            return make_input(self.reader.train_batches(files, LABELLED_IMAGES, options, shard, start))
-        return make_input(self.reader.eval_batches(files, LABELLED_IMAGES, options, shard))
+            return self.reader.train_input(files, LABELLED_IMAGES, options, shard, start)
+        return self.reader.eval_input(files, LABELLED_IMAGES, options, shard)
 
     def preprocess(self, encoded: Any, size: int) -> Any:
         return eval_preprocess(encoded, size)
 
     def describe_bad_example(self, split: str, index: int, status: int) -> str:
+        del status  # the record itself tells
         path, number = self.splits[split].locate(index)
-        where = f"{path}, record {number}"
-        if status == STATUS_BAD_LABEL:
-            options, label = self.input_options(), _label_in(path, number)
-            first, count = options.label_offset, options.num_classes
-            if label is None:
-                return f"{where}: has no label ({LABEL_KEY})"
-            return f"{where}: label {label} is outside {first}..{first + count - 1} (--num_classes {count})"
-        return f"{where}: the image does not decode"
+        count = self.input_options().num_classes
+        labels = LabelRange(offset=self.input_options().label_offset, count=count, flag=f"--num_classes {count}")
+        return f"{path}, record {number}: {why_unusable(read_record(path, number), labels.fault_in)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,7 +240,18 @@ class ClassificationTraining:
             labels=tf.stop_gradient(targets["probabilities"]), logits=endpoints["logits"]
         )
         count = tf.maximum(self.communicator.average(tf.reduce_sum(mask)), 1.0 / self.communicator.size)
-        return {"cross_entropy": tf.reduce_sum(per_example * mask) / count}
+        return {CROSS_ENTROPY: tf.reduce_sum(per_example * mask) / count}
+
+    @property
+    def chance(self) -> Chance:
+        """The cross-entropy of equal probabilities, ln K for any targets that sum to 1."""
+        return Chance(
+            loss=CROSS_ENTROPY,
+            initial_key=INITIAL_CROSS_ENTROPY,
+            key=LN_CLASSES,
+            value=math.log(self.network.num_classes),
+            remedy="--head_init=small",
+        )
 
     def weight_decay(self, variables: Sequence[Any]) -> WeightDecay:
         return WeightDecay(variables, self.config.optimizer.weight_decay)
@@ -285,10 +298,3 @@ def mixup(images: Any, labels: Any, mask: Any, alpha: float, seed: Any) -> tuple
     wide, narrow = tf.reshape(share, [-1, 1, 1, 1]), tf.reshape(share, [-1, 1])
     images = wide * images + (1.0 - wide) * tf.reverse(images, [0])
     return images, narrow * labels + (1.0 - narrow) * tf.reverse(labels, [0])
-
-
-def _label_in(path: str, record_number: int) -> int | None:
-    """The label in a record, or None if there is none."""
-    features = tf.train.Example.FromString(read_record(path, record_number)).features.feature
-    values = features[LABEL_KEY].int64_list.value
-    return int(values[0]) if values else None

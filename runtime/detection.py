@@ -25,10 +25,10 @@ from object_detection.class_table import ClassTable, class_table
 from object_detection.coco.evaluation import CocoEvaluator
 from object_detection.input_pipeline import detection_decoder
 from object_detection.losses import focal_loss_of_slots, huber_loss
+from object_detection.object_records import fault_in
 from object_detection.postprocessing import Detections, postprocess
 from object_detection.preprocessing import preprocess_image
 from object_detection.presenter import BoxPresenter
-from object_detection.record_faults import fault_in, uneven_lists
 from object_detection.synthetic_objects import synthetic_objects
 from object_detection.target_assigner import Groundtruth, assign_targets, in_few_rows
 from runtime.task import Metrics, Task, TensorMap, WarmStart
@@ -37,9 +37,10 @@ from utils.data_utils import Reader, TensorFlowReader, synthetic_input
 from utils.detection_config import DetectionConfig
 from utils.hvd_utils import Communicator, SerialCommunicator
 from utils.image_processing import normalized_range, subtract_mean
-from utils.input.batching import STATUS_BAD_LABEL, Batch, Input, InputOptions, Position, Shard, make_input
+from utils.input.batching import Batch, Input, InputOptions, Position, Shard, without_autograph
 from utils.optimizers import WeightDecay
 from utils.records.manifest import SplitFiles
+from utils.records.record_rules import why_unusable
 from utils.records.tfrecord_file import read_record
 from utils.weights.checkpoint_contents import by_name
 from utils.weights.pretrained_config import DETECTION_MEAN_RGB, MEAN_RGB, STD_RGB, Rgb
@@ -170,29 +171,29 @@ class ImagesWithObjects:
             threads=data.threads,
             shuffle_buffer=data.shuffle_buffer,
             eval_every=data.eval_every,
+            scaled_decoding=data.scaled_decoding,
         )
 
+    @without_autograph
     def input(self, split: str, shard: Shard, start: Position) -> Input:
         files, options = self.splits.get(split), self.input_options()
         decoder = detection_decoder(self.table, train_crowds=self.detection.train_crowds)
         if files is None:
             data = synthetic_input(options, synthetic_objects(self.table, split, options))
         elif split == "train":
-            data = make_input(self.reader.train_batches(files, decoder, options, shard, start))
+            data = self.reader.train_input(files, decoder, options, shard, start)
         else:
-            data = make_input(self.reader.eval_batches(files, decoder, options, shard))
+            data = self.reader.eval_input(files, decoder, options, shard)
         return _in_few_rows(data) if split == "train" else data
 
     def preprocess(self, encoded: Any, size: int) -> Any:
         return preprocess_image(encoded, size)
 
     def describe_bad_example(self, split: str, index: int, status: int) -> str:
+        del status  # the record itself tells
         path, number = self.splits[split].locate(index)
-        where = f"{path}, record {number}"
-        serialized = read_record(path, number)
-        if status == STATUS_BAD_LABEL:
-            return f"{where}: {fault_in(serialized, self.table)}"
-        return f"{where}: {uneven_lists(serialized) or 'the image does not decode'}"
+        fault = why_unusable(read_record(path, number), lambda features: fault_in(features, self.table))
+        return f"{path}, record {number}: {fault}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -330,6 +331,9 @@ class DetectionTraining:
             * tf.reduce_sum(localization * weights)
             / (matched * code_size),
         }
+
+    chance = None
+    """Unknown: each class begins at the probability that focal loss prefers, ``SSDSpec.class_bias``."""
 
     def weight_decay(self, variables: Sequence[Any]) -> WeightDecay:
         """The weight decay of convolution kernels; biases and batch normalization do not decay."""

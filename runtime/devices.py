@@ -23,6 +23,9 @@ from utils.system.gpus import Card, ask_driver, count_in_machine, hidden_by_user
 from utils.text import plural
 
 tf1 = tf.compat.v1
+GPU = "/GPU:0"
+"""TensorFlow's name of the GPU of this process in its graphs, whichever it is."""
+
 _MIB = 2**20
 
 
@@ -227,6 +230,6 @@ def _multiply(options: Any) -> None:
     strict = tf1.ConfigProto()
     strict.CopyFrom(options)
     strict.allow_soft_placement = False
-    with tf.Graph().as_default(), tf.device("/GPU:0"), tf1.Session(config=strict) as session:
+    with tf.Graph().as_default(), tf.device(GPU), tf1.Session(config=strict) as session:
         matrix = tf1.placeholder_with_default(tf.ones([64, 64]), [64, 64])
         session.run(tf.matmul(matrix, matrix))

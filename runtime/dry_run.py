@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,12 @@ import tensorflow as tf
 
 from runtime.artefacts.exporting import check_folder
 from runtime.evaluation import Evaluation, load_weights
-from runtime.graphs import build_predict_graph
+from runtime.inference_network import inference_network
 from runtime.memory_estimate import GraphMemory, graph_memory
 from runtime.model_size import NetworkSize
 from runtime.outputs import planned_files
 from runtime.plan import batches_to_evaluate, measured_warmup, plan_training
+from runtime.plan_advice import advice
 from runtime.plan_facts import memory_needed, regular_evaluation
 from runtime.run_facts import facts_of_setup, facts_of_training
 from runtime.setup import set_up
@@ -57,12 +59,14 @@ class Prepared:
         rows: The steps to come.
         graphs: The memory of each of its graphs.
         program: Bytes that the process occupies with its graphs, before they hold any values.
+        advice: Sentences about values that do not fit the run.
     """
 
     size: NetworkSize
     rows: Rows
     graphs: list[GraphMemory]
     program: int
+    advice: Sequence[str] = ()
 
 
 def dry_run(command: Command, preemption: PreemptionHook, screen: Screen) -> int:
@@ -93,7 +97,9 @@ def dry_run(command: Command, preemption: PreemptionHook, screen: Screen) -> int
         facts = dict(facts_of_setup(setup, prepared.size, processes.size)) | dict(prepared.rows)
         if run.seed is None and "seed" not in setup.metadata:
             facts["Seed"] = "random"
-        _show(screen, [*facts.items(), ("Memory", memory), ("Writes", planned_files(setup.config, processes.size))])
+        misfits = [("Advice", command.spelled("\n".join(prepared.advice)))] if prepared.advice else []
+        written = ("Writes", planned_files(setup.config, processes.size))
+        _show(screen, [*facts.items(), ("Memory", memory), written, *misfits])
     return EXIT_DONE
 
 
@@ -137,7 +143,7 @@ def _training(setup: Setup, processes: Communicator, stopping: Stopping) -> Prep
     with contextlib.ExitStack() as opened:
         if config.run.mode == "train_and_evaluate":
             evaluation = opened.enter_context(_opened_evaluation(setup, processes))
-            graphs.append(graph_memory(evaluation.graph.variables, evaluation.graph.fetches()))
+            graphs.append(graph_memory(evaluation.graph.network.held, evaluation.graph.fetches()))
         plan = plan_training(config, setup.task.data.num_examples("train"), processes.size)
         trainer = Trainer(_with_synthetic_data(setup, "train"), plan, processes, stopping, None)
         program = resident_bytes()
@@ -148,7 +154,8 @@ def _training(setup: Setup, processes: Communicator, stopping: Stopping) -> Prep
         rows = facts_of_training(config, plan, trainer.step, last)
         if config.run.mode == "train_and_evaluate":
             rows = [*rows, ("Evaluation", regular_evaluation(setup))]
-        return Prepared(size=trainer.graph.size, rows=rows, graphs=graphs, program=program)
+        misfits = advice(config, plan, resumed=trainer.step > 0)
+        return Prepared(size=trainer.graph.size, rows=rows, graphs=graphs, program=program, advice=misfits)
 
 
 def _evaluation(setup: Setup, processes: Communicator, stopping: Stopping) -> Prepared:
@@ -164,8 +171,8 @@ def _evaluation(setup: Setup, processes: Communicator, stopping: Stopping) -> Pr
         rows = [("Plan", f"{plural(batches, 'batch')} of {images}")]
         if evaluation.weights == EMA:
             rows.append(("Averages", _AVERAGES))
-        memory = [graph_memory(evaluation.graph.variables, evaluation.graph.fetches())]
-        return Prepared(size=evaluation.graph.size, rows=rows, graphs=memory, program=program)
+        memory = [graph_memory(evaluation.graph.network.held, evaluation.graph.fetches())]
+        return Prepared(size=evaluation.graph.network.size, rows=rows, graphs=memory, program=program)
 
 
 def _prediction(setup: Setup, processes: Communicator, stopping: Stopping) -> Prepared:
@@ -175,15 +182,18 @@ def _prediction(setup: Setup, processes: Communicator, stopping: Stopping) -> Pr
     with graph.as_default():
         shape = [options.batch_size, options.image_size, options.image_size, CHANNELS]
         images = tf1.placeholder(tf.float32, shape)
-    predict = build_predict_graph(setup.task, graph, images)
+    network = inference_network(setup.task, images, processes, constant=False)
+    weights = network.weights
+    with graph.as_default():
+        predictions = setup.task.post_processing.predictions(network.endpoints)
     program, chosen = resident_bytes(), ""
-    if processes.rank == 0 and predict.variables:
-        with tf1.Session(graph=graph, config=setup.session_config) as session:
+    if processes.rank == 0 and weights.variables:
+        with tf1.Session(graph=weights.graph, config=setup.session_config) as session:
             which = setup.config.moving_average.eval_weights
-            chosen, _ = load_weights(session, predict, setup.required_checkpoint, which)
+            chosen, _ = load_weights(session, weights, setup.required_checkpoint, which)
     batches = -(-len(files) // (options.batch_size * processes.size))
     rows = [("Plan", f"{plural(len(files), 'image')} in {plural(batches, 'batch')} of {options.batch_size}")]
     if chosen == EMA:
         rows.append(("Averages", _AVERAGES))
-    memory = [graph_memory(predict.variables, predict.predictions)]
-    return Prepared(size=predict.size, rows=rows, graphs=memory, program=program)
+    memory = [graph_memory(network.held, predictions)]
+    return Prepared(size=network.size, rows=rows, graphs=memory, program=program)

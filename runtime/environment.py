@@ -9,11 +9,15 @@ from collections.abc import Mapping
 
 from utils.config import ExperimentConfig
 from utils.flags.environment_variables import TF32_VARIABLE, XLA_VARIABLE, auto_jit
+from utils.system.machine import is_x86
 
 LOG_VARIABLE = "TF_CPP_MIN_LOG_LEVEL"
 # Errors that matter are exceptions. Other logged errors are misleading: 2.21 logs one about its own optimization of a
 # map inside a map.
 _NOTHING, _EVERYTHING = "3", "0"
+# By itself, TensorFlow (2.21) uses oneDNN only on x86 CPUs with AVX-512 VNNI or later instructions for networks.
+# Without it, a CPU has no convolution in groups or in NCHW, and others are slow.
+_X86_SETTINGS = {"TF_ENABLE_ONEDNN_OPTS": "1"}
 _MPI_SETTINGS = {"OMPI_MCA_mpi_yield_when_idle": "1"}
 _GPU_SETTINGS = {
     "CUDA_CACHE_DISABLE": "0",
@@ -30,6 +34,8 @@ _SYNC_BATCH_NORM_SETTINGS = {"HOROVOD_CYCLE_TIME": "0.1"}
 
 def environment_for(config: ExperimentConfig, environ: Mapping[str, str]) -> dict[str, str]:
     """Variables to set before importing TensorFlow; none is in ``environ``, except a merged ``TF_XLA_FLAGS``.
+
+    On x86 CPUs, TensorFlow computes with oneDNN.
 
     On GPUs, kernels compiled for the card are cached on disk, each GPU has two launch threads of its own, batch norm
     uses cuDNN's persistent kernels, convolutions may use the non-fused Winograd algorithm, and a step does not wait for
@@ -51,7 +57,7 @@ def environment_for(config: ExperimentConfig, environ: Mapping[str, str]) -> dic
     is undocumented for current TensorFlow; and ``--tf_xla_enable_lazy_compilation=false``, which was set even without
     XLA, so its default is kept.
     """
-    wanted = {LOG_VARIABLE: _EVERYTHING if config.run.log_level == "debug" else _NOTHING} | _MPI_SETTINGS
+    wanted = _settings_of_all(_EVERYTHING if config.run.log_level == "debug" else _NOTHING) | _MPI_SETTINGS
     if config.run.cpu:
         wanted["CUDA_VISIBLE_DEVICES"] = "-1"
     else:
@@ -60,7 +66,7 @@ def environment_for(config: ExperimentConfig, environ: Mapping[str, str]) -> dic
         wanted |= _DETERMINISTIC_SETTINGS
     if not config.precision.tf32:
         wanted[TF32_VARIABLE] = "0"
-    chosen = {name: value for name, value in wanted.items() if name not in environ}
+    chosen = _missing(wanted, environ)
     if config.precision.xla:
         chosen |= _xla_flags(environ)
     return chosen
@@ -68,7 +74,16 @@ def environment_for(config: ExperimentConfig, environ: Mapping[str, str]) -> dic
 
 def environment_of_tool(environ: Mapping[str, str]) -> dict[str, str]:
     """Variables to set before a tool without a run of its own imports TensorFlow."""
-    return {} if LOG_VARIABLE in environ else {LOG_VARIABLE: _NOTHING}
+    return _missing(_settings_of_all(_NOTHING), environ)
+
+
+def _settings_of_all(log_level: str) -> dict[str, str]:
+    """The variables that every program sets."""
+    return {LOG_VARIABLE: log_level} | (_X86_SETTINGS if is_x86() else {})
+
+
+def _missing(wanted: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in wanted.items() if name not in environ}
 
 
 def native_log_level(environ: Mapping[str, str]) -> int:
@@ -78,16 +93,9 @@ def native_log_level(environ: Mapping[str, str]) -> int:
 
 
 def _xla_flags(environ: Mapping[str, str]) -> dict[str, str]:
-    """``TF_XLA_FLAGS`` with the flags for ``--xla`` appended to the user's own; the last one counts.
+    """``TF_XLA_FLAGS`` with a flag for ``--xla`` appended to the user's own, if those would disable XLA.
 
-    Without ``--tf_xla_cpu_global_jit``, TensorFlow leaves operations on a CPU out of its XLA clusters, whatever the
-    session requests. A jit level of -1 in the variable would override the flag and disable XLA; 0 leaves the decision
-    to the session.
+    A jit level of -1 in the variable would override the flag; 0 leaves the decision to the session.
     """
     present = environ.get(XLA_VARIABLE, "").split()
-    added = []
-    if not any("tf_xla_cpu_global_jit" in flag for flag in present):
-        added.append("--tf_xla_cpu_global_jit=true")
-    if auto_jit(environ) == "-1":
-        added.append("--tf_xla_auto_jit=0")
-    return {XLA_VARIABLE: " ".join([*present, *added])} if added else {}
+    return {XLA_VARIABLE: " ".join([*present, "--tf_xla_auto_jit=0"])} if auto_jit(environ) == "-1" else {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from runtime.graphs import NetworkAlone, build_eval_graph, shard_of
+from runtime.inference_network import Weights
 from runtime.loop import run_loop
+from runtime.onednn import keeps_kernels
 from runtime.session import on_device
 from runtime.task import Evaluator, Setup
 from utils.config import EMA, RAW
@@ -21,7 +23,6 @@ from utils.hvd_utils import Communicator
 from utils.input.batching import STATUS_OK, Position
 from utils.input.staging import BatchesAhead
 from utils.weights.checkpoint_contents import (
-    Names,
     averages_or_raw,
     has_averages,
     load_matched,
@@ -39,24 +40,25 @@ class Evaluation:
     Args:
         setup: The network and data to evaluate.
         communicator: The processes that share the split; rank 0 reads the weights.
+        once: Whether weights are loaded only once, which makes the network faster on CPUs.
 
     Attributes:
         prefix: Prefix of the last loaded checkpoint.
         examples: Pictures of some examples with predictions, by tag; empty until they are drawn.
     """
 
-    def __init__(self, setup: Setup, communicator: Communicator) -> None:
+    def __init__(self, setup: Setup, communicator: Communicator, *, once: bool = False) -> None:
         self._setup = setup
         self._communicator = communicator
+        self._once = once
         graph = tf.Graph()
         with graph.as_default():
             data = on_device(setup.task.data.input("validation", shard_of(communicator), Position()), setup.config)
-        self.graph = build_eval_graph(setup.task, data, graph, communicator)
+        self.graph = build_eval_graph(setup.task, data, communicator, constant=once and keeps_kernels(setup))
         self.weights = RAW
         """The kind of the evaluated weights, "raw" or "ema" for moving averages; set on rank 0 only."""
         self._session = tf1.Session(graph=graph, config=setup.session_config)
         self._ahead = BatchesAhead(self._session, data)
-        self._session.run(self.graph.initializer)
         self._has_weights = False
         self.prefix = Path()
         self.examples: Mapping[str, Any] = {}
@@ -71,13 +73,22 @@ class Evaluation:
         Raises:
             RunError: The checkpoint is damaged or belongs to another network.
         """
-        if self._communicator.rank == 0 and self.graph.variables:
-            which = self._setup.config.moving_average.eval_weights
-            self.weights, table = load_weights(self._session, self.graph, prefix, which)
-            _log.log(logging.DEBUG if self._has_weights else logging.INFO, "%s:\n%s", prefix, table)
-        self._session.run(self.graph.take_over)
-        self._has_weights = True
+        self._load(self._restore(prefix) if self._communicator.rank == 0 else None)
         self.prefix = prefix
+
+    def _restore(self, prefix: Path) -> Callable[[Any, Weights], None]:
+        def restore(session: Any, weights: Weights) -> None:
+            which = self._setup.config.moving_average.eval_weights
+            self.weights, table = load_weights(session, weights, prefix, which)
+            _log.log(logging.DEBUG if self._has_weights else logging.INFO, "%s:\n%s", prefix, table)
+
+        return restore
+
+    def _load(self, restore: Callable[[Any, Weights], None] | None) -> None:
+        if self._once and self._has_weights:
+            raise ValueError("this evaluation loads weights once; its network would keep the former kernels")
+        self.graph.network.load(self._session, self._setup.session_config, restore)
+        self._has_weights = True
 
     def run(self, hooks: Sequence[Hook], batches: int | None = None, *, repeat: bool = False) -> Evaluator | None:
         """Evaluates this process's part of the split, or ``batches`` of it.
@@ -120,6 +131,8 @@ class Evaluation:
             step = self._loop(NetworkAlone(self.graph), hooks, step, batches)
 
     def _loop(self, graph: Any, hooks: Sequence[Hook], start: int, last: int | None) -> int:
+        if not self._has_weights:
+            self._load(None)
         return run_loop(self._session, graph, hooks, start=start, last=last, ahead=self._ahead)
 
 
@@ -135,12 +148,12 @@ class _EvaluatorHook(Hook):
         self._evaluator.update(rows)
 
 
-def load_weights(session: Any, graph: Any, prefix: Path, which: str | None = None) -> tuple[str, str]:
-    """Loads all variables of a graph from a checkpoint.
+def load_weights(session: Any, weights: Weights, prefix: Path, which: str | None = None) -> tuple[str, str]:
+    """Loads all variables of a network from a checkpoint.
 
     Args:
-        session: Session of the graph.
-        graph: A graph for evaluation or prediction.
+        session: Session of the variables' graph.
+        weights: The variables.
         prefix: Prefix of the checkpoint.
         which: "raw" for the trained weights, "ema" for their moving averages; None for the averages if there are any.
 
@@ -151,17 +164,22 @@ def load_weights(session: Any, graph: Any, prefix: Path, which: str | None = Non
         RunError: The checkpoint is damaged, lacks a variable, has another shape, or has no moving averages.
     """
     chosen, averaged = _choice(prefix, which)
-    names: Names = graph.stored_names
+    names = weights.stored_names
     if chosen == EMA:
-        names = lambda stored: averages_or_raw(graph.stored_names(stored), stored)  # noqa: E731
-    found = match_variables(prefix, graph.variables, names)
-    found.require({v.op.name for v in graph.variables})
-    load_matched(session, graph.saver, graph.variables, found)
+        names = lambda stored: averages_or_raw(weights.stored_names(stored), stored)  # noqa: E731
+    found = match_variables(prefix, weights.variables, names)
+    found.require({v.op.name for v in weights.variables})
+    load_matched(session, weights.saver, weights.variables, found)
     if averaged:
         other = RAW if chosen == EMA else EMA
         kind = "moving averages of the weights" if chosen == EMA else "trained weights"
         _log.info("%s: using the %s; --eval_weights %s uses the others", prefix, kind, other)
     return chosen, found.table()
+
+
+def restoring(setup: Setup, prefix: Path) -> Callable[[Any, Weights], object]:
+    """A function for ``InferenceNetwork.load`` that loads the weights of a checkpoint as the setup's flags ask."""
+    return lambda session, weights: load_weights(session, weights, prefix, setup.config.moving_average.eval_weights)
 
 
 def chosen_weights(prefix: Path, which: str | None) -> str:

@@ -13,12 +13,12 @@ import tensorflow as tf
 from PIL import Image
 
 from runtime.task import Evaluator, Presenter, Setup
-from utils.checkpoints import read_metadata
 from utils.hooks.measurement import MeasurementHook
 from utils.records.manifest import SplitFiles
 from utils.records.tfrecord_file import read_record
 from utils.reporting.evaluation_file import EVALUATION_NAME, histogram, write_evaluation
 from utils.reporting.findings import findings, summary_line
+from utils.weights.checkpoint_files import read_metadata
 
 _log = logging.getLogger(__name__)
 IMAGE_KEY = "image/encoded"

@@ -5,6 +5,8 @@ Shape symbols: N batch, H W image.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +14,7 @@ import tensorflow as tf
 
 from runtime.fine_tuning import learning_rate_multiplier
 from runtime.histograms import histogram_summary
+from runtime.inference_network import InferenceNetwork, inference_network
 from runtime.model_size import NetworkSize, network_size
 from runtime.plan import TrainingPlan
 from runtime.precision import Precision
@@ -25,7 +28,6 @@ from utils.hvd_utils import Communicator
 from utils.input.batching import STATUS_OK, STATUS_PADDING, Input, Position, Shard
 from utils.optimizer_table import OPTIMIZERS
 from utils.optimizers import Descent, LossScale, Update, build_update, trained
-from utils.weights.checkpoint_contents import Names, by_name
 from utils.weights.moving_averages import MovingAverages
 
 tf1 = tf.compat.v1
@@ -37,6 +39,7 @@ class TrainGraph:
 
     ``take_over`` copies rank 0's variables to all processes. ``votes`` holds the tensors that processes exchange in a
     step. ``begin_averages`` holds the operations that set a moving average to its variable, by the name of the average.
+    ``finite`` adds, at its first call, a tensor for each variable that says if all its values are finite.
     ``histograms``, if any, is a serialized summary, which is empty after most steps.
     """
 
@@ -49,7 +52,7 @@ class TrainGraph:
     initializer: Any
     take_over: Any
     begin_averages: TensorMap
-    finite: TensorMap
+    finite: Callable[[], TensorMap]
     variables: tuple[Any, ...]
     saver: Any
     size: NetworkSize
@@ -65,22 +68,15 @@ class TrainGraph:
 class EvalGraph:
     """A graph that computes the network's outputs next to the targets, batch by batch.
 
-    ``take_over`` copies rank 0's variables to all processes. ``stored_names`` and ``endpoints`` are those of the
-    network. ``network`` is the sum of its ends, or None if post-processing is cheap. Fetching a sum runs the whole
+    ``alone`` is the sum of the network's ends, or None if post-processing is cheap. Fetching a sum runs the whole
     network; TensorFlow prunes everything that no fetched value depends on.
     """
 
     graph: Any
-    endpoints: TensorMap
+    network: InferenceNetwork
     outputs: TensorMap
-    network: Any
+    alone: Any
     input: Input
-    variables: tuple[Any, ...]
-    initializer: Any
-    take_over: Any
-    saver: Any
-    size: NetworkSize
-    stored_names: Names = by_name
 
     def fetches(self) -> TensorMap:
         """The tensors that the loop fetches for one batch."""
@@ -95,28 +91,20 @@ class NetworkAlone:
 
     def fetches(self) -> TensorMap:
         """The tensors that the loop fetches for one batch."""
-        return {**_bookkeeping(self.whole.input), "network": self.whole.network}
+        return {**_bookkeeping(self.whole.input), "network": self.whole.alone}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictGraph:
-    """A graph from raw images [N, H, W, 3] in 0..255 to predictions, for files and for export."""
+    """A graph that predicts for the images of its input."""
 
     graph: Any
-    images: Any
-    endpoints: TensorMap
+    network: InferenceNetwork
     predictions: TensorMap
-    input: Input | None
-    variables: tuple[Any, ...]
-    initializer: Any
-    saver: Any
-    size: NetworkSize
-    stored_names: Names = by_name
+    input: Input
 
     def fetches(self) -> TensorMap:
-        """The tensors that the loop fetches for one batch of the input."""
-        if self.input is None:
-            raise ValueError("this graph has a placeholder for its images, not an input")
+        """The tensors that the loop fetches for one batch."""
         return {**_bookkeeping(self.input), **self.predictions}
 
 
@@ -168,12 +156,22 @@ def build_train_graph(
             initializer=tf1.variables_initializer(variables),
             take_over=communicator.take_over(variables),
             begin_averages=begin_averages,
-            finite={v.op.name: tf.reduce_all(tf.math.is_finite(v)) for v in variables if v.dtype.is_floating},
+            finite=functools.cache(lambda: _finite(variables)),
             variables=variables,
-            saver=_saver(variables),
+            saver=tf1.train.Saver(list(variables), max_to_keep=None),
             size=size,
             histograms=histogram_summary(config.diagnostics, communicator, endpoints, update, after),
         )
+
+
+def _finite(variables: Iterable[Any]) -> TensorMap:
+    """By the name of each variable, a tensor that says if all its values are finite."""
+    found = {}
+    for variable in variables:
+        if variable.dtype.is_floating:
+            with variable.graph.as_default():
+                found[variable.op.name] = tf.reduce_all(tf.math.is_finite(variable))
+    return found
 
 
 def _scalars(losses: TensorMap, update: Update, learning_rate: Any, *, scaled: bool) -> TensorMap:
@@ -210,46 +208,29 @@ def _exchanged(
     return dict(zip(losses, means, strict=True)), votes
 
 
-def build_eval_graph(task: Task, data: Input, graph: Any, communicator: Communicator) -> EvalGraph:
-    """Adds the network's outputs to ``graph``, which contains the input ``data``."""
+def build_eval_graph(task: Task, data: Input, communicator: Communicator, *, constant: bool = False) -> EvalGraph:
+    """Adds the network's outputs to the graph of the input ``data``; ``constant`` is that of ``inference_network``."""
+    network = inference_network(task, data.batch.images, communicator, constant=constant)
+    last = task.post_processing
+    graph = data.batch.images.graph
     with graph.as_default():
-        endpoints = task.network.forward(task.network.normalize(data.batch.images), training=False)
-        size = network_size(data.batch.images)
-        ends = task.post_processing.ends if task.post_processing.is_costly else ()
-        variables = tuple(tf1.global_variables())
+        ends = last.ends if last.is_costly else ()
         return EvalGraph(
             graph=graph,
-            endpoints=endpoints,
-            outputs=task.post_processing.outputs(endpoints, data.batch.targets),
-            network=tf.add_n([tf.reduce_sum(endpoints[name]) for name in ends]) if ends else None,
+            network=network,
+            outputs=last.outputs(network.endpoints, data.batch.targets),
+            alone=tf.add_n([tf.reduce_sum(network.endpoints[name]) for name in ends]) if ends else None,
             input=data,
-            variables=variables,
-            initializer=tf1.variables_initializer(variables),
-            take_over=communicator.take_over(variables),
-            saver=_saver(variables),
-            size=size,
-            stored_names=task.network.stored_names,
         )
 
 
-def build_predict_graph(task: Task, graph: Any, images: Any, data: Input | None = None) -> PredictGraph:
-    """Adds the network's predictions to ``graph`` for raw ``images``, a placeholder or those of ``data``."""
+def build_predict_graph(task: Task, data: Input, communicator: Communicator, *, constant: bool = False) -> PredictGraph:
+    """Adds the network's predictions to the graph of the input ``data``; the arguments are those for evaluation."""
+    network = inference_network(task, data.batch.images, communicator, constant=constant)
+    graph = data.batch.images.graph
     with graph.as_default():
-        endpoints = task.network.forward(task.network.normalize(images), training=False)
-        size = network_size(images)
-        variables = tuple(tf1.global_variables())
-        return PredictGraph(
-            graph=graph,
-            images=images,
-            endpoints=endpoints,
-            predictions=task.post_processing.predictions(endpoints),
-            input=data,
-            variables=variables,
-            initializer=tf1.variables_initializer(variables),
-            saver=_saver(variables),
-            size=size,
-            stored_names=task.network.stored_names,
-        )
+        predictions = task.post_processing.predictions(network.endpoints)
+    return PredictGraph(graph=graph, network=network, predictions=predictions, input=data)
 
 
 def shard_of(communicator: Communicator) -> Shard:
@@ -267,8 +248,3 @@ def _global_step() -> Any:
         use_resource=True,
         collections=[tf1.GraphKeys.GLOBAL_VARIABLES, tf1.GraphKeys.GLOBAL_STEP],
     )
-
-
-def _saver(variables: tuple[Any, ...]) -> Any:
-    """A saver of the variables; None if there are none, as in artefacts."""
-    return tf1.train.Saver(list(variables), max_to_keep=None) if variables else None

@@ -45,7 +45,7 @@ def find_images(pattern: str) -> FoundFiles:
     if path.is_file():
         return FoundFiles([path], {})
     if path.is_dir():
-        files = [p for p in sorted(path.rglob("*")) if p.is_file()]
+        files = [p for p in sorted(path.rglob("*")) if p.is_file() and not _in_hidden_folder(p, path)]
         found = [p for p in files if has_image_name(p.name)]
         if not found:
             raise RunError(f"--to_predict {pattern}: the folder holds no image ({' '.join(sorted(IMAGE_SUFFIXES))})")
@@ -55,3 +55,7 @@ def find_images(pattern: str) -> FoundFiles:
         nearest = "" if any(sign in pattern for sign in "*?[") else path_hint(path)
         raise RunError(f"--to_predict {pattern}: no such image or folder; as a glob, it matches no file{nearest}")
     return FoundFiles(found, {})
+
+
+def _in_hidden_folder(path: Path, root: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(root).parts[:-1])

@@ -35,6 +35,8 @@ def run_loop(
             hook.begin(start, last)
         done = time.perf_counter()
         while (last is None or step < last) and not any(hook.wants_stop for hook in hooks):
+            for hook in hooks:
+                hook.before_step()
             began = time.perf_counter()
             try:
                 waited = 0.0 if ahead is None else ahead.wait(more=last is None or step + 1 < last)

@@ -8,6 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from model.specs import CHOSEN_CONVOLUTIONS
+
 tf1 = tf.compat.v1
 
 
@@ -36,6 +38,7 @@ def network_size(images: Any) -> NetworkSize:
     """
     trainable = images.graph.get_collection(tf1.GraphKeys.TRAINABLE_VARIABLES)
     multiplied = sum(_multiplications(operation) for operation in images.graph.get_operations())
+    multiplied -= sum(chosen.excess for chosen in images.graph.get_collection(CHOSEN_CONVOLUTIONS))
     return NetworkSize(
         parameters=sum(math.prod(variable.shape.as_list()) for variable in trainable),
         flops=2 * multiplied // (images.shape[0] or 1),

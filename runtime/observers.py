@@ -12,6 +12,7 @@ from runtime.task import Setup
 from runtime.trainer import Trainer
 from utils.dllogger_utils import Logger
 from utils.hooks.bad_records import BadRecordHook
+from utils.hooks.beginning import BeginningHook
 from utils.hooks.checkpoint import CheckpointHook
 from utils.hooks.hook import Hook
 from utils.hooks.logs import BenchmarkLogHook, SummaryHook, TrainingLogHook
@@ -36,6 +37,7 @@ class Observers:
     def __init__(self, setup: Setup, communicator: Communicator, logger: Logger, stopping: Stopping) -> None:
         self._config = setup.config
         self._data = setup.task.data
+        self._chance = setup.task.training.chance
         self._communicator = communicator
         self._logger = logger
         self._stopping = stopping
@@ -55,18 +57,41 @@ class Observers:
         """Observers of training that is kept; TensorBoard's events go to the folder ``events``."""
         run, plan = self._config.run, trainer.plan
         last = plan.last_step(self._config, trainer.step)
+        beginning = self._beginning(trainer)
         logs = TrainingLogHook(
-            self._logger, every=run.display_every, steps_per_epoch=plan.steps_per_epoch, global_batch=plan.global_batch
+            self._logger,
+            every=run.display_every,
+            steps_per_epoch=plan.steps_per_epoch,
+            global_batch=plan.global_batch,
+            more=beginning.take if beginning else dict,
         )
-        hooks = [*self._of_training(measurement, last), CheckpointHook(run.checkpoint_every, trainer.save), logs]
+        hooks = [*self._of_training(measurement, last), *([beginning] if beginning else []), logs]
+        saving = CheckpointHook(run.checkpoint_every, lambda step: self.save(trainer, step))  # last: see ``save``
         if self._communicator.rank > 0:
-            yield hooks
+            yield [*hooks, saving]
             return
         begins = trainer.step == 0 or not has_events(events)
         with contextlib.closing(SummaryHook(events, run.display_every)) as summaries:
             if begins:
                 summaries.show_graph(trainer.graph.graph)
-            yield [*hooks, summaries]
+            yield [*hooks, summaries, saving]
+
+    def save(self, trainer: Trainer, step: int) -> None:
+        """Saves the checkpoint of a step once all log records up to it are on disk.
+
+        A launch that resumes does not log the steps of its checkpoint again, so they would be missing for good.
+
+        Raises:
+            RunError: A weight is not finite, or the checkpoint cannot be written.
+        """
+        self._logger.flush_to_disk()
+        trainer.save(step)
+
+    def _beginning(self, trainer: Trainer) -> BeginningHook | None:
+        """The observer of a run's first step, if the loss of chance is known."""
+        if trainer.step or self._chance is None:
+            return None
+        return BeginningHook(self._chance, new=trainer.has_new_head)
 
     def training_benchmark(
         self, plan: TrainingPlan, measurement: MeasurementHook, network: MeasurementHook, warmup: int

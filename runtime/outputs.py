@@ -8,7 +8,6 @@ from pathlib import Path
 
 from runtime.images_to_predict import PICTURES
 from runtime.prediction import PREDICTIONS, PREDICTIONS_TABLE
-from utils.checkpoints import BEST, steps_in
 from utils.config import MODES, ExperimentConfig
 from utils.console.figures import plain_name
 from utils.console.screen import Rows
@@ -19,6 +18,7 @@ from utils.reporting.event_file import EVALUATIONS, EVENT_FILES
 from utils.reporting.run_log import LOG_NAME
 from utils.reporting.run_page import REPORT_NAME
 from utils.text import plural
+from utils.weights.checkpoint_files import BEST, steps_in
 from utils.weights.description import PREFIX
 
 TENSORBOARD = "TensorBoard"

@@ -13,7 +13,7 @@ from PIL import Image
 
 from runtime.task import Presenter
 from utils.errors import RunError
-from utils.files.atomic_file import write_atomically
+from utils.files.atomic_file import make_folder_inside, write_atomically
 from utils.images.image_files import load_rgb
 
 JPEG_QUALITY = 92
@@ -30,8 +30,9 @@ class Pictures:
     def __init__(self, folder: Path, files: Sequence[Path]) -> None:
         self._folder = folder
         self._files = files
-        root = os.path.commonpath([path.absolute().parent for path in files])
-        names = [path.absolute().relative_to(root) for path in files]
+        absolute = [Path(os.path.abspath(path)) for path in files]  # noqa: PTH100  (pathlib keeps "..")
+        root = os.path.commonpath([path.parent for path in absolute])
+        names = [path.relative_to(root) for path in absolute]
         # "a.jpg" and "a.png" keep their suffixes. So does "a.jpg.png", which would otherwise get the name of the first
         # one.
         alike = Counter(name.with_suffix("") for name in names) + Counter(names)
@@ -55,7 +56,7 @@ class Pictures:
         buffer = io.BytesIO()
         picture.save(buffer, "JPEG", quality=JPEG_QUALITY)
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder_inside(self._folder.parent, target.parent.relative_to(self._folder.parent))
             write_atomically(target, buffer.getvalue())
         except OSError as error:
             raise RunError(f"--results_dir: {target} cannot be written: {error.strerror}") from error

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from runtime.memory_estimate import GraphMemory
 from runtime.session import uses_gpu
 from runtime.task import Setup
 from utils.input.batching import BATCHES_IN_FLIGHT, PREFETCHED_BATCHES
 from utils.metric_names import heading
+from utils.records.record_index import shuffled_bytes, shuffles_numbers
 from utils.system.machine import memory_gb
 from utils.text import plural
 
@@ -60,8 +60,8 @@ def _input_bytes(setup: Setup) -> int:
     files = setup.splits.get("train")
     if files is None:
         return decoded
-    stored = sum(Path(path).stat().st_size for path in files.paths)
-    return decoded + stored * min(options.shuffle_buffer, files.examples) // max(files.examples, 1)
+    waiting = 0 if shuffles_numbers(files, options.shuffle_buffer) else shuffled_bytes(files, options.shuffle_buffer)
+    return decoded + waiting
 
 
 def _amount(size: float) -> str:

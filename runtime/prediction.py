@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import functools
 import json
 import logging
 from collections import deque
@@ -16,16 +15,19 @@ import numpy as np
 import tensorflow as tf
 
 from runtime.evaluation import load_weights
-from runtime.graphs import PredictGraph, build_predict_graph
+from runtime.graphs import build_predict_graph
 from runtime.images_to_predict import PICTURES
+from runtime.inference_network import Weights
 from runtime.loop import run_loop
 from runtime.model_size import NetworkSize
+from runtime.onednn import keeps_kernels
 from runtime.pictures import Pictures, name_in_utf8
 from runtime.task import Presenter, Setup
 from utils.console.screen import Screen
 from utils.data_utils import image_input
 from utils.errors import EXIT_DONE, EXIT_SOME_SKIPPED, RunError
 from utils.files.atomic_file import write_atomically
+from utils.files.csv_table import csv_table
 from utils.hooks.hook import Hook, StepRecord
 from utils.hooks.progress import ProgressHook
 from utils.hvd_utils import Communicator
@@ -70,19 +72,15 @@ def predict_files(
     graph = tf.Graph()
     with graph.as_default():
         data = image_input(reader, setup.task.data.preprocess, setup.task.data.input_options())
-    predict = build_predict_graph(setup.task, graph, data.batch.images, data)
-    introduce(predict.size)
+    predict = build_predict_graph(setup.task, data, communicator, constant=keeps_kernels(setup))
+    introduce(predict.network.size)
     presenter = setup.task.presenter
     pictures = Pictures(Path(run.results_dir) / PICTURES, files) if presenter.draws else None
     rows = _RowsHook(files, numbers, reader, presenter, pictures)
-    with graph.as_default():
-        take_over = communicator.take_over(predict.variables)
     with tf1.Session(graph=graph, config=setup.session_config) as session:
-        if communicator.rank == 0 and predict.variables:
-            _load(session, predict, setup)
-        else:
-            session.run(predict.initializer)
-        session.run([take_over, data.initializer])
+        restore = functools.partial(_restore, setup) if communicator.rank == 0 else None
+        predict.network.load(session, setup.session_config, restore)
+        session.run(data.initializer)
         progress = ProgressHook(screen, "predict", last=-(-len(numbers) // setup.config.data.batch_size_per_replica))
         run_loop(session, predict, [rows, progress, stop], start=0, last=None)
     by_number = {number: row for part in communicator.gather(rows.rows) for number, row in part.items()}
@@ -100,9 +98,9 @@ def _status(predicted: Sequence[Mapping[str, Any]]) -> int:
     return EXIT_SOME_SKIPPED if failed else EXIT_DONE
 
 
-def _load(session: Any, predict: PredictGraph, setup: Setup) -> None:
+def _restore(setup: Setup, session: Any, weights: Weights) -> None:
     prefix = setup.required_checkpoint
-    _, table = load_weights(session, predict, prefix, setup.config.moving_average.eval_weights)
+    _, table = load_weights(session, weights, prefix, setup.config.moving_average.eval_weights)
     _log.info("%s:\n%s", prefix, table)
 
 
@@ -181,16 +179,14 @@ class _RowsHook(Hook):
 
 
 def _write(folder: Path, rows: Sequence[dict[str, Any]], presenter: Presenter) -> None:
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["file", "error", *presenter.columns])
+    table: list[list[Any]] = [["file", "error", *presenter.columns]]
     for row in rows:
         for cells in presenter.rows(row.get("predictions", ())) or [[]]:
-            writer.writerow([row["file"], row.get("error", ""), *cells])
+            table.append([row["file"], row.get("error", ""), *cells])
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / PREDICTIONS, json.dumps(rows, indent=1, ensure_ascii=False).encode())
-        write_atomically(folder / PREDICTIONS_TABLE, table.getvalue().encode())
+        write_atomically(folder / PREDICTIONS_TABLE, csv_table(table))
     except OSError as error:
         raise RunError(f"--results_dir {folder}: predictions cannot be written: {error.strerror}") from error
 

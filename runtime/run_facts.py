@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from runtime.model_size import NetworkSize
 from runtime.plan import TrainingPlan
-from runtime.session import gpu_names, uses_gpu
+from runtime.session import compiles, gpu_names, uses_gpu
 from runtime.task import Setup
 from utils.config import ExperimentConfig
 from utils.console.figures import plain_name, quantity
@@ -29,6 +29,7 @@ def facts_of_setup(setup: Setup, size: NetworkSize, processes: int) -> Rows:
         ("Weights", _weights(setup)),
         ("Data", _data(setup)),
         ("Precision", _precision(setup)),
+        *([("Compute", f"convolutions {setup.convolutions.origin}")] if config.run.is_training else []),
         ("Device", _device(config, processes)),
         ("Seed", f"{setup.seed}{', deterministic' if config.run.deterministic else ''}"),
         ("Results", plain_name(config.run.results_dir)),
@@ -118,7 +119,7 @@ def _precision(setup: Setup) -> str:
         facts.append("dynamic loss scale")
     if setup.config.model.quantization is not None:
         facts.append("quantized to 8 bits")
-    if setup.config.precision.xla:
+    if compiles(setup.config):
         facts.append("XLA")
     return ", ".join(facts)
 

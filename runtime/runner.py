@@ -17,13 +17,14 @@ from runtime.evaluation_details import leave_details
 from runtime.model_size import NetworkSize
 from runtime.observers import Observers
 from runtime.plan import batches_to_evaluate, measured_warmup, plan_training
+from runtime.plan_advice import advice
 from runtime.prediction import predict_files
 from runtime.publish import publish
 from runtime.run_facts import facts_of_setup, facts_of_training
 from runtime.stopping import Stopping
 from runtime.task import Setup
 from runtime.trainer import Trainer
-from utils.checkpoints import CheckpointDir, next_checkpoint, read_metadata
+from utils.checkpoints import CheckpointDir, next_checkpoint
 from utils.config import EMA, RAW
 from utils.console.screen import Rows
 from utils.dllogger_utils import SUMMARY, Logger
@@ -31,6 +32,7 @@ from utils.errors import EXIT_DONE, EXIT_PREEMPTED
 from utils.hooks.measurement import MeasurementHook
 from utils.hvd_utils import Communicator, of_rank
 from utils.reporting.event_file import EVALUATIONS, write_event
+from utils.weights.checkpoint_files import read_metadata
 
 _log = logging.getLogger(__name__)
 END_OF_EVALUATION = "Evaluation finished."  # scripts that parse the console take the line before the last
@@ -69,11 +71,7 @@ class Runner:
             mode = getattr(self, self._config.run.mode)
             status: int = mode()
         self._observers.close()
-        if self._stopping.agree():
-            name = self._stopping.signal_name
-            _log.warning("stopped by %s: rerun the same command to continue", name)
-            return EXIT_PREEMPTED
-        return status
+        return EXIT_PREEMPTED if self._stopping.ends_run() else status
 
     def _place(self) -> str:
         run = self._config.run
@@ -135,7 +133,7 @@ class Runner:
         """Evaluates a checkpoint on the whole validation split, or on its first batches; or every new checkpoint."""
         prefix: Path | None = self._setup.required_checkpoint
         with contextlib.closing(self._evaluation()) as evaluation:
-            self._introduce(evaluation.graph.size)
+            self._introduce(evaluation.graph.network.size)
             while prefix is not None and not self._stopping.agree():
                 evaluation.load(prefix)
                 self._finish_evaluation(prefix, evaluation, self._evaluate(evaluation))
@@ -152,14 +150,14 @@ class Runner:
         """Measures the forward pass, with a checkpoint's weights or, after a message, with random ones."""
         prefix = self._setup.checkpoint
         with contextlib.closing(self._evaluation()) as evaluation:
-            self._introduce(evaluation.graph.size)
+            self._introduce(evaluation.graph.network.size)
             if prefix is not None:
                 evaluation.load(prefix)
             else:
                 _log.warning("no checkpoint in %s: measuring with random weights", self._folder)
             meaningful = prefix is not None and bool(self._setup.splits)  # else metrics would be noise
             result = self._evaluate(evaluation, score=meaningful)
-            if evaluation.graph.network is not None:
+            if evaluation.graph.alone is not None:
                 result |= self._measure_network(evaluation)
         self._finish_evaluation(prefix, evaluation, result)
         return EXIT_DONE
@@ -187,7 +185,8 @@ class Runner:
         return Trainer(self._setup, plan, self._communicator, self._stopping, self._checkpoints if save else None)
 
     def _evaluation(self) -> Evaluation:
-        return Evaluation(self._setup, self._communicator)
+        once = not (self._config.run.is_training or self._config.run.watch_checkpoints)
+        return Evaluation(self._setup, self._communicator, once=once)
 
     def _stretches(self, trainer: Trainer, last: int, stretch: int, measurement: MeasurementHook) -> Iterator[int]:
         """Trains to each multiple of ``stretch`` and to ``last``, saves there, and yields the step."""
@@ -198,7 +197,7 @@ class Runner:
         with self._observers.training(trainer, measurement, self._folder) as hooks:
             while trainer.step < last and not self._stopping.agree():
                 trainer.run(min(last, (trainer.step // stretch + 1) * stretch), hooks)
-                trainer.save(trainer.step)
+                self._observers.save(trainer, trainer.step)
                 yield trainer.step
 
     def _evaluate_and_rank(self, trainer: Trainer, evaluation: Evaluation) -> dict[str, float]:
@@ -218,6 +217,7 @@ class Runner:
             if best.step == step and self._writes:  # before it is noted, so that a kill in between repeats both
                 self._checkpoints.keep_best(step)
             if self._writes:
+                self._logger.flush_to_disk()  # a launch that finds the note does not evaluate and log again
                 self._checkpoints.annotate(step, trainer.metadata(step))
         return result
 
@@ -298,8 +298,5 @@ class Runner:
                 "rate %g", step, last, plan.total_steps, plan.steps_per_epoch, plan.num_examples, plan.global_batch,
                 plan.schedule.peak,
             )  # fmt: skip
-        if plan.schedule.warmup_steps >= plan.total_steps:
-            _log.warning(
-                "--lr_warmup_epochs: the warm-up of %d steps is not over when the run ends at step %d, so the learning "
-                "rate stays below its peak", plan.schedule.warmup_steps, plan.total_steps,
-            )  # fmt: skip
+        for sentence in advice(self._config, plan, resumed=step > 0):
+            _log.warning("%s", sentence)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import tensorflow as tf
 
-from runtime.devices import ChosenGpu
+from runtime.devices import GPU, ChosenGpu
 from utils.config import ExperimentConfig
+from utils.flags.environment_variables import XLA_VARIABLE, compiles_on_cpus
 from utils.hvd_utils import Communicator
 from utils.input.batching import Input
 from utils.input.staging import staged
@@ -36,9 +38,27 @@ def session_config(config: ExperimentConfig, communicator: Communicator, gpu: Ch
     if config.run.deterministic:  # the optimizer would merge sums of two into sums of many, whose order varies
         rewriting = options.graph_options.rewrite_options
         rewriting.arithmetic_optimization = rewriting.OFF
-    if config.precision.xla:
+    if compiles(config):
         options.graph_options.optimizer_options.global_jit_level = tf1.OptimizerOptions.ON_2
     return options
+
+
+def compiles(config: ExperimentConfig) -> bool:
+    """Returns whether XLA compiles the graph: with ``--xla`` on a GPU, and on a CPU if ``TF_XLA_FLAGS`` asks for it.
+
+    On a CPU, TensorFlow's own kernels use oneDNN and are faster than what XLA compiles (docs/performance.md).
+    """
+    return config.precision.xla and (uses_gpu(config) or compiles_on_cpus(os.environ))
+
+
+def note_on_xla(config: ExperimentConfig) -> str:
+    """A sentence if ``--xla`` has no effect, else ""."""
+    if not config.precision.xla or compiles(config):
+        return ""
+    return (
+        "--xla: nothing is compiled on a CPU, where TensorFlow's own kernels are faster; --tf_xla_cpu_global_jit=true "
+        f"in {XLA_VARIABLE} compiles nonetheless"
+    )
 
 
 def uses_gpu(config: ExperimentConfig) -> bool:
@@ -54,7 +74,7 @@ def compute_capability() -> tuple[int, int] | None:
 
 def on_device(data: Input, config: ExperimentConfig) -> Input:
     """``data``, on a GPU with each batch copied there during the step before."""
-    return staged(data, "/GPU:0") if uses_gpu(config) else data
+    return staged(data, GPU) if uses_gpu(config) else data
 
 
 def gpu_names() -> list[str]:

@@ -12,19 +12,23 @@ from typing import Any
 import tensorflow as tf
 
 from model.checkpoint_names import OWN_CLASSIFIER, describe, is_own_classifier
+from model.layers.choices import Choice, Choices
 from model.layers.conv2d import probe_grouped_convolution
+from model.layers.formulations import fault_of
 from model.layers.options import LayerOptions
 from model.specs import RESNETS
 from object_detection.label_map import COCO_LABEL_MAP, read_label_map
-from runtime.artefacts.artefact import run_by
+from object_detection.object_records import has_objects
+from runtime.artefacts.artefact import Artefact, run_by
 from runtime.artefacts.formats import artefacts_in
 from runtime.artefacts.model_dir import open_model_dir, precision_of
 from runtime.classification import classification_task
+from runtime.convolutions import BUILT_IN, Convolutions, choose_convolutions, kind_of_cpu
 from runtime.detection import detection_task
 from runtime.device_errors import device_failure
-from runtime.devices import ChosenGpu, take_gpu, try_gpu
+from runtime.devices import GPU, ChosenGpu, take_gpu, try_gpu
 from runtime.fine_tuning import check_frozen
-from runtime.images_to_predict import images_to_predict
+from runtime.images_to_predict import FoundFiles, images_to_predict
 from runtime.precision import Precision, choose_precision
 from runtime.resolve_classifier import resolve_model
 from runtime.resolve_detector import (
@@ -34,11 +38,12 @@ from runtime.resolve_detector import (
     resolve_detector,
     stored_categories,
 )
-from runtime.session import compute_capability, session_config, uses_gpu
+from runtime.session import compiles, compute_capability, note_on_xla, session_config, uses_gpu
 from runtime.stored_options import check_optimizer
 from runtime.task import Setup
-from utils.checkpoints import find_checkpoint, read_metadata
+from utils.checkpoints import find_checkpoint
 from utils.config import CLASSIFIERS, DETECTORS, ExperimentConfig, RunConfig
+from utils.convolution_table import this_machine
 from utils.dali_utils import DaliReader
 from utils.data_utils import Reader, TensorFlowReader
 from utils.detection_config import DetectionConfig
@@ -49,9 +54,12 @@ from utils.records.manifest import LABEL_MAP_NAME, LABEL_OFFSET, SplitFiles, loa
 from utils.suggestions import absence, path_hint
 from utils.system.machine import cpu_features
 from utils.weights.checkpoint_contents import stored_shapes
+from utils.weights.checkpoint_files import read_metadata
 from utils.weights.pretrained_config import ORIGINS, PretrainedConfig, stored_pretrained_config
 
 COCO_LARGEST_ID = 90
+VALIDATOR = "`python -m tools.validate`"
+LOOKED_AT = 1000  # examples of a split, before it is said to have no objects
 SPLITS_READ = {
     "train": ("train",),
     "train_and_evaluate": ("train", "validation"),
@@ -85,13 +93,15 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, pretrained=pretrained))
     if config.data.threads is None:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, threads=communicator.threads))
+    images = images_to_predict(config.run) if config.run.mode == "predict" else None
+    config = _with_batches_for(config, images, artefact, communicator)
     precision = precision_of(artefact) or _precision(config)
-    averaging = gpu_warning(communicator) if uses_gpu(config) else ""
-    for note in (*notes, *check_frozen(config, checkpoint), precision.note, averaging):
-        if note:
-            logging.getLogger(__name__).warning("%s", note)
+    notes += notes_on_objects(splits) if config.detection else ()
+    convolutions = _convolutions(config, precision, communicator, metadata)
+    notes += (*check_frozen(config, checkpoint), precision.note, *_notes_on_device(config, communicator))
+    _say((*notes, *convolutions.notes))
     seed = communicator.broadcast(_seed(config, metadata))
-    layers = _layers(config, precision, communicator, seed)
+    layers = dataclasses.replace(_layers(config, precision, communicator, seed), choices=_choices(convolutions))
     if artefact is None:
         grouped = _grouped_convolution(config.model.architecture, config.model.data_format, precision, options)
         layers = dataclasses.replace(layers, grouped_convolution=grouped)
@@ -107,8 +117,31 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
         checkpoint=checkpoint,
         metadata=metadata,
         artefact=artefact,
-        images=images_to_predict(config.run) if config.run.mode == "predict" else None,
+        images=images,
+        convolutions=convolutions,
     )
+
+
+def _notes_on_device(config: ExperimentConfig, communicator: Communicator) -> tuple[str, str]:
+    """Sentences about averaging on GPUs and about XLA, or "" in their places."""
+    return gpu_warning(communicator) if uses_gpu(config) else "", note_on_xla(config)
+
+
+def _say(notes: tuple[str, ...]) -> None:
+    for note in notes:
+        if note:
+            logging.getLogger(__name__).warning("%s", note)
+
+
+def _with_batches_for(
+    config: ExperimentConfig, images: FoundFiles | None, artefact: Artefact | None, communicator: Communicator
+) -> ExperimentConfig:
+    """The configuration with batches no larger than a process's number of images, which padding would fill up."""
+    if images is None or (artefact is not None and artefact.batch_size is not None):
+        return config
+    of_process = -(-len(images.images) // communicator.size)
+    batch = min(config.data.batch_size_per_replica, max(of_process, 1))
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, batch_size_per_replica=batch))
 
 
 def _precision(config: ExperimentConfig) -> Precision:
@@ -126,6 +159,7 @@ def _layers(config: ExperimentConfig, precision: Precision, communicator: Commun
         data_format=config.model.data_format,
         device="gpu" if uses_gpu(config) else "cpu",
         weight_init=config.model.weight_init,
+        head_init=config.model.head_init,
         compute_dtype=precision.compute_dtype,
         freeze_batch_norm=config.fine_tuning.freeze_batch_norm,
         freeze_backbone=config.fine_tuning.freeze_backbone,
@@ -134,6 +168,27 @@ def _layers(config: ExperimentConfig, precision: Precision, communicator: Commun
         quantization=config.model.quantization,
         seed=seed,
     )
+
+
+def _convolutions(
+    config: ExperimentConfig, precision: Precision, communicator: Communicator, metadata: Mapping[str, Any]
+) -> Convolutions:
+    """The choices of formulations of convolutions, the same in all processes: those of rank 0."""
+    if not config.run.is_training or uses_gpu(config) or config.model.data_format != "NHWC":
+        return Convolutions()
+    if compiles(config):  # the table was measured without it
+        return Convolutions(origin=BUILT_IN)
+    chosen: Convolutions | None = None
+    if communicator.rank == 0:
+        threads, dtype = communicator.threads, precision.compute_dtype.name
+        chosen = choose_convolutions(this_machine(tf.__version__, threads, "NHWC", dtype), metadata, fault_of)
+    found: Convolutions = communicator.broadcast(chosen)
+    return found
+
+
+def _choices(convolutions: Convolutions) -> Choices:
+    measured = {key: Choice(*names) for key, names in convolutions.chosen.items()}
+    return Choices(machine=kind_of_cpu(cpu_features()), measured=measured)
 
 
 def _device(config: ExperimentConfig, communicator: Communicator) -> tuple[ChosenGpu | None, Any]:
@@ -239,7 +294,7 @@ def _reader(config: ExperimentConfig, gpu: ChosenGpu | None) -> Reader:
     """The reader of the records: tf.data, or DALI on the GPU of the sessions or on the CPU."""
     if config.data.source != "dali":
         return TensorFlowReader()
-    return DaliReader(config.data.index_dir, None if gpu is None else gpu.index)
+    return DaliReader(config.data.index_dir) if gpu is None else DaliReader(config.data.index_dir, gpu.index, GPU)
 
 
 def _splits(config: ExperimentConfig) -> dict[str, SplitFiles]:
@@ -249,7 +304,8 @@ def _splits(config: ExperimentConfig) -> dict[str, SplitFiles]:
         source = data.eval_split if split == "validation" else split
         patterns = data.train_files if source == "train" else data.validation_files
         if patterns:
-            found[split] = load_pattern(patterns, source, f"{'train' if source == 'train' else 'eval'}_input_path")
+            field = "train_input_path" if source == "train" else "eval_input_path"
+            found[split] = load_pattern(patterns, source, f"--pipeline_config_path: {field}")
         elif data.data_dir is not None:
             found[split] = load_split(Path(data.data_dir), source)
     return found
@@ -335,6 +391,18 @@ def resolve_detection(
             for categories in assumed
         )
     return dataclasses.replace(config, model=model, detection=detection), notes
+
+
+def notes_on_objects(splits: Mapping[str, SplitFiles]) -> tuple[str, ...]:
+    """A sentence about each split without an object among its first examples."""
+    notes = []
+    for split, files in splits.items():
+        if not has_objects(files, LOOKED_AT):
+            examples = f"first {LOOKED_AT:,}" if files.examples > LOOKED_AT else f"{files.examples:,}"
+            notes.append(
+                f"{split}: none of its {examples} examples has an object; {VALIDATOR} on the folder tells more"
+            )
+    return tuple(notes)
 
 
 def _known_categories(config: ExperimentConfig, splits: Mapping[str, SplitFiles]) -> list[Categories]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import signal
+import time
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from utils.hooks.preemption import PreemptionHook
 from utils.hvd_utils import Communicator
 
 VOTE = "stop_vote"
+_log = logging.getLogger(__name__)
 
 
 class Stopping(Hook):
@@ -29,6 +32,7 @@ class Stopping(Hook):
         self._agreed = False
         self.step = 0
         """The last training step of this process."""
+        self._began: float | None = None
 
     @property
     def wants_stop(self) -> bool:
@@ -39,11 +43,14 @@ class Stopping(Hook):
         """Requests a stop as soon as this process receives a signal; for loops without other processes."""
         return self._preemption
 
-    @property
-    def signal_name(self) -> str:
-        """Name of the signal, once the processes have agreed."""
+    def ends_run(self) -> bool:
+        """Returns whether any process received a signal, and logs which; all processes have to call it."""
+        if not self.agree():
+            return False
         names = self._communicator.gather(self._preemption.received)
-        return next((signal.Signals(name).name for name in names if name is not None), "a signal")
+        name = next((signal.Signals(name).name for name in names if name is not None), "a signal")
+        _log.warning("stopped by %s: rerun the same command to continue", name)
+        return True
 
     def vote(self) -> Any:
         """A scalar in a training graph: 1 if this process received a signal before the step, else 0."""
@@ -55,6 +62,19 @@ class Stopping(Hook):
         self._agreed = self._agreed or self._communicator.any(self._preemption.wants_stop)
         return self.wants_stop
 
+    @property
+    def seconds_in_step(self) -> float:
+        """Seconds since this process began its training step; 0 between steps."""
+        began = self._began
+        return 0.0 if began is None else time.monotonic() - began
+
+    def before_step(self) -> None:
+        self._began = time.monotonic()
+
     def after_step(self, record: StepRecord) -> None:
+        self._began = None
         self.step = record.step
         self._agreed = self._agreed or bool(record.values.get(VOTE, np.zeros(1)).any())
+
+    def end(self) -> None:
+        self._began = None

@@ -6,16 +6,18 @@ Shape symbols: N batch, H W image, C channels.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from model.specs import Part
+from runtime.convolutions import Convolutions
 from runtime.images_to_predict import FoundFiles
 from runtime.precision import Precision
 from utils.config import ExperimentConfig
+from utils.hooks.beginning import Chance
 from utils.input.batching import Batch, Input, InputOptions, Position, Shard
 from utils.optimizers import WeightDecay
 from utils.records.manifest import SplitFiles
@@ -109,6 +111,10 @@ class Training(Protocol):
 
     def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any) -> TensorMap:
         """The scalar losses to add up, computed over the rows whose mask is 1."""
+
+    @property
+    def chance(self) -> Chance | None:
+        """The loss of predictions that are the same for all images, if there is such a number."""
 
     def weight_decay(self, variables: Sequence[Any]) -> WeightDecay:
         """The decay of those variables that decay."""
@@ -239,6 +245,7 @@ class Setup:
         metadata: The description beside the checkpoint or inside the artefact; empty without one.
         artefact: The artefact opened instead of a checkpoint, or None.
         images: The images to predict on, in that mode.
+        convolutions: The choices of formulations of convolutions.
     """
 
     config: ExperimentConfig
@@ -251,6 +258,7 @@ class Setup:
     metadata: Mapping[str, Any]
     artefact: Any = None
     images: FoundFiles | None = None
+    convolutions: Convolutions = field(default_factory=Convolutions)
 
     @property
     def required_images(self) -> FoundFiles:

@@ -10,6 +10,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from model.specs import CHOSEN_CONVOLUTIONS
+from runtime.convolutions import choices_to_store, notes_on_use
 from runtime.fine_tuning import require_frozen
 from runtime.graphs import build_train_graph
 from runtime.loop import run_loop
@@ -18,7 +20,7 @@ from runtime.stopping import Stopping
 from runtime.stored_options import changed_options, options_to_store
 from runtime.task import Setup
 from runtime.warm_start import class_renamed, load_warm_start
-from utils.checkpoints import CheckpointDir, find_checkpoint, read_metadata
+from utils.checkpoints import CheckpointDir, find_checkpoint
 from utils.errors import RunError
 from utils.hooks.hook import Hook, StepRecord
 from utils.hvd_utils import Communicator
@@ -27,6 +29,7 @@ from utils.input.staging import BatchesAhead
 from utils.suggestions import absence, path_hint
 from utils.text import first_and_more
 from utils.weights.checkpoint_contents import is_weight, load_matched, match_variables
+from utils.weights.checkpoint_files import read_metadata
 
 tf1 = tf.compat.v1
 _log = logging.getLogger(__name__)
@@ -41,6 +44,13 @@ class Trainer:
         communicator: The processes that train together; rank 0 reads and writes checkpoints.
         stopping: Knows when the processes stop.
         checkpoints: Folder for checkpoints, or None for runs without checkpoints.
+
+    Attributes:
+        plan: As given.
+        state: Entries of the next checkpoint's description.
+        graph: The training graph.
+        step: The last completed step.
+        has_new_head: Whether the head begins with new weights; known on rank 0 once the training is entered.
     """
 
     def __init__(
@@ -63,9 +73,13 @@ class Trainer:
         self.graph = build_train_graph(
             setup.task, setup.config, plan, setup.precision, communicator, stopping, self._start
         )
+        self._convolutions = self.graph.graph.get_collection(CHOSEN_CONVOLUTIONS)
+        for sentence in notes_on_use(setup.convolutions, self._convolutions):
+            _log.warning("%s", sentence)
         self._session = tf1.Session(graph=self.graph.graph, config=setup.session_config)
         self._ahead = BatchesAhead(self._session, self.graph.input)
         self.step = 0
+        self.has_new_head = True
         self._saved_step: int | None = None
 
     def __enter__(self) -> Trainer:
@@ -87,6 +101,7 @@ class Trainer:
             if warm_start:
                 _log.warning("--finetune_checkpoint %s: not used, the run continues from %s", warm_start, checkpoint)
             loaded = self._resume(checkpoint)
+            self.has_new_head = False
         elif warm_start:
             self._warm_start(Path(warm_start))
         fresh = [begin for name, begin in self.graph.begin_averages.items() if name not in loaded]
@@ -118,7 +133,7 @@ class Trainer:
         self._saved_step = step
         if self._communicator.rank > 0:
             return self._checkpoints.prefix(step)
-        broken = [name for name, finite in self._session.run(self.graph.finite).items() if not finite]
+        broken = [name for name, finite in self._session.run(self.graph.finite()).items() if not finite]
         if broken:
             raise RunError(
                 f"step {step}: the values of {first_and_more(broken, 'variable')} are not finite; not saved, earlier "
@@ -138,6 +153,7 @@ class Trainer:
             "seed": self._setup.seed,
             "position": {"epoch": position.epoch, "example": position.example},
             **options_to_store(self._setup.config),
+            **choices_to_store(self._convolutions),
             **self.state,
         }
 
@@ -175,6 +191,7 @@ class Trainer:
         chosen = [v for v in weights if v.op.name.startswith(run.finetune_scope)]
         found = load_warm_start(self._session, prefix, chosen, task.training.warm_start_map, reset=run.reset_head)
         _log.info("--finetune_checkpoint %s:\n%s", prefix, found.table)
+        self.has_new_head = not any(task.training.part_of(name) == "head" for name in found.loaded)
         if found.other_classes:
             _log.warning(
                 "--finetune_checkpoint %s: has other classes, so the classification layer starts with new weights; "

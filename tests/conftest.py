@@ -1,5 +1,6 @@
 """Fixtures and settings shared by all tests."""
 
+import logging
 import os
 import signal
 import sys
@@ -7,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before any test imports TensorFlow
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as programs do, whatever the CPU
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # on a machine with GPUs too, unless they are asked for
 
 import coverage
@@ -17,6 +19,7 @@ from tests.trained import classifier, made_once
 from tests.trained import detector as trained_detector
 
 ROOT = Path(__file__).resolve().parent.parent
+LONGEST = "tests/torture/"
 
 # Tests send SIGINT to themselves and to their child processes; a suite in the background would inherit ignoring it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -40,7 +43,7 @@ def pytest_collection_modifyitems(config, items):
     """Puts long tests first, so that all processes end at about the same time."""
     if hasattr(config, "workerinput"):
         slow = Counter(scope_of(item.nodeid) for item in items if item.get_closest_marker("slow"))
-        items.sort(key=lambda item: -slow[scope_of(item.nodeid)])
+        items.sort(key=lambda item: (not item.nodeid.startswith(LONGEST), -slow[scope_of(item.nodeid)]))
 
 
 @pytest.hookimpl(trylast=True)
@@ -49,6 +52,23 @@ def pytest_sessionfinish():
     measured = coverage.Coverage.current()
     if measured is not None:
         measured.save()
+
+
+@pytest.fixture(autouse=True)
+def root_level():
+    """Undoes what a launch within a test makes of the level of messages, which would silence later tests."""
+    root = logging.getLogger()
+    before = root.level
+    yield
+    root.setLevel(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_measured_convolutions():
+    """Hides the table of this machine from trainings in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("utils.convolution_table.user_cache", lambda: ROOT / "no cache")
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -92,10 +92,12 @@ def test_a_bad_record_is_named_and_counted_as_without_dali(folder, tmp_path):
     sentence = f"{data}/train-00001-of-00002, record 3: the image does not decode"
     result = train(data, tmp_path / "a", "--dali", "--num_iter=1", "--num_classes=3")
     assert result.status == 1
-    assert f"{sentence}; 1 bad record, 0 allowed (--max_bad_records)" in result.error
+    assert sentence in result.error
+    assert "; 1 bad record, 0 allowed (--max_bad_records)" in result.error
     result = train(data, tmp_path / "b", "--dali", "--num_iter=1", "--num_classes=3", "--max_bad_records=1")
     assert result.status == 0
-    assert f"{sentence}; skipped" in result.error
+    (warning,) = [line for line in result.error.splitlines() if sentence in line]
+    assert warning.endswith("; skipped")
 
 
 @pytest.mark.parametrize(

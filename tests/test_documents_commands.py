@@ -10,12 +10,14 @@ from object_detection.model_flags import FLAGS as MODEL_MAIN_FLAGS
 from tests import launching
 from tests.conftest import ROOT
 from tests.documents import DOCUMENTS, PAGES, README, code_in, git_files, without_variables
-from tools import average_weights, benchmark_input, export, import_weights, launch, postprocess_weights, report
+from tools import average_weights, benchmark_input, export, import_weights, launch, postprocess_weights, report, score
 from tools.convert import __main__ as convert
 from tools.convert import coco_command
 from tools.doctor import __main__ as doctor
 from tools.inspect import __main__ as inspection
-from tools.measure import scaling_model
+from tools.measure import convolutions, scaling_model, soak
+from tools.measure.compare import __main__ as comparison
+from tools.measure.compare.cells import chosen_cells
 from tools.validate import __main__ as validation
 from utils.cmdline_helper import build_parser, parse
 
@@ -30,9 +32,11 @@ PARSERS = {
     "tools.measure.scaling_model": scaling_model.make_parser,
     "tools.postprocess_weights": postprocess_weights.make_parser,
     "tools.report": report.make_parser,
+    "tools.score": score.make_parser,
     "tools.validate": validation.make_parser,
 }
 """The parser of each command that has nothing but a parser."""
+MEASUREMENTS = {"compare": comparison, "convolutions": convolutions, "soak": soak}
 NOT_DRY_RUN = {
     *("examples/quickstart.sh", "tests/run.sh", "tests/gpu/run.sh", "utils/install_horovod.sh"),
     *("download_dataset.sh", "download_all.sh"),
@@ -40,7 +44,7 @@ NOT_DRY_RUN = {
 }
 ELSEWHERE = {
     *("--fast", "--list", "--area"),  # tests/run.sh, tests.faults
-    *("--mca", "--user", "--ipc", "--cap-add", "--logdir", "--tf_xla_auto_jit"),
+    *("--mca", "--user", "--ipc", "--cap-add", "--logdir", "--tf_xla_auto_jit", "--tf_xla_ops_to_cluster"),
     "--gpus-per-task",
 }
 """Flags of other programs that the text names."""
@@ -93,6 +97,13 @@ def program_of_tests(module, arguments):
     assert all(f'"{word.partition("=")[0]}"' in text for word in arguments if word.startswith("--"))
 
 
+def measured(arguments):
+    name, *further = arguments
+    options = MEASUREMENTS[name].make_parser().parse_args(further)
+    if name == "compare" and options.cells:
+        chosen_cells(options.cells.split(","))
+
+
 def launched(arguments):
     if command := launch.make_parser().parse_args(arguments).command:
         check(command)
@@ -104,6 +115,7 @@ PROGRAMS = {
     "tools.benchmark_input": benchmark_input.parse_arguments,
     "tools.doctor": doctor_names,
     "tools.launch": launched,
+    "tools.measure": measured,
     "pip": pip,
     **dict.fromkeys(("PROGRAM", "pytest", "tools", "venv"), lambda arguments: None),
 }
@@ -176,6 +188,7 @@ def test_the_predictions_are_those_of_the_model(capsys):
 
 def test_every_flag_in_the_documents_is_one():
     parsers = [build_parser(), benchmark_input.make_parser(), *(make() for make in PARSERS.values())]
+    parsers += [measurement.make_parser() for measurement in MEASUREMENTS.values()]
     known = {option for parser in parsers for action in parser._actions for option in action.option_strings}
     known |= {f"--{flag.name}" for flag in MODEL_MAIN_FLAGS}
     used = set(re.findall(r"(?<![\w-])--[a-zA-Z_][\w-]*", PROSE))

@@ -10,8 +10,10 @@ import shutil
 import numpy as np
 import pytest
 
+from runtime.artefacts.formats import FORMATS
 from tests.documents import HOW_TOS, PAGES, README, commands_in, without_variables
 from tests.object_detection.tiny_coco import annotation, content, image
+from tests.runtime.artefacts.exports import need_packages
 from tests.runtime.runs import CLASSES, root_logger, run, tiny_networks
 from tests.runtime.scenes import IDS, NAMES, picture_of, scene
 from tests.utils.input_records import encode, noise
@@ -36,7 +38,8 @@ SMALLER = {
     "tools.convert": ONE_WORKER,
     "tools.validate": ONE_WORKER,
     "object_detection.create_coco_tfrecord": ONE_WORKER,
-    "tools.export": ("--max_drift=1", "--max_metric_drop=1"),  # whether a tiny network survives int8 is chance
+    # Whether a tiny network survives int8 is chance.
+    "tools.export": ("--max_drift=1", "--max_metric_drop=1", "--speed_seconds=0"),
     "tools.benchmark_input": ("--image_size=16", "--batches=2", "--batch_size=4", "--network_speed=9", "--split=train"),
     "tools.report": (),
 }
@@ -181,13 +184,12 @@ def test_fine_tuning_and_comparing(trained):
 
 
 def test_deploying(trained):
-    for package in ("onnx", "onnxruntime", "tf2onnx", "ai_edge_litert"):
-        pytest.importorskip(package, reason=f"{package} is not installed (requirements/export.txt)")
+    need_packages(*FORMATS)
     evaluated, _ = follow(commands_in(DEPLOY))
     assert evaluated.summary["images"] == 9
     report = json.loads((trained / "EXPORT" / "export_report.json").read_text())
     formats = {entry["format"] for entry in report["artefacts"]}
-    assert formats == {"saved_model", "frozen", "onnx", "tflite", "tflite_fp16", "tflite_int8"}
+    assert formats == set(FORMATS)
     assert len(json.loads((trained / "PRED" / "predictions.json").read_text())) == len(CLASSES)
 
 

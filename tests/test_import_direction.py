@@ -53,14 +53,19 @@ LIBRARIES = {
 }
 OPTIONAL = {  # where one file needs them
     "runtime.artefacts.onnx_model": {"onnx", "onnxruntime", "tf2onnx"},
+    "runtime.artefacts.openvino_model": {"nncf", "openvino"},
     "runtime.artefacts.tflite_model": {"ai_edge_litert"},
     "tools.convert.imagenet_archives": {"scipy"},
+    "tools.measure.compare.peers": {"torch", "torchvision"},  # in an environment of its own
+    "tools.measure.compare.runtimes": {"onnxruntime", "openvino"},
+    "tools.measure.compare.timm_network": {"timm", "torchvision"},
     "tools.convert.instance_masks": {"pycocotools"},
-    "tools.doctor.package_probes": {"onnx", "onnxruntime", "pycocotools"},
+    "tools.doctor.package_probes": {"google_crc32c", "onnx", "onnxruntime", "openvino", "pycocotools"},
     "tools.doctor.tensorflow_probes": {"ai_edge_litert"},
     "tools.weights.weights_file": {"safetensors"},
     "utils.dali_utils": {"nvidia"},
     "utils.hvd_utils": {"horovod"},
+    "utils.records.crc32c": {"google_crc32c"},
     "utils.reporting.charts": {"matplotlib"},
 }
 PROMISE = re.compile(r"\(no TF\)|[Ii]mports no TensorFlow|no TensorFlow\.")  # in a module's docstring
@@ -139,7 +144,7 @@ def test_only_their_own_modules_import_horovod_and_dali():
         roots = {m.partition(".")[0] for m in imported(path)}
         assert "horovod" not in roots or module_of(path) == "utils.hvd_utils"
         mentions = "nvidia" in roots or "nvidia.dali" in path.read_text(encoding="utf-8")  # by name, when it is needed
-        assert mentions == (module_of(path) == "utils.dali_utils")
+        assert mentions == (module_of(path) in ("utils.dali_utils", "tools.measure.compare.dalis_own"))
         assert not roots & {"keras", "tf_keras"}
 
 

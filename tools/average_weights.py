@@ -8,14 +8,18 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-if not __package__:  # started by its path
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # also where it is started by its path
+    from utils.program import begin
+
+    begin()
 
 import argparse
 
 from runtime.entry_point import load_tensorflow
 from tools.command import CommandParser, run_command
 from utils.errors import EXIT_DONE
+from utils.text import printable
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -46,7 +50,8 @@ def _run(flags: argparse.Namespace) -> int:
     from tools.weights.checkpoint_rewriting import average_weights
 
     averaged = average_weights(flags.checkpoints, flags.last, flags.output)
-    print("\n".join([f"{flags.output}: the mean of {len(averaged)} checkpoints", *(f"  {path}" for path in averaged)]))
+    lines = [f"{flags.output}: the mean of {len(averaged)} checkpoints", *(f"  {path}" for path in averaged)]
+    print("\n".join(map(printable, lines)))
     return EXIT_DONE
 
 

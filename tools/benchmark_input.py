@@ -1,6 +1,7 @@
 """Measures the input pipeline alone, from record to batch, and says whether it or the network is the bottleneck.
 
-For each split it prints the images per second of tf.data, of reading and decoding alone and, with --dali, of DALI.
+For each split it prints the images per second of tf.data, of reading and decoding alone and, with --scaled_decoding or
+--dali, of tf.data with that flag or of DALI.
 --arch adds the speed of the network alone, taken from a short run of main.py on synthetic images or from
 --network_speed.
 """
@@ -10,8 +11,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-if not __package__:  # started by its path
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # also where it is started by its path
+    from utils.program import begin
+
+    begin()
 
 import argparse
 import dataclasses
@@ -49,6 +53,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch_size", type=int, default=32, help="images in a batch (default: %(default)s)")
     parser.add_argument("--batches", type=int, default=50, help="batches to measure (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="decoding threads (default: one per CPU)")
+    parser.add_argument("--scaled_decoding", action="store_true", help="measure tf.data with this flag of main.py too")
     parser.add_argument("--dali", action="store_true", help="measure DALI too")
     parser.add_argument(
         "--data_idx_dir", metavar="PATH", help="folder of DALI's index files (default: created if missing)"
@@ -109,7 +114,7 @@ def verdict(architecture: str, network: float, data: float) -> str:
 
 
 def _measure_input(flags: argparse.Namespace, split: str) -> float:
-    """Prints the input speeds of a split; returns DALI's speed with --dali, otherwise that of tf.data."""
+    """Prints the input speeds of a split; returns that of DALI or of scaled decoding if asked for, else of tf.data."""
     load_tensorflow()  # here, so that --help and usage errors answer at once
     from tools.measure.input_speed import decoding_speed, input_speed
     from utils.input.batching import Position, Shard
@@ -125,6 +130,12 @@ def _measure_input(flags: argparse.Namespace, split: str) -> float:
     decoding = decoding_speed(setup.splits[split], setup.task.data.input_options(), flags.batches, cropping=cropping)
     share = percent(min(1.0, speed / decoding))
     print(f"{split}: reading and decoding alone {decoding:.0f} images/s, {share} of tf.data's time", flush=True)
+    if flags.scaled_decoding:
+        full, (_, speed) = speed, measure("--scaled_decoding")
+        print(
+            f"{split}: tf.data with --scaled_decoding {speed:.0f} images/s, {speed / full:.2f} times as many",
+            flush=True,
+        )
     if flags.dali:
         index = [f"--data_idx_dir={flags.data_idx_dir}"] if flags.data_idx_dir else []
         _, speed = measure("--dali", *index)

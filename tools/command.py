@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
-from utils.console.pipes import discard_output
+from utils.console.pipes import discard_output, show_page
 from utils.errors import EXIT_FAILED, EXIT_PREEMPTED, EXIT_USAGE, RunError, UsageError
 from utils.flags.help_format import HelpFormatter
+from utils.program import interrupts_raise
 from utils.suggestions import hint
 from utils.text import printable
 
@@ -33,6 +35,13 @@ class CommandParser(argparse.ArgumentParser):
         """Ends the program with a message on one line."""
         super().error(printable(message))
 
+    def print_help(self, file: Any = None) -> None:
+        """Prints the help, or as much of it as is read."""
+        if file is None:
+            show_page(self.format_help())
+        else:
+            super().print_help(file)
+
     def _is_flag(self, name: str) -> bool:
         flags = self._option_string_actions
         return name in flags or (self.allow_abbrev and any(flag.startswith(name) for flag in flags))
@@ -45,6 +54,18 @@ class CommandParser(argparse.ArgumentParser):
             raise argparse.ArgumentError(action, f"{error.message}{hint(str(value), choices)}") from None
 
 
+def require_no_input(flag: str, output: Path | None, inputs: Iterable[Path]) -> None:
+    """Refuses to write over a file that the command reads.
+
+    Raises:
+        UsageError: The output is one of the inputs.
+    """
+    if output is not None and output.exists():
+        for path in inputs:
+            if path.exists() and output.samefile(path):
+                raise UsageError(f"{flag} {output}: is {path}, which the command reads; name another file")
+
+
 def run_command(action: Callable[[], int], *, interrupted: str = "nothing was finished") -> int:
     """Runs the action of a command and returns the exit status.
 
@@ -52,8 +73,15 @@ def run_command(action: Callable[[], int], *, interrupted: str = "nothing was fi
         action: The work of the command; returns the exit status if nothing fails.
         interrupted: The text to print after "interrupted: " when the user stops the command.
     """
+    with interrupts_raise():
+        return _status(action, interrupted)
+
+
+def _status(action: Callable[[], int], interrupted: str) -> int:
     try:
-        return action()
+        status = action()
+        sys.stdout.flush()  # here, where an error is told
+        return status
     except UsageError as error:
         return _say(error, EXIT_USAGE)
     except RunError as error:

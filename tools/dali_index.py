@@ -9,8 +9,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-if not __package__:  # started by its path
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # also where it is started by its path
+    from utils.program import begin
+
+    begin()
 
 import argparse
 
@@ -20,6 +23,7 @@ from utils.records.manifest import read_manifest
 from utils.records.record_files import files_by_name
 from utils.records.record_index import write_index
 from utils.suggestions import path_hint
+from utils.text import printable
 
 PROGRAM = "python -m tools.dali_index" if __package__ else "bash utils/dali_index.sh"  # which starts it by its path
 
@@ -66,7 +70,7 @@ def run(source: Path, destination: Path) -> int:
     for number, path in enumerate(paths, start=1):
         wrote = write_index(path, destination / path.name)
         what = "written" if wrote else "already up to date"
-        print(f"{number} of {len(paths)}: {destination / path.name}: {what}", flush=True)
+        print(f"{number} of {len(paths)}: {printable(str(destination / path.name))}: {what}", flush=True)
     return EXIT_DONE
 
 

@@ -1,4 +1,4 @@
-"""Exports a checkpoint as SavedModel, frozen graph, ONNX and TFLite, and compares each with the checkpoint.
+"""Exports a checkpoint as SavedModel, frozen graph, ONNX, TFLite and OpenVINO, and compares each with the checkpoint.
 
 Also accepts the flags of the older program that wrote frozen graphs. Imports TensorFlow only once the flags are valid.
 """
@@ -8,17 +8,21 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-if not __package__:  # started by its path
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # also where it is started by its path
+    from utils.program import begin
+
+    begin()
 
 import argparse
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from runtime.artefacts.formats import FORMATS, find_artefact, read_formats
-from runtime.entry_point import escape_unencodable_text, start
+from runtime.entry_point import start
 from tools.command import CommandParser, run_command
 from utils.cmdline_helper import Command
 from utils.cmdline_helper import parse as parse_run
@@ -76,6 +80,7 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Request:
         "layout": given.input_format,
         "calibration_images": given.calibration_images,
         "validation_images": given.validation_images,
+        "speed_seconds": given.speed_seconds,
         "max_drift": given.max_drift,
         "max_metric_drop": given.max_metric_drop,
         "opset": given.opset,
@@ -88,9 +93,9 @@ def _check(given: argparse.Namespace, formats: Sequence[str]) -> None:
     for flag in ("calibration_images", "validation_images", "batch_size", "image_size", "num_classes"):
         value = getattr(given, flag)
         require(value is None or value > 0, flag, value, "a positive integer")
-    for flag in ("max_drift", "max_metric_drop"):
+    for flag in ("max_drift", "max_metric_drop", "speed_seconds"):
         value = getattr(given, flag)
-        require(value is None or value >= 0, flag, value, "0 or more")
+        require(value is None or 0 <= value < math.inf, flag, value, "0 or more")
     rows = [FORMATS[name] for name in formats]
     for other in (row for row in FORMATS.values() if row not in rows):
         for flag in other.flags:
@@ -153,6 +158,8 @@ def make_parser() -> argparse.ArgumentParser:
     add("--compute_format", choices=DATA_FORMATS, default="NHWC", help="layout of the computation (default: NHWC)")
     add("--calibration_images", type=int, default=100, help="training images that calibrate int8 (default: 100)")
     add("--validation_images", type=int, default=64, help="validation images that test the artefacts (default: 64)")
+    turn = "shortest length of a turn when artefact and checkpoint are timed against each other; 0: not (default: 0.5)"
+    add("--speed_seconds", type=float, default=0.5, metavar="S", help=turn)
     add("--max_drift", type=float, help="fail if outputs drift further from the checkpoint's (default: per format)")
     add("--max_metric_drop", type=float, help="fail if the metric drops by more (default: per format)")
     add("--opset", type=int, help="ONNX opset version (default: 17)")
@@ -175,5 +182,4 @@ def _export(command: Command, options: Mapping[str, Any], stop: PreemptionHook) 
 
 
 if __name__ == "__main__":
-    escape_unencodable_text()
     sys.exit(main(sys.argv[1:]))

@@ -10,8 +10,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-if not __package__:  # started by its path
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # also where it is started by its path
+    from utils.program import begin
+
+    begin()
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -21,6 +24,7 @@ from runtime.entry_point import load_tensorflow
 from tools.command import CommandParser, run_command
 from utils.config import ARCHITECTURES, CLASSIFIERS, EMA, EVAL_WEIGHTS
 from utils.errors import EXIT_DONE, UsageError
+from utils.text import printable
 
 if TYPE_CHECKING:
     from tools.weights.conversion import Candidate
@@ -41,6 +45,7 @@ _RUN_STATE = (
     "best",
     "evaluation",
     "optimizer",
+    "convolutions",
 )
 _IMAGENET_LOGITS = 1001
 
@@ -123,9 +128,9 @@ def _run(options: argparse.Namespace) -> int:
     else:
         description = _description(options, architecture, known, pretrained, values)
         prefix = write_described(options.destination, values, description)
-    print(f"{file.path}: {architecture}\n{table}")
+    print(f"{printable(str(file.path))}: {architecture}\n{table}")
     _say(file, options, known, pretrained, candidate)
-    print(f"written: {prefix}")
+    print(f"written: {printable(str(prefix))}")
     return EXIT_DONE
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-if not __package__:  # started by its path
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # also where it is started by its path
+    from utils.program import begin
+
+    begin()
 
 import argparse
 import ctypes
@@ -16,7 +19,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from tools.command import run_command
@@ -24,8 +27,9 @@ from utils.errors import UsageError
 from utils.local_communicator import OWN
 
 GRACE_S = 10.0
-"""Seconds that the other processes get to end by themselves after one has failed."""
+"""Seconds that processes get to end by themselves after one has failed, or after a second request to end."""
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+_REQUESTS = (signal.SIGTERM, signal.SIGINT)
 _POLL_S = 0.05
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
@@ -37,7 +41,8 @@ def make_parser() -> argparse.ArgumentParser:
         prog="python -m tools.launch",
         usage="%(prog)s [-h] -np N COMMAND [ARGUMENT ...]",
         description="Start N processes of a command on this machine; main.py connects them through its memory. Signals "
-        "reach all of them. When one fails, the others end too.",
+        "reach all of them. When one fails, the others end too. After a second Ctrl-C or SIGTERM those that do not end "
+        f"within {GRACE_S:g} seconds are killed.",
         epilog="Exit status: that of the first process that failed, 128 + the signal if one ended it; else 0.",
     )
     parser.add_argument("-np", metavar="N", dest="processes", type=int, required=True, help="number of processes")
@@ -66,7 +71,7 @@ def _started(processes: int, command: Sequence[str]) -> list[subprocess.Popen[by
     Raises:
         UsageError: There is no such program.
     """
-    job = f"{os.getpid()}-{secrets.token_hex(4)}"
+    job = f"{os.getpid()}-{secrets.token_hex(16)}"  # a secret of these processes
     started: list[subprocess.Popen[bytes]] = []
     try:
         for rank in range(processes):
@@ -95,26 +100,44 @@ def _end_with_launcher() -> None:
 
 
 def _wait(started: Sequence[subprocess.Popen[bytes]], signals: list[int]) -> int:
-    """Passes signals on until all processes have ended; kills those that outlive a failed one for long."""
-    failed, deadline = 0, float("inf")
+    """Passes signals on until all processes have ended; kills those that do not end when they must."""
+    failed, requests, deadline = 0, 0, float("inf")
     while any(process.poll() is None for process in started):
         while signals:
             number = signals.pop(0)
             for process in started:
                 process.send_signal(number)
+            if number in _REQUESTS:
+                requests += 1
+                signals.append(signal.SIGCONT)  # a suspended process can only end once it goes on
+                deadline = min(deadline, time.monotonic() + GRACE_S) if requests > 1 else deadline
         time.sleep(_POLL_S)
-        bad = next((process.returncode for process in started if process.poll()), 0)
-        if bad and not failed:
-            failed, deadline = bad, time.monotonic() + GRACE_S
+        if not failed and (failed := _noticed_failure(started)):
+            deadline = min(deadline, time.monotonic() + GRACE_S)
+            signals.append(signal.SIGCONT)
         if time.monotonic() > deadline:
             _kill(started)
-    failed = failed or next((process.returncode for process in started if process.returncode), 0)
+    failed = failed or _noticed_failure(started)
+    if failed:
+        _kill(started)  # what they have started
     return failed if failed >= 0 else 128 - failed
 
 
+def _noticed_failure(started: Sequence[subprocess.Popen[bytes]]) -> int:
+    """The status of a process that failed, 0 if none has; names one that a signal ended, as it could not say so."""
+    for rank, process in enumerate(started):
+        if status := process.poll():
+            if status < 0:
+                print(f"rank {rank}: was ended by {signal.Signals(-status).name}", file=sys.stderr, flush=True)
+            return status
+    return 0
+
+
 def _kill(started: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Kills all processes with all that they have started in their sessions."""
     for process in started:
-        process.kill()
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
     for process in started:
         process.wait()
 

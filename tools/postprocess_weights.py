@@ -9,14 +9,18 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-if not __package__:  # started by its path
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # also where it is started by its path
+    from utils.program import begin
+
+    begin()
 
 import argparse
 
 from runtime.entry_point import load_tensorflow
 from tools.command import CommandParser, run_command
 from utils.errors import EXIT_DONE
+from utils.text import printable
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -43,7 +47,7 @@ def _run(flags: argparse.Namespace) -> int:
     from tools.weights.checkpoint_rewriting import rewrite_classifier
 
     before, after = rewrite_classifier(flags.input, flags.dense_layer, flags.output)
-    print(f"{flags.output / 'new.ckpt'}: the kernel {list(before)} is now {list(after)}")
+    print(f"{printable(str(flags.output / 'new.ckpt'))}: the kernel {list(before)} is now {list(after)}")
     return EXIT_DONE
 
 

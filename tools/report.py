@@ -5,8 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-if not __package__:  # started by its path
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # also where it is started by its path
+    from utils.program import begin
+
+    begin()
 
 import argparse
 from collections.abc import Sequence
@@ -58,7 +61,7 @@ def run(places: Sequence[Path], output: Path) -> int:
         write_atomically(output, content)
     except OSError as error:
         raise RunError(f"--output {output}: cannot be written: {error.strerror}") from error
-    print(f"{output}: {len(runs)} run{'s' if len(runs) > 1 else ''}, {len(content) / 1e6:.1f} MB")
+    print(f"{one_line(str(output))}: {len(runs)} run{'s' if len(runs) > 1 else ''}, {len(content) / 1e6:.1f} MB")
     return EXIT_SOME_SKIPPED if faults else EXIT_DONE
 
 

@@ -8,7 +8,6 @@ the best one.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import shutil
@@ -20,32 +19,48 @@ from typing import Any
 
 import tensorflow as tf
 
-from utils.errors import RunError, UsageError, reason
+from utils.errors import CheckpointError, RunError, UsageError, reason
 from utils.files.atomic_file import flush_to_disk, temporary_name, write_atomically
+from utils.files.file_kind import kind_of_file
 from utils.files.file_lock import locked
 from utils.files.writable import require_writable
 from utils.hooks.hook import Hook
 from utils.suggestions import hint
-from utils.weights.description import PREFIX, parse_description
+from utils.weights.checkpoint_files import (
+    BEST,
+    SUFFIXES,
+    checksums_of,
+    read_metadata,
+    sealed,
+    steps_in,
+    stored_checksums,
+)
+from utils.weights.description import PREFIX
 
 tf1 = tf.compat.v1
 _log = logging.getLogger(__name__)
 
-BEST = "best"
 STATE = "checkpoint"
 SECONDS_BETWEEN_LOOKS = 2.0
-_SUFFIXES = (".data-00000-of-00001", ".json", ".index")  # in the order in which they are moved into place
 _STAGING = ".saving-"
 _PART = re.compile(r"\.(index|json|meta|data-\d{5}-of-\d{5})$")
+_TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".tar")
 _TABLE_END = bytes.fromhex("57fb808b247547db")
 
 
 class CheckpointDir:
-    """The checkpoints of one run in one folder: the ``keep`` newest ones and the best one."""
+    """The checkpoints of one run in one folder: the ``keep`` newest ones and the best one.
 
-    def __init__(self, folder: Path, keep: int) -> None:
+    Args:
+        folder: The folder.
+        keep: The number of checkpoints to keep.
+        flag: The flag or argument that names the folder, for messages.
+    """
+
+    def __init__(self, folder: Path, keep: int, flag: str = "--model_dir or --results_dir") -> None:
         self.folder = folder
         self._keep = keep
+        self._flag = flag
 
     @contextmanager
     def reserved(self) -> Iterator[None]:
@@ -80,7 +95,7 @@ class CheckpointDir:
 
     @property
     def _refusal(self) -> str:
-        return f"--model_dir or --results_dir {self.folder}: another launch is training in it; wait for it to end"
+        return f"{self._flag} {self.folder}: another launch is training in it; wait for it to end"
 
     def prepare(self) -> None:
         """Creates the folder, checks that it is writable, and removes the remains of a killed process.
@@ -99,7 +114,7 @@ class CheckpointDir:
             raise self._unwritable(error) from error
 
     def _unwritable(self, error: OSError) -> UsageError:
-        return UsageError(f"--model_dir or --results_dir {self.folder}: cannot be written to: {error.strerror}")
+        return UsageError(f"{self._flag} {self.folder}: cannot be written to: {error.strerror}")
 
     def save(self, session: Any, saver: Any, step: int, metadata: Mapping[str, Any]) -> Path:
         """Writes the checkpoint of ``step`` and removes the oldest beyond ``keep``; returns its prefix.
@@ -112,12 +127,13 @@ class CheckpointDir:
             staging.mkdir(exist_ok=True)
             with session.graph.as_default():  # a saver asks the current graph whether execution is eager
                 saver.save(session, str(staging / f"{PREFIX}-{step}"), write_meta_graph=False, write_state=False)
-            (staging / f"{PREFIX}-{step}.json").write_bytes(_as_json(metadata))
+            staged = staging / f"{PREFIX}-{step}"
+            staged.with_name(f"{staged.name}.json").write_bytes(sealed(metadata, checksums_of(staged)))
             prefix = _move_into_place(staging, self.folder, step)
         except (OSError, tf.errors.OpError) as error:
             shutil.rmtree(staging, ignore_errors=True)
             raise RunError(
-                f"step {step}: the checkpoint could not be written to {self.folder} (--model_dir): "
+                f"step {step}: the checkpoint could not be written to {self.folder} ({self._flag}): "
                 f"{reason(error)}; earlier checkpoints are intact"
             ) from error
         _keep_only(self.folder, steps_in(self.folder)[-self._keep :])
@@ -128,12 +144,16 @@ class CheckpointDir:
         return self.folder / f"{PREFIX}-{step}"
 
     def annotate(self, step: int, metadata: Mapping[str, Any]) -> None:
-        """Replaces the JSON file beside the checkpoint of ``step``, and beside its copy if that is the best one."""
+        """Replaces the description of ``step``, and of its copy if that is the best one; the checksums stay.
+
+        Raises:
+            RunError: The former description is damaged, or the new one cannot be written.
+        """
         for folder in (self.folder, self.folder / BEST):
             if step in steps_in(folder):
                 path = folder / f"{PREFIX}-{step}.json"
                 try:
-                    write_atomically(path, _as_json(metadata))
+                    write_atomically(path, sealed(metadata, stored_checksums(path.with_suffix(""))))
                 except OSError as error:
                     raise RunError(f"step {step}: {path} could not be written: {error.strerror}") from error
 
@@ -143,7 +163,7 @@ class CheckpointDir:
         staging = best / f"{_STAGING}{step}"
         try:
             staging.mkdir(parents=True, exist_ok=True)
-            for suffix in _SUFFIXES:
+            for suffix in SUFFIXES:
                 _link_or_copy(self.folder / f"{PREFIX}-{step}{suffix}", staging / f"{PREFIX}-{step}{suffix}")
             prefix = _move_into_place(staging, best, step)
         except OSError as error:
@@ -152,30 +172,54 @@ class CheckpointDir:
         return prefix
 
 
-def steps_in(folder: Path) -> list[int]:
-    """Steps of the complete checkpoints in a folder, ascending."""
-    pattern = re.compile(re.escape(PREFIX) + r"-(\d+)\.index")
-    names = (pattern.fullmatch(path.name) for path in folder.glob(f"{PREFIX}-*.index"))
-    return sorted(int(match.group(1)) for match in names if match)
-
-
 def find_checkpoint(path: Path) -> Path | None:
     """The prefix of the checkpoint that a folder or a prefix stands for; None if the folder holds none.
 
     Raises:
-        RunError: ``path`` is like the prefix of a checkpoint, but there is none.
+        CheckpointError: ``path`` is a file of another kind, or is like a checkpoint's prefix, but there is none.
         UsageError: The folder holds several checkpoints of another program.
     """
     if path.is_dir():
         steps = steps_in(path)
         return path / f"{PREFIX}-{steps[-1]}" if steps else _checkpoint_of_another_program(path)
-    for candidate in (Path(_PART.sub("", str(path))), path):  # the user may have named one of its files
-        if Path(f"{candidate}.index").is_file() or candidate.is_file():  # the second is TensorFlow's first format
+    for candidate in (_without_part(path), path):
+        if Path(f"{candidate}.index").is_file():
+            return candidate
+        if candidate.is_file():  # perhaps TensorFlow's first format
+            if not _is_table(candidate):
+                raise CheckpointError(f"{candidate}: {_not_a_checkpoint(candidate)}")
             return candidate
     if path.parent.is_dir() and path.parent != path and path.name.startswith(PREFIX):
         saved = (f"{PREFIX}-{step}" for step in steps_in(path.parent))
-        raise RunError(f"{path}: no such checkpoint (--model_dir, --finetune_checkpoint){hint(path.name, saved)}")
+        raise CheckpointError(f"{path}: no such checkpoint{hint(path.name, saved)}")
     return None
+
+
+def is_part(path: Path) -> bool:
+    """Returns whether a path is that of one of the files of a checkpoint in TensorFlow's second format."""
+    return Path(f"{_without_part(path)}.index").is_file()
+
+
+def _without_part(path: Path) -> Path:
+    """The prefix of the checkpoint that a file is part of."""
+    return Path(_PART.sub("", str(path)))
+
+
+def _not_a_checkpoint(path: Path) -> str:
+    """The reason why a file is no checkpoint."""
+    kind = kind_of_file(path)
+    if kind is None and path.suffix in _TORCH_SUFFIXES:
+        if _begins_like_torch(path):
+            return "is no checkpoint; python -m tools.import_weights converts PyTorch weights to one"
+        return "is neither a checkpoint of TensorFlow nor a file of PyTorch, or was cut off"
+    return f"is no checkpoint but {kind}" if kind else "is no checkpoint of TensorFlow, or was cut off"
+
+
+def _begins_like_torch(path: Path) -> bool:
+    """Returns whether a file begins like a zip archive, a pickle, or the list of tensors of safetensors."""
+    with path.open("rb") as file:
+        begin = file.read(9)
+    return begin.startswith((b"PK\x03\x04", b"\x80")) or (begin[4:8] == b"\0" * 4 and begin[8:] == b"{")
 
 
 def _checkpoint_of_another_program(folder: Path) -> Path | None:
@@ -187,7 +231,7 @@ def _checkpoint_of_another_program(folder: Path) -> Path | None:
     found |= {path for path in folder.glob("*.ckpt*") if path.is_file() and _is_table(path)}
     if len(found) > 1:
         names = ", ".join(sorted(path.name for path in found)[:3])
-        raise UsageError(f"{folder}: holds several checkpoints, {names}; name one of them (--model_dir)")
+        raise UsageError(f"{folder}: holds several checkpoints, {names}; name one of them")
     return next(iter(found), None)
 
 
@@ -232,16 +276,6 @@ def next_checkpoint(prefix: Path, stop: Hook) -> Path | None:
     return None
 
 
-def read_metadata(prefix: Path) -> dict[str, Any] | None:
-    """The content of the JSON file beside a checkpoint; None if another program wrote the checkpoint without one.
-
-    Raises:
-        RunError: The file exists but is not JSON, or holds invalid values.
-    """
-    path = Path(f"{prefix}.json")
-    return parse_description(path.read_bytes(), path) if path.exists() else None
-
-
 def _keep_only(folder: Path, steps: Sequence[int]) -> None:
     """Names ``steps`` in the state file that ``tf.train.latest_checkpoint`` reads, then removes all others."""
     lines = [f'model_checkpoint_path: "{PREFIX}-{steps[-1]}"']
@@ -259,7 +293,7 @@ def _clear(folder: Path) -> None:
     for name in (STATE, f"{PREFIX}-*"):
         for leftover in folder.glob(temporary_name(Path(name)).name):
             leftover.unlink()
-    for suffix in _SUFFIXES:
+    for suffix in SUFFIXES:
         for path in folder.glob(f"{PREFIX}-*{suffix}"):
             if not Path(f"{str(path).removesuffix(suffix)}.index").exists():
                 path.unlink()
@@ -269,9 +303,9 @@ def _clear(folder: Path) -> None:
 
 
 def _move_into_place(staging: Path, folder: Path, step: int) -> Path:
-    for suffix in _SUFFIXES:
+    for suffix in SUFFIXES:
         flush_to_disk(staging / f"{PREFIX}-{step}{suffix}")
-    for suffix in _SUFFIXES:
+    for suffix in SUFFIXES:
         name = f"{PREFIX}-{step}{suffix}"
         (staging / name).replace(folder / name)
     flush_to_disk(folder)
@@ -280,7 +314,7 @@ def _move_into_place(staging: Path, folder: Path, step: int) -> Path:
 
 
 def _remove(folder: Path, step: int) -> None:
-    for suffix in reversed(_SUFFIXES):  # the index first: without it, TensorFlow sees no checkpoint
+    for suffix in reversed(SUFFIXES):  # the index first: without it, TensorFlow sees no checkpoint
         (folder / f"{PREFIX}-{step}{suffix}").unlink(missing_ok=True)
 
 
@@ -290,7 +324,3 @@ def _link_or_copy(source: Path, target: Path) -> None:
         target.hardlink_to(source)
     except OSError:  # file systems without hard links
         shutil.copyfile(source, target)
-
-
-def _as_json(metadata: Mapping[str, Any]) -> bytes:
-    return json.dumps(dict(metadata), indent=1, ensure_ascii=False).encode()

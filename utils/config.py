@@ -32,6 +32,7 @@ AUTO, READABLE, DLLOGGER = "auto", "readable", "dllogger"
 CONSOLES = (AUTO, READABLE, DLLOGGER)
 DATA_FORMATS = ("NHWC", "NCHW")
 WEIGHT_INITS = ("fan_in", "fan_out")
+HEAD_INITS = ("small", "original")
 SCHEDULES = ("step", "cosine")
 SOURCES = ("tfrecord", "dali", "synthetic")
 RAW, EMA = "raw", "ema"
@@ -86,6 +87,7 @@ class ModelConfig:
     image_size: int | None = None
     data_format: str = "NHWC"
     weight_init: str = "fan_out"
+    head_init: str = "small"
     label_offset: int | None = None
     use_final_conv: bool = False
     """Write the classifier as a 1x1 convolution: the same numbers, its kernel [1, 1, C, K]."""
@@ -107,6 +109,7 @@ class ModelConfig:
             require(0 < self.image_size <= LARGEST_IMAGE_SIZE, "image_size", self.image_size, allowed)
         require(self.data_format in DATA_FORMATS, "data_format", self.data_format, "NHWC or NCHW")
         require(self.weight_init in WEIGHT_INITS, "weight_init", self.weight_init, "fan_in or fan_out")
+        require(self.head_init in HEAD_INITS, "head_init", self.head_init, "small or original")
         if self.quantization is not None:
             delay, allowed = self.quantization.delay, f"0 to {LARGEST_QUANTIZATION_DELAY} steps"
             require(0 <= delay <= LARGEST_QUANTIZATION_DELAY, "quant_delay", delay, allowed)
@@ -135,6 +138,7 @@ class DataConfig:
     max_bad_records: int = 0
     shuffle_buffer: int = 4096
     threads: int | None = None
+    scaled_decoding: bool = False
 
     def __post_init__(self) -> None:
         require(self.source in SOURCES, "data_dir", self.source, f"one of {', '.join(SOURCES)}")
@@ -144,6 +148,8 @@ class DataConfig:
         require(self.max_bad_records >= 0, "max_bad_records", self.max_bad_records, "0 or more")
         if self.source == "synthetic" and self.data_dir is not None:
             raise UsageError(f"--data_dir {self.data_dir}: synthetic data is used only when no --data_dir is given")
+        if self.source == "dali" and self.scaled_decoding:
+            raise UsageError("--scaled_decoding: DALI decodes at full size only; leave out this flag or --dali")
 
     @property
     def augmentation(self) -> tuple[AugmentationStep, ...]:

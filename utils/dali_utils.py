@@ -7,8 +7,9 @@ decoders. Resuming and sharding need no code of their own.
 Several pipelines work on successive batches at once: one decodes while another receives its inputs or hands over its
 images. A single pipeline that runs ahead of its outputs would fail with all batches in flight because of one bad image.
 
-On a GPU, DALI decodes with nvJPEG and resizes on the device. The batch returns to the host because it continues through
-tf.data, which tracks the status of every row.
+On a GPU, DALI decodes with nvJPEG and resizes on the device, and the images stay there: references to them pass through
+tf.data, which tracks the status of every row. Images return to the host if their pixels are to change, which tf.data
+does, or if DALI cannot decode one of a batch.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from __future__ import annotations
 import importlib
 import math
 import queue
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +33,7 @@ from utils.input.batching import (
     BATCHES_IN_FLIGHT,
     PREFETCHED_BATCHES,
     Example,
+    Input,
     InputOptions,
     Position,
     RecordDecoder,
@@ -39,8 +43,10 @@ from utils.input.batching import (
     UndecodedExample,
     assemble_batch,
     blank_targets,
+    make_input,
     readable_rows,
 )
+from utils.input.device_images import REFERENCES, DeviceImages
 from utils.input.indexed_records import indexed_eval_rows, indexed_train_rows
 from utils.records.manifest import SplitFiles
 from utils.records.record_index import split_index
@@ -48,7 +54,9 @@ from utils.records.record_index import split_index
 FAILURE = "DALI failed"
 """Beginning of the message about a failure that no single image caused."""
 
-_DECODER = "decoders.image"  # DALI's messages about images name the operator
+_DECODER = "decoders.image"  # DALI's messages about images name the operator, and then the fault
+_FAULT_BEGINS = "encountered:"
+_NO_IMAGES_FAULT = re.compile(r"cudaError|CUDA_ERROR|bytes on device|cropping window")
 _MESSAGE_LETTERS = 300
 _ALIGNMENT_BYTES = 64  # of TensorFlow's buffers: it takes over an aligned array, and copies any other (2.21)
 
@@ -61,20 +69,22 @@ class DaliReader:
     Args:
         index_dir: Folder of index files; None writes missing ones.
         device_id: The GPU to decode on, as this process numbers them, or None for the CPU.
+        network_device: TensorFlow's name of that GPU; None takes the images from the host's memory.
 
     Raises:
         UsageError: DALI is not installed, or cannot run here.
     """
 
-    def __init__(self, index_dir: str | None, device_id: int | None) -> None:
+    def __init__(self, index_dir: str | None, device_id: int | None = None, network_device: str | None = None) -> None:
         self._index_dir = index_dir
         self._device_id = device_id
+        self._network_device = network_device
         _import("nvidia.dali")
 
-    def train_batches(
+    def train_input(
         self, files: SplitFiles, decoder: RecordDecoder, options: InputOptions, shard: Shard, start: Position
-    ) -> tf.data.Dataset:
-        """The batches of ``data_utils.train_batches``; each process reads its own records only.
+    ) -> Input:
+        """The batches of ``data_utils.Reader``; each process reads its own records only.
 
         Raises:
             UsageError: The global batch is larger than the data set.
@@ -85,12 +95,10 @@ class DaliReader:
         def parse(row: Rows) -> tuple[UndecodedExample, tf.Tensor]:
             return decoder.parse_for_training(row["serialized"], row["seed"], options), row["seed"]
 
-        return self._batches(rows, parse, decoder.pixel_change(options), decoder.train_targets, options)
+        return self._input(rows, parse, decoder.pixel_change(options), decoder.train_targets, options)
 
-    def eval_batches(
-        self, files: SplitFiles, decoder: RecordDecoder, options: InputOptions, shard: Shard
-    ) -> tf.data.Dataset:
-        """The batches of ``data_utils.eval_batches``.
+    def eval_input(self, files: SplitFiles, decoder: RecordDecoder, options: InputOptions, shard: Shard) -> Input:
+        """The batches of ``data_utils.Reader``.
 
         Raises:
             RunError: The index does not belong to the files.
@@ -101,16 +109,16 @@ class DaliReader:
         def parse(row: Rows) -> tuple[UndecodedExample, tf.Tensor]:
             return decoder.parse_for_evaluation(row["serialized"], options), no_seed
 
-        return self._batches(rows, parse, None, decoder.eval_targets, options)
+        return self._input(rows, parse, None, decoder.eval_targets, options)
 
-    def _batches(
+    def _input(
         self,
         rows: tf.data.Dataset,
         parse: Callable[[Rows], tuple[UndecodedExample, tf.Tensor]],
         change: ChangePixels | None,
         targets: TargetSpecs,
         options: InputOptions,
-    ) -> tf.data.Dataset:
+    ) -> Input:
         """Batches of the rows that ``parse`` returns; ``change`` alters the decoded images."""
 
         def parse_known_format(row: Rows) -> tuple[UndecodedExample, tf.Tensor]:
@@ -123,7 +131,10 @@ class DaliReader:
         )
         blank = (UndecodedExample(view, blank_targets(targets), tf.constant(False)), tf.zeros([2], tf.int64))
         undecoded = readable_rows(rows, parse_known_format, blank, targets, options)
-        engines = _Engines(options, self._device_id)
+        on_device = None
+        if self._network_device is not None and change is None:
+            on_device = DeviceImages(self._network_device, options.image_size)
+        engines = _Engines(options, self._device_id, on_device)
         examples = undecoded.map(
             lambda index, row, parsed: (index, *_decode_views(engines, row, *parsed)),
             num_parallel_calls=BATCHES_IN_FLIGHT,
@@ -132,7 +143,10 @@ class DaliReader:
         if change is not None:
             examples = _with_changed_pixels(examples, change, options)
         batches = examples.map(lambda index, row, example, seed: assemble_batch(index, row, example, options))
-        return batches.prefetch(PREFETCHED_BATCHES)
+        if on_device is None:
+            return make_input(batches.prefetch(PREFETCHED_BATCHES))
+        data = make_input(batches)  # the batches in flight are enough ahead, and their images take the GPU's memory
+        return replace(data, batch=data.batch._replace(images=on_device.take(data.batch.images)))
 
 
 def decode_corner(encoded: bytes, side: int, size: int) -> Array:
@@ -146,7 +160,7 @@ def decode_corner(encoded: bytes, side: int, size: int) -> Array:
         InputOptions(image_size=size, batch_size=1, num_classes=1, label_offset=0, seed=0, threads=1), None
     )
     window, resized, corner = (np.array([row, row], np.int32) for row in ([0, 0, side, side], [size] * 2, [0, 0]))
-    images, readable = engine(np.array([encoded, b""], object), window, np.zeros([2], np.bool_), resized, corner)
+    images, readable = engine.decode(np.array([encoded, b""], object), window, np.zeros([2], np.bool_), resized, corner)
     if not readable[0]:
         raise RuntimeError("DALI cannot decode the image")
     image: Array = images[0]
@@ -173,8 +187,9 @@ def _decode_views(
     engines: _Engines, row: tf.Tensor, undecoded: UndecodedExample, seed: tf.Tensor
 ) -> tuple[tf.Tensor, Example, tf.Tensor]:
     """The rows that DALI could decode, as examples; arguments and results have at most N + 1 rows."""
-    images, readable = tf.numpy_function(engines, [*undecoded.view], [tf.float32, tf.bool], stateful=False)
-    images = tf.ensure_shape(images, [None, engines.size, engines.size, CHANNELS])
+    made = tf.TensorSpec([None, engines.size, engines.size, CHANNELS]) if engines.on_device is None else REFERENCES
+    images, readable = tf.numpy_function(engines, [*undecoded.view], [made.dtype, tf.bool], stateful=False)
+    images = tf.ensure_shape(images, made.shape)
     readable = tf.ensure_shape(readable, [None])
     whole = (row, Example(images, undecoded.targets, undecoded.valid), seed)
 
@@ -201,19 +216,28 @@ def _with_changed_pixels(examples: tf.data.Dataset, change: ChangePixels, option
 
 
 class _Engines:
-    """Engines for as many calls at once as batches are in flight; each builds its pipeline when it is first needed."""
+    """Engines for as many calls at once as batches are in flight; each builds its pipeline when it is first needed.
 
-    def __init__(self, options: InputOptions, device_id: int | None) -> None:
+    Attributes:
+        size: Side of the images.
+        on_device: Keeps the images on the device; None returns them.
+    """
+
+    def __init__(self, options: InputOptions, device_id: int | None, on_device: DeviceImages | None) -> None:
         self.size = options.image_size
+        self.on_device = on_device
         self._idle: queue.LifoQueue[_Engine] = queue.LifoQueue()
         for _ in range(BATCHES_IN_FLIGHT):
             self._idle.put(_Engine(options, device_id))
 
     def __call__(self, *view: Array) -> tuple[Array, Array]:
-        """Arguments and results of ``_Engine.__call__``."""
+        """Arguments and results of ``_Engine.decode``, but references if the images stay on the device."""
         engine = self._idle.get()
         try:
-            return engine(*view)
+            if self.on_device is None:
+                return engine.decode(*view)
+            images, readable = engine.decode(*view, stay=True)
+            return self.on_device.keep(images, len(readable) - 1), readable
         finally:
             self._idle.put(engine)
 
@@ -231,10 +255,19 @@ class _Engine:
         self._device_id = device_id
         self._pipeline: Any = None
 
-    def __call__(
-        self, encoded: Array, window: Array, mirrored: Array, resized: Array, corner: Array
-    ) -> tuple[Array, Array]:
-        """Decoded images and whether each could be decoded; arguments as in ``View``, M rows, the last one blank.
+    def decode(
+        self, encoded: Array, window: Array, mirrored: Array, resized: Array, corner: Array, *, stay: bool = False
+    ) -> tuple[Any, Array]:
+        """Decoded images and whether each could be decoded; M rows, the last one blank.
+
+        Args:
+            encoded: Encoded images; they and the next four are those of ``View``.
+            window: Visible part of each.
+            mirrored: Whether it is mirrored.
+            resized: Its size when it is resized.
+            corner: Corner of the square in it.
+            stay: Leave the images of M - 1 rows where DALI made them, as one of its tensors, unless one cannot be
+                decoded or there are none.
 
         Returns:
             ``[M, S, S, 3]`` float32, zeros where there is no image, and ``[M]`` boolean, true for the blank row.
@@ -242,37 +275,43 @@ class _Engine:
         Raises:
             RuntimeError: DALI failed for a reason other than an image.
         """
-        count = len(encoded) - 1
-        images = _aligned((count + 1, self._size, self._size, CHANNELS))
+        begin, end = _regions(self._size, window, mirrored, resized, corner)
+        starts, shapes = np.ascontiguousarray(window[:, :2]), np.ascontiguousarray(window[:, 2:])
+        given = {"encoded": encoded, "start": starts, "shape": shapes, "begin": begin, "end": end}
+        inputs = {name: values[:-1] for name, values in given.items()}
+        batch = None if len(encoded) == 1 else self._run(inputs)
+        if stay and batch is not None:
+            return batch.as_tensor(), np.ones([len(encoded)], np.bool_)
+        return self._filled(inputs, batch)
+
+    def _filled(self, inputs: dict[str, Array], batch: Any) -> tuple[Array, Array]:
+        """The results of ``decode`` from a batch of the pipeline; from single images if ``batch`` is None."""
+        count = len(inputs["encoded"])
+        images = aligned_images((count + 1, self._size, self._size, CHANNELS))
         images[count] = 0
         readable = np.ones([count + 1], np.bool_)
-        if count == 0:
+        if batch is not None:
+            images[:count] = _on_host(batch)
             return images, readable
-        begin, end = _regions(self._size, window, mirrored, resized, corner)
-        inputs = (encoded, np.ascontiguousarray(window[:, :2]), np.ascontiguousarray(window[:, 2:]), begin, end)
-        if not self._fill(images[:count], [values[:count] for values in inputs]):
-            for i in range(count):
-                readable[i] = self._fill(images[i : i + 1], [values[i : i + 1] for values in inputs])
+        for i in range(count):
+            one = self._run({name: values[i : i + 1] for name, values in inputs.items()})
+            readable[i] = one is not None
+            images[i] = 0 if one is None else _on_host(one)[0]
         return images, readable
 
-    def _fill(self, images: Array, inputs: list[Array]) -> bool:
-        """Writes the decoded inputs to ``images``; returns whether all of them could be decoded."""
-        encoded, *geometry = inputs
+    def _run(self, inputs: dict[str, Array]) -> Any:
+        """The decoded inputs, a list of DALI's tensors; None if one of them cannot be decoded."""
         try:
             if self._pipeline is None:
                 self._pipeline = self._build()
-            names = ("start", "shape", "begin", "end")
-            (batch,) = self._pipeline.run(
-                encoded=[np.frombuffer(data, np.uint8) for data in encoded], **dict(zip(names, geometry, strict=True))
-            )
-            images[:] = np.asarray((batch if self._device_id is None else batch.as_cpu()).as_tensor())
+            given = inputs | {"encoded": [np.frombuffer(data, np.uint8) for data in inputs["encoded"]]}
+            (batch,) = self._pipeline.run(**given)
         except RuntimeError as error:
             self._pipeline = None  # DALI declares it invalid after an error
-            if _DECODER not in str(error):
+            if not _is_about_an_image(str(error)):
                 raise RuntimeError(f"{FAILURE}: {' '.join(str(error).split())[-_MESSAGE_LETTERS:]}") from error
-            images[:] = 0
-            return False
-        return True
+            return None
+        return batch
 
     def _build(self) -> Any:
         dali, fn, types = (_import(f"nvidia.dali{part}") for part in ("", ".fn", ".types"))
@@ -281,8 +320,7 @@ class _Engine:
             self._threads,
             self._device_id,
             prefetch_queue_depth=1,  # another engine works on the next batch
-            exec_async=False,
-            exec_pipelined=False,
+            exec_dynamic=True,  # the outputs stay as they are when the pipeline runs again
         )
         with pipeline:
             encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1)
@@ -313,7 +351,18 @@ class _Engine:
         return pipeline
 
 
-def _aligned(shape: tuple[int, ...]) -> Array:
+def _is_about_an_image(message: str) -> bool:
+    """Returns whether DALI could not decode an image; the decoder also fails for want of memory on the GPU."""
+    where, _, fault = message.partition(_FAULT_BEGINS)
+    return _DECODER in where and not _NO_IMAGES_FAULT.search(fault)
+
+
+def _on_host(batch: Any) -> Array:
+    """The images of a batch of one of DALI's pipelines."""
+    return np.asarray(batch.as_cpu().as_tensor())
+
+
+def aligned_images(shape: tuple[int, ...]) -> Array:
     """An array of float32 without values that TensorFlow takes over without copying it."""
     count = math.prod(shape) * np.dtype(np.float32).itemsize
     memory = np.empty(count + _ALIGNMENT_BYTES, np.uint8)

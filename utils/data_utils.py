@@ -26,11 +26,12 @@ from utils.input.batching import (
     Shard,
     decode_batches,
     make_input,
+    without_autograph,
 )
 from utils.input.indexed_records import indexed_eval_rows, indexed_train_rows
 from utils.input.record_order import train_rows
 from utils.records.manifest import SplitFiles
-from utils.records.record_index import split_index
+from utils.records.record_index import scanned_index, shuffles_numbers, split_index
 
 # Synthetic pixels: truncated normal, roughly as bright and as varied as photographs.
 SYNTHETIC_MEAN, SYNTHETIC_STD = 127.0, 60.0
@@ -39,14 +40,12 @@ SYNTHETIC_MEAN, SYNTHETIC_STD = 127.0, 60.0
 class Reader(Protocol):
     """Reads the records of a split; ``TensorFlowReader`` documents the contract of each method."""
 
-    def train_batches(
+    def train_input(
         self, files: SplitFiles, decoder: RecordDecoder, options: InputOptions, shard: Shard, start: Position
-    ) -> tf.data.Dataset:
+    ) -> Input:
         """An endless stream of augmented training batches that begins at ``start``."""
 
-    def eval_batches(
-        self, files: SplitFiles, decoder: RecordDecoder, options: InputOptions, shard: Shard
-    ) -> tf.data.Dataset:
+    def eval_input(self, files: SplitFiles, decoder: RecordDecoder, options: InputOptions, shard: Shard) -> Input:
         """One pass over a split, or over every n-th example of it."""
 
 
@@ -54,17 +53,18 @@ class TensorFlowReader:
     """Reads records with tf.data alone.
 
     A single process reads its files from end to end. Several processes use an index, which they create if it is
-    missing, so that each reads only its own records.
+    missing, so that each reads only its own records. So does a single process whose records would fill the memory while
+    they are shuffled; it creates no files.
     """
 
-    def train_batches(
+    def train_input(
         self, files: SplitFiles, decoder: RecordDecoder, options: InputOptions, shard: Shard, start: Position
-    ) -> tf.data.Dataset:
+    ) -> Input:
         """An endless stream of augmented training batches that begins at ``start``.
 
-        Each epoch yields floor(examples / global batch) global batches, no example twice. In a single process the
-        shuffle buffer holds encoded records (4,096 of ImageNet's size take 450 MB), and resuming reads the consumed
-        part of the epoch without decoding it.
+        Each epoch yields floor(examples / global batch) global batches, no example twice. In a process that reads its
+        files from end to end, the shuffle buffer holds encoded records, and resuming reads the consumed part of the
+        epoch without decoding it.
 
         Raises:
             UsageError: The global batch is larger than the data set.
@@ -72,18 +72,20 @@ class TensorFlowReader:
         """
         if shard.count > 1:
             rows = indexed_train_rows(files, split_index(files, None), options, shard, start)
+        elif shuffles_numbers(files, options.shuffle_buffer):
+            rows = indexed_train_rows(files, scanned_index(files), options, shard, start)
         else:
             rows = _sequential_train_rows(files, options, start)
-        return decode_batches(
-            rows,
-            lambda row: decoder.train(row["serialized"], row["seed"], options),
-            decoder.train_targets,
-            options,
+        return make_input(
+            decode_batches(
+                rows,
+                lambda row: decoder.train(row["serialized"], row["seed"], options),
+                decoder.train_targets,
+                options,
+            )
         )
 
-    def eval_batches(
-        self, files: SplitFiles, decoder: RecordDecoder, options: InputOptions, shard: Shard
-    ) -> tf.data.Dataset:
+    def eval_input(self, files: SplitFiles, decoder: RecordDecoder, options: InputOptions, shard: Shard) -> Input:
         """One pass over a split, or over every n-th example of it; ends with ``tf.errors.OutOfRangeError``.
 
         Every shard yields ceil(examples / global batch) batches, the last ones filled up with padding; no example comes
@@ -96,8 +98,10 @@ class TensorFlowReader:
             rows = indexed_eval_rows(files, split_index(files, None), options, shard)
         else:
             rows = _sequential_eval_rows(files, options)
-        return decode_batches(
-            rows, lambda row: decoder.evaluate(row["serialized"], options), decoder.eval_targets, options
+        return make_input(
+            decode_batches(
+                rows, lambda row: decoder.evaluate(row["serialized"], options), decoder.eval_targets, options
+            )
         )
 
 
@@ -117,6 +121,7 @@ def _sequential_eval_rows(files: SplitFiles, options: InputOptions) -> tf.data.D
     return _padded(records, options.batch_size)
 
 
+@without_autograph
 def image_input(
     images: Iterable[bytes], preprocess: Callable[[tf.Tensor, int], tf.Tensor], options: InputOptions
 ) -> Input:

@@ -3,6 +3,9 @@
 A JSON line is ``DLLL `` followed by an object with the keys timestamp, datetime, elapsedtime, type, step and data (or
 metric and metadata). A console line is ``DLL <datetime> - <step> <key> : <value> <unit> ...``. Files are appended to,
 never truncated, so that the log of a resumed run holds all its launches.
+
+Each line goes to the operating system when it is written, so a killed process loses none. Against a failure of the
+machine, ``flush_to_disk`` waits for the disk: once a checkpoint, because once a line would slow steps.
 """
 
 from __future__ import annotations
@@ -10,14 +13,17 @@ from __future__ import annotations
 import json
 import math
 import os
+import stat
 import time
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
+from utils.console.pipes import go_on_without
 from utils.console.screen import Rows, Screen, Step, Terminal
 from utils.errors import UsageError
+from utils.files.atomic_file import flush_to_disk
 from utils.files.writable import require_writable
 from utils.text import printable
 
@@ -48,14 +54,17 @@ class DllScreen(Screen):
         self._stream = stream
 
     def record(self, step: Step, data: Mapping[str, Any], units: Mapping[str, str | None]) -> None:
-        fields = (f"{key} : {value} {units.get(key, '')}" for key, value in data.items())
+        fields = (f"{key} : {printable(str(value))} {units.get(key, '')}" for key, value in data.items())
         self.lines(f"{CONSOLE_PREFIX} {_now()} - {step} {' '.join(fields)}")
 
     def lines(self, text: str) -> None:
-        print(text, file=self._stream, flush=True)
+        try:
+            print(text, file=self._stream, flush=True)
+        except OSError as error:  # its reader has ended, its terminal has vanished, or its disk is full
+            go_on_without(self._stream, error.strerror)
 
     def table(self, rows: Rows) -> None:
-        self.lines("\n".join(f"{printable(name)}  {text}" for name, text in rows))
+        self.lines("\n".join(f"{printable(name)}  {printable(text)}" for name, text in rows))
 
 
 class Logger:
@@ -78,6 +87,7 @@ class Logger:
                 self._file = path.open("a", buffering=1, encoding="utf-8", errors="backslashreplace")
                 if unfinished:
                     self._file.write("\n")
+                flush_to_disk(path.parent)  # the name of a new log
             except OSError as error:
                 raise _unwritable(path, error) from error
 
@@ -96,6 +106,11 @@ class Logger:
         plain = {key: _plain(value) for key, value in data.items()}
         self._write_json({"type": "LOG", "step": step, "data": plain})
         self.screen.record(step, plain, self._units)
+
+    def flush_to_disk(self) -> None:
+        """Waits until all records so far are on disk; a log that is no regular file, such as a pipe, has none."""
+        if self._file is not None and stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         if self._file is not None:

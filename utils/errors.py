@@ -34,6 +34,10 @@ class RunError(_ToldError):
     """A failure during the run, in data, checkpoints, disk or numbers. Ends the program with status 1."""
 
 
+class CheckpointError(RunError):
+    """A checkpoint that is missing or damaged; who has flags for checkpoints adds their names to the message."""
+
+
 def require(ok: bool, flag: str, value: Any, allowed: str) -> None:
     """Raises ``UsageError`` with the project's standard message if a value is out of range."""
     if not ok:

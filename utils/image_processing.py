@@ -7,6 +7,7 @@ width of the encoded image in pixels. All randomness is stateless: the same seed
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -25,6 +26,8 @@ MAX_EVAL_ASPECT = 32
 JPEG_END = b"\xff\xd9"
 PNG_BEGIN = b"\x89PNG\r\n\x1a\n"
 JPEG_OPTIONS = {"channels": CHANNELS, "dct_method": "INTEGER_FAST", "fancy_upscaling": False}
+JPEG_RATIOS = (2, 4, 8)
+"""A JPEG can be decoded at one half, a quarter or an eighth of its size, from fewer coefficients of its cosines."""
 
 
 def normalize(images: tf.Tensor, mean_rgb: Rgb = MEAN_RGB, std_rgb: Rgb = STD_RGB) -> tf.Tensor:
@@ -141,13 +144,61 @@ class View(NamedTuple):
     corner: tf.Tensor
 
 
-def decode_view(view: View, size: int) -> tf.Tensor:
-    """The square of ``size`` pixels that a view shows: ``[size, size, 3]`` float32 in 0..255."""
+def decode_view(view: View, size: int, *, scaled: bool = False) -> tf.Tensor:
+    """The square of ``size`` pixels that a view shows: ``[size, size, 3]`` float32 in 0..255.
+
+    Args:
+        view: The view.
+        size: Side of the square in pixels.
+        scaled: Decode a JPEG at one of ``JPEG_RATIOS`` where the window is at least so many times as high and as wide
+            as it is resized to. Other pixels result: each is the mean of several of the image, not one of them.
+    """
+    if not scaled:
+        return _decode_view(view, size)
+    fits = [tf.reduce_all(view.window[2:] >= ratio * view.resized) for ratio in JPEG_RATIOS]
+    halvings = tf.where(_is_whole_jpeg(view.encoded), tf.reduce_sum(tf.cast(fits, tf.int32)), 0)
+    decodings = [partial(_decode_view_scaled, view, size, ratio) for ratio in JPEG_RATIOS]
+    return tf.ensure_shape(
+        tf.switch_case(halvings, [partial(_decode_view, view, size), *decodings]), [size, size, CHANNELS]
+    )
+
+
+def _decode_view(view: View, size: int) -> tf.Tensor:
     part = decode_window(view.encoded, view.window)
     part = tf.cond(view.mirrored, lambda: tf.reverse(part, [1]), lambda: part)
     resized = resize_bilinear_legacy(part, view.resized[0], view.resized[1])
     square = tf.slice(resized, tf.pad(view.corner, [[0, 1]]), [size, size, CHANNELS])
     return tf.ensure_shape(square, [size, size, CHANNELS])
+
+
+def _decode_view_scaled(view: View, size: int, ratio: int) -> tf.Tensor:
+    """``decode_view`` from the pixels of a JPEG decoded at ``1 / ratio`` of its size, and of these only what is seen.
+
+    Each output pixel is sampled where it lies in the image: pixel ``p`` has its center at ``p + 1/2``, which is at
+    ``(p + 1/2) / ratio`` among the pixels of the smaller image.
+    """
+    begin, extent = tf.split(view.window, 2)
+    step = tf.cast(extent, tf.float32) / tf.cast(view.resized, tf.float32)
+    corner, last = tf.cast(view.corner, tf.float32) * step, tf.cast(view.corner + size - 1, tf.float32) * step
+    turned = view.mirrored & tf.constant([False, True])
+    # Of a mirrored view, the last column lies farthest to the left; it is sampled first, and the square turned after.
+    start = tf.where(turned, tf.cast(extent - 1, tf.float32) - last, corner)
+    start = (tf.cast(begin, tf.float32) + start + 0.5) / ratio  # of the samples, in pixels of the smaller image
+    lowest = tf.cast(tf.floor(start - 0.5), tf.int32)  # of the two pixels that a sample lies between
+    highest = tf.cast(tf.floor(start - 0.5 + (last - corner) / ratio), tf.int32) + 1
+    first, end = tf.maximum(lowest, begin // ratio), tf.minimum(highest + 1, -(-(begin + extent) // ratio))
+    window = tf.concat([first, end - first], axis=0)
+    part = tf.io.decode_and_crop_jpeg(view.encoded, window, ratio=ratio, **JPEG_OPTIONS)
+    scale = ratio / step
+    square = tf.raw_ops.ScaleAndTranslate(
+        images=part[tf.newaxis],
+        size=[size, size],
+        scale=scale,
+        translation=0.5 - (start - tf.cast(first, tf.float32)) * scale,
+        kernel_type="triangle",
+        antialias=False,
+    )[0]
+    return tf.cond(view.mirrored, lambda: tf.reverse(square, [1]), lambda: square)
 
 
 def whole_view(encoded: tf.Tensor, size: int) -> View:

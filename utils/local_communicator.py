@@ -11,10 +11,28 @@ import os
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from utils.system.cpu_shares import fair_share
+
+
+class Place(NamedTuple):
+    """The place of a process in a launch.
+
+    Attributes:
+        rank: Number of the process among all.
+        size: Number of processes.
+        local_rank: Number of the process among those of its machine.
+        local_size: Number of processes of its machine.
+        job: Name of the launch, which other launches do not have.
+    """
+
+    rank: int
+    size: int
+    local_rank: int
+    local_size: int
+    job: str
 
 
 @dataclass(frozen=True)
@@ -35,10 +53,20 @@ class Launcher:
     local_size: str
     job: str
 
+    def place(self, environ: Mapping[str, str]) -> Place:
+        """The place of this process in a launch of this launcher."""
+        rank, size, local_rank, local_size = (
+            int(environ[name]) for name in (self.rank, self.size, self.local_rank, self.local_size)
+        )
+        return Place(rank, size, local_rank, local_size, environ[self.job])
+
     def started_all_here(self, environ: Mapping[str, str]) -> bool:
         """Returns whether this launcher started this process and all others on this machine."""
-        known = all(name in environ for name in astuple(self))
-        return known and environ[self.size] == environ[self.local_size]
+        return self.started(environ) and environ[self.size] == environ[self.local_size]
+
+    def started(self, environ: Mapping[str, str]) -> bool:
+        """Returns whether this launcher started this process."""
+        return all(name in environ for name in astuple(self))
 
 
 OWN = Launcher("LAUNCH_SIZE", "LAUNCH_RANK", "LAUNCH_RANK", "LAUNCH_SIZE", "LAUNCH_JOB")
@@ -50,6 +78,15 @@ OPEN_MPI = Launcher(
     "OMPI_COMM_WORLD_LOCAL_SIZE",
     "PMIX_NAMESPACE",
 )
+_HOROVODRUN = Launcher(
+    "HOROVOD_SIZE", "HOROVOD_RANK", "HOROVOD_LOCAL_RANK", "HOROVOD_LOCAL_SIZE", "HOROVOD_GLOO_RENDEZVOUS_PORT"
+)
+
+
+def place_in(environ: Mapping[str, str]) -> Place | None:
+    """The place of this process, or None if it was started alone or by a launcher that does not tell it."""
+    launchers = (launcher for launcher in (OWN, OPEN_MPI, _HOROVODRUN) if launcher.started(environ))
+    return next((launcher.place(environ) for launcher in launchers), None)
 
 
 class LocalCommunicator:
@@ -72,7 +109,7 @@ class LocalCommunicator:
         self.size = int(environ[launcher.size])
         self._fp16_compression = fp16_compression
         # Two connections: the program and the threads of a session never read each other's messages.
-        self._neighbours = Neighbours(self.rank, self.size, environ[launcher.job])
+        self._neighbours = Neighbours(self.rank, self.size, f"{environ[launcher.job]}-values")
         self._memory = SharedMemory(Neighbours(self.rank, self.size, f"{environ[launcher.job]}-arrays"))
         self._last: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
         self.threads = fair_share(self.gather(("", sorted(os.sched_getaffinity(0)))), self.rank)

@@ -5,6 +5,10 @@ from __future__ import annotations
 RATES = ("imgs_per_sec", "total_ips")
 WAITING = "input_wait_share"
 LOSS = "total_loss"
+CROSS_ENTROPY = "cross_entropy"
+INITIAL_CROSS_ENTROPY, LN_CLASSES = "initial_cross_entropy", "ln_num_classes"
+BEGINNING = (INITIAL_CROSS_ENTROPY, LN_CLASSES)
+"""Keys of the first record of training: the cross-entropy of the initial weights, and that of equal probabilities."""
 LATENCY, THROUGHPUT = "latency_", "throughput"
 _MEAN = f"{LATENCY}avg"
 
@@ -13,6 +17,8 @@ _SIZES = ("small", "medium", "large")
 _HEADINGS = {
     LOSS: "loss",
     "l2_loss": "L2 loss",
+    INITIAL_CROSS_ENTROPY: "cross entropy at step 0:",
+    LN_CLASSES: "ln K:",
     "learning_rate": "LR",
     "classification_loss": "classes",
     "localization_loss": "boxes",

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 
 def plural(count: int, noun: str) -> str:
-    """A count with its noun: "1 image", "1,282 images", "2 classes"."""
+    """A count with its noun: "1 image", "1,282 images", "2 classes", "2 entries"."""
+    if count != 1 and noun.endswith("ry"):
+        return f"{count:,} {noun[:-1]}ies"
     return f"{count:,} {noun}" + ("" if count == 1 else "es" if noun.endswith(("s", "x", "tch")) else "s")
 
 
@@ -18,6 +20,20 @@ def percent(share: float) -> str:
 def first_and_more(names: Sequence[str], noun: str) -> str:
     """The first name and the number of the others: "a", "a and 1 more variable", "a and 1,281 more variables"."""
     return f"{names[0]} and {plural(len(names) - 1, f'more {noun}')}" if len(names) > 1 else names[0]
+
+
+def first_few(names: Sequence[str], most: int = 5) -> str:
+    """The first names and the number of the others: "a, b", "a, b, c, d, e and 7 more"."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(map(printable, names[:most])) + more
+
+
+def similar_names(names: Sequence[str]) -> list[str]:
+    """A phrase for each group of names that differ only in capitals or blanks."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault("".join(name.casefold().split()), []).append(printable(name))
+    return [f"{' and '.join(group)} differ only in capitals or blanks" for group in groups.values() if len(group) > 1]
 
 
 def one_line(text: str) -> str:

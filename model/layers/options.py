@@ -9,6 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from model.layers.choices import Choices
 from model.layers.fake_quant import FakeQuantizer
 from model.layers.variable import tf1
 from model.specs import BatchNormSpec, NormalInit, QuantizationSpec
@@ -30,12 +31,15 @@ class LayerOptions:
         kernel_name: Name of a convolution's kernel in its scope.
         kernel_init: Initial values of convolution kernels, or None for variance scaling.
         weight_init: Mode of the variance scaling of kernels, "fan_in" or "fan_out".
+        head_init: Initial values of a classifier's last kernel: "original", scaled by ``weight_init`` as those of all
+            kernels, or "small", which are zeros.
         symmetric_padding: Whether strided convolutions pad all sides alike, instead of as TensorFlow's SAME does.
         device: "cpu" or "gpu". The numbers are the same up to rounding; some layers compute them in other operations,
             because the quickest ones are not the same.
         compute_dtype: Type of activations and of kernels in use. Variables, batch-norm statistics and logits are
             always float32.
         grouped_convolution: "native", or "split" if the device has no kernel for groups.
+        choices: Chooses the formulations of the convolutions that train on a CPU in NHWC.
         quantization: Quantization of weights and activations, or None.
         quantizer: The quantizer of the network under construction; the networks set it.
         input_range: Lowest and highest value of normalized images.
@@ -53,10 +57,12 @@ class LayerOptions:
     kernel_name: str = "conv2d/kernel"
     kernel_init: NormalInit | None = None
     weight_init: str = "fan_out"
+    head_init: str = "original"
     symmetric_padding: bool = False
     device: str = "cpu"
     compute_dtype: tf.DType = tf.float32
     grouped_convolution: str = "native"
+    choices: Choices = field(default_factory=Choices)
     quantization: QuantizationSpec | None = None
     quantizer: FakeQuantizer | None = None
     input_range: tuple[float, float] = (-1.0, 1.0)

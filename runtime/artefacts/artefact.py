@@ -38,6 +38,7 @@ class Artefact:
         input_shape: [N, S, S, 3] or [N, 3, S, S]; N is None if it takes any number of images.
         outputs: Shapes (with None for N) and types by name.
         forward: Function that adds the outputs for raw images [N, S, S, 3] in 0..255 to the current graph.
+        in_bfloat16: Function that returns the same network, computing in bfloat16; None if the runtime cannot.
 
     Raises:
         RunError: The input does not have four dimensions.
@@ -50,6 +51,7 @@ class Artefact:
     input_shape: Sequence[int | None]
     outputs: Mapping[str, tf.TensorSpec]
     forward: Callable[[Any], TensorMap]
+    in_bfloat16: Callable[[], Artefact] | None = None
 
     def __post_init__(self) -> None:
         if len(self.input_shape) != 4:

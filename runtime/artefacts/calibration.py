@@ -51,7 +51,7 @@ def calibration_images(setup: Setup, count: int) -> np.ndarray:
                 break
             found += list(images[status == STATUS_OK])
     if not found:
-        raise RunError("--data_dir: no image could be read to calibrate int8 (--format tflite_int8)")
+        raise RunError("--data_dir: no image could be read to calibrate int8 (--format)")
     return np.stack(found[:count])
 
 

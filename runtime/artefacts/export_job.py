@@ -33,6 +33,7 @@ class ExportOptions:
         layout: Layout of their input.
         calibration_images: Size of the calibration set for int8.
         validation_images: Number of images for the comparison.
+        speed_seconds: Shortest length of a turn when speeds are measured; 0 measures none.
         max_drift: Limit instead of each format's own, or None.
         max_metric_drop: Limit instead of each format's own, or None.
         opset: ONNX opset; None for the default.
@@ -46,6 +47,7 @@ class ExportOptions:
     layout: str = "NHWC"
     calibration_images: int = 100
     validation_images: int = 64
+    speed_seconds: float = 0.0
     max_drift: float | None = None
     max_metric_drop: float | None = None
     opset: int | None = None

@@ -13,9 +13,12 @@ from typing import Any
 
 import tensorflow as tf
 
+from runtime.artefacts.artefact import Artefact
 from runtime.artefacts.calibration import calibration_split
 from runtime.artefacts.export_job import ExportJob, ExportOptions
 from runtime.artefacts.formats import FORMATS, Format, Limits, function
+from runtime.artefacts.speed import images_per_second
+from runtime.artefacts.unverified import accept, unverified
 from runtime.artefacts.verification import Comparison, compare
 from runtime.evaluation import chosen_weights
 from runtime.task import Setup
@@ -119,23 +122,36 @@ class Exporter:
         return EXIT_FAILED if failed else EXIT_DONE
 
     def _export(self, row: Format) -> dict[str, Any]:
-        """Writes, opens and compares one format; returns its entry in the report."""
-        path = self._path(row)
-        entry: dict[str, Any] = {"format": row.name, "path": str(path), "status": "failed", "reason": None}
+        """Writes, opens and compares one format, and puts it into place; returns its entry in the report."""
+        target = self._path(row)
+        entry: dict[str, Any] = {"format": row.name, "path": str(target), "status": "failed", "reason": None}
         metadata = {**self._metadata, "artefact": {"format": row.name, "precision": row.precision}}
         began = time.perf_counter()
         try:
-            written = function(row.write)(self._job, row, path, metadata)
-            seconds = round(time.perf_counter() - began, 2)
-            entry |= {"seconds": seconds, "bytes": size_of(path), **written.facts}
-            artefact = function(row.open)(path, self._setup.config.data.threads)
-            comparison = compare(self._setup, self._prefix, artefact, self._options.validation_images)
-            entry |= {"runtime": artefact.runtime, **self._verdict(row, comparison, written.fault)}
+            with unverified(target, row.name) as path:
+                written = function(row.write)(self._job, row, path, metadata)
+                seconds = round(time.perf_counter() - began, 2)
+                entry |= {"path": str(path), "seconds": seconds, "bytes": size_of(path), **written.facts}
+                artefact = function(row.open)(path, self._setup.config.data.threads)
+                comparison = compare(self._setup, self._prefix, artefact, self._options.validation_images)
+                entry |= {"runtime": artefact.runtime, **self._verdict(row, comparison, written.fault)}
+                if entry["status"] == "ok":
+                    entry |= self._speeds(artefact)
+                    accept(path, target)
+                    entry["path"] = str(target)
         except RunError as error:
             entry["reason"] = str(error)
         except (OSError, tf.errors.OpError) as error:
-            raise RunError(f"--export_dir {self._options.folder}: {path} cannot be written: {reason(error)}") from error
+            message = f"--export_dir {self._options.folder}: {target} cannot be written: {reason(error)}"
+            raise RunError(message) from error
         return entry
+
+    def _speeds(self, artefact: Artefact) -> dict[str, Any]:
+        """The entries of the report about speed; none if it is not measured."""
+        seconds = self._options.speed_seconds
+        if not seconds:
+            return {}
+        return {"images_per_second": images_per_second(self._setup, self._prefix, artefact, seconds)}
 
     def _path(self, row: Format) -> Path:
         if "output_file" in row.flags and self._options.output_file is not None:
@@ -194,4 +210,6 @@ def line(entry: Mapping[str, Any]) -> str:
             f"{heading(entry['metric'])} {entry['of_artefact']:.4f}, the checkpoint's {entry['of_checkpoint']:.4f}"
         )
     shown.append(f"on {entry['images']} {'synthetic ' if entry['synthetic'] else ''}images")
+    for batch, speed in entry.get("images_per_second", {}).items():
+        shown.append(f"batch {batch}: {speed['artefact']:.1f} images/s, the checkpoint {speed['checkpoint']:.1f}")
     return f"{head}  {'; '.join(shown)}; {'FAILED: ' + entry['reason'] if entry['reason'] else 'ok'}"

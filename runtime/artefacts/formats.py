@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from utils.errors import RunError, UsageError
+from utils.errors import RunError, UsageError, reason
 from utils.suggestions import hint, path_hint
 
 INSTALL = "python -m pip install -r requirements/export.txt"
@@ -42,6 +42,7 @@ class Format:
     Attributes:
         name: Name in ``--format`` and in reports.
         file: Name of the artefact in the export folder; the suffix of a file identifies the format.
+        beside: Suffix of a second file of the same name; empty if there is none.
         marker: File that identifies a folder of this format; None if an artefact is one file.
         precision: Compute type of the convolutions.
         limits: Allowed difference.
@@ -60,6 +61,7 @@ class Format:
 
     name: str
     file: str
+    beside: str = ""
     marker: str | None = None
     precision: str = "float32"
     limits: Limits = FLOAT32
@@ -99,6 +101,15 @@ _TFLITE = Format(
     open="runtime.artefacts.tflite_model:open_tflite",
     graph="by_zero_point",
     nhwc_only={"compute_format": "TFLite computes in NHWC"},
+)
+_OPENVINO = Format(
+    name="openvino",
+    file="model.xml",
+    beside=".bin",
+    packages=("openvino",),
+    write="runtime.artefacts.openvino_model:write",
+    open="runtime.artefacts.openvino_model:open_openvino",
+    graph="by_zero_point",
 )
 _ROWS = (
     Format(
@@ -143,6 +154,16 @@ _ROWS = (
         file="model_int8.tflite",
         precision="int8",
         limits=INT8,
+        calibrated=True,
+    ),
+    _OPENVINO,
+    dataclasses.replace(
+        _OPENVINO,
+        name="openvino_int8",
+        file="model_int8.xml",
+        precision="int8",
+        limits=INT8,
+        packages=("openvino", "nncf"),
         calibrated=True,
     ),
 )
@@ -192,9 +213,12 @@ def find_artefact(path: Path) -> Path | None:
 
 def artefacts_in(folder: Path) -> list[Path]:
     """The artefacts in a folder, for messages to users who named the folder itself."""
-    return [path for path in sorted(folder.iterdir()) if format_of(path)] if folder.is_dir() else []
+    found = [(path, format_of(path)) for path in sorted(folder.iterdir())] if folder.is_dir() else []
+    return [path for path, row in found if row and (not row.beside or path.with_suffix(row.beside).is_file())]
 
 
-def package_missing(package: str, path: Path | str) -> UsageError:
-    """The error for a format whose package is not installed."""
-    return UsageError(f"{path}: needs the package {package}, which is not installed: {INSTALL}")
+def package_missing(package: str, path: Path | str, error: ImportError | None = None) -> UsageError:
+    """The error for a format whose package is not installed, or is but raised ``error``."""
+    broken = error is not None and find_spec(package) is not None
+    fault = f"cannot be imported ({reason(error)})" if error is not None and broken else "is not installed"
+    return UsageError(f"{path}: needs the package {package}, which {fault}: {INSTALL}")

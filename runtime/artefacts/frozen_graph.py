@@ -18,6 +18,7 @@ from runtime.artefacts.inference_graph import InferenceGraph
 from runtime.task import TensorMap
 from utils.errors import RunError, reason
 from utils.files.atomic_file import write_atomically
+from utils.weights.description import stored_precision
 
 tf1 = tf.compat.v1
 
@@ -89,7 +90,7 @@ def in_graph(
     return Artefact(
         path=path,
         runtime=f"TensorFlow {tf.__version__}",
-        precision=str(metadata.get("artefact", {}).get("precision", "float32")),
+        precision=stored_precision(metadata),
         metadata=metadata,
         input_shape=shape,
         outputs={

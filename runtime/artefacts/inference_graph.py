@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from runtime.artefacts.artefact import INPUT
 from runtime.evaluation import load_weights
-from runtime.graphs import build_predict_graph
+from runtime.inference_network import opened_weights
 from runtime.task import Setup, Task
 
 tf1 = tf.compat.v1
@@ -51,14 +51,9 @@ def read_weights(setup: Setup, prefix: Path) -> dict[str, np.ndarray]:
     Raises:
         RunError: The checkpoint does not fit, is damaged, or holds numbers that are not finite.
     """
-    size = setup.config.model.image_size
-    graph = tf.Graph()
-    with graph.as_default():
-        images = tf1.placeholder(tf.float32, [None, size, size, 3])
-    predict = build_predict_graph(setup.task, graph, images)
-    with tf1.Session(graph=graph, config=setup.session_config) as session:
-        load_weights(session, predict, prefix, setup.config.moving_average.eval_weights)
-        return dict(session.run({v.op.name: v for v in predict.variables}))
+    with opened_weights(setup) as (session, weights):
+        load_weights(session, weights, prefix, setup.config.moving_average.eval_weights)
+        return dict(session.run({v.op.name: v for v in weights.variables}))
 
 
 def inference_graph(task: Task, values: Mapping[str, np.ndarray], spec: InputSpec) -> InferenceGraph:

@@ -11,9 +11,11 @@ import tensorflow as tf
 from runtime.artefacts.artefact import Artefact
 from runtime.artefacts.formats import find_artefact, format_of, function
 from runtime.precision import Precision
+from runtime.session import compiles
 from utils.config import ExperimentConfig
 from utils.errors import UsageError
 from utils.hvd_utils import Communicator
+from utils.system.machine import BFLOAT16_FEATURES, cpu_features
 
 _log = logging.getLogger(__name__)
 
@@ -37,14 +39,24 @@ def open_model_dir(config: ExperimentConfig, communicator: Communicator) -> Arte
         )
     if run.export_dir:
         raise UsageError(f"--export_dir {run.export_dir}: {given} is an artefact already; export its checkpoint")
-    for flag, unused in (("amp", config.precision.amp), ("data_format NCHW", config.model.data_format == "NCHW")):
-        if unused:
-            _log.warning("--%s: has no effect on %s, which computes as it was exported", flag, path)
     threads = communicator.threads if communicator.size > 1 else config.data.threads
     artefact = open_artefact(path, threads or len(os.sched_getaffinity(0)))
-    if config.precision.xla and not artefact.runtime.startswith("TensorFlow"):
+    if compiles(config) and not artefact.runtime.startswith("TensorFlow"):
         _log.warning("--xla: has no effect on %s, which %s runs", path, artefact.runtime)
+    if config.model.data_format == "NCHW":
+        _log.warning("--data_format NCHW: has no effect on %s, which computes as it was exported", path)
     artefact.check(config.data.batch_size_per_replica, config.model.image_size)
+    return _in_mixed_precision(artefact) if config.precision.amp else artefact
+
+
+def _in_mixed_precision(artefact: Artefact) -> Artefact:
+    """The artefact as ``--amp`` computes it: in bfloat16, if its runtime and this CPU can."""
+    if artefact.in_bfloat16 is None:
+        _log.warning("--amp: has no effect on %s, which computes as it was exported", artefact.path)
+    elif not cpu_features() & BFLOAT16_FEATURES:
+        _log.warning("--amp: has no effect on %s, because this CPU has no instructions for bfloat16", artefact.path)
+    else:
+        return artefact.in_bfloat16()
     return artefact
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from runtime.artefacts.export_job import ExportJob, Written
 from runtime.artefacts.formats import Format
 from runtime.artefacts.frozen_graph import in_graph
 from runtime.evaluation import load_weights
-from runtime.graphs import PredictGraph, build_predict_graph
+from runtime.inference_network import Weights, network_with_variables
 from runtime.task import Setup
 from utils.config import resolved
 from utils.errors import RunError, reason
@@ -31,7 +30,6 @@ ENCODED_SIGNATURE = "encoded"
 NETWORK_SIGNATURE = "network"
 METADATA = Path("assets.extra") / "metadata.json"
 MOST_BETWEEN_SIGNATURES = 1e-3
-_STAGING = ".exporting-"
 
 
 def write(job: ExportJob, row: Format, path: Path, metadata: Mapping[str, Any]) -> Written:
@@ -49,7 +47,7 @@ def write(job: ExportJob, row: Format, path: Path, metadata: Mapping[str, Any]) 
 
 @without_advice_to_migrate()
 def write_saved_model(setup: Setup, prefix: Path, folder: Path, metadata: Mapping[str, Any]) -> None:
-    """Writes a SavedModel with three kinds of signatures to ``folder``; replaces an older one.
+    """Writes a SavedModel with three kinds of signatures to ``folder``, which must not exist.
 
     - "serving_default" and "predict": "input", float32 [-1, S, S, 3], raw RGB in 0..255; the task's predictions.
     - "encoded": "images", strings [-1], the bytes of JPEG or PNG files, which the model decodes, resizes and crops; the
@@ -61,39 +59,33 @@ def write_saved_model(setup: Setup, prefix: Path, folder: Path, metadata: Mappin
         OSError: The folder is not writable.
         tf.errors.OpError: The folder is not writable.
     """
-    staging = folder.with_name(f"{_STAGING}{folder.name}")
-    shutil.rmtree(staging, ignore_errors=True)  # remains of a killed process
-    predict, signatures = _build(setup)
-    with tf1.Session(graph=predict.graph, config=setup.session_config) as session:
-        load_weights(session, predict, prefix, setup.config.moving_average.eval_weights)
-        try:
-            _write(session, predict.graph, signatures, staging)
-            (staging / METADATA).parent.mkdir()
-            (staging / METADATA).write_text(json.dumps(dict(metadata), indent=1, ensure_ascii=False), encoding="utf-8")
-            shutil.rmtree(folder, ignore_errors=True)
-            staging.replace(folder)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+    weights, signatures = _build(setup)
+    with tf1.Session(graph=weights.graph, config=setup.session_config) as session:
+        load_weights(session, weights, prefix, setup.config.moving_average.eval_weights)
+        _write(session, weights.graph, signatures, folder)
+    (folder / METADATA).parent.mkdir()
+    (folder / METADATA).write_text(json.dumps(dict(metadata), indent=1, ensure_ascii=False), encoding="utf-8")
 
 
-def _build(setup: Setup) -> tuple[PredictGraph, dict[str, Any]]:
-    """The graph and its signatures; the images default to the decoded encoded input."""
+def _build(setup: Setup) -> tuple[Weights, dict[str, Any]]:
+    """The variables and the signatures of their graph; the images default to the decoded encoded input."""
     task, size = setup.task, resolved(setup.config.model, "image_size")
     graph = tf.Graph()
     with graph.as_default():
         encoded = tf1.placeholder(tf.string, [None], name="encoded_images")
         decoded = tf.map_fn(lambda image: task.data.preprocess(image, size), encoded, fn_output_signature=tf.float32)
         images = tf1.placeholder_with_default(decoded, [None, size, size, 3], name=INPUT_NAME)
-    predict = build_predict_graph(task, graph, images)
+    network = network_with_variables(task, images)
     with graph.as_default():
-        names = task.post_processing.class_names_of(predict.predictions)
-        named = predict.predictions if names is None else {**predict.predictions, "class_names": names}
-        ends = {name: predict.endpoints[name] for name in task.post_processing.ends}
+        predictions = task.post_processing.predictions(network.endpoints)
+        names = task.post_processing.class_names_of(predictions)
+        named = predictions if names is None else {**predictions, "class_names": names}
+        ends = {name: network.endpoints[name] for name in task.post_processing.ends}
         define = tf1.saved_model.predict_signature_def
-        signatures = dict.fromkeys(IMAGE_SIGNATURES, define({"input": images}, predict.predictions))
+        signatures = dict.fromkeys(IMAGE_SIGNATURES, define({"input": images}, predictions))
         signatures[ENCODED_SIGNATURE] = define({"images": encoded}, named)
         signatures[NETWORK_SIGNATURE] = define({"input": images}, ends)
-    return predict, signatures
+    return network.weights, signatures
 
 
 def _write(session: Any, graph: Any, signatures: Mapping[str, Any], folder: Path) -> None:

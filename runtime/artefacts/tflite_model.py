@@ -23,7 +23,7 @@ from runtime.artefacts.inference_graph import InferenceGraph, pruned
 from runtime.artefacts.tflite_groups import widen_groups
 from utils.errors import RunError, reason
 from utils.files.atomic_file import write_atomically
-from utils.weights.description import parse_description
+from utils.weights.description import parse_description, stored_precision
 
 tf1 = tf.compat.v1
 
@@ -166,7 +166,7 @@ def open_tflite(path: Path, threads: int | None) -> Artefact:
     return Artefact(
         path=path,
         runtime=f"LiteRT {litert_version()}",
-        precision=str(metadata.get("artefact", {}).get("precision", "float32")),
+        precision=stored_precision(metadata),
         metadata=metadata,
         input_shape=shape,
         outputs=specs,

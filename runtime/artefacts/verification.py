@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from runtime.artefacts.artefact import Artefact, run_by
 from runtime.artefacts.formats import Limits
-from runtime.evaluation import load_weights
+from runtime.evaluation import restoring
 from runtime.graphs import build_eval_graph
 from runtime.task import Setup, Task
 from utils.errors import RunError, reason
@@ -97,18 +97,18 @@ def compare(setup: Setup, prefix: Path, artefact: Artefact, images: int) -> Comp
     graph = tf.Graph()
     with graph.as_default():
         data = task.data.input("validation", Shard(), Position())
-    reference = build_eval_graph(task, data, graph, SerialCommunicator())
+    reference = build_eval_graph(task, data, SerialCommunicator())
     with graph.as_default():
         found = ours.network.forward(data.batch.images, training=False)
         fetches = {
             "rows": {"status": data.batch.status, "index": data.batch.index},
-            "reference_ends": {name: reference.endpoints[name] for name in ends},
+            "reference_ends": {name: reference.network.endpoints[name] for name in ends},
             "found_ends": {name: found[name] for name in ends},
             "reference": reference.outputs,
             "found": ours.post_processing.outputs(found, data.batch.targets),
         }
     with tf1.Session(graph=graph, config=setup.session_config) as session:
-        load_weights(session, reference, prefix, setup.config.moving_average.eval_weights)
+        reference.network.load(session, setup.session_config, restoring(setup, prefix))
         session.run(data.initializer)
         scored = bool(setup.splits.get("validation"))
         try:

@@ -44,7 +44,8 @@ fi
 if [ -z "${DATA:-}" ] && [ -d /data/tfrecords ]; then
     DATA=/data/tfrecords
 fi
-common=(--arch=se-resnext101-32x4d --iter_unit=batch "--num_iter=$ITERATIONS" "--warmup_steps=$WARMUP")
+common=(--arch=se-resnext101-32x4d --head_init=original --iter_unit=batch "--num_iter=$ITERATIONS"
+    "--warmup_steps=$WARMUP")
 if [ -n "${DATA:-}" ]; then
     common+=("--data_dir=$DATA")
 fi

@@ -1,4 +1,4 @@
-"""Inference speed of a network's artefacts: TensorFlow, ONNX Runtime and LiteRT in float32, LiteRT in int8.
+"""Inference speed of a network's artefacts: TensorFlow, ONNX Runtime, LiteRT and OpenVINO, the last two in int8 too.
 
     .venv/bin/python -m tests.benchmarks.artefact_speed --arch se-resnext101-32x4d --batch_size 1
 
@@ -69,9 +69,11 @@ def runners(setup, folder, batch):
     import tensorflow as tf
 
     from runtime.artefacts.frozen_graph import write_frozen_graph
-    from runtime.artefacts.inference_graph import InputSpec, inference_graph
+    from runtime.artefacts.inference_graph import InputSpec, inference_graph, pruned
     from runtime.artefacts.model_dir import open_artefact
     from runtime.artefacts.onnx_model import write_onnx
+    from runtime.artefacts.openvino_model import convert as openvino_of
+    from runtime.artefacts.openvino_model import quantize, write_openvino
     from runtime.artefacts.tflite_model import convert, operators, write_tflite
 
     size, ends = setup.config.model.image_size, tuple(setup.task.post_processing.ends)
@@ -87,11 +89,19 @@ def runners(setup, folder, batch):
         write_tflite(model, folder / f"{precision}.tflite", {})
         return operators(model)
 
+    def openvino(precision):
+        model = openvino_of(pruned(network, ends), "--format openvino")
+        if precision == "int8":
+            model = quantize(model, calibration, "--format openvino_int8")
+        write_openvino(model, folder / f"{precision}.xml", {})
+
     steps = {
         "TensorFlow": (lambda: write_frozen_graph(network, folder / "net.pb", {}, text=False), "net.pb"),
         "ONNX Runtime": (lambda: write_onnx(network, folder / "net.onnx", {}), "net.onnx"),
         "LiteRT float32": (lambda: tflite("float32"), "float32.tflite"),
         "LiteRT int8": (lambda: tflite("int8"), "int8.tflite"),
+        "OpenVINO float32": (lambda: openvino("float32"), "float32.xml"),
+        "OpenVINO int8": (lambda: openvino("int8"), "int8.xml"),
     }
     runs, facts = {}, {}
     for name, (write, file) in steps.items():
@@ -113,18 +123,11 @@ def runners(setup, folder, batch):
 
 def random_weights(setup):
     """The initial values of a new network of the task, by name."""
-    import tensorflow as tf
+    from runtime.inference_network import opened_weights
 
-    from runtime.graphs import build_predict_graph
-
-    tf1, size = tf.compat.v1, setup.config.model.image_size
-    graph = tf.Graph()
-    with graph.as_default():
-        images = tf1.placeholder(tf.float32, [None, size, size, 3])
-    predict = build_predict_graph(setup.task, graph, images)
-    with tf1.Session(graph=graph, config=setup.session_config) as session:
-        session.run(predict.initializer)
-        return session.run({v.op.name: v for v in predict.variables})
+    with opened_weights(setup) as (session, weights):
+        session.run(weights.initializer)
+        return session.run({v.op.name: v for v in weights.variables})
 
 
 if __name__ == "__main__":

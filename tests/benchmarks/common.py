@@ -9,7 +9,6 @@ import os
 import statistics
 import sys
 import tempfile
-import time
 
 THREADS = 2
 BUSY = 0.5
@@ -68,13 +67,3 @@ def table(rows, *, decimals=2):
 def json_line(**record):
     """Prints a record as one line of JSON, with the medians of lists."""
     print(json.dumps({key: statistics.median(v) if isinstance(v, list) else v for key, v in record.items()}))
-
-
-def serve(train, **facts):
-    """The worker's side of ``against_timm``: reports its facts, then answers each number of steps with seconds."""
-    train(2)
-    print(json.dumps(facts), flush=True)
-    for line in sys.stdin:
-        began = time.perf_counter()
-        train(int(line))
-        print(json.dumps({"seconds": time.perf_counter() - began}), flush=True)

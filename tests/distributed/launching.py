@@ -61,12 +61,20 @@ class Job:
 
     def rank(self, number: int) -> psutil.Process:
         """The process of a rank."""
-        for child in psutil.Process(self.process.pid).children(recursive=True):
+        if number in (running := self.ranks()):
+            return running[number]
+        raise LookupError(f"there is no rank {number}: {self.text}")
+
+    def ranks(self) -> dict[int, psutil.Process]:
+        """The processes that are running, by rank."""
+        running: dict[int, psutil.Process] = {}
+        for child in descendants(self.process.pid):
             with contextlib.suppress(psutil.Error):
                 given = child.environ()
-                if str(number) in map(given.get, RANKS) and "python" in child.name():
-                    return child
-        raise LookupError(f"there is no rank {number}: {self.text}")
+                number = next((given[name] for name in RANKS if name in given), None)
+                if number is not None and "python" in child.name():
+                    running.setdefault(int(number), child)
+        return running
 
     def wait_for(self, done: Callable[[], object]) -> None:
         """Waits until ``done`` is true, while the launch is running."""

@@ -1,19 +1,21 @@
 """A process that dies, hangs, gets a signal or meets bad data ends the whole job, and nothing is lost."""
 
+import contextlib
 import os
 import re
 import signal
 import socket
 import time
 
+import psutil
 import pytest
 import tensorflow as tf
 
 from tests.distributed.launching import LOCAL, MPI, Job, launched, started
 from tests.runtime.runs import network, picture, run, write_data
 from tests.utils.input_records import record
-from utils.checkpoints import steps_in
 from utils.dllogger_utils import read_log
+from utils.weights.checkpoint_files import steps_in
 
 pytestmark = pytest.mark.slow
 BLIND_RANK_1 = """
@@ -54,11 +56,34 @@ def test_a_killed_process_ends_all_and_one_continues(launcher, rank, pictures, t
         ended = job.end()
         assert time.monotonic() - began < 30
     assert ended.status != 0
-    assert re.search(rf"CRITICAL: .*rank {rank}: its process has ended, after step \d+", ended.text)
+    said = rf"CRITICAL: .*rank {rank}: its process has ended, (after step \d+|before its first step)"
+    assert re.search(said, ended.text), ended.text
     assert_continues_alone(pictures, folder)
 
 
-@pytest.mark.parametrize(("launcher", "rank"), [(MPI, 0), (MPI, 1), (LOCAL, 0), (LOCAL, 1)])
+@pytest.mark.parametrize(("launcher", "rank"), [(MPI, 1), (LOCAL, 0)])
+def test_a_process_that_freezes_while_it_loads_tensorflow_ends_all_within_the_time_out(
+    launcher, rank, pictures, tmp_path
+):
+    flags = long_training(pictures, tmp_path / "run", "--stall_timeout_s=4")
+    with started(2, tmp_path, *flags, program=("main.py",), launcher=launcher) as job:
+        job.wait_for(lambda: loads_tensorflow(job, rank))
+        job.rank(rank).suspend()
+        began = time.monotonic()
+        ended = job.end()
+        assert time.monotonic() - began < 4 + 60  # the other one loads TensorFlow, too, and then looks around
+    assert ended.status != 0
+    said = rf"CRITICAL: .*rank {rank}: (no sign of life for 4 s .*, during its start|has not started within 20 s)"
+    assert re.search(said, ended.text), ended.text
+
+
+def loads_tensorflow(job: Job, rank: int) -> bool:
+    with contextlib.suppress(LookupError, psutil.Error):
+        return any("libtensorflow" in library.path for library in job.rank(rank).memory_maps())
+    return False
+
+
+@pytest.mark.parametrize(("launcher", "rank"), [(MPI, 0), (LOCAL, 1)])
 def test_a_frozen_process_ends_all_within_the_time_out(launcher, rank, pictures, tmp_path):
     folder = tmp_path / "run"
     flags = long_training(pictures, folder, "--stall_timeout_s=4")
@@ -69,7 +94,8 @@ def test_a_frozen_process_ends_all_within_the_time_out(launcher, rank, pictures,
         ended = job.end()
         assert time.monotonic() - began < 4 + 30
     assert ended.status != 0
-    assert re.search(rf"CRITICAL: .*rank {rank}: no sign of life for 4 s \(--stall_timeout_s\), after step", ended.text)
+    said = rf"CRITICAL: .*rank {rank}: no sign of life for 4 s \(--stall_timeout_s\), (after|before)"
+    assert re.search(said, ended.text), ended.text
     assert steps_in(folder)
 
 

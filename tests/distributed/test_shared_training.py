@@ -5,7 +5,7 @@ import pytest
 
 from tests.distributed.launching import HOROVODRUN, launched, losses
 from tests.runtime.runs import network, run, values
-from utils.checkpoints import read_metadata, steps_in
+from utils.weights.checkpoint_files import read_metadata, steps_in
 
 pytestmark = pytest.mark.slow
 LENGTH = ("--num_iter=20", "--iter_unit=batch", "--display_every=1", "--seed=3", "--lr_init=8", "--lr_warmup_epochs=0")

@@ -69,3 +69,12 @@ def test_damaged_weights_are_told_and_removed(run, server, tmp_path):
     status, output = run("download_all.sh", "an_image", "data", "ckpt")
     assert status == 1
     assert f"{ARCHIVE}: has no resnet_v1_50.ckpt in it" in output
+
+
+@pytest.mark.parametrize("script", [("download_all.sh", "an_image"), ("download_dataset.sh",)])
+def test_a_dry_run_is_refused_before_the_first_download(script, run, server, tmp_path):
+    status, output = run(*script, "data", DRY_RUN="1")
+    assert status == 2
+    assert output == f"DRY_RUN=1: {script[0]} downloads and installs, and has no dry run; --help describes it\n"
+    assert requested(server) == []
+    assert not (tmp_path / "data").exists()

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import multiprocessing
 import os
 import shutil
-import signal
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.faults.catalogue import Fault
+from tests.children import Children, last_line
+from tests.faults.catalogue import AREAS, Fault
 
-LONGEST_S, LAST_S = 600.0, 5.0
+LONGEST_S = 600.0
 LIBRARIES = ("pytest", "numpy", "PIL.Image", "tensorflow")
 """Libraries that most tests import; loading takes longer than most tests, so all runs share it."""
 _NOT_COPIED = shutil.ignore_patterns(".git", ".venv*", ".*_cache", "__pycache__", "*.whl")
@@ -59,8 +56,7 @@ class Scratch:
             **os.environ,
         }
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the process that loads the libraries inherits it
-        self._processes = multiprocessing.get_context("forkserver")
-        self._processes.set_forkserver_preload(list(libraries))
+        self._children = Children(libraries)
         shutil.copytree(clone, place, symlinks=True, ignore=_NOT_COPIED)
         if (clone / ".venv").exists():
             (place / ".venv").symlink_to((clone / ".venv").resolve())
@@ -84,47 +80,34 @@ class Scratch:
 
     def run(self, tests: Sequence[str], *, to_the_end: bool = False) -> Outcome:
         """Runs tests until one fails or, if asked, to the end."""
-        started = time.monotonic()
-        receiver, sender = self._processes.Pipe(duplex=False)
-        arguments = (str(self._place), self._environment, [*tests] if to_the_end else ["-x", *tests], sender)
-        process = self._processes.Process(target=_run_tests, args=arguments)
-        process.start()
-        sender.close()
-        try:
-            longest_s = None if to_the_end else LONGEST_S
-            failed, trouble = receiver.recv() if receiver.poll(longest_s) else ((f"no end in {LONGEST_S:.0f} s",), "")
-            process.join(LAST_S)  # time for the tests to clean up resources shared with other processes
-        except EOFError:
-            process.join()
-            failed, trouble = (f"the tests' process ended with status {process.exitcode}",), ""
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid or 0, signal.SIGKILL)  # with all processes that the tests have started
-            process.join()
-        return Outcome(failed=failed, trouble=trouble, seconds=time.monotonic() - started)
+        arguments = [*tests] if to_the_end else ["-x", *tests]
+        longest = None if to_the_end else LONGEST_S
+        ended = self._children.run(_run_tests, str(self._place), self._environment, arguments, longest=longest)
+        if ended.value is not None:
+            failed, trouble = ended.value
+        elif ended.hung:
+            failed, trouble = (f"no end in {LONGEST_S:.0f} s",), ""
+        else:
+            failed, trouble = (f"the tests' process {last_line(ended.error) or 'was killed'}",), ""
+        return Outcome(failed=failed, trouble=trouble, seconds=ended.seconds)
 
 
-def _run_tests(place: str, environment: dict[str, str], arguments: list[str], sender: Any) -> None:
-    """Runs tests in this process; sends the failed tests, and the reason if the tests could not run."""
-    os.setsid()
+def _run_tests(place: str, environment: dict[str, str], arguments: list[str]) -> tuple[tuple[str, ...], str]:
+    """Runs tests in this process; returns the failed tests, and the reason if the tests could not run."""
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(place)
     clone = str(Path(__file__).resolve().parents[2])
     sys.path[:] = [place, *(path for path in sys.path if path not in ("", place, clone))]
-    for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
-        del sys.modules[name]
-    silence = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):
-        os.dup2(silence, stream)
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("main", "tests", *AREAS)]:
+        del sys.modules[name]  # another user of the process that this one was forked from may have loaded it
     seen = _Failures()
     status = pytest.main(["-q", "--tb=no", "-p", "no:cacheprovider", *arguments], plugins=[seen])
     if status == pytest.ExitCode.OK:
-        sender.send(((), ""))
-    elif status == pytest.ExitCode.TESTS_FAILED and seen.tests:
-        sender.send((tuple(seen.tests), ""))
-    else:
-        sender.send(((), seen.trouble or f"pytest ended with {status!r}"))
+        return (), ""
+    if status == pytest.ExitCode.TESTS_FAILED and seen.tests:
+        return tuple(seen.tests), ""
+    return (), seen.trouble or f"pytest ended with {status!r}"
 
 
 class _Failures:

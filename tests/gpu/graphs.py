@@ -13,6 +13,7 @@ import tensorflow as tf
 from model.specs import RESNETS, SSDS
 from runtime import graphs, session
 from runtime import setup as setup_module
+from runtime.devices import GPU
 from runtime.graphs import build_eval_graph, build_predict_graph, build_train_graph
 from runtime.plan import plan_training
 from runtime.precision import Precision
@@ -22,7 +23,9 @@ from runtime.task import Setup
 from utils.cmdline_helper import parse
 from utils.hooks.preemption import PreemptionHook
 from utils.hvd_utils import SerialCommunicator
-from utils.input.batching import Position, Shard
+from utils.input.batching import Batch, Input, Position, Shard
+from utils.input.device_images import DeviceImages
+from utils.input.staging import staged
 
 NETWORKS = (*RESNETS, *SSDS)
 PRECISIONS = {
@@ -86,10 +89,23 @@ def _build(setup: Setup, kind: str) -> tuple[tf.Graph, Any]:
     with graph.as_default():
         data = on_device(setup.task.data.input("validation", Shard(), Position()), setup.config)
     if kind == PREDICTION:
-        built = build_predict_graph(setup.task, graph, data.batch.images, data)
+        built = build_predict_graph(setup.task, data, alone)
     else:
-        built = build_eval_graph(setup.task, data, graph, alone)
+        built = build_eval_graph(setup.task, data, alone)
     return graph, built.fetches()
+
+
+def staging_of_device_images() -> tuple[tf.Graph, Any]:
+    """Stages a batch whose images DALI left on the GPU."""
+    with tf.Graph().as_default() as graph:
+        with tf.device("/CPU:0"):
+            references = tf.compat.v1.placeholder(tf.int64, [4, 2])
+            numbers = tf.range(4)
+            index = tf.cast(numbers, tf.int64)
+        images = DeviceImages(GPU, 16).take(references)
+        batch = Batch(images, {}, numbers, index)
+        data = Input(batch=batch, initializer=tf.no_op(), wait_seconds=tf.zeros([], tf.float64))
+        return graph, [staged(data, GPU).stage]
 
 
 def gpu_setup(case: Case, batch_size: int = 2) -> Setup:

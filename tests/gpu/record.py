@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.gpu.graphs import TINY_CASES, build
+from tests.gpu.graphs import TINY_CASES, build, staging_of_device_images
 from tests.gpu.kernels import RECORDED, KernelTable, is_cuda_build, registered_kernels
 from tests.gpu.placement import operations
 from tests.runtime.runs import tiny_networks
@@ -16,6 +16,7 @@ def used_kernels() -> KernelTable:
     with tiny_networks():
         for case in TINY_CASES:
             found |= operations(*build(case))
+    found |= operations(*staging_of_device_images())
     return registered_kernels(sorted(found))
 
 

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from model.specs import BACKBONES, BASIC_NAMES, RESNETS, SSDS, ResNetSpec
 from runtime.launch import launch
+from runtime.messages import show_messages
 from tests.utils.input_records import encode, noise, record
 from utils.cmdline_helper import Command, parse
 from utils.dllogger_utils import read_log
@@ -24,6 +25,7 @@ from utils.hooks.hook import StepRecord
 from utils.hooks.nan_guard import NanGuard
 from utils.hooks.preemption import PreemptionHook
 from utils.records.manifest import Manifest, ShardFile, Split, write_manifest
+from utils.system.watchdog import Watchdog, Watched
 
 _SIZES = {"blocks": (1,), "widths": (4,), "expansion": 2, "stem_width": 4}
 TINY = {
@@ -107,7 +109,8 @@ def run(
         contextlib.redirect_stdout(output),
         contextlib.redirect_stderr(error),
     ):
-        status = launch(command, preemption)
+        unwatched = Watchdog(None, 60.0, Watched(lambda: None, preemption.pass_on))
+        status = launch(command, preemption, show_messages(command), unwatched)
     log = read_log(path)[before:] if path.is_file() else []
     return Run(status, log, output.getvalue(), error.getvalue())
 

@@ -9,11 +9,11 @@ import tensorflow as tf
 from runtime.data_errors import readable_data_errors
 from tests.runtime.runs import at_step, network, picture, run, train, write_data, write_split
 from tests.utils.input_records import record
-from utils.checkpoints import steps_in
 from utils.errors import RunError
 from utils.records.manifest import SplitFiles
 from utils.records.tfrecord_file import iterate_headers
 from utils.system.shared_memory import LOST
+from utils.weights.checkpoint_files import steps_in
 
 
 @pytest.fixture
@@ -24,6 +24,7 @@ def data(tmp_path):
 
 FIVE_STEPS = ("--num_iter=1", "--checkpoint_every=1")
 THIRD = "train-00001-of-00002"
+NO_IMAGE = "the image does not decode: is not an image of a known kind"
 
 
 def damage(path, number, place=20):
@@ -56,8 +57,8 @@ def test_a_wrong_checksum_ends_evaluation_with_file_and_record(data, tmp_path, t
 @pytest.mark.parametrize(
     ("example", "sentence"),
     [
-        (record(b"\xff\xd8\xff\xe0 no image", label=1), "the image does not decode"),
-        (record(b"", label=1), "the image does not decode"),
+        (record(b"\xff\xd8\xff\xe0 no image", label=1), "the image does not decode: Truncated File Read"),
+        (record(b"", label=1), "the image does not decode: is empty"),
         (record(picture(0), label=0), "label 0 is outside 1..3 (--num_classes 3)"),
     ],
     ids=["noise", "empty", "label"],
@@ -77,7 +78,7 @@ def test_as_many_bad_records_as_allowed_are_skipped_counted_and_named(data, tmp_
     assert result.status == 0, result.error
     named = [line for line in result.error.splitlines() if line.endswith("; skipped")]
     assert sorted(named) == [  # once each in two epochs
-        f"WARNING: {data}/train-00000-of-00002, record 2: the image does not decode; skipped",
+        f"WARNING: {data}/train-00000-of-00002, record 2: {NO_IMAGE}; skipped",
         f"WARNING: {data}/{THIRD}, record 3: label 9 is outside 1..3 (--num_classes 3); skipped",
     ]
     assert len(result.losses) == 10
@@ -106,7 +107,7 @@ def test_bad_records_do_not_count_in_an_evaluation(data, tmp_path, trained):
     result = run(*network(data, tmp_path / "run", "evaluate"), *flags)
     assert result.status == 0, result.error
     assert result.summary["images"] == 9
-    assert f"{data}/validation-00000-of-00001, record 4: the image does not decode; skipped" in result.error
+    assert f"{data}/validation-00000-of-00001, record 4: {NO_IMAGE}; skipped" in result.error
 
 
 def test_full_memory_names_the_flags_that_need_less():

@@ -74,10 +74,11 @@ def test_synthetic_epochs_grow_with_batches_and_replicas():
 
 def test_evaluation_may_take_each_nth_example():
     splits = {name: SplitFiles(("file",), (10,)) for name in ("train", "validation")}
-    examples = task(splits, data={"eval_every": 3}).data
+    examples = task(splits, data={"eval_every": 3, "scaled_decoding": True}).data
     assert (examples.num_examples("train"), examples.num_examples("validation")) == (10, 4)
     options = examples.input_options()
     assert (options.eval_every, options.label_offset, options.image_size, options.seed) == (3, 0, SIZE, 5)
+    assert options.scaled_decoding
 
 
 def test_records_are_read_as_the_configuration_says(tmp_path):

@@ -73,7 +73,7 @@ def test_every_mode_of_a_classifier_has_a_plan_and_writes_nothing(mode, sound, i
     lengths = {
         **dict.fromkeys(("train", "train_and_evaluate"), "steps 1 to 10 of 10; 10 steps an epoch, 2 images a step"),
         "evaluate": "5 batches of 2 images",
-        "predict": "3 images in 1 batch of 32",
+        "predict": "3 images in 1 batch of 3",
         "training_benchmark": "steps 1 to 6 of 6; 10 steps an epoch, 2 images a step",
         "inference_benchmark": "6 batches of 2 images",
     }
@@ -138,6 +138,13 @@ def test_a_run_that_goes_on_or_starts_warm_says_so(sound, tmp_path):
     assert warm["Weights"] == f"new run from those of {trained}"
     fresh = plan(*network(sound / "data", tmp_path / "new", "train"), *flags)
     assert (fresh["Weights"], fresh["Seed"]) == ("new, random", "random")
+    assert "Advice" not in going_on
+    assert warm["Advice"].startswith(
+        "--lr_warmup_epochs: the warm-up of 25 steps is not over when the run ends at step 5"
+    )
+    assert [line.split(":")[0] for line in fresh["Advice"].splitlines()] == [
+        *("--num_iter", "--lr_warmup_epochs", "--cosine_lr", "--batch_size")
+    ]
     assert contents(tmp_path) == before
 
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from runtime.precision import Precision
 from tests.runtime.runs import at_step, network, picture, run, train, values
-from utils.checkpoints import read_metadata
+from utils.weights.checkpoint_files import read_metadata
 
 SUFFIX = "/ExponentialMovingAverage"
 FLAGS = ("--num_iter=6", "--iter_unit=batch", "--lr_init=4", "--ema_decay=0.8")

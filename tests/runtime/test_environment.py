@@ -1,12 +1,15 @@
 """The environment of the process when TensorFlow is imported."""
 
 import dataclasses
+import platform
+from pathlib import Path
 
 import pytest
 
 from runtime.environment import environment_for, environment_of_tool
 from utils.config import DistributedConfig, ExperimentConfig, PrecisionConfig, RunConfig
 
+ROOT = Path(__file__).resolve().parents[2]
 GPU = {
     "CUDA_CACHE_DISABLE": "0",
     "TF_GPU_THREAD_MODE": "gpu_private",
@@ -15,7 +18,16 @@ GPU = {
     "TF_ENABLE_WINOGRAD_NONFUSED": "1",
     "TF_SYNC_ON_FINISH": "0",
 }
-QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "OMPI_MCA_mpi_yield_when_idle": "1"}
+ONEDNN = {"TF_ENABLE_ONEDNN_OPTS": "1"}
+TOOL = {"TF_CPP_MIN_LOG_LEVEL": "3"} | ONEDNN
+QUIET = TOOL | {"OMPI_MCA_mpi_yield_when_idle": "1"}
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch):
+    """A function that names the kind of processor; at first it is of the x86 family."""
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    return lambda name: monkeypatch.setattr(platform, "machine", lambda: name)
 
 
 def config(*, amp=False, xla=False, tf32=True, **run):
@@ -36,8 +48,15 @@ def test_tensorflow_itself_talks_only_when_debugging(level, severity):
 
 
 def test_a_tool_is_as_quiet_as_a_run_unless_the_user_says_otherwise():
-    assert environment_of_tool({}) == {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    assert environment_of_tool({"TF_CPP_MIN_LOG_LEVEL": "0"}) == {}
+    assert environment_of_tool({}) == TOOL
+    assert environment_of_tool({"TF_CPP_MIN_LOG_LEVEL": "0"}) == ONEDNN
+
+
+def test_onednn_is_for_every_x86_processor_and_for_no_other(machine):
+    assert environment_of_tool({"TF_ENABLE_ONEDNN_OPTS": "0"}).keys() == TOOL.keys() - ONEDNN.keys()
+    machine("aarch64")
+    assert environment_of_tool({}).keys() == TOOL.keys() - ONEDNN.keys()
+    assert not environment_for(config(), {}).keys() & ONEDNN.keys()
 
 
 def test_without_gpus_they_are_hidden_and_not_tuned():
@@ -75,17 +94,9 @@ def test_what_the_user_set_stays(name, value):
 @pytest.mark.parametrize(
     ("present", "merged"),
     [
-        ({}, "--tf_xla_cpu_global_jit=true"),
-        ({"TF_XLA_FLAGS": ""}, "--tf_xla_cpu_global_jit=true"),
-        (
-            {"TF_XLA_FLAGS": "--tf_xla_auto_jit=2  --tf_xla_min_cluster_size=8"},
-            "--tf_xla_auto_jit=2 --tf_xla_min_cluster_size=8 --tf_xla_cpu_global_jit=true",
-        ),
-        (
-            {"TF_XLA_FLAGS": "--tf_xla_auto_jit=-1"},
-            "--tf_xla_auto_jit=-1 --tf_xla_cpu_global_jit=true --tf_xla_auto_jit=0",
-        ),
-        ({"TF_XLA_FLAGS": "--tf_xla_cpu_global_jit=false"}, None),
+        ({}, None),
+        ({"TF_XLA_FLAGS": "--tf_xla_auto_jit=2  --tf_xla_min_cluster_size=8"}, None),
+        ({"TF_XLA_FLAGS": "--tf_xla_auto_jit=-1"}, "--tf_xla_auto_jit=-1 --tf_xla_auto_jit=0"),
     ],
 )
 def test_xla_flags_are_added_behind_the_users_own(present, merged):

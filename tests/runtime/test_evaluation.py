@@ -5,16 +5,15 @@ import shutil
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from runtime.evaluation import Evaluation, load_weights
+from runtime.evaluation import Evaluation
 from runtime.setup import set_up
 from tests.runtime.runs import network, run, tiny_networks, train, values, write_data
-from utils.checkpoints import read_metadata
 from utils.cmdline_helper import parse
 from utils.errors import RunError
 from utils.hooks.hook import Hook
 from utils.hvd_utils import SerialCommunicator
+from utils.weights.checkpoint_files import read_metadata
 
 IMAGES = 23
 
@@ -27,7 +26,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory, data):
     results = tmp_path_factory.mktemp("evaluation") / "run"
-    assert train(data, results, "--num_iter=4", "--lr_init=4", "--seed=1").status == 0
+    assert train(data, results, "--num_iter=4", "--lr_init=4", "--seed=1", "--head_init=original").status == 0
     return results
 
 
@@ -139,10 +138,10 @@ def test_the_checkpoint_of_another_network_is_a_sentence(data, weights, tmp_path
 def test_what_is_not_the_networks_is_left_in_the_checkpoint(data, weights, tmp_path):
     with opened(data, tmp_path) as evaluation:
         evaluation.load(weights / "model.ckpt-8")  # contains slots and the step beside the weights
-        loaded = evaluation._session.run({v.op.name: v for v in evaluation.graph.variables})
+        loaded = {v.op.name for v in evaluation.graph.network.weights.variables}
     stored = values(weights / "model.ckpt-8")
-    assert set(stored) - set(loaded) == {"global_step"} | {name for name in stored if name.endswith("/Momentum")}
-    assert all(np.array_equal(stored[name], value) for name, value in loaded.items())
+    assert set(stored) - loaded == {"global_step"} | {name for name in stored if name.endswith("/Momentum")}
+    assert loaded < set(stored)
 
 
 @pytest.mark.slow
@@ -151,15 +150,13 @@ def test_damaged_weights_are_a_sentence(data, weights, tmp_path):
     path = tmp_path / "run" / "model.ckpt-8.data-00000-of-00001"
     path.write_bytes(path.read_bytes()[:100])
     with opened(data, tmp_path / "results") as evaluation, pytest.raises(RunError, match="the checkpoint is damaged"):
-        load_weights(evaluation._session, evaluation.graph, tmp_path / "run" / "model.ckpt-8")
+        evaluation.load(tmp_path / "run" / "model.ckpt-8")
 
 
 def test_weights_that_are_no_numbers_are_an_error_and_no_accuracy(data, weights, tmp_path):
     with opened(data, tmp_path) as evaluation:
         evaluation.load(weights / "model.ckpt-8")
-        (bias,) = (v for v in evaluation.graph.variables if v.op.name == "resnet50/output/dense/bias")
-        with evaluation.graph.graph.as_default():
-            assert isinstance(evaluation._session, tf.compat.v1.Session)
-            bias.load([np.nan, 0.0, 0.0], evaluation._session)
+        for variable in evaluation.graph.network.held:
+            evaluation._session.run(variable.assign, {variable.given: np.full(variable.shape, np.nan, np.float32)})
         with pytest.raises(RunError, match="logits are not finite"):
             evaluation.run([])

@@ -7,7 +7,7 @@ import pytest
 
 from tests.runtime.runs import TINY, network, picture, run, train, values
 from tools.weights.checkpoint_rewriting import rewrite_classifier
-from utils.checkpoints import read_metadata
+from utils.weights.checkpoint_files import read_metadata
 
 pytestmark = pytest.mark.slow
 

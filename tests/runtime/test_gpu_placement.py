@@ -6,7 +6,7 @@ Whole networks follow in tests/gpu, where TensorFlow has the kernels themselves.
 import pytest
 import tensorflow as tf
 
-from tests.gpu.graphs import TINY_CASES, build
+from tests.gpu.graphs import TINY_CASES, TRAINING, build, staging_of_device_images
 from tests.gpu.kernels import UnknownOperationError, recorded_kernels
 from tests.gpu.placement import audit
 from tests.runtime.runs import tiny_networks
@@ -20,7 +20,14 @@ def test_a_step_runs_on_the_gpu_and_hardly_waits_for_the_host(case):
         found = audit(*build(case), KERNELS)
     assert found.without_kernel == {}
     assert len(found.copies) <= case.copies, found.copies
-    assert found.operations.total() > 100
+    assert found.operations.total() > (100 if case.kind == TRAINING else 50)
+
+
+def test_images_that_are_on_the_gpu_are_staged_without_the_host():
+    found = audit(*staging_of_device_images(), KERNELS)
+    assert found.without_kernel == {}
+    assert found.copies == {}
+    assert {"EagerPyFunc", "Stage"} <= found.operations.keys()
 
 
 def audited(compute):

@@ -249,72 +249,51 @@ def test_each_process_reads_its_own_shard(files, plain):
 
 def test_variables_are_finite_until_one_is_not(plain):
     graph, _ = plain
-    assert set(graph.finite) == {v.op.name for v in graph.variables} - {"global_step"}
+    assert set(graph.finite()) == {v.op.name for v in graph.variables} - {"global_step"}
     with tf1.Session(graph=graph.graph) as session:
         session.run(graph.initializer)
-        assert all(session.run(graph.finite).values())
+        assert all(session.run(graph.finite()).values())
         (bias,) = (v for v in graph.variables if v.op.name == "resnet50/output/dense/bias")
         bias.load([0.0, np.nan, 0.0], session)
-        assert [name for name, ok in session.run(graph.finite).items() if not ok] == ["resnet50/output/dense/bias"]
+        assert [name for name, ok in session.run(graph.finite()).items() if not ok] == ["resnet50/output/dense/bias"]
 
 
-def evaluate(files, build):
-    graph = tf.Graph()
-    with tiny_networks(), graph.as_default():
+def built(files, build):
+    """A graph for evaluation or prediction on the validation images, and a session with weights and input."""
+    with tiny_networks(), tf.Graph().as_default():
         classification = task(config(), files)
-        built = build(classification, graph)
-    session = tf1.Session(graph=graph)
-    with graph.as_default():
-        session.run(tf1.variables_initializer(built.variables))
-    return built, session
-
-
-def eval_graph(classification, graph):
-    return build_eval_graph(classification, classification.data.input("validation", Shard(), Position()), graph, ALONE)
+        graph = build(classification, classification.data.input("validation", Shard(), Position()), ALONE)
+    session = tf1.Session(graph=graph.graph)
+    graph.network.load(session, None, None)
+    session.run(graph.input.initializer)
+    return graph, session
 
 
 def test_evaluation_has_the_networks_variables_and_moves_none(files, plain):
-    built, session = evaluate(files, eval_graph)
+    graph, session = built(files, build_eval_graph)
     with session:
-        names = {v.op.name for v in built.variables}
+        names = {v.op.name for v in graph.network.weights.variables}
         training, _ = plain
         assert names == {
             v.op.name for v in training.variables if "Momentum" not in v.op.name and v.op.name != "global_step"
         }
-        before = session.run(list(built.variables))
-        session.run(built.input.initializer)
-        fetched = session.run(built.fetches())
+        held = [variable.value for variable in graph.network.held]
+        before = session.run(held)
+        fetched = session.run(graph.fetches())
         assert set(fetched) == {"status", "index", "wait_seconds", "logits", "labels"}
-        for value, variable in zip(before, session.run(list(built.variables)), strict=True):
+        for value, variable in zip(before, session.run(held), strict=True):
             np.testing.assert_array_equal(value, variable)
 
 
 def test_prediction_equals_evaluation_on_the_same_images(files):
-    built, session = evaluate(files, eval_graph)
+    graph, session = built(files, build_eval_graph)
     with session:
-        session.run(built.input.initializer)
-        images, fetched = session.run([built.input.batch.images, built.outputs])
-        weights = session.run(list(built.variables))
-
-    def predict_graph(classification, graph):
-        return build_predict_graph(classification, graph, tf1.placeholder(tf.float32, [None, SIZE, SIZE, 3]))
-
-    predict, session = evaluate(files, predict_graph)
+        logits = session.run(graph.outputs)["logits"]
+    graph, session = built(files, build_predict_graph)  # the initial weights depend on the seed alone
     with session:
-        for variable, value in zip(predict.variables, weights, strict=True):
-            variable.load(value, session)
-        found = session.run(predict.predictions, {predict.images: images[:3]})
-    exponentials = np.exp(fetched["logits"][:3])
+        found = session.run(graph.predictions)
+    exponentials = np.exp(logits)
     np.testing.assert_allclose(
         found["probabilities"], exponentials / exponentials.sum(axis=1, keepdims=True), rtol=1e-5
     )
-    np.testing.assert_array_equal(found["classes"], fetched["logits"][:3].argmax(axis=1))
-
-
-def test_a_prediction_graph_without_an_input_has_nothing_to_loop_over(files):
-    def predict_graph(classification, graph):
-        return build_predict_graph(classification, graph, tf1.placeholder(tf.float32, [None, SIZE, SIZE, 3]))
-
-    predict, session = evaluate(files, predict_graph)
-    with session, pytest.raises(ValueError, match="has a placeholder for its images, not an input"):
-        predict.fetches()
+    np.testing.assert_array_equal(found["classes"], logits.argmax(axis=1))

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from runtime.loop import run_loop
+from tests.runtime.processes import never_stopping
 from utils.hooks.hook import Hook
 
 
@@ -140,3 +141,21 @@ def test_times_count_the_session_alone_and_the_whole_step(monkeypatch):
     loop(Session(steps(1, 2)), hook, last=2)
     assert [record.run_seconds for record in hook.records] == [3.0, 2.0]
     assert [record.seconds for record in hook.records] == [4.0, 8.0]
+
+
+def test_a_process_is_in_a_step_while_its_batch_runs_and_at_no_other_time():
+    told = []
+
+    class Telling(Session):
+        def run(self, fetches):
+            told.append(process.seconds_in_step > 0)
+            return super().run(fetches)
+
+    class Saving(Hook):
+        def after_step(self, record):
+            told.append(process.seconds_in_step > 0)
+
+    process = never_stopping()
+    loop(Telling([{}, {}, tf.errors.OutOfRangeError(None, None, "End of sequence")]), process, Saving())
+    assert told == [True, False, True, False, True]
+    assert process.seconds_in_step == 0

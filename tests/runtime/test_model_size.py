@@ -5,11 +5,12 @@ import time
 import pytest
 import tensorflow as tf
 
+from model.layers.choices import Choice, Choices
 from model.layers.conv2d import conv2d
 from model.layers.dense import dense
 from model.layers.options import LayerOptions
 from model.resnet import resnet
-from model.specs import RESNETS
+from model.specs import CHOSEN_CONVOLUTIONS, RESNETS
 from runtime.model_size import NetworkSize, network_size
 
 tf1 = tf.compat.v1
@@ -47,6 +48,20 @@ def test_groups_and_layouts_count_the_same(way, layout):
             conv2d(images, 24, 3, LayerOptions(data_format=layout, grouped_convolution=way), groups=4)
         found = network_size(images)
     assert found == NetworkSize(parameters=27 * 24, flops=2 * 8 * 8 * 24 * 27)
+
+
+@pytest.mark.parametrize(
+    ("forward", "groups"), [("split", 4), ("joined_2", 4), ("joined_4", 4), ("patches", 1), ("winograd", 1)]
+)
+def test_the_formulation_of_a_convolution_does_not_change_its_count(forward, groups):
+    key = f"2 x 8 x 7 x 12, 3 x 3 to 24, stride 1, groups {groups}, SAME, float32"
+    options = LayerOptions(training=True, choices=Choices(measured={key: Choice(forward)}))
+    with tf.Graph().as_default() as graph:
+        images = tf1.placeholder(tf.float32, [2, 8, 7, 12])
+        conv2d(images, 24, 3, options, groups=groups)
+        found = network_size(images)
+        assert graph.get_collection(CHOSEN_CONVOLUTIONS)[0].names[0] == forward
+    assert found == NetworkSize(parameters=9 * 12 // groups * 24, flops=2 * 8 * 7 * 24 * 9 * 12 // groups)
 
 
 # Networks of 1,000 classes: parameters, and multiply-adds in billions, as timm and the papers state them.

@@ -11,11 +11,11 @@ from runtime.stored_options import check_optimizer
 from tests.runtime.runs import assert_same_checkpoint, train, values
 from tests.tools.weights.published_checkpoints import convert
 from tools.weights.checkpoint_rewriting import average_weights, rewrite_classifier
-from utils.checkpoints import read_metadata
 from utils.cmdline_helper import parse
 from utils.errors import UsageError
 from utils.optimizer_table import STATE_PATTERN
 from utils.weights.checkpoint_contents import is_weight
+from utils.weights.checkpoint_files import read_metadata
 
 KERNEL = "resnet50/output/dense/kernel"
 STATE = {"beta1_power", "beta2_power"}

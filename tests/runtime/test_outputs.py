@@ -8,10 +8,10 @@ import pytest
 from object_detection.coco.evaluation import RESULTS_FILE
 from runtime.outputs import OUTPUTS, outputs_of, written_files
 from tests.runtime.tiny_classifier import config
-from utils.checkpoints import BEST
 from utils.config import MODES
 from utils.detection_config import DetectionConfig
 from utils.flags.table import BY_NAME
+from utils.weights.checkpoint_files import BEST
 
 
 def changed(settings, section, **values):

@@ -93,3 +93,23 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
     pictures = Pictures(tmp_path / "out", images(tmp_path / "in", "a.png"))
     with pytest.raises(RunError, match=rf"--results_dir: {tmp_path}/out/a.jpg cannot be written: "):
         pictures.draw(0, ENTRIES, PRESENTER)
+
+
+def test_no_picture_is_written_outside_of_its_folder(tmp_path, monkeypatch):
+    images(tmp_path, "in/b.jpg", "other/a.jpg")
+    monkeypatch.chdir(tmp_path)
+    assert drawn(Path("out/pictures"), [Path("in/../../") / tmp_path.name / "other/a.jpg", Path("in/b.jpg")]) == [
+        "other/a.jpg",
+        "in/b.jpg",
+    ]
+
+
+@pytest.mark.parametrize("link", ["pictures", "pictures/x"])
+def test_a_folder_of_pictures_that_is_a_link_is_refused(tmp_path, link):
+    paths = images(tmp_path / "in", "x/a.jpg", "b.jpg")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run" / link).parent.mkdir(parents=True)
+    (tmp_path / "run" / link).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RunError, match=rf"--results_dir: .*x/a\.jpg cannot be written: leads out of {tmp_path}/run"):
+        drawn(tmp_path / "run" / "pictures", paths)
+    assert [*(tmp_path / "elsewhere").iterdir()] == []

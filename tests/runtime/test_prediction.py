@@ -57,7 +57,7 @@ def test_every_image_of_a_folder_is_a_row_and_the_status_tells_of_those_that_wer
     result, results = predicted
     assert result.status == 3
     assert "3 of 13 files could not be read; they are listed with their reasons" in result.error
-    assert f"--to_predict {folder}: skipped 1 file without an image suffix: 1 .txt" in result.error
+    assert f"--to_predict {folder}: skipped 1 file without the name of an image: 1 .txt" in result.error
     files = [Path(row["file"]).relative_to(folder).as_posix() for row in rows(results)]
     assert files == sorted([*(f"{'a' if n < 6 else 'b'}/{n:02}.PNG" for n in range(10)), *UNREADABLE])
     failed = {Path(row["file"]).relative_to(folder).as_posix(): row["error"] for row in rows(results) if "error" in row}
@@ -225,9 +225,9 @@ def test_weights_that_are_no_numbers_are_an_error_and_no_prediction(trained, fol
     assert not (tmp_path / "predictions.json").exists()
 
 
-def poison(session, graph, prefix, which):
+def poison(session, weights, prefix, which):
     """Weights that are all infinite."""
-    for variable in graph.variables:
+    for variable in weights.variables:
         variable.load(np.full(variable.shape, np.inf, np.float32), session)
     return "raw", ""
 
@@ -259,6 +259,13 @@ def test_every_kind_that_conversion_reads_is_found_and_read(tmp_path):
         assert find_images(str(path)).images == [path]
         read = load_rgb(path)
         assert (read.height, read.width) == (16, 12), path
+
+
+def test_hidden_files_and_folders_are_passed_over_as_in_conversion(tmp_path):
+    for name in ("a.jpg", "._a.jpg", ".thumbnails/a.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert find_images(str(tmp_path)) == ([tmp_path / "a.jpg"], {"hidden": 1})
 
 
 def test_one_file_is_taken_whatever_its_name(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from runtime import run_facts
+from runtime.convolutions import Convolutions
 from runtime.model_size import NetworkSize
 from runtime.plan import plan_training
 from runtime.precision import Precision
@@ -21,6 +22,7 @@ FLOAT32 = Precision(compute_dtype=tf.float32)
 
 def setup(settings=None, **parts):
     given = {"precision": FLOAT32, "seed": 3, "splits": {}, "checkpoint": None, "metadata": {}, "artefact": None}
+    given |= {"convolutions": Convolutions()}
     return SimpleNamespace(config=settings or config(), **given | parts)
 
 
@@ -75,7 +77,8 @@ def test_data_is_counted():
         (Precision(compute_dtype=tf.float16, dynamic_loss_scale=True), "float16, dynamic loss scale"),
     ],
 )
-def test_precision_has_its_loss_scale(precision, words):
+def test_precision_has_its_loss_scale(precision, words, monkeypatch):
+    monkeypatch.setenv("TF_XLA_FLAGS", "--tf_xla_cpu_global_jit=true")
     assert facts(setup(precision=precision))["Precision"] == words
     compiled = dataclasses.replace(config(), precision=PrecisionConfig(xla=True))
     assert facts(setup(compiled, precision=precision))["Precision"] == f"{words}, XLA"
@@ -105,3 +108,9 @@ def test_a_plan_is_told_in_steps():
     assert rows["Optimizer"] == "momentum 0.9, weight decay 0.0001"
     assert rows["Schedule"] == "learning rate 0.001563 after 5 warm-up steps, constant"
     assert dict(facts_of_training(settings, plan, 15, 15))["Plan"].startswith("no step left, 15 of 15")
+
+
+def test_a_training_says_who_chose_its_convolutions():
+    chosen = Convolutions(origin="measured 2026-11-30 on this machine (2 shapes)")
+    assert facts(setup(convolutions=chosen))["Compute"] == "convolutions measured 2026-11-30 on this machine (2 shapes)"
+    assert "Compute" not in facts(setup(changed(config(), "run", mode="evaluate"), convolutions=chosen))

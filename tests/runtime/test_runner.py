@@ -10,8 +10,8 @@ import pytest
 
 from tests.runtime.runs import train, values
 from utils import checkpoints
-from utils.checkpoints import steps_in
 from utils.files.file_lock import locked
+from utils.weights.checkpoint_files import steps_in
 
 EPOCH = 5  # steps of the tiny data set in batches of 4
 
@@ -25,7 +25,8 @@ def test_a_run_leaves_its_last_checkpoints_its_log_and_its_curves(data_dir, tmp_
     assert not list(tmp_path.glob(".*"))
     assert [tuple(entry["step"]) for entry in result.logged] == [(0, 4), (0,), (1, 8), (1,), ()]
     assert set(result.logged[0]["data"]) == {
-        *("imgs_per_sec", "input_wait_share", "cross_entropy", "l2_loss", "total_loss", "learning_rate")
+        *("imgs_per_sec", "input_wait_share", "cross_entropy", "l2_loss", "total_loss", "learning_rate"),
+        *("initial_cross_entropy", "ln_num_classes"),
     }
     assert set(result.logged[1]["data"]) == {"cross_entropy", "l2_loss", "total_loss", "learning_rate"}
 
@@ -101,7 +102,8 @@ def test_a_disk_that_fills_up_ends_the_run_with_the_earlier_checkpoints_whole(da
     flags = ("--num_iter=1", "--checkpoint_every=1", "--display_every=1")
     result = train(data_dir, tmp_path, *flags)
     assert result.status == 1
-    assert f"CRITICAL: step 3: the checkpoint could not be written to {tmp_path} (--model_dir)" in result.error
+    place = f"{tmp_path} (--model_dir or --results_dir)"
+    assert f"CRITICAL: step 3: the checkpoint could not be written to {place}" in result.error
     assert steps_in(tmp_path) == [1, 2]
     monkeypatch.undo()
     again = train(data_dir, tmp_path, *flags)  # continues where it was
@@ -141,3 +143,23 @@ def test_a_warm_up_that_outlasts_the_run_is_said(data_dir, tmp_path, epochs, war
     result = train(data_dir, tmp_path, "--num_iter=1", f"--lr_warmup_epochs={epochs}")
     assert result.status == 0
     assert ("the warm-up of 5 steps is not over when the run ends at step 5" in result.error) == warned
+
+
+def test_a_new_network_begins_at_the_loss_of_chance_and_its_log_says_so_once(data_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.hooks.beginning.FAR", 0.1)  # so that every new head is far off
+    flags = ("--iter_unit=batch", "--num_iter=2", "--display_every=1")
+    new = train(data_dir, tmp_path / "new", *flags)
+    first, second = (record["data"] for record in new.logged[:2])
+    assert first["ln_num_classes"] == pytest.approx(math.log(3))
+    assert first["initial_cross_entropy"] == first["cross_entropy"] == pytest.approx(math.log(3))
+    assert not {"initial_cross_entropy", "ln_num_classes"} & set(second)
+    assert "WARNING: the new network begins with a loss of 1.099" in new.error
+    longer = train(data_dir, tmp_path / "new", *flags[:1], "--num_iter=3", "--display_every=1")
+    assert "initial_cross_entropy" not in longer.logged[0]["data"]
+    warm = f"--finetune_checkpoint={tmp_path / 'new'}"
+    loaded = train(data_dir, tmp_path / "loaded", *flags, warm)
+    assert loaded.logged[0]["data"]["initial_cross_entropy"] != pytest.approx(math.log(3))
+    assert "begins with a loss" not in longer.error + loaded.error
+    reset = train(data_dir, tmp_path / "reset", *flags, warm, "--reset_head")
+    assert reset.logged[0]["data"]["initial_cross_entropy"] == pytest.approx(math.log(3))
+    assert "begins with a loss" in reset.error

@@ -9,8 +9,9 @@ import pytest
 
 from runtime.classification import ClassificationEvaluator
 from runtime.evaluation import Evaluation
-from tests.runtime.runs import assert_same_checkpoint, at_step, send, train
-from utils.checkpoints import CheckpointDir, read_metadata, steps_in
+from tests.runtime.runs import assert_same_checkpoint, at_step, network, run, send, train
+from utils.checkpoints import CheckpointDir
+from utils.weights.checkpoint_files import read_metadata, steps_in
 
 
 def fit(data, results, *more):
@@ -38,6 +39,20 @@ def evaluations(launch):
         for entry in launch.logged
         if len(entry["step"]) == 2 and "top1_accuracy" in entry["data"]
     ]
+
+
+@pytest.mark.slow
+def test_each_evaluation_is_that_of_its_checkpoint(data_dir, tmp_path):
+    trained = fit(data_dir, tmp_path / "run", "--num_iter=2", "--eval_every_epochs=1", "--lr_init=2")
+    logged = {
+        entry["step"][1]: entry["data"]["loss"] for entry in trained.logged if "loss" in entry["data"] and entry["step"]
+    }
+    assert logged.keys() == {5, 10}
+    assert logged[5] != pytest.approx(logged[10], rel=1e-3)
+    for step, loss in logged.items():
+        alone = network(data_dir, tmp_path / "alone", "evaluate")
+        found = run(*alone, "--batch_size=4", f"--model_dir={tmp_path / 'run' / f'model.ckpt-{step}'}")
+        assert found.summary["loss"] == pytest.approx(loss, rel=1e-5)
 
 
 @pytest.mark.slow

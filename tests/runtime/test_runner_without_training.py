@@ -7,7 +7,7 @@ import pytest
 
 from runtime.classification import ClassificationEvaluator
 from tests.runtime.runs import network, run, send
-from utils.checkpoints import read_metadata
+from utils.weights.checkpoint_files import read_metadata
 
 
 def test_evaluation_without_weights_is_an_error(data_dir, tmp_path):

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from runtime.devices import ChosenGpu
-from runtime.session import compute_capability, session_config, uses_gpu
+from runtime.session import compute_capability, note_on_xla, session_config, uses_gpu
 from tests.launching import ROOT
 from tests.runtime.processes import ALONE, Pretended
 from utils.config import ExperimentConfig, PrecisionConfig, RunConfig
@@ -72,9 +72,21 @@ def test_no_other_module_has_options_of_its_own_for_gpus():
     }
 
 
-def test_compilation_is_asked_of_the_session():
-    levels = [options(config(xla=xla)).graph_options.optimizer_options.global_jit_level for xla in (False, True)]
-    assert levels == [tf.compat.v1.OptimizerOptions.DEFAULT, tf.compat.v1.OptimizerOptions.ON_2]
+def test_compilation_is_asked_of_the_session_on_gpus_and_where_the_user_asks_for_it_on_cpus(monkeypatch):
+    def levels():
+        return [options(config(xla=xla)).graph_options.optimizer_options.global_jit_level for xla in (False, True)]
+
+    none, both = tf.compat.v1.OptimizerOptions.DEFAULT, tf.compat.v1.OptimizerOptions.ON_2
+    assert levels() == [none, none]
+    assert "nothing is compiled on a CPU" in note_on_xla(config(xla=True))
+    assert note_on_xla(config()) == ""
+    monkeypatch.setenv("TF_XLA_FLAGS", "--tf_xla_cpu_global_jit=true")
+    assert levels() == [none, both]
+    monkeypatch.setenv("TF_XLA_FLAGS", "--tf_xla_cpu_global_jit=false")
+    assert levels() == [none, none]
+    monkeypatch.setattr("runtime.session.uses_gpu", lambda settings: True)
+    assert levels() == [none, both]
+    assert note_on_xla(config(xla=True)) == ""
 
 
 def test_a_deterministic_session_leaves_sums_as_they_are_written():

@@ -8,7 +8,10 @@ import shutil
 import pytest
 import tensorflow as tf
 
+from model.layers.choices import Choice
+from runtime.convolutions import Convolutions
 from runtime.setup import SPLITS_READ, set_up
+from tests.runtime.processes import Pretended
 from tests.runtime.runs import CLASSES, tiny_networks
 from utils.cmdline_helper import parse
 from utils.config import MODES
@@ -77,9 +80,10 @@ def test_a_flag_that_is_not_given_takes_the_checkpoints_value(prepare, trained, 
 
 
 def test_another_image_size_is_noted_and_honored(prepare, trained, caplog):
-    setup = prepare("evaluate", f"--model_dir={trained}", "--image_size=24")
+    setup = prepare("evaluate", f"--model_dir={trained}", "--image_size=24", "--scaled_decoding")
     assert setup.config.model.image_size == 24
     assert setup.task.data.input_options().image_size == 24
+    assert setup.task.data.input_options().scaled_decoding
     assert warnings(caplog) == ["--image_size 24 is used; the checkpoint was trained at 16"]
 
 
@@ -209,15 +213,32 @@ def test_mixed_precision_that_the_machine_lacks_is_said_once(prepare, monkeypatc
 def test_layers_compute_in_the_type_and_layout_of_the_launch(prepare, monkeypatch):
     monkeypatch.setattr("runtime.setup.cpu_features", lambda: frozenset({"amx_bf16"}))
     monkeypatch.setattr("runtime.setup.uses_gpu", lambda config: False)
-    layers = prepare("train", "--amp", "--data_format=NCHW", "--weight_init=fan_in", "--seed=8").task.network.layers
+    layers = prepare(
+        "train", "--amp", "--data_format=NCHW", "--weight_init=fan_in", "--seed=8", "--head_init=original"
+    ).task.network.layers
     assert layers.compute_dtype.name == "bfloat16"
     assert (layers.data_format, layers.weight_init, layers.seed) == ("NCHW", "fan_in", 8)
+    assert layers.head_init == "original"
 
 
 @pytest.mark.parametrize("device", ["cpu", "gpu"])
 def test_layers_have_the_form_that_suits_the_device(prepare, monkeypatch, device):
     monkeypatch.setattr("runtime.setup.uses_gpu", lambda config: device == "gpu")
     assert prepare("train").task.network.layers.device == device
+
+
+def test_only_a_training_on_a_cpu_in_nhwc_chooses_its_convolutions(prepare, monkeypatch):
+    monkeypatch.setenv("TF_XLA_FLAGS", "--tf_xla_cpu_global_jit=true")
+    measured = Convolutions(origin="measured", chosen={"a": ("native", "native", "native")}, notes=("a note",))
+    monkeypatch.setattr("runtime.setup.choose_convolutions", lambda *_: measured)
+    setup = prepare("train")
+    assert setup.convolutions == measured
+    assert setup.task.network.layers.choices.measured == {"a": Choice()}
+    for found in (prepare("inference_benchmark"), prepare("train", "--data_format=NCHW"), prepare("train", "--xla")):
+        assert found.task.network.layers.choices.measured == {}
+    assert found.convolutions.origin == "built-in"
+    monkeypatch.setattr("runtime.setup.uses_gpu", lambda config: True)
+    assert prepare("train").convolutions.origin == "TensorFlow's own"
 
 
 def test_grouped_convolutions_are_tried_where_the_network_has_some(prepare, monkeypatch, caplog):
@@ -279,3 +300,15 @@ def test_a_checkpoint_without_metadata_is_taken_for_what_its_names_say(prepare, 
     known = {"task": "classification", "architecture": "resnet50", "origin": "nvidia", "num_classes": 3}
     assert setup.metadata == known
     assert setup.config.model.num_classes == 3
+
+
+@pytest.mark.parametrize(("processes", "batch"), [(1, 3), (2, 2), (4, 1)])
+def test_batches_for_prediction_are_no_larger_than_the_images_of_a_process(trained, tmp_path, processes, batch):
+    for name in "abc":
+        (tmp_path / f"{name}.png").touch()
+    flags = ["--mode=predict", f"--to_predict={tmp_path}", f"--model_dir={trained}", f"--results_dir={tmp_path / 'x'}"]
+    with tiny_networks():
+        setup = set_up(parse(flags, {}).config, Pretended(processes))
+        small = set_up(parse([*flags, "--batch_size=1"], {}).config, Pretended(processes))
+    assert setup.config.data.batch_size_per_replica == batch
+    assert small.config.data.batch_size_per_replica == 1

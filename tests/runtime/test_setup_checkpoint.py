@@ -140,7 +140,10 @@ def test_a_file_of_pytorchs_is_referred_to_the_command_that_reads_it(tmp_path, d
     flags = ("--mode=evaluate", f"--data_dir={data_dir}", "--batch_size=4", f"--results_dir={tmp_path / 'out'}")
     result = run(*flags, f"--model_dir={path}")
     assert result.status == 1
-    assert "python -m tools.import_weights converts PyTorch weights to a checkpoint" in result.error.splitlines()[-1]
+    assert (
+        "is no checkpoint; python -m tools.import_weights converts PyTorch weights to one"
+        in result.error.splitlines()[-1]
+    )
 
 
 @pytest.mark.slow

@@ -8,8 +8,11 @@ import pytest
 import tensorflow as tf
 
 from object_detection.label_map import COCO_LABEL_MAP, Category, label_map_text
-from runtime.setup import LABEL_MAP_NAME, resolve_detection
+from runtime import setup
+from runtime.setup import LABEL_MAP_NAME, notes_on_objects, resolve_detection
+from tests.object_detection.detection_records import GOOD, detection_record
 from tests.runtime.test_resolve_detector import METADATA
+from tests.utils.input_records import write_files
 from utils.config import DataConfig, ExperimentConfig, ModelConfig, RunConfig
 from utils.detection_config import DetectionConfig
 from utils.errors import RunError, UsageError
@@ -185,3 +188,35 @@ def test_a_warm_start_that_is_missing_is_said_where_it_is_loaded(tmp_path):
 def test_a_classifiers_configuration_is_refused():
     with pytest.raises(ValueError, match=r"ExperimentConfig\.detection is None"):
         resolve_detection(ExperimentConfig(data=DataConfig(data_dir="data")), {}, {})
+
+
+# Objects
+
+
+def test_a_split_without_an_object_is_warned_of(tmp_path):
+    splits = {
+        "train": write_files(tmp_path, [detection_record()] * 3),
+        "validation": write_files(tmp_path, [detection_record([GOOD], label=[1])], name="validation"),
+    }
+    assert notes_on_objects(splits) == (
+        "train: none of its 3 examples has an object; `python -m tools.validate` on the folder tells more",
+    )
+
+
+# Input paths
+
+
+@pytest.mark.parametrize(
+    ("mode", "field"), [("train", "train_input_path"), ("evaluate", "eval_input_path")], ids=["train", "evaluate"]
+)
+def test_an_input_path_that_matches_nothing_is_told_with_its_flag(tmp_path, mode, field):
+    pattern = f"{tmp_path}/nothing*"
+    config = ExperimentConfig(
+        model=ModelConfig(architecture="ssd320"),
+        data=DataConfig(train_files=(pattern,), validation_files=(pattern,)),
+        run=RunConfig(mode=mode, model_dir="M"),
+        detection=DetectionConfig(),
+    )
+    told = f"--pipeline_config_path: {field} {pattern}: no file matches"
+    with pytest.raises(RunError, match=f"^{re.escape(told)}"):
+        setup._splits(config)

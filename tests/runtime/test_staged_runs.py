@@ -7,8 +7,8 @@ from unittest import mock
 import pytest
 
 from tests.runtime.runs import assert_same_checkpoint, at_step, network, run, send, train
-from utils.checkpoints import read_metadata
 from utils.input import staging
+from utils.weights.checkpoint_files import read_metadata
 
 FLAGS = ("--num_iter=8", "--iter_unit=batch", "--display_every=1", "--mixup=0.2", "--lr_init=2", "--deterministic")
 

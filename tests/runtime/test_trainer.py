@@ -22,11 +22,14 @@ from tests.runtime.runs import (
     train,
     values,
 )
-from utils.checkpoints import CheckpointDir, read_metadata, steps_in
+from utils.checkpoints import CheckpointDir
 from utils.cmdline_helper import parse
 from utils.config import DataConfig, Duration, ExperimentConfig, RunConfig
+from utils.convolution_table import Table, add_to_table, this_machine
+from utils.dllogger_utils import read_log
 from utils.errors import RunError, UsageError
 from utils.input.batching import Position
+from utils.weights.checkpoint_files import read_metadata, steps_in
 
 ALL_RANDOM = ("--mixup=0.2", "--label_smoothing=0.1", "--cosine_lr", "--lr_init=2", "--deterministic")
 EIGHT_STEPS = ("--num_iter=8", "--iter_unit=batch", "--display_every=1")
@@ -42,12 +45,58 @@ def assert_same_run(whole, resumed):
     assert epochs == [r["data"] for r in one.logged if len(r["step"]) == 1] != []
 
 
+def measured_convolutions(cache, monkeypatch):
+    """Stores other choices than the built-in ones for two convolutions of the tiny network; returns these as JSON."""
+    monkeypatch.setattr("utils.convolution_table.user_cache", lambda: cache)
+    choices = {
+        "4 x 16 x 16 x 3, 7 x 7 to 4, stride 2, groups 1, SAME, float32": ["patches", "native", "patches"],
+        "4 x 4 x 4 x 4, 3 x 3 to 4, stride 1, groups 1, SAME, float32": ["native", "mirrored", "native"],
+    }
+    names = {key: tuple(choice) for key, choice in choices.items()}
+    table = Table(measured="2026-11-30", choices=names, times={key: {} for key in choices})
+    add_to_table(this_machine(tf.__version__, ALONE.threads, "NHWC", "float32"), table, lambda key, choice: None)
+    return choices
+
+
+class Killed(BaseException):
+    """The end of a process that nothing can handle."""
+
+
 @pytest.mark.slow
-def test_a_run_ended_by_its_limit_and_by_signals_equals_the_uninterrupted_one(data_dir, tmp_path):
-    """Five steps an epoch: one launch crosses an epoch end, another begins at one."""
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_no_step_is_missing_from_the_log_of_a_run_that_was_killed_around_a_checkpoint(data_dir, tmp_path, when):
+    """The record of a step, and of the epoch that it ends, is on disk before the checkpoint that makes it final."""
+    flags, save, flushed = (*EIGHT_STEPS, "--checkpoint_every=5"), CheckpointDir.save, []
+
+    def killed(self, session, saver, step, metadata):
+        flushed[:] = [record["step"] for record in read_log(tmp_path / "log.json") if record["type"] == "LOG"]
+        if when == "after":
+            save(self, session, saver, step, metadata)
+        raise Killed
+
+    with mock.patch.object(CheckpointDir, "save", killed), pytest.raises(Killed):
+        train(data_dir, tmp_path, *flags)
+    assert flushed[-2:] == [[0, 5], [0]]
+    assert steps_in(tmp_path) == ([5] if when == "after" else [])
+    resumed = train(data_dir, tmp_path, *flags)
+    assert [step for step, _ in resumed.losses] == list(range(6 if when == "after" else 1, 9))
+    steps = [tuple(record["step"]) for record in read_log(tmp_path / "log.json") if record["type"] == "LOG"]
+    assert {(0, 1), (0, 2), (0, 3), (0, 4), (0, 5), (0,), (1, 6), (1, 7), (1, 8)} <= set(steps)
+
+
+@pytest.mark.slow
+def test_a_run_ended_by_its_limit_and_by_signals_equals_the_uninterrupted_one(data_dir, tmp_path, monkeypatch):
+    """Five steps an epoch: one launch crosses an epoch end, another begins at one.
+
+    The convolutions are those of a measured table, which is gone after the first launch.
+    """
     flags = (*EIGHT_STEPS, *ALL_RANDOM)
+    measured = measured_convolutions(tmp_path / "cache", monkeypatch)
     whole = train(data_dir, tmp_path / "whole", *flags)
+    assert whole.parameters["convolutions"] == "measured 2026-11-30 on this machine (2 shapes)"
+    assert read_metadata(tmp_path / "whole" / "model.ckpt-8")["convolutions"] == measured
     launches = [train(data_dir, tmp_path / "parts", *flags, "--run_iter=2")]
+    shutil.rmtree(tmp_path / "cache")
     with at_step(5, send(signal.SIGTERM)):
         launches.append(train(data_dir, tmp_path / "parts", *flags))
     assert steps_in(tmp_path / "parts") == [2, 5]
@@ -56,6 +105,9 @@ def test_a_run_ended_by_its_limit_and_by_signals_equals_the_uninterrupted_one(da
     launches.append(train(data_dir, tmp_path / "parts", *flags))
     assert [launch.status for launch in launches] == [0, 75, 75, 0]
     assert "SIGUSR1: rerun the same command to continue" in launches[2].error
+    assert "no entry for 2 of 4 shapes" in launches[0].error
+    assert "would choose others for 2 of 4 shapes" in launches[1].error
+    assert launches[1].parameters["convolutions"] == "measured (2 shapes), as recorded in the checkpoint"
     assert [step for launch in launches for step, _ in launch.losses] == [1, 2, 3, 4, 5, 6, 7, 8]
     assert_same_run((tmp_path / "whole", whole), (tmp_path / "parts", launches))
     assert len({loss for _, loss in whole.losses}) == 8

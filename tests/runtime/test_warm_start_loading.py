@@ -1,5 +1,7 @@
 """The warm start of a detector from another network: loaded, new and rejected weights."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -210,7 +212,7 @@ def start_with(path, variables, reset=False):
     with tf.Graph().as_default(), tf1.Session() as session:
         made = [tf1.get_variable(name, shape, use_resource=True) for name, shape in variables.items()]
         session.run(tf1.global_variables_initializer())
-        return load_warm_start(session, path, made, task().training.warm_start_map, reset=reset)
+        return load_warm_start(session, Path(path), made, task().training.warm_start_map, reset=reset)
 
 
 CONV1 = f"{BACKBONE}/conv1/weights"
@@ -251,10 +253,10 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
     path = save(tmp_path / "other", {"resnet_v1_50/conv1/weights": np.ones(4096, np.float32)})
     data = next(tmp_path.glob("other.data*"))
     data.write_bytes(data.read_bytes()[:-4000])
-    with pytest.raises(RunError, match=r"resnet_v1_50/conv1/weights cannot be read: .*; the checkpoint is damaged"):
+    with pytest.raises(RunError, match=r"the checkpoint is damaged: resnet_v1_50/conv1/weights cannot be read"):
         start_with(path, {CONV1: [4096]})
     next(tmp_path.glob("other.index")).write_bytes(b"no index")
-    with pytest.raises(RunError, match="cannot be read as a checkpoint"):
+    with pytest.raises(RunError, match="the checkpoint is damaged"):
         start_with(path, {CONV1: [4096]})
 
 

@@ -5,14 +5,15 @@ import sys
 
 import main
 from utils.cmdline_helper import parse
+from utils.program import begin
 
 if __name__ == "__main__":
-    from runtime.environment import environment_for, native_log_level
-    from utils.system.native_messages import without_chatter
+    begin()
+    from runtime.entry_point import load_tensorflow
+    from runtime.environment import environment_for
 
-    os.environ.update(environment_for(parse(sys.argv[1:], os.environ).config, os.environ))  # before TensorFlow's import
-    with without_chatter(native_log_level(os.environ)):
-        from tests.runtime.runs import tiny_networks
+    load_tensorflow(environment_for(parse(sys.argv[1:], os.environ).config, os.environ))
+    from tests.runtime.runs import tiny_networks
 
     with tiny_networks():
         sys.exit(main.main(sys.argv[1:]))

@@ -66,7 +66,7 @@ def test_the_quantized_recipe_is_the_published_one():
     expected = {
         **{"arch": "resnet50", "mode": "train_and_evaluate", "iter_unit": "epoch", "num_iter": 10, "batch_size": 32},
         **{"lr_init": 5e-5, "lr_warmup_epochs": 1.0, "momentum": 0.875, "weight_decay": 1 / 32768},
-        **{"label_smoothing": 0.1, "quantize": True, "symmetric": True, "use_qdq": True},
+        **{"label_smoothing": 0.1, "head_init": "original", "quantize": True, "symmetric": True, "use_qdq": True},
     }
     assert given == expected
 

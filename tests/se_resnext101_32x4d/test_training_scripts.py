@@ -79,7 +79,7 @@ def test_all_scripts_share_what_does_not_stand_in_their_names(name, tmp_path):
     optimizer = settings.optimizer
     assert settings.run.mode == "train_and_evaluate"
     assert settings.run.warmup_steps == 100
-    assert settings.model.weight_init == "fan_in"
+    assert (settings.model.weight_init, settings.model.head_init) == ("fan_in", "original")
     assert (optimizer.schedule, optimizer.warmup_epochs, optimizer.momentum) == ("cosine", 8, 0.875)
     assert (optimizer.label_smoothing, optimizer.weight_decay) == (0.1, 1 / 16384)
     assert not settings.precision.xla

@@ -48,6 +48,13 @@ def test_the_console_shows_nothing_else(folder):
     assert [line.partition(":")[0] for line in done.stdout.splitlines()] == ["validation", "validation"]
 
 
+def test_scaled_decoding_is_measured_beside_full_decoding(folder, capsys):
+    assert main(["--data_dir", str(folder), *SMALL, "--split", "validation", "--scaled_decoding"]) == 0
+    full, _, scaled = capsys.readouterr().out.splitlines()
+    found = re.fullmatch(r"validation: tf.data with --scaled_decoding (\d+) images/s, ([\d.]+) times as many", scaled)
+    assert float(found[2]) == pytest.approx(float(found[1]) / speeds([full])[0], rel=0.05)
+
+
 @pytest.mark.slow
 def test_with_dali_it_prints_that_too_and_uses_the_index_it_is_given(folder, tmp_path, capsys):
     pytest.importorskip("nvidia.dali", reason="NVIDIA DALI is not installed (requirements/dali.txt)")

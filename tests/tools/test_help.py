@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.conftest import ROOT
+from tools.measure.__main__ import MEASUREMENTS
 from utils.config import ARCHITECTURES
 
 WITHOUT_NUMPY = {
@@ -17,8 +18,11 @@ WITHOUT_NUMPY = {
 COMMANDS = WITHOUT_NUMPY | {
     **{name: f"{name}.__main__" for name in ("tools.doctor", "tools.inspect")},
     **{f"tools.{name}": f"tools.{name}" for name in ("average_weights", "benchmark_input", "export", "import_weights")},
-    **{f"tools.{name}": f"tools.{name}" for name in ("launch", "postprocess_weights", "report", "dali_index")},
-    **{f"tools.measure.{name}": f"tools.measure.{name}" for name in ("benchmark_table", "scaling_model")},
+    **{f"tools.{name}": f"tools.{name}" for name in ("launch", "postprocess_weights", "report", "score")},
+    "tools.dali_index": "tools.dali_index",
+    "tools.measure": "tools.measure.__main__",
+    **{f"tools.measure.{name}": f"tools.measure.{name}" for name in MEASUREMENTS if name != "compare"},
+    "tools.measure compare": "tools.measure.compare.__main__",
 }
 SCRIPT = """
 import contextlib, importlib, io, json, sys
@@ -35,8 +39,8 @@ FLAGS = {
     "tools.convert": "SRC OUT --validation_fraction --validation_labels --class_names --head_size --bounding_boxes "
     "--train_shards --validation_shards --seed --workers --skip_unreadable --overwrite Exit",
     "tools.create_coco_tfrecord": "--train_image_dir --val_image_dir --test_image_dir --train_annotations_file "
-    "--val_annotations_file --testdev_annotations_file --output_dir --include_masks --train_shards --val_shards "
-    "--testdev_shards --workers --skip_unreadable --overwrite --logtostderr Exit",
+    "--val_annotations_file --testdev_annotations_file --box_format --boxes_are --output_dir --include_masks "
+    "--train_shards --val_shards --testdev_shards --workers --skip_unreadable --overwrite --logtostderr Exit",
     "tools.validate": "SRC --fix --json --named --workers --dali --label_map --image_dir",
 }
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from tests.conftest import ROOT
@@ -45,6 +46,31 @@ def test_those_that_outlive_a_failed_one_are_ended(monkeypatch):
     began = time.monotonic()
     assert main(["-np", "2", *bash('[ "$LAUNCH_RANK" = 0 ] && exit 3; trap "" TERM; exec sleep 60')]) == 3
     assert time.monotonic() - began < 20
+
+
+def test_a_process_that_a_signal_ended_is_named(capfd):
+    assert main(["-np", "2", *bash('[ "$LAUNCH_RANK" = 0 ] || kill -KILL $$')]) == 137
+    assert capfd.readouterr().err == "rank 1: was ended by SIGKILL\n"
+
+
+def test_what_a_failed_process_has_started_ends_with_it(tmp_path):
+    assert main(["-np", "1", *bash(f"sleep 600 & echo $! > {tmp_path}/pid; exit 3")]) == 3
+    with contextlib.suppress(psutil.NoSuchProcess):
+        left = psutil.Process(int((tmp_path / "pid").read_text()))
+        psutil.wait_procs([left], timeout=20)
+        assert left.status() == psutil.STATUS_ZOMBIE  # nobody asks for its status
+
+
+def test_suspended_processes_end_at_the_second_request():
+    code = "import os, signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); os.write(1, b'ready\\n'); "
+    code += "os.kill(os.getpid(), signal.SIGSTOP); signal.pause()"
+    waiting = [sys.executable, "-c", f"import tools.launch as l; l.GRACE_S = 0.2; l.sys.exit(l.main({['-np', '2']!r} +"]
+    waiting[-1] += f" [l.sys.executable, '-S', '-c', {code!r}]))"
+    with under_way(waiting) as process:
+        for _ in range(2):
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.5)
+        assert process.wait(20) == 137
 
 
 @pytest.mark.parametrize(

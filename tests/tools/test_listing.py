@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.conftest import ROOT
+from tools.measure.__main__ import MEASUREMENTS
 
 
 def run(*arguments, cwd=ROOT):
@@ -44,9 +45,25 @@ def test_a_tool_runs_under_its_name(tmp_path):
     assert run("-m", "tools", "validate", "--help").stdout.startswith("usage: python -m tools.validate ")
 
 
+def test_a_measurement_runs_under_its_name():
+    assert run("-m", "tools.measure", "soak", "--help").stdout.startswith("usage: python -m tools.measure.soak ")
+    done = run("-m", "tools.measure", "soak", "--minutes=0")
+    assert (done.returncode, done.stderr) == (2, "error: --minutes 0.0: must be a positive number\n")
+    done = run("-m", "tools.measure", "soap")
+    assert done.returncode == 2
+    assert "did you mean soak?" in done.stderr
+
+
+def test_every_measurement_is_listed():
+    folder = ROOT / "tools" / "measure"
+    commands = {path.stem for path in folder.glob("*.py") if "\nif __name__ ==" in path.read_text()}
+    packages = {path.parent.name for path in folder.glob("*/__main__.py")}
+    assert commands - {"__main__"} | packages == set(MEASUREMENTS)
+
+
 @pytest.mark.parametrize(
     ("name", "nearest"),
-    [("exprot", "export"), ("measure", r"measure\.benchmark_table or measure\.scaling_model")],
+    [("exprot", "export"), ("measure.scaling", r"measure\.scaling_model")],
 )
 def test_an_unknown_tool_is_refused_with_the_nearest(name, nearest):
     done = run("-m", "tools", name)

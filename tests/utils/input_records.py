@@ -13,7 +13,7 @@ from PIL import Image
 from utils.dali_utils import DaliReader
 from utils.data_utils import TensorFlowReader
 from utils.input.augmentation_specs import classification_steps
-from utils.input.batching import InputOptions, make_input
+from utils.input.batching import InputOptions
 from utils.records.manifest import SplitFiles
 
 
@@ -132,17 +132,20 @@ def run_graph(build):
 
 def train_input(files, decoder, options, shard, start):
     """TensorFlow's training input in the current graph."""
-    return make_input(TensorFlowReader().train_batches(files, decoder, options, shard, start))
+    return TensorFlowReader().train_input(files, decoder, options, shard, start)
 
 
 def eval_input(files, decoder, options, shard):
     """TensorFlow's evaluation input in the current graph."""
-    return make_input(TensorFlowReader().eval_batches(files, decoder, options, shard))
+    return TensorFlowReader().eval_input(files, decoder, options, shard)
 
 
 def reader(name):
-    """The reader "tf.data" or "dali"; skips the test if DALI is not installed."""
+    """The reader "tf.data" or "dali"; skips the test if DALI is not installed.
+
+    The reader "dali by reference" treats the CPU as a GPU, on which the images stay.
+    """
     if name == "tf.data":
         return TensorFlowReader()
     pytest.importorskip("nvidia.dali", reason="NVIDIA DALI is not installed (requirements/dali.txt)")
-    return DaliReader(None, None)
+    return DaliReader(None, network_device="/CPU:0" if name == "dali by reference" else None)

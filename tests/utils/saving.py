@@ -21,7 +21,7 @@ tf1 = tf.compat.v1
 SIZE = 20_000
 CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link"}
 MOMENTS = 12
-LONGEST_WAIT = 0.08
+LONGEST_WAIT = 0.3
 
 
 def save_steps(folder: Path, steps, keep: int, report) -> None:

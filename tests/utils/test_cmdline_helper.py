@@ -68,6 +68,8 @@ OUR_DEFAULTS = {
     "early_stop_patience": 0,
     "no_tf32": False,
     "amp_dtype": "auto",
+    "head_init": "small",
+    "scaled_decoding": False,
 }
 OUR_DEFAULTS |= {"reset_head": False, "freeze_backbone": False, "freeze_batch_norm": False, "head_lr_multiplier": 1.0}
 OUR_DEFAULTS |= {"ema_decay": None, "eval_weights": None, "per_channel_weights": False, "sync_batch_norm": False}
@@ -94,7 +96,8 @@ def test_every_flag_changes_its_own_field():
         *("--finetune_checkpoint=F", "--top_k=3", "--log_level=debug", "--data_dir=D", "--synthetic_data_size=64"),
         *("--num_classes=10", "--class_names=C", "--min_crop_area=0.05", "--max_bad_records=6", "--lr_init=0.256"),
         *("--color_jitter=0.4",),
-        *("--lr_warmup_epochs=0.5", "--weight_decay=3e-5", "--weight_init=fan_in", "--momentum=0.875"),
+        *("--lr_warmup_epochs=0.5", "--weight_decay=3e-5", "--weight_init=fan_in", "--head_init=original"),
+        *("--momentum=0.875",),
         *("--label_smoothing=0.1", "--mixup=0.2", "--cosine_lr", "--checkpoint_every=11", "--keep_checkpoints=2"),
         *("--eval_every_epochs=1", "--early_stop_patience=8", "--xla", "--data_format=NCHW", "--amp"),
         *(
@@ -108,6 +111,7 @@ def test_every_flag_changes_its_own_field():
     )
     assert (config.model.architecture, config.model.num_classes, config.model.image_size) == ("resnet50", 10, 64)
     assert (config.model.data_format, config.model.weight_init) == ("NCHW", "fan_in")
+    assert config.model.head_init == "original"
     data = config.data
     assert (data.source, data.data_dir, data.batch_size_per_replica, data.class_names_file) == ("dali", "D", 7, "C")
     assert data.index_dir == "I"
@@ -265,6 +269,9 @@ def test_a_delay_has_no_effect_without_training():
         ("--mode=training_benchmark --batch_size=8 --min_crop_area=0.05 --data_dir=D", ()),
         ("--mode=training_benchmark --batch_size=8 --color_jitter=0.3",
          ("--color_jitter has no effect on synthetic images",)),
+        ("--mode=train --batch_size=8 --data_dir=D --scaled_decoding", ()),
+        ("--mode=inference_benchmark --batch_size=8 --scaled_decoding",
+         ("--scaled_decoding has no effect on synthetic images",)),
         ("--mode=evaluate --batch_size=8 --data_dir=D --color_jitter=0.3",
          ("--color_jitter has no effect in --mode evaluate",)),
         ("--mode=evaluate --batch_size=8 --data_dir=D --amp --loss_scale=64",

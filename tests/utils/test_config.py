@@ -54,12 +54,17 @@ def test_batches_are_steps_and_epochs_are_whole_numbers_of_them(value, steps_per
             lambda: ModelConfig(quantization=QuantizationSpec(delay=-1)),
             "--quant_delay -1: must be 0 to 4611686018427387904 steps",
         ),
+        (lambda: ModelConfig(head_init="zero"), "--head_init zero: must be small or original"),
         (lambda: ModelConfig(weight_init="he"), "--weight_init he: must be fan_in or fan_out"),
         (lambda: DataConfig(batch_size_per_replica=0), "--batch_size 0: must be a positive integer"),
         (lambda: DataConfig(min_crop_area=0.0), "--min_crop_area 0.0: must be above 0 and at most 1"),
         (lambda: DataConfig(min_crop_area=1.5), "--min_crop_area 1.5: must be above 0 and at most 1"),
         (lambda: DataConfig(color_jitter=1.5), "--color_jitter 1.5: must be at least 0 and at most 1"),
         (lambda: DataConfig(color_jitter=float("nan")), "--color_jitter nan: must be at least 0 and at most 1"),
+        (
+            lambda: DataConfig(source="dali", scaled_decoding=True),
+            "--scaled_decoding: DALI decodes at full size only; leave out this flag or --dali",
+        ),
         (lambda: DataConfig(max_bad_records=-1), "--max_bad_records -1: must be 0 or more"),
         (
             lambda: DataConfig(source="synthetic", data_dir="d"),

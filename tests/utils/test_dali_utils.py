@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -30,7 +31,7 @@ from utils.dali_utils import DaliReader
 from utils.data_utils import TensorFlowReader
 from utils.errors import RunError, UsageError
 from utils.input.augmentation_specs import ColorSpec, CropSpec, FlipSpec
-from utils.input.batching import Position, Shard, make_input
+from utils.input.batching import STATUS_UNDECODABLE, Position, Shard
 from utils.input.labelled_images import LABELLED_IMAGES
 from utils.records.manifest import load_split
 
@@ -48,7 +49,7 @@ def smooth(height, width):
 
 
 def evaluate(given, files, **changes):
-    return fetch(lambda: make_input(given.eval_batches(files, LABELLED_IMAGES, options(**changes), Shard())))
+    return fetch(lambda: given.eval_input(files, LABELLED_IMAGES, options(**changes), Shard()))
 
 
 def of_format(kind):
@@ -99,9 +100,7 @@ def test_random_crops_are_the_same_windows_mirrored_alike(dali, tmp_path):
 
     def corners(given):
         batches = fetch(
-            lambda: make_input(
-                given.train_batches(files, LABELLED_IMAGES, options(image_size=16), Shard(), Position())
-            ),
+            lambda: given.train_input(files, LABELLED_IMAGES, options(image_size=16), Shard(), Position()),
             24,
         )
         images = np.concatenate([batch.images for batch in batches])
@@ -129,7 +128,7 @@ def objects(given, files, make, count):
     """All values of ``count`` batches of detection, the images first."""
     decoder = detection_decoder(TABLE, train_crowds=False)
     with tf.Graph().as_default():
-        stream = make_input(make(given, files, decoder))
+        stream = make(given, files, decoder)
         parts = {"images": stream.batch.images, "status": stream.batch.status, "index": stream.batch.index}
         with quick_session() as session:
             session.run(stream.initializer)
@@ -164,7 +163,7 @@ def test_training_of_detection_sees_the_same_images_and_objects(dali, scenes, na
     how = options(image_size=16, augmentation=AUGMENTATIONS[name])
 
     def make(given, files, decoder):
-        return given.train_batches(files, decoder, how, Shard(), Position())
+        return given.train_input(files, decoder, how, Shard(), Position())
 
     ours, theirs = (objects(given, scenes, make, 6) for given in (dali, TensorFlowReader()))
     assert {status for batch in ours for status in batch["status"]} == {0, 2, 3}
@@ -174,7 +173,7 @@ def test_training_of_detection_sees_the_same_images_and_objects(dali, scenes, na
 @pytest.mark.slow
 def test_evaluation_of_detection_sees_the_same_images_and_objects(dali, scenes):
     def make(given, files, decoder):
-        return given.eval_batches(files, decoder, options(image_size=16), Shard())
+        return given.eval_input(files, decoder, options(image_size=16), Shard())
 
     ours, theirs = (objects(given, scenes, make, 3) for given in (dali, TensorFlowReader()))
     assert_alike(ours, theirs, 0.1)
@@ -188,7 +187,7 @@ def test_without_dali_the_flag_says_how_to_install_it():
         mock.patch.dict(sys.modules, {"nvidia": None, "nvidia.dali": None}),
         pytest.raises(UsageError, match=r"NVIDIA DALI cannot be imported .*pip install -r requirements/dali.txt"),
     ):
-        DaliReader(None, None)
+        DaliReader(None)
 
 
 class Stub:
@@ -204,8 +203,10 @@ class Stub:
         self.begun()
         if self.error is not None:
             raise self.error
-        batch = mock.MagicMock()
-        batch.as_cpu.return_value.as_tensor.return_value = np.full([len(inputs["encoded"]), 8, 8, 3], 7.0)
+        batch, images = mock.MagicMock(), dali_utils.aligned_images((len(inputs["encoded"]), 8, 8, 3))
+        images[:] = 6
+        batch.as_tensor.return_value = mock.Mock(__dlpack__=images.__dlpack__)
+        batch.as_cpu.return_value.as_tensor.return_value = images + 1
         return (batch,)
 
 
@@ -224,13 +225,49 @@ def test_a_failure_that_is_no_images_ends_the_run_with_a_sentence(stub, tmp_path
         pytest.raises(RunError, match=r"^--dali: DALI failed: CUDA driver is too old for this; leave out the flag"),
         readable_data_errors({}, lambda: "after step 3"),
     ):
-        evaluate(DaliReader(None, None), files)
+        evaluate(DaliReader(None), files)
 
 
-def test_on_a_gpu_it_decodes_there_and_hands_the_batch_to_the_host(stub, tmp_path):
+DECODER = """Error in MIXED operator `nvidia.dali.fn.decoders.image_slice`,
+which was used in the pipeline definition with the following traceback:
+  File "/home/cudaError/utils/dali_utils.py"
+encountered:
+"""
+UNDECODABLE = DECODER + "nvImageCodec failed to decode: nvjpeg_cuda_decoder"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "malloc_resource.h: Can't allocate 154140672 bytes on device 0.",
+        "CUDA runtime API error cudaErrorIllegalAddress (700): an illegal memory access was encountered",
+        "CUDA driver API error CUDA_ERROR_OUT_OF_MEMORY (2): out of memory",
+        "The cropping window [30..129] is not valid",
+    ],
+)
+def test_a_full_or_broken_gpu_is_not_blamed_on_the_images(stub, tmp_path, fault):
+    stub.error = RuntimeError(DECODER + fault)
     files = write_files(tmp_path, [record(encode(noise(0)))] * 4)
-    (batch,) = evaluate(DaliReader(None, 3), files)
-    assert (batch.images == 7).all()
+    with (
+        pytest.raises(RunError, match=f"^--dali: DALI failed: .*{re.escape(fault)}; leave out the flag"),
+        readable_data_errors({}, lambda: "after step 3"),
+    ):
+        evaluate(DaliReader(None, 3), files)
+
+
+def test_an_image_that_the_decoder_refuses_is_bad_data(stub, tmp_path):
+    stub.error = RuntimeError(UNDECODABLE)
+    (batch,) = evaluate(DaliReader(None, 3), write_files(tmp_path, [record(encode(noise(0)))] * 4))
+    assert (batch.status == STATUS_UNDECODABLE).all()
+
+
+@pytest.mark.parametrize("device", [None, "/CPU:0"])
+def test_on_a_gpu_it_decodes_there_and_the_images_stay_unless_the_network_takes_them_from_the_host(
+    stub, tmp_path, device
+):
+    files = write_files(tmp_path, [record(encode(noise(0)))] * 4)
+    (batch,) = evaluate(DaliReader(None, 3, device), files)
+    assert (batch.images == (7 if device is None else 6)).all()
     assert stub.calls.Pipeline.call_args.args[2] == 3
     assert stub.calls.fn.decoders.image_slice.call_args.kwargs["device"] == "mixed"
 
@@ -257,7 +294,7 @@ def test_tensorflow_takes_over_the_decoded_images_without_a_copy():
         return images
 
     with tf.Graph().as_default(), quick_session() as session:
-        made = tf.numpy_function(lambda: note(dali_utils._aligned((3, 8, 8, 3))), [], tf.float32)
+        made = tf.numpy_function(lambda: note(dali_utils.aligned_images((3, 8, 8, 3))), [], tf.float32)
         session.run(tf.numpy_function(lambda images: note(images)[0, 0, 0, 0], [made], tf.float32))
     assert addresses[0] == addresses[1]
 
@@ -272,7 +309,7 @@ def test_a_wrong_index_of_the_right_length_ends_the_input_with_data_loss(dali, t
     lines = [f"{begin} {end - begin}\n" for begin, end in itertools.pairwise(cuts)]
     (folder / "train-00000-of-00001").write_text("".join(lines))
     with pytest.raises(tf.errors.DataLossError):
-        evaluate(DaliReader(str(folder), None), files)
+        evaluate(DaliReader(str(folder)), files)
 
 
 # Whole inputs in their own processes
@@ -298,8 +335,8 @@ def shortest_wait(folder):
     waits = []
     with tf.Graph().as_default():
         files = load_split(folder, "train")
-        made = DaliReader(None, None).train_batches(files, LABELLED_IMAGES, options(batch_size=24), Shard(), Position())
-        stream = make_input(made)
+        how = options(batch_size=24)
+        stream = DaliReader(None).train_input(files, LABELLED_IMAGES, how, Shard(), Position())
         with quick_session() as session:
             session.run(stream.initializer)
             for _ in range(6):

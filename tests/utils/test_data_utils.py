@@ -29,6 +29,7 @@ from utils.input.batching import (
 )
 from utils.input.labelled_images import LABELLED_IMAGES
 from utils.records.manifest import SplitFiles
+from utils.records.record_index import shuffled_bytes, shuffles_numbers
 
 EXAMPLES = 23
 
@@ -115,6 +116,18 @@ def test_epochs_are_shuffled_across_files(three_epochs):
 def test_every_shuffle_buffer_gives_each_example_once(files, buffer):
     epoch = order(train(files, 23, batch_size=1, shuffle_buffer=buffer))
     assert sorted(epoch) == list(range(EXAMPLES))
+
+
+def test_large_records_stay_on_disk_and_come_in_the_same_order(files, three_epochs, monkeypatch):
+    stored = sum(Path(path).stat().st_size for path in files.paths)
+    monkeypatch.setattr("utils.records.record_index.MOST_SHUFFLED_BYTES", stored)
+    assert shuffled_bytes(files, 4096) == stored
+    assert shuffled_bytes(files, 5) == stored * 5 // EXAMPLES
+    assert not shuffles_numbers(files, 4096)
+    monkeypatch.setattr("utils.records.record_index.MOST_SHUFFLED_BYTES", stored - 1)
+    assert shuffles_numbers(files, 4096)
+    monkeypatch.setattr("utils.data_utils._sequential_train_rows", lambda *_: pytest.fail("records fill the memory"))
+    assert_same(train(files, 2, start=Position(epoch=1, example=8)), three_epochs[7:9])
 
 
 # 4 is more than there are files. With 2 shards an epoch has 2 steps, with 4 it has one.

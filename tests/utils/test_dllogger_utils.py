@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -152,3 +154,20 @@ def test_a_file_that_is_no_log_is_left_alone(tmp_path):
     with pytest.raises(UsageError, match=r"^--log_filename dataset\.json: .*/dataset\.json exists and is not a log"):
         open_log(other, None)
     assert other.read_text(encoding="utf-8") == '{"splits": {}}\n'
+
+
+def test_records_wait_for_the_disk_on_request_alone(log, tmp_path, monkeypatch):
+    flushed = []
+    monkeypatch.setattr(os, "fsync", lambda number: flushed.append(Path(f"/proc/self/fd/{number}").read_text()))
+    log.log((0, 1), {"loss": 1.0})
+    assert flushed == []
+    log.flush_to_disk()
+    assert flushed == [(tmp_path / "log.json").read_text()]
+    assert '"step": [0, 1]' in flushed[0]
+
+
+def test_a_log_that_is_no_file_is_not_flushed():
+    logger = Logger(Path(os.devnull), None)
+    logger.log((0, 1), {"loss": 1.0})
+    logger.flush_to_disk()
+    logger.close()

@@ -176,3 +176,76 @@ def test_bytes_after_the_end_of_a_jpeg_do_no_harm():
         lambda: [ip.decode_window(tf.constant(data), tf.constant(window)) for data in (jpeg, jpeg + b"\0\0")]
     )
     np.testing.assert_array_equal(clean, padded)
+
+
+def view(jpeg, window, resized, corner=(0, 0), *, mirrored=False):
+    whole = (tf.constant(part) for part in (window, mirrored, resized, corner))
+    return ip.View(tf.constant(jpeg), *whole)
+
+
+def slope(height=403, width=642):
+    """A photograph of a slope: it brightens by 0.35 grey levels a row and 0.15 a column."""
+    rows, columns = np.mgrid[:height, :width]
+    return np.repeat((0.35 * rows + 0.15 * columns + 5).round().astype(np.uint8)[:, :, None], 3, axis=2)
+
+
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+def test_a_window_of_a_jpeg_decoded_at_a_part_of_its_size_has_the_pixels_of_the_whole(subsampling):
+    smooth = np.asarray(Image.fromarray(noise(15, 30, 36)).resize((243, 205), Image.Resampling.BICUBIC))
+    jpeg = encode(smooth, "JPEG", subsampling=subsampling, quality=90)
+    windows = {2: (15, 38, 50, 51), 4: (7, 3, 44, 57), 8: (11, 9, 15, 20)}
+
+    def build():
+        crops = [tf.io.decode_and_crop_jpeg(jpeg, at, ratio=ratio, **ip.JPEG_OPTIONS) for ratio, at in windows.items()]
+        return crops, [tf.io.decode_jpeg(jpeg, ratio=ratio, **ip.JPEG_OPTIONS) for ratio in windows]
+
+    for (y, x, height, width), crop, whole in zip(windows.values(), *run_graph(build), strict=True):
+        np.testing.assert_array_equal(crop, whole[y : y + height, x : x + width])
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_scaled_decoding_samples_where_full_decoding_does(mirrored):
+    # Halved, in quarters and in eighths. Sampled from the corner of each pixel of the small image and not from its
+    # center, the pixels would be brighter by 0.25, 0.75 and 1.75 grey levels in the mean.
+    size = 40
+    views = [((11, 37, 301, 555), (100, 120), (5, 9)), ((3, 101, 399, 402), (80, 90), (0, 0))]
+    views += [((0, 0, 403, 642), (46, 80), (3, 24))]
+    jpeg = encode(slope(), "JPEG", quality=100)
+    squares = run_graph(
+        lambda: [ip.decode_view(view(jpeg, *parts, mirrored=mirrored), size, scaled=True) for parts in views]
+    )
+    for (window, resized, corner), square in zip(views, squares, strict=True):
+        y, x = (
+            (first + np.arange(size)) * extent / side
+            for first, extent, side in zip(corner, window[2:], resized, strict=True)
+        )
+        columns = window[3] - 1 - x if mirrored else x
+        expected = 0.35 * (window[0] + y)[:, None] + 0.15 * (window[1] + columns)[None, :] + 5
+        np.testing.assert_allclose(square[..., 1], expected, atol=1.2)
+        assert abs((square[..., 1] - expected).mean()) < 0.15
+
+
+def test_scaled_decoding_takes_the_smallest_part_that_has_a_pixel_for_each(monkeypatch):
+    monkeypatch.setattr(ip, "_decode_view", lambda view, size: tf.fill([size, size, 3], 1.0))
+    monkeypatch.setattr(ip, "_decode_view_scaled", lambda view, size, ratio: tf.fill([size, size, 3], float(ratio)))
+    jpeg, png = encode(slope(), "JPEG"), encode(slope(), "PNG")
+    sides = [(63, 90), (64, 63), (64, 64), (127, 300), (128, 128), (255, 600), (256, 256), (400, 600)]
+
+    def build():
+        cut = view(jpeg[:-2], (0, 0, 400, 600), (32, 32))
+        views = [*(view(jpeg, (0, 0, *side), (32, 32)) for side in sides), view(png, (0, 0, 400, 600), (32, 32)), cut]
+        return [ip.decode_view(one, 8, scaled=True)[0, 0, 0] for one in views]
+
+    taken = run_graph(build)
+    assert taken == [1, 1, 2, 2, 4, 4, 8, 8, 1, 1]
+
+
+def test_an_image_that_is_not_scaled_keeps_its_pixels():
+    for encoded in (encode(noise(16, 60, 60), "JPEG"), encode(noise(17, 300, 300))):
+        plain, scaled = run_graph(
+            lambda encoded=encoded: [
+                ip.decode_view(view(encoded, (2, 1, 56, 58), (30, 30), mirrored=True), 30, scaled=scaled)
+                for scaled in (False, True)
+            ]
+        )
+        np.testing.assert_array_equal(plain, scaled)

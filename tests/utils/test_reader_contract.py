@@ -14,12 +14,12 @@ from utils.input.batching import (
     STATUS_UNDECODABLE,
     Position,
     Shard,
-    make_input,
 )
 from utils.input.labelled_images import LABELLED_IMAGES
 
 EXAMPLES = 23
 BOTH = pytest.mark.parametrize("name", ["tf.data", "dali"])
+ALL = pytest.mark.parametrize("name", ["tf.data", "dali", "dali by reference"])
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +34,11 @@ def files(tmp_path_factory):
 
 def train(given, files, steps, shard=None, start=None, **changes):
     shard, start = shard or Shard(), start or Position()
-    made = given.train_batches
-    return fetch(lambda: make_input(made(files, LABELLED_IMAGES, options(**changes), shard, start)), steps)
+    return fetch(lambda: given.train_input(files, LABELLED_IMAGES, options(**changes), shard, start), steps)
 
 
 def evaluate(given, files, shard=None, **changes):
-    made = given.eval_batches
-    return fetch(lambda: make_input(made(files, LABELLED_IMAGES, options(**changes), shard or Shard())))
+    return fetch(lambda: given.eval_input(files, LABELLED_IMAGES, options(**changes), shard or Shard()))
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +56,7 @@ def epochs(files):
 
 
 @pytest.mark.slow
-@BOTH
+@ALL
 def test_a_run_resumed_anywhere_continues_bit_for_bit(files, epochs, name):
     whole = epochs(name)
     for epoch, example, step in ((0, 0, 0), (0, 4, 1), (1, 16, 9), (2, 8, 12)):
@@ -96,7 +94,7 @@ def test_shards_share_out_the_batches_of_one_process(files, epochs, name, count)
         assert_same(train(reader(name), files, 2 * steps, Shard(index=index, count=count)), own)
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize(("count", "batch_size"), [(1, 7), (1, 64), (3, 5), (4, 6)])
 def test_evaluation_sees_every_example_once_in_order_in_equally_many_batches(files, name, count, batch_size):
     shards = [evaluate(reader(name), files, Shard(index=i, count=count), batch_size=batch_size) for i in range(count)]
@@ -120,7 +118,7 @@ def test_a_batch_larger_than_the_data_set_is_refused(files, name):
         train(reader(name), files, 1, batch_size=24)
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize("training", [True, False])
 def test_bad_records_keep_their_places_and_show_a_good_image(tmp_path, name, training):
     jpeg, png = encode(noise(0, 64, 64), "JPEG"), bytearray(encode(noise(1, 64, 64)))
@@ -139,7 +137,7 @@ def test_bad_records_keep_their_places_and_show_a_good_image(tmp_path, name, tra
     np.testing.assert_allclose(batch.images, 50, atol=1e-3)
 
 
-@BOTH
+@ALL
 def test_a_batch_without_one_good_record_is_black(tmp_path, name):
     (batch,) = evaluate(reader(name), write_files(tmp_path, [record(b"")] * 4))
     assert (batch.status == STATUS_UNDECODABLE).all()
@@ -155,6 +153,10 @@ def test_a_flipped_bit_ends_the_input_with_data_loss(tmp_path, name):
     path.write_bytes(data)
     with pytest.raises(tf.errors.DataLossError):
         evaluate(reader(name), files)
+
+
+def test_images_that_stay_on_the_device_are_those_that_pass_through_the_host(epochs):
+    assert_same(epochs("dali by reference"), epochs("dali"))
 
 
 def test_dali_reads_the_same_examples_and_sees_the_same_parts_of_them(epochs):

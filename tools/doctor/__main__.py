@@ -12,8 +12,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-if not __package__:  # started by its path
-    sys.path[0] = str(Path(__file__).resolve().parents[2])
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[2])  # also where it is started by its path
+    from utils.program import begin
+
+    begin()
 
 import argparse
 import json
@@ -29,6 +32,7 @@ from utils.cmdline_helper import parse
 from utils.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from utils.files.atomic_file import write_atomically
 from utils.files.writable import require_writable
+from utils.program import canvas
 from utils.suggestions import hint
 
 _MACHINE, _COMPUTE = "tools.doctor.package_probes", "tools.doctor.tensorflow_probes"
@@ -39,6 +43,7 @@ CHECKS = (
     Check(name="disk", probe=f"{_MACHINE}:disk"),
     Check(name="numpy", probe=f"{_MACHINE}:numpy", essential=True),
     Check(name="pillow", probe=f"{_MACHINE}:pillow", essential=True),
+    Check(name="crc32c", probe=f"{_MACHINE}:crc32c", essential=True),
     Check(name="pycocotools", probe=f"{_MACHINE}:pycocotools"),
     Check(name="tensorflow", probe=f"{_COMPUTE}:tensorflow", seconds=180, essential=True),
     Check(name="gpu", probe=f"{_COMPUTE}:gpu", needs="tensorflow"),
@@ -51,6 +56,7 @@ CHECKS = (
     Check(name="litert", probe=f"{_COMPUTE}:litert", needs="tensorflow"),
     Check(name="onnx", probe=f"{_MACHINE}:onnx"),
     Check(name="onnxruntime", probe=f"{_MACHINE}:onnxruntime"),
+    Check(name="openvino", probe=f"{_MACHINE}:openvino"),
     Check(name="dali", probe=f"{_COMPUTE}:dali", needs="tensorflow"),
     Check(name="horovod", probe="tools.doctor.horovod_probe:horovod", seconds=200, needs="tensorflow"),
 )
@@ -117,7 +123,7 @@ def run(flags: argparse.Namespace, checks: Sequence[Check] = CHECKS, trials: Seq
         for row in run_checks(part, environ):
             rows.append(row)
             if not flags.json:
-                print(format_line(row, width, _paint), flush=True)
+                print(format_line(row, width, _paint), file=canvas(sys.stdout), flush=True)
     tried = {trial.name for trial in trials if flags.gpu}
     failed = not_in_order(rows, {check.name for check in checks if check.essential}.union(flags.require))
     failed += [row for row in rows if row.name in tried and row.state == BROKEN]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tools.doctor.probe import BROKEN, OK
+from utils.program import plain
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _SERVE = "from tools.doctor.probe import serve; serve()"
@@ -155,4 +156,4 @@ def not_in_order(rows: Sequence[CheckResult], names: Collection[str]) -> list[Ch
 
 def format_line(row: CheckResult, width: int, paint: Callable[[str, str], str]) -> str:
     """A row of the table: name, state and text; ``paint`` colors a text by its state."""
-    return f"{row.name:<{width}}  {paint(row.state, f'{row.state:<7}')}  {row.text}"
+    return f"{row.name:<{width}}  {paint(row.state, f'{row.state:<7}')}  {plain(row.text)}"

@@ -1,4 +1,4 @@
-"""Probes of the machine, NumPy, Pillow, pycocotools and ONNX (no TF)."""
+"""Probes of the machine, NumPy, Pillow, google-crc32c, pycocotools, ONNX and OpenVINO (no TF)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 from tools.doctor.probe import Missing, ProbeResult, version_of
 from utils.errors import RunError
 from utils.system.machine import SPEED_FEATURES, cpu_features, cpu_name, disk_free_gb, memory_gb, uses_onednn
+from utils.system.telemetry import refuse_telemetry
 from utils.system.versions import versions
 
 LEAST_FREE_GB = 1.0
@@ -33,6 +34,8 @@ DETECTIONS = [
     {"image_id": 1, "category_id": 1, "bbox": [10, 10, 20, 20], "score": 0.8},
 ]
 EXPECTED_AP = 51 / 101 / 2
+
+CHECK_VALUE = 0xE3069283  # of CRC-32C, in catalogues of CRCs
 
 
 def check_ap(found: float) -> None:
@@ -120,6 +123,19 @@ def gray_image(kind: str, side: int = 16) -> bytes:
     return buffer.getvalue()
 
 
+def crc32c() -> ProbeResult:
+    """The checksum of nine digits, from compiled code: Python's own takes a second for some megabytes."""
+    version = version_of("google-crc32c", how=_REQUIREMENTS)
+    import google_crc32c
+
+    found = google_crc32c.value(b"123456789")
+    if found != CHECK_VALUE:
+        raise RunError(f"the CRC-32C of 123456789 is {found:#x}; the correct one is {CHECK_VALUE:#x}")
+    if google_crc32c.implementation != "c":
+        raise RunError(f"{version} has no compiled code, so that records are checked and written very slowly")
+    return ProbeResult(f"{version}, a checksum correct", {"version": version})
+
+
 def pycocotools() -> ProbeResult:
     """COCOeval on two detections, and the area of a mask."""
     version = version_of("pycocotools", how=_REQUIREMENTS)
@@ -166,6 +182,21 @@ def onnxruntime() -> ProbeResult:
     return ProbeResult(
         f"{version}, a model run", {"version": version, "providers": onnxruntime.get_available_providers()}
     )
+
+
+def openvino() -> ProbeResult:
+    """Runs a model."""
+    version = version_of("openvino", how="only exporting to OpenVINO and running such models needs it")
+    refuse_telemetry()
+    import numpy as np
+    from openvino import Core, Model, opset13
+
+    x = opset13.parameter([1], np.float32)
+    compiled = Core().compile_model(Model([opset13.add(x, x)], [x]), "CPU")
+    doubled = compiled(np.array([1.5], np.float32))[0].tolist()
+    if doubled != [3.0]:
+        raise RunError(f"1.5 + 1.5 is {doubled}")
+    return ProbeResult(f"{version}, a model run", {"version": version})
 
 
 def _onnx_model() -> Any:

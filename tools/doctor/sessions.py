@@ -1,7 +1,9 @@
-"""Options of the doctor's sessions, which use every GPU."""
+"""Options of the doctor's sessions, which use every GPU, and the time of their steps."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -14,3 +16,10 @@ def growing() -> Any:
     options = tf.compat.v1.ConfigProto(allow_soft_placement=True)
     options.gpu_options.allow_growth = True
     return options
+
+
+def seconds_of(step: Callable[[], Any]) -> float:
+    """The time that a step takes, in seconds."""
+    started = time.perf_counter()
+    step()
+    return time.perf_counter() - started

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,10 +16,11 @@ from runtime.precision import Precision, choose_precision
 from runtime.session import gpu_names
 from tools.doctor.package_probes import DETECTIONS, GROUNDTRUTH, check_ap, gray_image
 from tools.doctor.probe import Missing, ProbeResult, version_of
-from tools.doctor.sessions import growing
+from tools.doctor.sessions import growing, seconds_of
 from utils.config import PrecisionConfig
 from utils.dali_utils import decode_corner
 from utils.errors import RunError
+from utils.flags.environment_variables import compiles_on_cpus
 from utils.host_session import on_host
 from utils.system.machine import cpu_features
 from utils.system.versions import DALI_PACKAGES
@@ -91,7 +90,9 @@ def _scaling(chosen: Precision) -> str:
 
 
 def xla() -> ProbeResult:
-    """Runs a graph in the session of ``--xla``, and checks that TensorFlow compiled it."""
+    """Runs a graph in the session of ``--xla`` on a GPU, and checks that TensorFlow compiled it."""
+    if not gpu_names() and not compiles_on_cpus(os.environ):
+        return ProbeResult("--xla compiles on GPUs only; this run leaves everything to TensorFlow's own kernels")
     options = growing()
     options.graph_options.optimizer_options.global_jit_level = tf1.OptimizerOptions.ON_2
     traced, metadata = tf1.RunOptions(output_partition_graphs=True), tf1.RunMetadata()
@@ -168,10 +169,4 @@ def _convolved(dtype: tf.DType) -> tuple[list[Any], float]:
         session.run(tf1.global_variables_initializer())
         results = session.run([tf.cast(y, tf.float32), dx, dk])
         step = session.make_callable([y.op, dx.op, dk.op])
-        return results, min(_timed(step) for _ in range(_REPEATS))
-
-
-def _timed(step: Callable[[], Any]) -> float:
-    started = time.perf_counter()
-    step()
-    return time.perf_counter() - started
+        return results, min(seconds_of(step) for _ in range(_REPEATS))

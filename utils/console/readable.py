@@ -16,7 +16,7 @@ from utils.console.screen import Bar, Rows, Screen, Step, Terminal
 from utils.console.tables import BATCH, EPOCH, STEP, Column, figures_line, fitting, heading_line, line, pairs
 from utils.console.terminal import RichTerminal
 from utils.dllogger_utils import PARAMETER, SUMMARY
-from utils.metric_names import LATENCY, LOSS, RATES, THROUGHPUT, WAITING, heading
+from utils.metric_names import BEGINNING, LATENCY, LOSS, RATES, THROUGHPUT, WAITING, heading
 from utils.text import printable
 
 MOST_EVALUATIONS = 6
@@ -70,9 +70,10 @@ class ReadableScreen(Screen):
         elif len(step) == 1:
             began, self._epoch_began = self._epoch_began, time.monotonic()
             took = dict.fromkeys(RATES, f"in {duration(self._epoch_began - began)}")
+            data = self._without_beginning(data)
             self._epoch({EPOCH: step[0] + 1, STEP: self._progress.done, **data}, took)
         elif RATES[0] in data:
-            self._interval({EPOCH: step[0] + 1, STEP: step[1], **data})
+            self._interval({EPOCH: step[0] + 1, STEP: step[1], **self._without_beginning(data)})
         elif RATES[1] in data:
             self._interval({BATCH: step[1], **data})
         else:
@@ -102,6 +103,14 @@ class ReadableScreen(Screen):
             self._columns = columns
             self._heading(columns)
         self._out.print(figures_line(columns, data))
+
+    def _without_beginning(self, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Prints the values of a run's first step on a line of their own; returns the others."""
+        first = [f"{heading(key)} {significant(data[key])}" for key in BEGINNING if key in data]
+        if first:
+            self._out.gap()
+            self._out.print(Text(", ".join(first)))
+        return {key: value for key, value in data.items() if key not in BEGINNING}
 
     def _epoch(self, data: Mapping[str, Any], took: Mapping[str, Any]) -> None:
         """Prints a line like those of the intervals, with the duration of the epoch in place of the speed."""

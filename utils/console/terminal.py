@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections import deque
+from collections.abc import Iterable
 from typing import TextIO
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -18,7 +19,9 @@ from rich.table import Table
 from rich.text import Text
 
 from utils.console.figures import duration, significant
+from utils.console.pipes import go_on_without
 from utils.console.screen import Bar
+from utils.program import canvas, plain
 from utils.text import printable
 
 SECONDS_BETWEEN_DRAWS = 0.25
@@ -29,11 +32,23 @@ _UNKNOWN_SIZE = os.terminal_size((80, 25))
 _STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold red"}
 
 
-class CursorConsole(Console):
-    """A console that never hides the cursor: a killed process could not restore it."""
+class PlainConsole(Console):
+    """A console that shows control characters in texts as escapes.
+
+    It never hides the cursor: a killed process could not restore it.
+    """
 
     def show_cursor(self, show: bool = True) -> bool:
         return False
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Renders texts with their control characters as escapes; other sequences are Rich's own."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=plain(segment.text))
+
+    def on_broken_pipe(self) -> None:
+        """Goes on without the console."""
+        go_on_without(self.file, "Broken pipe")
 
 
 def console_of(stream: TextIO) -> Console:
@@ -41,8 +56,8 @@ def console_of(stream: TextIO) -> Console:
     is_terminal = stream.isatty()
     dumb = is_terminal and os.environ.get("TERM", "").lower() in ("dumb", "unknown")
     width, height = _size(stream) if dumb else (None, None)
-    return CursorConsole(
-        file=stream,
+    return PlainConsole(
+        file=canvas(stream),
         force_terminal=is_terminal,
         width=width,
         height=height,

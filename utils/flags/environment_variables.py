@@ -27,7 +27,14 @@ TF32_VARIABLE = "NVIDIA_TF32_OVERRIDE"
 _BOOLEANS = {"1": True, "true": True, "0": False, "false": False}
 _AUTO_JIT = re.compile(r"--?tf_xla_auto_jit=(\S*)")
 _JIT_OFF = ("0", "-1")
+_CPU_JIT = re.compile(r"--?tf_xla_cpu_global_jit(?:=(\S*))?")
 _JIT_ON = re.compile(r"[12]|fusible|(?:fusible|single-gpu)\([12]\)")
+
+
+def compiles_on_cpus(environ: Mapping[str, str]) -> bool:
+    """Returns whether ``TF_XLA_FLAGS`` has XLA compile operations on CPUs."""
+    found = _CPU_JIT.findall(environ.get(XLA_VARIABLE, ""))
+    return bool(found) and found[-1] not in ("false", "0")
 
 
 @dataclass(frozen=True, slots=True)

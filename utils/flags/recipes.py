@@ -8,11 +8,17 @@ Imports no TensorFlow.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from utils.errors import UsageError
+from utils.files.regular_file import open_regular
 from utils.suggestions import path_hint
+
+DEEPEST = 20
+"""Recipes that include each other in turn."""
+MOST_LINES = 2_000
+LARGEST_FILE = 2**20
 
 
 class RecipeArgument(str):
@@ -36,33 +42,52 @@ def expand(argv: Sequence[str]) -> list[str]:
     """The arguments with every ``@file`` replaced by the file's flags, in order.
 
     Raises:
-        UsageError: A file cannot be read, a line is not one flag, or files include each other; the message names file
-            and line.
+        UsageError: A file cannot be read, a line is not one flag, or files include each other, or too many; the message
+            names file and line.
     """
     expanded: list[str] = []
+    read = _Reader()
     for argument in argv:
         if argument.startswith("@"):
-            expanded.extend(_read(Path(argument[1:]), argument, ()))
+            expanded.extend(read(Path(argument[1:]), argument, {}))
         else:
             expanded.append(argument)
     return expanded
 
 
-def _read(path: Path, wanted_by: str, including: tuple[Path, ...]) -> Iterator[RecipeArgument]:
-    if path.resolve() in [file.resolve() for file in including]:
-        raise UsageError(f"{wanted_by}: {path} and {including[-1]} include each other; a recipe cannot contain itself")
-    for number, line in enumerate(_lines(path, wanted_by), start=1):
-        origin = f"{path}, line {number}"
-        words = _words(line, origin)
-        if words and words[0].startswith("@"):
-            yield from _read(path.parent / words[0][1:], f"{origin}: {words[0]}", (*including, path))
-        else:
-            yield from (RecipeArgument(word, origin) for word in words)
+class _Reader:
+    """Reads the recipes of a command line; all of them together have a limited length."""
+
+    def __init__(self) -> None:
+        self._left = MOST_LINES
+
+    def __call__(self, path: Path, wanted_by: str, including: Mapping[Path, Path]) -> Iterator[RecipeArgument]:
+        lines = _lines(path, wanted_by)
+        place = path.resolve()
+        if place in including:
+            last = [*including.values()][-1]
+            raise UsageError(f"{wanted_by}: {path} and {last} include each other; a recipe cannot contain itself")
+        if len(including) == DEEPEST:
+            raise UsageError(f"{wanted_by}: {DEEPEST} recipes include each other in turn; no more are read")
+        for number, line in enumerate(lines, start=1):
+            origin = f"{path}, line {number}"
+            self._left -= 1
+            if self._left < 0:
+                raise UsageError(f"{origin}: recipes have more than {MOST_LINES:,} lines together, counted as included")
+            words = _words(line, origin)
+            if words and words[0].startswith("@"):
+                yield from self(path.parent / words[0][1:], f"{origin}: {words[0]}", {**including, place: path})
+            else:
+                yield from (RecipeArgument(word, origin) for word in words)
 
 
 def _lines(path: Path, wanted_by: str) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        with open_regular(path) as file:
+            content = file.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            raise UsageError(f"{wanted_by}: {path} has more than {LARGEST_FILE // 2**20} MiB; it is no recipe file")
+        return content.decode("utf-8-sig").splitlines()
     except FileNotFoundError:
         raise UsageError(f"{wanted_by}: there is no recipe file {path}{path_hint(path)}") from None
     except IsADirectoryError:
@@ -75,6 +100,8 @@ def _lines(path: Path, wanted_by: str) -> list[str]:
 
 def _words(line: str, origin: str) -> list[str]:
     """The words of a line, split as in a shell: nothing, an include, a flag, or a flag and its value."""
+    if "\0" in line:
+        raise UsageError(f"{origin}: {line.strip()}: holds a NUL byte, which no flag can hold")
     try:
         words = shlex.split(_without_comment(line))
     except ValueError as error:

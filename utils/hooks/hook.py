@@ -33,6 +33,9 @@ class Hook:
     def begin(self, step: int, last: int | None) -> None:
         """Called before the first batch of a loop from ``step`` to ``last`` (None: to the end of the input)."""
 
+    def before_step(self) -> None:
+        """Called before each batch is awaited and run."""
+
     def after_step(self, record: StepRecord) -> None:
         """Called after each batch."""
 

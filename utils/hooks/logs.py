@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,27 @@ from utils.reporting.event_file import EventFile
 
 
 class TrainingLogHook(Hook):
-    """Logs the scalars and the speed each n-th step, and the scalars at the end of each epoch."""
+    """Logs the scalars and the speed each n-th step, and the scalars at the end of each epoch.
 
-    def __init__(self, logger: Logger, *, every: int, steps_per_epoch: int, global_batch: int) -> None:
+    Args:
+        logger: The log.
+        every: n.
+        steps_per_epoch: Steps of an epoch.
+        global_batch: Images of a step.
+        more: Returns further values for the next record.
+    """
+
+    def __init__(
+        self,
+        logger: Logger,
+        *,
+        every: int,
+        steps_per_epoch: int,
+        global_batch: int,
+        more: Callable[[], Mapping[str, float]] = dict,
+    ) -> None:
         self._logger = logger
+        self._more = more
         self._every = every
         self._steps_per_epoch = steps_per_epoch
         self._rate = RateHook(global_batch)
@@ -32,9 +50,9 @@ class TrainingLogHook(Hook):
         epoch = (record.step - 1) // self._steps_per_epoch
         scalars = scalars_of(record)
         if record.step % self._every == 0:
-            self._logger.log((epoch, record.step), {**self._rate.take("imgs_per_sec"), **scalars})
+            self._logger.log((epoch, record.step), {**self._rate.take("imgs_per_sec"), **scalars, **self._more()})
         if record.step % self._steps_per_epoch == 0:
-            self._logger.log((epoch,), scalars)
+            self._logger.log((epoch,), {**scalars, **self._more()})
 
 
 class BenchmarkLogHook(Hook):

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import tensorflow as tf
@@ -30,6 +30,8 @@ PADDING_INDEX = -1
 # Batches in preparation at once: two keep the threads busy across the end of a batch, more only cost memory.
 BATCHES_IN_FLIGHT = 2
 PREFETCHED_BATCHES = 2
+
+_Builder = TypeVar("_Builder", bound=Callable[..., Any])
 
 
 class Batch(NamedTuple):
@@ -104,7 +106,8 @@ class InputOptions:
     """Options of an input.
 
     ``batch_size`` is per replica. ``augmentation`` lists the steps for training images in order. ``threads`` None means
-    one per CPU of this process. Evaluation reads every ``eval_every``-th example.
+    one per CPU of this process. Evaluation reads every ``eval_every``-th example. ``scaled_decoding`` is ``scaled`` of
+    ``decode_view``.
     """
 
     image_size: int
@@ -116,6 +119,7 @@ class InputOptions:
     threads: int | None = None
     shuffle_buffer: int = 4096
     eval_every: int = 1
+    scaled_decoding: bool = False
 
     def __post_init__(self) -> None:
         require(self.image_size > 0, "image_size", self.image_size, "a positive integer")
@@ -176,14 +180,19 @@ class RecordDecoder:
     def train(self, serialized: tf.Tensor, seed: tf.Tensor, options: InputOptions) -> Example:
         """A training example with its image decoded by TensorFlow."""
         view, targets, valid = self.parse_for_training(serialized, seed, options)
-        image = decode_view(view, options.image_size)
+        image = decode_view(view, options.image_size, scaled=options.scaled_decoding)
         change = self.pixel_change(options)
         return Example(image if change is None else change(image, seed), targets, valid)
 
     def evaluate(self, serialized: tf.Tensor, options: InputOptions) -> Example:
         """An evaluation example with its image decoded by TensorFlow."""
         view, targets, valid = self.parse_for_evaluation(serialized, options)
-        return Example(decode_view(view, options.image_size), targets, valid)
+        return Example(decode_view(view, options.image_size, scaled=options.scaled_decoding), targets, valid)
+
+
+def without_autograph(build: _Builder) -> _Builder:
+    """Decorates a function that builds an input: AutoGraph would search half a second for control flow of Python."""
+    return cast("_Builder", tf.autograph.experimental.do_not_convert(build))
 
 
 def decode_batches(
@@ -242,8 +251,8 @@ def readable_rows(
 
 
 def assemble_batch(index: tf.Tensor, row: tf.Tensor, example: Example, options: InputOptions) -> Batch:
-    """The batch of N rows from one element of ``readable_rows``."""
-    size, count = options.image_size, options.batch_size
+    """The batch of N rows from one element of ``readable_rows``; ``example.image`` may be references to images."""
+    count = options.batch_size
     # place[r]: position of row r among the decoded rows; 0 if it is missing, as its status then says.
     place = tf.scatter_nd(row[:, tf.newaxis], tf.range(tf.shape(row)[0]), [count + 1])[:count]
     present = tf.scatter_nd(row[:, tf.newaxis], tf.ones_like(row), [count + 1])[:count] > 0
@@ -258,7 +267,7 @@ def assemble_batch(index: tf.Tensor, row: tf.Tensor, example: Example, options: 
         lambda: example.image[:count],
         lambda: tf.gather(example.image, _image_sources(good, place, zeros)),
     )
-    images = tf.ensure_shape(images, [count, size, size, CHANNELS])
+    images = tf.ensure_shape(images, [count, *example.image.shape[1:]])
     source = tf.where(good, place, zeros)
     targets = {
         name: tf.ensure_shape(tf.gather(values, source), [count, *values.shape[1:]])

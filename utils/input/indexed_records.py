@@ -34,7 +34,7 @@ def indexed_train_rows(
 
 
 def indexed_eval_rows(files: SplitFiles, index: Index, options: InputOptions, shard: Shard) -> tf.data.Dataset:
-    """The rows of ``eval_batches``: "index" and "serialized", N rows each, padded at the end."""
+    """The rows of an evaluation input: "index" and "serialized", N rows each, padded at the end."""
     numbers = np.arange(0, files.examples, options.eval_every)
     padding = np.full(-len(numbers) % (options.batch_size * shard.count), PADDING_INDEX)
     batches = np.concatenate([numbers, padding]).reshape(-1, shard.count, options.batch_size)

@@ -10,8 +10,9 @@ from utils.image_processing import View, cropped, eval_view, mirrored_if, random
 from utils.input.augmentation import PHOTOMETRIC_STEPS, GeometricStep, StepTable, augment_view
 from utils.input.augmentation_specs import CropSpec, FlipSpec
 from utils.input.batching import InputOptions, RecordDecoder, UndecodedExample
-
-BOX_KEYS = tuple(f"image/object/bbox/{side}" for side in ("ymin", "xmin", "ymax", "xmax"))
+from utils.input.record_parsing import parse_features
+from utils.records.label_records import LABEL_KEY, LABEL_SCHEMA
+from utils.records.record_rules import BOX_KEYS, IMAGE_KEY
 
 
 class ParsedExample(NamedTuple):
@@ -24,14 +25,9 @@ class ParsedExample(NamedTuple):
 
 def parse_example(serialized: tf.Tensor) -> ParsedExample:
     """Parses one serialized ``tf.train.Example``; a missing image becomes empty bytes, a missing label -1."""
-    features = {
-        "image/encoded": tf.io.FixedLenFeature([], tf.string, ""),
-        "image/class/label": tf.io.FixedLenFeature([], tf.int64, -1),
-        **{key: tf.io.FixedLenSequenceFeature([], tf.float32, allow_missing=True) for key in BOX_KEYS},
-    }
-    parsed = tf.io.parse_single_example(serialized, features)
+    parsed = parse_features(serialized, LABEL_SCHEMA)
     boxes = tf.stack([parsed[key] for key in BOX_KEYS], axis=1)
-    return ParsedExample(parsed["image/encoded"], parsed["image/class/label"], boxes)
+    return ParsedExample(parsed[IMAGE_KEY], parsed[LABEL_KEY], boxes)
 
 
 def _random_crop(view: View, boxes: tf.Tensor, seed: tf.Tensor, spec: CropSpec) -> tuple[View, tf.Tensor]:

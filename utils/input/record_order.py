@@ -22,7 +22,7 @@ ReadFile = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.data.Dataset]
 def train_rows(
     files: SplitFiles, read: ReadFile, options: InputOptions, shard: Shard, start: Position, *, parallel: bool
 ) -> tf.data.Dataset:
-    """The rows of ``train_batches``: ``{"element": from read, "seed": [2] int64}``, N rows per batch.
+    """The rows of a training input: ``{"element": from read, "seed": [2] int64}``, N rows per batch.
 
     The order depends on the indices alone, whatever else ``read`` returns. Every process goes through the examples of
     all processes, so no function from Python is called before only the rows of its own shard are left: such a call

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from utils.reporting import charts
-from utils.reporting.confusion import confusion_part
+from utils.reporting.confusion import Confusions, confusion_part, confusions
 from utils.reporting.findings import calibration_gap
 from utils.reporting.names import class_names, quoted_class
 from utils.reporting.page import bar, folded, grid, notes, section, table
@@ -23,22 +23,17 @@ def class_sections(evaluation: Mapping[str, Any]) -> list[str]:
     """The sections as HTML."""
     names = class_names(evaluation)
     return [
-        section("Confusions", confusion_part(_matrix(evaluation), evaluation, names, "examples")),
+        section("Confusions", confusion_part(_confusions(evaluation), evaluation, names, "examples")),
         section("Accuracy by class", _by_class(evaluation, names)),
         section("Calibration", _calibration(evaluation)),
         section("The most confident mistakes", _mistakes(evaluation, names)),
     ]
 
 
-def _matrix(evaluation: Mapping[str, Any]) -> tuple[np.ndarray, list[int], list[int]]:
-    """The fraction of each class's examples per prediction, and the class numbers of rows and columns."""
+def _confusions(evaluation: Mapping[str, Any]) -> Confusions:
+    """The confusions of the classes with examples or predictions."""
     numbers = [n for n, row in enumerate(evaluation["classes"]) if row[0] or row[1]]
-    place = {number: row for row, number in enumerate(numbers)}
-    matrix = np.zeros([len(numbers), len(numbers)])
-    for of, answer, count in evaluation["confusion"]:
-        if of in place and answer in place:
-            matrix[place[of], place[answer]] = count
-    return matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True)), numbers, numbers
+    return confusions(numbers, evaluation["confusion"])
 
 
 def _by_class(evaluation: Mapping[str, Any], names: Mapping[int, str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from utils.reporting import charts
-from utils.reporting.confusion import confusion_part
+from utils.reporting.confusion import Confusions, confusion_part, confusions
 from utils.reporting.names import class_names, short
 from utils.reporting.page import bar, folded, grid, notes, section, table
 
@@ -29,7 +29,7 @@ def detection_sections(evaluation: Mapping[str, Any]) -> list[str]:
     return [
         section("Average precision by category", said, _by_category(evaluation)),
         section("Precision and recall", grid(_curves(evaluation, names))),
-        section("Confusions", confusion_part(_matrix(evaluation), evaluation, names, "objects")),
+        section("Confusions", confusion_part(_confusions(evaluation), evaluation, names, "objects")),
         section("False alarms and misses", _pictures(evaluation, names)),
     ]
 
@@ -67,19 +67,12 @@ def _curves(evaluation: Mapping[str, Any], names: Mapping[int, str]) -> str:
     return charts.lines("Precision by recall at IoU 0.5", series, x="recall", y="precision")
 
 
-def _matrix(evaluation: Mapping[str, Any]) -> tuple[np.ndarray, list[int], list[int]]:
-    """The fraction of each category's objects per detected category; the last row and column stand for nothing."""
+def _confusions(evaluation: Mapping[str, Any]) -> Confusions:
+    """The confusions of the categories that occur; the last row and column stand for nothing."""
     pairs = [[_NOTHING if number is None else number for number in pair] for pair in evaluation["confusion"]]
-    known = [row["id"] for row in evaluation["classes"]]
-    numbers = [n for n in known if any(n in pair[:2] for pair in pairs)]
-    if not numbers:
-        return np.zeros([0, 0]), [], []
-    numbers.append(_NOTHING)
-    place = {number: row for row, number in enumerate(numbers)}
-    matrix = np.zeros([len(numbers), len(numbers)])
-    for of, answer, count in pairs:
-        matrix[place[of], place[answer]] = count
-    return matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True)), numbers, numbers
+    occurring = {number for of, answer, _ in pairs for number in (of, answer)}
+    numbers = [row["id"] for row in evaluation["classes"] if row["id"] in occurring]
+    return confusions([*numbers, _NOTHING] if numbers else [], pairs)
 
 
 def _pictures(evaluation: Mapping[str, Any], names: Mapping[int, str]) -> str:

@@ -128,7 +128,8 @@ def summary_line(evaluation: Mapping[str, Any]) -> str:
     images = plural(int(metrics.get("images", 0)), "image")
     if evaluation["task"] == "classification":
         top1, loss = metrics.get("top1_accuracy"), metrics.get("loss")
-        return f"{images}: top-1 accuracy {format_value(top1)}, loss {format_value(loss)}."
+        short = float(f"{loss:.4g}") if isinstance(loss, float) else loss  # the console shows four digits
+        return f"{images}: top-1 accuracy {format_value(top1)}, loss {format_value(short)}."
     whole, half = metrics.get("Precision/mAP"), metrics.get("Precision/mAP@.50IOU")
     best = f"best used from score {evaluation['operating_score']:.2f}"
     return f"{images}: average precision {format_value(whole)}, at IoU 0.5 {format_value(half)}; {best}."

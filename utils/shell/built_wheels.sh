@@ -52,6 +52,7 @@ begin_installation() {
         shift
     done
     [ $# -le 1 ] || fail "one environment at a time; see --help" 2
+    launch_has_no_dry_run
     PYTHON=${1:-${PYTHON:-}}
     python=$(launch_python) || exit
     describe_environment "$python"

@@ -2,6 +2,9 @@
 #
 #   source utils/shell/download.sh
 #   fetch URL FILE CHECK [ARGUMENT...]     # CHECK FILE ARGUMENT... tells whether a file is sound
+#
+# Scripts call launch_has_no_dry_run before they make a folder; fetch does so for those that forget it.
+source "$(dirname "${BASH_SOURCE[0]}")/../launch.sh"
 
 # Ends the script with a sentence.
 fail() {
@@ -12,6 +15,7 @@ fail() {
 # Downloads a file unless it exists: to FILE.part, which is renamed once the check passes.
 fetch() {
     local url=$1 file=$2 part=$2.part before
+    launch_has_no_dry_run
     shift 2
     if [ -e "$file" ]; then
         return

@@ -59,9 +59,9 @@ def count_in_machine(kernel_list: Path = KERNEL_LIST, device_files: Path = DEVIC
 
 
 def hidden_by_user(environ: Mapping[str, str]) -> bool:
-    """Returns whether the environment hides all GPUs: the list is empty, or begins with something other than a GPU."""
+    """Returns whether the environment hides all GPUs on purpose; a name that no GPU has hides them by mistake."""
     listed = environ.get(VISIBLE)
-    return listed is not None and not re.match(r"\s*(\d|GPU-|MIG-)", listed)
+    return listed is not None and bool(re.match(r"\s*(-\d+|none|void|NoDevFiles)?\s*(,|$)", listed, re.IGNORECASE))
 
 
 def why_unusable(

@@ -15,13 +15,17 @@ SPEED_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16"
 CPU_INFO, MEMORY_INFO = Path("/proc/cpuinfo"), Path("/proc/meminfo")
 RESIDENT = Path("/proc/self/statm")
 MEMORY_LIMIT, MEMORY_USED = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
-_X86 = ("x86_64", "AMD64")
 _GB = 1e9
+
+
+def is_x86() -> bool:
+    """Returns whether the processor is of the x86 family, with 64 bits."""
+    return platform.machine() in ("x86_64", "AMD64")
 
 
 def cpu_features() -> frozenset[str]:
     """Names of the instruction sets of an x86 CPU, in Linux's spelling; empty if they cannot be read."""
-    return frozenset(_cpu_field("flags").split()) if platform.machine() in _X86 else frozenset()
+    return frozenset(_cpu_field("flags").split()) if is_x86() else frozenset()
 
 
 def cpu_name() -> str:
@@ -30,8 +34,8 @@ def cpu_name() -> str:
 
 
 def uses_onednn(environ: Mapping[str, str]) -> bool:
-    """Returns whether TensorFlow uses oneDNN on this CPU: on x86 it does unless the environment disables it."""
-    return platform.machine() in _X86 and environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0"
+    """Returns whether TensorFlow uses oneDNN in programs of this project: on x86 unless the environment disables it."""
+    return is_x86() and environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0"
 
 
 def memory_gb() -> tuple[float, float] | None:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from utils.errors import RunError
+from utils.system.meeting import Door, connect_locally, enter, local_listener
 
 CONNECT_TIMEOUT_S = 120.0  # the processes may load libraries from a slow disk first
 LOST = "another process of the run has ended, so this one ends too"
@@ -28,7 +29,6 @@ _ALIGNMENT = 64  # bytes; TensorFlow takes over arrays that begin at a multiple 
 _BLOCK = 1 << 18  # bytes to add up at a time; they stay in the processor's cache
 _OWN_REFERENCES = 3  # in the table of kept arrays, in a variable, and as the argument of the function that counts
 _LENGTH = struct.Struct("<Q")
-_CREDENTIALS = struct.Struct("3i")  # process, user and group at the other end of a socket
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -48,17 +48,21 @@ class Neighbours:
 
     def __init__(self, rank: int, size: int, job: str, timeout_s: float = CONNECT_TIMEOUT_S) -> None:
         self.rank, self.size = rank, size
-        address = f"\0processes-{os.getuid()}-{job}"  # in Linux's abstract namespace: no file, freed by the kernel
-        deadline = time.monotonic() + timeout_s
-        try:
-            self._peers = _accept(address, size, deadline) if rank == 0 else [_connect(address, rank, deadline)]
-        except OSError as error:
+        found: dict[int, socket.socket] = {}
+        if rank == 0:
+            door = Door([local_listener(job)], job.encode(), range(1, size), found.__setitem__)
+            door.wait(timeout_s)
+            door.close()
+        else:
+            until = time.monotonic() + timeout_s
+            hub = enter(lambda: connect_locally(job), job.encode(), rank, until, lambda: False)
+            found = {0: hub} if hub is not None else {}
+        if len(found) < (size - 1 if rank == 0 else 1):
             raise RunError(
-                f"rank {rank}: not all {size} processes were connected within {timeout_s:g} s ({error}); "
+                f"rank {rank}: not all {size} processes were connected within {timeout_s:g} s; "
                 "they have to run on one machine"
-            ) from error
-        for peer in self._peers:
-            peer.settimeout(None)
+            )
+        self._peers = [found[number] for number in sorted(found)]
 
     def gather(self, content: bytes) -> list[bytes]:
         """The contents of all processes by rank.
@@ -92,48 +96,6 @@ class Neighbours:
         """Closes the connections."""
         for peer in self._peers:
             peer.close()
-
-
-def _accept(address: str, size: int, deadline: float) -> list[socket.socket]:
-    """The connections of rank 0, to ranks 1 and above."""
-    found: dict[int, socket.socket] = {}
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(address)
-        listener.listen(size)
-        while len(found) < size - 1:
-            listener.settimeout(max(0.001, deadline - time.monotonic()))
-            peer, _ = listener.accept()
-            if _is_ours(peer):
-                peer.settimeout(listener.gettimeout())
-                found[int.from_bytes(_receive(peer))] = peer
-            else:
-                peer.close()
-    return [found[rank] for rank in range(1, size)]
-
-
-def _connect(address: str, rank: int, deadline: float) -> socket.socket:
-    """The connection to rank 0."""
-    while True:
-        peer = socket.socket(socket.AF_UNIX)
-        try:
-            peer.connect(address)
-        except ConnectionRefusedError:  # rank 0 does not listen yet
-            peer.close()
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
-            continue
-        if not _is_ours(peer):
-            peer.close()
-            raise PermissionError("rank 0's address belongs to another user")
-        _send(peer, rank.to_bytes(4))
-        return peer
-
-
-def _is_ours(peer: socket.socket) -> bool:
-    """Returns whether a process of this user is at the other end."""
-    content = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    return bool(_CREDENTIALS.unpack(content)[1] == os.getuid())
 
 
 def _send(peer: socket.socket, content: bytes) -> None:

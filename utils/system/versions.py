@@ -20,7 +20,7 @@ PACKAGES = {
 def versions() -> dict[str, str | None]:
     """Versions of Python and packages (None if missing), and the commit of this clone ("+" if it was modified)."""
     found: dict[str, str | None] = {"python_version": platform.python_version()}
-    found |= {key: _installed(names) for key, names in PACKAGES.items()}
+    found |= {key: installed(names) for key, names in PACKAGES.items()}
     return {**found, "git_commit": git_commit(Path(__file__).resolve().parents[2])}
 
 
@@ -34,7 +34,8 @@ def git_commit(folder: Path) -> str | None:
     return answer.stdout.strip() or None
 
 
-def _installed(names: tuple[str, ...]) -> str | None:
+def installed(names: tuple[str, ...]) -> str | None:
+    """The version of the first of these packages that is installed; None if none is."""
     for name in names:
         try:
             return metadata.version(name)

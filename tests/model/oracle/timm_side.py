@@ -10,70 +10,20 @@ sum(logits * cotangent), "<mode>/gradients/<variable>"; and the running statisti
 "<mode>/moved/<variable>", with our names and shapes. Everything is computed in float64.
 """
 
-import importlib.abc
-import importlib.machinery
 import sys
-import types
+from pathlib import Path
 
 import numpy as np
+
+sys.path.append(str(Path(__file__).resolve().parents[3]))  # where it is started by its path
+
+from tools.measure.compare.timm_network import create
 
 EPSILON = 1.001e-5
 MOMENTUM = 0.1
 PARTS = {"bottleneck_1": ("conv1", "bn1"), "bottleneck_2": ("conv2", "bn2"), "bottleneck_3": ("conv3", "bn3")}
 PARTS |= {"basic_1": ("conv1", "bn1"), "basic_2": ("conv2", "bn2")}
 STATISTICS = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
-
-
-def timm_name(name):
-    """Returns timm's name for one of our architectures."""
-    return name.replace("se-", "se").replace("-", "_")
-
-
-def create(name, num_classes):
-    """Creates timm's network for one of our architectures."""
-    try:
-        import torchvision  # noqa: F401
-    except (ImportError, OSError, RuntimeError):
-        _stand_in_for_torchvision()
-    import timm
-
-    return timm.create_model(timm_name(name), num_classes=num_classes)
-
-
-def _stand_in_for_torchvision():
-    """Makes timm importable without torchvision, which the networks do not use."""
-    for module in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-        del sys.modules[module]  # left behind by the failed import
-    sys.meta_path.insert(0, _Finder())
-
-
-class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    def find_spec(self, fullname, path=None, target=None):
-        if fullname.partition(".")[0] == "torchvision":
-            return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
-        return None
-
-    def create_module(self, spec):
-        return _Module(spec.name)
-
-    def exec_module(self, module):
-        pass
-
-
-class _Anything(type):
-    """A class that has every attribute, each one a class like it."""
-
-    def __getattr__(cls, name):
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return _Anything(name, (), {})
-
-
-class _Module(types.ModuleType):
-    def __getattr__(self, name):
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return _Anything(name, (), {})
 
 
 def timm_key(variable):

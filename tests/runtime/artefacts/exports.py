@@ -6,7 +6,9 @@ import contextlib
 import io
 import json
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,22 @@ from runtime.artefacts.formats import FORMATS
 from tests.runtime.runs import root_logger, tiny_networks
 from tools.export import main
 
-ALL = ",".join(FORMATS)
+
+def lacking(name: str) -> str | None:
+    """The package of a format that is not installed, or None."""
+    return next((package for package in FORMATS[name].packages if find_spec(package) is None), None)
+
+
+INSTALLED = [name for name in FORMATS if lacking(name) is None]
+ALL = ",".join(INSTALLED)
+
+
+def formats(*names: str) -> list[Any]:
+    """Parameters of a test, the names of formats; those whose packages are not installed are skipped."""
+    reasons = {name: f"{lacking(name)} is not installed (requirements/export.txt)" for name in names}
+    return [
+        pytest.param(name, marks=pytest.mark.skipif(lacking(name) is not None, reason=reasons[name])) for name in names
+    ]
 
 
 @dataclass(frozen=True)
@@ -31,17 +48,18 @@ class Export:
         return next(entry for entry in self.report["artefacts"] if entry["format"] == name)
 
 
-def need_packages() -> None:
-    """Skips a module of tests if the packages of ONNX and TFLite are not installed."""
-    for package in {package for row in FORMATS.values() for package in row.packages}:
-        pytest.importorskip(package, reason=f"{package} is not installed (requirements/export.txt)")
+def need_packages(*names: str) -> None:
+    """Skips a test, or a module of tests, if the packages of some formats are not installed."""
+    for name in names:
+        if lacking(name) is not None:
+            pytest.skip(f"{lacking(name)} is not installed (requirements/export.txt)", allow_module_level=True)
 
 
 def export(folder: Path, *arguments: str | Path) -> Export:
-    """Runs ``python -m tools.export`` with ``--export_dir``."""
+    """Runs ``python -m tools.export`` with ``--export_dir``, and by default without timing."""
     output, error = io.StringIO(), io.StringIO()
     with tiny_networks(), root_logger(), contextlib.redirect_stdout(output), contextlib.redirect_stderr(error):
-        status = main([f"--export_dir={folder}", *map(str, arguments)])
+        status = main([f"--export_dir={folder}", "--speed_seconds=0", *map(str, arguments)])
     path = folder / "export_report.json"
     report = json.loads(path.read_text()) if path.exists() else {}
     return Export(folder, status, report, output.getvalue(), error.getvalue())

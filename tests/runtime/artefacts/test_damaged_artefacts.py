@@ -10,11 +10,14 @@ import pytest
 import tensorflow as tf
 
 from runtime.artefacts.formats import FORMATS
-from tests.runtime.artefacts.exports import export, need_packages
+from runtime.artefacts.model_dir import open_artefact
+from tests.runtime.artefacts.exports import export, formats, need_packages
 from tests.runtime.runs import run, values
+from tests.utils.checkpoints.weights import without_checksums
 from tools.export import main
+from utils.errors import RunError, UsageError
 
-need_packages()
+need_packages("onnx", "tflite")
 tf1 = tf.compat.v1
 
 
@@ -29,12 +32,12 @@ def copied(exported, name, folder):
     if source.is_dir():
         shutil.copytree(source, target)
     else:
-        for path in source.parent.glob(f"{source.name}*"):
+        for path in (*source.parent.glob(f"{source.name}*"), *source.parent.glob(f"{source.stem}.bin")):
             shutil.copy(path, folder)
     return target
 
 
-@pytest.mark.parametrize("name", ["saved_model", "frozen", "onnx", "tflite", "tflite_int8"])
+@pytest.mark.parametrize("name", formats("saved_model", "frozen", "onnx", "tflite", "tflite_int8", "openvino"))
 @pytest.mark.parametrize(
     "share", [0.0, pytest.param(0.3, marks=pytest.mark.slow), pytest.param(0.95, marks=pytest.mark.slow)]
 )
@@ -76,6 +79,57 @@ def test_a_model_of_another_program_has_no_metadata(exported, data_dir, tmp_path
     assert f"{path}: has no metadata from this project" in result.error
 
 
+def test_an_openvino_model_without_its_weights_is_a_sentence(exported, data_dir, tmp_path):
+    need_packages("openvino")
+    path = copied(exported, "openvino", tmp_path)
+    (tmp_path / "model.bin").unlink()
+    result = evaluate(path, data_dir, tmp_path)
+    assert result.status == 1
+    assert f"{tmp_path / 'model.bin'}: no such file; it holds the weights of {path} (--model_dir)" in result.error
+
+
+@pytest.mark.parametrize("size", ["same", "shorter", "longer"])
+def test_an_openvino_model_with_other_weights_is_a_sentence(exported, tmp_path, size):
+    need_packages("openvino")
+    path = copied(exported, "openvino", tmp_path)
+    weights = bytearray((tmp_path / "model.bin").read_bytes())
+    weights[100] ^= 1
+    other = {"same": weights, "shorter": weights[:-200], "longer": weights + b"more"}[size]
+    (tmp_path / "model.bin").write_bytes(other)
+    with pytest.raises(RunError, match=r"model\.bin: does not belong to .*model\.xml \(--model_dir\) or is damaged"):
+        open_artefact(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("<annotation><filename>x.jpg</filename></annotation>", "cannot be read as an OpenVINO model"),
+        ("no XML", "cannot be read as an OpenVINO model"),
+        (
+            '<net name="n" version="11"><layers/><edges/></net>',
+            "has no metadata from this project",
+        ),
+    ],
+)
+def test_another_program_s_xml_is_a_sentence(tmp_path, text, sentence):
+    need_packages("openvino")
+    (tmp_path / "model.xml").write_text(text)
+    (tmp_path / "model.bin").write_bytes(bytes(64))
+    with pytest.raises(RunError, match=f"model.xml: {sentence}"):
+        open_artefact(tmp_path / "model.xml")
+
+
+def test_an_openvino_that_cannot_be_imported_is_a_usage_error(tmp_path, monkeypatch):
+    (tmp_path / "openvino").mkdir()
+    (tmp_path / "openvino" / "__init__.py").write_text("raise ImportError('libtbb.so.12: cannot open it')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "openvino", raising=False)
+    sentence = r"model.xml: needs the package openvino, which cannot be imported \(libtbb\.so\.12: cannot open it\)"
+    with pytest.raises(UsageError, match=sentence):
+        open_artefact(tmp_path / "model.xml")
+    assert "openvino_telemetry" not in sys.modules or sys.modules["openvino_telemetry"] is None
+
+
 def test_metadata_of_another_network_are_found_out(exported, data_dir, tmp_path):
     path = copied(exported, "frozen", tmp_path)
     beside = tmp_path / "model.pb.json"
@@ -86,11 +140,11 @@ def test_metadata_of_another_network_are_found_out(exported, data_dir, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("name", "package"), [("onnx", "onnxruntime"), ("tflite", "ai_edge_litert")]
+    ("name", "package"), [("onnx", "onnxruntime"), ("tflite", "ai_edge_litert"), ("openvino", "openvino")]
 )  # fmt: skip
 def test_a_missing_package_says_how_to_install_it(exported, data_dir, tmp_path, monkeypatch, name, package):
     monkeypatch.setitem(sys.modules, package, None)
-    result = evaluate(exported.of(name)["path"], data_dir, tmp_path)
+    result = evaluate(exported.folder / FORMATS[name].file, data_dir, tmp_path)
     assert result.status == 2
     assert "is not installed: python -m pip install -r requirements/export.txt" in result.error
 
@@ -131,7 +185,8 @@ def test_weights_that_are_no_numbers_are_not_exported(trained, tmp_path):
         variables = [tf1.get_variable(n, initializer=v, use_resource=True) for n, v in stored.items()]
         session.run(tf1.global_variables_initializer())
         tf1.train.Saver(variables).save(session, str(tmp_path / "model.ckpt-5"), write_meta_graph=False)
-    shutil.copy(trained / "model.ckpt-5.json", tmp_path)
+    description = without_checksums(trained / "model.ckpt-5.json")
+    (tmp_path / "model.ckpt-5.json").write_text(json.dumps(description))
     found = export(tmp_path / "exp", f"--model_dir={tmp_path}", "--format=frozen,saved_model")
     assert found.status == 1
     assert f"{name}: 1 of its 3 values are not finite; the weights are damaged" in found.error
@@ -190,10 +245,10 @@ def test_an_opset_that_is_not_offered_is_a_usage_error(trained, tmp_path):
 
 
 def test_an_operation_that_a_format_lacks_is_named(tmp_path):
+    from runtime.artefacts import openvino_model
     from runtime.artefacts.inference_graph import InferenceGraph
     from runtime.artefacts.onnx_model import write_onnx
     from runtime.artefacts.tflite_model import convert
-    from utils.errors import RunError
 
     with tf.Graph().as_default() as graph:
         image = tf1.placeholder(tf.float32, [None, 4, 4, 3], name="input")
@@ -203,4 +258,7 @@ def test_an_operation_that_a_format_lacks_is_named(tmp_path):
         write_onnx(network, tmp_path / "x.onnx", {})
     with pytest.raises(RunError, match="TFLite has no operator for Igamma"):
         convert(network, ("logits",), "float32", None)
+    need_packages("openvino")
+    with pytest.raises(RunError, match="--format openvino: OpenVINO has no operator for Igamma"):
+        openvino_model.convert(network, "--format openvino")
     assert list(tmp_path.iterdir()) == []

@@ -6,7 +6,7 @@ import tensorflow as tf
 from runtime.artefacts import export_job
 from runtime.artefacts.export_job import ExportJob, ExportOptions
 from runtime.artefacts.formats import FORMATS
-from runtime.graphs import build_predict_graph
+from runtime.inference_network import network_with_variables
 from runtime.task import Setup
 from tests.gpu.graphs import EVALUATION, Case, gpu_setup
 from tests.runtime.runs import tiny_networks
@@ -15,11 +15,11 @@ tf1 = tf.compat.v1
 
 
 def initial_weights(setup: Setup, prefix):
-    with tf.Graph().as_default() as graph, tf1.Session() as session:
+    with tf.Graph().as_default(), tf1.Session() as session:
         side = setup.config.model.image_size
-        predict = build_predict_graph(setup.task, graph, tf1.placeholder(tf.float32, [None, side, side, 3]))
-        session.run(predict.initializer)
-        return session.run({v.op.name: v for v in predict.variables})
+        weights = network_with_variables(setup.task, tf1.placeholder(tf.float32, [None, side, side, 3])).weights
+        session.run(weights.initializer)
+        return session.run({v.op.name: v for v in weights.variables})
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,8 @@ def test_artefacts_of_a_machine_with_a_gpu_have_the_operations_that_converters_r
         job = ExportJob(setup, None, ExportOptions(formats=(row.name,), folder=tmp_path), {row.graph})
         with tf.Graph().as_default() as graph:
             side = setup.config.model.image_size
-            build_predict_graph(setup.task, graph, tf.zeros([1, side, side, 3]))
+            network = network_with_variables(setup.task, tf.zeros([1, side, side, 3]))
+            setup.task.post_processing.predictions(network.endpoints)
     exported = {node.op for node in job.graph(row).graph_def.node}
     assert portable in exported
     assert only_on_gpus not in exported

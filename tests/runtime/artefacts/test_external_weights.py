@@ -11,7 +11,7 @@ from runtime.artefacts.inference_graph import InferenceGraph
 from runtime.artefacts.onnx_model import write_onnx
 from tests.runtime.artefacts.exports import need_packages
 
-need_packages()
+need_packages("onnx")
 import onnx  # noqa: E402
 import onnxruntime  # noqa: E402
 

@@ -61,10 +61,11 @@ def test_artefacts_are_told_by_suffix_and_marker(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "saved_model.pb").touch()
     (tmp_path / "other.onnx").mkdir()  # a folder of any name
-    for name in ("a.pb", "a.onnx", "a.tflite", "model.ckpt-5.index"):
+    for name in ("a.pb", "a.onnx", "a.tflite", "a.xml", "a.bin", "annotation.xml", "model.ckpt-5.index"):
         (tmp_path / name).touch()
     found = {path.name: format_of(path).name for path in artefacts_in(tmp_path)}
-    assert found == {"a.pb": "frozen", "a.onnx": "onnx", "a.tflite": "tflite", "model": "saved_model"}
+    files = {"a.pb": "frozen", "a.onnx": "onnx", "a.tflite": "tflite", "a.xml": "openvino"}
+    assert found == {**files, "model": "saved_model"}  # but not an annotation, which has no weights beside it
     assert find_artefact(tmp_path / "model" / "saved_model.pb") == find_artefact(tmp_path / "model")
     assert find_artefact(tmp_path) is find_artefact(tmp_path / "model.ckpt-5") is find_artefact(Path("none")) is None
     with pytest.raises(RunError, match=r"b\.onnx: no such file"):

@@ -12,7 +12,7 @@ from tests.runtime.artefacts.exports import export, need_packages
 from tests.runtime.runs import TINY, run
 from tools.convert import __main__ as convert_dataset
 
-need_packages()
+need_packages("tflite")
 pytest.importorskip("sklearn", reason="scikit-learn is not installed (requirements/examples.txt)")
 SMALL = ResNetSpec(name="resnet50", blocks=(1, 1, 1), widths=(16, 32, 64), expansion=2, stem_width=16)
 

@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 
 from tests.runtime.runs import CLASSES, network, picture, run, train, values
-from utils.checkpoints import read_metadata
 from utils.image_processing import eval_preprocess
+from utils.weights.checkpoint_files import read_metadata
 
 tf1 = tf.compat.v1
 SIZE = 16
@@ -140,6 +140,18 @@ def test_a_disk_that_fills_up_is_a_sentence(data_dir, tmp_path, trained, monkeyp
     result = evaluated(data_dir, tmp_path, trained, tmp_path / "models")
     assert result.status == 1
     assert f"--export_dir {tmp_path}/models: cannot be written to: [Errno 28] No space left on device" in result.error
+    assert [*(tmp_path / "models").iterdir()] == []
+
+
+@pytest.mark.slow
+def test_a_model_that_differs_never_looks_finished(data_dir, tmp_path, trained, monkeypatch):
+    monkeypatch.setattr("runtime.artefacts.serving_export.signatures_differ", lambda largest: "signatures differ")
+    result = evaluated(data_dir, tmp_path, trained, tmp_path / "models")
+    assert result.status == 1
+    (model,) = (tmp_path / "models" / "unverified" / "serving").iterdir()
+    assert f"{model}: differs from {trained}/model.ckpt-5: signatures differ" in result.error
+    assert json.loads((model / "assets.extra" / "export_report.json").read_text())["reason"] == "signatures differ"
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["unverified"]
 
 
 @pytest.mark.slow

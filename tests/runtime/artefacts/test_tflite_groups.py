@@ -10,7 +10,7 @@ from runtime.artefacts.tflite_groups import TILE, merge_groups, widen_groups
 from runtime.artefacts.tflite_model import convert
 from tests.runtime.artefacts.exports import need_packages
 
-need_packages()
+need_packages("tflite")
 from ai_edge_litert import interpreter as litert  # noqa: E402
 from tensorflow.lite.tools import flatbuffer_utils  # noqa: E402
 

@@ -2,6 +2,7 @@
 
 import sys
 import types
+from importlib.util import find_spec
 
 import pytest
 
@@ -10,7 +11,7 @@ from tools.doctor.probe import Missing
 from utils.errors import RunError
 
 
-@pytest.mark.parametrize("probe", ["python", "cpu", "memory", "disk", "numpy", "pillow", "pycocotools"])
+@pytest.mark.parametrize("probe", ["python", "cpu", "memory", "disk", "numpy", "pillow", "crc32c", "pycocotools"])
 def test_it_finds_what_is_there(probe):
     assert getattr(package_probes, probe)().text
 
@@ -23,9 +24,10 @@ def test_the_ap_that_is_expected_is_the_one_worked_out_by_hand():
         package_probes.check_ap(0.5)
 
 
-@pytest.mark.parametrize("probe", ["onnx", "onnxruntime"])
-def test_onnx_works_where_it_is_installed(probe):
-    pytest.importorskip(probe)
+@pytest.mark.parametrize("probe", ["onnx", "onnxruntime", "openvino"])
+def test_a_runtime_works_where_it_is_installed(probe):
+    if find_spec(probe) is None:
+        pytest.skip(f"{probe} is not installed (requirements/export.txt)")
     assert "a model" in getattr(package_probes, probe)().text
 
 
@@ -44,6 +46,12 @@ def test_a_wrong_evaluator_is_found_out(monkeypatch):
     monkeypatch.setitem(sys.modules, "pycocotools.cocoeval", cocoeval)
     with pytest.raises(RunError, match=r"finds AP 1\.0"):
         package_probes.pycocotools()
+
+
+def test_checksums_of_the_slow_implementation_are_a_fault(monkeypatch):
+    monkeypatch.setattr("google_crc32c.implementation", "python")
+    with pytest.raises(RunError, match="has no compiled code"):
+        package_probes.crc32c()
 
 
 def test_little_room_is_a_fault(monkeypatch):

@@ -12,8 +12,9 @@ import tensorflow as tf
 from tests.utils import saving
 from tests.utils.checkpoints.weights import FILES, numbers
 from utils import checkpoints
-from utils.checkpoints import CheckpointDir, find_checkpoint, read_metadata, steps_in
+from utils.checkpoints import CheckpointDir, find_checkpoint
 from utils.errors import RunError
+from utils.weights.checkpoint_files import read_metadata, steps_in
 
 
 @pytest.mark.parametrize("place", ["utils.checkpoints.flush_to_disk", "utils.checkpoints.Path.replace"])
@@ -36,8 +37,8 @@ def test_a_full_disk_leaves_the_earlier_checkpoints_whole(save, weights, tmp_pat
     with pytest.raises(RunError) as raised:
         directory.save(weights.session, weights.saver, 3, {"step": 3})
     assert str(raised.value) == (
-        f"step 3: the checkpoint could not be written to {tmp_path} (--model_dir): [Errno 28] No space left on device; "
-        "earlier checkpoints are intact"
+        f"step 3: the checkpoint could not be written to {tmp_path} (--model_dir or --results_dir): [Errno 28] No "
+        "space left on device; earlier checkpoints are intact"
     )
     monkeypatch.undo()
     assert tf.train.latest_checkpoint(str(tmp_path)) == str(tmp_path / "model.ckpt-2")

@@ -1,5 +1,7 @@
 """Variables to save, and the values in their checkpoints."""
 
+import json
+
 import numpy as np
 import tensorflow as tf
 
@@ -33,3 +35,10 @@ def numbers(prefix):
     reader = tf.train.load_checkpoint(str(prefix))
     assert set(reader.get_variable_to_shape_map()) == {"network/kernel", "network/kernel/Momentum"}
     return {float(v) for name in reader.get_variable_to_shape_map() for v in np.unique(reader.get_tensor(name))}
+
+
+def without_checksums(path):
+    """The content of a description, without the checksums that forbid other weights and other words."""
+    content = json.loads(path.read_text())
+    del content["checksums"]
+    return content

@@ -4,7 +4,7 @@ import io
 import re
 
 from utils.console.readable import ReadableScreen
-from utils.console.terminal import CursorConsole, RichTerminal
+from utils.console.terminal import PlainConsole, RichTerminal
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -21,7 +21,7 @@ class Terminal(io.StringIO):
 def recorder(width=80, *, is_terminal=False, **options):
     """A console of a given width; its output stays in its ``file``."""
     plain = {"highlight": False, "markup": False, "emoji": False, "color_system": None}
-    return CursorConsole(file=Terminal(), width=width, force_terminal=is_terminal, **plain | options)
+    return PlainConsole(file=Terminal(), width=width, force_terminal=is_terminal, **plain | options)
 
 
 def readable(width=80):

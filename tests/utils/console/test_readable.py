@@ -85,6 +85,16 @@ def test_a_line_has_units_or_a_heading_that_says_them():
     assert lines()[-1].split() == ["1", "10", "123.5", "1.2", "%", "2.303", "2.636", "1.230e-04"]
 
 
+@pytest.mark.parametrize("step", [(0, 10), (0,)])
+def test_the_loss_of_the_first_step_is_told_once_and_takes_no_column(step):
+    screen, lines = readable(80)
+    first = {"initial_cross_entropy": 2.302585092994046, "ln_num_classes": 2.302585092994046}
+    screen.record(step, {**(TRAINING if len(step) == 2 else SCALARS), **first}, {})
+    screen.record((0, 20), TRAINING, {})
+    assert [line for line in lines() if "ln K" in line] == ["cross entropy at step 0: 2.303, ln K: 2.303"]
+    assert sum("images/s" in line and "step" in line for line in lines()) == 1
+
+
 def test_what_matters_most_stays_on_a_narrow_terminal():
     screen, lines = readable(40)
     screen.record((0, 10), TRAINING, {})

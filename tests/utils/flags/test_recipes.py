@@ -1,5 +1,7 @@
 """Recipe files: valid lines, includes, and the locations in error messages."""
 
+import itertools
+import os
 import shlex
 
 import pytest
@@ -101,6 +103,37 @@ def test_recipes_that_include_each_other_are_both_named(write):
     write("b.args", "--amp\n@a.args\n")
     with pytest.raises(UsageError, match=r"^b.args, line 2: @a.args: a.args and b.args include each other; "):
         expand(["@a.args"])
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"a": "@b0\n", **{f"b{n}": f"@b{n + 1}\n" for n in range(30)}}, r"b18, line 1: @b19: 20 recipes include"),
+        ({"a": "@b0\n", **{f"b{n}": f"@b{n + 1}\n" * 9 for n in range(9)}, "b9": "--amp\n"}, r"more than 2,000 lines"),
+        ({"a": "@b\n" * 1001, "b": "--amp\n"}, r"^a, line 1001: recipes have more than 2,000 lines together"),
+        ({"a": "#" * (2**20 + 1)}, r"^@a: a has more than 1 MiB; it is no recipe file$"),
+        ({"a": "--amp\n--data_dir=a\0b\n"}, r"^a, line 2: --data_dir=a\\x00b: holds a NUL byte, "),
+    ],
+    ids=itertools.count(),
+)
+def test_recipes_without_end_are_refused_in_a_moment(write, files, message):
+    for name, text in files.items():
+        write(name, text)
+    with pytest.raises(UsageError, match=message):
+        expand(["@a"])
+
+
+def test_a_link_to_itself_is_no_recipe(write, tmp_path):
+    (tmp_path / "a").symlink_to("a")
+    with pytest.raises(UsageError, match=r"^@a: cannot read a: "):
+        expand(["@a"])
+
+
+def test_a_pipe_is_refused_at_once(write):
+    os.mkfifo("pipe")
+    write("a", "@pipe\n")
+    with pytest.raises(UsageError, match=r"^a, line 1: @pipe: cannot read pipe: it is a named pipe"):
+        expand(["@a"])
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):

@@ -48,6 +48,16 @@ def test_an_epochs_record_holds_its_last_step_without_the_speed(log):
     ]
 
 
+def test_further_values_are_asked_for_at_each_record(log):
+    further = iter([{"first": 1.0}, {}, {"third": 3.0}])
+    hook = TrainingLogHook(log, every=2, steps_per_epoch=3, global_batch=8, more=lambda: next(further))
+    for number in range(1, 5):
+        hook.after_step(step(number))
+    assert [set(data) - {"imgs_per_sec", "input_wait_share"} for _, data in log.records()] == [
+        *({"first"}, set(), {"third"})
+    ]
+
+
 def test_the_speed_is_that_since_the_last_record(log):
     hook = TrainingLogHook(log, every=2, steps_per_epoch=100, global_batch=6)
     for number, seconds in enumerate((1.0, 2.0, 5.0, 7.0), start=1):

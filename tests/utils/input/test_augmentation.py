@@ -26,7 +26,7 @@ from utils.input.augmentation_specs import (
     classification_steps,
     jitter,
 )
-from utils.input.batching import Position, Shard, make_input
+from utils.input.batching import Position, Shard
 from utils.input.labelled_images import LABELLED_IMAGES
 
 DETECTION = detection_decoder(TABLE, train_crowds=False)
@@ -146,7 +146,7 @@ def batches(name, decoder, folder, records, steps, count=2):
     """The first training batches from records that one step reads completely."""
     files, given = write_files(folder, records, files=2), options(image_size=16, augmentation=steps)
     with tf.Graph().as_default():
-        stream = make_input(reader(name).train_batches(files, decoder, given, Shard(), Position()))
+        stream = reader(name).train_input(files, decoder, given, Shard(), Position())
         with quick_session() as session:
             session.run(stream.initializer)
             return [session.run(stream.batch) for _ in range(count)]

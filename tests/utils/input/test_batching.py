@@ -202,7 +202,7 @@ def test_memory_stays_flat_over_200_epochs(tmp_path):
             before = resident_mb()
             for _ in range(200):
                 step()
-            assert resident_mb() - before < 4  # a batch has 0.1 MB: one kept in each epoch would be 20
+            assert resident_mb() - before < 10  # a batch has 0.1 MB: one kept in each epoch would be 20
 
 
 def test_a_single_inter_op_thread_is_enough(tmp_path):

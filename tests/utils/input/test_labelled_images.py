@@ -115,3 +115,17 @@ def test_boxes_steer_no_crop_that_comes_after_another_step():
     box = [(0.8, 0.8, 1.0, 1.0)]
     np.testing.assert_array_equal(crops(encoded, 20, flip_first, box), crops(encoded, 20, flip_first))
     assert (crops(encoded, 20, STEPS, box) != crops(encoded, 20)).any()
+
+
+def test_scaled_decoding_is_for_training_and_evaluation_alike():
+    record = record_of(encode(noise(1, 200, 240), "JPEG"))
+
+    def build():
+        seed = tf.constant([7, 0], tf.int64)
+        given = [options(augmentation=(FlipSpec(),), scaled_decoding=scaled) for scaled in (False, True)]
+        trained = [LABELLED_IMAGES.train(record, seed, each).image for each in given]
+        return trained, [LABELLED_IMAGES.evaluate(record, each).image for each in given]
+
+    for full, scaled in run_graph(build):
+        # Noise: an eighth of the size averages 64 pixels, and the standard deviation is an eighth, about.
+        assert full.std() > 4 * scaled.std()

@@ -75,12 +75,15 @@ def test_gpus_are_counted_by_what_the_kernel_lists_and_by_device_files(system):
         ({"CUDA_VISIBLE_DEVICES": "0,1"}, False),
         ({"CUDA_VISIBLE_DEVICES": "GPU-8932f937"}, False),
         ({"CUDA_VISIBLE_DEVICES": "MIG-8932f937"}, False),
+        *(({"CUDA_VISIBLE_DEVICES": name}, False) for name in ("GPU0", "cuda:0", "all", '"0,1"', "[0]", "nvidia0")),
         ({"CUDA_VISIBLE_DEVICES": ""}, True),
+        ({"CUDA_VISIBLE_DEVICES": "-1,0"}, True),
+        ({"CUDA_VISIBLE_DEVICES": "none"}, True),
         ({"CUDA_VISIBLE_DEVICES": "-1"}, True),
         ({"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, True),
     ],
 )
-def test_an_empty_list_is_the_users_choice(environ, hidden):
+def test_an_empty_list_is_the_users_choice_and_a_wrong_name_is_not(environ, hidden):
     assert hidden_by_user(environ) == hidden
 
 

@@ -1,17 +1,22 @@
 """Processes that watch each other, simulated by threads: a death, a silence and a signal count, a normal end not."""
 
+import itertools
 import logging
+import os
+import socket
 import threading
 import time
 
 import pytest
 
 from tests.runtime.processes import ALONE, Pretended
-from utils.errors import RunError, UsageError
+from utils.local_communicator import Place
 from utils.system import watchdog as module
-from utils.system.watchdog import Pulse, Watchdog
+from utils.system.meeting import local_listener
+from utils.system.watchdog import Watchdog, Watched
 
 TIMEOUT_S = 1.0
+JOBS = itertools.count()
 
 
 class Joined(Pretended):
@@ -36,14 +41,23 @@ class Joined(Pretended):
 
 
 class Process(threading.Thread):
-    """A process of a run: its action, the signals it heard, and the exit status from its watchdog."""
+    """A process of a run: its action, the signals it heard, and the exit status from its watchdog.
 
-    def __init__(self, rank, shared, act):
+    The processes are on ``machines`` machines, which start equally many.
+    """
+
+    def __init__(self, rank, shared, act, machines=1):
         super().__init__(daemon=True)
-        self.pulse, self.heard, self.ended = Pulse(step=10 * (rank + 1)), [], threading.Event()
-        self.status = None
-        self.dog = Watchdog(Joined(rank, shared), TIMEOUT_S, lambda: self.pulse, self.heard.append, self._end)
-        self._act = act
+        self.heard, self.ended = [], threading.Event()
+        self.signal = self.status = None
+        self.in_step_s = 0.0
+        self._communicator = Joined(rank, shared)
+        local_size = shared.parties // machines
+        machine, local_rank = divmod(rank, local_size)
+        job = f"{os.getpid()}-{shared.job}-{machine}"
+        place = Place(rank, shared.parties, local_rank, local_size, job)
+        self.dog = Watchdog(place, TIMEOUT_S, Watched(lambda: self.signal, self.heard.append, self._end))
+        self._act, self._step = act, 10 * (rank + 1)
 
     def _end(self, status):
         self.status = status
@@ -51,19 +65,22 @@ class Process(threading.Thread):
 
     def run(self):
         self.dog.__enter__()
+        self.dog.join(self._communicator, lambda: self._step, lambda: self.in_step_s)
+        while self.dog._awaited():
+            time.sleep(0.01)
+        self._communicator.barrier()
         self._act(self)
 
     def die(self):
         """Leaves like a killed process: its connections close without a message."""
-        self.dog._closing.set()
         self.dog._close()
 
 
-def play(*acts):
+def play(*acts, machines=1):
     """Runs processes, each with its action once all of them watch, and waits for their end."""
     shared = threading.Barrier(len(acts))
-    shared.values = {}
-    processes = [Process(rank, shared, act) for rank, act in enumerate(acts)]
+    shared.values, shared.job = {}, next(JOBS)
+    processes = [Process(rank, shared, act, machines) for rank, act in enumerate(acts)]
     for process in processes:
         process.start()
     for process in processes:
@@ -75,7 +92,8 @@ def play(*acts):
 
 
 def leave(process):
-    process.dog.__exit__(None, None, None)
+    process._communicator.barrier()
+    process.dog.leave(0)
 
 
 def wait_for_the_end(process):
@@ -83,8 +101,9 @@ def wait_for_the_end(process):
 
 
 def test_one_process_watches_nobody():
-    with Watchdog(ALONE, TIMEOUT_S, Pulse, print) as dog:
-        assert dog._peers == {}
+    with Watchdog(None, TIMEOUT_S, Watched(lambda: None, print)) as dog:
+        dog.join(ALONE, int, float)
+        assert dog._threads == []
 
 
 def test_processes_that_are_done_are_not_missed(caplog):
@@ -98,48 +117,43 @@ def test_processes_that_are_done_are_not_missed(caplog):
     assert not caplog.records
 
 
-@pytest.mark.parametrize("rank", [0, 1, 2])
-def test_a_death_ends_the_others_with_the_rank_and_the_step(rank, caplog):
+@pytest.mark.parametrize(("rank", "machines"), [(0, 1), (1, 1), (2, 1), (0, 3), (2, 3)])
+def test_a_death_ends_the_others_with_the_rank_and_the_step(rank, machines, caplog):
     def die_soon(process):
         time.sleep(2.5 * module.LONGEST_BEAT_S * TIMEOUT_S / 4)  # a few heartbeats, so that its step is known
         process.die()
 
     acts = [wait_for_the_end] * 3
     acts[rank] = die_soon
-    processes = play(*acts)
+    processes = play(*acts, machines=machines)
     assert [process.status for process in processes] == [None if r == rank else 1 for r in range(3)]
     said = [record.getMessage() for record in caplog.records if record.levelno == logging.CRITICAL]
     assert f"rank {rank}: its process has ended, after step {10 * (rank + 1)} or in the next one; the job" in said[0]
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-@pytest.mark.parametrize(("error", "status"), [(UsageError("--a 1"), 2), (RunError("b"), 1), (KeyError("c"), 1)])
-def test_an_error_of_one_ends_the_others_with_its_status_and_without_a_word(rank, error, status, caplog):
-    def fail(process):
-        process.dog.__exit__(type(error), error, None)
-
-    acts = [wait_for_the_end] * 3
-    acts[rank] = fail
-    processes = play(*acts)
-    assert [process.status for process in processes] == [None if r == rank else status for r in range(3)]
+@pytest.mark.parametrize("status", [1, 2])
+@pytest.mark.parametrize("rank", [0, 3])
+def test_a_failure_of_one_ends_the_others_with_its_status_and_without_a_word(rank, status, caplog):
+    acts = [wait_for_the_end] * 4
+    acts[rank] = lambda process: process.dog.leave(status)
+    processes = play(*acts, machines=2)
+    assert [process.status for process in processes] == [None if r == rank else status for r in range(4)]
     assert not caplog.records
 
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_silence_ends_the_others_after_the_time_out(rank, caplog, monkeypatch):
-    genuine = Watchdog._send
+    genuine = Watchdog._send_all
 
-    def mute(self, peer, message):
+    def mute(self, message):
         if self._rank != rank:
-            genuine(self, peer, message)
-
-    def watch(process):
-        if process.dog._rank != rank:
-            wait_for_the_end(process)
+            genuine(self, message)
 
     def silence(process):
-        monkeypatch.setattr(Watchdog, "_send", mute)
-        watch(process)
+        time.sleep(TIMEOUT_S / 2)  # a heartbeat or two, which tell the step
+        monkeypatch.setattr(Watchdog, "_send_all", mute)
+        if process.dog._rank != rank:
+            wait_for_the_end(process)
 
     began = time.monotonic()
     play(silence, silence)
@@ -148,9 +162,35 @@ def test_a_silence_ends_the_others_after_the_time_out(rank, caplog, monkeypatch)
     assert any(f"rank {rank}: no sign of life for 1 s (--stall_timeout_s), after step" in text for text in said)
 
 
-def test_a_signal_to_one_reaches_all():
+@pytest.mark.parametrize("machines", [1, 2])
+def test_a_step_that_no_process_finishes_ends_all(machines, caplog):
+    def hang(process):
+        process.in_step_s = module.LONGEST_STEP * TIMEOUT_S + 1
+        wait_for_the_end(process)
+
+    processes = play(*[hang] * 4, machines=machines)
+    assert [process.status for process in processes] == [1] * 4
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith(
+        "step 11: no process has finished it within 20 s (20 times --stall_timeout_s), so an exchange"
+    )
+
+
+@pytest.mark.parametrize("busy", [0, 1])
+def test_a_step_may_take_long_while_one_process_does_something_else(busy, caplog):
+    def wait_in_step(process):
+        process.in_step_s = 0.0 if process._communicator.rank == busy else 1e6
+        time.sleep(1.5 * TIMEOUT_S)
+        leave(process)
+
+    assert [process.status for process in play(wait_in_step, wait_in_step)] == [None] * 2
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("machines", [1, 2])
+def test_a_signal_to_one_reaches_all(machines):
     def asked(process):
-        process.pulse = Pulse(step=3, stop="SIGTERM")
+        process.signal = "SIGTERM"
         time.sleep(1.5)
         leave(process)
 
@@ -158,18 +198,38 @@ def test_a_signal_to_one_reaches_all():
         time.sleep(1.5)
         leave(process)
 
-    processes = play(told, asked, told)
-    assert {"SIGTERM"} == set(processes[0].heard) == set(processes[2].heard)
+    processes = play(told, told, told, asked, machines=machines)
+    assert [set(process.heard) for process in processes[:3]] == [{"SIGTERM"}] * 3
 
 
-def test_processes_that_cannot_reach_each_other_go_on_unwatched_and_say_so(caplog, monkeypatch):
+def test_machines_that_cannot_reach_each_other_go_on_and_say_so(caplog, monkeypatch):
     def refuse(*arguments, **options):
         raise ConnectionRefusedError(111, "Connection refused")
 
-    monkeypatch.setattr(module.socket, "create_connection", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
     monkeypatch.setattr(module, "CONNECT_TIMEOUT_S", 0.2)
-    processes = play(leave, leave)
-    assert [process.status for process in processes] == [None, None]
+    processes = play(*[leave] * 4, machines=2)
+    assert [process.status for process in processes] == [None] * 4
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert "the processes cannot watch each other, so nothing notices a frozen one: rank 0: " in record.getMessage()
+    said = "the processes of different machines cannot watch each other, so nothing notices a frozen one: no connection"
+    assert record.getMessage() == f"{said} from the machines of ranks [2]"
+
+
+def test_an_address_that_is_taken_ends_the_process_with_a_sentence(caplog, tmp_path):
+    ended = []
+    place = Place(0, 2, 0, 2, str(tmp_path))
+    with local_listener(place.job), Watchdog(place, TIMEOUT_S, Watched(lambda: None, print, ended.append)):
+        pass
+    assert ended == [1]
+    assert "rank 0: the processes of this machine cannot meet: Address already in use; the job" in caplog.text
+
+
+def test_a_process_that_does_not_come_ends_the_others(caplog, monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "MEETING_S", 1.0)
+    for rank in (0, 1):
+        ended = threading.Event()
+        place = Place(rank, 2, rank, 2, f"{tmp_path}-{rank}")
+        with Watchdog(place, TIMEOUT_S, Watched(lambda: None, print, lambda status, ended=ended: ended.set())):
+            assert ended.wait(5)
+        assert f"rank {1 - rank}: has not started within 1 s (--stall_timeout_s); the job ends" in caplog.text

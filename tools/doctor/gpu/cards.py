@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ import tensorflow as tf
 from runtime.precision import BFLOAT16_CAPABILITY
 from runtime.session import compute_capability
 from tools.doctor.probe import ProbeResult, Skipped
-from tools.doctor.sessions import growing
+from tools.doctor.sessions import growing, seconds_of
 
 tf1 = tf.compat.v1
 
@@ -89,11 +88,6 @@ def product_speed(kind: Arithmetic, device: str) -> float:
         total = tf.reduce_sum(tf.cast(product, tf.float32))
         session.run(factor.initializer)
         session.run(total)
-        seconds = min(_seconds(session, total) for _ in range(_REPEATS))
+        step = session.make_callable(total)
+        seconds = min(seconds_of(step) for _ in range(_REPEATS))
     return 8 * 2 * side**3 / seconds
-
-
-def _seconds(session: Any, tensor: Any) -> float:
-    started = time.perf_counter()
-    session.run(tensor)
-    return time.perf_counter() - started

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from model.layers.conv2d import convolve
 from model.layers.options import LayerOptions
+from runtime.session import on_device
 from runtime.setup import set_up_alone
 from tools.doctor.gpu.cards import FLOAT32, gpu_arithmetic, has_gpu, require_gpus
 from tools.doctor.gpu.launches import launch, random_records
@@ -23,6 +24,7 @@ from tools.doctor.sessions import growing
 from utils.cmdline_helper import parse
 from utils.errors import RunError
 from utils.input.batching import Position, Shard
+from utils.input.staging import BatchesAhead
 from utils.optimizer_table import OPTIMIZERS
 from utils.optimizers import INITIAL_LOSS_SCALE, Descent, LossScale, build_update
 
@@ -35,6 +37,7 @@ DALI_TOLERANCE = 1.0
 _ROWS = 64  # of an input of ones: a float16 gradient of 64 times the loss scale overflows above a scale of 2^9
 _LARGEST_SCALE = 2.0**9
 _MEGABYTES = (25, 100)
+_BATCHES = 2
 
 Array = NDArray[Any]
 
@@ -103,31 +106,66 @@ def loss_scaling() -> ProbeResult:
 
 
 def dali() -> ProbeResult:
-    """A batch that DALI decoded on the GPU, beside the same one from TensorFlow.
+    """Batches that DALI decoded on the last GPU, beside the same ones from TensorFlow.
 
     Raises:
-        RunError: The images differ by more than the tolerance on average, or the labels differ.
+        RunError: The images differ by more than the tolerance on average, or the examples differ.
     """
     require_gpus()
-    with random_records() as (records, folder):
-        flags = ["--mode=train", "--arch=resnet18", f"--data_dir={records}", "--batch_size=8", "--seed=1"]
-        flags += ["--image_size=64", f"--results_dir={folder / 'none'}"]
-        (images, labels), (theirs, same) = (_first_batch([*flags, *dali]) for dali in ([], ["--dali"]))
-    difference = float(np.mean(np.abs(images - theirs)))
-    if not np.array_equal(labels, same) or not difference <= DALI_TOLERANCE:
+    last = len(tf.config.list_physical_devices("GPU")) - 1
+    difference = difference_of_readers([f"--gpu_id={last}"])
+    if not difference <= DALI_TOLERANCE:
         raise RunError(f"DALI's images differ by {difference:.2f} grey levels on average (at most {DALI_TOLERANCE:g})")
     return ProbeResult(
-        f"differs by {difference:.2f} grey levels on average (at most {DALI_TOLERANCE:g})", {"difference": difference}
+        f"differs by {difference:.2f} grey levels on average (at most {DALI_TOLERANCE:g}) on GPU {last}",
+        {"difference": difference, "gpu": last},
     )
 
 
-def _first_batch(flags: Sequence[str]) -> tuple[Array, Array]:
+def difference_of_readers(flags: Sequence[str]) -> float:
+    """The mean difference in grey levels between images read with DALI and without, each in a process of its own.
+
+    Raises:
+        RunError: A process fails, or the examples differ.
+    """
+    with random_records() as (records, folder):
+        flags = ["--mode=train", "--arch=resnet18", f"--data_dir={records}", "--batch_size=6", "--seed=1", *flags]
+        flags += ["--image_size=64", f"--results_dir={folder / 'none'}"]
+        made = []
+        for reader in ([], ["--dali"]):
+            launch([sys.executable, "-c", _READ, str(folder / "read.npz"), *flags, *reader])
+            with np.load(folder / "read.npz") as arrays:
+                made.append((arrays["images"], arrays["index"]))
+    (images, index), (theirs, same) = made
+    if not np.array_equal(index, same):
+        raise RunError("DALI and TensorFlow read different examples")
+    return float(np.mean(np.abs(images - theirs)))
+
+
+_READ = """
+import sys, numpy
+from tools.doctor.gpu.parts import batches
+images, index = batches(sys.argv[2:])
+numpy.savez(sys.argv[1], images=images, index=index)
+"""
+
+
+def batches(flags: Sequence[str]) -> tuple[Array, Array]:
+    """Images and their examples of some batches, staged on the device as in a run: training, then two evaluations."""
     setup = set_up_alone(parse(list(flags), {}).config)
+    made = []
     with tf.Graph().as_default(), tf1.Session(config=setup.session_config) as session:
-        data = setup.task.data.input("train", Shard(index=0, count=1), Position())
-        session.run(data.initializer)
-        images, index = session.run([data.batch.images, data.batch.index])
-    return images, index
+        for split, rounds in (("train", 1), ("validation", 2)):
+            data = on_device(setup.task.data.input(split, Shard(), Position()), setup.config)
+            ahead = BatchesAhead(session, data)
+            for _ in range(rounds):
+                ahead.restart()
+                for _ in range(_BATCHES):
+                    ahead.wait(more=True)
+                    made.append(session.run([data.batch.images, data.batch.index]))
+            ahead.close()
+    images, index = zip(*made, strict=True)
+    return np.stack(images), np.stack(index)
 
 
 def all_reduce() -> ProbeResult:
@@ -139,7 +177,11 @@ def all_reduce() -> ProbeResult:
     name, command = launcher(os.environ.get("PATH", ""), max(2, count))
     output = launch([*command, sys.executable, "-c", _AVERAGE, *map(str, _MEGABYTES)])
     facts = json.loads(next(line for line in output.splitlines() if line.startswith("{")))
-    text = ", ".join(f"{size} MB in {seconds * 1e3:.3g} ms" for size, seconds in facts["seconds"].items())
+    facts["gb_per_second"] = {size: float(size) / 1e3 / seconds for size, seconds in facts["seconds"].items()}
+    text = ", ".join(
+        f"{size} MB in {seconds * 1e3:.3g} ms ({facts['gb_per_second'][size]:.3g} GB/s)"
+        for size, seconds in facts["seconds"].items()
+    )
     return ProbeResult(f"{facts['processes']} processes under {name}: {text}", facts)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +35,7 @@ from utils.host_session import on_host
 from utils.hvd_utils import SerialCommunicator
 from utils.image_processing import CHANNELS
 from utils.input.batching import Position
+from utils.input.staging import BatchesAhead
 from utils.text import percent
 
 tf1 = tf.compat.v1
@@ -132,18 +133,17 @@ def first_step(name: str, kind: Arithmetic, *, device: str, batch: int, size: in
     with training_graph(flags) as (setup, graph), graph.graph.as_default():
         calm = [v.assign(tf.fill(v.shape, _CALM)) for v in graph.variables if _LAST_OF_BRANCH.search(v.op.name)]
         tf.config.experimental.enable_tensor_float_32_execution(kind.tf32)
-        options = on_host() if device == "CPU" else setup.session_config
-        with tf1.Session(graph=graph.graph, config=options) as session:
-            session.run([graph.initializer, graph.input.initializer])
+        # Without its GPU, the graph of a machine with one needs soft placement.
+        options = on_host(allow_soft_placement=True) if device == "CPU" else setup.session_config
+        with tf1.Session(graph=graph.graph, config=options) as session, stepping(session, graph) as step:
             session.run(calm)
-            fetches, fed = graph.fetches(), {graph.input.batch.images: _varied_images(batch, size)}
-            loss = float(session.run(fetches, fed)["total_loss"])
+            loss = float(step(_varied_images(batch, size))["total_loss"])
             slots = {v.op.name: v for v in graph.variables if v.op.name.endswith(_MOMENTUM)}
             gradients = session.run(slots)
-            session.run(fetches)
+            step()
             started = time.perf_counter()
             for _ in range(timed):
-                session.run(fetches)
+                step()
             seconds = time.perf_counter() - started
     return Step(
         loss=loss,
@@ -151,6 +151,28 @@ def first_step(name: str, kind: Arithmetic, *, device: str, batch: int, size: in
         images_per_second=timed * batch / seconds if timed else 0.0,
         flops=graph.size.flops,
     )
+
+
+@contextmanager
+def stepping(session: Any, graph: TrainGraph) -> Iterator[Callable[..., Mapping[str, Any]]]:
+    """A function that runs the next step of training from new weights, on its own batch or on the images given.
+
+    Batches are staged ahead if the graph does so.
+    """
+    session.run(graph.initializer)
+    ahead = BatchesAhead(session, graph.input)
+    ahead.restart()
+
+    def step(images: Array | None = None) -> Mapping[str, Any]:
+        ahead.wait(more=True)
+        fed = {} if images is None else {graph.input.batch.images: images}
+        fetched: Mapping[str, Any] = session.run(graph.fetches(), fed)
+        return fetched
+
+    try:
+        yield step
+    finally:
+        ahead.close()
 
 
 def _varied_images(batch: int, size: int) -> Array:
@@ -167,7 +189,8 @@ def training_graph(flags: list[str]) -> Iterator[tuple[Setup, TrainGraph]]:
     """The graph of a training benchmark on random images, as ``main.py`` builds it."""
     with tempfile.TemporaryDirectory() as folder:
         length = ["--num_iter=1000", "--iter_unit=batch", "--warmup_steps=1", "--lr_warmup_epochs=0", "--seed=1"]
-        config = parse(["--mode=training_benchmark", f"--results_dir={folder}", *length, *flags], {}).config
+        head = "--head_init=original"  # with zeros, only the head would have a gradient in the first step
+        config = parse(["--mode=training_benchmark", f"--results_dir={folder}", head, *length, *flags], {}).config
         setup = set_up_alone(config)
         plan = plan_training(setup.config, setup.task.data.num_examples("train"), 1)
         stopping = Stopping(PreemptionHook(), SerialCommunicator())

@@ -43,10 +43,24 @@ def test_dali_on_a_gpu_needs_a_gpu():
         parts.dali()
 
 
+@pytest.mark.slow
+def test_readers_are_compared_over_training_and_repeated_evaluation():
+    pytest.importorskip("nvidia.dali", reason="NVIDIA DALI is not installed (requirements/dali.txt)")
+    assert 0 < parts.difference_of_readers(["--cpu"]) < parts.DALI_TOLERANCE
+
+
+def test_images_that_differ_are_noticed(monkeypatch):
+    monkeypatch.setattr(parts, "require_gpus", lambda: None)
+    monkeypatch.setattr(parts, "difference_of_readers", lambda flags: 1.5)
+    with pytest.raises(RunError, match=r"DALI's images differ by 1\.50 grey levels on average"):
+        parts.dali()
+
+
 def test_two_processes_average_on_the_cpu():
     need(MPI)
     facts = parts.all_reduce().facts
     assert facts["processes"] == 2
     assert all(0 < seconds < 60 for seconds in facts["seconds"].values())
     assert list(facts["seconds"]) == ["25", "100"]
+    assert facts["gb_per_second"]["100"] == pytest.approx(0.1 / facts["seconds"]["100"])
     assert np.isfinite(list(facts["seconds"].values())).all()

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from runtime import session
 from tools.doctor.gpu import training_step
 from tools.doctor.gpu.cards import BFLOAT16, FLOAT32
 from tools.doctor.gpu.training_step import Step, first_step, network, relative_error
@@ -24,6 +25,19 @@ def test_a_step_repeats_itself(exact):
     assert relative_error(again.gradients, exact.gradients) == 0
     assert exact.images_per_second > 0 == again.images_per_second
     assert exact.flops > 50e6  # 3.6 GFLOP at 224 pixels
+
+
+def test_the_graph_of_a_machine_with_a_gpu_has_a_reference_on_its_cpu(exact, monkeypatch):
+    monkeypatch.setattr(session, "uses_gpu", lambda config: True)
+    staged = first_step("resnet18", FLOAT32, timed=2, **SMALL)
+    assert staged.loss == exact.loss
+    assert staged.images_per_second > 0
+
+
+def test_the_gradients_that_are_compared_come_from_the_images(exact):
+    offsets = {name: gradient for name, gradient in exact.gradients.items() if name.endswith("/beta/Momentum")}
+    assert offsets  # they begin at 0, so that they have no L2 penalty
+    assert [name for name, gradient in offsets.items() if not gradient.any()] == []
 
 
 def test_the_relative_error_is_that_of_all_gradients_together():
