@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,12 @@ _FEWEST_MISFITS, _SHARE_OF_MISFITS = 5, 0.05
 """Misfits of COCO's own format from which another one in pixels may be recognized: sound files have a few faults."""
 _SHARE_OF_SPECKS = 0.5
 """As above, for fractions, which as pixels lie in the first pixel of the image."""
+_PERCENTAGES = tuple(one for one in FORMATS.values() if one.side == 100)
+_OTHERS = tuple(one for one in FORMATS.values() if one not in _PERCENTAGES)
+_FEWEST_IN_CORNER, _LARGE_PX = 20, 200
+"""Boxes from which percentages may be recognized, and the shorter side of the images whose boxes count."""
+_CORNER_PX, _FILLED_PX = 101, 90
+"""No number of percentages exceeds the first; in both directions, some boxes end beyond the second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,17 +37,22 @@ class Evidence:
         boxes: Number of boxes compared: those with finite numbers that are not all 0.
         misfits: By name of the format, the number of boxes that leave their image, are less than a pixel wide or high,
             or end before they begin.
+        in_corner: Whether, as pixels, all boxes lie in a corner of their far larger images, which they fill.
     """
 
     boxes: int
     misfits: Mapping[str, int]
+    in_corner: bool
 
     @property
     def format(self) -> BoxFormat:
         """COCO's own format, unless the boxes fit another one much better."""
-        best = FORMATS[min(self.misfits, key=lambda name: self.misfits[name])]
-        own = self.misfits[COCO.name]
-        if best.fractions:
+        if self.in_corner:
+            best = self._best(_PERCENTAGES)
+            if self.misfits[best.name] <= _MOST_EXPLAINED * self.boxes:
+                return best
+        best, own = self._best(_OTHERS), self.misfits[COCO.name]
+        if best.side is not None:
             is_suspect = own >= max(1, _SHARE_OF_SPECKS * self.boxes)
         else:
             is_suspect = own >= max(_FEWEST_MISFITS, _SHARE_OF_MISFITS * self.boxes)
@@ -49,17 +60,28 @@ class Evidence:
 
     @property
     def equals(self) -> tuple[BoxFormat, ...]:
-        """The format and those that the boxes fit as well, such as rows first in square images."""
-        return tuple(one for one in FORMATS.values() if self.misfits[one.name] == self.misfits[self.format.name])
+        """The format and those of the same kind that the boxes fit as well, such as rows first in square images."""
+        chosen = self.format
+        return tuple(one for one in _kind_of(chosen) if self.misfits[one.name] == self.misfits[chosen.name])
 
     def sentence(self) -> str:
         """The evidence against COCO's own format, for people."""
-        counts = ", ".join(f"{name} {count:,}" for name, count in self.misfits.items())
+        chosen = self.format
         words = " or ".join(one.words for one in self.equals)
+        counts = ", ".join(f"{one.name} {self.misfits[one.name]:,}" for one in _kind_of(chosen))
+        corner = f"read as {COCO.name}, all lie within 100 pixels of a corner of their far larger images; "
         return (
-            f"its boxes seem to be {words}, not {COCO.words}; of {self.boxes:,} boxes, those that leave "
-            f"their image, end before they begin or are below a pixel number, read as {counts}"
+            f"its boxes seem to be {words}, not {COCO.words}; {corner if chosen in _PERCENTAGES else ''}of "
+            f"{self.boxes:,} boxes, those that leave their image, end before they begin or are below a pixel number, "
+            f"read as {counts}"
         )
+
+    def _best(self, formats: Iterable[BoxFormat]) -> BoxFormat:
+        return min(formats, key=lambda one: self.misfits[one.name])
+
+
+def _kind_of(one: BoxFormat) -> tuple[BoxFormat, ...]:
+    return _PERCENTAGES if one in _PERCENTAGES else _OTHERS
 
 
 def evidence(boxes: Array, sizes_px: Array) -> Evidence:
@@ -73,7 +95,15 @@ def evidence(boxes: Array, sizes_px: Array) -> Evidence:
         compared = np.isfinite(boxes).all(axis=1) & boxes.any(axis=1)
         boxes, sizes_px = boxes[compared], sizes_px[compared]
         found = {name: int(misfits(one, boxes, sizes_px).sum()) for name, one in FORMATS.items()}
-    return Evidence(boxes=len(boxes), misfits=found)
+        in_corner = _fill_a_corner(boxes[sizes_px.min(axis=1) >= _LARGE_PX])
+    return Evidence(boxes=len(boxes), misfits=found, in_corner=in_corner)
+
+
+def _fill_a_corner(boxes: Array) -> bool:
+    """Whether numbers that may be pixels are more likely percentages; ``boxes`` are ``[n, 4]`` of large images."""
+    if len(boxes) < _FEWEST_IN_CORNER or np.any(np.abs(boxes) > _CORNER_PX):
+        return False
+    return bool(np.all((boxes[:, :2] + boxes[:, 2:]).max(axis=0) > _FILLED_PX))
 
 
 def are_resized(boxes: Array, sizes_px: Array, stated_px: Array, chosen: BoxFormat) -> NDArray[np.bool_]:
@@ -92,7 +122,7 @@ def are_resized(boxes: Array, sizes_px: Array, stated_px: Array, chosen: BoxForm
         for same in (stated_px, stated_px[:, ::-1]):  # swapped sides are those of an image that EXIF turns
             other &= np.any(sizes_px != same, axis=1)
         found = other & misfits(chosen, boxes, sizes_px) & ~misfits(chosen, boxes, stated_px)
-    many = not chosen.fractions and found.sum() >= max(_FEWEST_MISFITS, _SHARE_OF_MISFITS * len(boxes))
+    many = chosen.side is None and found.sum() >= max(_FEWEST_MISFITS, _SHARE_OF_MISFITS * len(boxes))
     return found & np.bool_(many)
 
 
@@ -100,8 +130,8 @@ def misfits(one: BoxFormat, boxes: Array, sizes_px: Array) -> NDArray[np.bool_]:
     """Returns which boxes leave their image, are less than a pixel wide or high, or end before they begin; ``[n]``."""
     corners: Array = np.stack(one.corners(*boxes.T), axis=1)
     low, high = corners[:, :2], corners[:, 2:]
-    if one.fractions:
-        least, sides, slack = 0.0, np.ones_like(low), np.full_like(low, _ROUNDING)
+    if one.side is not None:
+        least, sides, slack = 0.0, np.full_like(low, one.side), np.full_like(low, _ROUNDING * one.side)
     else:
         least, sides = _LEAST_PX, sizes_px[:, ::-1]
         slack = np.fmax(1.0, _ROUNDING * sides)

@@ -16,20 +16,21 @@ class BoxFormat:
         name: Its name on the command line.
         words: The four numbers, for people.
         corners: Turns the four numbers into left, top, right and bottom, in their unit.
-        fractions: Whether the unit is the image's width or height instead of a pixel.
+        side: The number that stands for the whole width or height of the image; None if the unit is a pixel.
     """
 
     name: str
     words: str
     corners: Callable[..., Corners]
-    fractions: bool = False
+    side: float | None = None
 
     def corners_px(self, box: Corners, height_px: float, width_px: float) -> Corners:
         """Left, top, right and bottom of a box in pixels of an image."""
         left, top, right, bottom = self.corners(*box)
-        if not self.fractions:
+        if self.side is None:
             return left, top, right, bottom
-        return left * width_px, top * height_px, right * width_px, bottom * height_px
+        across, down = width_px / self.side, height_px / self.side
+        return left * across, top * down, right * across, bottom * down
 
 
 def _from_sides(x: float, y: float, width: float, height: float) -> Corners:
@@ -54,10 +55,15 @@ _SHAPES: Mapping[str, tuple[str, Callable[..., Corners]]] = {
     "yxyx": ("top, left, bottom, right", _from_rows),
     "cxcywh": ("center x, center y, width, height", _from_center),
 }
+_UNITS: Mapping[str, tuple[str, float | None]] = {
+    "": ("in pixels", None),
+    "_fractions": ("as fractions of the image", 1.0),
+    "_percent": ("in percent of the image", 100.0),
+}
 FORMATS = {
     one.name: one
-    for suffix, unit, fractions in (("", "in pixels", False), ("_fractions", "as fractions of the image", True))
+    for suffix, (unit, side) in _UNITS.items()
     for shape, (words, corners) in _SHAPES.items()
-    for one in (BoxFormat(name=shape + suffix, words=f"{words} {unit}", corners=corners, fractions=fractions),)
+    for one in (BoxFormat(name=shape + suffix, words=f"{words} {unit}", corners=corners, side=side),)
 }
 COCO = FORMATS["xywh"]

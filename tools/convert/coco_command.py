@@ -7,12 +7,11 @@ OUT gets ``coco_train.record-*``, ``coco_val.record-*`` and ``coco_testdev.recor
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from object_detection.coco.box_formats import FORMATS
 from tools.command import CommandParser
-from tools.convert.command_line import EXIT_TEXT, add_boxes_are, add_output_flags, run_conversion
+from tools.convert.command_line import EXIT_TEXT, add_box_flags, add_output_flags, run_conversion
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -31,7 +30,7 @@ def make_parser() -> argparse.ArgumentParser:
     ):
         source(f"--{folder}", metavar="DIR", type=_path, help=f"folder of the {split} images")
         source(f"--{file}", metavar="FILE", type=_path, help=f"JSON file of the {split} annotations")
-    _add_reading_flags(parser.add_argument_group("reading of boxes").add_argument)
+    add_box_flags(parser.add_argument_group("reading of boxes").add_argument)
     output = parser.add_argument_group("output").add_argument
     output("--output_dir", metavar="OUT", type=Path, required=True, help="folder to write to; created if missing")
     output(
@@ -55,18 +54,6 @@ def make_parser() -> argparse.ArgumentParser:
         "--logtostderr", action="store_true", help="accepted for compatibility; the log always goes to standard error"
     )
     return parser
-
-
-def _add_reading_flags(add: Callable[..., object]) -> None:
-    add(
-        "--box_format",
-        metavar="FORMAT",
-        choices=("auto", *FORMATS),
-        default="auto",
-        help="how a box is written: %(choices)s; that is x, y, width, height, or two corners, or center and size, in "
-        "pixels or in fractions of the image (default: xywh; boxes that contradict it are refused)",
-    )
-    add_boxes_are(add)
 
 
 def _path(text: str) -> Path | None:

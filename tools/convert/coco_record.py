@@ -123,7 +123,7 @@ class CocoRecord:
 
     def _area_px(self, one: CocoAnnotation, box: Box, image: EncodedImage) -> float:
         """The area of the outline, or of the box if the file gives no valid area in square pixels."""
-        if one.area_px is not None and 0 <= one.area_px <= _LARGEST_FLOAT and not FORMATS[self.box_format].fractions:
+        if one.area_px is not None and 0 <= one.area_px <= _LARGEST_FLOAT and FORMATS[self.box_format].side is None:
             return one.area_px
         return (box[2] - box[0]) * image.height * (box[3] - box[1]) * image.width
 

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 
+from object_detection.coco.box_formats import FORMATS
 from tools.command import run_command
 
 EXIT_TEXT = """\
@@ -32,6 +33,19 @@ def add_boxes_are(add: Callable[..., object]) -> None:
         help="picture that boxes were drawn on, where EXIF turns it: the upright or the stored one (default: the one "
         "whose size the annotations give, else the stored one)",
     )
+
+
+def add_box_flags(add: Callable[..., object]) -> None:
+    """Adds the flags that say how to read the boxes of COCO's JSON files."""
+    add(
+        "--box_format",
+        metavar="FORMAT",
+        choices=("auto", *FORMATS),
+        default="auto",
+        help="how a box is written: %(choices)s; that is x, y, width, height, or two corners, or center and size, in "
+        "pixels, in fractions or in percent of the image (default: xywh; boxes that contradict it are refused)",
+    )
+    add_boxes_are(add)
 
 
 def run_conversion(action: Callable[[], int]) -> int:

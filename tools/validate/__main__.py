@@ -27,6 +27,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tools.command import CommandParser, require_no_input, run_command
+from tools.convert.command_line import add_box_flags
 from utils.errors import EXIT_DONE, EXIT_FAILED, RunError, UsageError, require
 from utils.suggestions import path_hint
 
@@ -63,6 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="folder of the images of a JSON file; repeat it for each file, in order (default: found near the file)",
     )
     kinds("--validation_labels", metavar="FILE", type=Path, help="labels of validation images without class folders")
+    add_box_flags(parser.add_argument_group("reading of the boxes of JSON files").add_argument)
     return parser
 
 
@@ -100,6 +102,7 @@ def open_sources(flags: argparse.Namespace) -> list[Source]:
         UsageError: A source does not exist, or a flag does not fit.
         RunError: One is not a data set.
     """
+    from tools.convert.box_frame import AUTO
     from tools.validate.coco_source import CocoSource
     from tools.validate.folder_source import FolderSource
     from tools.validate.label_rules import make_label_rules
@@ -119,7 +122,9 @@ def open_sources(flags: argparse.Namespace) -> list[Source]:
             raise UsageError(f"SRC {path}: no such file or folder{path_hint(path)}")
         if not path.is_dir():
             _check_annotation_file(path)
-            sources.append(CocoSource(path, next(image_dirs, None)))
+            sources.append(
+                CocoSource(path, next(image_dirs, None), box_format=flags.box_format, boxes_are=flags.boxes_are)
+            )
         elif (path / MANIFEST_NAME).exists() or split_files_by_name(path):
             sources.append(RecordSource(path, tasks, flags.dali))
         else:
@@ -131,8 +136,9 @@ def open_sources(flags: argparse.Namespace) -> list[Source]:
         "label_map": any(isinstance(source, RecordSource) and source.task == "detection" for source in sources),
         "validation_labels": any(isinstance(source, FolderSource) for source in sources),
     }
+    used |= dict.fromkeys(("box_format", "boxes_are"), any(isinstance(source, CocoSource) for source in sources))
     for name, makes_sense in used.items():
-        if getattr(flags, name) is not None and not makes_sense:
+        if getattr(flags, name) not in (None, AUTO) and not makes_sense:
             raise UsageError(f"--{name} {getattr(flags, name)}: no SRC is of a kind that uses this flag")
     return sources
 

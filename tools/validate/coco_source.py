@@ -12,7 +12,7 @@ from typing import Any
 from object_detection.box_rules import Box, BoxCheck
 from object_detection.coco.annotations import CocoAnnotation, CocoImage, read_entries
 from object_detection.coco.box_formats import COCO, FORMATS, BoxFormat
-from tools.convert.box_frame import Frame
+from tools.convert.box_frame import AUTO, Frame
 from tools.convert.coco_survey import Problem, survey
 from tools.validate.boxes import check_boxes
 from tools.validate.decoded_image import decode_image
@@ -100,6 +100,8 @@ class CocoSource:
     Args:
         path: The JSON file.
         image_dir: The folder of its images, or None for one of the usual places.
+        box_format: The name of the format of its boxes, or "auto" to recognize it.
+        boxes_are: Whether boxes were drawn on the "upright" or the "stored" picture, or "auto" to find out.
 
     Raises:
         RunError: The file cannot be read, is not JSON, or lacks a list of images, annotations or categories.
@@ -108,7 +110,9 @@ class CocoSource:
 
     task = "detection"
 
-    def __init__(self, path: Path, image_dir: Path | None = None) -> None:
+    def __init__(
+        self, path: Path, image_dir: Path | None = None, *, box_format: str = AUTO, boxes_are: str = AUTO
+    ) -> None:
         self.path = path
         words = _WORD.findall(path.stem.lower())
         splits = (split for begin, split in _SPLITS.items() if any(word.startswith(begin) for word in words))
@@ -119,7 +123,8 @@ class CocoSource:
         self.findings = [self._finding(fault.kind, fault.text) for fault in read.faults]
         self.classes: Mapping[int, str] = read.file.names
         self.image_dir = image_dir or find_images(path, [image.file_name for image in read.file.images])
-        found = survey(read.file, self.image_dir, needs_boxes=needs_boxes and not read.faults)
+        needs_boxes = needs_boxes and not read.faults
+        found = survey(read.file, self.image_dir, box_format=box_format, boxes_are=boxes_are, needs_boxes=needs_boxes)
         self.findings += [
             self._finding(problem.kind, case.text, case.file) for problem in found.problems for case in problem.cases
         ]

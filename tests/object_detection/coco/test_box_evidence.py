@@ -20,12 +20,13 @@ def written_as(name, boxes, sizes):
         "cxcywh": (x + width / 2, y + height / 2, width, height),
     }[shape]
     order = [0, 1, 0, 1] if shape == "yxyx" else [1, 0, 1, 0]
-    return np.stack(columns, axis=1) / (sizes[:, order] if unit else 1.0)
+    side = {"": sizes[:, order], "fractions": 1.0, "percent": 100.0}[unit]
+    return np.stack(columns, axis=1) / sizes[:, order] * side
 
 
 def names(found):
-    """The names of the formats that the evidence speaks for; both orders of corners are the same in fractions."""
-    return {one.name for one in found.equals} - ({"yxyx_fractions"} if found.format.fractions else set())
+    """The names of the formats that the evidence speaks for; both orders of corners are the same but in pixels."""
+    return {one.name for one in found.equals} - {"yxyx_fractions", "yxyx_percent"}
 
 
 def drawn(seed, count):
@@ -39,7 +40,7 @@ def drawn(seed, count):
 def test_each_format_is_recognized_and_read_back(name):
     boxes, sizes = drawn(1, 60)
     found = evidence(written_as(name, boxes, sizes), sizes)
-    assert (names(found), found.misfits[name]) == ({name.replace("yxyx_f", "xyxy_f")}, 0)
+    assert (names(found), found.misfits[name]) == ({name.replace("yxyx_", "xyxy_")}, 0)
     assert name in {one.name for one in found.equals}
     written = written_as(name, boxes, sizes)[0].tolist()
     x, y, width, height = boxes[0]
@@ -53,7 +54,7 @@ def test_real_boxes_are_recognized_in_each_format(sample_data, split, name):
     sizes_of = {image.id: (image.height, image.width) for image in file.images}
     boxes = np.array([one.box_px for one in file.annotations])
     sizes = np.array([sizes_of[one.image_id] for one in file.annotations], float)
-    assert names(evidence(written_as(name, boxes, sizes), sizes)) == {name.replace("yxyx_f", "xyxy_f")}
+    assert names(evidence(written_as(name, boxes, sizes), sizes)) == {name.replace("yxyx_", "xyxy_")}
 
 
 def sloppy(random, boxes, sizes):
@@ -103,7 +104,12 @@ def unknown_sizes(random, boxes, sizes):
     return boxes, sizes * np.nan
 
 
-KINDS = (lambda _, *both: both, sloppy, amodal, tiny, filling, swapped_sizes, other_sizes, unknown_sizes)
+def in_a_corner(random, boxes, sizes):
+    """Small objects that all images show in their upper left corner."""
+    return random.uniform(0, 40, boxes.shape), sizes
+
+
+KINDS = (lambda _, *both: both, sloppy, amodal, tiny, filling, swapped_sizes, other_sizes, unknown_sizes, in_a_corner)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=["sound", *(kind.__name__ for kind in KINDS[1:])])
@@ -113,6 +119,24 @@ def test_files_in_cocos_own_format_are_never_taken_for_another(kind):
         boxes, sizes = kind(random, *drawn(seed, int(random.choice([1, 2, 3, 10, 40, 200]))))
         found = evidence(boxes, sizes)
         assert found.format == COCO, (seed, found)
+
+
+def test_percentages_of_few_boxes_or_small_images_are_boxes_in_pixels():
+    boxes, sizes = drawn(3, 60)
+    percentages = written_as("xywh_percent", boxes, sizes)
+    assert evidence(percentages[:19], sizes[:19]).format == COCO
+    assert evidence(percentages, np.full_like(sizes, 199)).format == COCO
+    percentages[7, 0] = 102
+    assert evidence(percentages, sizes).format == COCO
+
+
+def test_percentages_are_named_with_what_speaks_for_them():
+    boxes, sizes = drawn(3, 60)
+    sentence = evidence(written_as("cxcywh_percent", boxes, sizes), sizes).sentence()
+    assert sentence.startswith("its boxes seem to be center x, center y, width, height in percent of the image, not x,")
+    assert "read as xywh, all lie within 100 pixels of a corner of their far larger images" in sentence
+    assert "cxcywh_percent 0" in sentence
+    assert "xyxy 0" not in sentence
 
 
 def test_no_boxes_and_boxes_of_zeros_prove_nothing():
@@ -125,4 +149,4 @@ def test_the_evidence_names_both_formats_and_every_count():
     sentence = evidence(written_as("xyxy", boxes, sizes), sizes).sentence()
     assert "left, top, right, bottom in pixels, not x, y, width, height in pixels; of 30 boxes" in sentence
     assert "xyxy 0," in sentence
-    assert all(name in sentence for name in FORMATS)
+    assert all(name in sentence for name in FORMATS if not name.endswith("_percent"))

@@ -85,6 +85,18 @@ def test_boxes_are_compared_with_the_images_themselves_whatever_their_entries_sa
     np.testing.assert_allclose(boxes(example)[:, 2], [(y + h) / 24 for _, y, _, h in PIXELS], atol=1e-6)
 
 
+def test_percentages_are_refused_until_the_flag_names_them(tmp_path, capsys):
+    side = np.linspace(0, 80, 30)
+    written = [annotation(i, 1, [place, place / 2, 20, 55]) for i, place in enumerate(side.tolist())]
+    coco = content([image(1, "a.png", 400, 200)], written)
+    flags = write_split(tmp_path, "train", coco, {"a.png": encoded(pattern(200, 400))})
+    assert convert(tmp_path / "out", *flags) == 1
+    assert "--box_format=xywh_percent reads them so, --box_format=xywh as COCO's" in capsys.readouterr().err
+    assert convert(tmp_path / "out", *flags, "--box_format=xywh_percent") == 0
+    (example,) = examples(tmp_path / "out", "train")
+    np.testing.assert_allclose(boxes(example)[:, 1], side / 100, atol=1e-6)
+
+
 # Images that EXIF turns
 
 

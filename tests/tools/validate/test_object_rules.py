@@ -298,6 +298,8 @@ def test_boxes_in_another_format_are_one_fault_that_no_repair_treats(annotations
     assert not (tmp_path / "repaired").exists()
     status, findings = validate(annotations, tmp_path=tmp_path)
     assert (status, kinds(findings)) == (1, {"box_format"})
+    status, findings = validate(annotations, "--box_format=xywh_fractions", tmp_path=tmp_path)
+    assert (status, kinds(findings)) == (0, set())
 
 
 def test_no_repair_gives_resized_images_the_boxes_of_larger_ones(annotations, tmp_path, capsys):
