@@ -6,7 +6,7 @@ Shape symbols: N batch, H W image.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,9 +37,10 @@ tf1 = tf.compat.v1
 class TrainGraph:
     """A training graph. Fetching ``step`` performs one update and returns the step after it.
 
-    ``take_over`` copies rank 0's variables to all processes. ``votes`` holds the tensors that processes exchange in a
-    step. ``begin_averages`` holds the operations that set a moving average to its variable, by the name of the average.
-    ``finite`` adds, at its first call, a tensor for each variable that says if all its values are finite.
+    Fetching ``taken_over`` copies rank 0's variables to all processes and returns their step. ``votes`` holds the
+    tensors that processes exchange in a step. ``begin_averages`` holds the operations that set a moving average to its
+    variable, by the name of the average. ``finite`` and ``saver`` add what only a checkpoint needs, when first called:
+    by the name of each variable, a tensor that says if all its values are finite, and a ``tf.train.Saver``.
     ``histograms``, if any, is a serialized summary, which is empty after most steps.
     """
 
@@ -50,11 +51,11 @@ class TrainGraph:
     votes: TensorMap
     input: Input
     initializer: Any
-    take_over: Any
+    taken_over: Any
     begin_averages: TensorMap
     finite: Callable[[], TensorMap]
     variables: tuple[Any, ...]
-    saver: Any
+    saver: Callable[[], Any]
     size: NetworkSize
     histograms: Any = None
 
@@ -154,14 +155,25 @@ def build_train_graph(
             votes=votes,
             input=data,
             initializer=tf1.variables_initializer(variables),
-            take_over=communicator.take_over(variables),
+            taken_over=_step_of_rank_0(step, communicator, variables),
             begin_averages=begin_averages,
             finite=functools.cache(lambda: _finite(variables)),
             variables=variables,
-            saver=tf1.train.Saver(list(variables), max_to_keep=None),
+            saver=functools.cache(lambda: _saver(graph, variables)),
             size=size,
             histograms=histogram_summary(config.diagnostics, communicator, endpoints, update, after),
         )
+
+
+def _step_of_rank_0(step: Any, communicator: Communicator, variables: Sequence[Any]) -> Any:
+    """The step after all processes have taken over the variables of rank 0."""
+    with tf.control_dependencies([communicator.take_over(variables)]):
+        return step.read_value()
+
+
+def _saver(graph: Any, variables: Sequence[Any]) -> Any:
+    with graph.as_default():
+        return tf1.train.Saver(list(variables), max_to_keep=None)
 
 
 def _finite(variables: Iterable[Any]) -> TensorMap:

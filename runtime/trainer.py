@@ -16,6 +16,7 @@ from runtime.fine_tuning import require_frozen
 from runtime.graphs import build_train_graph
 from runtime.loop import run_loop
 from runtime.plan import TrainingPlan
+from runtime.session import training_options
 from runtime.stopping import Stopping
 from runtime.stored_options import changed_options, options_to_store
 from runtime.task import Setup
@@ -76,7 +77,7 @@ class Trainer:
         self._convolutions = self.graph.graph.get_collection(CHOSEN_CONVOLUTIONS)
         for sentence in notes_on_use(setup.convolutions, self._convolutions):
             _log.warning("%s", sentence)
-        self._session = tf1.Session(graph=self.graph.graph, config=setup.session_config)
+        self._session = tf1.Session(graph=self.graph.graph, config=training_options(setup.session_config, setup.config))
         self._ahead = BatchesAhead(self._session, self.graph.input)
         self.step = 0
         self.has_new_head = True
@@ -88,8 +89,7 @@ class Trainer:
         self._ahead.restart()
         if self._communicator.rank == 0:
             self._load()
-        self._session.run(self.graph.take_over)
-        self.step = int(self._session.run(self.graph.global_step))
+        self.step = int(self._session.run(self.graph.taken_over))
         if self._setup.checkpoint is not None:
             self._saved_step = self._setup.metadata.get("step")
         return self
@@ -139,7 +139,7 @@ class Trainer:
                 f"step {step}: the values of {first_and_more(broken, 'variable')} are not finite; not saved, earlier "
                 "checkpoints are intact; a lower --lr_init or a longer --lr_warmup_epochs often helps"
             )
-        return self._checkpoints.save(self._session, self.graph.saver, step, self.metadata(step))
+        return self._checkpoints.save(self._session, self.graph.saver(), step, self.metadata(step))
 
     def metadata(self, step: int) -> dict[str, Any]:
         """The description to write beside the weights of ``step``."""

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -58,6 +59,8 @@ class Scratch:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the process that loads the libraries inherits it
         self._children = Children(libraries)
         shutil.copytree(clone, place, symlinks=True, ignore=_NOT_COPIED)
+        for action in (["init", "--quiet"], ["add", "--all"]):  # tests ask git for the project's files
+            subprocess.run(["git", *action], cwd=place, check=True)
         if (clone / ".venv").exists():
             (place / ".venv").symlink_to((clone / ".venv").resolve())
 
