@@ -100,7 +100,7 @@ def evidence(boxes: Array, sizes_px: Array) -> Evidence:
 
 
 def _fill_a_corner(boxes: Array) -> bool:
-    """Whether numbers that may be pixels are more likely percentages; ``boxes`` are ``[n, 4]`` of large images."""
+    """Returns if numbers that may be pixels are more likely percentages; ``boxes`` are ``[n, 4]`` of large images."""
     if len(boxes) < _FEWEST_IN_CORNER or np.any(np.abs(boxes) > _CORNER_PX):
         return False
     return bool(np.all((boxes[:, :2] + boxes[:, 2:]).max(axis=0) > _FILLED_PX))
