@@ -25,8 +25,25 @@ RAND_PROBABILITY = 0.5
 
 Apply = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 """A function of an image and the amount of an operation."""
-Amount = Callable[[tf.Tensor, tf.Tensor, int], tf.Tensor]
-"""A function of a magnitude, a sign (-1 or 1) and the side of the image in pixels that returns an amount."""
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """The amount of an operation, ``start + direction * step * magnitude``.
+
+    Attributes:
+        start: Amount at a magnitude of 0.
+        step: Change for each unit of the magnitude.
+        direction: 1 or -1; 0 for either of them at random.
+        whole: The change is rounded down to a whole number, after ``step`` has been multiplied.
+        of_side: ``step`` is a fraction of the side of the image.
+    """
+
+    start: float = 0.0
+    step: float = 0.0
+    direction: int = 0
+    whole: bool = False
+    of_side: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,56 +61,40 @@ class Policy:
     fill: tuple[float, float, float]
 
 
-def _signed(factor: float) -> Amount:
-    return lambda magnitude, sign, side: factor * magnitude * sign
-
-
-def _around_one(factor: float) -> Amount:
-    return lambda magnitude, sign, side: 1.0 + factor * magnitude * sign
-
-
-def _none(magnitude: tf.Tensor, sign: tf.Tensor, side: int) -> tf.Tensor:
-    return tf.zeros([])
-
-
-def _rand_translation(magnitude: tf.Tensor, sign: tf.Tensor, side: int) -> tf.Tensor:
-    return 0.045 * magnitude * sign * side
-
-
 _ENHANCEMENTS = ("brightness", "color", "contrast", "sharpness")
 
 POLICIES: Mapping[str, Policy] = {
     TRIVIAL: Policy(
         operations={
-            "identity": _none,
-            "shear_x": _signed(0.99),
-            "shear_y": _signed(0.99),
-            "translate_x": lambda magnitude, sign, side: tf.floor(32.0 * magnitude) * sign,
-            "translate_y": lambda magnitude, sign, side: tf.floor(32.0 * magnitude) * sign,
-            "rotate": _signed(135.0),
-            **{name: _around_one(0.99) for name in _ENHANCEMENTS},
-            "posterize": lambda magnitude, sign, side: 8.0 - tf.round(6.0 * magnitude),
-            "solarize": lambda magnitude, sign, side: 255.0 - 255.0 * magnitude,
-            "auto_contrast": _none,
-            "equalize": _none,
+            "identity": Amount(),
+            "shear_x": Amount(step=0.99),
+            "shear_y": Amount(step=0.99),
+            "translate_x": Amount(step=32.0, whole=True),
+            "translate_y": Amount(step=32.0, whole=True),
+            "rotate": Amount(step=135.0),
+            **dict.fromkeys(_ENHANCEMENTS, Amount(start=1.0, step=0.99)),
+            "posterize": Amount(start=8.5, step=6.0, direction=-1),  # rounded by the operation
+            "solarize": Amount(start=255.0, step=255.0, direction=-1),
+            "auto_contrast": Amount(),
+            "equalize": Amount(),
         },
         bilinear=False,
         fill=(0.0, 0.0, 0.0),
     ),
     RAND: Policy(
         operations={
-            "auto_contrast": _none,
-            "equalize": _none,
-            "invert": _none,
-            "rotate": _signed(3.0),
-            "posterize": lambda magnitude, sign, side: 4.0 - tf.floor(0.4 * magnitude),
-            "solarize": lambda magnitude, sign, side: 256.0 - tf.floor(25.6 * magnitude),
-            "solarize_add": lambda magnitude, sign, side: tf.floor(11.0 * magnitude),
-            **{name: _around_one(0.09) for name in _ENHANCEMENTS},
-            "shear_x": _signed(0.03),
-            "shear_y": _signed(0.03),
-            "translate_x": _rand_translation,
-            "translate_y": _rand_translation,
+            "auto_contrast": Amount(),
+            "equalize": Amount(),
+            "invert": Amount(),
+            "rotate": Amount(step=3.0),
+            "posterize": Amount(start=4.0, step=0.4, direction=-1, whole=True),
+            "solarize": Amount(start=256.0, step=25.6, direction=-1, whole=True),
+            "solarize_add": Amount(step=11.0, direction=1, whole=True),
+            **dict.fromkeys(_ENHANCEMENTS, Amount(start=1.0, step=0.09)),
+            "shear_x": Amount(step=0.03),
+            "shear_y": Amount(step=0.03),
+            "translate_x": Amount(step=0.045, of_side=True),
+            "translate_y": Amount(step=0.045, of_side=True),
         },
         bilinear=True,
         fill=tuple(float(round(mean)) for mean in MEAN_RGB),  # type: ignore[arg-type]
@@ -110,31 +111,33 @@ def auto_augment(image: tf.Tensor, seed: tf.Tensor, spec: AutoAugmentSpec) -> tf
         seed: ``[2]`` integers.
         spec: The policy.
     """
-    policy = POLICIES[spec.policy]
-    applied = list(operations(policy).values())
-    image = tf.round(image)
-    for own in tf.unstack(tf.random.split(seed, spec.ops)):
+    policy, image = POLICIES[spec.policy], tf.round(image)
+    branches = list(operations(policy).values())
+    for own in [seed] if spec.ops == 1 else tf.unstack(tf.random.split(seed, spec.ops)):
         number, amount = draw(own, spec, image.shape[0])
-        branches = [partial(apply, image, amount) for apply in applied]
-        image = tf.ensure_shape(tf.switch_case(number, branches), image.shape)
+        changed = tf.switch_case(number, [partial(branch, image, amount) for branch in branches])
+        image = tf.ensure_shape(changed, image.shape)
     return image
 
 
 def draw(seed: tf.Tensor, spec: AutoAugmentSpec, side: int) -> tuple[tf.Tensor, tf.Tensor]:
     """The number of an operation among those of ``operations``, and its amount: scalars int32 and float32."""
-    policy = POLICIES[spec.policy]
+    amounts = list(POLICIES[spec.policy].operations.values())
     which, strength, direction, chance = tf.unstack(tf.random.stateless_uniform([4], seed))
-    count = len(policy.operations)
-    number = tf.minimum(tf.cast(which * count, tf.int32), count - 1)
+    number = tf.cast(which * len(amounts), tf.int32)
     if spec.policy == TRIVIAL:
         magnitude = tf.floor(strength * TRIVIAL_BINS) / (TRIVIAL_BINS - 1)
     else:
-        drawn = tf.random.stateless_normal([], seed + 1, mean=spec.magnitude, stddev=spec.std)
-        magnitude = tf.clip_by_value(drawn, 0.0, LARGEST_MAGNITUDE)
-        number = tf.where(chance < RAND_PROBABILITY, number, count)
-    sign = tf.where(direction < 0.5, -1.0, 1.0)
-    amounts = [amount(magnitude, sign, side) for amount in policy.operations.values()]
-    return number, tf.gather(tf.stack([*amounts, tf.zeros([])]), number)
+        magnitude = tf.random.stateless_normal([], seed + 1, mean=spec.magnitude, stddev=spec.std)
+        magnitude = tf.clip_by_value(magnitude, 0.0, LARGEST_MAGNITUDE)
+    rows = [(row.start, row.step * (side if row.of_side else 1), row.direction, row.whole) for row in amounts]
+    start, step, fixed, whole = tf.unstack(tf.gather(tf.constant(rows, tf.float32), number))
+    change = step * magnitude
+    change = tf.where(whole > 0, tf.floor(change), change)
+    sign = tf.where(tf.equal(fixed, 0.0), tf.where(direction < 0.5, -1.0, 1.0), fixed)
+    if spec.policy == RAND:
+        number = tf.where(chance < RAND_PROBABILITY, number, len(amounts))
+    return number, start + sign * change
 
 
 def operations(policy: Policy) -> dict[str, Apply]:
@@ -145,7 +148,7 @@ def operations(policy: Policy) -> dict[str, Apply]:
         "color": pixels.color,
         "contrast": pixels.contrast,
         "sharpness": pixels.sharpness,
-        "posterize": pixels.posterize,
+        "posterize": lambda image, amount: pixels.posterize(image, tf.floor(amount)),
         "solarize": pixels.solarize,
         "solarize_add": pixels.solarize_add,
         "invert": lambda image, amount: pixels.invert(image),

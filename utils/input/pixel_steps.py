@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from utils.image_processing import CHANNELS
 from utils.input.augmentation_specs import BlurSpec, ErasingSpec, GraySpec
-from utils.input.pixel_operations import gray
+from utils.input.pixel_operations import gray, in_rows
 from utils.weights.pretrained_config import MEAN_RGB
 
 ERASING_ATTEMPTS = 10
@@ -48,12 +48,16 @@ def random_erasing(image: tf.Tensor, seed: tf.Tensor, spec: ErasingSpec) -> tf.T
 
     def within(start: tf.Tensor, extent: tf.Tensor) -> tf.Tensor:
         places = tf.range(size, dtype=tf.float32)
-        return (places >= start[first]) & (places < start[first] + extent[first])
+        return tf.cast((places >= start[first]) & (places < start[first] + extent[first]), tf.float32)
 
-    covered = within(top, height)[:, tf.newaxis] & within(left, width) & fits[first]
-    return _sometimes(
-        image, seed, spec.probability, lambda: tf.where(covered[..., tf.newaxis], tf.constant(MEAN_RGB), image)
-    )
+    columns = tf.repeat(within(left, width) * tf.cast(fits[first], tf.float32), CHANNELS)
+
+    def erase() -> tf.Tensor:
+        covered = within(top, height)[:, tf.newaxis] * columns
+        erased = in_rows(image) * (1.0 - covered) + covered * tf.tile(tf.constant(MEAN_RGB), [size])
+        return tf.reshape(erased, image.shape)
+
+    return _sometimes(image, seed, spec.probability, erase)
 
 
 def blurred(image: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
