@@ -52,13 +52,12 @@ class Policy:
 
     Attributes:
         operations: The amount of each operation, by name, from the policy's magnitude.
-        bilinear: Whether geometric operations interpolate; else they take the nearest pixel.
-        fill: Color of what comes in from outside of the image.
+        fill: Geometric operations interpolate and fill what comes in from outside with this color. If it is None, they
+            take the nearest pixel and fill with black, and translations are of whole pixels.
     """
 
     operations: Mapping[str, Amount]
-    bilinear: bool
-    fill: tuple[float, float, float]
+    fill: tuple[float, ...] | None
 
 
 _ENHANCEMENTS = ("brightness", "color", "contrast", "sharpness")
@@ -78,8 +77,7 @@ POLICIES: Mapping[str, Policy] = {
             "auto_contrast": Amount(),
             "equalize": Amount(),
         },
-        bilinear=False,
-        fill=(0.0, 0.0, 0.0),
+        fill=None,
     ),
     RAND: Policy(
         operations={
@@ -96,8 +94,7 @@ POLICIES: Mapping[str, Policy] = {
             "translate_x": Amount(step=0.045, of_side=True),
             "translate_y": Amount(step=0.045, of_side=True),
         },
-        bilinear=True,
-        fill=tuple(float(round(mean)) for mean in MEAN_RGB),  # type: ignore[arg-type]
+        fill=tuple(float(round(mean)) for mean in MEAN_RGB),
     ),
 }
 """Magnitudes are 0 to 1 for "trivial" and 0 to 10 for "rand"."""
@@ -160,9 +157,14 @@ def operations(policy: Policy) -> dict[str, Apply]:
 
 
 def _moved(policy: Policy, name: str, image: tf.Tensor, amount: tf.Tensor) -> tf.Tensor:
-    matrix = MATRICES[name](tf.cast(amount, tf.float64), image.shape[0])
-    transform = pixels.affine_bilinear if policy.bilinear else pixels.affine_nearest
-    return transform(image, [tf.convert_to_tensor(value, tf.float64) for value in matrix], policy.fill)
+    if policy.fill is None and name in TRANSLATIONS:
+        right, down = TRANSLATIONS[name]
+        return pixels.translate(image, right * amount, down * amount, int(policy.operations[name].step))
+    numbers = MATRICES[name](tf.cast(amount, tf.float64), image.shape[0])
+    matrix = [tf.convert_to_tensor(number, tf.float64) for number in numbers]
+    if policy.fill is None:
+        return pixels.affine_nearest(image, matrix)
+    return pixels.affine_bilinear(image, matrix, policy.fill)
 
 
 def _rotation(degrees: tf.Tensor, side: int) -> tuple[tf.Tensor | float, ...]:
@@ -173,11 +175,14 @@ def _rotation(degrees: tf.Tensor, side: int) -> tuple[tf.Tensor | float, ...]:
     return cosine, sine, right, -sine, cosine, down
 
 
+TRANSLATIONS = {"translate_x": (1, 0), "translate_y": (0, 1)}
+"""The directions of the translations, right and down, in which each pixel's source lies."""
+
 MATRICES: Mapping[str, Callable[[tf.Tensor, int], tuple[tf.Tensor | float, ...]]] = {
     "shear_x": lambda amount, side: (1.0, amount, 0.0, 0.0, 1.0, 0.0),
     "shear_y": lambda amount, side: (1.0, 0.0, 0.0, amount, 1.0, 0.0),
-    "translate_x": lambda pixels, side: (1.0, 0.0, pixels, 0.0, 1.0, 0.0),
-    "translate_y": lambda pixels, side: (1.0, 0.0, 0.0, 0.0, 1.0, pixels),
+    "translate_x": lambda amount, side: (1.0, 0.0, amount, 0.0, 1.0, 0.0),
+    "translate_y": lambda amount, side: (1.0, 0.0, 0.0, 0.0, 1.0, amount),
     "rotate": _rotation,
 }
 """The six numbers of ``pixel_operations.Matrix`` for each geometric operation, from its amount and the side."""

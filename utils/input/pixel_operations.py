@@ -114,27 +114,35 @@ def equalize(image: tf.Tensor) -> tf.Tensor:
     return tf.reshape(tf.gather(tf.cast(tf.reshape(tables, [-1]), tf.float32), places), image.shape)
 
 
-def affine_nearest(image: tf.Tensor, matrix: Matrix, fill: Sequence[float]) -> tf.Tensor:
-    """The transformed image by the nearest pixel; ``fill`` is the color of what lies outside of the image."""
+def affine_nearest(image: tf.Tensor, matrix: Matrix) -> tf.Tensor:
+    """The transformed image by the nearest pixel; what lies outside of the image is black."""
     size = image.shape[0]
+    places = tf.range(size, dtype=tf.float64)
     a, b, c, d, e, f = matrix
 
     def source(along: tf.Tensor, across: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
         first, right, down = (
-            tf.cast(tf.floor(value * _FIXED_POINT + 0.5), tf.int32)
+            tf.floor(value * _FIXED_POINT + 0.5) / _FIXED_POINT
             for value in (start + along / 2 + across / 2, along, across)
         )
-        places = first + right * tf.range(size) + down * tf.range(size)[:, tf.newaxis]
-        return tf.bitwise.right_shift(places, 16)
+        whole = tf.floor((first + right * places) + (down * places)[:, tf.newaxis])
+        return tf.clip_by_value(whole + 1.0, 0.0, size + 1.0)  # in the image with a border of one pixel
 
-    x, y = source(a, b, c), source(d, e, f)
-    inside = (x >= 0) & (x < size) & (y >= 0) & (y < size)
-    pixels = tf.concat([tf.reshape(image, [size * size, CHANNELS]), tf.constant([fill], tf.float32)], axis=0)
-    return tf.gather(pixels, tf.where(inside, y * size + x, size * size))
+    indices = source(d, e, f) * (size + 2) + source(a, b, c)
+    framed = tf.pad(in_rows(image), [[1, 1], [CHANNELS, CHANNELS]])
+    return tf.gather(tf.reshape(framed, [(size + 2) ** 2, CHANNELS]), tf.cast(indices, tf.int32))
+
+
+def translate(image: tf.Tensor, right: tf.Tensor, down: tf.Tensor, most: int) -> tf.Tensor:
+    """The image moved left and up by whole numbers of pixels of at most ``most``; what comes in is black."""
+    framed = tf.pad(in_rows(image), [[most, most], [CHANNELS * most, CHANNELS * most]])
+    top, left = most + tf.cast(down, tf.int32), CHANNELS * (most + tf.cast(right, tf.int32))
+    size = image.shape[0]
+    return tf.reshape(tf.slice(framed, tf.stack([top, left]), [size, CHANNELS * size]), image.shape)
 
 
 def affine_bilinear(image: tf.Tensor, matrix: Matrix, fill: Sequence[float]) -> tf.Tensor:
-    """The transformed image by bilinear interpolation; ``fill`` as for ``affine_nearest``, without blending."""
+    """The transformed image by bilinear interpolation; what lies outside has the color ``fill``, unblended."""
     size = image.shape[0]
     a, b, c, d, e, f = (tf.cast(value, tf.float32) for value in matrix)
     x_shift, y_shift = c + (a + b - 1.0) / 2, f + (d + e - 1.0) / 2  # TensorFlow's pixel centers lie at whole numbers
