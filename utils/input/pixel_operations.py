@@ -92,8 +92,8 @@ def invert(image: tf.Tensor) -> tf.Tensor:
 def auto_contrast(image: tf.Tensor) -> tf.Tensor:
     """Stretches the range of each channel to 0..255; a channel of one value stays."""
     low, high = _by_channel(tf.reduce_min, image), _by_channel(tf.reduce_max, image)
-    low = tf.where(high > low, low, 0.0)
-    spread = tf.where(high > low, high - low, HIGHEST)
+    varies = high > low
+    low, spread = tf.where(varies, low, 0.0), tf.where(varies, high - low, HIGHEST)
     rows = in_rows(image)
     return tf.reshape(tf.floor((rows - _along_row(low, image)) * HIGHEST / _along_row(spread, image)), image.shape)
 

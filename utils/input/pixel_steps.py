@@ -69,9 +69,12 @@ def blurred(image: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
     """
     size = image.shape[0]
     once = _box_filter(size, sigma)
-    thrice = once @ once @ once
-    rows = tf.reshape(thrice @ tf.reshape(image, [size, size * CHANNELS]), [size, size, CHANNELS])
-    return tf.clip_by_value(tf.matmul(thrice, rows), 0.0, 255.0)
+    for _ in range(BLUR_PASSES):
+        image = tf.round(tf.matmul(once, image))
+    image = tf.reshape(image, [size, size * CHANNELS])
+    for _ in range(BLUR_PASSES):
+        image = tf.round(once @ image)
+    return tf.reshape(image, [size, size, CHANNELS])
 
 
 def _box_filter(size: int, sigma: tf.Tensor) -> tf.Tensor:
