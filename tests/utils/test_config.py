@@ -65,9 +65,15 @@ def test_batches_are_steps_and_epochs_are_whole_numbers_of_them(value, steps_per
         (lambda: AugmentConfig(rand_magnitude=10.5), "--rand_magnitude 10.5: must be at least 0 and at most 10"),
         (lambda: AugmentConfig(rand_std=float("nan")), "--rand_std nan: must be at least 0 and at most 10"),
         (lambda: AugmentConfig(blur=-0.1), "--blur -0.1: must be a probability, at least 0 and at most 1"),
-        (lambda: AugmentConfig(random_erasing=2.0), "--random_erasing 2.0: must be a probability, at least 0 and at most 1"),
+        (
+            lambda: AugmentConfig(random_erasing=2.0),
+            "--random_erasing 2.0: must be a probability, at least 0 and at most 1",
+        ),
         (lambda: AugmentConfig(max_crop_area=0.0), "--max_crop_area 0.0: must be above 0 and at most 1"),
-        (lambda: AugmentConfig(crop_aspect=0.75), "--crop_aspect 0.75: must be the ratio of the longer to the shorter side, at least 1 and at most 100"),
+        (
+            lambda: AugmentConfig(crop_aspect=0.75),
+            "--crop_aspect 0.75: must be the ratio of the longer to the shorter side, at least 1 and at most 100",
+        ),
         (lambda: AugmentConfig(crop_sampling="even"), "--crop_sampling even: must be one of tensorflow, uniform"),
         (
             lambda: DataConfig(augment=AugmentConfig(max_crop_area=0.05)),

@@ -36,7 +36,14 @@ from utils.input.labelled_images import LABELLED_IMAGES
 
 DETECTION = detection_decoder(TABLE, train_crowds=False)
 ALL = AugmentConfig(
-    **{"auto_augment": "rand", "rand_ops": 1, "gray": 0.4, "blur": 0.4, "random_erasing": 0.4, "crop_sampling": "uniform"}
+    **{
+        "auto_augment": "rand",
+        "rand_ops": 1,
+        "gray": 0.4,
+        "blur": 0.4,
+        "random_erasing": 0.4,
+        "crop_sampling": "uniform",
+    }
 )
 BOTH = pytest.mark.parametrize("name", ["tf.data", "dali"])
 
