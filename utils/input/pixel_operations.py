@@ -111,7 +111,8 @@ def equalize(image: tf.Tensor) -> tf.Tensor:
     step = ((tf.reduce_sum(counts, axis=1) - of_highest) // (LEVELS - 1))[:, tf.newaxis]
     spread = (step // 2 + tf.cumsum(counts, axis=1, exclusive=True)) // tf.maximum(step, 1)
     tables = tf.where(step > 0, tf.minimum(spread, LEVELS - 1), levels)
-    return tf.reshape(tf.gather(tf.cast(tf.reshape(tables, [-1]), tf.float32), places), image.shape)
+    found = tf.gather_nd(tf.cast(tf.reshape(tables, [-1]), tf.float32), places[..., tf.newaxis])
+    return tf.reshape(found, image.shape)
 
 
 def affine_nearest(image: tf.Tensor, matrix: Matrix) -> tf.Tensor:
@@ -130,7 +131,7 @@ def affine_nearest(image: tf.Tensor, matrix: Matrix) -> tf.Tensor:
 
     indices = source(d, e, f) * (size + 2) + source(a, b, c)
     framed = tf.pad(in_rows(image), [[1, 1], [CHANNELS, CHANNELS]])
-    return tf.gather(tf.reshape(framed, [(size + 2) ** 2, CHANNELS]), tf.cast(indices, tf.int32))
+    return tf.gather_nd(tf.reshape(framed, [(size + 2) ** 2, CHANNELS]), tf.cast(indices, tf.int32)[..., tf.newaxis])
 
 
 def translate(image: tf.Tensor, right: tf.Tensor, down: tf.Tensor, most: int) -> tf.Tensor:
