@@ -15,7 +15,7 @@ CHOICE_STREAM, CUTMIX_STREAM = 3, 4
 
 
 def mixed(images: Any, labels: Any, mask: Any, alphas: tuple[float, float], seed: Any) -> tuple[Any, Any]:
-    """Mixes a batch by mixup or by CutMix; if both are given, by either of them with the same probability.
+    """Mixes a replica's batch by mixup or by CutMix; if both are given, by either of them with the same probability.
 
     Args:
         images: [N, H, W, C], normalized.

@@ -9,7 +9,18 @@ import tensorflow as tf
 from object_detection.input_pipeline import detection_decoder
 from object_detection.preprocessing import DETECTION_TABLE
 from tests.object_detection.detection_records import GOOD, TABLE, detection_record
-from tests.utils.input_records import encode, noise, options, quick_session, reader, record, run_graph, write_files
+from tests.utils.input_records import (
+    encode,
+    fetch,
+    noise,
+    options,
+    quick_session,
+    reader,
+    record,
+    run_graph,
+    train_input,
+    write_files,
+)
 from utils.augment_config import AugmentConfig
 from utils.input.augmentation import (
     PHOTOMETRIC_STEPS,
@@ -215,6 +226,27 @@ def test_the_steps_of_recipes_run_the_same_way_with_either_reader(tmp_path):
     assert np.abs(plain.images - changed.images).mean() > 1
     # Readers round differently, by which a value may fall to the other side of a threshold.
     assert (np.abs(changed.images - by_dali.images) > 2).mean() < 0.02
+
+
+@pytest.mark.slow
+def test_the_steps_of_recipes_draw_the_same_on_two_processes_and_after_a_resume(tmp_path):
+    steps = classification_steps(min_crop_area=0.3, color_jitter=0.2, augment=ALL)
+    files = write_files(tmp_path, labelled() * 2, files=2)
+
+    def images(batch_size, shard, start, count):
+        given = options(image_size=16, augmentation=steps, batch_size=batch_size)
+        found = fetch(lambda: train_input(files, LABELLED_IMAGES, given, shard, start), count)
+        return [{int(i): image for i, image in zip(b.index, b.images, strict=True)} for b in found]
+
+    whole = images(8, Shard(), Position(), 3)
+    halves = [images(4, Shard(index=i, count=2), Position(), 3) for i in range(2)]
+    later = images(8, Shard(), Position(epoch=1, example=0), 1)
+    for step, batch in enumerate(whole):
+        assert batch.keys() == halves[0][step].keys() | halves[1][step].keys()
+        for index, image in (*halves[0][step].items(), *halves[1][step].items()):
+            np.testing.assert_array_equal(image, batch[index])
+    for index, image in later[0].items():
+        np.testing.assert_array_equal(image, whole[2][index])
 
 
 @BOTH
