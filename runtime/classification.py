@@ -20,6 +20,7 @@ from model.specs import RESNETS, Part, ResNetSpec
 from model.variable_groups import CLASSIFIER_SCOPE, part_of_classifier
 from runtime.class_evaluation import ClassificationEvaluator
 from runtime.class_presenter import ClassPresenter
+from runtime.mixing import mixed
 from runtime.task import Metrics, Task, TensorMap, WarmStart
 from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig, ModelConfig, resolved
 from utils.data_utils import Reader, TensorFlowReader, synthetic_input
@@ -229,10 +230,10 @@ class ClassificationTraining:
     def prepare(self, images: Any, batch: Batch, step: Any) -> tuple[Any, TensorMap]:
         optimizer = self.config.optimizer
         labels = smoothed_one_hot(batch.targets["labels"], self.network.num_classes, optimizer.label_smoothing)
-        if optimizer.mixup_alpha > 0:
+        if optimizer.mixup_alpha > 0 or optimizer.cutmix_alpha > 0:
             own = self.seed * 2 + MIXUP_PURPOSE + self.communicator.rank * 2**33  # a seed has 31 bits
             seed = tf.stack([tf.constant(own, tf.int64), step])
-            images, labels = mixup(images, labels, batch.mask, optimizer.mixup_alpha, seed)
+            images, labels = mixed(images, labels, batch.mask, (optimizer.mixup_alpha, optimizer.cutmix_alpha), seed)
         return images, {"probabilities": labels}
 
     def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any) -> TensorMap:
@@ -272,29 +273,3 @@ def smoothed_one_hot(labels: Any, num_classes: int, smoothing: float) -> Any:
     """
     spread = smoothing / num_classes
     return tf.one_hot(labels, num_classes, on_value=1.0 - smoothing + spread, off_value=spread)
-
-
-def mixup(images: Any, labels: Any, mask: Any, alpha: float, seed: Any) -> tuple[Any, Any]:
-    """Blends each example with its counterpart in the reversed batch, by a weight per row from Beta(alpha, alpha).
-
-    Rows that do not count, and rows whose partner does not count, stay unchanged.
-
-    Args:
-        images: [N, H, W, C], normalized.
-        labels: [N, K], smoothed.
-        mask: [N], 1 for examples that count.
-        alpha: Parameter of the Beta distribution, above 0.
-        seed: Int64 [2], the same for the same step of a run.
-
-    Source: Zhang et al., mixup, arXiv:1710.09412. Differs from the paper: one weight per row, not per batch.
-    """
-    count = tf.shape(images)[0]
-    with tf.device("/CPU:0"):  # where generators read them, on GPUs too
-        seeds = [seed + tf.constant([0, offset], tf.int64) * 2**31 for offset in (1, 2)]
-    first, second = (tf.random.stateless_gamma([count], own, alpha=alpha) for own in seeds)
-    total = first + second
-    share = tf.where(total > 0, first / tf.where(total > 0, total, 1.0), 0.5)
-    share = tf.where(mask * tf.reverse(mask, [0]) > 0, share, 1.0)
-    wide, narrow = tf.reshape(share, [-1, 1, 1, 1]), tf.reshape(share, [-1, 1])
-    images = wide * images + (1.0 - wide) * tf.reverse(images, [0])
-    return images, narrow * labels + (1.0 - narrow) * tf.reverse(labels, [0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import tensorflow as tf
@@ -10,9 +11,11 @@ from runtime.model_size import NetworkSize
 from runtime.plan import TrainingPlan
 from runtime.session import compiles, gpu_names, uses_gpu
 from runtime.task import Setup
+from utils.augment_config import RAND, AugmentConfig
 from utils.config import ExperimentConfig
 from utils.console.figures import plain_name, quantity
 from utils.console.screen import Rows
+from utils.flags.table import RAND_FLAGS
 from utils.learning_rate import Schedule
 from utils.system.machine import cpu_name
 from utils.text import plural
@@ -40,11 +43,24 @@ def facts_of_training(config: ExperimentConfig, plan: TrainingPlan, start: int, 
     """The steps of a launch from ``start`` to ``last``, and the learning rate."""
     epochs = f"{plural(plan.steps_per_epoch, 'step')} an epoch, {plural(plan.global_batch, 'image')} a step"
     steps = f"steps {start + 1:,} to {last:,}" if start < last else f"no step left, {start:,}"
+    augmentation = _augmentation(config)
     return [
         ("Plan", f"{steps} of {plan.total_steps:,}; {epochs}"),
+        *([("Augmentation", augmentation)] if augmentation else []),
         ("Optimizer", _optimizer(config)),
         ("Schedule", learning_rate(plan.schedule, plan.total_steps)),
     ]
+
+
+def _augmentation(config: ExperimentConfig) -> str:
+    """The settings of augmentation that are not the defaults, by their flags; empty for detectors."""
+    given, usual = config.data.augment, AugmentConfig()
+    names = [field.name for field in dataclasses.fields(given)]
+    changed = [name for name in names if getattr(given, name) != getattr(usual, name) or name in RAND_FLAGS]
+    if given.auto_augment != RAND:
+        changed = [name for name in changed if name not in RAND_FLAGS]
+    texts = [f"{name} {getattr(given, name)}" for name in changed]
+    return ", ".join([*texts, f"color_jitter {config.data.color_jitter}"] if config.data.color_jitter else texts)
 
 
 def _optimizer(config: ExperimentConfig) -> str:
@@ -55,6 +71,8 @@ def _optimizer(config: ExperimentConfig) -> str:
         facts.append(f"label smoothing {optimizer.label_smoothing:g}")
     if optimizer.mixup_alpha:
         facts.append(f"mixup {optimizer.mixup_alpha:g}")
+    if optimizer.cutmix_alpha:
+        facts.append(f"CutMix {optimizer.cutmix_alpha:g}")
     if config.moving_average.ema_decay is not None:
         facts.append(f"exponential moving average {config.moving_average.ema_decay:g}")
     return ", ".join(facts)

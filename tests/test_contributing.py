@@ -25,12 +25,12 @@ assert export(exported) == 0
 import tensorflow as tf
 from utils.config import DataConfig
 from utils.input.augmentation import PHOTOMETRIC_STEPS, pixel_change
-from utils.input.augmentation_specs import GrayscaleSpec
-assert GrayscaleSpec() in DataConfig().augmentation
+from utils.input.augmentation_specs import NegativeSpec
+assert NegativeSpec() in DataConfig().augmentation
 with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-    change = pixel_change((GrayscaleSpec(probability=1.0),), PHOTOMETRIC_STEPS)
+    change = pixel_change((NegativeSpec(probability=1.0),), PHOTOMETRIC_STEPS)
     image = session.run(change(tf.constant([[[0.0, 30.0, 60.0]]]), tf.constant([1, 2])))
-assert image.tolist() == [[[30.0, 30.0, 30.0]]]
+assert image.tolist() == [[[255.0, 225.0, 195.0]]]
 """
 
 

@@ -1,7 +1,7 @@
 """Measures the input pipeline alone, from record to batch, and says whether it or the network is the bottleneck.
 
-For each split it prints the images per second of tf.data, of reading and decoding alone and, with --scaled_decoding or
---dali, of tf.data with that flag or of DALI.
+For each split it prints the images per second of tf.data, of reading and decoding alone and, with --auto_augment (for
+training), --scaled_decoding or --dali, of tf.data with that flag or of DALI.
 --arch adds the speed of the network alone, taken from a short run of main.py on synthetic images or from
 --network_speed.
 """
@@ -29,6 +29,7 @@ from runtime.resolve_classifier import DEFAULT_ARCHITECTURE
 from runtime.resolve_classifier import DEFAULT_IMAGE_SIZE as CLASSIFIER_SIZE
 from runtime.resolve_detector import DEFAULT_IMAGE_SIZE as DETECTOR_SIZE
 from tools.command import CommandParser, run_command
+from utils.augment_config import POLICIES
 from utils.config import ARCHITECTURES, DETECTORS
 from utils.dllogger_utils import read_log
 from utils.errors import EXIT_DONE, RunError, UsageError, require
@@ -53,6 +54,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch_size", type=int, default=32, help="images in a batch (default: %(default)s)")
     parser.add_argument("--batches", type=int, default=50, help="batches to measure (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="decoding threads (default: one per CPU)")
+    parser.add_argument(
+        "--auto_augment", choices=POLICIES[1:], help="measure tf.data's training input with this policy too"
+    )
     parser.add_argument("--scaled_decoding", action="store_true", help="measure tf.data with this flag of main.py too")
     parser.add_argument("--dali", action="store_true", help="measure DALI too")
     parser.add_argument(
@@ -91,6 +95,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
             raise UsageError(f"--{name}: describes a network; name it with --arch")
     if flags.amp and speed is not None:
         raise UsageError("--amp: applies to the measured network, but --network_speed replaces its measurement")
+    if flags.auto_augment and (flags.split == "validation" or flags.arch in DETECTORS):
+        raise UsageError(f"--auto_augment {flags.auto_augment}: only used for training images of classifiers")
     if flags.data_idx_dir and not flags.dali:
         raise UsageError(f"--data_idx_dir {flags.data_idx_dir}: only used with --dali")
     return flags
@@ -114,7 +120,7 @@ def verdict(architecture: str, network: float, data: float) -> str:
 
 
 def _measure_input(flags: argparse.Namespace, split: str) -> float:
-    """Prints the input speeds of a split; returns that of DALI or of scaled decoding if asked for, else of tf.data."""
+    """Prints the input speeds of a split; returns the last one that is asked for, else that of tf.data."""
     load_tensorflow()  # here, so that --help and usage errors answer at once
     from tools.measure.input_speed import decoding_speed, input_speed
     from utils.input.batching import Position, Shard
@@ -130,12 +136,11 @@ def _measure_input(flags: argparse.Namespace, split: str) -> float:
     decoding = decoding_speed(setup.splits[split], setup.task.data.input_options(), flags.batches, cropping=cropping)
     share = percent(min(1.0, speed / decoding))
     print(f"{split}: reading and decoding alone {decoding:.0f} images/s, {share} of tf.data's time", flush=True)
-    if flags.scaled_decoding:
-        full, (_, speed) = speed, measure("--scaled_decoding")
-        print(
-            f"{split}: tf.data with --scaled_decoding {speed:.0f} images/s, {speed / full:.2f} times as many",
-            flush=True,
-        )
+    more = [f"--auto_augment={flags.auto_augment}"] if flags.auto_augment and split == "train" else []
+    full = speed
+    for flag in [*more, *(["--scaled_decoding"] if flags.scaled_decoding else [])]:
+        _, speed = measure(flag)
+        print(f"{split}: tf.data with {flag} {speed:.0f} images/s, {speed / full:.2f} times as many", flush=True)
     if flags.dali:
         index = [f"--data_idx_dir={flags.data_idx_dir}"] if flags.data_idx_dir else []
         _, speed = measure("--dali", *index)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from model.specs import QuantizationSpec
+from utils.augment_config import RAND, AugmentConfig
 from utils.config import (
     ARCHITECTURES,
     BENCHMARK_MODES,
@@ -52,6 +53,7 @@ from utils.flags.table import (
     PATH,
     QUANTIZATION,
     QUANTIZATION_FLAGS,
+    RAND_FLAGS,
     STATIC_LOSS_SCALE,
     TEXT,
     Flag,
@@ -265,6 +267,7 @@ def _drop_unused(given: dict[str, Any], mode: str) -> list[str]:
         f"with --arch {architecture}": [flag.name for flag in FLAGS if not flag.is_of(architecture)],
         f"in --mode {mode}": [flag.name for flag in FLAGS if mode not in flag.modes],
         "on synthetic images": [flag.name for flag in FLAGS if flag.real_data_only and is_synthetic],
+        f"without --auto_augment {RAND}": RAND_FLAGS if given.get("auto_augment") != RAND else (),
         "in --mode evaluate with --iter_unit epoch, which evaluates every image once": _evaluated_once(given, mode),
     }
     notes = []
@@ -299,7 +302,7 @@ def _build(values: dict[str, Any]) -> ExperimentConfig:
     is_detector = values.get("model.architecture") in DETECTORS
     return ExperimentConfig(
         model=ModelConfig(**_with_quantization(sections["model"])),
-        data=DataConfig(**sections["data"]),
+        data=DataConfig(**_with_augmentation(sections["data"])),
         optimizer=OptimizerConfig(**sections["optimizer"]),
         precision=PrecisionConfig(**sections["precision"]),
         run=RunConfig(**sections["run"]),
@@ -326,6 +329,14 @@ def _with_quantization(fields: Mapping[str, Any]) -> dict[str, Any]:
     for name in parts:
         raise UsageError(f"--{QUANTIZATION_FLAGS[name]}: only used with --quantize, which is not given")
     return others
+
+
+def _with_augmentation(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of the data, with those of ``augment`` gathered in one object."""
+    prefix = "augment."
+    parts = {name.removeprefix(prefix): value for name, value in fields.items() if name.startswith(prefix)}
+    others = {name: value for name, value in fields.items() if not name.startswith(prefix)}
+    return {**others, "augment": AugmentConfig(**parts)}
 
 
 def _build_detection(values: Mapping[str, Any]) -> DetectionConfig:

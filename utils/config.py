@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from model.specs import RESNETS, SSDS, QuantizationSpec
+from utils.augment_config import AugmentConfig
 from utils.detection_config import DetectionConfig
 from utils.errors import UsageError, require
 from utils.input.augmentation_specs import AugmentationStep, classification_steps
@@ -135,6 +136,7 @@ class DataConfig:
     class_names_file: str | None = None
     min_crop_area: float = 0.08
     color_jitter: float = 0.0
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     max_bad_records: int = 0
     shuffle_buffer: int = 4096
     threads: int | None = None
@@ -145,6 +147,10 @@ class DataConfig:
         require(self.batch_size_per_replica > 0, "batch_size", self.batch_size_per_replica, "a positive integer")
         require(0.0 < self.min_crop_area <= 1.0, "min_crop_area", self.min_crop_area, "above 0 and at most 1")
         require(_is_fraction(self.color_jitter), "color_jitter", self.color_jitter, "at least 0 and at most 1")
+        largest = self.augment.max_crop_area
+        require(
+            largest >= self.min_crop_area, "max_crop_area", largest, f"at least --min_crop_area {self.min_crop_area}"
+        )
         require(self.max_bad_records >= 0, "max_bad_records", self.max_bad_records, "0 or more")
         if self.source == "synthetic" and self.data_dir is not None:
             raise UsageError(f"--data_dir {self.data_dir}: synthetic data is used only when no --data_dir is given")
@@ -154,7 +160,9 @@ class DataConfig:
     @property
     def augmentation(self) -> tuple[AugmentationStep, ...]:
         """The augmentation steps for classification; ``DetectionConfig`` holds those for detection."""
-        return classification_steps(min_crop_area=self.min_crop_area, color_jitter=self.color_jitter)
+        return classification_steps(
+            min_crop_area=self.min_crop_area, color_jitter=self.color_jitter, augment=self.augment
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +190,7 @@ class OptimizerConfig:
     weight_decay: float = 1e-4
     label_smoothing: float = 0.0
     mixup_alpha: float = 0.0
+    cutmix_alpha: float = 0.0
 
     def __post_init__(self) -> None:
         rate, warmup, alpha = self.learning_rate_per_256, self.warmup_epochs, self.mixup_alpha
@@ -195,6 +204,7 @@ class OptimizerConfig:
         smoothing = self.label_smoothing
         require(_is_fraction(smoothing) and smoothing < 1, "label_smoothing", smoothing, "at least 0 and below 1")
         _require_amount("mixup", alpha, "an alpha, ")
+        _require_amount("cutmix", self.cutmix_alpha, "an alpha, ")
 
 
 AMP_DTYPES = ("auto", "float16", "bfloat16")

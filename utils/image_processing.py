@@ -6,6 +6,7 @@ width of the encoded image in pixels. All randomness is stateless: the same seed
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from utils.weights.pretrained_config import MEAN_RGB, STD_RGB, Rgb
 CHANNELS = 3
 
 CROP_ATTEMPTS = 100
+UNIFORM_ATTEMPTS = 10
 
 # Evaluation resizes the shorter side to size * 256 / 224 and cuts out the center: 256 and 224 at the usual size.
 EVAL_RESIZE, EVAL_CROP = 256, 224
@@ -239,6 +241,39 @@ def random_window(
         part = tf.where(skip, tf.pad(shape, [[2, 0]]), part)
         box = tf.where(skip, tf.constant([0.0, 0.0, 1.0, 1.0]), box)
     return part, box
+
+
+def uniform_window(shape: tf.Tensor, seed: tf.Tensor, spec: CropSpec) -> tf.Tensor:
+    """A random part of an image whose share of the area and whose logarithm of width over height are uniform.
+
+    The first of ten parts that fit into the image is taken. If none does, it is the largest part in the middle whose
+    aspect is allowed. Boxes are ignored.
+
+    Args:
+        shape: ``[2]`` int32, height and width in pixels.
+        seed: ``[2]`` integers.
+        spec: Allowed areas and aspect ratios.
+
+    Returns:
+        ``[4]`` int32, ``[y, x, height, width]`` in pixels.
+    """
+    height, width = tf.unstack(tf.cast(shape, tf.float32))
+    (smallest, largest), (narrow, wide) = spec.area, spec.aspect_ratio
+    drawn = tf.random.stateless_uniform([4, UNIFORM_ATTEMPTS], seed)
+    area = height * width * (smallest + drawn[0] * (largest - smallest))
+    aspect = tf.exp(math.log(narrow) + drawn[1] * (math.log(wide) - math.log(narrow)))
+    heights, widths = tf.round(tf.sqrt(area / aspect)), tf.round(tf.sqrt(area * aspect))
+    fits = (heights > 0) & (heights <= height) & (widths > 0) & (widths <= width)
+    tops, lefts = tf.floor(drawn[2] * (height - heights + 1)), tf.floor(drawn[3] * (width - widths + 1))
+    parts = tf.cast(tf.stack([tops, lefts, heights, widths], axis=1), tf.int32)
+
+    whole = tf.clip_by_value(width / height, narrow, wide)
+    middle = tf.cast(
+        tf.round(tf.stack([tf.minimum(height, width / whole), tf.minimum(width, height * whole)])), tf.int32
+    )
+    middle = tf.clip_by_value(middle, 1, shape)
+    central = tf.concat([(shape - middle) // 2, middle], axis=0)
+    return tf.where(tf.reduce_any(fits), parts[tf.argmax(tf.cast(fits, tf.int32))], central)
 
 
 def cropped(view: View, part: tf.Tensor) -> View:

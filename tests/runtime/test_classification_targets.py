@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from runtime.classification import mixup, smoothed_one_hot
+from runtime.classification import smoothed_one_hot
+from runtime.mixing import mixup
 from tests.runtime.tiny_classifier import batch, task
 from tests.utils.input_records import run_graph
 

@@ -14,6 +14,7 @@ from runtime.plan import plan_training
 from runtime.precision import Precision
 from runtime.run_facts import facts_of_setup, facts_of_training
 from tests.runtime.tiny_classifier import config
+from utils.augment_config import AugmentConfig
 from utils.config import Duration, PrecisionConfig
 
 SIZE = NetworkSize(parameters=11_689_512, flops=3_628_000_000)
@@ -108,6 +109,18 @@ def test_a_plan_is_told_in_steps():
     assert rows["Optimizer"] == "momentum 0.9, weight decay 0.0001"
     assert rows["Schedule"] == "learning rate 0.001563 after 5 warm-up steps, constant"
     assert dict(facts_of_training(settings, plan, 15, 15))["Plan"].startswith("no step left, 15 of 15")
+
+
+def test_a_training_names_the_augmentation_that_is_not_the_default():
+    settings = config()
+    plan = plan_training(settings, 20, 1)
+    assert "Augmentation" not in dict(facts_of_training(settings, plan, 0, 5))
+    settings = changed(settings, "data", augment=AugmentConfig(auto_augment="rand", blur=0.1), color_jitter=0.3)
+    settings = changed(settings, "optimizer", cutmix_alpha=1.0)
+    rows = dict(facts_of_training(settings, plan, 0, 5))
+    expected = "auto_augment rand, rand_ops 2, rand_magnitude 7.0, rand_std 0.5, blur 0.1, color_jitter 0.3"
+    assert rows["Augmentation"] == expected
+    assert rows["Optimizer"].endswith(", CutMix 1")
 
 
 def test_a_training_says_who_chose_its_convolutions():

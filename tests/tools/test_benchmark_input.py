@@ -55,6 +55,18 @@ def test_scaled_decoding_is_measured_beside_full_decoding(folder, capsys):
     assert float(found[2]) == pytest.approx(float(found[1]) / speeds([full])[0], rel=0.05)
 
 
+def test_a_policy_of_augmentation_is_measured_beside_none_and_only_in_training(folder, capsys):
+    flags = ["--data_dir", str(folder), *SMALL, "--auto_augment=trivial"]
+    assert main([*flags, "--split=train"]) == 0
+    plain, _, augmented = capsys.readouterr().out.splitlines()
+    found = re.fullmatch(
+        r"train: tf.data with --auto_augment=trivial (\d+) images/s, ([\d.]+) times as many", augmented
+    )
+    assert float(found[2]) == pytest.approx(float(found[1]) / speeds([plain])[0], rel=0.1, abs=0.01)
+    assert main([*flags, "--split=validation"]) == 2
+    assert "--auto_augment trivial: only used for training images" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_with_dali_it_prints_that_too_and_uses_the_index_it_is_given(folder, tmp_path, capsys):
     pytest.importorskip("nvidia.dali", reason="NVIDIA DALI is not installed (requirements/dali.txt)")

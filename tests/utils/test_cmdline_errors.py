@@ -68,6 +68,14 @@ def message_of(*arguments):
         ("--ema_decay=1 --batch_size=8 --data_dir=D", "--ema_decay 1: must be above 0 and below 1"),
         ("--eval_weights=mean", "--eval_weights mean: must be one of raw, ema"),
         ("--arch=ssd320 --use_final_conv", "--use_final_conv: not used with --arch ssd320; leave the flag out"),
+        ("--arch=ssd320 --rand_ops=2", "--rand_ops: not used with --arch ssd320; leave the flag out"),
+        *(
+            (f"--arch=ssd320 --{flag}", f"--{flag.partition('=')[0]}: not used with --arch ssd320; leave the flag out")
+            for flag in ("auto_augment=trivial", "random_erasing=0.1", "gray=0.1", "blur=0.1", "cutmix=1",
+                         "crop_sampling=uniform", "max_crop_area=0.5", "crop_aspect=2")
+        ),
+        ("--mode=train --batch_size=8 --data_dir=D --auto_augment=rand --rand_magnitude=11",
+         "--rand_magnitude 11.0: must be at least 0 and at most 10"),
         ("--mode=train --batch_size=8 --data_dir=D --symmetric",
          "--symmetric: only used with --quantize, which is not given"),
         ("--mode=train --batch_size=8 --data_dir=D --use_qdq",

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from model.specs import QuantizationSpec
+from utils.augment_config import AugmentConfig
 from utils.cmdline_helper import build_parser, parse, to_flags
 from utils.config import ARCHITECTURES, MODES, Duration
 from utils.errors import UsageError
@@ -71,6 +72,9 @@ OUR_DEFAULTS = {
     "head_init": "small",
     "scaled_decoding": False,
 }
+OUR_DEFAULTS |= {"auto_augment": "none", "rand_ops": 2, "rand_magnitude": 7.0, "rand_std": 0.5, "random_erasing": 0.0}
+OUR_DEFAULTS |= {"gray": 0.0, "blur": 0.0, "crop_sampling": "tensorflow", "max_crop_area": 1.0, "crop_aspect": 4 / 3}
+OUR_DEFAULTS |= {"cutmix": 0.0}
 OUR_DEFAULTS |= {"reset_head": False, "freeze_backbone": False, "freeze_batch_norm": False, "head_lr_multiplier": 1.0}
 OUR_DEFAULTS |= {"ema_decay": None, "eval_weights": None, "per_channel_weights": False, "sync_batch_norm": False}
 OUR_DEFAULTS |= {"no_report": False, "fp16_compression": False, "stall_timeout_s": 60.0, "profile": None}
@@ -95,7 +99,9 @@ def test_every_flag_changes_its_own_field():
         *("--log_filename=l.json", "--display_every=2", "--seed=5", "--gpu_memory_fraction=0.5", "--gpu_id=1"),
         *("--finetune_checkpoint=F", "--top_k=3", "--log_level=debug", "--data_dir=D", "--synthetic_data_size=64"),
         *("--num_classes=10", "--class_names=C", "--min_crop_area=0.05", "--max_bad_records=6", "--lr_init=0.256"),
-        *("--color_jitter=0.4",),
+        *("--color_jitter=0.4", "--cutmix=1", "--auto_augment=rand", "--rand_ops=3", "--rand_magnitude=6"),
+        *("--rand_std=0.4", "--random_erasing=0.1", "--gray=0.2", "--blur=0.3", "--crop_sampling=uniform"),
+        *("--max_crop_area=0.9", "--crop_aspect=2"),
         *("--lr_warmup_epochs=0.5", "--weight_decay=3e-5", "--weight_init=fan_in", "--head_init=original"),
         *("--momentum=0.875",),
         *("--label_smoothing=0.1", "--mixup=0.2", "--cosine_lr", "--checkpoint_every=11", "--keep_checkpoints=2"),
@@ -116,11 +122,16 @@ def test_every_flag_changes_its_own_field():
     assert (data.source, data.data_dir, data.batch_size_per_replica, data.class_names_file) == ("dali", "D", 7, "C")
     assert data.index_dir == "I"
     assert (data.min_crop_area, data.color_jitter, data.max_bad_records) == (0.05, 0.4, 6)
-    assert data.augmentation == classification_steps(min_crop_area=0.05, color_jitter=0.4)
+    augment = AugmentConfig(
+        **{"auto_augment": "rand", "rand_ops": 3, "rand_magnitude": 6.0, "rand_std": 0.4, "random_erasing": 0.1},
+        **{"gray": 0.2, "blur": 0.3, "crop_sampling": "uniform", "max_crop_area": 0.9, "crop_aspect": 2.0},
+    )
+    assert data.augment == augment
+    assert data.augmentation == classification_steps(min_crop_area=0.05, color_jitter=0.4, augment=augment)
     optimizer = config.optimizer
     assert (optimizer.learning_rate_per_256, optimizer.warmup_epochs, optimizer.schedule) == (0.256, 0.5, "cosine")
     assert (optimizer.momentum, optimizer.weight_decay) == (0.875, 3e-5)
-    assert (optimizer.label_smoothing, optimizer.mixup_alpha) == (0.1, 0.2)
+    assert (optimizer.label_smoothing, optimizer.mixup_alpha, optimizer.cutmix_alpha) == (0.1, 0.2, 1.0)
     precision = config.precision
     assert (precision.amp, precision.static_loss_scale, precision.xla, precision.tf32) == (True, 1024.0, True, False)
     assert precision.amp_dtype == "float16"
@@ -267,6 +278,9 @@ def test_a_delay_has_no_effect_without_training():
         ("--mode=training_benchmark --batch_size=8 --min_crop_area=0.05",
          ("--min_crop_area has no effect on synthetic images",)),
         ("--mode=training_benchmark --batch_size=8 --min_crop_area=0.05 --data_dir=D", ()),
+        ("--mode=train --batch_size=8 --data_dir=D --auto_augment=trivial --rand_ops=3 --rand_std=1",
+         ("--rand_ops and --rand_std have no effect without --auto_augment rand",)),
+        ("--mode=train --batch_size=8 --data_dir=D --auto_augment=rand --rand_ops=3", ()),
         ("--mode=training_benchmark --batch_size=8 --color_jitter=0.3",
          ("--color_jitter has no effect on synthetic images",)),
         ("--mode=train --batch_size=8 --data_dir=D --scaled_decoding", ()),

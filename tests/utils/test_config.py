@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.specs import RESNETS, SSDS, QuantizationSpec
+from utils.augment_config import AugmentConfig
 from utils.config import (
     DataConfig,
     DiagnosticsConfig,
@@ -59,6 +60,26 @@ def test_batches_are_steps_and_epochs_are_whole_numbers_of_them(value, steps_per
         (lambda: DataConfig(batch_size_per_replica=0), "--batch_size 0: must be a positive integer"),
         (lambda: DataConfig(min_crop_area=0.0), "--min_crop_area 0.0: must be above 0 and at most 1"),
         (lambda: DataConfig(min_crop_area=1.5), "--min_crop_area 1.5: must be above 0 and at most 1"),
+        (lambda: AugmentConfig(auto_augment="auto"), "--auto_augment auto: must be one of none, trivial, rand"),
+        (lambda: AugmentConfig(rand_ops=0), "--rand_ops 0: must be 1 to 10"),
+        (lambda: AugmentConfig(rand_magnitude=10.5), "--rand_magnitude 10.5: must be at least 0 and at most 10"),
+        (lambda: AugmentConfig(rand_std=float("nan")), "--rand_std nan: must be at least 0 and at most 10"),
+        (lambda: AugmentConfig(blur=-0.1), "--blur -0.1: must be a probability, at least 0 and at most 1"),
+        (
+            lambda: AugmentConfig(random_erasing=2.0),
+            "--random_erasing 2.0: must be a probability, at least 0 and at most 1",
+        ),
+        (lambda: AugmentConfig(max_crop_area=0.0), "--max_crop_area 0.0: must be above 0 and at most 1"),
+        (
+            lambda: AugmentConfig(crop_aspect=0.75),
+            "--crop_aspect 0.75: must be the ratio of the longer to the shorter side, at least 1 and at most 100",
+        ),
+        (lambda: AugmentConfig(crop_sampling="even"), "--crop_sampling even: must be one of tensorflow, uniform"),
+        (
+            lambda: DataConfig(augment=AugmentConfig(max_crop_area=0.05)),
+            "--max_crop_area 0.05: must be at least --min_crop_area 0.08",
+        ),
+        (lambda: OptimizerConfig(cutmix_alpha=-1.0), "--cutmix -1.0: must be an alpha, at least 0 and at most 1e+30"),
         (lambda: DataConfig(color_jitter=1.5), "--color_jitter 1.5: must be at least 0 and at most 1"),
         (lambda: DataConfig(color_jitter=float("nan")), "--color_jitter nan: must be at least 0 and at most 1"),
         (

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from utils.augment_config import POLICIES, SAMPLERS
 from utils.config import (
     AMP_DTYPES,
     ARCHITECTURES,
@@ -139,6 +140,24 @@ class Flag:
 
 def _detector_flag(name: str, field: str, kind: Any, help: str, modes: tuple[str, ...] = MODES, **ways: Any) -> Flag:
     return Flag(name, field, kind, help, DETECTION, modes, ours=True, architectures=DETECTORS, **ways)
+
+
+def _recipe_flag(name: str, field: str, kind: Any, help: str, **ways: Any) -> Flag:
+    """A flag about the augmentation of labelled images."""
+    return Flag(
+        name,
+        field,
+        kind,
+        help,
+        DATASET,
+        TRAINING_MODES,
+        ours=True,
+        architectures=CLASSIFIERS,
+        refused=True,
+        real_data_only=True,
+        inspected=True,
+        **ways,
+    )
 
 
 FLAGS = (
@@ -512,6 +531,75 @@ FLAGS = (
         real_data_only=True,
         inspected=True,
     ),
+    _recipe_flag(
+        "auto_augment",
+        "data.augment.auto_augment",
+        POLICIES,
+        "Policy that draws operations on colors and geometry for each training image.",
+    ),
+    _recipe_flag(
+        "rand_ops",
+        "data.augment.rand_ops",
+        INTEGER,
+        "Number of operations that --auto_augment=rand draws for an image.",
+        rare=True,
+    ),
+    _recipe_flag(
+        "rand_magnitude",
+        "data.augment.rand_magnitude",
+        NUMBER,
+        "Mean magnitude of these operations, at most 10.",
+        rare=True,
+    ),
+    _recipe_flag(
+        "rand_std",
+        "data.augment.rand_std",
+        NUMBER,
+        "Standard deviation of these magnitudes.",
+        rare=True,
+    ),
+    _recipe_flag(
+        "random_erasing",
+        "data.augment.random_erasing",
+        NUMBER,
+        "Share of the training images that lose a random rectangle.",
+    ),
+    _recipe_flag(
+        "gray",
+        "data.augment.gray",
+        NUMBER,
+        "Share of the training images that lose their colors.",
+        rare=True,
+    ),
+    _recipe_flag(
+        "blur",
+        "data.augment.blur",
+        NUMBER,
+        "Share of the training images that are blurred.",
+        rare=True,
+    ),
+    _recipe_flag(
+        "crop_sampling",
+        "data.augment.crop_sampling",
+        SAMPLERS,
+        "Sampler of random training crops: TensorFlow's, whose crops are smaller on average, or uniform in area.",
+        rare=True,
+    ),
+    _recipe_flag(
+        "max_crop_area",
+        "data.augment.max_crop_area",
+        NUMBER,
+        "Largest share of an image that a random training crop may cover.",
+        rare=True,
+    ),
+    _recipe_flag(
+        "crop_aspect",
+        "data.augment.crop_aspect",
+        NUMBER,
+        "Largest ratio of the longer to the shorter side of a random training crop.",
+        rare=True,
+        default="4/3",
+    ),
     Flag(
         "max_bad_records",
         "data.max_bad_records",
@@ -601,6 +689,19 @@ FLAGS = (
         "Alpha of the Beta distribution that mixes pairs of images; 0 for none.",
         TRAINING,
         TRAINING_MODES,
+        architectures=CLASSIFIERS,
+        refused=True,
+        inspected=True,
+    ),
+    Flag(
+        "cutmix",
+        "optimizer.cutmix_alpha",
+        NUMBER,
+        "Alpha of the Beta distribution of the part that an image gets from another; with --mixup, every other batch "
+        "on average.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
         architectures=CLASSIFIERS,
         refused=True,
         inspected=True,
@@ -895,3 +996,6 @@ QUANTIZATION_FLAGS = {
     flag.field.rpartition(".")[2]: flag.name for flag in FLAGS if flag.field.startswith(f"model.{QUANTIZATION}.")
 }
 """The flags that say how a network is quantized, by their field of ``QuantizationSpec``."""
+
+RAND_FLAGS = tuple(flag.name for flag in FLAGS if flag.name.startswith("rand_"))
+"""The flags of RandAugment alone."""

@@ -12,7 +12,16 @@ from typing import Any
 import tensorflow as tf
 
 from utils.image_processing import View
-from utils.input.augmentation_specs import AugmentationStep, ColorSpec
+from utils.input.augmentation_specs import (
+    AugmentationStep,
+    AutoAugmentSpec,
+    BlurSpec,
+    ColorSpec,
+    ErasingSpec,
+    GraySpec,
+)
+from utils.input.auto_augment import auto_augment
+from utils.input.pixel_steps import random_blur, random_erasing, random_gray
 
 Steps = tuple[AugmentationStep, ...]
 ChangePixels = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -111,5 +120,11 @@ def _distort_colors(image: tf.Tensor, seed: tf.Tensor, spec: ColorSpec) -> tf.Te
     return image * 255.0
 
 
-PHOTOMETRIC_STEPS: StepTable = {ColorSpec: PhotometricStep(_distort_colors)}
+PHOTOMETRIC_STEPS: StepTable = {
+    ColorSpec: PhotometricStep(_distort_colors),
+    AutoAugmentSpec: PhotometricStep(auto_augment),
+    GraySpec: PhotometricStep(random_gray),
+    BlurSpec: PhotometricStep(random_blur),
+    ErasingSpec: PhotometricStep(random_erasing),
+}
 """The steps shared by all tasks."""

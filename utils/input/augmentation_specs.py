@@ -1,13 +1,15 @@
 """The augmentation steps and their default order in both tasks (no TF).
 
 This module defines the type of each step and its place in the order. Tables elsewhere hold the functions:
-``utils/input/augmentation.py`` for colors, and for geometry ``utils/input/labelled_images.py`` (classification) and
+``utils/input/augmentation.py`` for pixels, and for geometry ``utils/input/labelled_images.py`` (classification) and
 ``object_detection/preprocessing.py`` (detection).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from utils.augment_config import NO_POLICY, TENSORFLOW, TRIVIAL, AugmentConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +23,8 @@ class CropSpec:
         overlap: In detection, a box stays if at least this fraction of it lies inside; 0 keeps every sliver.
         clip_boxes: Clip the boxes that stay to the crop.
         skip_probability: Probability that the image stays whole.
+        sampling: In classification, "uniform" draws the area and the logarithm of the aspect uniformly and ignores
+            boxes. "tensorflow" draws crops whose areas are smaller on average.
     """
 
     min_object_covered: float = 0.0
@@ -29,6 +33,7 @@ class CropSpec:
     overlap: float = 0.0
     clip_boxes: bool = True
     skip_probability: float = 0.0
+    sampling: str = TENSORFLOW
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,21 +60,102 @@ class ColorSpec:
     ordering: int = 0
 
 
-AugmentationStep = CropSpec | FlipSpec | ColorSpec
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoAugmentSpec:
+    """Operations of a policy, drawn for each image; ``utils/input/auto_augment.py`` lists them.
+
+    Attributes:
+        policy: "trivial" or "rand".
+        ops: Operations that "rand" draws.
+        magnitude: Mean of their magnitudes, 0 to 10.
+        std: Standard deviation of their magnitudes.
+    """
+
+    policy: str
+    ops: int = 1
+    magnitude: float = 0.0
+    std: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraySpec:
+    """Removes the colors of a share of the images."""
+
+    probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlurSpec:
+    """Blurs a share of the images.
+
+    Attributes:
+        probability: The share.
+        sigma: Smallest and largest standard deviation of the Gaussian in pixels.
+    """
+
+    probability: float
+    sigma: tuple[float, float] = (0.1, 2.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErasingSpec:
+    """Covers a rectangle of a share of the images with the mean color.
+
+    Attributes:
+        probability: The share.
+        area: Smallest and largest fraction of the image.
+        aspect_ratio: Smallest and largest height over width.
+    """
+
+    probability: float
+    area: tuple[float, float] = (0.02, 0.33)
+    aspect_ratio: tuple[float, float] = (0.3, 3.3)
+
+
+AugmentationStep = CropSpec | FlipSpec | ColorSpec | AutoAugmentSpec | GraySpec | BlurSpec | ErasingSpec
 
 DETECTION_STEPS: tuple[AugmentationStep, ...] = (FlipSpec(), CropSpec(), ColorSpec())
 """The steps for detection without a pipeline config."""
 
 
-def classification_steps(*, min_crop_area: float, color_jitter: float) -> tuple[AugmentationStep, ...]:
+def classification_steps(
+    *, min_crop_area: float, color_jitter: float, augment: AugmentConfig | None = None
+) -> tuple[AugmentationStep, ...]:
     """The steps for classification.
 
     Args:
         min_crop_area: Smallest fraction of an image that its crop may cover.
         color_jitter: Strength of ``jitter``; 0 omits the step.
+        augment: The other steps; None omits them.
     """
-    crop = CropSpec(min_object_covered=0.1, aspect_ratio=(3 / 4, 4 / 3), area=(min_crop_area, 1.0))
-    return (crop, FlipSpec(), *([jitter(color_jitter)] if color_jitter else []))
+    augment = augment or AugmentConfig()
+    crop = CropSpec(
+        min_object_covered=0.1,
+        aspect_ratio=(1 / augment.crop_aspect, augment.crop_aspect),
+        area=(min_crop_area, augment.max_crop_area),
+        sampling=augment.crop_sampling,
+    )
+    policy, late = _policy(augment), _late_steps(augment)
+    return (crop, FlipSpec(), *policy, *([jitter(color_jitter)] if color_jitter else []), *late)
+
+
+def _policy(augment: AugmentConfig) -> tuple[AugmentationStep, ...]:
+    if augment.auto_augment == NO_POLICY:
+        return ()
+    if augment.auto_augment == TRIVIAL:
+        return (AutoAugmentSpec(policy=TRIVIAL),)
+    ops, magnitude, std = augment.rand_ops, augment.rand_magnitude, augment.rand_std
+    return (AutoAugmentSpec(policy=augment.auto_augment, ops=ops, magnitude=magnitude, std=std),)
+
+
+def _late_steps(augment: AugmentConfig) -> tuple[AugmentationStep, ...]:
+    """The steps after the colors."""
+    steps = (
+        GraySpec(probability=augment.gray),
+        BlurSpec(probability=augment.blur),
+        ErasingSpec(probability=augment.random_erasing),
+    )
+    return tuple(step for step in steps if step.probability)
 
 
 def jitter(strength: float) -> ColorSpec:

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from utils.image_processing import View, cropped, eval_view, mirrored_if, random_window, whole_view
+from utils.augment_config import UNIFORM
+from utils.image_processing import View, cropped, eval_view, mirrored_if, random_window, uniform_window, whole_view
 from utils.input.augmentation import PHOTOMETRIC_STEPS, GeometricStep, StepTable, augment_view
 from utils.input.augmentation_specs import CropSpec, FlipSpec
 from utils.input.batching import InputOptions, RecordDecoder, UndecodedExample
@@ -36,6 +37,8 @@ def _random_crop(view: View, boxes: tf.Tensor, seed: tf.Tensor, spec: CropSpec) 
     Differs from the original: for an image without boxes, that took the whole image as the box. So it never cropped to
     less than a tenth, whatever the smallest area.
     """
+    if spec.sampling == UNIFORM:
+        return cropped(view, uniform_window(view.window[2:], seed, spec)), boxes[:0]
     boxes = tf.clip_by_value(boxes, 0.0, 1.0)
     ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=1)
     # The sampling op rejects an image because of one degenerate box, and real records contain such boxes.

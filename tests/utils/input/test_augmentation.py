@@ -9,7 +9,19 @@ import tensorflow as tf
 from object_detection.input_pipeline import detection_decoder
 from object_detection.preprocessing import DETECTION_TABLE
 from tests.object_detection.detection_records import GOOD, TABLE, detection_record
-from tests.utils.input_records import encode, noise, options, quick_session, reader, record, run_graph, write_files
+from tests.utils.input_records import (
+    encode,
+    fetch,
+    noise,
+    options,
+    quick_session,
+    reader,
+    record,
+    run_graph,
+    train_input,
+    write_files,
+)
+from utils.augment_config import AugmentConfig
 from utils.input.augmentation import (
     PHOTOMETRIC_STEPS,
     GeometricStep,
@@ -20,9 +32,13 @@ from utils.input.augmentation import (
 from utils.input.augmentation_specs import (
     DETECTION_STEPS,
     AugmentationStep,
+    AutoAugmentSpec,
+    BlurSpec,
     ColorSpec,
     CropSpec,
+    ErasingSpec,
     FlipSpec,
+    GraySpec,
     classification_steps,
     jitter,
 )
@@ -30,6 +46,16 @@ from utils.input.batching import Position, Shard
 from utils.input.labelled_images import LABELLED_IMAGES
 
 DETECTION = detection_decoder(TABLE, train_crowds=False)
+ALL = AugmentConfig(
+    **{
+        "auto_augment": "rand",
+        "rand_ops": 1,
+        "gray": 0.4,
+        "blur": 0.4,
+        "random_erasing": 0.4,
+        "crop_sampling": "uniform",
+    }
+)
 BOTH = pytest.mark.parametrize("name", ["tf.data", "dali"])
 
 
@@ -37,7 +63,11 @@ def test_every_step_that_a_task_may_run_has_its_row():
     def types(steps):
         return {type(step) for step in steps}
 
-    assert types(classification_steps(min_crop_area=0.08, color_jitter=1.0)) <= set(LABELLED_IMAGES.steps)
+    steps = classification_steps(min_crop_area=0.08, color_jitter=1.0, augment=ALL)
+    assert [type(step) for step in steps] == [
+        *(CropSpec, FlipSpec, AutoAugmentSpec, ColorSpec, GraySpec, BlurSpec, ErasingSpec)
+    ]
+    assert types(steps) <= set(LABELLED_IMAGES.steps)
     assert types(DETECTION_STEPS) <= set(DETECTION.steps)
     assert set(typing.get_args(AugmentationStep)) <= {*LABELLED_IMAGES.steps, *DETECTION.steps}
 
@@ -184,6 +214,39 @@ def test_color_jitter_changes_colors_alone_and_the_same_way_with_either_reader(t
         np.testing.assert_array_equal(one.index, other.index)
         assert np.abs(one.images - other.images).mean(axis=(1, 2, 3)).min() > 1
         np.testing.assert_allclose(other.images, same.images, atol=0.1)
+
+
+def test_the_steps_of_recipes_run_the_same_way_with_either_reader(tmp_path):
+    records, usual = labelled(), {"min_crop_area": 0.3, "color_jitter": 0.0}
+    plain, changed, by_dali = (
+        batches(name, LABELLED_IMAGES, tmp_path, records, classification_steps(augment=augment, **usual), count=1)[0]
+        for name, augment in (("tf.data", AugmentConfig()), ("tf.data", ALL), ("dali", ALL))
+    )
+    np.testing.assert_array_equal(plain.index, changed.index)
+    assert np.abs(plain.images - changed.images).mean() > 1
+    # Readers round differently, by which a value may fall to the other side of a threshold.
+    assert (np.abs(changed.images - by_dali.images) > 2).mean() < 0.02
+
+
+@pytest.mark.slow
+def test_the_steps_of_recipes_draw_the_same_on_two_processes_and_after_a_resume(tmp_path):
+    steps = classification_steps(min_crop_area=0.3, color_jitter=0.2, augment=ALL)
+    files = write_files(tmp_path, labelled() * 2, files=2)
+
+    def images(batch_size, shard, start, count):
+        given = options(image_size=16, augmentation=steps, batch_size=batch_size)
+        found = fetch(lambda: train_input(files, LABELLED_IMAGES, given, shard, start), count)
+        return [{int(i): image for i, image in zip(b.index, b.images, strict=True)} for b in found]
+
+    whole = images(8, Shard(), Position(), 3)
+    halves = [images(4, Shard(index=i, count=2), Position(), 3) for i in range(2)]
+    later = images(8, Shard(), Position(epoch=1, example=0), 1)
+    for step, batch in enumerate(whole):
+        assert batch.keys() == halves[0][step].keys() | halves[1][step].keys()
+        for index, image in (*halves[0][step].items(), *halves[1][step].items()):
+            np.testing.assert_array_equal(image, batch[index])
+    for index, image in later[0].items():
+        np.testing.assert_array_equal(image, whole[2][index])
 
 
 @BOTH
