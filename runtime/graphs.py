@@ -27,7 +27,7 @@ from utils.hooks.logs import HISTOGRAMS
 from utils.hvd_utils import Communicator
 from utils.input.batching import STATUS_OK, STATUS_PADDING, Input, Position, Shard
 from utils.optimizer_table import OPTIMIZERS
-from utils.optimizers import Descent, LossScale, Update, build_update, trained
+from utils.optimizers import Descent, LossScale, Update, build_update, settings_of, trained
 from utils.weights.moving_averages import MovingAverages
 
 tf1 = tf.compat.v1
@@ -133,13 +133,16 @@ def build_train_graph(
         losses = task.training.losses(endpoints, targets, data.batch.mask)
         multiplier = learning_rate_multiplier(task.training.part_of, config.fine_tuning)
         learning_rate = tf.cast(plan.schedule.rate(tf.cast(before, tf.float64), tf), tf.float32)
-        optimizer = OPTIMIZERS[config.optimizer.name]
+        optimizer, decay = (
+            OPTIMIZERS[config.optimizer.name],
+            task.training.weight_decay(trained(tf1.trainable_variables(), multiplier)),
+        )
         update = build_update(
             tf.add_n([*losses.values()]),
             step,
-            Descent(learning_rate, optimizer, config.optimizer.momentum, multiplier),
+            Descent(learning_rate, optimizer, settings_of(config.optimizer, decay), multiplier),
             loss_scale=LossScale(precision.static_loss_scale, dynamic=precision.dynamic_loss_scale),
-            decay=task.training.weight_decay(trained(tf1.trainable_variables(), multiplier)),
+            decay=None if optimizer.decays else decay,
             average=communicator.average_gradients,
             grouped=grouped,
         )

@@ -14,6 +14,7 @@ from utils.config import ExperimentConfig
 from utils.console.figures import plain_name, quantity
 from utils.console.screen import Rows
 from utils.learning_rate import Schedule
+from utils.optimizer_table import OPTIMIZERS
 from utils.system.machine import cpu_name
 from utils.text import plural
 
@@ -51,6 +52,9 @@ def _optimizer(config: ExperimentConfig) -> str:
     optimizer = config.optimizer
     kind = "" if optimizer.name == "momentum" else f"{optimizer.name}, "
     facts = [f"{kind}momentum {optimizer.momentum:g}", f"weight decay {optimizer.weight_decay:g}"]
+    facts += [f"{flag} {value:g}" for flag in ("beta2", "epsilon") if (value := getattr(optimizer, flag)) is not None]
+    if limit := optimizer.clip_norm or OPTIMIZERS[optimizer.name].clip_norm:
+        facts.append(f"gradients clipped to norm {limit:g}")
     if optimizer.label_smoothing:
         facts.append(f"label smoothing {optimizer.label_smoothing:g}")
     if optimizer.mixup_alpha:

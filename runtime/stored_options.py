@@ -13,6 +13,8 @@ from utils.optimizer_table import DEFAULT_OPTIMIZER, optimizer_of
 from utils.weights.checkpoint_contents import stored_shapes
 
 _TUNING, _OPTIMIZER = "tuning", "optimizer"
+_OF_OPTIMIZER = ("beta2", "epsilon", "clip_norm")
+"""Fields of ``OptimizerConfig`` that are flags of the same name."""
 
 
 def options_to_store(config: ExperimentConfig) -> dict[str, Any]:
@@ -58,7 +60,8 @@ def check_optimizer(config: ExperimentConfig, checkpoint: Path, metadata: Mappin
 
 def _options(config: ExperimentConfig) -> dict[str, Any]:
     """Values by flag name."""
-    return {**asdict(config.fine_tuning), "ema_decay": config.moving_average.ema_decay}
+    optimizer = {name: getattr(config.optimizer, name) for name in _OF_OPTIMIZER}
+    return {**asdict(config.fine_tuning), "ema_decay": config.moving_average.ema_decay, **optimizer}
 
 
 def _shown(value: bool | float | None) -> str:

@@ -165,6 +165,7 @@ class OptimizerConfig:
     ``warmup_epochs`` epochs if the former is None, or the fraction ``warmup_share`` of the run if both are. It begins
     at the fraction ``warmup_start`` of the peak. A cosine ends at step ``schedule_steps``, by default at the end of the
     run. With ``cosine_from_peak`` it begins after the warm-up and ``hold_steps`` steps at the peak, else at step 0.
+    ``beta2``, ``epsilon`` and ``clip_norm`` default to those of the optimizer's row.
     """
 
     name: str = DEFAULT_OPTIMIZER
@@ -179,7 +180,10 @@ class OptimizerConfig:
     schedule_steps: int | None = None
     cosine_from_peak: bool = False
     momentum: float = 0.9
+    beta2: float | None = None
+    epsilon: float | None = None
     weight_decay: float = 1e-4
+    clip_norm: float | None = None
     label_smoothing: float = 0.0
     mixup_alpha: float = 0.0
 
@@ -191,10 +195,25 @@ class OptimizerConfig:
             _require_amount("lr_warmup_epochs", warmup, "a number of epochs, ")
         require(self.schedule in SCHEDULES, "cosine_lr", self.schedule, "step or cosine")
         require(_is_fraction(self.momentum) and self.momentum < 1, "momentum", self.momentum, "at least 0 and below 1")
+        self._check_numbers_of_optimizer()
         _require_amount("weight_decay", self.weight_decay)
         smoothing = self.label_smoothing
         require(_is_fraction(smoothing) and smoothing < 1, "label_smoothing", smoothing, "at least 0 and below 1")
         _require_amount("mixup", alpha, "an alpha, ")
+
+    def _check_numbers_of_optimizer(self) -> None:
+        for flag in ("beta2", "epsilon"):
+            value = getattr(self, flag)
+            users = [spec.name for spec in OPTIMIZERS.values() if getattr(spec, flag) is not None]
+            if value is not None and self.name not in users:
+                raise UsageError(f"--{flag} {value:g}: not used by --optimizer {self.name}, only by {', '.join(users)}")
+        if self.beta2 is not None:
+            require(_is_fraction(self.beta2) and self.beta2 < 1, "beta2", self.beta2, "at least 0 and below 1")
+        for flag in ("epsilon", "clip_norm"):
+            value = getattr(self, flag)
+            if value is not None:
+                allowed = f"above 0 and at most {LARGEST_AMOUNT:g}"
+                require(math.isfinite(value) and 0 < value <= LARGEST_AMOUNT, flag, f"{value:g}", allowed)
 
 
 AMP_DTYPES = ("auto", "float16", "bfloat16")

@@ -8,7 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from utils.optimizer_table import OptimizerSpec
+from utils.config import OptimizerConfig
+from utils.optimizer_table import OPTIMIZERS, OptimizerSettings, OptimizerSpec
 from utils.state_updates import update_state
 from utils.vectors import assign_together, is_small, joined, parts, read_together
 
@@ -44,6 +45,20 @@ class WeightDecay:
         return self.factor * tf.add_n(terms) if terms else tf.constant(0.0)
 
 
+def settings_of(config: OptimizerConfig, decay: WeightDecay) -> OptimizerSettings:
+    """The settings of the configured optimizer; what is not given has the default of its row."""
+    spec = OPTIMIZERS[config.name]
+    usual = OptimizerSettings()
+    return OptimizerSettings(
+        momentum=config.momentum,
+        beta2=next(value for value in (config.beta2, spec.beta2, usual.beta2) if value is not None),
+        epsilon=next(value for value in (config.epsilon, spec.epsilon, usual.epsilon) if value is not None),
+        weight_decay=decay.factor if spec.decays else 0.0,
+        decayed=frozenset(v.op.name for v in decay.variables) if spec.decays else frozenset(),
+        clip_norm=config.clip_norm or spec.clip_norm,
+    )
+
+
 def every_variable_alike(name: str) -> float:
     """A learning-rate factor of 1 for every variable."""
     return 1.0
@@ -64,7 +79,8 @@ class Update:
         loss_scale: Scalar, the loss scale of this step's gradients.
         finite: Boolean scalar, true if all gradients are finite; always true without dynamic scaling.
         l2_loss: Scalar, the loss of weight decay.
-        gradients: The applied gradients by variable name: averaged over replicas, with the loss scale divided out.
+        gradients: The applied gradients by variable name: averaged over replicas, with the loss scale divided out,
+            clipped.
     """
 
     operation: Any
@@ -91,11 +107,12 @@ def build_update(
         step: The global step variable.
         descent: The optimizer.
         loss_scale: Scale of the loss before differentiation.
-        decay: Weight decay.
+        decay: Weight decay as a term of the loss; an optimizer that decays weights itself has it in its settings.
         average: Averages gradients over replicas. It runs on scaled gradients, which survive transfer in a narrower
             type, and before the check for finite values, so that all replicas skip a step together.
         grouped: Compute with all gradients as a few vectors, and update small variables together. The new weights are
-            the same bit for bit in one process; the sums in ``l2_loss`` and of several replicas round differently.
+            the same bit for bit in one process, unless gradients are clipped; the sums in ``l2_loss``, in the norm of
+            the gradients and of several replicas round differently.
 
     Returns:
         The update, with the updates of the network's own state, such as batch statistics.
@@ -105,6 +122,8 @@ def build_update(
     l2_loss, gradients = make(loss, descent, decay or WeightDecay([], 0.0), scale, average)
     if scale is not None:
         gradients = gradients.times(1.0 / scale)
+    if descent.clip_norm is not None:
+        gradients = gradients.clipped(descent.clip_norm)
     pairs = gradients.pairs()
     descent.create_slots(pairs)  # in the main graph, not inside the conditional
 
@@ -134,6 +153,15 @@ class _Gradients:
 
     def times(self, factor: Any) -> _Gradients:
         return replace(self, tensors=[tensor * factor for tensor in self.tensors])
+
+    def clipped(self, limit: float) -> _Gradients:
+        """The gradients, scaled so that the norm of all together is at most ``limit``.
+
+        Source: Pascanu et al., On the difficulty of training Recurrent Neural Networks, arXiv:1211.5063.
+        """
+        halves = tf.stack([tf.nn.l2_loss(tensor) for tensor in self.tensors])
+        norm = tf.sqrt(2.0 * tf.reduce_sum(halves))  # unlike add_n, always in this order
+        return self.times(limit / tf.maximum(norm, limit))
 
     def finite(self) -> Any:
         """A boolean scalar, true if all values are finite."""
@@ -187,7 +215,7 @@ class Descent:
     Args:
         learning_rate: Scalar tensor.
         optimizer: The kind of optimizer.
-        momentum: Its momentum.
+        settings: Its momentum and other numbers.
         multiplier: Learning-rate factor by variable name. It affects only the update, not the slots. A variable with
             factor 0 is not trained and gets no slots.
     """
@@ -196,12 +224,13 @@ class Descent:
         self,
         learning_rate: Any,
         optimizer: OptimizerSpec,
-        momentum: float,
+        settings: OptimizerSettings,
         multiplier: Callable[[str], float] = every_variable_alike,
     ) -> None:
         self._learning_rate = learning_rate
         self._spec = optimizer
-        self._momentum = momentum
+        self._settings = settings
+        self.clip_norm = settings.clip_norm
         self._multiplier = multiplier
         self._optimizers: dict[float, Any] = {}
 
@@ -250,7 +279,7 @@ class Descent:
             raise ValueError(f"{self._spec.name} updates each variable alone")
         slots = [[optimizer.get_slot(v, name) for v in variables] for name in optimizer.get_slot_names()]
         weights, former = read_together(variables), [read_together(slot) for slot in slots]
-        weights, moved = step(self._rate(factor), self._momentum, joined(gradients), weights, former)
+        weights, moved = step(self._rate(factor), self._settings.momentum, joined(gradients), weights, former)
         done = [assign_together(slot, vector) for slot, vector in zip(slots, moved, strict=True)]
         return tf.group(assign_together(variables, weights), *done)
 
@@ -265,7 +294,7 @@ class Descent:
 
     def _optimizer(self, factor: float) -> Any:
         if factor not in self._optimizers:
-            optimizer = self._spec.build(self._rate(factor), self._momentum)
+            optimizer = self._spec.build(self._rate(factor), self._settings)
             for other in self._optimizers.values():
                 optimizer._non_slot_dict = other._non_slot_dict
             self._optimizers[factor] = optimizer

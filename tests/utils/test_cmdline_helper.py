@@ -59,7 +59,7 @@ OUR_DEFAULTS = {
     **{"eval_every_epochs": 0, "eval_count": 1, "histograms_every": 0},
     "log_level": "info",
     "console": "auto",
-    "optimizer": "momentum",
+    **{"optimizer": "momentum", "beta2": None, "epsilon": None, "clip_norm": None},
     "deterministic": False,
     "min_crop_area": 0.08,
     "color_jitter": 0.0,

@@ -21,6 +21,7 @@ from utils.config import (
     text_of_steps,
 )
 from utils.errors import UsageError
+from utils.optimizer_table import OPTIMIZERS
 
 _epochs = Duration(value=90)
 TRACED_STEPS = "must be FROM,TO: the first and the last step, counted from 1, at most 100 of them"
@@ -75,7 +76,14 @@ def test_batches_are_steps_and_epochs_are_whole_numbers_of_them(value, steps_per
             lambda: OptimizerConfig(warmup_epochs=float("inf")),
             "--lr_warmup_epochs inf: must be a number of epochs, at least 0 and at most 1e+30",
         ),
-        (lambda: OptimizerConfig(name="lion"), "--optimizer lion: must be one of momentum, nesterov, adam"),
+        (lambda: OptimizerConfig(name="lion"), f"--optimizer lion: must be one of {', '.join(OPTIMIZERS)}"),
+        (
+            lambda: OptimizerConfig(beta2=0.9),
+            "--beta2 0.9: not used by --optimizer momentum, only by adam, adamw, lamb, rmsprop",
+        ),
+        (lambda: OptimizerConfig(name="adam", beta2=1.0), "--beta2 1.0: must be at least 0 and below 1"),
+        (lambda: OptimizerConfig(name="lars", epsilon=0.0), "--epsilon 0: must be above 0 and at most 1e+30"),
+        (lambda: OptimizerConfig(clip_norm=-1.0), "--clip_norm -1: must be above 0 and at most 1e+30"),
         (lambda: OptimizerConfig(schedule="poly"), "--cosine_lr poly: must be step or cosine"),
         (lambda: OptimizerConfig(momentum=1.0), "--momentum 1.0: must be at least 0 and below 1"),
         (lambda: OptimizerConfig(weight_decay=-1e-4), "--weight_decay -0.0001: must be at least 0 and at most 1e+30"),

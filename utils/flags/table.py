@@ -69,6 +69,12 @@ DETECTOR_DEFAULTS: dict[str, Any] = {
 """Fields of detectors that no flag sets: the recipe of the published accuracies."""
 
 
+def _per_optimizer(number: str) -> str:
+    """The default of a number for each optimizer that has one."""
+    values = {row.name: getattr(row, number) for row in OPTIMIZERS.values()}
+    return "; ".join(f"{name} {value:g}" for name, value in values.items() if value is not None)
+
+
 def _same(value: Any) -> Any:
     return value
 
@@ -583,6 +589,38 @@ FLAGS = (
         ours=True,
     ),
     Flag("momentum", "optimizer.momentum", NUMBER, "Momentum of the optimizer.", TRAINING, TRAINING_MODES),
+    Flag(
+        "beta2",
+        "optimizer.beta2",
+        NUMBER,
+        "Decay of the running mean of squared gradients, for optimizers that have one.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        rare=True,
+        default=_per_optimizer("beta2"),
+    ),
+    Flag(
+        "epsilon",
+        "optimizer.epsilon",
+        NUMBER,
+        "Small number that keeps an optimizer from dividing by 0.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        rare=True,
+        default=_per_optimizer("epsilon"),
+    ),
+    Flag(
+        "clip_norm",
+        "optimizer.clip_norm",
+        NUMBER,
+        "Scale down gradients whose norm over all variables is larger.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        default="none; lamb 1",
+    ),
     Flag(
         "label_smoothing",
         "optimizer.label_smoothing",
