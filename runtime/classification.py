@@ -254,7 +254,8 @@ class ClassificationTraining:
         )
 
     def weight_decay(self, variables: Sequence[Any]) -> WeightDecay:
-        return WeightDecay(variables, self.config.optimizer.weight_decay)
+        optimizer = self.config.optimizer
+        return WeightDecay(variables, optimizer.weight_decay, biases=not optimizer.no_bias_decay)
 
     def part_of(self, name: str) -> Part:
         return part_of_classifier(name)

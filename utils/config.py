@@ -33,7 +33,9 @@ CONSOLES = (AUTO, READABLE, DLLOGGER)
 DATA_FORMATS = ("NHWC", "NCHW")
 WEIGHT_INITS = ("fan_in", "fan_out")
 HEAD_INITS = ("small", "original")
-SCHEDULES = ("step", "cosine")
+SCHEDULES = ("step", "cosine", "linear", "poly", "one_cycle", "wsd", "constant")
+ENDLESS_SCHEDULES = ("step", "constant")
+"""Schedules whose last rate follows from the peak."""
 SOURCES = ("tfrecord", "dali", "synthetic")
 RAW, EMA = "raw", "ema"
 EVAL_WEIGHTS = (RAW, EMA)
@@ -88,6 +90,7 @@ class ModelConfig:
     data_format: str = "NHWC"
     weight_init: str = "fan_out"
     head_init: str = "small"
+    zero_init_residual: bool = False
     label_offset: int | None = None
     use_final_conv: bool = False
     """Write the classifier as a 1x1 convolution: the same numbers, its kernel [1, 1, C, K]."""
@@ -163,9 +166,10 @@ class OptimizerConfig:
 
     ``learning_rate`` sets the peak itself, whatever the batch size. The warm-up takes ``warmup_steps`` steps, or
     ``warmup_epochs`` epochs if the former is None, or the fraction ``warmup_share`` of the run if both are. It begins
-    at the fraction ``warmup_start`` of the peak. A cosine ends at step ``schedule_steps``, by default at the end of the
-    run. With ``cosine_from_peak`` it begins after the warm-up and ``hold_steps`` steps at the peak, else at step 0.
-    ``beta2``, ``epsilon`` and ``clip_norm`` default to those of the optimizer's row.
+    at the fraction ``warmup_start`` of the peak. A decay ends at step ``schedule_steps``, by default at the end of the
+    run. It begins after the warm-up and ``hold_steps`` steps at the peak; a cosine does so with ``cosine_from_peak``,
+    else at step 0. ``lr_warmup_start`` and ``lr_final``, for a batch of 256 images, replace the schedule's own first
+    and last rate. ``beta2``, ``epsilon`` and ``clip_norm`` default to those of the optimizer's row.
     """
 
     name: str = DEFAULT_OPTIMIZER
@@ -179,10 +183,13 @@ class OptimizerConfig:
     schedule: str = "step"
     schedule_steps: int | None = None
     cosine_from_peak: bool = False
+    lr_warmup_start: float | None = None
+    lr_final: float | None = None
     momentum: float = 0.9
     beta2: float | None = None
     epsilon: float | None = None
     weight_decay: float = 1e-4
+    no_bias_decay: bool = False
     clip_norm: float | None = None
     label_smoothing: float = 0.0
     mixup_alpha: float = 0.0
@@ -193,13 +200,28 @@ class OptimizerConfig:
         _require_amount("lr_init", rate)
         if warmup is not None:
             _require_amount("lr_warmup_epochs", warmup, "a number of epochs, ")
-        require(self.schedule in SCHEDULES, "cosine_lr", self.schedule, "step or cosine")
+        self._check_schedule()
         require(_is_fraction(self.momentum) and self.momentum < 1, "momentum", self.momentum, "at least 0 and below 1")
         self._check_numbers_of_optimizer()
         _require_amount("weight_decay", self.weight_decay)
         smoothing = self.label_smoothing
         require(_is_fraction(smoothing) and smoothing < 1, "label_smoothing", smoothing, "at least 0 and below 1")
         _require_amount("mixup", alpha, "an alpha, ")
+
+    def _check_schedule(self) -> None:
+        require(self.schedule in SCHEDULES, "schedule", self.schedule, f"one of {', '.join(SCHEDULES)}")
+        for flag in ("lr_warmup_start", "lr_final"):
+            value = getattr(self, flag)
+            if value is not None:
+                allowed = f"at least 0 and at most --lr_init, {self.learning_rate_per_256:g}"
+                require(0 <= value <= self.learning_rate_per_256, flag, f"{value:g}", allowed)
+        if self.lr_final is not None and self.schedule in ENDLESS_SCHEDULES:
+            raise UsageError(
+                f"--lr_final {self.lr_final:g}: not used by the {self.schedule} schedule, whose last rate follows from "
+                "--lr_init; give --cosine_lr or another --schedule"
+            )
+        if self.lr_warmup_start is not None and self.warmup_epochs == 0:
+            raise UsageError(f"--lr_warmup_start {self.lr_warmup_start:g}: needs --lr_warmup_epochs above 0")
 
     def _check_numbers_of_optimizer(self) -> None:
         for flag in ("beta2", "epsilon"):

@@ -12,11 +12,13 @@ import tensorflow as tf
 from utils.optimizer_table import OptimizerSettings
 
 tf1 = tf.compat.v1
+_Adam: Any = tf1.train.AdamOptimizer
+_Momentum: Any = tf1.train.MomentumOptimizer
 
 LARS_TRUST = 0.001
 
 
-class AdamW(tf1.train.AdamOptimizer):  # type: ignore[misc]
+class AdamW(_Adam):  # type: ignore[misc]
     """Adam with decoupled weight decay: w <- w - rate * (decay * w + m' / (sqrt(v') + epsilon)).
 
     m' and v' are the bias-corrected means of gradients and squares. Differs from TensorFlow's Adam: epsilon is added to
@@ -87,7 +89,7 @@ class Lamb(AdamW):
         )
 
 
-class Lars(tf1.train.MomentumOptimizer):  # type: ignore[misc]
+class Lars(_Momentum):  # type: ignore[misc]
     """Momentum of gradients with decay, scaled by 0.001 ||w|| / (||g|| + decay ||w||) for each variable that decays.
 
     The factor is 1 where either norm is 0. It scales what enters the momentum; the learning rate scales what leaves it.

@@ -23,20 +23,21 @@ GROWTH_INTERVAL = 2000
 LOSS_SCALE_FACTOR = 2.0
 
 
-def decayed(variables: Sequence[Any]) -> list[Any]:
+def decayed(variables: Sequence[Any], *, biases: bool = True) -> list[Any]:
     """The variables subject to weight decay: all but those of batch normalization.
 
     Kernels, grouped filters, and the kernels *and biases* of the classifier and of squeeze-and-excitation decay, as in
-    the recipes of the published accuracies.
+    the recipes of the published accuracies. Without ``biases``, those do not.
     """
-    return [v for v in variables if not any(word in v.op.name.lower() for word in NOT_DECAYED)]
+    found = [v for v in variables if not any(word in v.op.name.lower() for word in NOT_DECAYED)]
+    return found if biases else [v for v in found if v.op.name.rpartition("/")[2] != "bias"]
 
 
 class WeightDecay:
     """``factor`` times half the squared norm of the decayed ones of some variables, added to the loss."""
 
-    def __init__(self, variables: Sequence[Any], factor: float) -> None:
-        self.variables = decayed(variables)
+    def __init__(self, variables: Sequence[Any], factor: float, *, biases: bool = True) -> None:
+        self.variables = decayed(variables, biases=biases)
         self.factor = factor
 
     def loss(self) -> Any:

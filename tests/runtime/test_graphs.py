@@ -247,6 +247,15 @@ def test_each_process_reads_its_own_shard(files, plain):
     assert len({*first.fetched["index"], *second.fetched["index"]}) == 2 * BATCH
 
 
+def test_biases_are_no_part_of_the_decay_if_told(files):
+    _, (_, step) = train(config("resnet18", weight_decay=0.5, no_bias_decay=True), files, 2)
+    trained = [name.removesuffix("/Momentum") for name in step.before if name.endswith("/Momentum")]
+    squares = {name: np.sum(np.square(step.before[name])) for name in trained if "BatchNorm" not in name}
+    (bias,) = (name for name in squares if name.endswith("/bias"))
+    assert squares.pop(bias) > 0
+    assert step.fetched["l2_loss"] == pytest.approx(0.5 * sum(squares.values()) / 2, rel=1e-6)
+
+
 def test_variables_are_finite_until_one_is_not(plain):
     graph, _ = plain
     assert set(graph.finite()) == {v.op.name for v in graph.variables} - {"global_step"}

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from model.specs import RESNETS, SSDS, QuantizationSpec
 from utils.config import (
+    SCHEDULES,
     DataConfig,
     DiagnosticsConfig,
     Duration,
@@ -84,7 +85,24 @@ def test_batches_are_steps_and_epochs_are_whole_numbers_of_them(value, steps_per
         (lambda: OptimizerConfig(name="adam", beta2=1.0), "--beta2 1.0: must be at least 0 and below 1"),
         (lambda: OptimizerConfig(name="lars", epsilon=0.0), "--epsilon 0: must be above 0 and at most 1e+30"),
         (lambda: OptimizerConfig(clip_norm=-1.0), "--clip_norm -1: must be above 0 and at most 1e+30"),
-        (lambda: OptimizerConfig(schedule="poly"), "--cosine_lr poly: must be step or cosine"),
+        (lambda: OptimizerConfig(schedule="sine"), f"--schedule sine: must be one of {', '.join(SCHEDULES)}"),
+        (
+            lambda: OptimizerConfig(schedule="linear", lr_final=0.2),
+            "--lr_final 0.2: must be at least 0 and at most --lr_init, 0.1",
+        ),
+        (
+            lambda: OptimizerConfig(lr_final=0.01),
+            "--lr_final 0.01: not used by the step schedule, whose last rate follows from --lr_init; give --cosine_lr "
+            "or another --schedule",
+        ),
+        (
+            lambda: OptimizerConfig(lr_warmup_start=-0.01),
+            "--lr_warmup_start -0.01: must be at least 0 and at most --lr_init, 0.1",
+        ),
+        (
+            lambda: OptimizerConfig(lr_warmup_start=0.01, warmup_epochs=0.0),
+            "--lr_warmup_start 0.01: needs --lr_warmup_epochs above 0",
+        ),
         (lambda: OptimizerConfig(momentum=1.0), "--momentum 1.0: must be at least 0 and below 1"),
         (lambda: OptimizerConfig(weight_decay=-1e-4), "--weight_decay -0.0001: must be at least 0 and at most 1e+30"),
         (lambda: OptimizerConfig(label_smoothing=1.0), "--label_smoothing 1.0: must be at least 0 and below 1"),

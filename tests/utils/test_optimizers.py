@@ -130,6 +130,13 @@ def test_all_but_batch_norm_decays_biases_included():
         assert session.run(loss) == pytest.approx(0.1 * 3 * 12.5)
 
 
+def test_biases_do_not_decay_if_told():
+    names = ["a/conv2d/kernel", "a/BatchNorm/gamma", "a/BatchNorm/beta", "a/dense/bias", "bias", "a/biased/kernel"]
+    with tf.Graph().as_default():
+        variables = [tf1.get_variable(name, initializer=[3.0]) for name in names]
+        assert [v.op.name for v in WeightDecay(variables, 0.1, biases=False).variables] == [names[0], names[5]]
+
+
 def test_nothing_to_decay_is_no_loss():
     with tf.Graph().as_default(), tf1.Session() as session:
         assert session.run(WeightDecay([], 0.1).loss()) == 0.0

@@ -22,6 +22,7 @@ from utils.config import (
     ITER_UNITS,
     LOG_LEVELS,
     MODES,
+    SCHEDULES,
     TRAINING_MODES,
     WEIGHT_INITS,
     ExperimentConfig,
@@ -67,6 +68,9 @@ DETECTOR_DEFAULTS: dict[str, Any] = {
     "optimizer.weight_decay": 4e-4,
 }
 """Fields of detectors that no flag sets: the recipe of the published accuracies."""
+
+ONE_CYCLE_DEFAULTS: dict[str, Any] = {"optimizer.warmup_epochs": None, "optimizer.warmup_share": 0.3}
+"""Fields of ``--schedule one_cycle``. Source: PyTorch's documentation of ``OneCycleLR``."""
 
 
 def _per_optimizer(number: str) -> str:
@@ -558,6 +562,17 @@ FLAGS = (
         TRAINING_MODES,
     ),
     Flag(
+        "no_bias_decay",
+        "optimizer.no_bias_decay",
+        SWITCH,
+        "Leave biases out of the weight decay, as batch norm always is.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        architectures=CLASSIFIERS,
+        refused=True,
+    ),
+    Flag(
         "weight_init",
         "model.weight_init",
         WEIGHT_INITS,
@@ -577,6 +592,18 @@ FLAGS = (
         TRAINING_MODES,
         ours=True,
         architectures=CLASSIFIERS,
+        rare=True,
+    ),
+    Flag(
+        "zero_init_residual",
+        "model.zero_init_residual",
+        SWITCH,
+        "Start the last batch norm of each residual block at zero, so that a new block passes its input on.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        architectures=CLASSIFIERS,
+        refused=True,
         rare=True,
     ),
     Flag(
@@ -656,6 +683,42 @@ FLAGS = (
         from_field=lambda schedule: schedule == "cosine",
         default="off, which divides it by 10 after epochs 30, 60, 80 and 90",
         detector_default="on",
+        inspected=True,
+    ),
+    Flag(
+        "schedule",
+        "optimizer.schedule",
+        SCHEDULES,
+        "Course of the learning rate after the warm-up; one_cycle warms up for 30 % of the run, wsd falls in its last "
+        "fifth.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        inspected=True,
+    ),
+    Flag(
+        "lr_final",
+        "optimizer.lr_final",
+        NUMBER,
+        "Last learning rate for a global batch of 256; it scales with the batch.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        rare=True,
+        default="0; one_cycle a 250,000th of --lr_init",
+        inspected=True,
+    ),
+    Flag(
+        "lr_warmup_start",
+        "optimizer.lr_warmup_start",
+        NUMBER,
+        "First learning rate of the warm-up for a global batch of 256; it scales with the batch.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        rare=True,
+        default="0; one_cycle a 25th of --lr_init",
+        detector_default="0.43 of --lr_init; one_cycle a 25th",
         inspected=True,
     ),
     Flag(
