@@ -28,7 +28,7 @@ from utils.hvd_utils import Communicator, SerialCommunicator
 from utils.image_processing import eval_preprocess, normalize, normalized_range
 from utils.input.batching import Batch, Input, InputOptions, Position, Shard, without_autograph
 from utils.input.labelled_images import LABELLED_IMAGES
-from utils.metric_names import CROSS_ENTROPY, INITIAL_CROSS_ENTROPY, LN_CLASSES
+from utils.metric_names import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, INITIAL_CROSS_ENTROPY, LN_CLASSES
 from utils.optimizer_table import SLOTS
 from utils.optimizers import WeightDecay
 from utils.records.label_records import LabelRange
@@ -219,7 +219,7 @@ class MostProbableClass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassificationTraining:
-    """Cross-entropy with soft targets."""
+    """Cross-entropy with soft targets, of the softmax or of each class."""
 
     config: ExperimentConfig
     network: Classifier
@@ -233,18 +233,28 @@ class ClassificationTraining:
             own = self.seed * 2 + MIXUP_PURPOSE + self.communicator.rank * 2**33  # a seed has 31 bits
             seed = tf.stack([tf.constant(own, tf.int64), step])
             images, labels = mixup(images, labels, batch.mask, optimizer.mixup_alpha, seed)
+        if optimizer.bce_target_threshold is not None:
+            labels = tf.cast(labels > optimizer.bce_target_threshold, labels.dtype)
         return images, {"probabilities": labels}
 
     def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any) -> TensorMap:
-        per_example = tf.nn.softmax_cross_entropy_with_logits(
-            labels=tf.stop_gradient(targets["probabilities"]), logits=endpoints["logits"]
-        )
+        labels, logits = tf.stop_gradient(targets["probabilities"]), endpoints["logits"]
+        if self._binary:
+            per_example = binary_cross_entropy(logits, labels)
+        else:
+            per_example = tf.nn.softmax_cross_entropy_with_logits(labels=labels, logits=logits)
         count = tf.maximum(self.communicator.average(tf.reduce_sum(mask)), 1.0 / self.communicator.size)
-        return {CROSS_ENTROPY: tf.reduce_sum(per_example * mask) / count}
+        return {BINARY_CROSS_ENTROPY if self._binary else CROSS_ENTROPY: tf.reduce_sum(per_example * mask) / count}
 
     @property
-    def chance(self) -> Chance:
+    def _binary(self) -> bool:
+        return self.config.optimizer.loss == "bce"
+
+    @property
+    def chance(self) -> Chance | None:
         """The cross-entropy of equal probabilities, ln K for any targets that sum to 1."""
+        if self._binary:
+            return None
         return Chance(
             loss=CROSS_ENTROPY,
             initial_key=INITIAL_CROSS_ENTROPY,
@@ -264,6 +274,14 @@ class ClassificationTraining:
         scope = f"{self.network.spec.name}/{CLASSIFIER_SCOPE}/dense"
         head = frozenset(f"{scope}/{kind}" for kind in ("kernel", "bias"))
         return WarmStart(sources=self.network.stored_names(stored), factors={}, replaceable=head)
+
+
+def binary_cross_entropy(logits: Any, labels: Any) -> Any:
+    """The mean over the classes of each one's binary cross-entropy, [N], for logits and targets of [N, K].
+
+    Source: Wightman et al., ResNet strikes back, arXiv:2110.00476, section 2.
+    """
+    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits), axis=1)
 
 
 def smoothed_one_hot(labels: Any, num_classes: int, smoothing: float) -> Any:

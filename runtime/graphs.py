@@ -21,7 +21,7 @@ from runtime.precision import Precision
 from runtime.session import on_device, uses_gpu
 from runtime.stopping import VOTE, Stopping
 from runtime.task import Task, TensorMap
-from utils.config import ExperimentConfig
+from utils.config import ExperimentConfig, MovingAverageConfig
 from utils.hooks.bad_records import BAD_SOMEWHERE
 from utils.hooks.logs import HISTOGRAMS
 from utils.hvd_utils import Communicator
@@ -146,7 +146,7 @@ def build_train_graph(
             average=communicator.average_gradients,
             grouped=grouped,
         )
-        after, begin_averages = _step_after(update, step, config.moving_average.ema_decay, grouped=grouped)
+        after, begin_averages = _step_after(update, step, config.moving_average, grouped=grouped)
         means, votes = _exchanged(losses, data.batch.status, communicator, stopping)
         scalars = _scalars(means, update, learning_rate, scaled=precision.scales_loss)
         variables = tuple(tf1.global_variables())
@@ -196,13 +196,13 @@ def _scalars(losses: TensorMap, update: Update, learning_rate: Any, *, scaled: b
     return {**scalars, "loss_scale": update.loss_scale} if scaled else scalars
 
 
-def _step_after(update: Update, step: Any, ema_decay: float | None, *, grouped: bool) -> tuple[Any, TensorMap]:
+def _step_after(update: Update, step: Any, average: MovingAverageConfig, *, grouped: bool) -> tuple[Any, TensorMap]:
     """The step after the updates of variables and averages, and the initial operation of each average by name."""
     with tf.control_dependencies([update.operation]):
         after = step.read_value()
-    if ema_decay is None:
+    if average.ema_decay is None:
         return after, {}
-    averages = MovingAverages(ema_decay, tf1.global_variables())
+    averages = MovingAverages(average.ema_decay, tf1.global_variables(), average.ema_every)
     with (
         tf.control_dependencies([after]),
         tf.control_dependencies([averages.update(after, update.finite, grouped=grouped)]),

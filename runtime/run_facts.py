@@ -64,12 +64,16 @@ def _optimizer(config: ExperimentConfig) -> str:
     facts += [f"{flag} {value:g}" for flag in ("beta2", "epsilon") if (value := getattr(optimizer, flag)) is not None]
     if limit := optimizer.clip_norm or OPTIMIZERS[optimizer.name].clip_norm:
         facts.append(f"gradients clipped to norm {limit:g}")
+    if optimizer.loss == "bce":
+        limit = optimizer.bce_target_threshold
+        facts.append("binary cross-entropy" + ("" if limit is None else f" with targets above {limit:g}"))
     if optimizer.label_smoothing:
         facts.append(f"label smoothing {optimizer.label_smoothing:g}")
     if optimizer.mixup_alpha:
         facts.append(f"mixup {optimizer.mixup_alpha:g}")
     if config.moving_average.ema_decay is not None:
-        facts.append(f"exponential moving average {config.moving_average.ema_decay:g}")
+        every = f" every {config.moving_average.ema_every} steps" if config.moving_average.ema_every > 1 else ""
+        facts.append(f"exponential moving average {config.moving_average.ema_decay:g}{every}")
     return ", ".join(facts)
 
 

@@ -13,7 +13,16 @@ from utils.optimizer_table import DEFAULT_OPTIMIZER, optimizer_of
 from utils.weights.checkpoint_contents import stored_shapes
 
 _TUNING, _OPTIMIZER, _SCHEDULE = "tuning", "optimizer", "schedule"
-_OF_OPTIMIZER = ("beta2", "epsilon", "clip_norm", "no_bias_decay", "lr_warmup_start", "lr_final")
+_OF_OPTIMIZER = (
+    "beta2",
+    "epsilon",
+    "clip_norm",
+    "no_bias_decay",
+    "lr_warmup_start",
+    "lr_final",
+    "loss",
+    "bce_target_threshold",
+)
 """Fields of ``OptimizerConfig`` that are flags of the same name."""
 
 
@@ -63,8 +72,9 @@ def check_optimizer(config: ExperimentConfig, checkpoint: Path, metadata: Mappin
 
 def _options(config: ExperimentConfig) -> dict[str, Any]:
     """Values by flag name."""
+    average = config.moving_average
     optimizer = {name: getattr(config.optimizer, name) for name in _OF_OPTIMIZER}
-    return {**asdict(config.fine_tuning), "ema_decay": config.moving_average.ema_decay, **optimizer}
+    return {**asdict(config.fine_tuning), "ema_decay": average.ema_decay, "ema_every": average.ema_every, **optimizer}
 
 
 def _shown(value: bool | float | str | None) -> str:

@@ -34,6 +34,7 @@ DATA_FORMATS = ("NHWC", "NCHW")
 WEIGHT_INITS = ("fan_in", "fan_out")
 HEAD_INITS = ("small", "original")
 SCHEDULES = ("step", "cosine", "linear", "poly", "one_cycle", "wsd", "constant")
+LOSSES = ("softmax", "bce")
 ENDLESS_SCHEDULES = ("step", "constant")
 """Schedules whose last rate follows from the peak."""
 SOURCES = ("tfrecord", "dali", "synthetic")
@@ -169,7 +170,8 @@ class OptimizerConfig:
     at the fraction ``warmup_start`` of the peak. A decay ends at step ``schedule_steps``, by default at the end of the
     run. It begins after the warm-up and ``hold_steps`` steps at the peak; a cosine does so with ``cosine_from_peak``,
     else at step 0. ``lr_warmup_start`` and ``lr_final``, for a batch of 256 images, replace the schedule's own first
-    and last rate. ``beta2``, ``epsilon`` and ``clip_norm`` default to those of the optimizer's row.
+    and last rate. ``loss`` is that of classifiers, and ``bce_target_threshold`` the target above which a class is
+    present. ``beta2``, ``epsilon`` and ``clip_norm`` default to those of the optimizer's row.
     """
 
     name: str = DEFAULT_OPTIMIZER
@@ -191,6 +193,8 @@ class OptimizerConfig:
     weight_decay: float = 1e-4
     no_bias_decay: bool = False
     clip_norm: float | None = None
+    loss: str = "softmax"
+    bce_target_threshold: float | None = None
     label_smoothing: float = 0.0
     mixup_alpha: float = 0.0
 
@@ -207,6 +211,13 @@ class OptimizerConfig:
         smoothing = self.label_smoothing
         require(_is_fraction(smoothing) and smoothing < 1, "label_smoothing", smoothing, "at least 0 and below 1")
         _require_amount("mixup", alpha, "an alpha, ")
+        require(self.loss in LOSSES, "loss", self.loss, "softmax or bce")
+        threshold = self.bce_target_threshold
+        if threshold is not None:
+            fits = _is_fraction(threshold) and threshold < 1
+            require(fits, "bce_target_threshold", f"{threshold:g}", "at least 0 and below 1")
+            if self.loss != "bce":
+                raise UsageError(f"--bce_target_threshold {threshold:g}: only used with --loss bce, which is not given")
 
     def _check_schedule(self) -> None:
         require(self.schedule in SCHEDULES, "schedule", self.schedule, f"one of {', '.join(SCHEDULES)}")
@@ -408,6 +419,7 @@ class MovingAverageConfig:
     Attributes:
         ema_decay: Decay of the exponential moving average of the weights, saved beside the weights; None keeps no
             average.
+        ema_every: Number of steps between two updates of the average.
         eval_weights: "raw" or "ema", the weights that evaluation, prediction and export use; None uses the moving
             averages if the checkpoint stores them.
 
@@ -416,12 +428,16 @@ class MovingAverageConfig:
     """
 
     ema_decay: float | None = None
+    ema_every: int = 1
     eval_weights: str | None = None
 
     def __post_init__(self) -> None:
         decay = self.ema_decay
         if decay is not None:
             require(0.0 < decay < 1.0, "ema_decay", f"{decay:g}", "above 0 and below 1")
+        require(self.ema_every > 0, "ema_every", self.ema_every, "a positive integer")
+        if self.ema_every > 1 and decay is None:
+            raise UsageError(f"--ema_every {self.ema_every}: only used with --ema_decay, which is not given")
         if self.eval_weights is not None:
             require(self.eval_weights in EVAL_WEIGHTS, "eval_weights", self.eval_weights, "raw or ema")
 

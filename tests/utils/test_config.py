@@ -14,6 +14,7 @@ from utils.config import (
     Duration,
     ExperimentConfig,
     ModelConfig,
+    MovingAverageConfig,
     OptimizerConfig,
     PrecisionConfig,
     RunConfig,
@@ -85,6 +86,20 @@ def test_batches_are_steps_and_epochs_are_whole_numbers_of_them(value, steps_per
         (lambda: OptimizerConfig(name="adam", beta2=1.0), "--beta2 1.0: must be at least 0 and below 1"),
         (lambda: OptimizerConfig(name="lars", epsilon=0.0), "--epsilon 0: must be above 0 and at most 1e+30"),
         (lambda: OptimizerConfig(clip_norm=-1.0), "--clip_norm -1: must be above 0 and at most 1e+30"),
+        (lambda: OptimizerConfig(loss="hinge"), "--loss hinge: must be softmax or bce"),
+        (
+            lambda: OptimizerConfig(bce_target_threshold=0.2),
+            "--bce_target_threshold 0.2: only used with --loss bce, which is not given",
+        ),
+        (
+            lambda: OptimizerConfig(loss="bce", bce_target_threshold=1.0),
+            "--bce_target_threshold 1: must be at least 0 and below 1",
+        ),
+        (
+            lambda: MovingAverageConfig(ema_every=8),
+            "--ema_every 8: only used with --ema_decay, which is not given",
+        ),
+        (lambda: MovingAverageConfig(ema_decay=0.9, ema_every=0), "--ema_every 0: must be a positive integer"),
         (lambda: OptimizerConfig(schedule="sine"), f"--schedule sine: must be one of {', '.join(SCHEDULES)}"),
         (
             lambda: OptimizerConfig(schedule="linear", lr_final=0.2),
