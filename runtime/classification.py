@@ -131,6 +131,8 @@ class LabelledImages:
     @without_autograph
     def input(self, split: str, shard: Shard, start: Position) -> Input:
         files, options = self.splits.get(split), self.input_options()
+        if split == "train":
+            options = dataclasses.replace(options, batch_size=self.config.images_per_step)
         if files is None:
             seed = tf.constant([options.seed, 1], tf.int64)
             labels = tf.random.stateless_uniform([options.batch_size], seed, 0, options.num_classes, tf.int32)
@@ -237,14 +239,18 @@ class ClassificationTraining:
             labels = tf.cast(labels > optimizer.bce_target_threshold, labels.dtype)
         return images, {"probabilities": labels}
 
-    def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any) -> TensorMap:
+    def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any, normalizer: Any = None) -> TensorMap:
         labels, logits = tf.stop_gradient(targets["probabilities"]), endpoints["logits"]
         if self._binary:
             per_example = binary_cross_entropy(logits, labels)
         else:
             per_example = tf.nn.softmax_cross_entropy_with_logits(labels=labels, logits=logits)
-        count = tf.maximum(self.communicator.average(tf.reduce_sum(mask)), 1.0 / self.communicator.size)
+        count = self.normalizer(targets, mask) if normalizer is None else normalizer
         return {BINARY_CROSS_ENTROPY if self._binary else CROSS_ENTROPY: tf.reduce_sum(per_example * mask) / count}
+
+    def normalizer(self, targets: TensorMap, mask: Any) -> Any:
+        """The number of images that count, the mean over all processes."""
+        return tf.maximum(self.communicator.average(tf.reduce_sum(mask)), 1.0 / self.communicator.size)
 
     @property
     def _binary(self) -> bool:

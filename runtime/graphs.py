@@ -12,6 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from runtime.accumulation import Parts, accumulate
 from runtime.fine_tuning import learning_rate_multiplier
 from runtime.histograms import histogram_summary
 from runtime.inference_network import InferenceNetwork, inference_network
@@ -129,19 +130,21 @@ def build_train_graph(
         step = _global_step()
         before = tf.identity(step.read_value())
         images, targets = task.training.prepare(task.network.normalize(data.batch.images), data.batch, before)
+        parts = Parts(images=images, targets=targets, mask=data.batch.mask, count=config.optimizer.accumulate_steps)
+        images, targets, mask = parts.part(0)
         endpoints, size = task.network.forward(images, training=True), network_size(images)
-        losses = task.training.losses(endpoints, targets, data.batch.mask)
+        losses = task.training.losses(endpoints, targets, mask)
         multiplier = learning_rate_multiplier(task.training.part_of, config.fine_tuning)
         learning_rate = tf.cast(plan.schedule.rate(tf.cast(before, tf.float64), tf), tf.float32)
-        optimizer, decay = (
-            OPTIMIZERS[config.optimizer.name],
-            task.training.weight_decay(trained(tf1.trainable_variables(), multiplier)),
-        )
+        optimizer, trainable = OPTIMIZERS[config.optimizer.name], trained(tf1.trainable_variables(), multiplier)
+        decay = task.training.weight_decay(trainable)
+        loss_scale = LossScale(precision.static_loss_scale, dynamic=precision.dynamic_loss_scale)
+        losses, total = accumulate(task, parts, losses, trainable, loss_scale.value)
         update = build_update(
-            tf.add_n([*losses.values()]),
+            total,
             step,
             Descent(learning_rate, optimizer, settings_of(config.optimizer, decay), multiplier),
-            loss_scale=LossScale(precision.static_loss_scale, dynamic=precision.dynamic_loss_scale),
+            loss_scale=loss_scale,
             decay=None if optimizer.decays else decay,
             average=communicator.average_gradients,
             grouped=grouped,

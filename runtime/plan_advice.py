@@ -141,7 +141,7 @@ def _small_batch(config: ExperimentConfig, plan: TrainingPlan) -> str | None:
     together = plan.global_batch if config.distributed.sync_batch_norm else per_process
     if frozen or together >= SMALLEST_BATCH:
         return None
-    shared = " or --sync_batch_norm" if plan.global_batch > per_process else ""
+    shared = " or --sync_batch_norm" if plan.global_batch > config.images_per_step else ""
     return (
         f"batch norm takes its statistics from {plural(together, 'image')}, so few that they are noise; "
         f"{SMALLEST_BATCH} or more{shared} make them useful, --freeze_batch_norm keeps those of a checkpoint"

@@ -64,6 +64,8 @@ def _optimizer(config: ExperimentConfig) -> str:
     facts += [f"{flag} {value:g}" for flag in ("beta2", "epsilon") if (value := getattr(optimizer, flag)) is not None]
     if limit := optimizer.clip_norm or OPTIMIZERS[optimizer.name].clip_norm:
         facts.append(f"gradients clipped to norm {limit:g}")
+    if optimizer.accumulate_steps > 1:
+        facts.append(f"gradients of {optimizer.accumulate_steps} batches a step")
     if optimizer.loss == "bce":
         limit = optimizer.bce_target_threshold
         facts.append("binary cross-entropy" + ("" if limit is None else f" with targets above {limit:g}"))

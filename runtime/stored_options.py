@@ -22,6 +22,7 @@ _OF_OPTIMIZER = (
     "lr_final",
     "loss",
     "bce_target_threshold",
+    "accumulate_steps",
 )
 """Fields of ``OptimizerConfig`` that are flags of the same name."""
 

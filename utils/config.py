@@ -171,7 +171,8 @@ class OptimizerConfig:
     run. It begins after the warm-up and ``hold_steps`` steps at the peak; a cosine does so with ``cosine_from_peak``,
     else at step 0. ``lr_warmup_start`` and ``lr_final``, for a batch of 256 images, replace the schedule's own first
     and last rate. ``loss`` is that of classifiers, and ``bce_target_threshold`` the target above which a class is
-    present. ``beta2``, ``epsilon`` and ``clip_norm`` default to those of the optimizer's row.
+    present. A step sums the gradients of ``accumulate_steps`` batches. ``beta2``,
+    ``epsilon`` and ``clip_norm`` default to those of the optimizer's row.
     """
 
     name: str = DEFAULT_OPTIMIZER
@@ -193,6 +194,7 @@ class OptimizerConfig:
     weight_decay: float = 1e-4
     no_bias_decay: bool = False
     clip_norm: float | None = None
+    accumulate_steps: int = 1
     loss: str = "softmax"
     bce_target_threshold: float | None = None
     label_smoothing: float = 0.0
@@ -211,6 +213,7 @@ class OptimizerConfig:
         smoothing = self.label_smoothing
         require(_is_fraction(smoothing) and smoothing < 1, "label_smoothing", smoothing, "at least 0 and below 1")
         _require_amount("mixup", alpha, "an alpha, ")
+        require(self.accumulate_steps > 0, "accumulate_steps", self.accumulate_steps, "a positive integer")
         require(self.loss in LOSSES, "loss", self.loss, "softmax or bce")
         threshold = self.bce_target_threshold
         if threshold is not None:
@@ -510,6 +513,17 @@ class ExperimentConfig:
             raise UsageError(f"--mode {mode}: needs --data_dir; only the two benchmark modes can run on synthetic data")
         if self.run.is_benchmark and self.run.duration.unit == "batch":
             check_benchmark_length(self.run.duration.value, self.run.warmup_steps)
+        steps = self.optimizer.accumulate_steps
+        if steps > 1 and self.distributed.sync_batch_norm:
+            raise UsageError(
+                f"--accumulate_steps {steps}: batch norm takes its statistics from one part of the batch at a time, "
+                "which --sync_batch_norm contradicts; leave one of them out"
+            )
+
+    @property
+    def images_per_step(self) -> int:
+        """Images of a training step in one process."""
+        return self.data.batch_size_per_replica * self.optimizer.accumulate_steps
 
 
 def check_benchmark_length(steps: int, warmup_steps: int) -> None:

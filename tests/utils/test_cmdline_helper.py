@@ -61,7 +61,7 @@ OUR_DEFAULTS = {
     "console": "auto",
     **{"optimizer": "momentum", "beta2": None, "epsilon": None, "clip_norm": None},
     **{"schedule": "step", "lr_final": None, "lr_warmup_start": None},
-    **{"loss": "softmax", "bce_target_threshold": None, "ema_every": 1},
+    **{"loss": "softmax", "bce_target_threshold": None, "ema_every": 1, "accumulate_steps": 1},
     **{"no_bias_decay": False, "zero_init_residual": False},
     "deterministic": False,
     "min_crop_area": 0.08,

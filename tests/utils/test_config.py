@@ -11,6 +11,7 @@ from utils.config import (
     SCHEDULES,
     DataConfig,
     DiagnosticsConfig,
+    DistributedConfig,
     Duration,
     ExperimentConfig,
     ModelConfig,
@@ -86,6 +87,14 @@ def test_batches_are_steps_and_epochs_are_whole_numbers_of_them(value, steps_per
         (lambda: OptimizerConfig(name="adam", beta2=1.0), "--beta2 1.0: must be at least 0 and below 1"),
         (lambda: OptimizerConfig(name="lars", epsilon=0.0), "--epsilon 0: must be above 0 and at most 1e+30"),
         (lambda: OptimizerConfig(clip_norm=-1.0), "--clip_norm -1: must be above 0 and at most 1e+30"),
+        (lambda: OptimizerConfig(accumulate_steps=0), "--accumulate_steps 0: must be a positive integer"),
+        (
+            lambda: ExperimentConfig(
+                optimizer=OptimizerConfig(accumulate_steps=2), distributed=DistributedConfig(sync_batch_norm=True)
+            ),
+            "--accumulate_steps 2: batch norm takes its statistics from one part of the batch at a time, which "
+            "--sync_batch_norm contradicts; leave one of them out",
+        ),
         (lambda: OptimizerConfig(loss="hinge"), "--loss hinge: must be softmax or bce"),
         (
             lambda: OptimizerConfig(bce_target_threshold=0.2),

@@ -563,6 +563,16 @@ FLAGS = (
         TRAINING_MODES,
     ),
     Flag(
+        "accumulate_steps",
+        "optimizer.accumulate_steps",
+        INTEGER,
+        "Batches whose gradients a step sums one after another: the update of an N-fold batch in the memory of one.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        inspected=True,
+    ),
+    Flag(
         "no_bias_decay",
         "optimizer.no_bias_decay",
         SWITCH,
