@@ -65,47 +65,53 @@ def accumulate(
     """
     if parts.count == 1:
         return first, tf.add_n([*first.values()])
-    pending = tf1.get_collection_ref(tf1.GraphKeys.UPDATE_OPS)
-    followed = list(pending)
-    pending.clear()
-    whole = task.training.normalizer(parts.targets, parts.mask)
     factor = scale()
     factor = tf.constant(1.0) if factor is None else factor
+    followed = _taken_updates()
+    whole = task.training.normalizer(parts.targets, parts.mask)
 
-    def body(index: Any, sums: Any, gradients: Any, states: Any) -> tuple[Any, ...]:
-        images, targets, mask = parts.part(index)
-        with tf1.variable_scope(tf1.get_variable_scope(), reuse=True):
-            losses = task.training.losses(task.network.forward(images, training=True), targets, mask, whole)
-        found = tf.gradients(
-            tf.add_n([*losses.values()]) * factor,
-            variables,
-            gate_gradients=True,
-            aggregation_method=tf.AggregationMethod.EXPERIMENTAL_TREE,
-            unconnected_gradients=tf.UnconnectedGradients.ZERO,
-        )
-        values = [value for _, value, _ in pending]
-        pending.clear()  # the loop's body shares the collections of the graph
-        return (
-            index + 1,
-            [total + losses[name] for total, name in zip(sums, first, strict=True)],
-            [total + gradient for total, gradient in zip(gradients, found, strict=True)],
-            [total + value / parts.count for total, value in zip(states, values, strict=True)],
+    def body(index: Any, *sums: Any) -> tuple[Any, ...]:
+        found = _gradients_of_part(task, parts.part(index), whole, variables, factor)
+        found[-1] = [value / parts.count for value in found[-1]]
+        return index + 1, *(
+            [old + new for old, new in zip(*both, strict=True)] for both in zip(sums, found, strict=True)
         )
 
-    start = (
-        tf.constant(0),
-        [tf.zeros([]) for _ in first],
-        [tf.zeros(variable.shape) for variable in variables],
-        [tf.zeros(value.shape, value.dtype) for _, value, _ in followed],
-    )
+    values = [value for _, value, _ in followed]
+    zeros = [[tf.zeros(t.shape, t.dtype.base_dtype) for t in kind] for kind in (first.values(), variables, values)]
     _, sums, gradients, states = tf.while_loop(
-        lambda index, *_: index < parts.count, body, start, parallel_iterations=1
+        lambda index, *_: index < parts.count, body, (tf.constant(0), *zeros), parallel_iterations=1
     )
     for (variable, _, share), value in zip(followed, states, strict=True):
         tf1.add_to_collection(tf1.GraphKeys.UPDATE_OPS, (variable, value, share))
-    losses = {name: tf.stop_gradient(total) for name, total in zip(first, sums, strict=True)}
+    losses = {name: tf.stop_gradient(loss) for name, loss in zip(first, sums, strict=True)}
     total = tf.add_n([*losses.values()])
     return losses, _with_gradients(total, variables, [gradient / factor for gradient in gradients])
+
+
+def _gradients_of_part(
+    task: Task, part: tuple[Any, TensorMap, Any], normalizer: Any, variables: Sequence[Any], factor: Any
+) -> list[list[Any]]:
+    """The losses of a part, the gradients of its scaled loss, and the values that state follows."""
+    images, targets, mask = part
+    with tf1.variable_scope(tf1.get_variable_scope(), reuse=True):
+        losses = task.training.losses(task.network.forward(images, training=True), targets, mask, normalizer)
+    gradients = tf.gradients(
+        tf.add_n([*losses.values()]) * factor,
+        variables,
+        gate_gradients=True,
+        aggregation_method=tf.AggregationMethod.EXPERIMENTAL_TREE,
+        unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    )
+    return [[*losses.values()], gradients, [value for _, value, _ in _taken_updates()]]
+
+
+def _taken_updates() -> list[tuple[Any, Any, float]]:
+    """The pending updates of state, which are no longer pending; the body of a loop shares them with its graph."""
+    pending = tf1.get_collection_ref(tf1.GraphKeys.UPDATE_OPS)
+    taken = list(pending)
+    pending.clear()
+    return taken
 
 
 def _with_gradients(value: Any, variables: Sequence[Any], gradients: Sequence[Any]) -> Any:

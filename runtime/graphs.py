@@ -26,7 +26,7 @@ from utils.config import ExperimentConfig, MovingAverageConfig
 from utils.hooks.bad_records import BAD_SOMEWHERE
 from utils.hooks.logs import HISTOGRAMS
 from utils.hvd_utils import Communicator
-from utils.input.batching import STATUS_OK, STATUS_PADDING, Input, Position, Shard
+from utils.input.batching import STATUS_OK, STATUS_PADDING, Batch, Input, Position, Shard
 from utils.optimizer_table import OPTIMIZERS
 from utils.optimizers import Descent, LossScale, Update, build_update, settings_of, trained
 from utils.weights.moving_averages import MovingAverages
@@ -129,25 +129,20 @@ def build_train_graph(
         data = on_device(task.data.input("train", shard_of(communicator), start), config)
         step = _global_step()
         before = tf.identity(step.read_value())
-        images, targets = task.training.prepare(task.network.normalize(data.batch.images), data.batch, before)
-        parts = Parts(images=images, targets=targets, mask=data.batch.mask, count=config.optimizer.accumulate_steps)
+        parts = _prepared(task, data.batch, before, config.optimizer.accumulate_steps)
         images, targets, mask = parts.part(0)
         endpoints, size = task.network.forward(images, training=True), network_size(images)
         losses = task.training.losses(endpoints, targets, mask)
         multiplier = learning_rate_multiplier(task.training.part_of, config.fine_tuning)
         learning_rate = tf.cast(plan.schedule.rate(tf.cast(before, tf.float64), tf), tf.float32)
-        optimizer, trainable = OPTIMIZERS[config.optimizer.name], trained(tf1.trainable_variables(), multiplier)
+        trainable = trained(tf1.trainable_variables(), multiplier)
         decay = task.training.weight_decay(trainable)
         loss_scale = LossScale(precision.static_loss_scale, dynamic=precision.dynamic_loss_scale)
         losses, total = accumulate(task, parts, losses, trainable, loss_scale.value)
+        optimizer, average = OPTIMIZERS[config.optimizer.name], communicator.average_gradients
+        descent = Descent(learning_rate, optimizer, settings_of(config.optimizer, decay), multiplier)
         update = build_update(
-            total,
-            step,
-            Descent(learning_rate, optimizer, settings_of(config.optimizer, decay), multiplier),
-            loss_scale=loss_scale,
-            decay=None if optimizer.decays else decay,
-            average=communicator.average_gradients,
-            grouped=grouped,
+            total, step, descent, loss_scale=loss_scale, decay=decay, average=average, grouped=grouped
         )
         after, begin_averages = _step_after(update, step, config.moving_average, grouped=grouped)
         means, votes = _exchanged(losses, data.batch.status, communicator, stopping)
@@ -180,6 +175,12 @@ def _step_of_rank_0(step: Any, communicator: Communicator, variables: Sequence[A
 def _saver(graph: Any, variables: Sequence[Any]) -> Any:
     with graph.as_default():
         return tf1.train.Saver(list(variables), max_to_keep=None)
+
+
+def _prepared(task: Task, batch: Batch, step: Any, parts: int) -> Parts:
+    """The batch, ready for the network and the losses."""
+    images, targets = task.training.prepare(task.network.normalize(batch.images), batch, step)
+    return Parts(images=images, targets=targets, mask=batch.mask, count=parts)
 
 
 def _finite(variables: Iterable[Any]) -> TensorMap:

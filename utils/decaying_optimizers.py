@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from utils.optimizer_table import OptimizerSettings
+from utils.optimizer_settings import OptimizerSettings
 
 tf1 = tf.compat.v1
 _Adam: Any = tf1.train.AdamOptimizer

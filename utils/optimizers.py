@@ -9,7 +9,8 @@ from typing import Any
 import tensorflow as tf
 
 from utils.config import OptimizerConfig
-from utils.optimizer_table import OPTIMIZERS, OptimizerSettings, OptimizerSpec
+from utils.optimizer_settings import OptimizerSettings
+from utils.optimizer_table import OPTIMIZERS, OptimizerSpec
 from utils.state_updates import update_state
 from utils.vectors import assign_together, is_small, joined, parts, read_together
 
@@ -105,22 +106,21 @@ def build_update(
 
     Args:
         loss: Scalar, float32, without weight decay.
-        step: The global step variable.
+        step: The global step.
         descent: The optimizer.
         loss_scale: Scale of the loss before differentiation.
-        decay: Weight decay as a term of the loss; an optimizer that decays weights itself has it in its settings.
+        decay: Weight decay as a term of the loss; not used if the optimizer decays weights itself.
         average: Averages gradients over replicas. It runs on scaled gradients, which survive transfer in a narrower
             type, and before the check for finite values, so that all replicas skip a step together.
         grouped: Compute with all gradients as a few vectors, and update small variables together. The new weights are
-            the same bit for bit in one process, unless gradients are clipped; the sums in ``l2_loss``, in the norm of
-            the gradients and of several replicas round differently.
+            the same bit for bit in one process without clipping; other sums round differently.
 
     Returns:
         The update, with the updates of the network's own state, such as batch statistics.
     """
-    scale = loss_scale.value()
-    make = _grouped_gradients if grouped else _single_gradients
-    l2_loss, gradients = make(loss, descent, decay or WeightDecay([], 0.0), scale, average)
+    scale, make = loss_scale.value(), _grouped_gradients if grouped else _single_gradients
+    decay = WeightDecay([], 0.0) if decay is None or descent.decays else decay
+    l2_loss, gradients = make(loss, descent, decay, scale, average)
     if scale is not None:
         gradients = gradients.times(1.0 / scale)
     if descent.clip_norm is not None:
@@ -232,6 +232,7 @@ class Descent:
         self._spec = optimizer
         self._settings = settings
         self.clip_norm = settings.clip_norm
+        self.decays = optimizer.decays
         self._multiplier = multiplier
         self._optimizers: dict[float, Any] = {}
 

@@ -226,7 +226,7 @@ def test_twenty_steps_equal_a_second_implementation(name, clip_norm):
             step,
             descent(name, decay=decay, clip_norm=clip_norm, rate=rate),
             loss_scale=LossScale(None),
-            decay=None if OPTIMIZERS[name].decays else decay,
+            decay=decay,
         )
         session.run(tf1.global_variables_initializer())
         for values in noise:

@@ -25,7 +25,8 @@ from utils.cmdline_helper import parse
 from utils.errors import RunError
 from utils.input.batching import Position, Shard
 from utils.input.staging import BatchesAhead
-from utils.optimizer_table import OPTIMIZERS, OptimizerSettings
+from utils.optimizer_settings import OptimizerSettings
+from utils.optimizer_table import OPTIMIZERS
 from utils.optimizers import INITIAL_LOSS_SCALE, Descent, LossScale, build_update
 
 tf1 = tf.compat.v1
