@@ -29,7 +29,7 @@ from utils.hvd_utils import Communicator, SerialCommunicator
 from utils.image_processing import eval_preprocess, normalize, normalized_range
 from utils.input.batching import Batch, Input, InputOptions, Position, Shard, without_autograph
 from utils.input.labelled_images import LABELLED_IMAGES
-from utils.metric_names import CROSS_ENTROPY, INITIAL_CROSS_ENTROPY, LN_CLASSES
+from utils.metric_names import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, INITIAL_CROSS_ENTROPY, LN_CLASSES
 from utils.optimizer_table import SLOTS
 from utils.optimizers import WeightDecay
 from utils.records.label_records import LabelRange
@@ -132,6 +132,8 @@ class LabelledImages:
     @without_autograph
     def input(self, split: str, shard: Shard, start: Position) -> Input:
         files, options = self.splits.get(split), self.input_options()
+        if split == "train":
+            options = dataclasses.replace(options, batch_size=self.config.images_per_step)
         if files is None:
             seed = tf.constant([options.seed, 1], tf.int64)
             labels = tf.random.stateless_uniform([options.batch_size], seed, 0, options.num_classes, tf.int32)
@@ -220,7 +222,7 @@ class MostProbableClass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassificationTraining:
-    """Cross-entropy with soft targets."""
+    """Cross-entropy with soft targets, of the softmax or of each class."""
 
     config: ExperimentConfig
     network: Classifier
@@ -234,18 +236,32 @@ class ClassificationTraining:
             own = self.seed * 2 + MIXUP_PURPOSE + self.communicator.rank * 2**33  # a seed has 31 bits
             seed = tf.stack([tf.constant(own, tf.int64), step])
             images, labels = mixed(images, labels, batch.mask, (optimizer.mixup_alpha, optimizer.cutmix_alpha), seed)
+        if optimizer.bce_target_threshold is not None:
+            labels = tf.cast(labels > optimizer.bce_target_threshold, labels.dtype)
         return images, {"probabilities": labels}
 
-    def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any) -> TensorMap:
-        per_example = tf.nn.softmax_cross_entropy_with_logits(
-            labels=tf.stop_gradient(targets["probabilities"]), logits=endpoints["logits"]
-        )
-        count = tf.maximum(self.communicator.average(tf.reduce_sum(mask)), 1.0 / self.communicator.size)
-        return {CROSS_ENTROPY: tf.reduce_sum(per_example * mask) / count}
+    def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any, normalizer: Any = None) -> TensorMap:
+        labels, logits = tf.stop_gradient(targets["probabilities"]), endpoints["logits"]
+        if self._binary:
+            per_example = binary_cross_entropy(logits, labels)
+        else:
+            per_example = tf.nn.softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+        count = self.normalizer(targets, mask) if normalizer is None else normalizer
+        return {BINARY_CROSS_ENTROPY if self._binary else CROSS_ENTROPY: tf.reduce_sum(per_example * mask) / count}
+
+    def normalizer(self, targets: TensorMap, mask: Any) -> Any:
+        """The number of images that count, the mean over all processes."""
+        return tf.maximum(self.communicator.average(tf.reduce_sum(mask)), 1.0 / self.communicator.size)
 
     @property
-    def chance(self) -> Chance:
+    def _binary(self) -> bool:
+        return self.config.optimizer.loss == "bce"
+
+    @property
+    def chance(self) -> Chance | None:
         """The cross-entropy of equal probabilities, ln K for any targets that sum to 1."""
+        if self._binary:
+            return None
         return Chance(
             loss=CROSS_ENTROPY,
             initial_key=INITIAL_CROSS_ENTROPY,
@@ -255,7 +271,8 @@ class ClassificationTraining:
         )
 
     def weight_decay(self, variables: Sequence[Any]) -> WeightDecay:
-        return WeightDecay(variables, self.config.optimizer.weight_decay)
+        optimizer = self.config.optimizer
+        return WeightDecay(variables, optimizer.weight_decay, biases=not optimizer.no_bias_decay)
 
     def part_of(self, name: str) -> Part:
         return part_of_classifier(name)
@@ -264,6 +281,14 @@ class ClassificationTraining:
         scope = f"{self.network.spec.name}/{CLASSIFIER_SCOPE}/dense"
         head = frozenset(f"{scope}/{kind}" for kind in ("kernel", "bias"))
         return WarmStart(sources=self.network.stored_names(stored), factors={}, replaceable=head)
+
+
+def binary_cross_entropy(logits: Any, labels: Any) -> Any:
+    """The mean over the classes of each one's binary cross-entropy, [N], for logits and targets of [N, K].
+
+    Source: Wightman et al., ResNet strikes back, arXiv:2110.00476, section 2.
+    """
+    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits), axis=1)
 
 
 def smoothed_one_hot(labels: Any, num_classes: int, smoothing: float) -> Any:

@@ -177,6 +177,8 @@ class ImagesWithObjects:
     @without_autograph
     def input(self, split: str, shard: Shard, start: Position) -> Input:
         files, options = self.splits.get(split), self.input_options()
+        if split == "train":
+            options = dataclasses.replace(options, batch_size=self.config.images_per_step)
         decoder = detection_decoder(self.table, train_crowds=self.detection.train_crowds)
         if files is None:
             data = synthetic_input(options, synthetic_objects(self.table, split, options))
@@ -308,14 +310,14 @@ class DetectionTraining:
         targets = assign_targets(anchors, groundtruth, self.detection.matcher, self.detection.coder)
         return images, targets._asdict()
 
-    def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any) -> TensorMap:
+    def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any, normalizer: Any = None) -> TensorMap:
         """Weighted sums over the anchors of all images, divided by the number of matched anchors in all processes.
 
         Source: Lin et al., Focal Loss, section 4.1, arXiv:1708.02002.
         """
         spec = self.detection.losses
         weights = targets["code_weights"] * mask[:, tf.newaxis]
-        matched = tf.maximum(self.communicator.average(tf.reduce_sum(weights)), 1.0 / self.communicator.size)
+        matched = self.normalizer(targets, mask) if normalizer is None else normalizer
         classification = focal_loss_of_slots(
             endpoints["class_logits"],
             targets["labels"],
@@ -331,6 +333,11 @@ class DetectionTraining:
             * tf.reduce_sum(localization * weights)
             / (matched * code_size),
         }
+
+    def normalizer(self, targets: TensorMap, mask: Any) -> Any:
+        """The number of matched anchors, the mean over all processes."""
+        weights = targets["code_weights"] * mask[:, tf.newaxis]
+        return tf.maximum(self.communicator.average(tf.reduce_sum(weights)), 1.0 / self.communicator.size)
 
     chance = None
     """Unknown: each class begins at the probability that focal loss prefers, ``SSDSpec.class_bias``."""

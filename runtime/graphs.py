@@ -12,6 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from runtime.accumulation import Parts, accumulate
 from runtime.fine_tuning import learning_rate_multiplier
 from runtime.histograms import histogram_summary
 from runtime.inference_network import InferenceNetwork, inference_network
@@ -21,13 +22,13 @@ from runtime.precision import Precision
 from runtime.session import on_device, uses_gpu
 from runtime.stopping import VOTE, Stopping
 from runtime.task import Task, TensorMap
-from utils.config import ExperimentConfig
+from utils.config import ExperimentConfig, MovingAverageConfig
 from utils.hooks.bad_records import BAD_SOMEWHERE
 from utils.hooks.logs import HISTOGRAMS
 from utils.hvd_utils import Communicator
-from utils.input.batching import STATUS_OK, STATUS_PADDING, Input, Position, Shard
+from utils.input.batching import STATUS_OK, STATUS_PADDING, Batch, Input, Position, Shard
 from utils.optimizer_table import OPTIMIZERS
-from utils.optimizers import Descent, LossScale, Update, build_update, trained
+from utils.optimizers import Descent, LossScale, Update, build_update, settings_of, trained
 from utils.weights.moving_averages import MovingAverages
 
 tf1 = tf.compat.v1
@@ -128,22 +129,22 @@ def build_train_graph(
         data = on_device(task.data.input("train", shard_of(communicator), start), config)
         step = _global_step()
         before = tf.identity(step.read_value())
-        images, targets = task.training.prepare(task.network.normalize(data.batch.images), data.batch, before)
+        parts = _prepared(task, data.batch, before, config.optimizer.accumulate_steps)
+        images, targets, mask = parts.part(0)
         endpoints, size = task.network.forward(images, training=True), network_size(images)
-        losses = task.training.losses(endpoints, targets, data.batch.mask)
+        losses = task.training.losses(endpoints, targets, mask)
         multiplier = learning_rate_multiplier(task.training.part_of, config.fine_tuning)
         learning_rate = tf.cast(plan.schedule.rate(tf.cast(before, tf.float64), tf), tf.float32)
-        optimizer = OPTIMIZERS[config.optimizer.name]
+        trainable = trained(tf1.trainable_variables(), multiplier)
+        decay = task.training.weight_decay(trainable)
+        loss_scale = LossScale(precision.static_loss_scale, dynamic=precision.dynamic_loss_scale)
+        losses, total = accumulate(task, parts, losses, trainable, loss_scale.value)
+        optimizer, average = OPTIMIZERS[config.optimizer.name], communicator.average_gradients
+        descent = Descent(learning_rate, optimizer, settings_of(config.optimizer, decay), multiplier)
         update = build_update(
-            tf.add_n([*losses.values()]),
-            step,
-            Descent(learning_rate, optimizer, config.optimizer.momentum, multiplier),
-            loss_scale=LossScale(precision.static_loss_scale, dynamic=precision.dynamic_loss_scale),
-            decay=task.training.weight_decay(trained(tf1.trainable_variables(), multiplier)),
-            average=communicator.average_gradients,
-            grouped=grouped,
+            total, step, descent, loss_scale=loss_scale, decay=decay, average=average, grouped=grouped
         )
-        after, begin_averages = _step_after(update, step, config.moving_average.ema_decay, grouped=grouped)
+        after, begin_averages = _step_after(update, step, config.moving_average, grouped=grouped)
         means, votes = _exchanged(losses, data.batch.status, communicator, stopping)
         scalars = _scalars(means, update, learning_rate, scaled=precision.scales_loss)
         variables = tuple(tf1.global_variables())
@@ -176,6 +177,12 @@ def _saver(graph: Any, variables: Sequence[Any]) -> Any:
         return tf1.train.Saver(list(variables), max_to_keep=None)
 
 
+def _prepared(task: Task, batch: Batch, step: Any, parts: int) -> Parts:
+    """The batch, ready for the network and the losses."""
+    images, targets = task.training.prepare(task.network.normalize(batch.images), batch, step)
+    return Parts(images=images, targets=targets, mask=batch.mask, count=parts)
+
+
 def _finite(variables: Iterable[Any]) -> TensorMap:
     """By the name of each variable, a tensor that says if all its values are finite."""
     found = {}
@@ -193,13 +200,13 @@ def _scalars(losses: TensorMap, update: Update, learning_rate: Any, *, scaled: b
     return {**scalars, "loss_scale": update.loss_scale} if scaled else scalars
 
 
-def _step_after(update: Update, step: Any, ema_decay: float | None, *, grouped: bool) -> tuple[Any, TensorMap]:
+def _step_after(update: Update, step: Any, average: MovingAverageConfig, *, grouped: bool) -> tuple[Any, TensorMap]:
     """The step after the updates of variables and averages, and the initial operation of each average by name."""
     with tf.control_dependencies([update.operation]):
         after = step.read_value()
-    if ema_decay is None:
+    if average.ema_decay is None:
         return after, {}
-    averages = MovingAverages(ema_decay, tf1.global_variables())
+    averages = MovingAverages(average.ema_decay, tf1.global_variables(), average.ema_every)
     with (
         tf.control_dependencies([after]),
         tf.control_dependencies([averages.update(after, update.finite, grouped=grouped)]),

@@ -41,9 +41,9 @@ def plan_training(config: ExperimentConfig, num_examples: int, processes: int) -
     Raises:
         UsageError: The global batch is larger than the data, or a benchmark would have nothing left to measure.
     """
-    batch = config.data.batch_size_per_replica
-    global_batch = batch * processes
-    require_full_batch(batch, processes, num_examples, config.data.data_dir)
+    global_batch = config.images_per_step * processes
+    parts = processes * config.optimizer.accumulate_steps
+    require_full_batch(config.data.batch_size_per_replica, parts, num_examples, config.data.data_dir)
     steps_per_epoch = num_examples // global_batch
     total_steps = config.run.duration.to_steps(steps_per_epoch)
     launch = config.run.run_limit.to_steps(steps_per_epoch) if config.run.run_limit else total_steps

@@ -94,7 +94,7 @@ def _constant_rate(config: ExperimentConfig, plan: TrainingPlan) -> str | None:
 
 def _rate_of_adam(config: ExperimentConfig, plan: TrainingPlan) -> str | None:
     peak = plan.schedule.peak
-    if config.optimizer.name != "adam" or peak <= LARGEST_ADAM_RATE:
+    if config.optimizer.name not in ("adam", "adamw") or peak <= LARGEST_ADAM_RATE:
         return None
     usual = USUAL_ADAM_RATE * IMAGES_PER_RATE / plan.global_batch
     return f"a peak of {peak:.2g} is for momentum; Adam's usual {USUAL_ADAM_RATE:g} is --lr_init={usual:.2g} here"
@@ -141,7 +141,7 @@ def _small_batch(config: ExperimentConfig, plan: TrainingPlan) -> str | None:
     together = plan.global_batch if config.distributed.sync_batch_norm else per_process
     if frozen or together >= SMALLEST_BATCH:
         return None
-    shared = " or --sync_batch_norm" if plan.global_batch > per_process else ""
+    shared = " or --sync_batch_norm" if plan.global_batch > config.images_per_step else ""
     return (
         f"batch norm takes its statistics from {plural(together, 'image')}, so few that they are noise; "
         f"{SMALLEST_BATCH} or more{shared} make them useful, --freeze_batch_norm keeps those of a checkpoint"
@@ -171,7 +171,7 @@ RULES = (
     ),
     Rule(
         flag="lr_init",
-        breach="`--optimizer=adam` with a peak above 0.005",
+        breach="`--optimizer=adam` or `adamw` with a peak above 0.005",
         evidence="0.001 is the default of arXiv:1412.6980",
         advice=_rate_of_adam,
     ),

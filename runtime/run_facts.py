@@ -17,9 +17,18 @@ from utils.console.figures import plain_name, quantity
 from utils.console.screen import Rows
 from utils.flags.table import RAND_FLAGS
 from utils.learning_rate import Schedule
+from utils.optimizer_table import OPTIMIZERS
 from utils.system.machine import cpu_name
 from utils.text import plural
 
+_COURSES = {
+    "cosine": "a cosine",
+    "one_cycle": "a cosine",
+    "linear": "a line",
+    "poly": "a parabola",
+    "wsd": "a line",
+}
+"""Words for the decay of schedules that end at a rate of their own."""
 _USES = {"train": "to train on", "validation": "to evaluate on"}
 
 
@@ -66,7 +75,16 @@ def _augmentation(config: ExperimentConfig) -> str:
 def _optimizer(config: ExperimentConfig) -> str:
     optimizer = config.optimizer
     kind = "" if optimizer.name == "momentum" else f"{optimizer.name}, "
-    facts = [f"{kind}momentum {optimizer.momentum:g}", f"weight decay {optimizer.weight_decay:g}"]
+    spared = " without biases" if optimizer.no_bias_decay else ""
+    facts = [f"{kind}momentum {optimizer.momentum:g}", f"weight decay {optimizer.weight_decay:g}{spared}"]
+    facts += [f"{flag} {value:g}" for flag in ("beta2", "epsilon") if (value := getattr(optimizer, flag)) is not None]
+    if limit := optimizer.clip_norm or OPTIMIZERS[optimizer.name].clip_norm:
+        facts.append(f"gradients clipped to norm {limit:g}")
+    if optimizer.accumulate_steps > 1:
+        facts.append(f"gradients of {optimizer.accumulate_steps} batches a step")
+    if optimizer.loss == "bce":
+        limit = optimizer.bce_target_threshold
+        facts.append("binary cross-entropy" + ("" if limit is None else f" with targets above {limit:g}"))
     if optimizer.label_smoothing:
         facts.append(f"label smoothing {optimizer.label_smoothing:g}")
     if optimizer.mixup_alpha:
@@ -74,7 +92,8 @@ def _optimizer(config: ExperimentConfig) -> str:
     if optimizer.cutmix_alpha:
         facts.append(f"CutMix {optimizer.cutmix_alpha:g}")
     if config.moving_average.ema_decay is not None:
-        facts.append(f"exponential moving average {config.moving_average.ema_decay:g}")
+        every = f" every {config.moving_average.ema_every} steps" if config.moving_average.ema_every > 1 else ""
+        facts.append(f"exponential moving average {config.moving_average.ema_decay:g}{every}")
     return ", ".join(facts)
 
 
@@ -87,8 +106,11 @@ def learning_rate(schedule: Schedule, total_steps: int) -> str:
     if schedule.warmup_steps >= total_steps:
         return f"{peak}, which the run does not reach"
     drops = [f"{step:,}" for step in schedule.boundaries if step < total_steps]
-    if schedule.kind == "cosine":
-        return f"{peak}, then a cosine to 0 at step {schedule.decay_steps:,}"
+    if course := _COURSES.get(schedule.kind):
+        held = f" until step {schedule.decay_from:,}" if schedule.kind == "wsd" else ""
+        return f"{peak}{held}, then {course} to {schedule.final:.4g} at step {schedule.decay_steps:,}"
+    if schedule.kind == "constant":
+        return f"{peak}, constant"
     return f"{peak}, divided by 10 after step {', '.join(drops)}" if drops else f"{peak}, constant"
 
 

@@ -160,6 +160,7 @@ def _layers(config: ExperimentConfig, precision: Precision, communicator: Commun
         device="gpu" if uses_gpu(config) else "cpu",
         weight_init=config.model.weight_init,
         head_init=config.model.head_init,
+        zero_init_residual=config.model.zero_init_residual,
         compute_dtype=precision.compute_dtype,
         freeze_batch_norm=config.fine_tuning.freeze_batch_norm,
         freeze_backbone=config.fine_tuning.freeze_backbone,

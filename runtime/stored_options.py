@@ -12,13 +12,25 @@ from utils.errors import UsageError
 from utils.optimizer_table import DEFAULT_OPTIMIZER, optimizer_of
 from utils.weights.checkpoint_contents import stored_shapes
 
-_TUNING, _OPTIMIZER = "tuning", "optimizer"
+_TUNING, _OPTIMIZER, _SCHEDULE = "tuning", "optimizer", "schedule"
+_OF_OPTIMIZER = (
+    "beta2",
+    "epsilon",
+    "clip_norm",
+    "no_bias_decay",
+    "lr_warmup_start",
+    "lr_final",
+    "loss",
+    "bce_target_threshold",
+    "accumulate_steps",
+)
+"""Fields of ``OptimizerConfig`` that are flags of the same name."""
 
 
 def options_to_store(config: ExperimentConfig) -> dict[str, Any]:
-    """Entries for the description of a checkpoint; empty if all options have their defaults."""
+    """Entries for the description of a checkpoint: the schedule, and options that do not have their defaults."""
     now, usual = _options(config), _options(ExperimentConfig())
-    entries: dict[str, Any] = {}
+    entries: dict[str, Any] = {_SCHEDULE: config.optimizer.schedule}
     if config.optimizer.name != DEFAULT_OPTIMIZER:
         entries[_OPTIMIZER] = config.optimizer.name
     if unusual := {name: now[name] for name in now if now[name] != usual[name]}:
@@ -29,9 +41,12 @@ def options_to_store(config: ExperimentConfig) -> dict[str, Any]:
 def changed_options(config: ExperimentConfig, metadata: Mapping[str, Any]) -> list[str]:
     """A sentence for each option that differs from the one at the start of the run."""
     before: Mapping[str, Any] = _options(ExperimentConfig()) | metadata.get(_TUNING, {})
+    now = _options(config)
+    if _SCHEDULE in metadata:  # earlier checkpoints do not tell
+        before, now = {**before, _SCHEDULE: metadata[_SCHEDULE]}, {**now, _SCHEDULE: config.optimizer.schedule}
     return [
         f"--{name}: {_shown(before[name])} so far in this run, {_shown(value)} from here on"
-        for name, value in _options(config).items()
+        for name, value in now.items()
         if before[name] != value
     ]
 
@@ -58,10 +73,14 @@ def check_optimizer(config: ExperimentConfig, checkpoint: Path, metadata: Mappin
 
 def _options(config: ExperimentConfig) -> dict[str, Any]:
     """Values by flag name."""
-    return {**asdict(config.fine_tuning), "ema_decay": config.moving_average.ema_decay}
+    average = config.moving_average
+    optimizer = {name: getattr(config.optimizer, name) for name in _OF_OPTIMIZER}
+    return {**asdict(config.fine_tuning), "ema_decay": average.ema_decay, "ema_every": average.ema_every, **optimizer}
 
 
-def _shown(value: bool | float | None) -> str:
+def _shown(value: bool | float | str | None) -> str:
+    if isinstance(value, str):
+        return value
     if value is None or value is False:
         return "off"
     return "on" if value is True else f"{value:g}"

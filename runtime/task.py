@@ -109,8 +109,14 @@ class Training(Protocol):
             step: The training step, which seeds randomness.
         """
 
-    def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any) -> TensorMap:
-        """The scalar losses to add up, computed over the rows whose mask is 1."""
+    def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any, normalizer: Any = None) -> TensorMap:
+        """The scalar losses to add up, computed over the rows whose mask is 1.
+
+        ``normalizer`` replaces that of these rows, if they are part of a larger batch.
+        """
+
+    def normalizer(self, targets: TensorMap, mask: Any) -> Any:
+        """The scalar that the losses of a batch are divided by."""
 
     @property
     def chance(self) -> Chance | None:

@@ -100,7 +100,7 @@ def test_the_recipes_work(clone, tmp_path):
     run, exports = tmp_path / "run", tmp_path / "exports"
     train = [
         *("--mode=train", "--arch=resnet10", "--image_size=32", "--batch_size=4", "--cpu", f"--data_dir={data}"),
-        *("--iter_unit=batch", "--num_iter=2", "--display_every=1", f"--results_dir={run}", "--optimizer=rmsprop"),
+        *("--iter_unit=batch", "--num_iter=2", "--display_every=1", f"--results_dir={run}", "--optimizer=adagrad"),
         *("--lr_init=0.001", "--min_learning_rate=0.0625"),
     ]
     export = [f"--model_dir={run}", "--format=compressed", f"--export_dir={exports}", "--cpu"]

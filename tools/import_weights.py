@@ -45,6 +45,7 @@ _RUN_STATE = (
     "best",
     "evaluation",
     "optimizer",
+    "schedule",
     "convolutions",
 )
 _IMAGENET_LOGITS = 1001

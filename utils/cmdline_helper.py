@@ -50,6 +50,7 @@ from utils.flags.table import (
     INTEGER,
     LONG_TRAINING,
     NUMBER,
+    ONE_CYCLE_DEFAULTS,
     PATH,
     QUANTIZATION,
     QUANTIZATION_FLAGS,
@@ -185,6 +186,7 @@ def _command(given: dict[str, Any], environ: Mapping[str, str]) -> Command:
         del given["data_dir"]
     mode = given.get("mode", RunConfig().mode)
     _settle_image_size(given)
+    _settle_schedule(given)
     scaled_by = _settle_static_loss_scale(given)
     asked = environment_variables.combine(
         amp=given.get("amp", False),
@@ -200,6 +202,8 @@ def _command(given: dict[str, Any], environ: Mapping[str, str]) -> Command:
     values = dict(DETECTOR_DEFAULTS) if is_detector else {}
     if mode not in LONG_TRAINING:
         values.pop("run.duration.value", None)
+    if given.get("schedule") == "one_cycle":
+        values |= ONE_CYCLE_DEFAULTS
     values |= {BY_NAME[name].field: BY_NAME[name].to_field(value) for name, value in given.items()}
     values |= {f"precision.{name}": getattr(asked, name) for name in ("amp", "loss_scaling", "xla", "tf32")}
     if mode in BENCHMARK_MODES and "data_dir" not in given:
@@ -230,6 +234,15 @@ def _settle_image_size(given: dict[str, Any]) -> None:
         raise UsageError(f"--synthetic_data_size {synthetic}: contradicts --image_size {size}; both set the same value")
     if synthetic is not None:
         given["image_size"] = synthetic
+
+
+def _settle_schedule(given: dict[str, Any]) -> None:
+    """Merges the two flags of the schedule."""
+    schedule, cosine = given.get("schedule"), given.get("cosine_lr", False)
+    if cosine and schedule not in (None, "cosine"):
+        raise UsageError(f"--schedule {schedule}: contradicts --cosine_lr; leave one of them out")
+    if cosine and schedule:
+        del given["cosine_lr"]
 
 
 def _settle_static_loss_scale(given: dict[str, Any]) -> str:

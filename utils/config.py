@@ -34,7 +34,10 @@ CONSOLES = (AUTO, READABLE, DLLOGGER)
 DATA_FORMATS = ("NHWC", "NCHW")
 WEIGHT_INITS = ("fan_in", "fan_out")
 HEAD_INITS = ("small", "original")
-SCHEDULES = ("step", "cosine")
+SCHEDULES = ("step", "cosine", "linear", "poly", "one_cycle", "wsd", "constant")
+LOSSES = ("softmax", "bce")
+ENDLESS_SCHEDULES = ("step", "constant")
+"""Schedules whose last rate follows from the peak."""
 SOURCES = ("tfrecord", "dali", "synthetic")
 RAW, EMA = "raw", "ema"
 EVAL_WEIGHTS = (RAW, EMA)
@@ -89,6 +92,7 @@ class ModelConfig:
     data_format: str = "NHWC"
     weight_init: str = "fan_out"
     head_init: str = "small"
+    zero_init_residual: bool = False
     label_offset: int | None = None
     use_final_conv: bool = False
     """Write the classifier as a 1x1 convolution: the same numbers, its kernel [1, 1, C, K]."""
@@ -171,8 +175,12 @@ class OptimizerConfig:
 
     ``learning_rate`` sets the peak itself, whatever the batch size. The warm-up takes ``warmup_steps`` steps, or
     ``warmup_epochs`` epochs if the former is None, or the fraction ``warmup_share`` of the run if both are. It begins
-    at the fraction ``warmup_start`` of the peak. A cosine ends at step ``schedule_steps``, by default at the end of the
-    run. With ``cosine_from_peak`` it begins after the warm-up and ``hold_steps`` steps at the peak, else at step 0.
+    at the fraction ``warmup_start`` of the peak. A decay ends at step ``schedule_steps``, by default at the end of the
+    run. It begins after the warm-up and ``hold_steps`` steps at the peak; a cosine does so with ``cosine_from_peak``,
+    else at step 0. ``lr_warmup_start`` and ``lr_final``, for a batch of 256 images, replace the schedule's own first
+    and last rate. ``loss`` is that of classifiers, and ``bce_target_threshold`` the target above which a class is
+    present. A step sums the gradients of ``accumulate_steps`` batches. ``beta2``,
+    ``epsilon`` and ``clip_norm`` default to those of the optimizer's row.
     """
 
     name: str = DEFAULT_OPTIMIZER
@@ -186,8 +194,17 @@ class OptimizerConfig:
     schedule: str = "step"
     schedule_steps: int | None = None
     cosine_from_peak: bool = False
+    lr_warmup_start: float | None = None
+    lr_final: float | None = None
     momentum: float = 0.9
+    beta2: float | None = None
+    epsilon: float | None = None
     weight_decay: float = 1e-4
+    no_bias_decay: bool = False
+    clip_norm: float | None = None
+    accumulate_steps: int = 1
+    loss: str = "softmax"
+    bce_target_threshold: float | None = None
     label_smoothing: float = 0.0
     mixup_alpha: float = 0.0
     cutmix_alpha: float = 0.0
@@ -198,13 +215,51 @@ class OptimizerConfig:
         _require_amount("lr_init", rate)
         if warmup is not None:
             _require_amount("lr_warmup_epochs", warmup, "a number of epochs, ")
-        require(self.schedule in SCHEDULES, "cosine_lr", self.schedule, "step or cosine")
+        self._check_schedule()
         require(_is_fraction(self.momentum) and self.momentum < 1, "momentum", self.momentum, "at least 0 and below 1")
+        self._check_numbers_of_optimizer()
         _require_amount("weight_decay", self.weight_decay)
         smoothing = self.label_smoothing
         require(_is_fraction(smoothing) and smoothing < 1, "label_smoothing", smoothing, "at least 0 and below 1")
         _require_amount("mixup", alpha, "an alpha, ")
         _require_amount("cutmix", self.cutmix_alpha, "an alpha, ")
+        require(self.accumulate_steps > 0, "accumulate_steps", self.accumulate_steps, "a positive integer")
+        require(self.loss in LOSSES, "loss", self.loss, "softmax or bce")
+        threshold = self.bce_target_threshold
+        if threshold is not None:
+            fits = _is_fraction(threshold) and threshold < 1
+            require(fits, "bce_target_threshold", f"{threshold:g}", "at least 0 and below 1")
+            if self.loss != "bce":
+                raise UsageError(f"--bce_target_threshold {threshold:g}: only used with --loss bce, which is not given")
+
+    def _check_schedule(self) -> None:
+        require(self.schedule in SCHEDULES, "schedule", self.schedule, f"one of {', '.join(SCHEDULES)}")
+        for flag in ("lr_warmup_start", "lr_final"):
+            value = getattr(self, flag)
+            if value is not None:
+                allowed = f"at least 0 and at most --lr_init, {self.learning_rate_per_256:g}"
+                require(0 <= value <= self.learning_rate_per_256, flag, f"{value:g}", allowed)
+        if self.lr_final is not None and self.schedule in ENDLESS_SCHEDULES:
+            raise UsageError(
+                f"--lr_final {self.lr_final:g}: not used by the {self.schedule} schedule, whose last rate follows from "
+                "--lr_init; give --cosine_lr or another --schedule"
+            )
+        if self.lr_warmup_start is not None and self.warmup_epochs == 0:
+            raise UsageError(f"--lr_warmup_start {self.lr_warmup_start:g}: needs --lr_warmup_epochs above 0")
+
+    def _check_numbers_of_optimizer(self) -> None:
+        for flag in ("beta2", "epsilon"):
+            value = getattr(self, flag)
+            users = [spec.name for spec in OPTIMIZERS.values() if getattr(spec, flag) is not None]
+            if value is not None and self.name not in users:
+                raise UsageError(f"--{flag} {value:g}: not used by --optimizer {self.name}, only by {', '.join(users)}")
+        if self.beta2 is not None:
+            require(_is_fraction(self.beta2) and self.beta2 < 1, "beta2", self.beta2, "at least 0 and below 1")
+        for flag in ("epsilon", "clip_norm"):
+            value = getattr(self, flag)
+            if value is not None:
+                allowed = f"above 0 and at most {LARGEST_AMOUNT:g}"
+                require(math.isfinite(value) and 0 < value <= LARGEST_AMOUNT, flag, f"{value:g}", allowed)
 
 
 AMP_DTYPES = ("auto", "float16", "bfloat16")
@@ -377,6 +432,7 @@ class MovingAverageConfig:
     Attributes:
         ema_decay: Decay of the exponential moving average of the weights, saved beside the weights; None keeps no
             average.
+        ema_every: Number of steps between two updates of the average.
         eval_weights: "raw" or "ema", the weights that evaluation, prediction and export use; None uses the moving
             averages if the checkpoint stores them.
 
@@ -385,12 +441,16 @@ class MovingAverageConfig:
     """
 
     ema_decay: float | None = None
+    ema_every: int = 1
     eval_weights: str | None = None
 
     def __post_init__(self) -> None:
         decay = self.ema_decay
         if decay is not None:
             require(0.0 < decay < 1.0, "ema_decay", f"{decay:g}", "above 0 and below 1")
+        require(self.ema_every > 0, "ema_every", self.ema_every, "a positive integer")
+        if self.ema_every > 1 and decay is None:
+            raise UsageError(f"--ema_every {self.ema_every}: only used with --ema_decay, which is not given")
         if self.eval_weights is not None:
             require(self.eval_weights in EVAL_WEIGHTS, "eval_weights", self.eval_weights, "raw or ema")
 
@@ -463,6 +523,17 @@ class ExperimentConfig:
             raise UsageError(f"--mode {mode}: needs --data_dir; only the two benchmark modes can run on synthetic data")
         if self.run.is_benchmark and self.run.duration.unit == "batch":
             check_benchmark_length(self.run.duration.value, self.run.warmup_steps)
+        steps = self.optimizer.accumulate_steps
+        if steps > 1 and self.distributed.sync_batch_norm:
+            raise UsageError(
+                f"--accumulate_steps {steps}: batch norm takes its statistics from one part of the batch at a time, "
+                "which --sync_batch_norm contradicts; leave one of them out"
+            )
+
+    @property
+    def images_per_step(self) -> int:
+        """Images of a training step in one process."""
+        return self.data.batch_size_per_replica * self.optimizer.accumulate_steps
 
 
 def check_benchmark_length(steps: int, warmup_steps: int) -> None:

@@ -2,12 +2,14 @@
 
 The step counts updates from 0. For classifiers, two details follow the original on purpose. The ramp starts at 0, so
 the first update changes nothing. The cosine's phase counts from step 0, so the rate drops a little where the ramp ends.
-For detectors, the ramp begins above 0 and the cosine counts from its end.
+For detectors, the ramp begins above 0 and the cosine counts from its end. All other schedules count from the end of the
+ramp.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -19,6 +21,12 @@ from utils.config import OptimizerConfig
 IMAGES_PER_RATE = 256
 BOUNDARY_EPOCHS = (30, 60, 80, 90)
 STEP_FACTOR = 0.1
+POWER = 2
+"""Exponent of "poly". Source: You et al., arXiv:1708.03888."""
+STABLE_SHARE = 0.8
+"""Share of the run after which "wsd" lowers the rate. Source: Hägele et al., arXiv:2405.18392."""
+CYCLE_START, CYCLE_END = 1 / 25, 1 / 25e4
+"""First and last rate of "one_cycle" as parts of the peak. Source: PyTorch's documentation of ``OneCycleLR``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +34,13 @@ class Schedule:
     """A schedule in steps.
 
     Attributes:
-        kind: "cosine" or "step".
+        kind: One of ``utils.config.SCHEDULES``.
         peak: Learning rate at the end of the warm-up.
         start: Learning rate at step 0 if there is a warm-up.
-        warmup_steps: Length U of the linear ramp from ``start`` to ``peak``.
-        decay_from: Step at which the cosine begins; before it, the rate is the peak.
-        decay_steps: Step at which the cosine ends; after it, the rate is 0.
+        warmup_steps: Length U of the ramp from ``start`` to ``peak``: half a cosine for "one_cycle", else a line.
+        decay_from: Step at which the decay begins; before it, the rate is the peak.
+        decay_steps: Step at which the decay ends; after it, the rate is ``final``.
+        final: Learning rate after the decay.
         boundaries: Last step of each piece of the step schedule; the next piece has a tenth of the rate.
     """
 
@@ -41,6 +50,7 @@ class Schedule:
     decay_steps: int
     decay_from: int = 0
     start: float = 0.0
+    final: float = 0.0
     boundaries: tuple[int, ...] = ()
 
     def rate(self, step: Any, xp: ModuleType = np) -> Any:
@@ -50,17 +60,33 @@ class Schedule:
             step: Number of the update: an int, an array, or a floating-point tensor.
             xp: The module for that type: ``numpy`` or ``tensorflow``.
         """
-        decayed = self._cosine(step, xp) if self.kind == "cosine" else self._pieces(step, xp)
+        decayed = _COURSES[self.kind](self, step, xp)
         if not self.warmup_steps:
             return decayed
-        ramp = self.start + (self.peak - self.start) * (step / self.warmup_steps)
+        ramp = self.start + (self.peak - self.start) * self._ramp(step / self.warmup_steps, xp)
         return xp.where(step < self.warmup_steps, ramp, decayed)
+
+    def _ramp(self, share: Any, xp: ModuleType) -> Any:
+        return 0.5 * (1.0 - xp.cos(math.pi * share)) if self.kind == "one_cycle" else share
+
+    def _phase(self, step: Any, xp: ModuleType) -> Any:
+        """The share of the decay that is over."""
+        since = xp.maximum(step - self.decay_from, 0.0 * step)
+        return xp.minimum(since / max(self.decay_steps - self.decay_from, 1), 1.0)
 
     def _cosine(self, step: Any, xp: ModuleType) -> Any:
         """Source: Loshchilov and Hutter, SGDR, arXiv:1608.03983, without restarts."""
-        since = xp.maximum(step - self.decay_from, 0.0 * step)
-        phase = xp.minimum(since / max(self.decay_steps - self.decay_from, 1), 1.0)
-        return 0.5 * self.peak * (1.0 + xp.cos(math.pi * phase))
+        fallen = 0.5 * (self.peak - self.final) * (1.0 + xp.cos(math.pi * self._phase(step, xp)))
+        return fallen + self.final if self.final else fallen
+
+    def _line(self, step: Any, xp: ModuleType) -> Any:
+        return self.final + (self.peak - self.final) * (1.0 - self._phase(step, xp))
+
+    def _polynomial(self, step: Any, xp: ModuleType) -> Any:
+        return self.final + (self.peak - self.final) * (1.0 - self._phase(step, xp)) ** POWER
+
+    def _constant(self, step: Any, xp: ModuleType) -> Any:
+        return self.peak + 0.0 * step
 
     def _pieces(self, step: Any, xp: ModuleType) -> Any:
         rate = self.peak + 0.0 * step
@@ -69,12 +95,23 @@ class Schedule:
         return rate
 
 
+_COURSES: dict[str, Callable[[Schedule, Any, ModuleType], Any]] = {
+    "step": Schedule._pieces,
+    "cosine": Schedule._cosine,
+    "linear": Schedule._line,
+    "poly": Schedule._polynomial,
+    "one_cycle": Schedule._cosine,
+    "wsd": Schedule._line,
+    "constant": Schedule._constant,
+}
+
+
 def make_schedule(config: OptimizerConfig, *, global_batch: int, steps_per_epoch: int, total_steps: int) -> Schedule:
-    """Makes the schedule of a run: scales the rate linearly and converts epochs to steps.
+    """Makes the schedule of a run: scales the rates linearly and converts epochs to steps.
 
     Source: Goyal et al., Accurate, Large Minibatch SGD, arXiv:1706.02677, for linear scaling and warm-up.
     """
-    peak = config.learning_rate
+    scale, peak = global_batch / IMAGES_PER_RATE, config.learning_rate
     if peak is None:
         peak = config.learning_rate_per_256 * global_batch / IMAGES_PER_RATE
     length = config.schedule_steps or total_steps
@@ -82,12 +119,29 @@ def make_schedule(config: OptimizerConfig, *, global_batch: int, steps_per_epoch
     return Schedule(
         kind=config.schedule,
         peak=peak,
-        start=peak * config.warmup_start,
+        start=peak * _start_share(config) if config.lr_warmup_start is None else config.lr_warmup_start * scale,
+        final=peak * _end_share(config) if config.lr_final is None else config.lr_final * scale,
         warmup_steps=warmup_steps,
-        decay_from=warmup_steps + config.hold_steps if config.cosine_from_peak else 0,
+        decay_from=_decay_from(config, warmup_steps + config.hold_steps, length),
         decay_steps=length,
         boundaries=tuple(steps_per_epoch * epoch for epoch in BOUNDARY_EPOCHS),
     )
+
+
+def _start_share(config: OptimizerConfig) -> float:
+    return CYCLE_START if config.schedule == "one_cycle" else config.warmup_start
+
+
+def _end_share(config: OptimizerConfig) -> float:
+    return CYCLE_END if config.schedule == "one_cycle" else 0.0
+
+
+def _decay_from(config: OptimizerConfig, risen: int, length: int) -> int:
+    """The step at which the decay begins, given the one at which the warm-up and the hold are over."""
+    if config.schedule == "wsd":
+        return max(risen, int(length * STABLE_SHARE))
+    from_start = config.schedule == "cosine" and not config.cosine_from_peak
+    return 0 if from_start else risen
 
 
 def _warmup_steps(config: OptimizerConfig, steps_per_epoch: int, total_steps: int) -> int:

@@ -6,6 +6,7 @@ RATES = ("imgs_per_sec", "total_ips")
 WAITING = "input_wait_share"
 LOSS = "total_loss"
 CROSS_ENTROPY = "cross_entropy"
+BINARY_CROSS_ENTROPY = "binary_cross_entropy"
 INITIAL_CROSS_ENTROPY, LN_CLASSES = "initial_cross_entropy", "ln_num_classes"
 BEGINNING = (INITIAL_CROSS_ENTROPY, LN_CLASSES)
 """Keys of the first record of training: the cross-entropy of the initial weights, and that of equal probabilities."""

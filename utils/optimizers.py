@@ -8,7 +8,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from utils.optimizer_table import OptimizerSpec
+from utils.config import OptimizerConfig
+from utils.optimizer_settings import OptimizerSettings
+from utils.optimizer_table import OPTIMIZERS, OptimizerSpec
 from utils.state_updates import update_state
 from utils.vectors import assign_together, is_small, joined, parts, read_together
 
@@ -22,26 +24,41 @@ GROWTH_INTERVAL = 2000
 LOSS_SCALE_FACTOR = 2.0
 
 
-def decayed(variables: Sequence[Any]) -> list[Any]:
+def decayed(variables: Sequence[Any], *, biases: bool = True) -> list[Any]:
     """The variables subject to weight decay: all but those of batch normalization.
 
     Kernels, grouped filters, and the kernels *and biases* of the classifier and of squeeze-and-excitation decay, as in
-    the recipes of the published accuracies.
+    the recipes of the published accuracies. Without ``biases``, those do not.
     """
-    return [v for v in variables if not any(word in v.op.name.lower() for word in NOT_DECAYED)]
+    found = [v for v in variables if not any(word in v.op.name.lower() for word in NOT_DECAYED)]
+    return found if biases else [v for v in found if v.op.name.rpartition("/")[2] != "bias"]
 
 
 class WeightDecay:
     """``factor`` times half the squared norm of the decayed ones of some variables, added to the loss."""
 
-    def __init__(self, variables: Sequence[Any], factor: float) -> None:
-        self.variables = decayed(variables)
+    def __init__(self, variables: Sequence[Any], factor: float, *, biases: bool = True) -> None:
+        self.variables = decayed(variables, biases=biases)
         self.factor = factor
 
     def loss(self) -> Any:
         """The term of the loss, a scalar."""
         terms = [tf.nn.l2_loss(v) for v in self.variables]
         return self.factor * tf.add_n(terms) if terms else tf.constant(0.0)
+
+
+def settings_of(config: OptimizerConfig, decay: WeightDecay) -> OptimizerSettings:
+    """The settings of the configured optimizer; what is not given has the default of its row."""
+    spec = OPTIMIZERS[config.name]
+    usual = OptimizerSettings()
+    return OptimizerSettings(
+        momentum=config.momentum,
+        beta2=next(value for value in (config.beta2, spec.beta2, usual.beta2) if value is not None),
+        epsilon=next(value for value in (config.epsilon, spec.epsilon, usual.epsilon) if value is not None),
+        weight_decay=decay.factor if spec.decays else 0.0,
+        decayed=frozenset(v.op.name for v in decay.variables) if spec.decays else frozenset(),
+        clip_norm=config.clip_norm or spec.clip_norm,
+    )
 
 
 def every_variable_alike(name: str) -> float:
@@ -64,7 +81,8 @@ class Update:
         loss_scale: Scalar, the loss scale of this step's gradients.
         finite: Boolean scalar, true if all gradients are finite; always true without dynamic scaling.
         l2_loss: Scalar, the loss of weight decay.
-        gradients: The applied gradients by variable name: averaged over replicas, with the loss scale divided out.
+        gradients: The applied gradients by variable name: averaged over replicas, with the loss scale divided out,
+            clipped.
     """
 
     operation: Any
@@ -88,23 +106,25 @@ def build_update(
 
     Args:
         loss: Scalar, float32, without weight decay.
-        step: The global step variable.
+        step: The global step.
         descent: The optimizer.
         loss_scale: Scale of the loss before differentiation.
-        decay: Weight decay.
+        decay: Weight decay as a term of the loss; not used if the optimizer decays weights itself.
         average: Averages gradients over replicas. It runs on scaled gradients, which survive transfer in a narrower
             type, and before the check for finite values, so that all replicas skip a step together.
         grouped: Compute with all gradients as a few vectors, and update small variables together. The new weights are
-            the same bit for bit in one process; the sums in ``l2_loss`` and of several replicas round differently.
+            the same bit for bit in one process without clipping; other sums round differently.
 
     Returns:
         The update, with the updates of the network's own state, such as batch statistics.
     """
-    scale = loss_scale.value()
-    make = _grouped_gradients if grouped else _single_gradients
-    l2_loss, gradients = make(loss, descent, decay or WeightDecay([], 0.0), scale, average)
+    scale, make = loss_scale.value(), _grouped_gradients if grouped else _single_gradients
+    decay = WeightDecay([], 0.0) if decay is None or descent.decays else decay
+    l2_loss, gradients = make(loss, descent, decay, scale, average)
     if scale is not None:
         gradients = gradients.times(1.0 / scale)
+    if descent.clip_norm is not None:
+        gradients = gradients.clipped(descent.clip_norm)
     pairs = gradients.pairs()
     descent.create_slots(pairs)  # in the main graph, not inside the conditional
 
@@ -134,6 +154,15 @@ class _Gradients:
 
     def times(self, factor: Any) -> _Gradients:
         return replace(self, tensors=[tensor * factor for tensor in self.tensors])
+
+    def clipped(self, limit: float) -> _Gradients:
+        """The gradients, scaled so that the norm of all together is at most ``limit``.
+
+        Source: Pascanu et al., On the difficulty of training Recurrent Neural Networks, arXiv:1211.5063.
+        """
+        halves = tf.stack([tf.nn.l2_loss(tensor) for tensor in self.tensors])
+        norm = tf.sqrt(2.0 * tf.reduce_sum(halves))  # unlike add_n, always in this order
+        return self.times(limit / tf.maximum(norm, limit))
 
     def finite(self) -> Any:
         """A boolean scalar, true if all values are finite."""
@@ -187,7 +216,7 @@ class Descent:
     Args:
         learning_rate: Scalar tensor.
         optimizer: The kind of optimizer.
-        momentum: Its momentum.
+        settings: Its momentum and other numbers.
         multiplier: Learning-rate factor by variable name. It affects only the update, not the slots. A variable with
             factor 0 is not trained and gets no slots.
     """
@@ -196,12 +225,14 @@ class Descent:
         self,
         learning_rate: Any,
         optimizer: OptimizerSpec,
-        momentum: float,
+        settings: OptimizerSettings,
         multiplier: Callable[[str], float] = every_variable_alike,
     ) -> None:
         self._learning_rate = learning_rate
         self._spec = optimizer
-        self._momentum = momentum
+        self._settings = settings
+        self.clip_norm = settings.clip_norm
+        self.decays = optimizer.decays
         self._multiplier = multiplier
         self._optimizers: dict[float, Any] = {}
 
@@ -250,7 +281,7 @@ class Descent:
             raise ValueError(f"{self._spec.name} updates each variable alone")
         slots = [[optimizer.get_slot(v, name) for v in variables] for name in optimizer.get_slot_names()]
         weights, former = read_together(variables), [read_together(slot) for slot in slots]
-        weights, moved = step(self._rate(factor), self._momentum, joined(gradients), weights, former)
+        weights, moved = step(self._rate(factor), self._settings.momentum, joined(gradients), weights, former)
         done = [assign_together(slot, vector) for slot, vector in zip(slots, moved, strict=True)]
         return tf.group(assign_together(variables, weights), *done)
 
@@ -265,7 +296,7 @@ class Descent:
 
     def _optimizer(self, factor: float) -> Any:
         if factor not in self._optimizers:
-            optimizer = self._spec.build(self._rate(factor), self._momentum)
+            optimizer = self._spec.build(self._rate(factor), self._settings)
             for other in self._optimizers.values():
                 optimizer._non_slot_dict = other._non_slot_dict
             self._optimizers[factor] = optimizer

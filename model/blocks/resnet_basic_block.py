@@ -7,7 +7,7 @@ import tensorflow as tf
 from model.blocks.conv2d_block import conv2d_block, quantized_output
 from model.blocks.resnet_shortcut import add_shortcut, shortcut_of
 from model.layers.activation import ACTIVATIONS
-from model.layers.options import LayerOptions
+from model.layers.options import LayerOptions, of_last_norm
 from model.layers.variable import tf1
 from model.specs import ResNetSpec
 
@@ -37,5 +37,5 @@ def basic_block(
         shortcut = shortcut_of(inputs, spec, width, options, stride=stride)
         residual = conv2d_block(inputs, width, 3, options, stride=stride, name=first)
         residual = quantized_output(ACTIVATIONS[spec.activation](residual), options, name=first, positive=True)
-        residual = conv2d_block(residual, width, 3, options, name=second)
+        residual = conv2d_block(residual, width, 3, of_last_norm(options), name=second)
         return add_shortcut(residual, shortcut, inputs, spec, options)

@@ -7,7 +7,7 @@ import tensorflow as tf
 from model.blocks.conv2d_block import conv2d_block, quantized_output
 from model.blocks.resnet_shortcut import add_shortcut, shortcut_of
 from model.layers.activation import ACTIVATIONS
-from model.layers.options import LayerOptions
+from model.layers.options import LayerOptions, of_last_norm
 from model.layers.variable import tf1
 from model.specs import ResNetSpec
 
@@ -41,5 +41,5 @@ def bottleneck_block(
         residual = quantized_output(residual, options, name=first, positive=True)
         residual = activate(conv2d_block(residual, width, 3, options, stride=second_stride, groups=groups, name=second))
         residual = quantized_output(residual, options, name=second, groups=groups, positive=True)
-        residual = conv2d_block(residual, channels, 1, options, name=third)
+        residual = conv2d_block(residual, channels, 1, of_last_norm(options), name=third)
         return add_shortcut(residual, shortcut, inputs, spec, options)

@@ -28,7 +28,7 @@ def batch_norm(inputs: tf.Tensor, options: LayerOptions) -> tf.Tensor:
     The moving statistics follow the batch's mean and Bessel-corrected variance in every step that counts. Statistics
     are float32 for every input type.
     """
-    variables = _variables(inputs.shape[options.channel_axis], options.norm_name)
+    variables = _variables(inputs.shape[options.channel_axis], options)
     normalize = _fused if options.average is None else _synchronized
     normalized, mean, variance = normalize(inputs, variables, options)
     _follow(variables, mean, variance, options)
@@ -105,7 +105,7 @@ def folded_batch_norm(inputs: tf.Tensor, options: LayerOptions) -> FoldedNorm:
 
     Source: Krishnamoorthi, Quantizing deep convolutional networks, section 3.2.2, arXiv:1806.08342.
     """
-    variables = _variables(inputs.shape[options.channel_axis], options.norm_name)
+    variables = _variables(inputs.shape[options.channel_axis], options)
     mean, variance, corrected = _moments(tf.cast(inputs, tf.float32), options)
     moving = variables.moving_variance.read_value()
     with tf.control_dependencies([moving]):  # reads the value from before the update
@@ -125,16 +125,16 @@ def moving_affine(channels: int, options: LayerOptions) -> tuple[tf.Tensor, tf.T
     Returns:
         Scale and offset, [channels], float32: the normalized value is ``scale * x + offset``.
     """
-    variables = _variables(channels, options.norm_name)
+    variables = _variables(channels, options)
     scale = variables.gamma * tf.math.rsqrt(variables.moving_variance + options.batch_norm.epsilon)
     return scale, variables.beta - variables.moving_mean * scale
 
 
-def _variables(channels: int, name: str) -> _Variables:
+def _variables(channels: int, options: LayerOptions) -> _Variables:
     ones, zeros = tf1.ones_initializer(), tf1.zeros_initializer()
-    with tf1.variable_scope(name):
+    with tf1.variable_scope(options.norm_name):
         return _Variables(
-            gamma=variable("gamma", (channels,), ones),
+            gamma=variable("gamma", (channels,), zeros if options.zero_gamma else ones),
             beta=variable("beta", (channels,), zeros),
             moving_mean=variable("moving_mean", (channels,), zeros, trainable=False),
             moving_variance=variable("moving_variance", (channels,), ones, trainable=False),

@@ -33,6 +33,8 @@ class LayerOptions:
         weight_init: Mode of the variance scaling of kernels, "fan_in" or "fan_out".
         head_init: Initial values of a classifier's last kernel: "original", scaled by ``weight_init`` as those of all
             kernels, or "small", which are zeros.
+        zero_init_residual: Whether the last normalization of each residual block begins with a gamma of 0.
+        zero_gamma: Whether gamma begins at 0 instead of 1.
         symmetric_padding: Whether strided convolutions pad all sides alike, instead of as TensorFlow's SAME does.
         device: "cpu" or "gpu". The numbers are the same up to rounding; some layers compute them in other operations,
             because the quickest ones are not the same.
@@ -58,6 +60,8 @@ class LayerOptions:
     kernel_init: NormalInit | None = None
     weight_init: str = "fan_out"
     head_init: str = "original"
+    zero_init_residual: bool = False
+    zero_gamma: bool = False
     symmetric_padding: bool = False
     device: str = "cpu"
     compute_dtype: tf.DType = tf.float32
@@ -92,6 +96,14 @@ class LayerOptions:
     def strides(self, stride: int) -> list[int]:
         """Returns the four-element form of one spatial stride."""
         return [1, stride, stride, 1] if self.data_format == "NHWC" else [1, 1, stride, stride]
+
+
+def of_last_norm(options: LayerOptions) -> LayerOptions:
+    """Returns the options for the last convolution of a residual block.
+
+    Source: Goyal et al., Accurate, Large Minibatch SGD, arXiv:1706.02677, section 5.1.
+    """
+    return replace(options, zero_gamma=True) if options.zero_init_residual else options
 
 
 def with_quantizer(options: LayerOptions) -> LayerOptions:

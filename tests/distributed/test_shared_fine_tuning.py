@@ -10,7 +10,9 @@ LENGTH = ("--num_iter=6", "--iter_unit=batch", "--seed=3", "--lr_init=4", "--lr_
 
 
 @pytest.mark.parametrize(
-    "options", [("--optimizer=adam", "--lr_init=0.05"), ("--freeze_backbone",)], ids=["adam", "frozen"]
+    "options",
+    [("--optimizer=lamb", "--lr_init=0.05", "--clip_norm=0.5"), ("--freeze_backbone",)],
+    ids=["lamb", "frozen"],
 )
 def test_two_processes_tune_as_one_does(two, trained, pictures, tmp_path, options):
     flags = (*LENGTH, "--head_lr_multiplier=3", "--ema_decay=0.7", f"--finetune_checkpoint={trained}", *options)

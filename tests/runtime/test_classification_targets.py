@@ -95,6 +95,28 @@ def test_training_sees_normalized_images_and_smoothed_targets():
     np.testing.assert_allclose(targets[1], [0.1, 0.8, 0.1], rtol=1e-5)
 
 
+def test_a_threshold_makes_mixed_and_smoothed_targets_binary():
+    mixture = prepared(label_smoothing=0.3, mixup_alpha=0.5)[1]
+    _, targets, _ = prepared(label_smoothing=0.3, mixup_alpha=0.5, loss="bce", bce_target_threshold=0.12)
+    np.testing.assert_array_equal(targets, np.where(mixture > 0.12, 1.0, 0.0))
+    assert {1.0, 2.0} <= set(targets.sum(axis=1))  # some rows hold both classes
+
+
+def test_the_binary_loss_is_the_mean_over_classes_and_images_that_count():
+    logits = np.random.default_rng(2).normal(scale=3, size=(3, 4)).astype(np.float32)
+    targets = np.random.default_rng(3).uniform(size=(3, 4)).astype(np.float32)
+
+    def build():
+        training = task(num_classes=4, loss="bce").training
+        assert training.chance is None
+        endpoints, mask = {"logits": tf.constant(logits)}, tf.constant([1.0, 0.0, 1.0])
+        return training.losses(endpoints, {"probabilities": tf.constant(targets)}, mask)
+
+    probabilities = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    losses = -(targets * np.log(probabilities) + (1 - targets) * np.log(1 - probabilities))
+    assert run_graph(build) == {"binary_cross_entropy": pytest.approx(losses[[0, 2]].mean(), rel=1e-6)}
+
+
 def test_mixup_acts_on_what_was_normalized_and_smoothed():
     plain, plain_targets, _ = prepared(label_smoothing=0.3)
     images, targets, _ = prepared(label_smoothing=0.3, mixup_alpha=0.5)

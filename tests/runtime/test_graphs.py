@@ -16,7 +16,15 @@ from runtime.precision import Precision
 from tests.runtime.processes import ALONE, Pretended, never_stopping
 from tests.runtime.runs import picture, tiny_networks
 from tests.utils.input_records import record, write_files
-from utils.config import DataConfig, ExperimentConfig, ModelConfig, MovingAverageConfig, OptimizerConfig, RunConfig
+from utils.config import (
+    DataConfig,
+    ExperimentConfig,
+    FineTuningConfig,
+    ModelConfig,
+    MovingAverageConfig,
+    OptimizerConfig,
+    RunConfig,
+)
 from utils.input.batching import Position, Shard
 
 tf1 = tf.compat.v1
@@ -40,7 +48,8 @@ def files(tmp_path_factory):
 
 
 def task(settings, files):
-    layers = LayerOptions(seed=3, quantization=settings.model.quantization)
+    frozen = settings.fine_tuning.freeze_batch_norm
+    layers = LayerOptions(seed=3, quantization=settings.model.quantization, freeze_batch_norm=frozen)
     return classification_task(settings, {"train": files, "validation": files}, 3, layers)
 
 
@@ -245,6 +254,55 @@ def test_each_process_reads_its_own_shard(files, plain):
     _, (first, _) = plain
     _, (second,) = train(config(), files, 1, FLOAT32, Pretended(2, rank=1))
     assert len({*first.fetched["index"], *second.fetched["index"]}) == 2 * BATCH
+
+
+def test_two_half_batches_give_the_update_of_a_whole_one(files, monkeypatch):
+    """Batch norm aside: its statistics are frozen."""
+    gathered = []
+    for batch, parts, gpu in ((4, 1, False), (2, 2, True)):
+        monkeypatch.setattr("runtime.graphs.uses_gpu", lambda _, gpu=gpu: gpu)
+        settings = config("resnet18", accumulate_steps=parts, mixup_alpha=0.5)
+        settings = dataclasses.replace(
+            settings,
+            data=dataclasses.replace(settings.data, batch_size_per_replica=batch),
+            fine_tuning=FineTuningConfig(freeze_batch_norm=True),
+        )
+        gathered.append(train(settings, files, 2, DYNAMIC)[1])
+    for theirs, ours in zip(*gathered, strict=True):
+        np.testing.assert_array_equal(ours.fetched["index"], theirs.fetched["index"])
+        for name in ("cross_entropy", "l2_loss", "total_loss"):
+            assert ours.fetched[name] == pytest.approx(theirs.fetched[name], rel=1e-5)
+        assert set(ours.after) == set(theirs.after)
+        for name, value in theirs.after.items():
+            np.testing.assert_allclose(ours.after[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_options_that_are_off_leave_no_trace_in_the_graph(plain):
+    graph, _ = plain
+    counts = Counter(operation.type for operation in graph.graph.get_operations())
+    updates = {name for name in counts if name.startswith("ResourceApply")}
+    assert updates == {"ResourceApplyMomentum"}
+    assert [name for name in ("While", "If", "StatelessIf", "IdentityN", "Softplus", "Log1p") if counts[name]] == []
+    assert counts["L2Loss"] == sum(v.op.name.endswith(("kernel/Momentum", "bias/Momentum")) for v in graph.variables)
+
+
+def test_statistics_follow_the_mean_of_the_parts_once_a_step(files):
+    settings = config("resnet18", accumulate_steps=2, learning_rate_per_256=0.0)
+    halves = dataclasses.replace(settings, data=dataclasses.replace(settings.data, batch_size_per_replica=2))
+    _, (step,) = train(halves, files)
+    _, (whole,) = train(config("resnet18", learning_rate_per_256=0.0), files)
+    name = "resnet18/conv2d/BatchNorm/moving_mean"  # the mean of two halves' means is that of the whole
+    np.testing.assert_allclose(step.after[name], whole.after[name], rtol=1e-4, atol=1e-7)
+    assert np.any(step.after[name] != step.before[name])
+
+
+def test_biases_are_no_part_of_the_decay_if_told(files):
+    _, (_, step) = train(config("resnet18", weight_decay=0.5, no_bias_decay=True), files, 2)
+    trained = [name.removesuffix("/Momentum") for name in step.before if name.endswith("/Momentum")]
+    squares = {name: np.sum(np.square(step.before[name])) for name in trained if "BatchNorm" not in name}
+    (bias,) = (name for name in squares if name.endswith("/bias"))
+    assert squares.pop(bias) > 0
+    assert step.fetched["l2_loss"] == pytest.approx(0.5 * sum(squares.values()) / 2, rel=1e-6)
 
 
 def test_variables_are_finite_until_one_is_not(plain):

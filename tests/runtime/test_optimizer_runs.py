@@ -13,7 +13,7 @@ from tests.tools.weights.published_checkpoints import convert
 from tools.weights.checkpoint_rewriting import average_weights, rewrite_classifier
 from utils.cmdline_helper import parse
 from utils.errors import UsageError
-from utils.optimizer_table import STATE_PATTERN
+from utils.optimizer_table import OPTIMIZERS, STATE_PATTERN
 from utils.weights.checkpoint_contents import is_weight
 from utils.weights.checkpoint_files import read_metadata
 
@@ -50,6 +50,20 @@ def write_half(run, folder):
 def test_a_resumed_run_equals_the_uninterrupted_one(run):
     assert_same_checkpoint(run / "model.ckpt-3", run.parent / "resumed" / "model.ckpt-3")
     assert read_metadata(run / "model.ckpt-3")["optimizer"] == "adam"
+
+
+@pytest.mark.slow
+def test_lamb_with_clipped_gradients_resumes_bit_for_bit_too(data_dir, tmp_path):
+    flags = (*STEPS, "--head_lr_multiplier=4", "--optimizer=lamb", "--clip_norm=0.5", "--lr_warmup_epochs=0")
+    assert train(data_dir, tmp_path / "run", *flags).status == 0
+    write_half(tmp_path / "run", tmp_path / "resumed")
+    resumed = train(data_dir, tmp_path / "resumed", *flags)
+    assert resumed.status == 0, resumed.error
+    assert "so far in this run" not in resumed.error
+    assert_same_checkpoint(tmp_path / "run" / "model.ckpt-3", tmp_path / "resumed" / "model.ckpt-3")
+    before, after = values(tmp_path / "run" / "model.ckpt-2"), values(tmp_path / "run" / "model.ckpt-3")
+    slots = [f"{KERNEL}/{slot}" for slot in OPTIMIZERS["lamb"].slots]
+    assert all(np.any(before[key] != after[key]) for key in (KERNEL, *slots))
 
 
 def test_a_checkpoint_holds_each_slot_of_each_trained_variable_and_the_state_once(run):

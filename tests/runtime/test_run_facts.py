@@ -123,6 +123,28 @@ def test_a_training_names_the_augmentation_that_is_not_the_default():
     assert rows["Optimizer"].endswith(", CutMix 1")
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "words"),
+    [
+        ({"schedule": "linear", "lr_final": 0.05}, "0.001563, then a line to 0.0007813 at step 15"),
+        ({"schedule": "poly"}, "0.001563, then a parabola to 0 at step 15"),
+        ({"schedule": "wsd"}, "0.001563 until step 12, then a line to 0 at step 15"),
+        ({"schedule": "one_cycle"}, "0.001563, then a cosine to 6.25e-09 at step 15"),
+        ({"schedule": "constant"}, "0.001563, constant"),
+    ],
+)
+def test_each_schedule_has_its_words(optimizer, words):
+    settings = changed(config(**optimizer, warmup_epochs=0.0), "run", duration=Duration(value=3))
+    rows = dict(facts_of_training(settings, plan_training(settings, 20, 1), 0, 15))
+    assert rows["Schedule"] == f"learning rate {words}"
+
+
+def test_the_facts_of_an_optimizer_name_what_was_given():
+    settings = config(name="lamb", epsilon=0.01, no_bias_decay=True, weight_decay=0.02)
+    row = dict(facts_of_training(settings, plan_training(settings, 20, 1), 0, 5))["Optimizer"]
+    assert row == "lamb, momentum 0.9, weight decay 0.02 without biases, epsilon 0.01, gradients clipped to norm 1"
+
+
 def test_a_training_says_who_chose_its_convolutions():
     chosen = Convolutions(origin="measured 2026-11-30 on this machine (2 shapes)")
     assert facts(setup(convolutions=chosen))["Compute"] == "convolutions measured 2026-11-30 on this machine (2 shapes)"

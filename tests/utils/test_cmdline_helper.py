@@ -60,7 +60,10 @@ OUR_DEFAULTS = {
     **{"eval_every_epochs": 0, "eval_count": 1, "histograms_every": 0},
     "log_level": "info",
     "console": "auto",
-    "optimizer": "momentum",
+    **{"optimizer": "momentum", "beta2": None, "epsilon": None, "clip_norm": None},
+    **{"schedule": "step", "lr_final": None, "lr_warmup_start": None},
+    **{"loss": "softmax", "bce_target_threshold": None, "ema_every": 1, "accumulate_steps": 1},
+    **{"no_bias_decay": False, "zero_init_residual": False},
     "deterministic": False,
     "min_crop_area": 0.08,
     "color_jitter": 0.0,
@@ -160,7 +163,7 @@ def sample(flag):
         return f"--{flag.name}"
     if isinstance(flag.kind, tuple):
         default = to_flags(config_of(*BENCHMARK, "--arch=resnet50"))[flag.name]
-        return f"--{flag.name}={next(value for value in flag.kind if value != default)}"
+        return f"--{flag.name}={next(value for value in reversed(flag.kind) if value != default)}"
     return f"--{flag.name}=" + {"integer": "2", "number": "0.25"}.get(flag.kind, "some/name")
 
 
@@ -339,3 +342,22 @@ def test_the_command_line_imports_no_tensorflow():
     modules = "utils.cmdline_helper, runtime.resolve_classifier, runtime.environment"
     code = f"import sys, {modules}; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
+
+
+def test_a_schedule_is_set_by_one_flag_and_every_network_may_have_any():
+    assert config_of(*TRAIN, "--cosine_lr", "--schedule=cosine").optimizer.schedule == "cosine"
+    assert config_of(*TRAIN, "--arch=ssd320", "--schedule=step").optimizer.schedule == "step"
+    with pytest.raises(UsageError, match="--schedule linear: contradicts --cosine_lr; leave one of them out"):
+        parse([*TRAIN, "--cosine_lr", "--schedule=linear"], {})
+
+
+def test_one_cycle_warms_up_for_a_share_of_the_run_unless_told():
+    cycle = config_of(*TRAIN, "--schedule=one_cycle").optimizer
+    assert (cycle.warmup_epochs, cycle.warmup_share) == (None, 0.3)
+    assert config_of(*TRAIN, "--schedule=one_cycle", "--lr_warmup_epochs=3").optimizer.warmup_epochs == 3
+
+
+@pytest.mark.parametrize("flag", ["--no_bias_decay", "--zero_init_residual", "--loss=bce"])
+def test_what_a_detector_does_anyway_or_cannot_do_is_refused(flag):
+    with pytest.raises(UsageError, match=f"{flag.partition('=')[0]}: not used with --arch ssd320; leave the flag out"):
+        parse([*TRAIN, "--arch=ssd320", flag], {})

@@ -9,11 +9,14 @@ from hypothesis import strategies as st
 from model.specs import RESNETS, SSDS, QuantizationSpec
 from utils.augment_config import AugmentConfig
 from utils.config import (
+    SCHEDULES,
     DataConfig,
     DiagnosticsConfig,
+    DistributedConfig,
     Duration,
     ExperimentConfig,
     ModelConfig,
+    MovingAverageConfig,
     OptimizerConfig,
     PrecisionConfig,
     RunConfig,
@@ -22,6 +25,7 @@ from utils.config import (
     text_of_steps,
 )
 from utils.errors import UsageError
+from utils.optimizer_table import OPTIMIZERS
 
 _epochs = Duration(value=90)
 TRACED_STEPS = "must be FROM,TO: the first and the last step, counted from 1, at most 100 of them"
@@ -96,8 +100,54 @@ def test_batches_are_steps_and_epochs_are_whole_numbers_of_them(value, steps_per
             lambda: OptimizerConfig(warmup_epochs=float("inf")),
             "--lr_warmup_epochs inf: must be a number of epochs, at least 0 and at most 1e+30",
         ),
-        (lambda: OptimizerConfig(name="lion"), "--optimizer lion: must be one of momentum, nesterov, adam"),
-        (lambda: OptimizerConfig(schedule="poly"), "--cosine_lr poly: must be step or cosine"),
+        (lambda: OptimizerConfig(name="lion"), f"--optimizer lion: must be one of {', '.join(OPTIMIZERS)}"),
+        (
+            lambda: OptimizerConfig(beta2=0.9),
+            "--beta2 0.9: not used by --optimizer momentum, only by adam, adamw, lamb, rmsprop",
+        ),
+        (lambda: OptimizerConfig(name="adam", beta2=1.0), "--beta2 1.0: must be at least 0 and below 1"),
+        (lambda: OptimizerConfig(name="lars", epsilon=0.0), "--epsilon 0: must be above 0 and at most 1e+30"),
+        (lambda: OptimizerConfig(clip_norm=-1.0), "--clip_norm -1: must be above 0 and at most 1e+30"),
+        (lambda: OptimizerConfig(accumulate_steps=0), "--accumulate_steps 0: must be a positive integer"),
+        (
+            lambda: ExperimentConfig(
+                optimizer=OptimizerConfig(accumulate_steps=2), distributed=DistributedConfig(sync_batch_norm=True)
+            ),
+            "--accumulate_steps 2: batch norm takes its statistics from one part of the batch at a time, which "
+            "--sync_batch_norm contradicts; leave one of them out",
+        ),
+        (lambda: OptimizerConfig(loss="hinge"), "--loss hinge: must be softmax or bce"),
+        (
+            lambda: OptimizerConfig(bce_target_threshold=0.2),
+            "--bce_target_threshold 0.2: only used with --loss bce, which is not given",
+        ),
+        (
+            lambda: OptimizerConfig(loss="bce", bce_target_threshold=1.0),
+            "--bce_target_threshold 1: must be at least 0 and below 1",
+        ),
+        (
+            lambda: MovingAverageConfig(ema_every=8),
+            "--ema_every 8: only used with --ema_decay, which is not given",
+        ),
+        (lambda: MovingAverageConfig(ema_decay=0.9, ema_every=0), "--ema_every 0: must be a positive integer"),
+        (lambda: OptimizerConfig(schedule="sine"), f"--schedule sine: must be one of {', '.join(SCHEDULES)}"),
+        (
+            lambda: OptimizerConfig(schedule="linear", lr_final=0.2),
+            "--lr_final 0.2: must be at least 0 and at most --lr_init, 0.1",
+        ),
+        (
+            lambda: OptimizerConfig(lr_final=0.01),
+            "--lr_final 0.01: not used by the step schedule, whose last rate follows from --lr_init; give --cosine_lr "
+            "or another --schedule",
+        ),
+        (
+            lambda: OptimizerConfig(lr_warmup_start=-0.01),
+            "--lr_warmup_start -0.01: must be at least 0 and at most --lr_init, 0.1",
+        ),
+        (
+            lambda: OptimizerConfig(lr_warmup_start=0.01, warmup_epochs=0.0),
+            "--lr_warmup_start 0.01: needs --lr_warmup_epochs above 0",
+        ),
         (lambda: OptimizerConfig(momentum=1.0), "--momentum 1.0: must be at least 0 and below 1"),
         (lambda: OptimizerConfig(weight_decay=-1e-4), "--weight_decay -0.0001: must be at least 0 and at most 1e+30"),
         (lambda: OptimizerConfig(label_smoothing=1.0), "--label_smoothing 1.0: must be at least 0 and below 1"),

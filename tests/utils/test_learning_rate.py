@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from utils.config import OptimizerConfig
+from utils.config import SCHEDULES, OptimizerConfig
 from utils.learning_rate import Schedule, make_schedule
 
 tf1 = tf.compat.v1
@@ -52,7 +52,37 @@ def test_a_warmup_of_part_of_an_epoch_is_cut_to_whole_steps():
     assert make_schedule(config, global_batch=256, steps_per_epoch=10, total_steps=100).warmup_steps == 5
 
 
-@pytest.mark.parametrize("kind", ["cosine", "step"])
+COURSES = {  # at 0, half of the ramp, its end, half of the decay, the last step, later; peak 1, start 0.1, final 0.2
+    "step": (0.1, 0.55, 1.0, 1.0, 1.0, 0.1),
+    "constant": (0.1, 0.55, 1.0, 1.0, 1.0, 1.0),
+    "cosine": (0.1, 0.55, *(0.6 + 0.4 * math.cos(math.pi * phase) for phase in (0.1, 0.55)), 0.2, 0.2),
+    "one_cycle": (0.1, 0.55, 1.0, 0.6, 0.2, 0.2),
+    "linear": (0.1, 0.55, 1.0, 0.6, 0.2, 0.2),
+    "poly": (0.1, 0.55, 1.0, 0.2 + 0.8 / 4, 0.2, 0.2),
+    "wsd": (0.1, 0.55, 1.0, 1.0, 0.2, 0.2),
+}
+
+
+@pytest.mark.parametrize("kind", SCHEDULES)
+def test_each_schedule_takes_its_course(kind):
+    final = {} if kind in ("step", "constant") else {"lr_final": 0.1}
+    config = OptimizerConfig(learning_rate_per_256=0.5, warmup_epochs=1, schedule=kind, lr_warmup_start=0.05, **final)
+    plan = make_schedule(config, global_batch=512, steps_per_epoch=100, total_steps=1000)
+    rates = [float(plan.rate(step)) for step in (0, 50, 100, 550, 1000, 3001)]
+    assert rates == pytest.approx(COURSES[kind])
+    if kind == "wsd":  # falls along a line in the last fifth
+        assert [float(plan.rate(step)) for step in (800, 900)] == pytest.approx([1.0, 0.6])
+    if kind == "one_cycle":  # rises along a cosine, not a line
+        assert float(plan.rate(25)) == pytest.approx(0.1 + 0.9 * 0.5 * (1 - math.cos(math.pi / 4)))
+
+
+def test_one_cycle_begins_at_a_25th_of_the_peak_and_ends_at_a_250000th():
+    config = OptimizerConfig(learning_rate=0.5, warmup_epochs=None, warmup_share=0.3, schedule="one_cycle")
+    plan = make_schedule(config, global_batch=512, steps_per_epoch=100, total_steps=1000)
+    assert [float(plan.rate(step)) for step in (0, 300, 1000)] == pytest.approx([0.02, 0.5, 2e-6])
+
+
+@pytest.mark.parametrize("kind", SCHEDULES)
 def test_tensors_arrays_and_numbers_give_the_same_rate(kind):
     steps = np.array([0, 5, 8, 9, 20, 21, 30, 31, 49, 60], np.float64)
     plan = Schedule(kind=kind, peak=0.3, warmup_steps=9, decay_steps=50, boundaries=(20, 30))

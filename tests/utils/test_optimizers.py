@@ -4,14 +4,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.utils.second_optimizers import BETA2, SECOND
+from utils.config import OptimizerConfig
 from utils.optimizer_table import OPTIMIZERS, SLOTS, STATE_PATTERN, optimizer_of, slot_names
-from utils.optimizers import Descent, LossScale, WeightDecay, build_update, decayed, every_variable_alike
+from utils.optimizers import Descent, LossScale, WeightDecay, build_update, decayed, every_variable_alike, settings_of
 
 tf1 = tf.compat.v1
 
 
-def descent(name="momentum", momentum=0.9, multiplier=every_variable_alike):
-    return Descent(tf.constant(0.1), OPTIMIZERS[name], momentum, multiplier)
+def descent(name="momentum", momentum=0.9, multiplier=every_variable_alike, decay=None, rate=0.1, **numbers):
+    settings = settings_of(OptimizerConfig(name=name, momentum=momentum, **numbers), decay or WeightDecay([], 0.0))
+    return Descent(tf.constant(rate), OPTIMIZERS[name], settings, multiplier)
 
 
 class Toy:
@@ -127,20 +130,26 @@ def test_all_but_batch_norm_decays_biases_included():
         assert session.run(loss) == pytest.approx(0.1 * 3 * 12.5)
 
 
+def test_biases_do_not_decay_if_told():
+    names = ["a/conv2d/kernel", "a/BatchNorm/gamma", "a/BatchNorm/beta", "a/dense/bias", "bias", "a/biased/kernel"]
+    with tf.Graph().as_default():
+        variables = [tf1.get_variable(name, initializer=[3.0]) for name in names]
+        assert [v.op.name for v in WeightDecay(variables, 0.1, biases=False).variables] == [names[0], names[5]]
+
+
 def test_nothing_to_decay_is_no_loss():
     with tf.Graph().as_default(), tf1.Session() as session:
         assert session.run(WeightDecay([], 0.1).loss()) == 0.0
 
 
-def two_weights(multiplier, scale=None, optimizer="momentum", grouped=False, **dynamic):
+def two_weights(multiplier, scale=None, optimizer="momentum", grouped=False, clip_norm=None, **dynamic):
     """All variables after two steps from a = b = 1 with slopes 2 and 3."""
     with tf.Graph().as_default(), tf1.Session() as session:
         step = tf1.get_variable("global_step", initializer=np.int64(0), trainable=False, use_resource=True)
         a, b = (tf1.get_variable(name, initializer=1.0, use_resource=True) for name in ("a", "b"))
         loss_scale = LossScale(scale, **dynamic)
-        update = build_update(
-            2 * a + 3 * b, step, descent(optimizer, 0.5, multiplier.get), loss_scale=loss_scale, grouped=grouped
-        )
+        rule = descent(optimizer, 0.5, multiplier.get, clip_norm=clip_norm)
+        update = build_update(2 * a + 3 * b, step, rule, loss_scale=loss_scale, grouped=grouped)
         session.run(tf1.global_variables_initializer())
         for _ in range(2):
             session.run(update.operation)
@@ -164,20 +173,16 @@ def test_a_factor_of_0_leaves_a_variable_alone_and_without_momentum():
     assert set(found) == {"a", "b", "b/Momentum", "global_step"}
 
 
-def in_numpy(name, gradient, factor, steps=2, rate=0.1, momentum=0.5):
-    """A weight that begins at 1, and the slots of a variable, after steps with the same gradient; Kingma and Ba,
-    arXiv:1412.6980, algorithm 1, and Sutskever et al., 2013, as TensorFlow writes it."""
-    weight, first, second = 1.0, 0.0, 0.0
+def in_numpy(name, gradients, factors, steps=2):
+    """Two weights that begin at 1, and the slots of each, after steps with the same gradients and momentum 0.5."""
+    weights, slots = np.ones(2), [None, None]
+    length = np.linalg.norm(gradients) if name == "lamb" else 1.0
     for step in range(1, steps + 1):
-        if name == "adam":
-            first = momentum * first + (1 - momentum) * gradient
-            second = 0.999 * second + 0.001 * gradient**2
-            update = first / (1 - momentum**step) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
-        else:
-            first = momentum * first + gradient
-            update = gradient + momentum * first if name == "nesterov" else first
-        weight -= factor * rate * update
-    return weight, (first, second)[: len(OPTIMIZERS[name].slots)]
+        for i in range(2):
+            gradient, rate = np.array([gradients[i]]) / max(1.0, length), 0.1 * factors[i]
+            change, slots[i] = SECOND[name](step, rate, gradient, weights[i : i + 1], slots[i], momentum=0.5)
+            weights[i] -= change[0]
+    return weights, slots
 
 
 @pytest.mark.parametrize("grouped", [False, True])
@@ -188,20 +193,83 @@ def test_a_row_is_all_that_an_optimizer_needs(name, dynamic, grouped):
     spec, own = OPTIMIZERS[name], {"a", "b", "global_step"}
     for factors in ({"a": 1.0, "b": 1.0}, {"a": 1.0, "b": 10.0}, {"a": 3.0, "b": 10.0}):
         found = two_weights(factors, optimizer=name, dynamic=dynamic, grouped=grouped)
-        for variable, gradient in (("a", 2.0), ("b", 3.0)):
-            weight, slots = in_numpy(name, gradient, factors[variable])
-            assert found[variable] == pytest.approx(weight, rel=1e-5, abs=1e-5)
-            assert [found[f"{variable}/{slot}"] for slot in spec.slots] == pytest.approx(slots, rel=1e-4)
+        weights, slots = in_numpy(name, [2.0, 3.0], [factors["a"], factors["b"]])
+        for i, variable in enumerate("ab"):
+            assert found[variable] == pytest.approx(weights[i], rel=1e-5, abs=1e-5)
+            assert [found[f"{variable}/{slot}"] for slot in spec.slots] == [
+                pytest.approx(slot[0], rel=1e-4) for slot in slots[i]
+            ]
         kept = {f"{variable}/{slot}" for variable in ("a", "b") for slot in spec.slots} | set(spec.state)
         assert {key for key in found if not key.startswith("loss_scale")} == own | kept
         assert all(STATE_PATTERN.search(key) for key in kept)
-    if name == "adam":  # as TensorFlow keeps them: one power ahead
+    if spec.state:  # as TensorFlow keeps them: one power ahead
         assert (found["beta1_power"], found["beta2_power"]) == (pytest.approx(0.5**3), pytest.approx(0.999**3))
 
 
-def test_an_overflow_leaves_all_that_an_optimizer_keeps_as_it_was():
-    toy = Toy(dynamic=True, optimizer="adam")
-    kept = ("w", "w/Adam", "w/Adam_1", "beta1_power", "beta2_power")
+@pytest.mark.parametrize("clip_norm", [None, 0.7])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_twenty_steps_equal_a_second_implementation(name, clip_norm):
+    """Noisy gradients, a kernel that decays, one of zeros, and a norm that does not decay."""
+    rng, shapes = np.random.default_rng(1), {"kernel": (4, 3), "zeros/kernel": (2,), "BatchNorm/gamma": (5,)}
+    starts = {key: rng.normal(size=shape).astype(np.float32) for key, shape in shapes.items()}
+    starts["zeros/kernel"][:] = 0.0
+    rate = 0.02 if OPTIMIZERS[name].beta2 else 0.1
+    noise = [{key: rng.normal(size=shape).astype(np.float32) for key, shape in shapes.items()} for _ in range(20)]
+    with tf.Graph().as_default(), tf1.Session() as session:
+        step = tf1.get_variable("global_step", initializer=np.int64(0), trainable=False, use_resource=True)
+        variables = {key: tf1.get_variable(key, initializer=start, use_resource=True) for key, start in starts.items()}
+        fed = {key: tf1.placeholder(tf.float32, shape) for key, shape in shapes.items()}
+        loss = sum(tf.nn.l2_loss(variables[key]) * 0.5 + tf.reduce_sum(fed[key] * variables[key]) for key in shapes)
+        decay = WeightDecay([*variables.values()], 0.1)
+        update = build_update(
+            loss,
+            step,
+            descent(name, decay=decay, clip_norm=clip_norm, rate=rate),
+            loss_scale=LossScale(None),
+            decay=decay,
+        )
+        session.run(tf1.global_variables_initializer())
+        for values in noise:
+            session.run(update.operation, {fed[key]: values[key] for key in shapes})
+        ours = session.run(variables)
+    weights, slots = {key: start.astype(np.float64) for key, start in starts.items()}, dict.fromkeys(shapes)
+    limit = clip_norm or (1.0 if name == "lamb" else np.inf)
+    for number, values in enumerate(noise, start=1):
+        decays = {key: 0.1 if key.endswith("kernel") else 0.0 for key in shapes}
+        inside = {key: 0.0 if OPTIMIZERS[name].decays else decays[key] for key in shapes}
+        gradients = {key: (0.5 + inside[key]) * weights[key] + values[key] for key in shapes}
+        length = np.sqrt(sum(np.sum(gradient**2) for gradient in gradients.values()))
+        for key, gradient in gradients.items():
+            own = decays[key] if OPTIMIZERS[name].decays else 0.0
+            clipped = gradient * min(1.0, limit / length)
+            change, slots[key] = SECOND[name](number, rate, clipped, weights[key], slots[key], momentum=0.9, decay=own)
+            weights[key] = weights[key] - change
+    for key in shapes:
+        np.testing.assert_allclose(ours[key], weights[key], rtol=1e-6, atol=1e-6)
+
+
+def test_numbers_that_are_given_replace_those_of_the_row():
+    usual = settings_of(OptimizerConfig(name="lamb"), WeightDecay([], 0.1))
+    assert (usual.beta2, usual.epsilon, usual.clip_norm, usual.weight_decay) == (0.999, 1e-6, 1.0, 0.1)
+    given = settings_of(OptimizerConfig(name="lamb", beta2=0.9, epsilon=0.1, clip_norm=2.0), WeightDecay([], 0.1))
+    assert (given.beta2, given.epsilon, given.clip_norm) == (0.9, 0.1, 2.0)
+    assert settings_of(OptimizerConfig(), WeightDecay([], 0.1)).weight_decay == 0.0  # the loss has it
+    assert {name: row.beta2 for name, row in OPTIMIZERS.items() if row.beta2 is not None} == BETA2
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_clipping_scales_all_gradients_by_one_factor_after_the_loss_scale(grouped):
+    found = two_weights({"a": 1.0, "b": 1.0}, scale=64.0, grouped=grouped, clip_norm=1.0)
+    length = np.hypot(2.0, 3.0)  # momentum 0.5: 1 and 1.5 gradients
+    assert found["a"] == pytest.approx(1 - 0.1 * 2.5 * 2 / length)
+    assert found["b"] == pytest.approx(1 - 0.1 * 2.5 * 3 / length)
+    assert two_weights({"a": 1.0, "b": 1.0}, grouped=grouped, clip_norm=4.0)["b"] == pytest.approx(1 - 0.1 * 2.5 * 3)
+
+
+@pytest.mark.parametrize("name", ["adam", "lamb"])
+def test_an_overflow_leaves_all_that_an_optimizer_keeps_as_it_was(name):
+    toy = Toy(dynamic=True, optimizer=name)
+    kept = ("w", *(f"w/{slot}" for slot in OPTIMIZERS[name].slots), "beta1_power", "beta2_power")
     toy.run(1.0)
     before = [toy.value(name) for name in kept]
     toy.run(float("inf"))
@@ -214,4 +282,8 @@ def test_what_an_optimizer_keeps_is_known_by_its_name():
     assert [name for name in weights if STATE_PATTERN.search(name)] == []
     assert optimizer_of([*weights, "a/kernel/Momentum"]) == "momentum"
     assert optimizer_of(["a", "a/Adam", "a/Adam_1", "beta1_power"]) == "adam"
+    assert optimizer_of(["a", "a/RMSProp", "a/RMSProp_1"]) == "rmsprop"
+    assert {optimizer_of([f"a/{slot}" for slot in row.slots]) for row in OPTIMIZERS.values()} == {*OPTIMIZERS} - {
+        "nesterov"  # whose slot is momentum's
+    }
     assert optimizer_of(["a", "a/Adam"]) is optimizer_of(weights) is None

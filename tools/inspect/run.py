@@ -163,7 +163,7 @@ def _draw_learning_rate(plan: TrainingPlan, folder: _OutputFolder) -> dict[str, 
     steps = np.unique(np.linspace(0, last, min(last + 1, _CURVE_POINTS)).astype(int))
     rates = np.asarray(plan.schedule.rate(steps.astype(np.float64)))
     folder.write("learning_rate.png", rate_chart(steps, rates, plan.steps_per_epoch))
-    turns = {0, plan.schedule.warmup_steps, *(b + 1 for b in plan.schedule.boundaries), last}
+    turns = {0, plan.schedule.warmup_steps, plan.schedule.decay_from, *(b + 1 for b in plan.schedule.boundaries), last}
     listed = sorted({*np.linspace(0, last, _LISTED_STEPS).astype(int).tolist(), *(t for t in turns if t <= last)})
     return {
         "schedule": plan.schedule.kind,

@@ -22,7 +22,9 @@ from utils.config import (
     HEAD_INITS,
     ITER_UNITS,
     LOG_LEVELS,
+    LOSSES,
     MODES,
+    SCHEDULES,
     TRAINING_MODES,
     WEIGHT_INITS,
     ExperimentConfig,
@@ -68,6 +70,15 @@ DETECTOR_DEFAULTS: dict[str, Any] = {
     "optimizer.weight_decay": 4e-4,
 }
 """Fields of detectors that no flag sets: the recipe of the published accuracies."""
+
+ONE_CYCLE_DEFAULTS: dict[str, Any] = {"optimizer.warmup_epochs": None, "optimizer.warmup_share": 0.3}
+"""Fields of ``--schedule one_cycle``. Source: PyTorch's documentation of ``OneCycleLR``."""
+
+
+def _per_optimizer(number: str) -> str:
+    """The default of a number for each optimizer that has one."""
+    values = {row.name: getattr(row, number) for row in OPTIMIZERS.values()}
+    return "; ".join(f"{name} {value:g}" for name, value in values.items() if value is not None)
 
 
 def _same(value: Any) -> Any:
@@ -640,6 +651,27 @@ FLAGS = (
         TRAINING_MODES,
     ),
     Flag(
+        "accumulate_steps",
+        "optimizer.accumulate_steps",
+        INTEGER,
+        "Batches whose gradients a step sums one after another: the update of an N-fold batch in the memory of one.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        inspected=True,
+    ),
+    Flag(
+        "no_bias_decay",
+        "optimizer.no_bias_decay",
+        SWITCH,
+        "Leave biases out of the weight decay, as batch norm always is.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        architectures=CLASSIFIERS,
+        refused=True,
+    ),
+    Flag(
         "weight_init",
         "model.weight_init",
         WEIGHT_INITS,
@@ -662,6 +694,18 @@ FLAGS = (
         rare=True,
     ),
     Flag(
+        "zero_init_residual",
+        "model.zero_init_residual",
+        SWITCH,
+        "Start the last batch norm of each residual block at zero, so that a new block passes its input on.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        architectures=CLASSIFIERS,
+        refused=True,
+        rare=True,
+    ),
+    Flag(
         "optimizer",
         "optimizer.name",
         tuple(OPTIMIZERS),
@@ -671,6 +715,62 @@ FLAGS = (
         ours=True,
     ),
     Flag("momentum", "optimizer.momentum", NUMBER, "Momentum of the optimizer.", TRAINING, TRAINING_MODES),
+    Flag(
+        "beta2",
+        "optimizer.beta2",
+        NUMBER,
+        "Decay of the running mean of squared gradients, for optimizers that have one.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        rare=True,
+        default=_per_optimizer("beta2"),
+    ),
+    Flag(
+        "epsilon",
+        "optimizer.epsilon",
+        NUMBER,
+        "Small number that keeps an optimizer from dividing by 0.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        rare=True,
+        default=_per_optimizer("epsilon"),
+    ),
+    Flag(
+        "clip_norm",
+        "optimizer.clip_norm",
+        NUMBER,
+        "Scale down gradients whose norm over all variables is larger.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        default="none; lamb 1",
+    ),
+    Flag(
+        "loss",
+        "optimizer.loss",
+        LOSSES,
+        "Cross-entropy of the softmax, or binary cross-entropy of each class by itself.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        architectures=CLASSIFIERS,
+        refused=True,
+    ),
+    Flag(
+        "bce_target_threshold",
+        "optimizer.bce_target_threshold",
+        NUMBER,
+        "With --loss bce, the target above which a class counts as wholly present, and up to which as absent.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        architectures=CLASSIFIERS,
+        refused=True,
+        rare=True,
+        default="none, which keeps mixed and smoothed targets",
+    ),
     Flag(
         "label_smoothing",
         "optimizer.label_smoothing",
@@ -722,6 +822,42 @@ FLAGS = (
         inspected=True,
     ),
     Flag(
+        "schedule",
+        "optimizer.schedule",
+        SCHEDULES,
+        "Course of the learning rate after the warm-up; one_cycle warms up for 30 % of the run, wsd falls in its last "
+        "fifth.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        inspected=True,
+    ),
+    Flag(
+        "lr_final",
+        "optimizer.lr_final",
+        NUMBER,
+        "Last learning rate for a global batch of 256; it scales with the batch.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        rare=True,
+        default="0; one_cycle a 250,000th of --lr_init",
+        inspected=True,
+    ),
+    Flag(
+        "lr_warmup_start",
+        "optimizer.lr_warmup_start",
+        NUMBER,
+        "First learning rate of the warm-up for a global batch of 256; it scales with the batch.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        rare=True,
+        default="0; one_cycle a 25th of --lr_init",
+        detector_default="0.43 of --lr_init; one_cycle a 25th",
+        inspected=True,
+    ),
+    Flag(
         "reset_head",
         "run.reset_head",
         SWITCH,
@@ -768,6 +904,16 @@ FLAGS = (
         TRAINING_MODES,
         ours=True,
         default="no average",
+    ),
+    Flag(
+        "ema_every",
+        "moving_average.ema_every",
+        INTEGER,
+        "Update that average every N steps, with the decay of N steps.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        rare=True,
     ),
     Flag(
         "eval_weights",

@@ -17,7 +17,7 @@ from utils.suggestions import hint
 
 PREFIX = "model.ckpt"
 """Name of this project's checkpoints, followed by the step."""
-_TEXTS = ("eval_weights", "optimizer")
+_TEXTS = ("eval_weights", "optimizer", "schedule")
 _CHOICES = {
     "task": ("classification", "detection"),
     "architecture": (*RESNETS, *SSDS),

@@ -31,12 +31,13 @@ class MovingAverages:
     forget their initial weights.
 
     Args:
-        decay: Decay in (0, 1).
+        decay: Decay of a step, in (0, 1).
         variables: All variables of the network.
+        every: Number of steps between two updates, each of which decays as much as these steps together.
     """
 
-    def __init__(self, decay: float, variables: Sequence[Any]) -> None:
-        self._decay = decay
+    def __init__(self, decay: float, variables: Sequence[Any], every: int = 1) -> None:
+        self._decay, self._every = decay, every
         averaged = [v for v in variables if v.trainable or _STATISTIC.search(v.op.name)]
         self._pairs = [(_average_of(v), v) for v in averaged]
         self.begin = {average.op.name: average.assign(v.read_value()) for average, v in self._pairs}
@@ -52,7 +53,12 @@ class MovingAverages:
         """
         done = tf.cast(step, tf.float32)
         decay = tf.minimum(self._decay, (1.0 + done) / (10.0 + done))
-        share = tf.where(counts, 1.0 - decay, 0.0)
+        if self._every > 1:
+            due = tf.logical_and(counts, tf.equal(step % self._every, 0))
+            return tf.cond(due, lambda: self._move(1.0 - decay**self._every, grouped=grouped), tf.no_op)
+        return self._move(tf.where(counts, 1.0 - decay, 0.0), grouped=grouped)
+
+    def _move(self, share: Any, *, grouped: bool) -> Any:
         return move([(average, v.read_value()) for average, v in self._pairs], share, grouped=grouped)
 
 

@@ -42,6 +42,8 @@ def test_every_prefix_that_the_original_took_still_means_the_same():
             (meant,) = [name for name, given in vars(original.parse_args([prefix])).items() if given]
         except (ValueError, SystemExit):
             continue  # ambiguous there, or --help
+        if prefix == "--loss":
+            continue  # a flag of its own now; was short for --loss_scale
         flag = BY_NAME[meant]
         value = [] if flag.is_switch else [flag.kind[0] if isinstance(flag.kind, tuple) else "1"]
         assert list(vars(ours.parse_args([prefix, *value]))) == [meant], prefix

@@ -76,3 +76,20 @@ def test_ranges_of_quantization_have_averages_and_their_counters_have_none():
             tf1.get_variable(name, initializer=1.0, trainable=False, use_resource=True)
         averages = MovingAverages(0.9, tf1.global_variables())
     assert {name.removesuffix("/ExponentialMovingAverage") for name in averages.begin} == set(ranges)
+
+
+def test_an_average_of_every_third_step_decays_by_three_steps_at_once():
+    with tf.Graph().as_default(), tf1.Session() as session:
+        weight = tf1.get_variable("w", initializer=0.0, use_resource=True)
+        averages = MovingAverages(0.5, tf1.global_variables(), every=3)
+        step, counts = tf1.placeholder(tf.int64, []), tf1.placeholder(tf.bool, [])
+        update = averages.update(step, counts)
+        (average,) = (v for v in tf1.global_variables() if v.op.name.startswith("w/"))
+        session.run(tf1.global_variables_initializer())
+        seen = []
+        for done in range(28, 34):
+            weight.load(float(done), session)
+            session.run(update, {step: done, counts: done != 33})
+            seen.append(float(session.run(average)))
+    moved = (1 - 0.5**3) * 30.0  # at step 30; step 33 does not count
+    assert seen == pytest.approx([0, 0, moved, moved, moved, moved])

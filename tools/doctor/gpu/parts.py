@@ -25,6 +25,7 @@ from utils.cmdline_helper import parse
 from utils.errors import RunError
 from utils.input.batching import Position, Shard
 from utils.input.staging import BatchesAhead
+from utils.optimizer_settings import OptimizerSettings
 from utils.optimizer_table import OPTIMIZERS
 from utils.optimizers import INITIAL_LOSS_SCALE, Descent, LossScale, build_update
 
@@ -86,7 +87,7 @@ def loss_scaling() -> ProbeResult:
         update = build_update(
             tf.reduce_sum(tf.cast(product, tf.float32)),
             step,
-            Descent(tf.constant(1.0), OPTIMIZERS["momentum"], 0.9),
+            Descent(tf.constant(1.0), OPTIMIZERS["momentum"], OptimizerSettings(momentum=0.9)),
             loss_scale=LossScale(dynamic=True),
             grouped=has_gpu(),  # as in training
         )
