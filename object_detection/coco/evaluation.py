@@ -70,7 +70,7 @@ class CocoEvaluator:
 
     Args:
         categories: Id and name of each scored category. Objects and detections of other categories are left out.
-        quick: Leave out intervals that take longer than a second or two.
+        quick: Leave out intervals that take longer than about a second.
 
     Raises:
         ValueError: Two categories have the same id.

@@ -12,8 +12,8 @@ from utils.reporting.per_image import packed_detections
 from utils.statistics.detection_metrics import JudgedDetections, mean_over_categories
 from utils.statistics.intervals import Interval, percentile_interval, resamples
 
-QUICK = 40_000
-"""``JudgedDetections.cost`` up to which evaluations during training have intervals; they take a second or two then."""
+QUICK = 150_000
+"""``JudgedDetections.cost`` up to which evaluations during training have intervals; they take about a second then."""
 
 Intervals = tuple[dict[str, Interval], dict[int, Interval]]
 """Those of metrics by name, and those of average precision by category id."""

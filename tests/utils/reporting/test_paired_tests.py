@@ -11,7 +11,7 @@ from tests.utils.reporting.made_runs import comparison, write_boxes, write_class
 from tools.report import main
 from utils.files.packed_arrays import packed
 from utils.reporting.evaluation_file import EVALUATION_NAME
-from utils.reporting.paired_tests import paired_tests, rounded, shown
+from utils.reporting.paired_tests import paired_tests, rounded, sentence, shown
 from utils.reporting.per_image import answers_of
 from utils.reporting.run_log import read_run
 from utils.statistics.intervals import resamples
@@ -41,6 +41,11 @@ def outcome(*folders):
     return paired_tests([read_run(folder) for folder in folders])
 
 
+def said(*folders):
+    pairs = outcome(*folders).pairs
+    return "\n".join(sentence(pair, len(pairs)) for pair in pairs)
+
+
 def report(tmp_path, capsys, *folders):
     status = main([*map(str, folders), f"--output={tmp_path / 'page.html'}"])
     said = capsys.readouterr()
@@ -60,11 +65,9 @@ def test_two_runs_are_told_apart_or_not_in_words(tmp_path, capsys):
     assert "<h2>Larger than chance?</h2>" in page
     assert "is not larger than chance would make it" in page
     far = answering(tmp_path / "c", [1] * 40 + [0] * 60)
-    assert "is larger than chance would make it" in report(tmp_path, capsys, first, far)[1]
-    assert (
-        "no number of images tells networks that are equally good"
-        in report(tmp_path, capsys, first, answering(tmp_path / "d", [1] * 80 + [1] * 8 + [0] * 2 + [0] * 10))[1]
-    )
+    assert "The difference is larger than chance would make it; about " in said(first, far)
+    equal = answering(tmp_path / "d", [1] * 80 + [1] * 8 + [0] * 2 + [0] * 10)
+    assert "no number of images tells networks that are equally good apart" in said(first, equal)
 
 
 def test_several_comparisons_are_corrected_for_their_number(tmp_path):
@@ -83,7 +86,7 @@ def test_of_many_runs_the_best_is_compared_with_each_of_the_others(tmp_path):
     assert len(pairs) == 7
 
 
-def test_detectors_are_compared_by_a_paired_bootstrap(tmp_path, capsys):
+def test_detectors_are_compared_by_a_paired_bootstrap(tmp_path):
     same, worse = tmp_path / "same", tmp_path / "worse"
     tables = comparison(40)
     for folder in (same, worse):
@@ -96,10 +99,7 @@ def test_detectors_are_compared_by_a_paired_bootstrap(tmp_path, capsys):
     assert pair.interval[0] > 0
     assert pair.tells
     assert pair.p == 2 / 1001
-    assert (
-        "paired bootstrap, 1,000 resamples: p = 0.002. The difference is larger"
-        in report(tmp_path, capsys, same, worse)[1]
-    )
+    assert "paired bootstrap, 1,000 resamples: p = 0.002. The difference is larger" in said(same, worse)
 
 
 def test_a_paired_bootstrap_draws_the_same_images_for_both(tmp_path):
@@ -118,7 +118,7 @@ def test_a_paired_bootstrap_draws_the_same_images_for_both(tmp_path):
         ({"label": 1}, "the labels of their validation images differ"),
     ],
 )
-def test_other_validation_images_are_refused_with_the_reason(tmp_path, capsys, change, reason):
+def test_other_validation_images_are_refused_with_the_reason(tmp_path, change, reason):
     run, content = classifier(tmp_path / "run", examples=100)
     other, _ = classifier(tmp_path / "other", examples=100)
     if "split" in change:
@@ -127,30 +127,31 @@ def test_other_validation_images_are_refused_with_the_reason(tmp_path, capsys, c
         arrays = answers_of(content)
         shifted = {name: values.astype(int) + change.get(name, 0) for name, values in arrays.items()}
         edit(other, per_image=packed(shifted))
-    status, out, err, page = report(tmp_path, capsys, run, other)
-    assert status == 3
-    assert reason in err
-    assert reason in page
-    assert "p = " not in out
+    found = outcome(run, other)
+    assert found.pairs == []
+    (told,) = found.refused
+    assert told.startswith(f"{run} and {other}: not compared, because ")
+    assert reason in told
 
 
 def test_a_classifier_and_a_detector_are_not_compared(tmp_path, capsys):
     run, _ = classifier(tmp_path / "run")
     write_boxes(write_log(tmp_path / "boxes"), comparison())
-    status, _, err, _ = report(tmp_path, capsys, run, tmp_path / "boxes")
+    status, out, err, page = report(tmp_path, capsys, run, tmp_path / "boxes")
     assert status == 3
-    assert re.search(r"because one is for (classification|detection) and the other for", err)
+    assert "p = " not in out
+    reason = re.search(r"not compared, because one is for (classification|detection) and the other for \w+", err)
+    assert reason[0] in page
 
 
 @pytest.mark.parametrize("damage", [{"per_image": None}, {"per_image": {"index": 3}}])
-def test_evaluations_of_older_versions_and_damaged_ones_are_named(tmp_path, capsys, damage):
+def test_evaluations_of_older_versions_and_damaged_ones_are_named(tmp_path, damage):
     run, _ = classifier(tmp_path / "run")
     other, _ = classifier(tmp_path / "other")
     edit(other, **damage)
-    status, _, err, page = report(tmp_path, capsys, run, other)
-    assert status == 0
-    assert f"Not tested: {other}, whose evaluation.json is missing or lacks results by image" in err
-    assert "lacks results by image" in page
+    found = outcome(run, other)
+    assert (found.pairs, found.refused, found.lacking) == ([], [], [str(other)])
+    assert found.without_results()[0].startswith(f"Not tested: {other}, whose evaluation.json is missing or lacks")
 
 
 def test_numbers_are_rounded_for_people():
