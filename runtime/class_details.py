@@ -74,6 +74,7 @@ class Answers:
             labels=table["label"],
             answers=table["answer"],
             confidences=table["confidence"],
+            losses=-np.log(np.maximum(table["of_label"], np.finfo(np.float64).tiny)),
             num_classes=self._num_classes,
         )
         return answers, table["index"], scores

@@ -94,7 +94,7 @@ def test_every_metric_has_an_interval_that_holds_it():
     evaluator = evaluator_of(slice(None))
     found = evaluator.statistics()
     intervals = found.pop("intervals")
-    assert set(intervals) == {*found, "top1_accuracy", "top3_accuracy", "top5_accuracy"}
+    assert set(intervals) == {*found, "loss", "top1_accuracy", "top3_accuracy", "top5_accuracy"}
     for name, (low, high) in intervals.items():
         assert low <= {**evaluator.result(), **found}[name] <= high
     assert intervals["top1_accuracy"] == wilson(round(60 * evaluator.result()["top1_accuracy"]), 60)

@@ -16,6 +16,7 @@ from utils.statistics.one_against_all import one_against_all, resampled_means
 CALIBRATION_BINS = 10
 MACRO = ("macro_accuracy", "macro_precision", "macro_f1")
 CALIBRATION_ERROR = "calibration_error"
+LOSS = "loss"
 ONE_AGAINST_ALL = ("macro_roc_auc", "macro_average_precision")
 
 
@@ -27,12 +28,14 @@ class AnswerTable:
         labels: ``[n]`` true classes.
         answers: ``[n]`` predicted classes.
         confidences: ``[n]`` probabilities of the predicted classes.
+        losses: ``[n]`` cross-entropies.
         num_classes: K.
     """
 
     labels: np.ndarray
     answers: np.ndarray
     confidences: np.ndarray
+    losses: np.ndarray
     num_classes: int
 
     @property
@@ -97,12 +100,15 @@ def metrics_of(table: AnswerTable) -> dict[str, float]:
 
 
 def bootstrap_intervals(table: AnswerTable) -> dict[str, Interval]:
-    """Computes the bootstrap intervals of ``class_metrics``.
+    """Computes the bootstrap intervals of ``class_metrics`` and of the mean loss.
 
     The calibration error of resamples is larger on average than that of the images, because images that come twice make
     the tenths uneven. Its interval is shifted by that difference.
     """
-    parts = [class_metrics(table, weights) for weights in resamples(len(table.labels))]
+    parts = [
+        {**class_metrics(table, weights), LOSS: weights @ table.losses / len(table.losses)}
+        for weights in resamples(len(table.labels))
+    ]
     values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     errors, error = values[CALIBRATION_ERROR], metrics_of(table)[CALIBRATION_ERROR]
     values[CALIBRATION_ERROR] = np.maximum(errors - errors.mean() + error, 0)

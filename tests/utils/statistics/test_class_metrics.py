@@ -19,7 +19,8 @@ from utils.statistics.one_against_all import one_against_all, resampled_means
 
 def table(labels, answers, confidences=None, classes=4):
     confidences = np.ones(len(labels)) if confidences is None else np.array(confidences)
-    return AnswerTable(labels=np.array(labels), answers=np.array(answers), confidences=confidences, num_classes=classes)
+    given = {"labels": np.array(labels), "answers": np.array(answers), "confidences": confidences}
+    return AnswerTable(**given, losses=confidences, num_classes=classes)
 
 
 # class 0: 2 of 3 found, 2 of 3 predictions right; class 1: 1 of 1 found, 1 of 2 right; class 2: never; class 3: absent
@@ -80,7 +81,7 @@ def test_intervals_hold_the_metrics_and_50000_images_take_seconds():
     began = time.process_time()
     found = bootstrap_intervals(many)
     assert time.process_time() - began < 10
-    for name, value in metrics_of(many).items():
+    for name, value in {**metrics_of(many), "loss": many.losses.mean()}.items():
         low, high = found[name]
         assert low < value < high < low + 0.02
     scores = rng.normal(size=(200, 3))
