@@ -18,7 +18,7 @@ from model.layers.options import LayerOptions
 from model.resnet import resnet
 from model.specs import RESNETS, Part, ResNetSpec
 from model.variable_groups import CLASSIFIER_SCOPE, part_of_classifier
-from runtime.class_evaluation import ClassificationEvaluator
+from runtime.class_evaluation import QUICK, THOROUGH, ClassificationEvaluator
 from runtime.class_presenter import ClassPresenter
 from runtime.mixing import mixed
 from runtime.task import Metrics, Task, TensorMap, WarmStart
@@ -65,6 +65,7 @@ def classification_task(
     spec = RESNETS[resolved(model, "architecture")].as_trained(**model.pretrained.network)
     num_classes: int = resolved(model, "num_classes")
     mean_rgb, std_rgb = model.pretrained.mean_rgb or MEAN_RGB, model.pretrained.std_rgb or STD_RGB
+    effort = THOROUGH if config.run.mode == "evaluate" else QUICK
     network = Classifier(
         spec=spec,
         layers=dataclasses.replace(layers, input_range=normalized_range(mean_rgb, std_rgb)),
@@ -78,7 +79,7 @@ def classification_task(
         network=network,
         post_processing=MostProbableClass(num_classes=num_classes, class_names=model.class_names),
         training=ClassificationTraining(config=config, network=network, seed=seed, communicator=communicator),
-        metrics=Metrics(best="top1_accuracy", evaluator=lambda: ClassificationEvaluator(config.run.top_k)),
+        metrics=Metrics(best="top1_accuracy", evaluator=lambda: ClassificationEvaluator(config.run.top_k, effort)),
         presenter=ClassPresenter(model.class_names, min(config.run.top_k, num_classes)),
         metadata=_metadata(model, mean_rgb, std_rgb),
     )

@@ -14,7 +14,8 @@ from PIL import Image
 
 from runtime.task import Evaluator, Presenter, Setup
 from utils.hooks.measurement import MeasurementHook
-from utils.records.manifest import SplitFiles
+from utils.metric_names import INTERVALS
+from utils.records.manifest import SplitFiles, split_identity
 from utils.records.tfrecord_file import read_record
 from utils.reporting.evaluation_file import EVALUATION_NAME, histogram, write_evaluation
 from utils.reporting.findings import findings, summary_line
@@ -31,7 +32,7 @@ def leave_details(
     evaluator: Evaluator,
     setup: Setup,
     weights: Path,
-    metrics: Mapping[str, float],
+    metrics: Mapping[str, Any],
     measurement: MeasurementHook,
     *,
     printed: bool,
@@ -44,7 +45,7 @@ def leave_details(
         evaluator: The evaluator of all examples.
         setup: The evaluated network and data.
         weights: Prefix of the evaluated checkpoint.
-        metrics: The metrics as logged.
+        metrics: The metrics as logged, with their intervals.
         measurement: The measurement of the batches.
         printed: The evaluator's findings are in its printed report and are not logged.
 
@@ -56,15 +57,15 @@ def leave_details(
         content = {
             "weights": str(weights),
             "step": (read_metadata(weights) or {}).get("step"),
-            "metrics": dict(metrics),
+            **_of_metrics(metrics),
             "latency_ms": histogram(measurement.latencies_ms),
             "class_names": setup.task.metadata["class_names"],
             **evaluator.details(),
         }
-        examples = content.pop("examples")
-        files = setup.splits.get("validation")
+        examples, files = content.pop("examples"), setup.splits.get("validation")
         if files is not None:
-            content["pictures"] = [_with_picture(entry, files) for entry in content["pictures"]]
+            pictures = [_with_picture(entry, files) for entry in content["pictures"]]
+            content |= {"split": split_identity(files), "pictures": pictures}
         write_evaluation(folder, content)
         told = content.get("findings", ())
         for finding in () if printed else told:
@@ -77,6 +78,14 @@ def leave_details(
             "%s: cannot be written (%s); the report will lack the evaluation's details", folder / EVALUATION_NAME, error
         )
         return {}
+
+
+def _of_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics and their intervals as separate entries."""
+    return {
+        "metrics": {key: value for key, value in metrics.items() if key != INTERVALS},
+        INTERVALS: metrics.get(INTERVALS, {}),
+    }
 
 
 def _explain(content: Mapping[str, Any], speed: Mapping[str, float], told: Sequence[str]) -> None:

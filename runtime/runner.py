@@ -114,7 +114,7 @@ class Runner:
                 last = trainer.step
             measurement = self._observers.measurement(plan.global_batch, last - trainer.step)
             stretch = run.eval_every_epochs * plan.steps_per_epoch or -(-plan.total_steps // run.eval_count)
-            metrics: dict[str, float] = {}
+            metrics: dict[str, Any] = {}
             for step in self._stretches(trainer, last, stretch, measurement):
                 if self._stopping.agree():
                     break
@@ -200,7 +200,7 @@ class Runner:
                 self._observers.save(trainer, trainer.step)
                 yield trainer.step
 
-    def _evaluate_and_rank(self, trainer: Trainer, evaluation: Evaluation) -> dict[str, float]:
+    def _evaluate_and_rank(self, trainer: Trainer, evaluation: Evaluation) -> dict[str, Any]:
         """Evaluates the checkpoint of the step just saved, remembers the result, and keeps the best."""
         step = trainer.step
         evaluation.load(self._checkpoints.prefix(step))
@@ -221,7 +221,7 @@ class Runner:
                 self._checkpoints.annotate(step, trainer.metadata(step))
         return result
 
-    def _evaluate(self, evaluation: Evaluation, *, score: bool = True) -> dict[str, float]:
+    def _evaluate(self, evaluation: Evaluation, *, score: bool = True) -> dict[str, Any]:
         """Metrics and speed over the validation split, or over the part that the mode asks for."""
         run, batch = self._config.run, self._global_batch
         batches = self._batches_to_evaluate()
@@ -231,8 +231,9 @@ class Runner:
         bad.share()
         if evaluator is None or not score:
             return measurement.result("eval")
-        metrics = evaluator.result()
+        metrics: dict[str, Any] = evaluator.result()
         if not run.is_benchmark and self._writes:
+            metrics |= evaluator.statistics()
             publish(evaluator, Path(run.results_dir), self._screen)
             evaluation.examples = leave_details(
                 evaluator, self._setup, evaluation.prefix, metrics, measurement, printed=not self._screen.is_readable
@@ -254,7 +255,7 @@ class Runner:
     def _global_batch(self) -> int:
         return self._config.data.batch_size_per_replica * self._communicator.size
 
-    def _finish_evaluation(self, prefix: Path | None, evaluation: Evaluation, result: Mapping[str, float]) -> None:
+    def _finish_evaluation(self, prefix: Path | None, evaluation: Evaluation, result: Mapping[str, Any]) -> None:
         if self._stopping.agree() or not self._writes:
             return
         if self._config.run.mode == "evaluate" and prefix:

@@ -144,6 +144,9 @@ class Evaluator(Protocol):
     def result(self) -> dict[str, float]:
         """The metrics under their log keys."""
 
+    def statistics(self) -> dict[str, Any]:
+        """Further metrics, and "intervals": the ends of the 95 % intervals of metrics by log key."""
+
     def report(self) -> str:
         """Lines about the result to print in addition to the log; may be empty."""
 

@@ -29,8 +29,8 @@ TWELVE = {
 QUALITY = TWELVE | {f"PerformanceByCategory/mAP/{name}" for name in NAMES} | {"images"}
 SUMMARIES = {
     "train": {"precision"} | TRAIN_SPEED,
-    "train_and_evaluate": {"precision"} | TRAIN_SPEED | EVAL_SPEED | QUALITY,
-    "evaluate": {"precision", "weights"} | EVAL_SPEED | QUALITY,
+    "train_and_evaluate": {"precision"} | TRAIN_SPEED | EVAL_SPEED | QUALITY | {"intervals"},
+    "evaluate": {"precision", "weights", "intervals"} | EVAL_SPEED | QUALITY,
     "training_benchmark": {"precision"} | TRAIN_SPEED | NETWORK_SPEED,
     "inference_benchmark": {"precision", "weights"} | EVAL_SPEED | NETWORK_SPEED | QUALITY,
 }

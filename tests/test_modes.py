@@ -13,11 +13,16 @@ LATENCIES = ("avg", "p50", "p90", "p95", "p99")
 QUALITY = {"top1_accuracy", "top5_accuracy", "loss", "images"}
 EVAL_SPEED = {"eval_throughput", "input_wait_share", *(f"eval_latency_{kind}" for kind in LATENCIES)}
 TRAIN_SPEED = {"train_throughput", "input_wait_share", *(f"train_latency_{kind}" for kind in LATENCIES)}
+STATISTICS = {
+    *(f"macro_{name}" for name in ("accuracy", "precision", "f1", "roc_auc", "average_precision")),
+    "calibration_error",
+    "intervals",
+}
 NETWORK_SPEED = {"network_throughput", *(f"network_latency_{kind}" for kind in LATENCIES)}
 SUMMARIES = {
     "train": {"precision"} | TRAIN_SPEED,
-    "train_and_evaluate": {"precision"} | TRAIN_SPEED | EVAL_SPEED | QUALITY,
-    "evaluate": {"precision", "weights"} | EVAL_SPEED | QUALITY,
+    "train_and_evaluate": {"precision"} | TRAIN_SPEED | EVAL_SPEED | QUALITY | STATISTICS,
+    "evaluate": {"precision", "weights"} | EVAL_SPEED | QUALITY | STATISTICS,
     "training_benchmark": {"precision"} | TRAIN_SPEED | NETWORK_SPEED,
     "inference_benchmark": {"precision", "weights"} | EVAL_SPEED | QUALITY,
 }

@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from tools.command import CommandParser, run_command
 from utils.errors import EXIT_DONE, EXIT_SOME_SKIPPED, RunError, UsageError
 from utils.files.atomic_file import write_atomically
-from utils.reporting.comparison import comparison_page
+from utils.reporting.comparison import comparison_page, ranked_runs
+from utils.reporting.paired_tests import paired_tests, sentence
 from utils.reporting.run_log import Run, read_run
 from utils.reporting.run_page import REPORT_NAME, run_page
 from utils.text import one_line
@@ -28,7 +29,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser = CommandParser(
         prog="python -m tools.report",
         description="Writes one HTML file, readable offline, about one run or several side by side.",
-        epilog="Exit status: 0 done; 1 failed; 2 wrong usage; 3 done, some runs could not be read and are left out.",
+        epilog="Exit status: 0 done; 1 failed; 2 wrong usage; 3 done, some runs could not be read and are left out, or "
+        "were evaluated on different images and are not compared.",
     )
     parser.add_argument(
         "runs", metavar="RUN", nargs="+", type=Path, help="the folder of a run's log, or the log itself"
@@ -55,14 +57,27 @@ def run(places: Sequence[Path], output: Path) -> int:
         raise UsageError(f"--output {output}: is the log of a run; name another file")
     for fault in faults:
         print(f"left out: {one_line(fault)}", file=sys.stderr)
-    content = run_page(runs[0]) if len(runs) == 1 else comparison_page(runs)
+    content, refused = _content(runs)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(output, content)
     except OSError as error:
         raise RunError(f"--output {output}: cannot be written: {error.strerror}") from error
     print(f"{one_line(str(output))}: {len(runs)} run{'s' if len(runs) > 1 else ''}, {len(content) / 1e6:.1f} MB")
-    return EXIT_SOME_SKIPPED if faults else EXIT_DONE
+    return EXIT_SOME_SKIPPED if faults or refused else EXIT_DONE
+
+
+def _content(runs: Sequence[Run]) -> tuple[bytes, bool]:
+    """The page; prints the tests between several runs, and returns whether some were refused."""
+    if len(runs) == 1:
+        return run_page(runs[0]), False
+    ranked = ranked_runs(runs)
+    tests = paired_tests(ranked)
+    for test in tests.pairs:
+        print(one_line(sentence(test, len(tests.pairs))))
+    for told in (*tests.refused, *tests.without_results()):
+        print(one_line(told), file=sys.stderr)
+    return comparison_page(ranked, tests), bool(tests.refused)
 
 
 def _read(places: Sequence[Path]) -> tuple[list[Run], list[str]]:

@@ -17,10 +17,11 @@ if __name__ == "__main__":
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from object_detection.coco.metrics import Summary, score_arrays
+from object_detection.coco.intervals import intervals
+from object_detection.coco.metrics import METRICS, Summary, score_arrays
 from object_detection.coco.report import findings, lines
 from object_detection.coco.tables import Comparison, from_json
 from tools.command import CommandParser, require_no_input, run_command
@@ -28,6 +29,8 @@ from utils.errors import EXIT_DONE, RunError
 from utils.files.atomic_file import write_atomically
 from utils.files.file_kind import why_no_json
 from utils.files.regular_file import open_regular
+from utils.metric_names import INTERVALS, heading
+from utils.statistics.intervals import Interval
 from utils.suggestions import path_hint
 from utils.text import one_line, printable
 
@@ -63,14 +66,16 @@ def run(options: argparse.Namespace) -> int:
     names = (printable(str(options.groundtruth)), printable(str(options.results)))
     comparison = from_json(_read(options.groundtruth), _read(options.results), names)
     summary = score_arrays(comparison.groundtruth, comparison.results, list(comparison.categories))
-    found, classes = findings(comparison, summary), _classes(comparison, summary)
-    print("\n".join([*lines(summary), "", *_table(classes), *(["", *found] if found else [])]))
+    ends, by_category = intervals(comparison, summary) if len(comparison.image_ids) else ({}, {})
+    found, classes = findings(comparison, summary), _classes(comparison, summary, by_category)
+    print("\n".join([*lines(summary), "", *_ranges(ends), "", *_table(classes), *(["", *found] if found else [])]))
     if options.json is not None:
         content = {
             "images": len(comparison.image_ids),
             "annotations": len(comparison.groundtruth.crowds),
             "detections": len(comparison.results.scores),
             "metrics": summary.metrics,
+            INTERVALS: ends,
             "classes": classes,
             "findings": found,
         }
@@ -93,7 +98,15 @@ def _read(path: Path) -> Any:
         raise RunError(f"{path}: {why_no_json(data, error)}") from error
 
 
-def _classes(comparison: Comparison, summary: Summary) -> list[dict[str, Any]]:
+def _ranges(ends: Mapping[str, Interval]) -> list[str]:
+    """The intervals of the main metrics."""
+    told = [f"{heading(key)} {ends[key][0]:.3f} to {ends[key][1]:.3f}" for key in METRICS[:3] if key in ends]
+    return [f"95 % intervals, bootstrap over images: {', '.join(told)}"] if told else []
+
+
+def _classes(
+    comparison: Comparison, summary: Summary, intervals_by_category: Mapping[int, Interval]
+) -> list[dict[str, Any]]:
     """The figures of each category, by ascending id; crowds do not count as objects."""
     objects = comparison.groundtruth.category_ids[~comparison.groundtruth.crowds]
     return [
@@ -101,6 +114,7 @@ def _classes(comparison: Comparison, summary: Summary) -> list[dict[str, Any]]:
             "id": category,
             "name": comparison.categories[category],
             "average_precision": precision,
+            "interval": intervals_by_category.get(category),
             "objects": int((objects == category).sum()),
             "detections": int((comparison.results.category_ids == category).sum()),
         }
@@ -112,12 +126,16 @@ def _table(classes: Sequence[dict[str, Any]]) -> list[str]:
     if not classes:
         return ["the groundtruth lists no category"]
     width = max(len("id"), *(len(str(row["id"])) for row in classes))
-    header = f"{'id':>{width}}  {'AP':>6}  {'objects':>9}  {'detections':>10}  class"
+    header = f"{'id':>{width}}  {'AP':>6}  {'95 % interval':>14}  {'objects':>9}  {'detections':>10}  class"
     return [header] + [
-        f"{row['id']:{width}}  {row['average_precision']:6.3f}  {row['objects']:9}  {row['detections']:10}  "
-        f"{one_line(row['name'])}"
+        f"{row['id']:{width}}  {row['average_precision']:6.3f}  {_range(row['interval']):>14}  {row['objects']:9}  "
+        f"{row['detections']:10}  {one_line(row['name'])}"
         for row in classes
     ]
+
+
+def _range(ends: Interval | None) -> str:
+    return f"{ends[0]:.3f} to {ends[1]:.3f}" if ends else ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 RATES = ("imgs_per_sec", "total_ips")
 WAITING = "input_wait_share"
 LOSS = "total_loss"
@@ -12,6 +15,9 @@ BEGINNING = (INITIAL_CROSS_ENTROPY, LN_CLASSES)
 """Keys of the first record of training: the cross-entropy of the initial weights, and that of equal probabilities."""
 LATENCY, THROUGHPUT = "latency_", "throughput"
 _MEAN = f"{LATENCY}avg"
+
+INTERVALS = "intervals"
+"""Key of the 95 % intervals of a record's metrics: lower and upper ends by log key."""
 
 _KINDS = {"train": "in training", "eval": "in evaluation", "network": "of the network alone"}
 _SIZES = ("small", "medium", "large")
@@ -27,6 +33,9 @@ _HEADINGS = {
     THROUGHPUT: "images/s",
     _MEAN: "ms a batch",
     **dict.fromkeys(RATES, "images/s"),
+    "macro_roc_auc": "macro ROC-AUC",
+    "macro_average_precision": "macro AP",
+    "macro_f1": "macro F1",
     "Precision/mAP": "AP",
     "Precision/mAP@.50IOU": "AP50",
     "Precision/mAP@.75IOU": "AP75",
@@ -46,3 +55,12 @@ def heading(key: str) -> str:
         percentile = "" if figure in (THROUGHPUT, _MEAN) else f"{heading(figure)} "
         return f"{percentile}{unit} {_KINDS[kind]}"
     return _HEADINGS.get(key) or key.removeprefix(LATENCY).replace("_", " ")
+
+
+def interval_of(record: Mapping[str, Any], key: str) -> tuple[float, float] | None:
+    """The interval of a metric in a record of the log, or None."""
+    intervals = record.get(INTERVALS)
+    ends = intervals.get(key) if isinstance(intervals, Mapping) else None
+    if not isinstance(ends, list) or len(ends) != 2 or not all(isinstance(end, int | float) for end in ends):
+        return None
+    return float(ends[0]), float(ends[1])

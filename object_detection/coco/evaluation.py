@@ -17,10 +17,12 @@ import numpy as np
 
 from object_detection.coco import report as coco_report
 from object_detection.coco.details import details
+from object_detection.coco.intervals import QUICK, Intervals, intervals, judged_detections, per_image
 from object_detection.coco.metrics import Groundtruth, Results, Summary, score_arrays
 from object_detection.coco.tables import Comparison, from_json, results_json, round_px, shortest, to_pixels
 from object_detection.object_records import image_numbers
 from utils.errors import RunError
+from utils.metric_names import INTERVALS
 
 CATEGORY_KEY = "PerformanceByCategory/mAP/"
 RESULTS_FILE = "detections.json"
@@ -68,12 +70,14 @@ class CocoEvaluator:
 
     Args:
         categories: Id and name of each scored category. Objects and detections of other categories are left out.
+        quick: Leave out intervals that take longer than about a second.
 
     Raises:
         ValueError: Two categories have the same id.
     """
 
-    def __init__(self, categories: Sequence[tuple[int, str]]) -> None:
+    def __init__(self, categories: Sequence[tuple[int, str]], *, quick: bool = False) -> None:
+        self._quick = quick
         self._categories = dict(categories)
         if len(self._categories) < len(categories):
             raise ValueError("two categories have the same id")
@@ -82,6 +86,7 @@ class CocoEvaluator:
         self._groundtruth: list[Groundtruth] = []
         self._results: list[Results] = []
         self._scored: tuple[Comparison, Summary] | None = None
+        self._intervals: Intervals | None = None
 
     def update(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Adds the images of a batch.
@@ -129,7 +134,7 @@ class CocoEvaluator:
 
     def _add_images(self, arrays: Mapping[str, np.ndarray]) -> list[int]:
         """Adds the new images of a batch and returns their rows."""
-        self._scored = None
+        self._scored = self._intervals = None
         new = []
         columns = (arrays["index"], arrays["source_id"], arrays["image_size"])
         for row, (index, source_id, (height, width)) in enumerate(zip(*columns, strict=True)):
@@ -145,7 +150,7 @@ class CocoEvaluator:
         Raises:
             RunError: Both have seen the same example.
         """
-        self._scored = None
+        self._scored = self._intervals = None
         first = len(self._images)
         for index, source_id in self._images.keys() & other._images.keys():
             raise RunError(f"image id {source_id.decode()!r} (example {index}) was evaluated by two processes")
@@ -162,12 +167,27 @@ class CocoEvaluator:
             RunError: No image was evaluated, or two images have the same id.
         """
         comparison, summary = self._score()
-        repeated = {name for name, times in Counter(comparison.categories.values()).items() if times > 1}
-        by_category = {}
-        for category, value in summary.by_category.items():
-            name = comparison.categories[category]
-            by_category[f"{CATEGORY_KEY}{name} ({category})" if name in repeated else CATEGORY_KEY + name] = value
+        keys = _category_keys(comparison)
+        by_category = {keys[category]: value for category, value in summary.by_category.items()}
         return {**summary.metrics, **by_category, "images": len(self._images)}
+
+    def statistics(self) -> dict[str, Any]:
+        """Returns the intervals of the metrics; those that take too long are left out.
+
+        Raises:
+            RunError: As ``result``.
+        """
+        metrics, by_category = self._resampled()
+        keys = _category_keys(self._score()[0])
+        return {INTERVALS: {**metrics, **{keys[category]: ends for category, ends in by_category.items()}}}
+
+    def _resampled(self) -> Intervals:
+        comparison, summary = self._score()
+        if self._quick and judged_detections(comparison, summary).cost() > QUICK:
+            return {}, {}
+        if self._intervals is None:
+            self._intervals = intervals(comparison, summary)
+        return self._intervals
 
     def artefacts(self) -> dict[str, bytes]:
         """Returns files by name: the detections in the format of the COCO server.
@@ -195,7 +215,10 @@ class CocoEvaluator:
         indices = (image.index for image in self._images.values())
         findings = coco_report.findings(comparison, summary)
         by_id = dict(zip(comparison.image_ids.tolist(), indices, strict=True))
-        return {**details(comparison, summary, by_id), "findings": findings}
+        found = details(comparison, summary, by_id)
+        for row in found["classes"]:
+            row["interval"] = self._resampled()[1].get(row["id"])
+        return {**found, "per_image": per_image(comparison, summary), "findings": findings}
 
     def _score(self) -> tuple[Comparison, Summary]:
         if not self._images:
@@ -217,6 +240,15 @@ class CocoEvaluator:
             groundtruth=dataclasses.replace(groundtruth, image_ids=image_ids[groundtruth.image_ids]),
             results=dataclasses.replace(results, image_ids=image_ids[results.image_ids]),
         )
+
+
+def _category_keys(comparison: Comparison) -> dict[int, str]:
+    """Returns the log key of each category's average precision; names that come twice get their id."""
+    repeated = {name for name, times in Counter(comparison.categories.values()).items() if times > 1}
+    return {
+        category: f"{CATEGORY_KEY}{name} ({category})" if name in repeated else CATEGORY_KEY + name
+        for category, name in comparison.categories.items()
+    }
 
 
 def _filled(counts: np.ndarray, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -93,11 +93,13 @@ class Summary:
         metrics: The twelve metrics by the names in ``METRICS``.
         by_category: Average precision over all thresholds, by category id.
         matches: The matches of detections and objects.
+        judged: The verdicts that the metrics are computed from.
     """
 
     metrics: dict[str, float]
     by_category: dict[int, float]
     matches: Matches = field(repr=False, compare=False)
+    judged: Judged = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +118,25 @@ class Matches:
     results: Results
     right: np.ndarray
     wrong: np.ndarray
+    objects: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """Verdicts on ``Matches.results`` at each size range and IoU threshold.
+
+    Attributes:
+        category_ids: ``[K]`` scored categories, ascending.
+        right: ``[S, T, D]`` bool.
+        wrong: ``[S, T, D]`` bool; some detections are neither.
+        places: ``[D]`` rank of each detection within its image and category.
+        objects: ``[S, G]`` bool, true for the objects of ``Matches.groundtruth`` that count.
+    """
+
+    category_ids: np.ndarray
+    right: np.ndarray
+    wrong: np.ndarray
+    places: np.ndarray
     objects: np.ndarray
 
 
@@ -154,6 +175,7 @@ def score_arrays(groundtruth: Groundtruth, results: Results, category_ids: Seque
         metrics=_twelve(precision, recall),
         by_category=by_category,
         matches=Matches(groundtruth=groundtruth, results=results, right=right[0, 0], wrong=wrong[0, 0], objects=given),
+        judged=Judged(category_ids=categories, right=right, wrong=wrong, places=places, objects=objects),
     )
 
 

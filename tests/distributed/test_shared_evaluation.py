@@ -17,7 +17,7 @@ def test_accuracy_and_loss_are_exactly_those_of_one_process(four, trained, pictu
     ended = four(tmp_path, *flags)
     assert ended.status == 0, ended.text
     found = summary(tmp_path / "all" / "log.json")
-    for name in ("top1_accuracy", "top5_accuracy", "loss", "images"):
+    for name in ("top1_accuracy", "top5_accuracy", "loss", "images", "macro_f1", "macro_roc_auc", "intervals"):
         assert found[name] == alone.summary[name], name
     assert found["images"] == 13
     assert ended.text.count("Evaluation finished.") == 1
@@ -59,5 +59,8 @@ def test_a_detectors_metrics_are_those_of_one_process(two, scenes, detector, tmp
     metrics = [name for name in alone.summary if "/" in name]
     assert len(metrics) >= 12
     assert {name: found[name] for name in metrics} == pytest.approx({n: alone.summary[n] for n in metrics}, abs=1e-12)
+    assert found["intervals"].keys() == alone.summary["intervals"].keys()
+    for name, ends in alone.summary["intervals"].items():
+        assert found["intervals"][name] == pytest.approx(ends, abs=1e-12)
     ours, theirs = (json.loads((tmp_path / name / "detections.json").read_text()) for name in ("one", "two"))
     assert sorted(row["image_id"] for row in ours) == sorted(row["image_id"] for row in theirs)

@@ -97,8 +97,8 @@ def test_5000_images_take_seconds(write):
 
 def test_each_class_has_its_row(files, capsys):
     assert main([*files(lambda g, r: g["categories"].append({"id": 90, "name": "none\nat all"}))]) == 0
-    rows = capsys.readouterr().out.split("\n\n")[1].splitlines()
-    assert rows[0].split() == ["id", "AP", "objects", "detections", "class"]
+    rows = capsys.readouterr().out.split("\n\n")[2].splitlines()
+    assert rows[0].split() == ["id", "AP", "95", "%", "interval", "objects", "detections", "class"]
     assert rows[-1].split(maxsplit=4) == ["90", "-1.000", "0", "0", "none at all"]
     assert all(row.split()[1] == "1.000" for row in rows[1:-1])
 

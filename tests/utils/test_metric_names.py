@@ -1,6 +1,6 @@
 """One spelling of a metric on the console and in reports."""
 
-from utils.metric_names import heading
+from utils.metric_names import heading, interval_of
 
 
 def test_headings_are_the_terms_of_the_field():
@@ -19,3 +19,10 @@ def test_speeds_have_their_unit():
         "p95 ms a batch in evaluation",
     ]
     assert [heading(key) for key in keys] == names
+
+
+def test_an_interval_is_read_from_a_record_if_it_is_one():
+    record = {"intervals": {"a": [0.25, 0.5], "b": [1], "c": "odd"}}
+    assert interval_of(record, "a") == (0.25, 0.5)
+    assert [interval_of(record, key) for key in ("b", "c", "d")] == [None] * 3
+    assert interval_of({"intervals": 3}, "a") is None

@@ -13,13 +13,26 @@ from rich.text import Text
 
 from utils.console.figures import duration, isolated, plain_name, plain_paths, significant
 from utils.console.screen import Bar, Rows, Screen, Step, Terminal
-from utils.console.tables import BATCH, EPOCH, STEP, Column, figures_line, fitting, heading_line, line, pairs
+from utils.console.tables import (
+    BATCH,
+    EPOCH,
+    STEP,
+    Column,
+    between,
+    figures_line,
+    figures_table,
+    fitting,
+    heading_line,
+    line,
+    pairs,
+)
 from utils.console.terminal import RichTerminal
 from utils.dllogger_utils import PARAMETER, SUMMARY
-from utils.metric_names import BEGINNING, LATENCY, LOSS, RATES, THROUGHPUT, WAITING, heading
+from utils.metric_names import BEGINNING, INTERVALS, LATENCY, LOSS, RATES, THROUGHPUT, WAITING, heading, interval_of
 from utils.text import printable
 
 MOST_EVALUATIONS = 6
+_MOST_INTERVALS = 3
 _IMPORTANT = (STEP, BATCH, LOSS, *RATES, EPOCH, "learning_rate", WAITING)
 _SPEEDS = {"train": "training", "eval": "evaluation", "network": "network alone"}
 _IMAGES = "images"
@@ -144,6 +157,10 @@ class ReadableScreen(Screen):
                 cells = cells.append("  best")
                 cells.stylize("bold green")
             self._out.print(cells)
+        known = [(key, ends) for key in metrics[:_MOST_INTERVALS] if (ends := interval_of(evaluation.metrics, key))]
+        if known:
+            told = ", ".join(f"{heading(key)} {between(ends)}" for key, ends in known)
+            self._out.print(Text(f"95 % intervals: {told}", style="dim"))
 
     def _summary(self, data: Mapping[str, Any]) -> None:
         """Prints the speed, and the metrics unless an evaluation during training has shown them."""
@@ -151,7 +168,9 @@ class ReadableScreen(Screen):
         if metrics and not self._evaluations:
             self._out.gap()
             self._out.print(Text("Evaluation", style="bold"))
-            self._out.print(pairs([(heading(key), significant(data[key])) for key in metrics], right=True))
+            self._out.print(figures_table((heading(key), data[key], interval_of(data, key)) for key in metrics))
+            if data.get(INTERVALS):
+                self._out.print(Text("on the right: the 95 % interval of each metric", style="dim"))
         kinds = [kind for kind in _SPEEDS if f"{kind}_{THROUGHPUT}" in data]
         if kinds:
             self._speed(data, kinds)

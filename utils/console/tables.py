@@ -74,3 +74,21 @@ def pairs(rows: Rows, *, right: bool = False) -> Table:
     for label, text in rows:
         grid.add_row(Text(label), Text(text))
     return grid
+
+
+def figures_table(rows: Iterable[tuple[str, Any, tuple[float, float] | None]]) -> Table:
+    """A table of labels, numbers and the ends of their intervals, if known."""
+    rows = [*rows]
+    grid = Table.grid(padding=(0, len(_GAP), 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    for _ in range(2 if any(interval for *_, interval in rows) else 1):
+        grid.add_column(overflow="fold", justify="right")
+    for label, value, interval in rows:
+        ends = [Text(between(interval), style="dim")] if interval else []
+        grid.add_row(Text(label), Text(significant(value)), *ends)
+    return grid
+
+
+def between(interval: tuple[float, float]) -> str:
+    """An interval in words: "0.4713 to 0.7063"."""
+    return f"{significant(interval[0])} to {significant(interval[1])}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from bisect import bisect_right
@@ -255,6 +256,18 @@ class SplitFiles:
         offsets = self.offsets
         file = bisect_right(offsets, example_index) - 1
         return self.paths[file], example_index - offsets[file]
+
+
+def split_identity(files: SplitFiles) -> str:
+    """A digest of a split's records in their order; without a manifest that has checksums, of sizes and counts."""
+    known = (
+        {} if files.manifest is None else {s.file: s.sha256 for p in files.manifest.splits.values() for s in p.shards}
+    )
+    content = hashlib.sha256()
+    for path, examples in zip(files.paths, files.counts, strict=True):
+        mark = known.get(Path(path).name) or f"{Path(path).stat().st_size} bytes"
+        content.update(f"{examples} {mark}\n".encode())
+    return content.hexdigest()
 
 
 def load_split(data_dir: StrPath, split: str) -> SplitFiles:

@@ -13,10 +13,13 @@ from utils.reporting.confusion import Confusions, confusion_part, confusions
 from utils.reporting.findings import calibration_gap
 from utils.reporting.names import class_names, quoted_class
 from utils.reporting.page import bar, folded, grid, notes, section, table
+from utils.statistics.intervals import wilson
 
 _TABLE_OPEN = 40
 """Tables with more classes show only their worst rows; the whole table is folded."""
 _WORST = 20
+_HEADERS = ["precision", "F1", "ROC-AUC", "average precision"]
+_RECALL = 1  # among a class's metrics; it is the accuracy
 
 
 def class_sections(evaluation: Mapping[str, Any]) -> list[str]:
@@ -43,11 +46,14 @@ def _by_class(evaluation: Mapping[str, Any], names: Mapping[int, str]) -> str:
         if examples or answers or n < len(evaluation["class_names"] or ())
     ]
     rows.sort(key=lambda row: (row[2] == 0, row[0], row[1]))
+    more = evaluation.get("class_metrics") or [()] * len(evaluation["classes"])
     cells = [
-        [names[n], bar(share) if examples else "no example", examples, answers, right]
+        [names[n], bar(share) if examples else "no example", _range(right, examples), examples, answers, right]
+        + [value for column, value in enumerate(more[n]) if column != _RECALL]
         for share, n, examples, answers, right in rows
     ]
-    headers = ["class", "accuracy", "examples", "predictions", "correct"]
+    headers = ["class", "accuracy", "95 % interval", "examples", "predictions", "correct"]
+    headers += _HEADERS if evaluation.get("class_metrics") else []
     if len(cells) <= _TABLE_OPEN:
         return table(headers, cells)
     shares = [row[0] for row in rows if row[2]]
@@ -56,6 +62,14 @@ def _by_class(evaluation: Mapping[str, Any], names: Mapping[int, str]) -> str:
     )
     worst = f"<div><h3>The {_WORST} worst classes</h3>{table(headers, cells[:_WORST])}</div>"
     return grid(chart, worst) + folded(f"All {len(cells)} classes, the worst first", table(headers, cells))
+
+
+def _range(right: int, examples: int) -> str:
+    """The interval of a class's accuracy."""
+    if not 0 <= right <= examples or not examples:
+        return ""
+    low, high = wilson(right, examples)
+    return f"{low:.3f} to {high:.3f}"
 
 
 def _counted(shares: list[float]) -> tuple[list[float], list[float]]:

@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from utils.metric_names import heading
+from utils.metric_names import heading, interval_of
 from utils.reporting import charts
 from utils.reporting.names import format_flag
 from utils.reporting.page import Markup, folded, grid, notes, page, section, table
+from utils.reporting.paired_tests import Outcome, sentence
 from utils.reporting.run_log import Run, number, target_of
 from utils.reporting.run_page import run_sections
 
@@ -27,13 +28,24 @@ _MOST_COLUMNS = 12
 """With more runs, the table of differing flags has one row per run."""
 
 
-def comparison_page(runs: Sequence[Run]) -> bytes:
-    """The content of the report file, the best run first."""
-    ranked = sorted(runs, key=_rank)
+def ranked_runs(runs: Sequence[Run]) -> list[Run]:
+    """The runs, the best one first."""
+    return sorted(runs, key=_rank)
+
+
+def comparison_page(ranked: Sequence[Run], tests: Outcome) -> bytes:
+    """The content of the report file.
+
+    Args:
+        ranked: The runs, the best one first.
+        tests: The tests between them.
+    """
+    runs = ranked
     lead = f"{len(runs)} runs, the best first. Grey curves belong to runs beyond the first {len(charts.COLORS)}."
     parts = [
         section("What is missing", _missing(ranked)),
         section("Results", _results(ranked)),
+        section("Larger than chance?", _tests(tests)),
         section("What differs", _differences(ranked)),
         section("Curves", _curves(ranked)),
     ]
@@ -64,8 +76,21 @@ def _results(runs: Sequence[Run]) -> str:
     for run, record in zip(runs, found, strict=True):
         steps = [*run.training()]
         facts = [run.name, run.parameters.get("arch"), run.parameters.get("mode"), steps[-1] if steps else None]
-        rows.append([*facts, *(number(record, key) for key in keys)])
-    return table(["run", "arch", "mode", "steps", *map(heading, keys)], rows)
+        target = target_of(record)
+        ends = interval_of(run.last_evaluation(), target) if target else None
+        rows.append([*facts, *(number(record, key) for key in keys), f"{ends[0]:.4f} to {ends[1]:.4f}" if ends else ""])
+    headers = ["run", "arch", "mode", "steps", *map(heading, keys), "95 % interval"]
+    if not any(row[-1] for row in rows):
+        headers, rows = headers[:-1], [row[:-1] for row in rows]
+    return table(headers, rows)
+
+
+def _tests(tests: Outcome) -> str:
+    """The tests between runs in words, those that were refused, and the runs without results by image."""
+    told = notes(sentence(test, len(tests.pairs)) for test in tests.pairs)
+    missing = notes([*tests.refused[:_MOST_COLUMNS], *tests.without_results()], "note")
+    more = len(tests.refused) - _MOST_COLUMNS
+    return told + missing + (notes([f"{more} more pairs were not compared."], "note") if more > 0 else "")
 
 
 def _differences(runs: Sequence[Run]) -> str:

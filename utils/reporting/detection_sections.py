@@ -40,11 +40,21 @@ def _by_category(evaluation: Mapping[str, Any]) -> str:
         [
             row["name"],
             bar(row["average_precision"]) if row["average_precision"] >= 0 else "-1: no object",
+            "{:.3f} to {:.3f}".format(*row["interval"]) if row.get("interval") else "",
             *(row[key] for key in ("objects", "detections", "right", "wrong", "missed")),
         ]
         for row in rows
     ]
-    headers = ["category", "average precision", "objects", "detections of any score", "right", "wrong", "missed"]
+    headers = [
+        "category",
+        "average precision",
+        "95 % interval",
+        "objects",
+        "detections of any score",
+        "right",
+        "wrong",
+        "missed",
+    ]
     if len(cells) <= _TABLE_OPEN:
         return table(headers, cells)
     worst = f"<h3>The {_WORST} worst categories</h3>" + table(headers, cells[:_WORST])

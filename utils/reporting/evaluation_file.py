@@ -3,6 +3,8 @@
 It is an object with these keys:
 
 - ``format`` 1, ``task``, ``weights`` (the checkpoint's prefix), ``step``, ``metrics`` (as in the log);
+- ``intervals``: lower and upper ends of the 95 % intervals of metrics, by log key; files of older versions have none;
+- ``split``: a digest of the evaluated records, and ``per_image``: see ``utils.reporting.per_image``; likewise;
 - ``latency_ms``: a histogram of the batch latencies, with ``edges`` of the bins, one more than ``counts``;
 - ``pictures``: objects with ``index`` (the example's index in its split) and, if available, ``jpeg``, a small
   picture in base64;
@@ -22,6 +24,8 @@ import numpy as np
 
 from utils.files.atomic_file import write_atomically
 from utils.files.json_values import typed, typed_list
+from utils.metric_names import INTERVALS
+from utils.reporting.per_image import PER_IMAGE
 
 EVALUATION_NAME = "evaluation.json"
 FORMAT = 1
@@ -82,6 +86,9 @@ def read_evaluation(path: Path) -> dict[str, Any]:
     typed(content, "step", int, optional=True)
     typed(content, "weights", str, optional=True)
     _check_numbers("metrics", typed(content, "metrics", dict))
+    _check_intervals(content.get(INTERVALS, {}))
+    typed(content, "split", str, optional=True)
+    typed(content, PER_IMAGE, dict, optional=True)
     _check_histogram(typed(content, "latency_ms", dict))
     task = typed(content, "task", str)
     if task not in _CHECKS:
@@ -96,6 +103,15 @@ def _check_numbers(key: str, content: Mapping[str, Any]) -> None:
             raise ValueError(f'"{key}" has a number that is not finite')
 
 
+def _check_intervals(content: Any) -> None:
+    if not isinstance(content, dict):
+        raise ValueError(f'"{INTERVALS}" is not an object')
+    for name in content:
+        ends = typed_list(content, name, float)
+        if len(ends) != 2 or not all(map(math.isfinite, ends)):
+            raise ValueError(f'"{INTERVALS}" has an interval without two ends')
+
+
 def _check_histogram(content: Mapping[str, Any]) -> None:
     edges, counts = typed_list(content, "edges", float), typed_list(content, "counts", int)
     if len(edges) != (len(counts) + 1 if counts else 0):
@@ -108,6 +124,10 @@ def _check_classification(content: Mapping[str, Any]) -> None:
     _check_rows("confusion", pairs, 3)
     if any(not 0 <= number < len(classes) for pair in pairs for number in pair[:2]):
         raise ValueError(f'"confusion" has a class that is not one of the {len(classes)}')
+    if "class_metrics" in content:
+        _check_rows("class_metrics", typed_list(content, "class_metrics", list), 5, int | float | None)
+        if len(content["class_metrics"]) != len(classes):
+            raise ValueError(f'"class_metrics" has not one row for each of {len(classes)} classes')
     _check_rows("calibration", typed_list(content, "calibration", list), 3, int | float | None)
     if content.get("class_names") is not None:
         typed_list(content, "class_names", str)
@@ -124,6 +144,8 @@ def _check_detection(content: Mapping[str, Any]) -> None:
     for row in typed_list(content, "classes", dict):
         for key, kind in _CLASS_KEYS.items():
             typed(row, key, kind)
+        if row.get("interval") is not None and len(typed_list(row, "interval", float)) != 2:
+            raise ValueError('"interval" does not have two ends')
     for curve in typed_list(content, "curves", dict):
         typed(curve, "id", int)
         typed_list(curve, "precision", float)

@@ -70,11 +70,11 @@ class EventFile:
 
 
 def write_event(
-    folder: Path, step: int, scalars: Mapping[str, float], pictures: Mapping[str, Image.Image] | None = None
+    folder: Path, step: int, values: Mapping[str, Any], pictures: Mapping[str, Image.Image] | None = None
 ) -> None:
-    """Adds one point to each scalar's curve, and pictures by tag, in a new event file of the folder."""
+    """Adds one point to the curve of each value that is a number, and pictures by tag, in a new file of the folder."""
     events = EventFile(folder)
-    events.add_scalars(step, scalars)
+    events.add_scalars(step, {tag: value for tag, value in values.items() if isinstance(value, int | float)})
     events.add_pictures(step, pictures or {})
     events.close()
 

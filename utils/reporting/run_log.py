@@ -10,6 +10,7 @@ from typing import Any
 
 from utils.dllogger_utils import JSON_PREFIX, PARAMETER, SUMMARY, read_records
 from utils.errors import RunError
+from utils.metric_names import INTERVALS
 from utils.reporting.evaluation_file import EVALUATION_NAME, read_evaluation
 from utils.suggestions import path_hint
 
@@ -89,11 +90,18 @@ class Run:
 
     def metrics(self) -> dict[str, float]:
         """The metrics of the last evaluation: from the summary, else from the last record; empty if there are none."""
+        found = self.last_evaluation()
+        return {key: value for key in found if (value := number(found, key)) is not None}
+
+    def last_evaluation(self) -> Mapping[str, Any]:
+        """The record of the last evaluation: metrics and their intervals; empty if there is none."""
         last = [*self.evaluations().values()][-1:]
         for found in (self.summary, *last):
             if target_of(found):
-                return {key: value for key in found if (value := number(found, key)) is not None}
-        return dict(self.evaluation["metrics"]) if self.evaluation else {}
+                return found
+        if self.evaluation is None:
+            return {}
+        return {**self.evaluation["metrics"], INTERVALS: self.evaluation.get(INTERVALS, {})}
 
     def missing(self) -> list[str]:
         """Sentences about what the log lacks, with the likely reasons."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.files.atomic_file import write_atomically
-from utils.metric_names import LOSS, WAITING, heading
+from utils.metric_names import LOSS, WAITING, heading, interval_of
 from utils.reporting import charts
 from utils.reporting.class_sections import class_sections
 from utils.reporting.detection_sections import detection_sections
@@ -62,6 +62,7 @@ def run_sections(run: Run) -> list[str]:
     return [
         section("What is missing", notes(run.missing(), "note")),
         section("Result", tiles(_figures(run)), _result_line(run)),
+        section("Metrics and their 95 % intervals", _intervals(run)),
         section("What stands out", notes(stands_out(run))),
         section("Training", _training(run)),
         section("Evaluations during training", _evaluations(run)),
@@ -86,6 +87,23 @@ def _figures(run: Run) -> dict[str, Any]:
 
 def _figure(key: str, value: Any) -> Any:
     return percent(value) if key == WAITING else value
+
+
+def _intervals(run: Run) -> str:
+    """All metrics of the last evaluation that have intervals."""
+    record = run.last_evaluation()
+    rows = [
+        [heading(key), value, *interval]
+        for key in record
+        if (interval := interval_of(record, key)) is not None and (value := number(record, key)) is not None
+    ]
+    return table(["metric", "value", "from", "to"], rows) + (notes([_MEANING]) if rows else "")
+
+
+_MEANING = (
+    "Wilson's intervals for accuracies, for all others the bootstrap over images (1,000 resamples). They say how far a "
+    "metric would move with other images of the same kind, not with another seed."
+)
 
 
 def _result_line(run: Run) -> str:

@@ -8,6 +8,8 @@ from object_detection.coco.evaluation import CocoEvaluator, score
 from object_detection.coco.metrics import METRICS
 from tests.object_detection.coco_problems import batches, plain_pycocotools, problem
 from utils.errors import RunError
+from utils.reporting.per_image import detections_of
+from utils.statistics.detection_metrics import mean_over_categories
 
 
 def categories_of(groundtruth):
@@ -215,3 +217,41 @@ def test_nothing_is_printed(pair, capfd):
     evaluator.result()
     evaluator.report()
     assert capfd.readouterr() == ("", "")
+
+
+def test_each_metric_and_category_has_an_interval_that_holds_it(pair):
+    evaluator = evaluator_of(*pair, [9])
+    metrics, found = evaluator.result(), evaluator.statistics()["intervals"]
+    assert set(found) == {name for name, value in metrics.items() if value >= 0} - {"images"}
+    for name, (low, high) in found.items():
+        assert low - 0.1 <= metrics[name] <= high + 0.1  # of nine images, some categories are in one
+    classes = evaluator.details()["classes"]
+    assert [row["interval"] is None for row in classes] == [row["average_precision"] < 0 for row in classes]
+
+
+def test_intervals_depend_neither_on_order_nor_on_shards(pair):
+    order = np.random.default_rng(1).permutation(9)
+    parts = [evaluator_of(*pair, [2, 2], order=order[start::3]) for start in range(3)]
+    for part in parts[1:]:
+        parts[0].merge(part)
+    assert parts[0].statistics() == evaluator_of(*pair, [9]).statistics()
+
+
+def test_evaluations_during_training_leave_out_intervals_that_take_long(pair, monkeypatch):
+    quick = CocoEvaluator(categories_of(pair[0]), quick=True)
+    for batch in batches(*pair, [9]):
+        quick.update(batch)
+    assert quick.statistics() == evaluator_of(*pair, [9]).statistics()
+    monkeypatch.setattr("object_detection.coco.evaluation.QUICK", 10)
+    for batch in batches(*pair, [9]):
+        quick.update(batch)
+    assert quick.statistics() == {"intervals": {}}
+
+
+def test_what_is_stored_by_image_gives_the_average_precision(pair):
+    evaluator = evaluator_of(*pair, [9])
+    image_ids, category_ids, table = detections_of(json.loads(json.dumps(evaluator.details())))
+    assert image_ids.tolist() == sorted(image["id"] for image in pair[0]["images"])
+    assert category_ids.tolist() == sorted(category["id"] for category in pair[0]["categories"])
+    found = mean_over_categories(table.average_precision(np.ones([1, 9])).mean(axis=2))[0]
+    assert found == pytest.approx(evaluator.result()["Precision/mAP"], abs=1e-6)

@@ -215,3 +215,15 @@ def test_lines_for_programs_are_left_out():
     screen, lines = readable(80)
     screen.lines("Evaluation finished.")
     assert lines() == []
+
+
+def test_intervals_stand_beside_their_metrics_and_below_evaluations_of_training():
+    intervals = {"Precision/mAP": [0.2, 0.3125]}
+    screen, lines = readable(80)
+    screen.record(SUMMARY, {**DETECTION, "intervals": intervals}, {})
+    text = [line.split() for line in lines() if line]
+    assert text[1] == ["AP", "0.2512", "0.2000", "to", "0.3125"]
+    assert "on the right: the 95 % interval of each metric" in lines()
+    screen, lines = readable(80)
+    screen.record((1, 44), {**DETECTION, "intervals": intervals}, {})
+    assert lines()[-1] == "95 % intervals: AP 0.2000 to 0.3125"

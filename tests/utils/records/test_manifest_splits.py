@@ -9,7 +9,17 @@ import pytest
 
 from tests.utils.records.records import write_records
 from utils.errors import RunError
-from utils.records.manifest import CONVERSION_FOLDER, Split, SplitFiles, load_split, read_manifest, write_manifest
+from utils.records.manifest import (
+    CONVERSION_FOLDER,
+    Manifest,
+    ShardFile,
+    Split,
+    SplitFiles,
+    load_split,
+    read_manifest,
+    split_identity,
+    write_manifest,
+)
 
 
 def test_a_split_has_the_files_and_counts_of_the_manifest(folder):
@@ -169,3 +179,23 @@ def test_a_listed_file_leads_nowhere_else(folder, tmp_path_factory):
     shutil.copy(folder / "dataset.json", elsewhere)
     with pytest.raises(RunError, match="train-00000-of-00003: is a link to a file outside the folder of its manifest"):
         load_split(elsewhere, "train")
+
+
+def test_a_splits_identity_is_that_of_its_records(tmp_path):
+    paths = []
+    for name, content in (("a", b"12345"), ("b", b"12345"), ("c", b"123456")):
+        paths.append(tmp_path / name)
+        paths[-1].write_bytes(content)
+    one, same, larger = (split_identity(SplitFiles((str(path),), (3,))) for path in paths)
+    assert one == same != larger  # without a manifest, sizes and counts are all that is known
+    manifests = [
+        Manifest(
+            class_names=("x",),
+            class_count=1,
+            head_size=1,
+            splits={"validation": Split(shards=(ShardFile(file="a", examples=3, bytes=5, sha256=digest),))},
+        )
+        for digest in ("11", "22")
+    ]
+    first, second = (split_identity(SplitFiles((str(paths[0]),), (3,), manifest)) for manifest in manifests)
+    assert len({one, first, second}) == 3

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from object_detection.coco.details import details as box_details
+from object_detection.coco.intervals import per_image
 from object_detection.coco.metrics import score_arrays
 from object_detection.coco.tables import Comparison, from_json
 from runtime.class_evaluation import ClassificationEvaluator
@@ -112,6 +113,7 @@ def write_boxes(folder: Path, tables: Comparison, names: dict[int, str] | None =
         "metrics": {**summary.metrics, "images": len(indices)},
         "latency_ms": histogram([30.0, 31.0, 50.0]),
         "findings": [],
+        "per_image": per_image(tables, summary),
         **box_details(tables, summary, indices),
     }
     for row in content["classes"]:

@@ -1,0 +1,1 @@
+"""Statistics of evaluations: intervals, tests and resampling, in NumPy alone."""
