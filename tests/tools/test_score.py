@@ -92,7 +92,7 @@ def test_5000_images_take_seconds(write):
     results = write("r.json", [{**one, "score": 0.5} for one in objects])
     began = time.process_time()
     assert main([groundtruth, results]) == 0
-    assert time.process_time() - began < 4
+    assert time.process_time() - began < 8  # about 1 on an idle machine
 
 
 def test_each_class_has_its_row(files, capsys):
