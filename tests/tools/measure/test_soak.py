@@ -38,7 +38,8 @@ def test_a_peak_in_between_and_a_single_one_at_the_end_are_no_growth_of_memory()
 
 def test_what_grows_is_named_with_its_figures():
     assert growth_of(rows(megabytes=lambda n: 500 + 2 * n)) == ["memory grew from 502.0 to 514.0 MB"]
-    assert growth_of(rows(descriptors=lambda n: 7 + (n == 8))) == ["descriptors grew from 7 to 8"]
+    assert growth_of(rows(descriptors=lambda n: 7 + 3 * (n == 8))) == ["descriptors grew from 7 to 10"]
+    assert growth_of(rows(descriptors=lambda n: 7 + 2 * (n == 8))) == []
     assert growth_of(rows(threads=lambda n: 20 + n)) == ["threads grew from 22 to 28"]
 
 
