@@ -142,7 +142,8 @@ def _data(setup: Setup) -> str:
         return "synthetic images"
     counts = (f"{plural(files.examples, 'image')} {_USES[split]}" for split, files in setup.splits.items())
     reader = " (DALI)" if config.data.source == "dali" else ""
-    return f"{plain_name(_folder(setup))}: {', '.join(counts)}{reader}"
+    fold = "" if config.data.folds is None else f", fold {config.data.fold} of {config.data.folds} (from 0)"
+    return f"{plain_name(_folder(setup))}: {', '.join(counts)}{fold}{reader}"
 
 
 def _folder(setup: Setup) -> str:

@@ -39,7 +39,7 @@ from runtime.resolve_detector import (
     stored_categories,
 )
 from runtime.session import compiles, compute_capability, note_on_xla, session_config, uses_gpu
-from runtime.stored_options import check_optimizer
+from runtime.stored_options import check_folds, check_optimizer
 from runtime.task import Setup
 from utils.checkpoints import find_checkpoint
 from utils.config import CLASSIFIERS, DETECTORS, ExperimentConfig, RunConfig
@@ -50,6 +50,7 @@ from utils.detection_config import DetectionConfig
 from utils.errors import RunError, UsageError, reason
 from utils.hvd_utils import Communicator, SerialCommunicator, gpu_warning
 from utils.records.class_names import read_names_in_order
+from utils.records.folds import folds_of, split_by_fold
 from utils.records.manifest import LABEL_MAP_NAME, LABEL_OFFSET, SplitFiles, load_pattern, load_split
 from utils.suggestions import absence, path_hint
 from utils.system.machine import cpu_features
@@ -85,8 +86,10 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
         checkpoint, metadata = artefact.path, dict(artefact.metadata)
         pretrained = stored_pretrained_config(metadata)
     reader = _reader(config, gpu)
-    splits = _splits(config)
     config = _detector_of_checkpoint(config, metadata)
+    check_folds(config, checkpoint, metadata)
+    seed = communicator.broadcast(_seed(config, metadata))
+    splits = _splits(config, seed, communicator)
     _check_task(config, splits, metadata)
     resolve = resolve_detection if config.detection else _resolve_classification
     config, notes = resolve(config, splits, metadata)
@@ -100,7 +103,6 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
     convolutions = _convolutions(config, precision, communicator, metadata)
     notes += (*check_frozen(config, checkpoint), precision.note, *_notes_on_device(config, communicator))
     _say((*notes, *convolutions.notes))
-    seed = communicator.broadcast(_seed(config, metadata))
     layers = dataclasses.replace(_layers(config, precision, communicator, seed), choices=_choices(convolutions))
     if artefact is None:
         grouped = _grouped_convolution(config.model.architecture, config.model.data_format, precision, options)
@@ -298,9 +300,14 @@ def _reader(config: ExperimentConfig, gpu: ChosenGpu | None) -> Reader:
     return DaliReader(config.data.index_dir) if gpu is None else DaliReader(config.data.index_dir, gpu.index, GPU)
 
 
-def _splits(config: ExperimentConfig) -> dict[str, SplitFiles]:
+def _splits(config: ExperimentConfig, seed: int, communicator: Communicator) -> dict[str, SplitFiles]:
     """The files of each split that the mode reads; evaluation may read another split than validation."""
     data, found = config.data, {}
+    if data.folds is not None and data.fold is not None:
+        made = folds_of(str(data.data_dir), data.folds, seed) if communicator.rank == 0 else None
+        files, assigned = communicator.broadcast(made)
+        parts = split_by_fold(files, assigned, data.fold)
+        return {split: parts[split] for split in SPLITS_READ[config.run.mode]}
     for split in SPLITS_READ[config.run.mode]:
         source = data.eval_split if split == "validation" else split
         patterns = data.train_files if source == "train" else data.validation_files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +13,8 @@ from utils.errors import UsageError
 from utils.optimizer_table import DEFAULT_OPTIMIZER, optimizer_of
 from utils.weights.checkpoint_contents import stored_shapes
 
-_TUNING, _OPTIMIZER, _SCHEDULE = "tuning", "optimizer", "schedule"
+_log = logging.getLogger(__name__)
+_TUNING, _OPTIMIZER, _SCHEDULE, _FOLDS = "tuning", "optimizer", "schedule", "folds"
 _OF_OPTIMIZER = (
     "beta2",
     "epsilon",
@@ -33,6 +35,8 @@ def options_to_store(config: ExperimentConfig) -> dict[str, Any]:
     entries: dict[str, Any] = {_SCHEDULE: config.optimizer.schedule}
     if config.optimizer.name != DEFAULT_OPTIMIZER:
         entries[_OPTIMIZER] = config.optimizer.name
+    if config.data.folds is not None:
+        entries[_FOLDS] = _folds(config)
     if unusual := {name: now[name] for name in now if now[name] != usual[name]}:
         entries[_TUNING] = unusual
     return entries
@@ -69,6 +73,48 @@ def check_optimizer(config: ExperimentConfig, checkpoint: Path, metadata: Mappin
             f"optimizer; give --optimizer {former}, or start a new run from these weights with "
             "--finetune_checkpoint"
         )
+
+
+def check_folds(config: ExperimentConfig, checkpoint: Path | None, metadata: Mapping[str, Any]) -> None:
+    """Checks that training and evaluation hold out the images that the checkpoint was not trained on.
+
+    Raises:
+        UsageError: The task has no folds, or they are other ones than those of the checkpoint.
+    """
+    asked, former, run = _folds(config), metadata.get(_FOLDS), config.run
+    if asked and config.detection:
+        raise UsageError(f"--folds {asked[0]}: only for classifiers; the checkpoint is a detector")
+    if checkpoint is None or not (run.is_training or asked):
+        return
+    if asked == former:
+        stored = metadata.get("seed")
+        if asked and run.seed is not None and run.seed != stored:
+            raise UsageError(
+                f"--seed {run.seed}: {checkpoint} was trained on folds made from seed {stored}, and other folds would "
+                "validate on its training images; leave out --seed"
+            )
+        return
+    if run.is_training or former:
+        raise UsageError(
+            f"{_in_flags(asked) or 'no --folds'}: {checkpoint} was trained with {_in_flags(former) or 'no --folds'}, "
+            "and a run keeps its training and validation images; give the same, or another --results_dir"
+        )
+    if run.seed is None and "seed" not in metadata:
+        raise UsageError(f"{_in_flags(asked)}: the folds are made from a seed, which {checkpoint} lacks; give --seed")
+    _log.warning(
+        "%s: %s does not say that it held out these images, so it may have been trained on them",
+        _in_flags(asked), checkpoint,
+    )  # fmt: skip
+
+
+def _folds(config: ExperimentConfig) -> list[int] | None:
+    """The number of folds and the one that is held out, as JSON stores them."""
+    folds, fold = config.data.folds, config.data.fold
+    return None if folds is None or fold is None else [folds, fold]
+
+
+def _in_flags(folds: list[int] | None) -> str:
+    return f"--folds {folds[0]} --fold {folds[1]}" if folds else ""
 
 
 def _options(config: ExperimentConfig) -> dict[str, Any]:

@@ -125,7 +125,8 @@ class DataConfig:
     """The source of the examples and how they are read; ``index_dir`` holds DALI's index files.
 
     The globs ``train_files`` and ``validation_files`` replace ``data_dir``. Evaluation reads every ``eval_every``-th
-    example of the split ``eval_split``.
+    example of the split ``eval_split``. With ``folds``, the training split is divided into as many; ``fold`` is held
+    out, and evaluated in place of the validation split.
     """
 
     source: str = "tfrecord"
@@ -136,6 +137,8 @@ class DataConfig:
     label_map_file: str | None = None
     eval_split: str = "validation"
     eval_every: int = 1
+    folds: int | None = None
+    fold: int | None = None
     batch_size_per_replica: int = 32
     class_names_file: str | None = None
     min_crop_area: float = 0.08
@@ -156,10 +159,22 @@ class DataConfig:
             largest >= self.min_crop_area, "max_crop_area", largest, f"at least --min_crop_area {self.min_crop_area}"
         )
         require(self.max_bad_records >= 0, "max_bad_records", self.max_bad_records, "0 or more")
+        self._check_folds()
         if self.source == "synthetic" and self.data_dir is not None:
             raise UsageError(f"--data_dir {self.data_dir}: synthetic data is used only when no --data_dir is given")
         if self.source == "dali" and self.scaled_decoding:
             raise UsageError("--scaled_decoding: DALI decodes at full size only; leave out this flag or --dali")
+
+    def _check_folds(self) -> None:
+        if self.folds is None:
+            if self.fold is not None:
+                raise UsageError(f"--fold {self.fold}: only used with --folds, which is not given")
+            return
+        require(self.folds >= 2, "folds", self.folds, "2 or more")
+        allowed = f"0 to {self.folds - 1}, the fold that is held out"
+        if self.fold is None:
+            raise UsageError(f"--folds {self.folds}: needs --fold, {allowed}")
+        require(0 <= self.fold < self.folds, "fold", self.fold, allowed)
 
     @property
     def augmentation(self) -> tuple[AugmentationStep, ...]:

@@ -29,7 +29,7 @@ from utils.input.batching import (
     without_autograph,
 )
 from utils.input.indexed_records import indexed_eval_rows, indexed_train_rows
-from utils.input.record_order import train_rows
+from utils.input.record_order import only_chosen, train_rows
 from utils.records.manifest import SplitFiles
 from utils.records.record_index import scanned_index, shuffles_numbers, split_index
 
@@ -107,14 +107,14 @@ class TensorFlowReader:
 
 def _sequential_train_rows(files: SplitFiles, options: InputOptions, start: Position) -> tf.data.Dataset:
     def read(path: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.data.Dataset:
-        return tf.data.TFRecordDataset(path).enumerate(start=first)
+        return only_chosen(tf.data.TFRecordDataset(path).enumerate(start=first), files)
 
     rows = train_rows(files, read, options, Shard(), start, parallel=True)
     return rows.map(lambda row: {"index": row["element"][0], "serialized": row["element"][1], "seed": row["seed"]})
 
 
 def _sequential_eval_rows(files: SplitFiles, options: InputOptions) -> tf.data.Dataset:
-    records = tf.data.TFRecordDataset(list(files.paths)).enumerate()
+    records = only_chosen(tf.data.TFRecordDataset(list(files.paths)).enumerate(), files)
     if options.eval_every > 1:
         records = records.shard(options.eval_every, 0)
     records = records.map(lambda index, record: {"index": index, "serialized": record})

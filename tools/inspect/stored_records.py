@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -38,10 +39,11 @@ def stored_records(files: SplitFiles, most: int) -> Iterator[StoredRecord]:
     Raises:
         RunError: A file cannot be opened.
     """
-    every = max(1, -(-files.examples // most))
+    wanted = files.indices[:: max(1, -(-files.examples // most))]
     for path, first in zip(files.paths, files.offsets, strict=True):
         places, broken = locate_records(path)
-        numbers = range(-first % every, len(places), every)
+        begin, end = (bisect_left(wanted, edge) for edge in (first, first + len(places)))
+        numbers = [index - first for index in wanted[begin:end]]
         payloads = iterate_payloads(path, (places[number] for number in numbers))
         for number, (payload, fault) in zip(numbers, payloads, strict=True):
             yield _read(first + number, payload, fault)

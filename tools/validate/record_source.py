@@ -114,7 +114,7 @@ class RecordSource:
         }
         splits: dict[str, Split] = {}
         for split, files in self.files.items():
-            shards = [self._copy(file, out, kept) for file in files]
+            shards = [self._copy(split, file, out, kept) for file in files]
             splits[split] = Split(shards=tuple(shard for shard in shards if shard.examples))
             if not splits[split].examples:
                 raise RunError(f"{self.path}: nothing is left of its split {split}")
@@ -126,7 +126,7 @@ class RecordSource:
         if self.manifest is not None:
             write_manifest(out, dataclasses.replace(self.manifest, splits=splits, source_sha256=None))
 
-    def _copy(self, file: Path, out: Path, kept: dict[tuple[str, int | None], bool]) -> ShardFile:
+    def _copy(self, split: str, file: Path, out: Path, kept: dict[tuple[str, int | None], bool]) -> ShardFile:
         """Writes the kept records of one file.
 
         Raises:
@@ -147,7 +147,15 @@ class RecordSource:
                 records.write(self._corrected(payload) if kept[name, number] else payload)
         if not records.examples:
             target.unlink()
-        return ShardFile(file=file.name, examples=records.examples, bytes=records.bytes, sha256=records.sha256)
+        listed = self._shard_of(split, file)
+        groups = None if listed is None else listed.groups
+        return ShardFile(
+            file=file.name,
+            examples=records.examples,
+            bytes=records.bytes,
+            sha256=records.sha256,
+            groups=groups and tuple(groups[number] for number, _ in wanted if number < len(groups)),
+        )
 
     def _corrected(self, payload: bytes) -> bytes:
         features = decode_example(payload)

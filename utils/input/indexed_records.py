@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from utils.input.batching import BATCHES_IN_FLIGHT, PADDING_INDEX, InputOptions, Position, Rows, Shard
-from utils.input.record_order import train_rows
+from utils.input.record_order import only_chosen, train_rows
 from utils.records.manifest import SplitFiles
 from utils.records.record_index import Index
 
@@ -26,7 +26,7 @@ def indexed_train_rows(
     """
 
     def numbers(path: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.data.Dataset:
-        return tf.data.Dataset.range(first, first + count)
+        return only_chosen(tf.data.Dataset.range(first, first + count), files)
 
     rows = train_rows(files, numbers, options, shard, start, parallel=False)
     rows = rows.map(lambda row: {"index": row["element"][0], "seed": row["seed"]})
@@ -35,7 +35,7 @@ def indexed_train_rows(
 
 def indexed_eval_rows(files: SplitFiles, index: Index, options: InputOptions, shard: Shard) -> tf.data.Dataset:
     """The rows of an evaluation input: "index" and "serialized", N rows each, padded at the end."""
-    numbers = np.arange(0, files.examples, options.eval_every)
+    numbers = np.array(files.indices[:: options.eval_every])
     padding = np.full(-len(numbers) % (options.batch_size * shard.count), PADDING_INDEX)
     batches = np.concatenate([numbers, padding]).reshape(-1, shard.count, options.batch_size)
     rows = tf.data.Dataset.from_tensor_slices({"index": batches[:, shard.index].astype(np.int64)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from utils.errors import require_full_batch
@@ -50,6 +51,16 @@ def train_rows(
         return rows.map(lambda *element: {"element": element, "seed": _seeds(key, element[0])})
 
     return tf.data.Dataset.counter(start.epoch, dtype=tf.int64).flat_map(epoch_rows)
+
+
+def only_chosen(records: tf.data.Dataset, files: SplitFiles) -> tf.data.Dataset:
+    """The elements, (index, ...) each, of the split's chosen examples."""
+    if files.chosen is None:
+        return records
+    mask = np.zeros([files.stored], np.bool_)
+    mask[list(files.chosen)] = True
+    wanted = tf.constant(mask)
+    return records.filter(lambda index, *_: tf.gather(wanted, index))
 
 
 def _seeds(key: tf.Tensor, index: tf.Tensor) -> tf.Tensor:

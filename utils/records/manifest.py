@@ -37,6 +37,7 @@ TASKS = ("classification", "detection")
 LABEL_OFFSET = 1  # the first label in records from the converter and in records without a manifest
 IMAGENET_CLASSES = 1000
 IMAGENET_HEAD = 1001  # one output per class and one that no label uses
+NO_GROUP = "\0"  # beginning of the group of an example that has none
 _MOST_BYTES = 64 << 20  # of the manifest: that of 300,000 files takes fewer
 _MOST_LABEL = 2**31 - 1  # TensorFlow numbers classes in 32 bits
 _MOST_EXAMPLES = 2**40  # of a file
@@ -46,12 +47,23 @@ StrPath = str | os.PathLike[str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardFile:
-    """One record file: its name in the data folder, and its size and SHA-256 if they are known."""
+    """One record file: its name in the data folder, and its size and SHA-256 if they are known.
+
+    ``groups`` names the group of each record, such as the person on a photograph; None if the data has no groups.
+    """
 
     file: str
     examples: int
     bytes: int | None = None
     sha256: str | None = None
+    groups: tuple[str, ...] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry of the manifest."""
+        entry: dict[str, Any] = {
+            "file": self.file, "examples": self.examples, "bytes": self.bytes, "sha256": self.sha256
+        }  # fmt: skip
+        return entry if self.groups is None else {**entry, "groups": list(self.groups)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,10 +104,7 @@ class Manifest:
         splits = {
             name: {
                 "examples": split.examples,
-                "shards": [
-                    {"file": shard.file, "examples": shard.examples, "bytes": shard.bytes, "sha256": shard.sha256}
-                    for shard in split.shards
-                ],
+                "shards": [shard.to_json() for shard in split.shards],
             }
             for name, split in self.splits.items()
         }
@@ -182,10 +191,14 @@ def _split_from(name: str, content: Any) -> Split:
                 examples=typed(shard, "examples", int, least=0, most=_MOST_EXAMPLES),
                 bytes=typed(shard, "bytes", int, optional=True, least=0),
                 sha256=typed(shard, "sha256", str, optional=True),
+                groups=tuple(typed_list(shard, "groups", str)) if "groups" in shard else None,
             )
             for shard in typed_list(content, "shards", dict)
         )
     )
+    for shard in split.shards:
+        if shard.groups is not None and len(shard.groups) != shard.examples:
+            raise ValueError(f'{shortened(shard.file)} has {len(shard.groups)} "groups" for {shard.examples} examples')
     if split.examples != typed(content, "examples", int, least=0):
         raise ValueError(f'its split "{name}" says {content["examples"]} examples, its shards {split.examples}')
     return split
@@ -234,15 +247,43 @@ def leads_outside(folder: Path, file: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SplitFiles:
-    """The record files of a split in reading order, with the number of examples in each."""
+    """The record files of a split in reading order, with the number of examples in each.
+
+    With ``chosen``, only the examples with these indices in the split are read; they ascend.
+    """
 
     paths: tuple[str, ...]
     counts: tuple[int, ...]
     manifest: Manifest | None = None
+    chosen: tuple[int, ...] | None = None
 
     @property
     def examples(self) -> int:
+        return self.stored if self.chosen is None else len(self.chosen)
+
+    @property
+    def stored(self) -> int:
+        """Number of examples in the files, also of those that are not chosen."""
         return sum(self.counts)
+
+    @property
+    def indices(self) -> Sequence[int]:
+        """The index in the split of each example to read."""
+        return range(self.stored) if self.chosen is None else self.chosen
+
+    @property
+    def groups(self) -> tuple[str, ...] | None:
+        """The group of each stored example; None if the data has no groups. An example without one is its own."""
+        shards = {} if self.manifest is None else {s.file: s for p in self.manifest.splits.values() for s in p.shards}
+        known = [shards[name].groups if (name := Path(path).name) in shards else None for path in self.paths]
+        if not any(known):
+            return None
+        parts = zip(known, self.counts, self.offsets, strict=True)
+        return tuple(
+            group
+            for groups, count, first in parts
+            for group in (groups or (f"{NO_GROUP}{first + number}" for number in range(count)))
+        )
 
     @property
     def offsets(self) -> tuple[int, ...]:
@@ -251,8 +292,8 @@ class SplitFiles:
 
     def locate(self, example_index: int) -> tuple[str, int]:
         """The file that holds an example of the split, and its record number in that file (from 0)."""
-        if not 0 <= example_index < self.examples:
-            raise IndexError(f"example {example_index} of a split of {self.examples}")
+        if not 0 <= example_index < self.stored:
+            raise IndexError(f"example {example_index} of a split of {self.stored}")
         offsets = self.offsets
         file = bisect_right(offsets, example_index) - 1
         return self.paths[file], example_index - offsets[file]

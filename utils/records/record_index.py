@@ -124,7 +124,7 @@ def _is_sound(path: Path, records: Path) -> bool:
 def shuffled_bytes(files: SplitFiles, shuffle_buffer: int) -> int:
     """Bytes of the records in the shuffle buffer of a process that reads its files from end to end."""
     stored = sum(Path(path).stat().st_size for path in files.paths)
-    return stored * min(shuffle_buffer, files.examples) // max(files.examples, 1)
+    return stored * min(shuffle_buffer, files.examples) // max(files.stored, 1)
 
 
 def shuffles_numbers(files: SplitFiles, shuffle_buffer: int) -> bool:
