@@ -12,7 +12,6 @@ if __name__ == "__main__":
     begin()
 
 import argparse
-import ctypes
 import os
 import secrets
 import signal
@@ -25,14 +24,13 @@ from types import FrameType
 from tools.command import run_command
 from utils.errors import UsageError
 from utils.local_communicator import OWN
+from utils.system.child_process import end_with_parent
 
 GRACE_S = 10.0
 """Seconds that processes get to end by themselves after one has failed, or after a second request to end."""
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 _REQUESTS = (signal.SIGTERM, signal.SIGINT)
 _POLL_S = 0.05
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -90,13 +88,8 @@ def _start(command: Sequence[str], environ: dict[str, str], *, leads: bool) -> s
         env=environ,
         stdin=None if leads else subprocess.DEVNULL,
         start_new_session=True,
-        preexec_fn=_end_with_launcher,
+        preexec_fn=end_with_parent,
     )
-
-
-def _end_with_launcher() -> None:
-    """Has the kernel ask this process to stop once the launcher has ended, however it ended."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _wait(started: Sequence[subprocess.Popen[bytes]], signals: list[int]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -13,7 +14,7 @@ from utils.reporting.per_image import PER_IMAGE, answers_of, detections_of
 from utils.reporting.run_log import Run
 from utils.statistics import paired
 from utils.statistics.detection_metrics import mean_over_categories
-from utils.statistics.intervals import RESAMPLES, Interval, percentile_interval, resamples
+from utils.statistics.intervals import RESAMPLES, Interval, percentile_interval, resamples, wilson
 from utils.text import first_and_more, plural
 
 _MOST_ALL_PAIRS = 6
@@ -34,6 +35,8 @@ class Results:
         truth: What there was to find, by name.
         right: ``[n]`` bool, for a classifier.
         detections: ``JudgedDetections``, for a detector.
+        repeats: Results of repetitions on the same images, as with other seeds, in place of the two; the metric is the
+            mean of theirs.
     """
 
     name: str
@@ -43,9 +46,13 @@ class Results:
     truth: Mapping[str, np.ndarray]
     right: np.ndarray | None = None
     detections: Any = None
+    repeats: tuple[Results, ...] = ()
 
     def values(self, weights: np.ndarray) -> np.ndarray:
         """Computes the metric, ``[b]``, given how often each image counts, ``[b, n]``."""
+        if self.repeats:
+            mean: np.ndarray = np.mean([one.values(weights) for one in self.repeats], axis=0)
+            return mean
         if self.right is not None:
             shares: np.ndarray = weights @ self.right / weights.sum(axis=1)
             return shares
@@ -118,6 +125,12 @@ def paired_tests(runs: Sequence[Run]) -> Outcome:
             tests.lacking.append(run.name)
         else:
             found.append(results)
+    add_tests(found, tests)
+    return tests
+
+
+def add_tests(found: Sequence[Results], tests: Outcome) -> None:
+    """Adds the tests of each pair of results, the best first; of many, only the best against each of the others."""
     pairs = [*combinations(found, 2)] if len(found) <= _MOST_ALL_PAIRS else [(found[0], other) for other in found[1:]]
     comparable = []
     for pair in pairs:
@@ -127,7 +140,21 @@ def paired_tests(runs: Sequence[Run]) -> Outcome:
         else:
             comparable.append(pair)
     tests.pairs = _tested(comparable)
-    return tests
+
+
+def repeated(results: Sequence[Results]) -> Results:
+    """Joins results of one network trained several times, on the same images."""
+    if len(results) == 1:
+        return results[0]
+    return dataclasses.replace(results[0], right=None, detections=None, repeats=tuple(results))
+
+
+def metric_and_interval(results: Results) -> tuple[float, Interval | None]:
+    """The metric of all images with its 95 % interval: Wilson's for an accuracy, else the bootstrap over images."""
+    value = float(results.values(np.ones([1, len(results.images)]))[0])
+    if results.task == "classification":
+        return value, wilson(value * len(results.images), len(results.images))
+    return value, percentile_interval(_samples(results, RESAMPLES)[1:])
 
 
 def results_of(run: Run) -> Results | None:

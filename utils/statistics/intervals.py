@@ -21,8 +21,8 @@ Interval = list[float]
 """The lower and the upper end."""
 
 
-def wilson(hits: int, count: int, confidence: float = CONFIDENCE) -> Interval:
-    """Computes Wilson's score interval of a share, ``hits`` of ``count``.
+def wilson(hits: float, count: int, confidence: float = CONFIDENCE) -> Interval:
+    """Computes Wilson's score interval of a share, ``hits`` of ``count``; a mean number of hits need not be whole.
 
     Raises:
         ValueError: Nothing was counted, or there are more hits than counts.
