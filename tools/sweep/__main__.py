@@ -24,7 +24,7 @@ from tools.command import CommandParser, run_command
 from utils.errors import EXIT_DONE, EXIT_SOME_SKIPPED, RunError, UsageError
 from utils.files.atomic_file import write_atomically
 from utils.files.file_lock import locked
-from utils.text import one_line, plural
+from utils.text import one_line
 
 PLAN_NAME, RESULTS_NAME, PAGE_NAME = "sweep.json", "results.json", "sweep.html"
 
@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
             print(f"[{number}/{len(launches)}] {launch.name}: {one_line(told)}, {result.processor_seconds:.1f} s of "
                   "processor time", flush=True)  # fmt: skip
         if not any(result.state == DONE for _, result in ended):
-            raise RunError(f"all {plural(len(launches), 'launch')} failed; the first: {ended[0][1].reason}")
+            raise RunError(f"every launch failed; the first: {ended[0][1].reason}")
         findings = find([one.name for one in plan.settings], ended)
         write_atomically(output / RESULTS_NAME, _json(to_json(findings)))
         write_atomically(output / PAGE_NAME, sweep_page(plan, findings, ended))

@@ -151,8 +151,8 @@ def check(plan: Plan, output: Path, environ: Mapping[str, str]) -> list[str]:
 
 def _words(where: str, words: Sequence[str]) -> tuple[str, ...]:
     """The flags with their full names and without recipes; refuses those that the sweep sets itself."""
-    if where and any(word in ("-h", "--help") for word in words):
-        raise UsageError(f"{where}: asks for help; see main.py --help")
+    if any(word in ("-h", "--help") for word in words):
+        raise UsageError(f"{where or 'flags of main.py'}: ask for help; see main.py --help")
     try:
         found = complete(recipes.expand(words))
     except UsageError as error:
