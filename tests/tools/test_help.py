@@ -16,7 +16,7 @@ WITHOUT_NUMPY = {
     "tools.create_coco_tfrecord": "tools.convert.coco_command",
 }
 COMMANDS = WITHOUT_NUMPY | {
-    **{name: f"{name}.__main__" for name in ("tools.doctor", "tools.inspect")},
+    **{name: f"{name}.__main__" for name in ("tools.doctor", "tools.inspect", "tools.sweep")},
     **{f"tools.{name}": f"tools.{name}" for name in ("average_weights", "benchmark_input", "export", "import_weights")},
     **{f"tools.{name}": f"tools.{name}" for name in ("launch", "postprocess_weights", "report", "score")},
     "tools.dali_index": "tools.dali_index",
@@ -36,7 +36,7 @@ for command, module in json.loads(sys.argv[1]).items():
 print(json.dumps(found))
 """
 FLAGS = {
-    "tools.convert": "SRC OUT --validation_fraction --validation_labels --class_names --head_size --bounding_boxes "
+    "tools.convert": "SRC OUT --validation_fraction --validation_labels --class_names --head_size --bounding_boxes --groups "
     "--train_shards --validation_shards --seed --workers --skip_unreadable --overwrite Exit",
     "tools.create_coco_tfrecord": "--train_image_dir --val_image_dir --test_image_dir --train_annotations_file "
     "--val_annotations_file --testdev_annotations_file --box_format --boxes_are --output_dir --include_masks "

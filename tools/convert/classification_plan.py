@@ -10,6 +10,7 @@ from typing import Any
 from tools.convert.bounding_boxes import DECIMALS, BoundingBoxes, Box, check_boxes, read_bounding_boxes
 from tools.convert.box_frame import AUTO, READ_AS_STORED, UPRIGHT, picture_of, stored_header, turn_box
 from tools.convert.conversion_plan import ConversionPlan, check_shards, divide_evenly, shard_count, shard_name
+from tools.convert.image_groups import read_groups
 from tools.convert.remarks import Remarks
 from tools.convert.shard_writer import ShardPlan
 from tools.convert.source_layout import order_key, read_sources
@@ -38,6 +39,7 @@ class ClassificationOptions:
     validation_labels: Path | None = None
     class_names: Path | None = None
     bounding_boxes: Path | None = None
+    groups: Path | None = None
     boxes_are: str = AUTO
     head_size: int | None = None
     skip_unreadable: bool = False
@@ -146,6 +148,7 @@ def plan_classification(options: ClassificationOptions) -> ConversionPlan:
         sources=(options.source,),
         folders_read=sources.folders_read,
         notes=tuple(notes),
+        groups=None if options.groups is None else read_groups(options.groups, sources),
     )
 
 

@@ -26,6 +26,7 @@ class ConversionPlan:
         notes: Sentences for the user.
         companions: Files beside the records, by name.
         further_hashes: Hashes of sources other than images, added to the hash of the sources.
+        groups: The group of each image by its name; None if there are none.
     """
 
     description: Manifest
@@ -35,6 +36,7 @@ class ConversionPlan:
     notes: tuple[str, ...] = ()
     companions: Mapping[str, bytes] = field(default_factory=dict)
     further_hashes: tuple[int, ...] = ()
+    groups: Mapping[str, str] | None = None
 
     @property
     def all_shards(self) -> list[ShardPlan]:
@@ -49,8 +51,14 @@ class ConversionPlan:
         splits = {
             split: Split(
                 shards=tuple(
-                    ShardFile(file=done.file, examples=done.examples, bytes=done.bytes, sha256=done.sha256)
-                    for done in (results[shard.file] for shard in shards)
+                    ShardFile(
+                        file=done.file,
+                        examples=done.examples,
+                        bytes=done.bytes,
+                        sha256=done.sha256,
+                        groups=self._groups_of(shard, done),
+                    )
+                    for shard, done in ((shard, results[shard.file]) for shard in shards)
                 )
             )
             for split, shards in self.shards.items()
@@ -59,6 +67,13 @@ class ConversionPlan:
         return replace(
             self.description, splits=splits, source_sha256=add_source_hashes([*hashes, *self.further_hashes])
         )
+
+    def _groups_of(self, shard: ShardPlan, done: ShardResult) -> tuple[str, ...] | None:
+        """The group of each record of a finished shard."""
+        if self.groups is None:
+            return None
+        skipped = {name for name, _ in done.skipped}
+        return tuple(self.groups[one.image.name] for one in shard.records if one.image.name not in skipped)
 
 
 def shard_count(images: int, customary: int | None, *, smallest: int = _SMALL_SHARD) -> int:
