@@ -18,6 +18,8 @@ from tools.inspect import __main__ as inspection
 from tools.measure import convolutions, scaling_model, soak
 from tools.measure.compare import __main__ as comparison
 from tools.measure.compare.cells import chosen_cells
+from tools.sweep import __main__ as sweep
+from tools.sweep.plan import make_plan
 from tools.validate import __main__ as validation
 from utils.cmdline_helper import build_parser, parse
 
@@ -109,6 +111,13 @@ def launched(arguments):
         check(command)
 
 
+def swept(arguments):
+    options = sweep.make_parser().parse_args(arguments)
+    plan = make_plan(options.folds, options.seeds, options.grid, options.setting, options.flags)
+    for one in plan.launches(options.output):
+        main_py(one.flags)
+
+
 PROGRAMS = {
     "main.py": main_py,
     "object_detection/model_main.py": lambda arguments: parse_model_main(arguments, {}),
@@ -116,6 +125,7 @@ PROGRAMS = {
     "tools.doctor": doctor_names,
     "tools.launch": launched,
     "tools.measure": measured,
+    "tools.sweep": swept,
     "pip": pip,
     **dict.fromkeys(("PROGRAM", "pytest", "tools", "venv"), lambda arguments: None),
 }

@@ -36,8 +36,8 @@ for command, module in json.loads(sys.argv[1]).items():
 print(json.dumps(found))
 """
 FLAGS = {
-    "tools.convert": "SRC OUT --validation_fraction --validation_labels --class_names --head_size --bounding_boxes --groups "
-    "--train_shards --validation_shards --seed --workers --skip_unreadable --overwrite Exit",
+    "tools.convert": "SRC OUT --validation_fraction --validation_labels --class_names --head_size --bounding_boxes "
+    "--groups --train_shards --validation_shards --seed --workers --skip_unreadable --overwrite Exit",
     "tools.create_coco_tfrecord": "--train_image_dir --val_image_dir --test_image_dir --train_annotations_file "
     "--val_annotations_file --testdev_annotations_file --box_format --boxes_are --output_dir --include_masks "
     "--train_shards --val_shards --testdev_shards --workers --skip_unreadable --overwrite --logtostderr Exit",

@@ -37,7 +37,7 @@ def _lines(path: Path) -> dict[str, str]:
     number = 0
     try:
         with io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="") as file:
-            for number, row in enumerate(csv.reader(file), 1):  # noqa: B007  (the message below names it)
+            for number, row in enumerate(csv.reader(file), 1):
                 if row:
                     name, group = (text.strip() for text in row)
                     if groups.setdefault(name, group) != group:

@@ -69,12 +69,21 @@ class Launch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """All launches of a sweep. ``flags`` belong to every setting; ``folds`` is None without folds."""
+    """All launches of a sweep.
+
+    Attributes:
+        settings: The settings.
+        folds: Number of folds; None without folds.
+        seeds: Number of seeds.
+        flags: The flags of every setting.
+        notes: Sentences about flags of recipes that are not used.
+    """
 
     settings: tuple[Setting, ...]
     folds: int | None
     seeds: int
     flags: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def launches(self, output: Path) -> Iterator[Launch]:
         """The launches, those of one seed and fold after each other, so that even a part of them can be compared."""
@@ -110,17 +119,18 @@ def make_plan(
     """
     require(folds is None or folds >= 2, "folds", folds, "2 or more")
     require(seeds >= 1, "seeds", seeds, "1 or more")
-    common = _words("", flags)
-    begun = [_setting(text) for text in settings] or [Setting(name="", flags=())]
+    notes: list[str] = []
+    common = _words("", flags, notes)
+    begun = [_setting(text, notes) for text in settings] or [Setting(name="", flags=())]
     axes = [_axis(text, common) for text in grids]
     made = []
-    for first, *values in product(begun, *axes):
-        name = ", ".join(filter(None, (first.name, *(name for name, _ in values)))) or AS_GIVEN
-        made.append(Setting(name=name, flags=(*first.flags, *(word for _, words in values for word in words))))
+    for first, values in product(begun, product(*axes)):
+        name = ", ".join(filter(None, (first.name, *(one.name for one in values)))) or AS_GIVEN
+        made.append(Setting(name=name, flags=(*first.flags, *(word for one in values for word in one.flags))))
     for name, times in Counter(one.name for one in made).items():
         if times > 1:
             raise UsageError(f"{'--setting' if settings else '--grid'}: {name} comes {times} times; must differ")
-    return Plan(settings=tuple(made), folds=folds, seeds=seeds, flags=common)
+    return Plan(settings=tuple(made), folds=folds, seeds=seeds, flags=common, notes=tuple(notes))
 
 
 def check(plan: Plan, output: Path, environ: Mapping[str, str]) -> list[str]:
@@ -130,7 +140,7 @@ def check(plan: Plan, output: Path, environ: Mapping[str, str]) -> list[str]:
         UsageError: A launch would be refused.
         RunError: The data cannot be read.
     """
-    notes: dict[str, None] = {}
+    notes = dict.fromkeys(plan.notes)
     folders: dict[str, None] = {}
     first = {launch.setting: launch for launch in reversed([*plan.launches(output)])}
     for setting in plan.settings:
@@ -149,22 +159,30 @@ def check(plan: Plan, output: Path, environ: Mapping[str, str]) -> list[str]:
     return [*notes]
 
 
-def _words(where: str, words: Sequence[str]) -> tuple[str, ...]:
-    """The flags with their full names and without recipes; refuses those that the sweep sets itself."""
+def _words(where: str, words: Sequence[str], notes: list[str]) -> tuple[str, ...]:
+    """The flags with their full names, those of recipes in place of the recipes.
+
+    Flags that the sweep sets itself are refused; in a recipe they are left out, with a note.
+    """
     if any(word in ("-h", "--help") for word in words):
         raise UsageError(f"{where or 'flags of main.py'}: ask for help; see main.py --help")
     try:
         found = complete(recipes.expand(words))
     except UsageError as error:
         raise UsageError(f"{where}: {error}" if where else str(error)) from None
+    kept = []
     for word in found:
         name, _, value = word.removeprefix("--").partition("=")
-        if name in _OURS and (name, value) != ("mode", MODE):
+        if name not in _OURS:
+            kept.append(str(word))
+        elif origin := recipes.origin_of(word):
+            notes.append(f"{origin}: {word}: not used, it belongs to the sweep, {_OURS[name]}")
+        elif (name, value) != ("mode", MODE):
             raise UsageError(f"{where}: {word}: belongs to the sweep, {_OURS[name]}; leave it out".removeprefix(": "))
-    return tuple(map(str, found))
+    return tuple(kept)
 
 
-def _setting(text: str) -> Setting:
+def _setting(text: str, notes: list[str]) -> Setting:
     """A setting as typed: NAME='FLAGS'."""
     name, equals, flags = text.partition("=")
     if not equals or not name.strip() or name.startswith(("-", "@")):
@@ -173,11 +191,11 @@ def _setting(text: str) -> Setting:
         words = shlex.split(flags)
     except ValueError as error:
         raise UsageError(f"--setting {text}: {str(error).lower()}; quote a value as in a shell") from None
-    return Setting(name=name.strip(), flags=_words(f"--setting {name}", words))
+    return Setting(name=name.strip(), flags=_words(f"--setting {name}", words, notes))
 
 
-def _axis(text: str, common: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
-    """The values of a grid as typed, FLAG=VALUE,VALUE: the name and the flags of each."""
+def _axis(text: str, common: Sequence[str]) -> list[Setting]:
+    """The values of a grid as typed, FLAG=VALUE,VALUE, each as a setting of one flag."""
     where = f"--grid {text or repr(text)}"
     name, equals, values = text.removeprefix("--").partition("=")
     if not equals or not name:
@@ -194,9 +212,9 @@ def _axis(text: str, common: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]
                 raise UsageError(f"{where}: the flags of all launches have --{full}; leave it out there")
             words: tuple[str, ...] = (f"--{full}",) if value == _ON else ()
         else:
-            words = _words(where, [f"--{full}={value}"])
-        found.append((f"{full}={value}", words))
-    for shown, times in Counter(shown for shown, _ in found).items():
+            words = _words(where, [f"--{full}={value}"], [])
+        found.append(Setting(name=f"{full}={value}", flags=words))
+    for shown, times in Counter(one.name for one in found).items():
         if times > 1:
             raise UsageError(f"{where}: {shown} comes {times} times; must differ")
     return found

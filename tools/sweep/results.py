@@ -164,8 +164,8 @@ def _compare(names: Sequence[str], by_cell: Mapping[str, Mapping[Cell, Results]]
     every = set.union(*(set(by_cell[name]) for name in names))
     if len(names) > 1 and common != every:
         notes.append(
-            f"Some launches have no result, so the tests use the {len(common)} of {len(every)} seeds and folds of which "
-            "every setting has one."
+            f"Some launches have no result, so the tests use the {len(common)} of {len(every)} seeds and folds of "
+            "which every setting has one."
         )
     seeds = {seed for seed, _ in common}
     folds = {seed: {fold for other, fold in common if other == seed} for seed in seeds}

@@ -46,8 +46,8 @@ def plain_table(findings: Findings) -> Iterator[str]:
     cells = [headers, *([_text(value) for value in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
-        first, *others = (text.ljust(w) if not n else text.rjust(w) for n, (text, w) in enumerate(zip(row, widths)))  # noqa: B905  (as long as each other)
-        yield _GAP.join((first, *others)).rstrip()
+        padded = (text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True))
+        yield _GAP.join((row[0].ljust(widths[0]), *padded)).rstrip()
 
 
 def sentences(findings: Findings) -> list[str]:
@@ -88,9 +88,8 @@ def _about_seeds(plan: Plan) -> str:
     """A note on what the tests of several seeds are about."""
     if plan.seeds == 1:
         return ""
-    return notes(
-        ["The tests resample images, each with its mean over seeds; the spread over seeds tells how much training varies."]
-    )
+    told = "The tests resample images, and take the mean over seeds each time. The spread over seeds tells how much "
+    return notes([f"{told}training varies by itself."])
 
 
 def _flags(plan: Plan) -> Iterator[tuple[str, str]]:
@@ -98,9 +97,7 @@ def _flags(plan: Plan) -> Iterator[tuple[str, str]]:
         yield setting.name, shlex.join(setting.flags) or "none"
 
 
-def _launches(
-    findings: Findings, ended: Sequence[tuple[Launch, Result]]
-) -> tuple[list[str], Iterator[list[Any]]]:
+def _launches(findings: Findings, ended: Sequence[tuple[Launch, Result]]) -> tuple[list[str], Iterator[list[Any]]]:
     by_name = {one.setting: one.by_cell for one in findings.summaries}
     headers = ["setting", "seed", "fold", findings.metric, "processor s", "seconds", "starts", "state"]
     rows = (

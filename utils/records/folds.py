@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 from utils.errors import UsageError
 from utils.records.example_proto import decode_example
@@ -79,7 +80,7 @@ def dealt_groups(strata: Sequence[Stratum], groups: Sequence[Hashable], folds: i
     for group in order:
         own = Counter(strata[index] for index in members[group])
         crowded = [sum(n * counts[fold][label] / whole[label] for label, n in own.items()) for fold in range(folds)]
-        fold = min(range(folds), key=lambda fold: (crowded[fold], sizes[fold], fold))  # noqa: B023  (used at once)
+        fold = min(range(folds), key=lambda fold: (crowded[fold], sizes[fold], fold))
         counts[fold].update(own)
         sizes[fold] += len(members[group])
         for index in members[group]:
@@ -124,7 +125,7 @@ def _strata(files: SplitFiles) -> list[Stratum]:
 
 def _label(payload: bytes, fault: str | None) -> Stratum:
     try:
-        found = [] if fault else decode_example(payload).get(LABEL_KEY, [])
+        found: Sequence[Any] = [] if fault else decode_example(payload).get(LABEL_KEY, [])
     except ValueError:
         return None
     return found[0] if len(found) == 1 and isinstance(found[0], int) and found[0] >= 0 else None

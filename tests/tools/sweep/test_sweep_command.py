@@ -38,7 +38,7 @@ def data(tmp_path):
 @pytest.fixture
 def prepared(tmp_path, data, monkeypatch):
     """The results of every fold: the images of momentum and of adamw that are right are those of RIGHT."""
-    files, assigned = folds_of(data, 3, 1)
+    _, assigned = folds_of(data, 3, 1)
     for setting in SETTINGS:
         for fold in range(3):
             held_out = [index for index in range(60) if assigned[index] == fold]
@@ -137,8 +137,8 @@ def test_a_killed_launch_is_run_again_but_not_for_ever(tmp_path, prepared):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_killed_sweep_ends_its_launch_and_the_same_command_continues(tmp_path, prepared, number):
     order(prepared, f"{SETTINGS[0]}/seed-1-fold-1 wait")
-    program = f"import sys; import tools.sweep.launches as l; l._MAIN = {str(STAND_IN)!r}; import tools.sweep.__main__ as m"
-    code = f"{program}; sys.exit(m.main(sys.argv[1:]))"
+    code = f"import sys; import tools.sweep.launches as l; l._MAIN = {str(STAND_IN)!r}; "
+    code += "import tools.sweep.__main__ as m; sys.exit(m.main(sys.argv[1:]))"
     words = arguments(tmp_path, grid="optimizer=momentum")
     with subprocess.Popen([sys.executable, "-c", code, *words], cwd=ROOT, stderr=subprocess.PIPE, text=True) as sweep:
         end = time.monotonic() + 30
@@ -188,8 +188,8 @@ def test_detectors_are_compared_by_their_average_precision(tmp_path, prepared, m
     assert all(0 < one["interval"][0] < one["value"] < one["interval"][1] < 1 for one in found["settings"])
 
 
-def test_grids_multiply_and_settings_have_names(tmp_path, prepared, data):
-    (tmp_path / "small.args").write_text("--lr_init=0.2\n--mixup=0.1\n")
+def test_grids_multiply_and_settings_have_names(tmp_path, prepared, capsys):
+    (tmp_path / "small.args").write_text("--lr_init=0.2\n--mixup=0.1\n--mode=train_and_evaluate\n--seed=9\n")
     settings = [f"--setting=small=@{tmp_path / 'small.args'}", "--setting=two words=--lr_init 0.1 --cosine_lr"]
     more = ["--grid=optimizer=momentum,adamw", "--grid=no_bias_decay=on,off"]
     for number in range(8):
@@ -201,6 +201,7 @@ def test_grids_multiply_and_settings_have_names(tmp_path, prepared, data):
             (prepared / slug).mkdir(exist_ok=True)
             (prepared / slug / source.name).symlink_to(source)
     assert main(arguments(tmp_path, *settings, *more, grid="")) == 0
+    assert "small.args, line 4: --seed=9: not used, it belongs to the sweep, --seeds sets it" in capsys.readouterr().err
     plan = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
     assert plan["settings"][1] == {
         "name": "small, optimizer=momentum, no_bias_decay=off",
