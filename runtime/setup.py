@@ -87,9 +87,7 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
         pretrained = stored_pretrained_config(metadata)
     reader = _reader(config, gpu)
     config = _detector_of_checkpoint(config, metadata)
-    check_folds(config, checkpoint, metadata)
-    seed = communicator.broadcast(_seed(config, metadata))
-    splits = _splits(config, seed, communicator)
+    seed, splits = _data(config, checkpoint, metadata, communicator)
     _check_task(config, splits, metadata)
     resolve = resolve_detection if config.detection else _resolve_classification
     config, notes = resolve(config, splits, metadata)
@@ -298,6 +296,15 @@ def _reader(config: ExperimentConfig, gpu: ChosenGpu | None) -> Reader:
     if config.data.source != "dali":
         return TensorFlowReader()
     return DaliReader(config.data.index_dir) if gpu is None else DaliReader(config.data.index_dir, gpu.index, GPU)
+
+
+def _data(
+    config: ExperimentConfig, checkpoint: Path | None, metadata: Mapping[str, Any], communicator: Communicator
+) -> tuple[int, dict[str, SplitFiles]]:
+    """The seed of all randomness, and the files of each split that the mode reads."""
+    check_folds(config, checkpoint, metadata)
+    seed: int = communicator.broadcast(_seed(config, metadata))
+    return seed, _splits(config, seed, communicator)
 
 
 def _splits(config: ExperimentConfig, seed: int, communicator: Communicator) -> dict[str, SplitFiles]:

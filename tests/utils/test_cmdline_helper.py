@@ -68,6 +68,7 @@ OUR_DEFAULTS = {
     "min_crop_area": 0.08,
     "color_jitter": 0.0,
     "max_bad_records": 0,
+    **{"folds": None, "fold": None},
     "class_names": None,
     "early_stop_patience": 0,
     "no_tf32": False,

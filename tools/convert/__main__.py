@@ -57,12 +57,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="boxes to store with the images: folder of XML annotations, or CSV file",
     )
     add_boxes_are(split)
-    split(
-        "--groups",
-        metavar="FILE",
-        type=Path,
-        help="CSV file of file name,group: images of one group, as of one person, stay in one fold of --folds",
-    )
+    split("--groups", metavar="FILE", type=Path, help="CSV of file name,group; images of one group stay in one fold")
     output = parser.add_argument_group("output").add_argument
     output(
         "--train_shards",

@@ -38,10 +38,9 @@ def _lines(path: Path) -> dict[str, str]:
     try:
         with io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="") as file:
             for number, row in enumerate(csv.reader(file), 1):
-                if row:
-                    name, group = (text.strip() for text in row)
-                    if groups.setdefault(name, group) != group:
-                        raise UsageError(f"--groups {path}: line {number} gives {name} another group than before")
+                name, group = (text.strip() for text in row or ("", ""))
+                if groups.setdefault(name, group) != group:
+                    raise UsageError(f"--groups {path}: line {number} gives {name} another group than before")
     except OSError as error:
         raise RunError(f"--groups {path}: cannot be read ({error.strerror}){path_hint(path)}") from error
     except UnicodeDecodeError as error:
