@@ -197,7 +197,12 @@ def test_the_predictions_are_those_of_the_model(capsys):
 
 
 def test_every_flag_in_the_documents_is_one():
-    parsers = [build_parser(), benchmark_input.make_parser(), sweep.make_parser(), *(make() for make in PARSERS.values())]
+    parsers = [
+        build_parser(),
+        benchmark_input.make_parser(),
+        sweep.make_parser(),
+        *(make() for make in PARSERS.values()),
+    ]
     parsers += [measurement.make_parser() for measurement in MEASUREMENTS.values()]
     known = {option for parser in parsers for action in parser._actions for option in action.option_strings}
     known |= {f"--{flag.name}" for flag in MODEL_MAIN_FLAGS}

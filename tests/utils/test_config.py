@@ -91,6 +91,11 @@ def test_batches_are_steps_and_epochs_are_whole_numbers_of_them(value, steps_per
             "--scaled_decoding: DALI decodes at full size only; leave out this flag or --dali",
         ),
         (lambda: DataConfig(max_bad_records=-1), "--max_bad_records -1: must be 0 or more"),
+        (lambda: DataConfig(fold=1), "--fold 1: only used with --folds, which is not given"),
+        (lambda: DataConfig(folds=5), "--folds 5: needs --fold, 0 to 4, the fold that is held out"),
+        (lambda: DataConfig(folds=1, fold=0), "--folds 1: must be 2 or more"),
+        (lambda: DataConfig(folds=5, fold=5), "--fold 5: must be 0 to 4, the fold that is held out"),
+        (lambda: DataConfig(folds=5, fold=-1), "--fold -1: must be 0 to 4, the fold that is held out"),
         (
             lambda: DataConfig(source="synthetic", data_dir="d"),
             "--data_dir d: synthetic data is used only when no --data_dir is given",
