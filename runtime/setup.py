@@ -304,17 +304,18 @@ def _data(
     """The seed of all randomness, and the files of each split that the mode reads."""
     check_folds(config, checkpoint, metadata)
     seed: int = communicator.broadcast(_seed(config, metadata))
-    return seed, _splits(config, seed, communicator)
+    data = config.data
+    if data.folds is None or data.fold is None:
+        return seed, _splits(config)
+    made = folds_of(str(data.data_dir), data.folds, seed) if communicator.rank == 0 else None
+    files, assigned = communicator.broadcast(made)
+    parts = split_by_fold(files, assigned, data.fold)
+    return seed, {split: parts[split] for split in SPLITS_READ[config.run.mode]}
 
 
-def _splits(config: ExperimentConfig, seed: int, communicator: Communicator) -> dict[str, SplitFiles]:
+def _splits(config: ExperimentConfig) -> dict[str, SplitFiles]:
     """The files of each split that the mode reads; evaluation may read another split than validation."""
     data, found = config.data, {}
-    if data.folds is not None and data.fold is not None:
-        made = folds_of(str(data.data_dir), data.folds, seed) if communicator.rank == 0 else None
-        files, assigned = communicator.broadcast(made)
-        parts = split_by_fold(files, assigned, data.fold)
-        return {split: parts[split] for split in SPLITS_READ[config.run.mode]}
     for split in SPLITS_READ[config.run.mode]:
         source = data.eval_split if split == "validation" else split
         patterns = data.train_files if source == "train" else data.validation_files
