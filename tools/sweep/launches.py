@@ -88,9 +88,13 @@ class Requests:
 
 @contextmanager
 def requests_to_end() -> Iterator[Requests]:
-    """Collects signals for a block, so that a launch can save its state before the sweep ends."""
+    """Collects signals for a block, so that a launch can save its state before the sweep ends.
+
+    Signals that are ignored stay so, as under nohup.
+    """
     requests = Requests()
-    former = {number: signal.signal(number, requests.note) for number in _REQUESTS}
+    heeded = [number for number in _REQUESTS if signal.getsignal(number) is not signal.SIG_IGN]
+    former = {number: signal.signal(number, requests.note) for number in heeded}
     try:
         yield requests
     finally:

@@ -152,6 +152,18 @@ def test_a_killed_sweep_ends_its_launch_and_the_same_command_continues(tmp_path,
     assert started(prepared) == [f"{SETTINGS[0]}/seed-1-fold-{fold}" for fold in (0, 1, 1, 2)]
 
 
+def test_a_sweep_under_nohup_outlives_its_terminal():
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with launches.requests_to_end() as requests:
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert requests.count == 1
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, former)
+
+
 def test_several_seeds_are_averaged_and_tested_by_resampling_images(tmp_path, prepared):
     spread = {1: 0.0, 2: 0.1}
     rights = {}
