@@ -19,6 +19,7 @@ from model.resnet import resnet
 from model.specs import RESNETS, Part, ResNetSpec
 from model.variable_groups import CLASSIFIER_SCOPE, part_of_classifier
 from runtime.class_evaluation import QUICK, THOROUGH, ClassificationEvaluator
+from runtime.class_losses import LOSS_ROWS
 from runtime.class_presenter import ClassPresenter
 from runtime.mixing import mixed
 from runtime.task import Metrics, Task, TensorMap, WarmStart
@@ -27,11 +28,13 @@ from utils.data_utils import Reader, TensorFlowReader, synthetic_input
 from utils.hooks.beginning import Chance
 from utils.hvd_utils import Communicator, SerialCommunicator
 from utils.image_processing import eval_preprocess, normalize, normalized_range
+from utils.input.balanced_order import Balance
 from utils.input.batching import Batch, Input, InputOptions, Position, Shard, without_autograph
 from utils.input.labelled_images import LABELLED_IMAGES
-from utils.metric_names import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, INITIAL_CROSS_ENTROPY, LN_CLASSES
+from utils.metric_names import CROSS_ENTROPY, INITIAL_CROSS_ENTROPY, LN_CLASSES
 from utils.optimizer_table import SLOTS
 from utils.optimizers import WeightDecay
+from utils.records.label_index import split_labels
 from utils.records.label_records import LabelRange
 from utils.records.manifest import SplitFiles
 from utils.records.record_rules import why_unusable
@@ -135,6 +138,8 @@ class LabelledImages:
         files, options = self.splits.get(split), self.input_options()
         if split == "train":
             options = dataclasses.replace(options, batch_size=self.config.images_per_step)
+            if files is not None and self.config.data.balanced_sampling:
+                options = dataclasses.replace(options, balance=self._balance(files))
         if files is None:
             seed = tf.constant([options.seed, 1], tf.int64)
             labels = tf.random.stateless_uniform([options.batch_size], seed, 0, options.num_classes, tf.int32)
@@ -142,6 +147,13 @@ class LabelledImages:
         if split == "train":
             return self.reader.train_input(files, LABELLED_IMAGES, options, shard, start)
         return self.reader.eval_input(files, LABELLED_IMAGES, options, shard)
+
+    def _balance(self, files: SplitFiles) -> Balance:
+        model = self.config.model
+        classes = split_labels(
+            files, offset=resolved(model, "label_offset"), num_classes=resolved(model, "num_classes")
+        ).first
+        return Balance(classes=classes, power=self.config.data.balanced_power)
 
     def preprocess(self, encoded: Any, size: int) -> Any:
         return eval_preprocess(encoded, size)
@@ -223,7 +235,7 @@ class MostProbableClass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassificationTraining:
-    """Cross-entropy with soft targets, of the softmax or of each class."""
+    """The loss of soft targets that ``--loss`` names, in which images may count as their classes weigh."""
 
     config: ExperimentConfig
     network: Classifier
@@ -233,35 +245,37 @@ class ClassificationTraining:
     def prepare(self, images: Any, batch: Batch, step: Any) -> tuple[Any, TensorMap]:
         optimizer = self.config.optimizer
         labels = smoothed_one_hot(batch.targets["labels"], self.network.num_classes, optimizer.label_smoothing)
+        if optimizer.weight_of_class is not None:  # a column more, so that they are mixed as labels are
+            weights = tf.gather(tf.constant(optimizer.weight_of_class, tf.float32), batch.targets["labels"])
+            labels = tf.concat([labels, weights[:, tf.newaxis]], axis=1)
         if optimizer.mixup_alpha > 0 or optimizer.cutmix_alpha > 0:
             own = self.seed * 2 + MIXUP_PURPOSE + self.communicator.rank * 2**33  # a seed has 31 bits
             seed = tf.stack([tf.constant(own, tf.int64), step])
             images, labels = mixed(images, labels, batch.mask, (optimizer.mixup_alpha, optimizer.cutmix_alpha), seed)
+        targets = {}
+        if optimizer.weight_of_class is not None:
+            labels, targets["weights"] = labels[:, :-1], labels[:, -1]
         if optimizer.bce_target_threshold is not None:
             labels = tf.cast(labels > optimizer.bce_target_threshold, labels.dtype)
-        return images, {"probabilities": labels}
+        return images, {"probabilities": labels, **targets}
 
     def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any, normalizer: Any = None) -> TensorMap:
         labels, logits = tf.stop_gradient(targets["probabilities"]), endpoints["logits"]
-        if self._binary:
-            per_example = binary_cross_entropy(logits, labels)
-        else:
-            per_example = tf.nn.softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+        key, loss = LOSS_ROWS[self.config.optimizer.loss]
+        per_example = loss(logits, labels, self.config.optimizer)
+        if "weights" in targets:
+            per_example *= tf.stop_gradient(targets["weights"])
         count = self.normalizer(targets, mask) if normalizer is None else normalizer
-        return {BINARY_CROSS_ENTROPY if self._binary else CROSS_ENTROPY: tf.reduce_sum(per_example * mask) / count}
+        return {key: tf.reduce_sum(per_example * mask) / count}
 
     def normalizer(self, targets: TensorMap, mask: Any) -> Any:
         """The number of images that count, the mean over all processes."""
         return tf.maximum(self.communicator.average(tf.reduce_sum(mask)), 1.0 / self.communicator.size)
 
     @property
-    def _binary(self) -> bool:
-        return self.config.optimizer.loss == "bce"
-
-    @property
     def chance(self) -> Chance | None:
         """The cross-entropy of equal probabilities, ln K for any targets that sum to 1."""
-        if self._binary:
+        if self.config.optimizer.loss != "softmax" or self.config.optimizer.weight_of_class is not None:
             return None
         return Chance(
             loss=CROSS_ENTROPY,
@@ -282,14 +296,6 @@ class ClassificationTraining:
         scope = f"{self.network.spec.name}/{CLASSIFIER_SCOPE}/dense"
         head = frozenset(f"{scope}/{kind}" for kind in ("kernel", "bias"))
         return WarmStart(sources=self.network.stored_names(stored), factors={}, replaceable=head)
-
-
-def binary_cross_entropy(logits: Any, labels: Any) -> Any:
-    """The mean over the classes of each one's binary cross-entropy, [N], for logits and targets of [N, K].
-
-    Source: Wightman et al., ResNet strikes back, arXiv:2110.00476, section 2.
-    """
-    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits), axis=1)
 
 
 def smoothed_one_hot(labels: Any, num_classes: int, smoothing: float) -> Any:

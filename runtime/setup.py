@@ -22,6 +22,7 @@ from object_detection.object_records import has_objects
 from runtime.artefacts.artefact import Artefact, run_by
 from runtime.artefacts.formats import artefacts_in
 from runtime.artefacts.model_dir import open_model_dir, precision_of
+from runtime.class_weights import resolve_class_weights
 from runtime.classification import classification_task
 from runtime.convolutions import BUILT_IN, Convolutions, choose_convolutions, kind_of_cpu
 from runtime.detection import detection_task
@@ -269,7 +270,7 @@ def _resolve_classification(
     manifest = next((files.manifest for files in splits.values()), None)
     names = read_names_in_order(config.data.class_names_file) if config.data.class_names_file else None
     model, notes = resolve_model(config.model, manifest, metadata or None, names)
-    return dataclasses.replace(config, model=model), notes
+    return resolve_class_weights(dataclasses.replace(config, model=model), splits), notes
 
 
 def _checkpoint(config: ExperimentConfig) -> Path | None:

@@ -35,7 +35,10 @@ DATA_FORMATS = ("NHWC", "NCHW")
 WEIGHT_INITS = ("fan_in", "fan_out")
 HEAD_INITS = ("small", "original")
 SCHEDULES = ("step", "cosine", "linear", "poly", "one_cycle", "wsd", "constant")
-LOSSES = ("softmax", "bce")
+LOSSES = ("softmax", "bce", "focal")
+FOCAL_GAMMA = 2.0
+"""Focusing parameter of the focal loss, that of the paper."""
+UNWEIGHTED, BALANCED = "none", "balanced"
 ENDLESS_SCHEDULES = ("step", "constant")
 """Schedules whose last rate follows from the peak."""
 SOURCES = ("tfrecord", "dali", "synthetic")
@@ -125,7 +128,8 @@ class DataConfig:
     """The source of the examples and how they are read; ``index_dir`` holds DALI's index files.
 
     The globs ``train_files`` and ``validation_files`` replace ``data_dir``. Evaluation reads every ``eval_every``-th
-    example of the split ``eval_split``.
+    example of the split ``eval_split``. ``balanced_sampling`` draws training examples by class, with ``balanced_power``
+    of ``utils.input.balanced_order``.
     """
 
     source: str = "tfrecord"
@@ -145,6 +149,8 @@ class DataConfig:
     shuffle_buffer: int = 4096
     threads: int | None = None
     scaled_decoding: bool = False
+    balanced_sampling: bool = False
+    balanced_power: float = 1.0
 
     def __post_init__(self) -> None:
         require(self.source in SOURCES, "data_dir", self.source, f"one of {', '.join(SOURCES)}")
@@ -156,6 +162,11 @@ class DataConfig:
             largest >= self.min_crop_area, "max_crop_area", largest, f"at least --min_crop_area {self.min_crop_area}"
         )
         require(self.max_bad_records >= 0, "max_bad_records", self.max_bad_records, "0 or more")
+        require(_is_fraction(self.balanced_power), "balanced_power", self.balanced_power, "at least 0 and at most 1")
+        if self.balanced_power != 1.0 and not self.balanced_sampling:
+            raise UsageError(
+                f"--balanced_power {self.balanced_power:g}: only used with --balanced_sampling, which is not given"
+            )
         if self.source == "synthetic" and self.data_dir is not None:
             raise UsageError(f"--data_dir {self.data_dir}: synthetic data is used only when no --data_dir is given")
         if self.source == "dali" and self.scaled_decoding:
@@ -179,8 +190,9 @@ class OptimizerConfig:
     run. It begins after the warm-up and ``hold_steps`` steps at the peak; a cosine does so with ``cosine_from_peak``,
     else at step 0. ``lr_warmup_start`` and ``lr_final``, for a batch of 256 images, replace the schedule's own first
     and last rate. ``loss`` is that of classifiers, and ``bce_target_threshold`` the target above which a class is
-    present. A step sums the gradients of ``accumulate_steps`` batches. ``beta2``,
-    ``epsilon`` and ``clip_norm`` default to those of the optimizer's row.
+    present. ``focal_gamma`` defaults to ``FOCAL_GAMMA``. ``class_weights`` is "none", "balanced" or a file, and
+    ``weight_of_class`` holds the weights once they are resolved. A step sums the gradients of ``accumulate_steps``
+    batches. ``beta2``, ``epsilon`` and ``clip_norm`` default to those of the optimizer's row.
     """
 
     name: str = DEFAULT_OPTIMIZER
@@ -205,6 +217,9 @@ class OptimizerConfig:
     accumulate_steps: int = 1
     loss: str = "softmax"
     bce_target_threshold: float | None = None
+    focal_gamma: float | None = None
+    class_weights: str = UNWEIGHTED
+    weight_of_class: tuple[float, ...] | None = None
     label_smoothing: float = 0.0
     mixup_alpha: float = 0.0
     cutmix_alpha: float = 0.0
@@ -224,13 +239,23 @@ class OptimizerConfig:
         _require_amount("mixup", alpha, "an alpha, ")
         _require_amount("cutmix", self.cutmix_alpha, "an alpha, ")
         require(self.accumulate_steps > 0, "accumulate_steps", self.accumulate_steps, "a positive integer")
-        require(self.loss in LOSSES, "loss", self.loss, "softmax or bce")
-        threshold = self.bce_target_threshold
+        self._check_loss()
+
+    def _check_loss(self) -> None:
+        require(self.loss in LOSSES, "loss", self.loss, "softmax, bce or focal")
+        require(bool(self.class_weights), "class_weights", "''", "none, balanced or a file")
+        threshold, gamma = self.bce_target_threshold, self.focal_gamma
         if threshold is not None:
             fits = _is_fraction(threshold) and threshold < 1
             require(fits, "bce_target_threshold", f"{threshold:g}", "at least 0 and below 1")
             if self.loss != "bce":
                 raise UsageError(f"--bce_target_threshold {threshold:g}: only used with --loss bce, which is not given")
+        if gamma is not None:
+            require(
+                math.isfinite(gamma) and 0 <= gamma <= 100, "focal_gamma", f"{gamma:g}", "at least 0 and at most 100"
+            )
+            if self.loss != "focal":
+                raise UsageError(f"--focal_gamma {gamma:g}: only used with --loss focal, which is not given")
 
     def _check_schedule(self) -> None:
         require(self.schedule in SCHEDULES, "schedule", self.schedule, f"one of {', '.join(SCHEDULES)}")

@@ -10,6 +10,7 @@ WAITING = "input_wait_share"
 LOSS = "total_loss"
 CROSS_ENTROPY = "cross_entropy"
 BINARY_CROSS_ENTROPY = "binary_cross_entropy"
+FOCAL_LOSS = "focal_loss"
 INITIAL_CROSS_ENTROPY, LN_CLASSES = "initial_cross_entropy", "ln_num_classes"
 BEGINNING = (INITIAL_CROSS_ENTROPY, LN_CLASSES)
 """Keys of the first record of training: the cross-entropy of the initial weights, and that of equal probabilities."""

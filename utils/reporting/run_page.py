@@ -22,7 +22,10 @@ REPORT_NAME = "report.html"
 _WHAT = ("arch", "mode", "data_dir", "batch_size", "num_iter", "iter_unit", "image_size", "num_classes", "seed")
 _WHERE = ("precision", "processes", "gpus", "cpu", "cpu_count", "cpu_features", "onednn", "memory_gb")
 _WITH = ("python_version", "tensorflow_version", "numpy_version", "git_commit")
-_LOSSES = (LOSS, "cross_entropy", "binary_cross_entropy", "classification_loss", "localization_loss", "l2_loss")
+_LOSSES = (
+    *(LOSS, "cross_entropy", "binary_cross_entropy", "focal_loss"),
+    *("classification_loss", "localization_loss", "l2_loss"),
+)
 _TILES = {
     "top1_accuracy": "top-1 accuracy",
     "top5_accuracy": "top-5 accuracy",
