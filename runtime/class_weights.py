@@ -38,8 +38,15 @@ def balanced_weights(counts: np.ndarray) -> tuple[float, ...]:
     return tuple(weights.tolist())
 
 
-def resolve_class_weights(config: ExperimentConfig, splits: Mapping[str, SplitFiles]) -> ExperimentConfig:
+def resolve_class_weights(
+    config: ExperimentConfig, splits: Mapping[str, SplitFiles], *, keep: bool
+) -> ExperimentConfig:
     """The configuration of a training with the weights that ``--class_weights`` asks for.
+
+    Args:
+        config: The resolved configuration.
+        splits: Files by split.
+        keep: Whether the labels of the records may be kept in files.
 
     Raises:
         RunError: The file or the records cannot be read.
@@ -50,7 +57,7 @@ def resolve_class_weights(config: ExperimentConfig, splits: Mapping[str, SplitFi
         return config
     num_classes, offset = resolved(model, "num_classes"), resolved(model, "label_offset")
     if asked == BALANCED:
-        labels = split_labels(splits["train"], offset=offset, num_classes=num_classes)
+        labels = split_labels(splits["train"], offset=offset, num_classes=num_classes, several=model.multi_label, keep=keep)
         weights = balanced_weights(labels.counts(num_classes))
     else:
         weights = weights_of_file(asked, num_classes, model.class_names)

@@ -51,7 +51,7 @@ from utils.detection_config import DetectionConfig
 from utils.errors import RunError, UsageError, reason
 from utils.hvd_utils import Communicator, SerialCommunicator, gpu_warning
 from utils.records.class_names import read_names_in_order
-from utils.records.manifest import LABEL_MAP_NAME, LABEL_OFFSET, SplitFiles, load_pattern, load_split
+from utils.records.manifest import LABEL_MAP_NAME, LABEL_OFFSET, Manifest, SplitFiles, load_pattern, load_split
 from utils.suggestions import absence, path_hint
 from utils.system.machine import cpu_features
 from utils.weights.checkpoint_contents import stored_shapes
@@ -71,8 +71,13 @@ SPLITS_READ = {
 }
 
 
-def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
+def set_up(config: ExperimentConfig, communicator: Communicator, *, writes: bool = True) -> Setup:
     """Resolves a configuration against the checkpoint, the data and the machine.
+
+    Args:
+        config: The configuration as given.
+        communicator: The processes of the launch.
+        writes: Whether facts about the records that are slow to find may be kept in files.
 
     Raises:
         UsageError: Flags contradict the checkpoint, the data or the machine.
@@ -92,6 +97,7 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
     resolve = resolve_detection if config.detection else _resolve_classification
     config, notes = resolve(config, splits, metadata)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, pretrained=pretrained))
+    config = resolve_class_weights(config, splits, keep=writes)
     if config.data.threads is None:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, threads=communicator.threads))
     images = images_to_predict(config.run) if config.run.mode == "predict" else None
@@ -254,8 +260,12 @@ def _check_task(config: ExperimentConfig, splits: Mapping[str, SplitFiles], meta
     stored = metadata.get("task", ours)
     if stored != ours:
         raise UsageError(f"{flag}: the checkpoint holds {metadata.get('architecture')}, which is for {stored}")
-    if ours == "classification" and config.run.min_score != RunConfig().min_score:
-        raise UsageError(f"--min_score {config.run.min_score:g}: only used with {DETECTORS[0]}, which detects objects")
+    scored = config.detection or metadata.get("multi_label")
+    if not scored and config.run.min_score != RunConfig().min_score:
+        raise UsageError(
+            f"--min_score {config.run.min_score:g}: only used with {DETECTORS[0]}, which detects objects, and with "
+            "networks trained with --multi_label"
+        )
     for files in splits.values():
         if files.manifest and files.manifest.task != ours:
             raise UsageError(
@@ -269,8 +279,31 @@ def _resolve_classification(
 ) -> tuple[ExperimentConfig, tuple[str, ...]]:
     manifest = next((files.manifest for files in splits.values()), None)
     names = read_names_in_order(config.data.class_names_file) if config.data.class_names_file else None
+    config = _with_labels_of(config, manifest, metadata)
     model, notes = resolve_model(config.model, manifest, metadata or None, names)
-    return resolve_class_weights(dataclasses.replace(config, model=model), splits), notes
+    return dataclasses.replace(config, model=model), notes
+
+
+def _with_labels_of(
+    config: ExperimentConfig, manifest: Manifest | None, metadata: Mapping[str, Any]
+) -> ExperimentConfig:
+    """The configuration for one label an image or several: as in the checkpoint, else as the flag says.
+
+    Raises:
+        UsageError: Flag, checkpoint and data contradict each other.
+    """
+    asked = config.model.multi_label
+    several = bool(metadata.get("multi_label")) if metadata else asked
+    if config.run.is_training and several != asked:
+        kinds = ("one label an image", "several labels an image (--multi_label)")
+        raise UsageError(
+            f"--multi_label is {'given' if asked else 'not given'}: the checkpoint was trained on {kinds[several]}, "
+            "and a run has to continue so; start a new run from its weights with --finetune_checkpoint"
+        )
+    if manifest is not None and manifest.multi_label and not several:
+        remedy = "give --multi_label" if config.run.is_training else "the network knows one label an image"
+        raise UsageError(f"--data_dir {config.data.data_dir}: its images have several labels each; {remedy}")
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, multi_label=several))
 
 
 def _checkpoint(config: ExperimentConfig) -> Path | None:

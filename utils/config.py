@@ -106,6 +106,8 @@ class ModelConfig:
     data_class_names: tuple[str, ...] | None = None
     """Class names in the training data; --class_names may give others."""
     pretrained: PretrainedConfig = field(default_factory=PretrainedConfig)
+    multi_label: bool = False
+    """An image may have several labels, or none."""
 
     def __post_init__(self) -> None:
         if self.architecture is not None:
@@ -548,12 +550,23 @@ class ExperimentConfig:
             raise UsageError(f"--mode {mode}: needs --data_dir; only the two benchmark modes can run on synthetic data")
         if self.run.is_benchmark and self.run.duration.unit == "batch":
             check_benchmark_length(self.run.duration.value, self.run.warmup_steps)
+        if self.model.multi_label:
+            self._check_multi_label()
         steps = self.optimizer.accumulate_steps
         if steps > 1 and self.distributed.sync_batch_norm:
             raise UsageError(
                 f"--accumulate_steps {steps}: batch norm takes its statistics from one part of the batch at a time, "
                 "which --sync_batch_norm contradicts; leave one of them out"
             )
+
+    def _check_multi_label(self) -> None:
+        loss = self.optimizer.loss
+        if self.run.is_training and loss != "bce":
+            raise UsageError(
+                f"--loss {loss}: contradicts --multi_label, whose classes exclude no other; give --loss bce"
+            )
+        if self.data.balanced_sampling:
+            raise UsageError("--balanced_sampling: draws by the one class of an image, which --multi_label contradicts")
 
     @property
     def images_per_step(self) -> int:

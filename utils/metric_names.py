@@ -37,6 +37,7 @@ _HEADINGS = {
     "macro_roc_auc": "macro ROC-AUC",
     "macro_average_precision": "macro AP",
     "macro_f1": "macro F1",
+    "micro_f1": "micro F1",
     "Precision/mAP": "AP",
     "Precision/mAP@.50IOU": "AP50",
     "Precision/mAP@.75IOU": "AP75",

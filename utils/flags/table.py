@@ -760,6 +760,18 @@ FLAGS = (
         refused=True,
     ),
     Flag(
+        "multi_label",
+        "model.multi_label",
+        SWITCH,
+        "Train on images with several labels each, or none: a sigmoid for each class, with --loss bce.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        architectures=CLASSIFIERS,
+        refused=True,
+        inspected=True,
+    ),
+    Flag(
         "focal_gamma",
         "optimizer.focal_gamma",
         NUMBER,

@@ -58,7 +58,9 @@ class SplitLabels:
         return found
 
 
-def split_labels(files: SplitFiles, *, offset: int, num_classes: int, several: bool = False) -> SplitLabels:
+def split_labels(
+    files: SplitFiles, *, offset: int, num_classes: int, several: bool = False, keep: bool = True
+) -> SplitLabels:
     """Reads the labels of a split, from label files if there are any that fit.
 
     Missing ones are written beside the records or, if that folder is read-only, to the user's cache. Labels outside the
@@ -69,13 +71,14 @@ def split_labels(files: SplitFiles, *, offset: int, num_classes: int, several: b
         offset: The label of the first class.
         num_classes: Number of classes.
         several: Whether a record may have several labels, or none.
+        keep: Whether to write missing label files.
 
     Raises:
         RunError: A record file is broken or does not match its manifest.
     """
     labels: list[list[int]] = []
     for name, count in zip(files.paths, files.counts, strict=True):
-        found = _labels_of(Path(name))
+        found = _labels_of(Path(name), keep=keep)
         if len(found) != count:
             raise RunError(f"{name}: has {plural(len(found), 'record')}, and should have {count:,}")
         labels += found
@@ -93,11 +96,13 @@ def _usable(labels: Sequence[int], offset: int, num_classes: int, *, several: bo
     return [label - offset for label in dict.fromkeys(labels) if 0 <= label - offset < num_classes]
 
 
-def _labels_of(records: Path) -> list[list[int]]:
+def _labels_of(records: Path, *, keep: bool) -> list[list[int]]:
     """The labels of each record of a file, as stored."""
     beside = records.parent / LABEL_FOLDER / records.name
     if (kept := _kept(beside, records)) is not None:
         return kept
+    if not keep:
+        return _read(records)
     refusal: OSError | None = None
     for folder in (beside.parent, _cache(records)):
         try:
