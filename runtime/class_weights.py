@@ -57,7 +57,9 @@ def resolve_class_weights(
         return config
     num_classes, offset = resolved(model, "num_classes"), resolved(model, "label_offset")
     if asked == BALANCED:
-        labels = split_labels(splits["train"], offset=offset, num_classes=num_classes, several=model.multi_label, keep=keep)
+        labels = split_labels(
+            splits["train"], offset=offset, num_classes=num_classes, several=model.multi_label, keep=keep
+        )
         weights = balanced_weights(labels.counts(num_classes))
     else:
         weights = weights_of_file(asked, num_classes, model.class_names)
