@@ -51,11 +51,16 @@ class LabelRules:
         return ()
 
 
-def make_label_rules(folder: Path, manifest: Manifest | None) -> tuple[LabelRules, dict[int, str], list[str]]:
-    """The rules of a folder of records, the names of the labels if the manifest has them, and no faults."""
+def make_label_rules(
+    folder: Path, manifest: Manifest | None, *, several: bool = False
+) -> tuple[LabelRules, dict[int, str], list[str]]:
+    """The rules of a folder of records, the names of the labels if the manifest has them, and no faults.
+
+    ``several`` says for records without a manifest whether an image may have several labels.
+    """
     del folder
     if manifest is None:
-        return LabelRules(), {}, []
+        return LabelRules(several=several), {}, []
     rules = LabelRules(offset=manifest.label_offset, names=manifest.class_names, several=manifest.multi_label)
     return rules, dict(enumerate(manifest.class_names, manifest.label_offset)), []
 
