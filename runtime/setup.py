@@ -90,16 +90,10 @@ def set_up(config: ExperimentConfig, communicator: Communicator, *, writes: bool
     else:
         checkpoint, metadata = artefact.path, dict(artefact.metadata)
         pretrained = stored_pretrained_config(metadata)
-    reader = _reader(config, gpu)
-    splits = _splits(config)
-    config = _detector_of_checkpoint(config, metadata)
-    _check_task(config, splits, metadata)
-    resolve = resolve_detection if config.detection else _resolve_classification
-    config, notes = resolve(config, splits, metadata)
+    reader, splits = _reader(config, gpu), _splits(config)
+    config, notes = _resolved(config, splits, metadata)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, pretrained=pretrained))
-    config = resolve_class_weights(config, splits, keep=writes)
-    if config.data.threads is None:
-        config = dataclasses.replace(config, data=dataclasses.replace(config.data, threads=communicator.threads))
+    config = _with_threads(resolve_class_weights(config, splits, keep=writes), communicator)
     images = images_to_predict(config.run) if config.run.mode == "predict" else None
     config = _with_batches_for(config, images, artefact, communicator)
     precision = precision_of(artefact) or _precision(config)
@@ -127,6 +121,22 @@ def set_up(config: ExperimentConfig, communicator: Communicator, *, writes: bool
         images=images,
         convolutions=convolutions,
     )
+
+
+def _resolved(
+    config: ExperimentConfig, splits: Mapping[str, SplitFiles], metadata: Mapping[str, Any]
+) -> tuple[ExperimentConfig, tuple[str, ...]]:
+    """The configuration with the values that weights and data decide, and sentences for the log."""
+    config = _detector_of_checkpoint(config, metadata)
+    _check_task(config, splits, metadata)
+    resolve = resolve_detection if config.detection else _resolve_classification
+    return resolve(config, splits, metadata)
+
+
+def _with_threads(config: ExperimentConfig, communicator: Communicator) -> ExperimentConfig:
+    """The configuration with a number of threads."""
+    threads = communicator.threads if config.data.threads is None else config.data.threads
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, threads=threads))
 
 
 def _notes_on_device(config: ExperimentConfig, communicator: Communicator) -> tuple[str, str]:

@@ -17,7 +17,7 @@ if __name__ == "__main__":
     begin()
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tools.command import CommandParser
 from tools.convert.command_line import EXIT_TEXT, add_boxes_are, add_output_flags, run_conversion
@@ -43,18 +43,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="labels of a validation folder or tar file without class folders: one synset per line in the order of the "
         "file names, or ILSVRC2012_devkit_t12.tar.gz",
     )
-    split(
-        "--labels",
-        metavar="FILE",
-        type=Path,
-        help="images with several labels each: CSV with the columns file, labels (separated by ;) and maybe split, "
-        "or JSON objects with these keys",
-    )
-    split(
-        "--multi_label",
-        action="store_true",
-        help="an image that lies in several class folders, with the same name and content, has all their labels",
-    )
+    _add_several_labels(split)
     split("--class_names", metavar="FILE", type=Path, help="one name per line, or lines of folder (synset) TAB name")
     split(
         "--head_size",
@@ -80,6 +69,22 @@ def make_parser() -> argparse.ArgumentParser:
     output("--seed", metavar="N", type=int, default=12345, help="seed of the shuffle (default: %(default)s)")
     add_output_flags(output, "OUT")
     return parser
+
+
+def _add_several_labels(add: Callable[..., object]) -> None:
+    """Adds the flags for images with several labels each."""
+    add(
+        "--labels",
+        metavar="FILE",
+        type=Path,
+        help="images with several labels each: CSV with the columns file, labels (separated by ;) and maybe split, "
+        "or JSON objects with these keys",
+    )
+    add(
+        "--multi_label",
+        action="store_true",
+        help="an image that lies in several class folders, with the same name and content, has all their labels",
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
