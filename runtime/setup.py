@@ -270,8 +270,12 @@ def _check_task(config: ExperimentConfig, splits: Mapping[str, SplitFiles], meta
     stored = metadata.get("task", ours)
     if stored != ours:
         raise UsageError(f"{flag}: the checkpoint holds {metadata.get('architecture')}, which is for {stored}")
-    scored = config.detection or metadata.get("multi_label")
-    if not scored and config.run.min_score != RunConfig().min_score:
+    several = bool(metadata.get("multi_label"))
+    if several and not config.run.is_training and config.run.top_k != RunConfig().top_k:
+        raise UsageError(
+            f"--top_k {config.run.top_k}: not used with networks trained with --multi_label; see --min_score"
+        )
+    if not config.detection and not several and config.run.min_score != RunConfig().min_score:
         raise UsageError(
             f"--min_score {config.run.min_score:g}: only used with {DETECTORS[0]}, which detects objects, and with "
             "networks trained with --multi_label"

@@ -128,7 +128,7 @@ def test_predictions_are_the_classes_from_a_score_on(trained, tmp_path):
     for score in ("0", "0.5", "1"):
         results = tmp_path / score
         flags = (f"--to_predict={tmp_path / 'images'}", f"--results_dir={results}", f"--min_score={score}")
-        launch = run("--mode=predict", f"--model_dir={trained[1]}", *flags)
+        launch = run("--arch=resnet50", "--mode=predict", f"--model_dir={trained[1]}", *flags)
         assert launch.status == 0, launch.error
         listed[score] = json.loads((results / "predictions.json").read_text())
         with (results / "predictions.csv").open() as file:
@@ -152,6 +152,13 @@ def test_a_score_for_a_network_of_one_label_is_refused(data_dir, tmp_path):
     assert refused.status == 2
     assert "--min_score 0.1: only used with ssd320" in refused.error
     assert "networks trained with --multi_label" in refused.error
+
+
+def test_a_number_of_guesses_is_refused_for_several_labels(data, trained, tmp_path):
+    flags = (f"--data_dir={data}", "--batch_size=4", f"--results_dir={tmp_path}", "--top_k=3")
+    refused = run("--mode=evaluate", f"--model_dir={trained[1]}", *flags)
+    assert refused.status == 2
+    assert "--top_k 3: not used with networks trained with --multi_label; see --min_score" in refused.error
 
 
 def test_exports_end_in_sigmoids_and_evaluate_like_the_checkpoint(data, trained, tmp_path):

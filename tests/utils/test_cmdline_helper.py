@@ -63,7 +63,7 @@ OUR_DEFAULTS = {
     **{"optimizer": "momentum", "beta2": None, "epsilon": None, "clip_norm": None},
     **{"schedule": "step", "lr_final": None, "lr_warmup_start": None},
     **{"loss": "softmax", "bce_target_threshold": None, "ema_every": 1, "accumulate_steps": 1},
-    "multi_label": False,
+    **{"multi_label": False, "min_score": 0.5},
     **{"focal_gamma": None, "class_weights": "none", "balanced_sampling": False, "balanced_power": 1.0},
     **{"no_bias_decay": False, "zero_init_residual": False},
     "deterministic": False,

@@ -366,6 +366,15 @@ FLAGS = (
         real_data_only=True,
     ),
     Flag(
+        "min_score",
+        "run.min_score",
+        NUMBER,
+        "Lowest score that a prediction lists: of detections, and of classes after training with --multi_label.",
+        GENERAL,
+        ("predict",),
+        ours=True,
+    ),
+    Flag(
         "log_level",
         "run.log_level",
         LOG_LEVELS,
@@ -788,8 +797,8 @@ FLAGS = (
         "class_weights",
         "optimizer.class_weights",
         TEXT,
-        "How much the images of a class count in the loss: none, balanced (as one over their number), or a file "
-        "of weights by class name or index.",
+        "Weights of the classes in the loss: none, balanced (one over the number of their images), or a file of weights "
+        "by class name or index.",
         TRAINING,
         TRAINING_MODES,
         ours=True,
@@ -1093,13 +1102,6 @@ FLAGS = (
         from_field=lambda steps: not any(isinstance(step, ColorSpec) for step in steps or ()),
         inspected=True,
         rare=True,
-    ),
-    _detector_flag(
-        "min_score",
-        "run.min_score",
-        NUMBER,
-        "Lowest score of the detections that a prediction lists and draws.",
-        ("predict",),
     ),
     Flag("xla", "precision.xla", SWITCH, "Compile the graph with XLA.", OPTIMIZATION, aliases=("use_xla",)),
     Flag(
