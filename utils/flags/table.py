@@ -797,7 +797,7 @@ FLAGS = (
         "class_weights",
         "optimizer.class_weights",
         TEXT,
-        "Weights of the classes in the loss: none, balanced (one over the number of their images), or a file of weights "
+        "Weights of the classes in the loss: none, balanced (one over their number of images), or a file of weights "
         "by class name or index.",
         TRAINING,
         TRAINING_MODES,
