@@ -37,8 +37,7 @@ class ClassPresenter:
         """
         del size_px
         probabilities = arrays["probabilities"]
-        if not np.isfinite(probabilities).all():
-            raise RunError("the network's probabilities are not finite: the weights are damaged")
+        require_finite(probabilities)
         order = np.argsort(-probabilities, kind="stable")[: self._top_k]
         return [
             {"class": int(k), "name": self._name(int(k)), "probability": round(float(probabilities[k]), 6)}
@@ -64,7 +63,15 @@ class ClassPresenter:
         return with_caption(image, lines, RIGHT if right else WRONG)
 
     def _name(self, class_index: int) -> str:
-        """The name of a class; logits beyond the classes, as in a head of 1001 for 1000 classes, get their number."""
-        if self._names is None or class_index >= len(self._names):
-            return str(class_index)
-        return self._names[class_index]
+        return class_name(self._names, class_index)
+
+
+def class_name(names: Sequence[str] | None, class_index: int) -> str:
+    """The name of a class; logits beyond the classes, as in a head of 1001 for 1000 classes, get their number."""
+    return str(class_index) if names is None or class_index >= len(names) else names[class_index]
+
+
+def require_finite(probabilities: np.ndarray) -> None:
+    """Raises ``RunError`` if a probability is not finite."""
+    if not np.isfinite(probabilities).all():
+        raise RunError("the network's probabilities are not finite: the weights are damaged")

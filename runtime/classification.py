@@ -18,24 +18,30 @@ from model.layers.options import LayerOptions
 from model.resnet import resnet
 from model.specs import RESNETS, Part, ResNetSpec
 from model.variable_groups import CLASSIFIER_SCOPE, part_of_classifier
-from runtime.class_evaluation import QUICK, THOROUGH, ClassificationEvaluator
+from runtime.class_evaluation import QUICK, THOROUGH, ClassificationEvaluator, Effort
+from runtime.class_losses import LOSS_ROWS, binary_cross_entropy
 from runtime.class_presenter import ClassPresenter
 from runtime.mixing import mixed
-from runtime.task import Metrics, Task, TensorMap, WarmStart
+from runtime.several_labels_evaluation import SeveralLabelsEvaluator
+from runtime.several_labels_presenter import SeveralLabelsPresenter
+from runtime.task import Metrics, PostProcessing, Presenter, Task, TensorMap, WarmStart
 from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig, ModelConfig, resolved
 from utils.data_utils import Reader, TensorFlowReader, synthetic_input
 from utils.hooks.beginning import Chance
 from utils.hvd_utils import Communicator, SerialCommunicator
 from utils.image_processing import eval_preprocess, normalize, normalized_range
+from utils.input.balanced_order import Balance
 from utils.input.batching import Batch, Input, InputOptions, Position, Shard, without_autograph
-from utils.input.labelled_images import LABELLED_IMAGES
-from utils.metric_names import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, INITIAL_CROSS_ENTROPY, LN_CLASSES
+from utils.input.labelled_images import LABELLED_IMAGES, images_with_labels
+from utils.metric_names import CROSS_ENTROPY, INITIAL_CROSS_ENTROPY, LN_CLASSES
 from utils.optimizer_table import SLOTS
 from utils.optimizers import WeightDecay
+from utils.records.label_index import split_labels
 from utils.records.label_records import LabelRange
 from utils.records.manifest import SplitFiles
 from utils.records.record_rules import why_unusable
 from utils.records.tfrecord_file import read_record
+from utils.statistics.several_labels import MEAN_AVERAGE_PRECISION
 from utils.weights.pretrained_config import MEAN_RGB, STD_RGB, Rgb
 
 MIXUP_PURPOSE = 1
@@ -65,7 +71,6 @@ def classification_task(
     spec = RESNETS[resolved(model, "architecture")].as_trained(**model.pretrained.network)
     num_classes: int = resolved(model, "num_classes")
     mean_rgb, std_rgb = model.pretrained.mean_rgb or MEAN_RGB, model.pretrained.std_rgb or STD_RGB
-    effort = THOROUGH if config.run.mode == "evaluate" else QUICK
     network = Classifier(
         spec=spec,
         layers=dataclasses.replace(layers, input_range=normalized_range(mean_rgb, std_rgb)),
@@ -73,16 +78,41 @@ def classification_task(
         final_conv=model.use_final_conv,
         mean_rgb=mean_rgb,
         std_rgb=std_rgb,
+        several=model.multi_label,
     )
+    last, metrics, presenter = _several_labels(config) if model.multi_label else _one_label(config)
     return Task(
         data=LabelledImages(config=config, splits=splits, seed=seed, communicator=communicator, reader=reader),
         network=network,
-        post_processing=MostProbableClass(num_classes=num_classes, class_names=model.class_names),
+        post_processing=last,
         training=ClassificationTraining(config=config, network=network, seed=seed, communicator=communicator),
-        metrics=Metrics(best="top1_accuracy", evaluator=lambda: ClassificationEvaluator(config.run.top_k, effort)),
-        presenter=ClassPresenter(model.class_names, min(config.run.top_k, num_classes)),
+        metrics=metrics,
+        presenter=presenter,
         metadata=_metadata(model, mean_rgb, std_rgb),
     )
+
+
+def _one_label(config: ExperimentConfig) -> tuple[PostProcessing, Metrics, Presenter]:
+    model, top_k, effort = config.model, config.run.top_k, _effort(config)
+    num_classes: int = resolved(model, "num_classes")
+    return (
+        MostProbableClass(num_classes=num_classes, class_names=model.class_names),
+        Metrics(best="top1_accuracy", evaluator=lambda: ClassificationEvaluator(top_k, effort)),
+        ClassPresenter(model.class_names, min(top_k, num_classes)),
+    )
+
+
+def _several_labels(config: ExperimentConfig) -> tuple[PostProcessing, Metrics, Presenter]:
+    effort = _effort(config)
+    return (
+        EachClass(),
+        Metrics(best=MEAN_AVERAGE_PRECISION, evaluator=lambda: SeveralLabelsEvaluator(effort)),
+        SeveralLabelsPresenter(config.model.class_names, config.run.min_score),
+    )
+
+
+def _effort(config: ExperimentConfig) -> Effort:
+    return THOROUGH if config.run.mode == "evaluate" else QUICK
 
 
 def _metadata(model: ModelConfig, mean_rgb: Rgb, std_rgb: Rgb) -> dict[str, Any]:
@@ -97,13 +127,14 @@ def _metadata(model: ModelConfig, mean_rgb: Rgb, std_rgb: Rgb) -> dict[str, Any]
         "use_final_conv": model.use_final_conv,
         "image_size": model.image_size,
         "network": model.pretrained.network,
+        **({"multi_label": True} if model.multi_label else {}),
         "preprocessing": {"mean_rgb": list(mean_rgb), "std_rgb": list(std_rgb), "range": [0, 255]},
     }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledImages:
-    """The examples for classification: images with one label each."""
+    """The examples for classification: images with one label each, or with several."""
 
     config: ExperimentConfig
     splits: Mapping[str, SplitFiles]
@@ -135,13 +166,26 @@ class LabelledImages:
         files, options = self.splits.get(split), self.input_options()
         if split == "train":
             options = dataclasses.replace(options, batch_size=self.config.images_per_step)
+            if files is not None and self.config.data.balanced_sampling:
+                options = dataclasses.replace(options, balance=self._balance(files))
         if files is None:
             seed = tf.constant([options.seed, 1], tf.int64)
             labels = tf.random.stateless_uniform([options.batch_size], seed, 0, options.num_classes, tf.int32)
+            if self.config.model.multi_label:
+                labels = tf.one_hot(labels, options.num_classes)
             return synthetic_input(options, {"labels": labels})
+        several = self.config.model.multi_label
+        decoder = images_with_labels(options.num_classes) if several else LABELLED_IMAGES
         if split == "train":
-            return self.reader.train_input(files, LABELLED_IMAGES, options, shard, start)
-        return self.reader.eval_input(files, LABELLED_IMAGES, options, shard)
+            return self.reader.train_input(files, decoder, options, shard, start)
+        return self.reader.eval_input(files, decoder, options, shard)
+
+    def _balance(self, files: SplitFiles) -> Balance:
+        model = self.config.model
+        classes = split_labels(
+            files, offset=resolved(model, "label_offset"), num_classes=resolved(model, "num_classes")
+        ).first
+        return Balance(classes=classes, power=self.config.data.balanced_power)
 
     def preprocess(self, encoded: Any, size: int) -> Any:
         return eval_preprocess(encoded, size)
@@ -150,13 +194,17 @@ class LabelledImages:
         del status  # the record itself tells
         path, number = self.splits[split].locate(index)
         count = self.input_options().num_classes
-        labels = LabelRange(offset=self.input_options().label_offset, count=count, flag=f"--num_classes {count}")
+        offset, several = self.input_options().label_offset, self.config.model.multi_label
+        labels = LabelRange(offset=offset, count=count, flag=f"--num_classes {count}", several=several)
         return f"{path}, record {number}: {why_unusable(read_record(path, number), labels.fault_in)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Classifier:
-    """A residual network that ends in logits and probabilities, [N, K] each."""
+    """A residual network that ends in logits and probabilities, [N, K] each.
+
+    Probabilities are those of the softmax, or with ``several`` classes an image of a sigmoid for each.
+    """
 
     spec: ResNetSpec
     layers: LayerOptions
@@ -164,13 +212,15 @@ class Classifier:
     final_conv: bool
     mean_rgb: Rgb
     std_rgb: Rgb
+    several: bool = False
 
     def normalize(self, images: Any) -> Any:
         return normalize(images, self.mean_rgb, self.std_rgb)
 
     def forward(self, images: Any, *, training: bool) -> TensorMap:
         layers = dataclasses.replace(self.layers, training=training)
-        return resnet(images, self.spec, self.num_classes, layers, final_conv=self.final_conv)
+        endpoints = resnet(images, self.spec, self.num_classes, layers, final_conv=self.final_conv)
+        return {**endpoints, "probabilities": tf.sigmoid(endpoints["logits"])} if self.several else endpoints
 
     def stored_names(self, stored: Mapping[str, Sequence[int]]) -> Mapping[str, str]:
         return classifier_sources(stored, self.spec.name, SLOTS)
@@ -222,8 +272,39 @@ class MostProbableClass:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EachClass:
+    """The post-processing of logits for images with several classes."""
+
+    ends = ("logits",)
+    is_costly = False
+    prediction_names = ("probabilities",)
+
+    def portable(self) -> EachClass:
+        return self
+
+    def predictions(self, endpoints: TensorMap) -> TensorMap:
+        if "probabilities" in endpoints:
+            return {"probabilities": endpoints["probabilities"]}
+        return {"probabilities": tf.sigmoid(endpoints["logits"])}
+
+    def outputs(self, endpoints: TensorMap, targets: TensorMap) -> TensorMap:
+        return {"logits": endpoints["logits"], "labels": targets["labels"]}
+
+    def outputs_of(self, predictions: TensorMap, targets: TensorMap) -> TensorMap:
+        """The outputs from exported predictions; without logits, their probabilities give them."""
+        if "logits" in predictions:
+            return self.outputs(predictions, targets)
+        found = predictions["probabilities"]
+        ratio = tf.maximum(found, SMALLEST_PROBABILITY) / tf.maximum(1.0 - found, SMALLEST_PROBABILITY)
+        return self.outputs({"logits": tf.math.log(ratio)}, targets)
+
+    def class_names_of(self, predictions: TensorMap) -> Any:
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClassificationTraining:
-    """Cross-entropy with soft targets, of the softmax or of each class."""
+    """The loss of soft targets that ``--loss`` names, in which images may count as their classes weigh."""
 
     config: ExperimentConfig
     network: Classifier
@@ -231,37 +312,47 @@ class ClassificationTraining:
     communicator: Communicator
 
     def prepare(self, images: Any, batch: Batch, step: Any) -> tuple[Any, TensorMap]:
-        optimizer = self.config.optimizer
-        labels = smoothed_one_hot(batch.targets["labels"], self.network.num_classes, optimizer.label_smoothing)
+        optimizer, labels = self.config.optimizer, batch.targets["labels"]
+        if self.network.several:
+            labels = (1.0 - optimizer.label_smoothing) * labels + 0.5 * optimizer.label_smoothing
+        else:
+            labels = smoothed_one_hot(labels, self.network.num_classes, optimizer.label_smoothing)
+        weighs_images = optimizer.weight_of_class is not None and not self.network.several
+        if weighs_images:  # a column more, so that they are mixed as labels are
+            weights = tf.gather(tf.constant(optimizer.weight_of_class, tf.float32), batch.targets["labels"])
+            labels = tf.concat([labels, weights[:, tf.newaxis]], axis=1)
         if optimizer.mixup_alpha > 0 or optimizer.cutmix_alpha > 0:
             own = self.seed * 2 + MIXUP_PURPOSE + self.communicator.rank * 2**33  # a seed has 31 bits
             seed = tf.stack([tf.constant(own, tf.int64), step])
             images, labels = mixed(images, labels, batch.mask, (optimizer.mixup_alpha, optimizer.cutmix_alpha), seed)
+        targets = {}
+        if weighs_images:
+            labels, targets["weights"] = labels[:, :-1], labels[:, -1]
         if optimizer.bce_target_threshold is not None:
             labels = tf.cast(labels > optimizer.bce_target_threshold, labels.dtype)
-        return images, {"probabilities": labels}
+        return images, {"probabilities": labels, **targets}
 
     def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any, normalizer: Any = None) -> TensorMap:
         labels, logits = tf.stop_gradient(targets["probabilities"]), endpoints["logits"]
-        if self._binary:
-            per_example = binary_cross_entropy(logits, labels)
+        key, loss = LOSS_ROWS[self.config.optimizer.loss]
+        weights = self.config.optimizer.weight_of_class
+        if self.network.several and weights is not None:
+            per_example = binary_cross_entropy(logits, labels, tf.constant(weights, tf.float32))
         else:
-            per_example = tf.nn.softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+            per_example = loss(logits, labels, self.config.optimizer)
+        if "weights" in targets:
+            per_example *= tf.stop_gradient(targets["weights"])
         count = self.normalizer(targets, mask) if normalizer is None else normalizer
-        return {BINARY_CROSS_ENTROPY if self._binary else CROSS_ENTROPY: tf.reduce_sum(per_example * mask) / count}
+        return {key: tf.reduce_sum(per_example * mask) / count}
 
     def normalizer(self, targets: TensorMap, mask: Any) -> Any:
         """The number of images that count, the mean over all processes."""
         return tf.maximum(self.communicator.average(tf.reduce_sum(mask)), 1.0 / self.communicator.size)
 
     @property
-    def _binary(self) -> bool:
-        return self.config.optimizer.loss == "bce"
-
-    @property
     def chance(self) -> Chance | None:
         """The cross-entropy of equal probabilities, ln K for any targets that sum to 1."""
-        if self._binary:
+        if self.config.optimizer.loss != "softmax" or self.config.optimizer.weight_of_class is not None:
             return None
         return Chance(
             loss=CROSS_ENTROPY,
@@ -282,14 +373,6 @@ class ClassificationTraining:
         scope = f"{self.network.spec.name}/{CLASSIFIER_SCOPE}/dense"
         head = frozenset(f"{scope}/{kind}" for kind in ("kernel", "bias"))
         return WarmStart(sources=self.network.stored_names(stored), factors={}, replaceable=head)
-
-
-def binary_cross_entropy(logits: Any, labels: Any) -> Any:
-    """The mean over the classes of each one's binary cross-entropy, [N], for logits and targets of [N, K].
-
-    Source: Wightman et al., ResNet strikes back, arXiv:2110.00476, section 2.
-    """
-    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits), axis=1)
 
 
 def smoothed_one_hot(labels: Any, num_classes: int, smoothing: float) -> Any:

@@ -86,7 +86,7 @@ def dry_run(command: Command, preemption: PreemptionHook, screen: Screen) -> int
     if run.watch_checkpoints and find_checkpoint(Path(run.checkpoint_dir)) is None:
         _show(screen, [("Weights", f"waits for the first checkpoint in {run.checkpoint_dir}")])
         return EXIT_DONE
-    setup = set_up(command.config, processes)
+    setup = set_up(command.config, processes, writes=False)
     if leads:
         _check_folders(setup.config.run)
     prepare = _training if run.is_training else _prediction if run.mode == "predict" else _evaluation

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -102,7 +103,9 @@ def _launch(command: Command, preemption: PreemptionHook, screen: Screen, watchd
         setup = set_up(command.config, processes)
         logger = opened.enter_context(contextlib.closing(open_log(log, screen)))  # a refused run leaves no trace in it
         machine = {**machine_facts(run.log_path.parent, os.environ), "gpus": [] if run.cpu else gpu_names()}
-        computed = {"precision": setup.precision.name, "convolutions": setup.convolutions.origin}
+        computed: dict[str, Any] = {"precision": setup.precision.name, "convolutions": setup.convolutions.origin}
+        if weights := setup.config.optimizer.weight_of_class:
+            computed["weight_of_class"] = [*weights]
         facts = {**computed, "processes": processes.size, **versions(), **machine}
         flags = {name: value for name, value in to_flags(setup.config).items() if BY_NAME[name].recorded}
         logger.log(PARAMETER, {**flags, **facts, "seed": setup.seed})

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from runtime.images_to_predict import PICTURES
 from runtime.prediction import PREDICTIONS, PREDICTIONS_TABLE
-from utils.config import MODES, ExperimentConfig
+from utils.config import BALANCED, MODES, TRAINING_MODES, ExperimentConfig
 from utils.console.figures import plain_name
 from utils.console.screen import Rows
 from utils.flags.table import LONG_TRAINING, WITH_EXPORT, WITH_REPORT, WITH_STEPS
+from utils.records.label_index import LABEL_FOLDER
 from utils.records.record_index import INDEX_FOLDER
 from utils.reporting.evaluation_file import EVALUATION_NAME
 from utils.reporting.event_file import EVALUATIONS, EVENT_FILES
@@ -206,6 +207,15 @@ OUTPUTS = (
         place=lambda config: _records(config) / INDEX_FOLDER,
         condition="with `--dali` or several processes, without `--data_idx_dir`",
         needs=_makes_index,
+    ),
+    Output(
+        name=f"{LABEL_FOLDER}/",
+        label="labels",
+        what="labels of the records, read once and kept beside them or in the user's cache",
+        modes=TRAINING_MODES,
+        place=lambda config: _records(config) / LABEL_FOLDER,
+        condition="with `--class_weights=balanced` or `--balanced_sampling`",
+        needs=lambda config, processes: config.optimizer.class_weights == BALANCED or config.data.balanced_sampling,
     ),
 )
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from runtime.class_weights import shown_weights
 from runtime.model_size import NetworkSize
 from runtime.plan import TrainingPlan
 from runtime.session import compiles, gpu_names, uses_gpu
 from runtime.task import Setup
 from utils.augment_config import RAND, AugmentConfig
-from utils.config import ExperimentConfig
+from utils.config import FOCAL_GAMMA, ExperimentConfig
 from utils.console.figures import plain_name, quantity
 from utils.console.screen import Rows
 from utils.flags.table import RAND_FLAGS
@@ -57,8 +58,19 @@ def facts_of_training(config: ExperimentConfig, plan: TrainingPlan, start: int, 
         ("Plan", f"{steps} of {plan.total_steps:,}; {epochs}"),
         *([("Augmentation", augmentation)] if augmentation else []),
         ("Optimizer", _optimizer(config)),
+        *_classes(config),
         ("Schedule", learning_rate(plan.schedule, plan.total_steps)),
     ]
+
+
+def _classes(config: ExperimentConfig) -> Rows:
+    """The weights of classes and the draw by class; nothing without them."""
+    weights, data = config.optimizer.weight_of_class, config.data
+    facts = [f"weights {shown_weights(weights, config.model.class_names)}"] if weights else []
+    if data.balanced_sampling:
+        power = "" if data.balanced_power == 1.0 else f", power {data.balanced_power:g}"
+        facts.append(f"images drawn by class{power}")
+    return [("Classes", "; ".join(facts))] if facts else []
 
 
 def _augmentation(config: ExperimentConfig) -> str:
@@ -85,6 +97,8 @@ def _optimizer(config: ExperimentConfig) -> str:
     if optimizer.loss == "bce":
         limit = optimizer.bce_target_threshold
         facts.append("binary cross-entropy" + ("" if limit is None else f" with targets above {limit:g}"))
+    if optimizer.loss == "focal":
+        facts.append(f"focal loss, gamma {FOCAL_GAMMA if optimizer.focal_gamma is None else optimizer.focal_gamma:g}")
     if optimizer.label_smoothing:
         facts.append(f"label smoothing {optimizer.label_smoothing:g}")
     if optimizer.mixup_alpha:

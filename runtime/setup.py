@@ -22,6 +22,7 @@ from object_detection.object_records import has_objects
 from runtime.artefacts.artefact import Artefact, run_by
 from runtime.artefacts.formats import artefacts_in
 from runtime.artefacts.model_dir import open_model_dir, precision_of
+from runtime.class_weights import resolve_class_weights
 from runtime.classification import classification_task
 from runtime.convolutions import BUILT_IN, Convolutions, choose_convolutions, kind_of_cpu
 from runtime.detection import detection_task
@@ -51,7 +52,7 @@ from utils.errors import RunError, UsageError, reason
 from utils.hvd_utils import Communicator, SerialCommunicator, gpu_warning
 from utils.records.class_names import read_names_in_order
 from utils.records.folds import folds_of, split_by_fold
-from utils.records.manifest import LABEL_MAP_NAME, LABEL_OFFSET, SplitFiles, load_pattern, load_split
+from utils.records.manifest import LABEL_MAP_NAME, LABEL_OFFSET, Manifest, SplitFiles, load_pattern, load_split
 from utils.suggestions import absence, path_hint
 from utils.system.machine import cpu_features
 from utils.weights.checkpoint_contents import stored_shapes
@@ -71,8 +72,13 @@ SPLITS_READ = {
 }
 
 
-def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
+def set_up(config: ExperimentConfig, communicator: Communicator, *, writes: bool = True) -> Setup:
     """Resolves a configuration against the checkpoint, the data and the machine.
+
+    Args:
+        config: The configuration as given.
+        communicator: The processes of the launch.
+        writes: Whether facts about the records that are slow to find may be kept in files.
 
     Raises:
         UsageError: Flags contradict the checkpoint, the data or the machine.
@@ -87,13 +93,10 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
         pretrained = stored_pretrained_config(metadata)
     reader = _reader(config, gpu)
     config = _detector_of_checkpoint(config, metadata)
-    seed, splits = _data(config, checkpoint, metadata, communicator)
-    _check_task(config, splits, metadata)
-    resolve = resolve_detection if config.detection else _resolve_classification
-    config, notes = resolve(config, splits, metadata)
+    seed, splits = _data(config, checkpoint, metadata, communicator, keep=writes)
+    config, notes = _resolved(config, splits, metadata)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, pretrained=pretrained))
-    if config.data.threads is None:
-        config = dataclasses.replace(config, data=dataclasses.replace(config.data, threads=communicator.threads))
+    config = _with_threads(resolve_class_weights(config, splits, keep=writes), communicator)
     images = images_to_predict(config.run) if config.run.mode == "predict" else None
     config = _with_batches_for(config, images, artefact, communicator)
     precision = precision_of(artefact) or _precision(config)
@@ -120,6 +123,21 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
         images=images,
         convolutions=convolutions,
     )
+
+
+def _resolved(
+    config: ExperimentConfig, splits: Mapping[str, SplitFiles], metadata: Mapping[str, Any]
+) -> tuple[ExperimentConfig, tuple[str, ...]]:
+    """The configuration with the values that weights and data decide, and sentences for the log."""
+    _check_task(config, splits, metadata)
+    resolve = resolve_detection if config.detection else _resolve_classification
+    return resolve(config, splits, metadata)
+
+
+def _with_threads(config: ExperimentConfig, communicator: Communicator) -> ExperimentConfig:
+    """The configuration with a number of threads."""
+    threads = communicator.threads if config.data.threads is None else config.data.threads
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, threads=threads))
 
 
 def _notes_on_device(config: ExperimentConfig, communicator: Communicator) -> tuple[str, str]:
@@ -253,8 +271,16 @@ def _check_task(config: ExperimentConfig, splits: Mapping[str, SplitFiles], meta
     stored = metadata.get("task", ours)
     if stored != ours:
         raise UsageError(f"{flag}: the checkpoint holds {metadata.get('architecture')}, which is for {stored}")
-    if ours == "classification" and config.run.min_score != RunConfig().min_score:
-        raise UsageError(f"--min_score {config.run.min_score:g}: only used with {DETECTORS[0]}, which detects objects")
+    several = bool(metadata.get("multi_label"))
+    if several and not config.run.is_training and config.run.top_k != RunConfig().top_k:
+        raise UsageError(
+            f"--top_k {config.run.top_k}: not used with networks trained with --multi_label; see --min_score"
+        )
+    if not config.detection and not several and config.run.min_score != RunConfig().min_score:
+        raise UsageError(
+            f"--min_score {config.run.min_score:g}: only used with {DETECTORS[0]}, which detects objects, and with "
+            "networks trained with --multi_label"
+        )
     for files in splits.values():
         if files.manifest and files.manifest.task != ours:
             raise UsageError(
@@ -268,8 +294,31 @@ def _resolve_classification(
 ) -> tuple[ExperimentConfig, tuple[str, ...]]:
     manifest = next((files.manifest for files in splits.values()), None)
     names = read_names_in_order(config.data.class_names_file) if config.data.class_names_file else None
+    config = _with_labels_of(config, manifest, metadata)
     model, notes = resolve_model(config.model, manifest, metadata or None, names)
     return dataclasses.replace(config, model=model), notes
+
+
+def _with_labels_of(
+    config: ExperimentConfig, manifest: Manifest | None, metadata: Mapping[str, Any]
+) -> ExperimentConfig:
+    """The configuration for one label an image or several: as in the checkpoint, else as the flag says.
+
+    Raises:
+        UsageError: Flag, checkpoint and data contradict each other.
+    """
+    asked = config.model.multi_label
+    several = bool(metadata.get("multi_label")) if metadata else asked
+    if config.run.is_training and several != asked:
+        kinds = ("one label an image", "several labels an image (--multi_label)")
+        raise UsageError(
+            f"--multi_label is {'given' if asked else 'not given'}: the checkpoint was trained on {kinds[several]}, "
+            "and a run has to continue so; start a new run from its weights with --finetune_checkpoint"
+        )
+    if manifest is not None and manifest.multi_label and not several:
+        remedy = "give --multi_label" if config.run.is_training else "the network knows one label an image"
+        raise UsageError(f"--data_dir {config.data.data_dir}: its images have several labels each; {remedy}")
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, multi_label=several))
 
 
 def _checkpoint(config: ExperimentConfig) -> Path | None:
@@ -299,7 +348,12 @@ def _reader(config: ExperimentConfig, gpu: ChosenGpu | None) -> Reader:
 
 
 def _data(
-    config: ExperimentConfig, checkpoint: Path | None, metadata: Mapping[str, Any], communicator: Communicator
+    config: ExperimentConfig,
+    checkpoint: Path | None,
+    metadata: Mapping[str, Any],
+    communicator: Communicator,
+    *,
+    keep: bool,
 ) -> tuple[int, dict[str, SplitFiles]]:
     """The seed of all randomness, and the files of each split that the mode reads."""
     check_folds(config, checkpoint, metadata)
@@ -307,7 +361,7 @@ def _data(
     data = config.data
     if data.folds is None or data.fold is None:
         return seed, _splits(config)
-    made = folds_of(str(data.data_dir), data.folds, seed) if communicator.rank == 0 else None
+    made = folds_of(str(data.data_dir), data.folds, seed, keep=keep) if communicator.rank == 0 else None
     files, assigned = communicator.broadcast(made)
     parts = split_by_fold(files, assigned, data.fold)
     return seed, {split: parts[split] for split in SPLITS_READ[config.run.mode]}

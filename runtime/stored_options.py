@@ -11,6 +11,7 @@ from typing import Any
 from utils.config import ExperimentConfig
 from utils.errors import UsageError
 from utils.optimizer_table import DEFAULT_OPTIMIZER, optimizer_of
+from utils.text import first_few
 from utils.weights.checkpoint_contents import stored_shapes
 
 _log = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ _OF_OPTIMIZER = (
     "lr_final",
     "loss",
     "bce_target_threshold",
+    "focal_gamma",
     "accumulate_steps",
 )
 """Fields of ``OptimizerConfig`` that are flags of the same name."""
@@ -121,12 +123,21 @@ def _options(config: ExperimentConfig) -> dict[str, Any]:
     """Values by flag name."""
     average = config.moving_average
     optimizer = {name: getattr(config.optimizer, name) for name in _OF_OPTIMIZER}
-    return {**asdict(config.fine_tuning), "ema_decay": average.ema_decay, "ema_every": average.ema_every, **optimizer}
+    data, weights = config.data, config.optimizer.weight_of_class
+    return {
+        **asdict(config.fine_tuning),
+        **{"ema_decay": average.ema_decay, "ema_every": average.ema_every},
+        **optimizer,
+        "class_weights": None if weights is None else [float(f"{weight:.6g}") for weight in weights],
+        **{"balanced_sampling": data.balanced_sampling, "balanced_power": data.balanced_power},
+    }
 
 
-def _shown(value: bool | float | str | None) -> str:
+def _shown(value: bool | float | str | list[float] | None) -> str:
     if isinstance(value, str):
         return value
+    if isinstance(value, list):
+        return first_few([f"{weight:g}" for weight in value])
     if value is None or value is False:
         return "off"
     return "on" if value is True else f"{value:g}"

@@ -199,6 +199,8 @@ def _command(given: dict[str, Any], environ: Mapping[str, str]) -> Command:
         raise UsageError(f"{scaled_by}: only used with --amp, which is not given")
     _check_needs(given, mode)
     notes = (*_drop_unused(given, mode), *asked.notes)
+    if given.get("multi_label"):
+        given.setdefault("loss", "bce")
     values = dict(DETECTOR_DEFAULTS) if is_detector else {}
     if mode not in LONG_TRAINING:
         values.pop("run.duration.value", None)

@@ -35,7 +35,10 @@ DATA_FORMATS = ("NHWC", "NCHW")
 WEIGHT_INITS = ("fan_in", "fan_out")
 HEAD_INITS = ("small", "original")
 SCHEDULES = ("step", "cosine", "linear", "poly", "one_cycle", "wsd", "constant")
-LOSSES = ("softmax", "bce")
+LOSSES = ("softmax", "bce", "focal")
+FOCAL_GAMMA = 2.0
+"""Focusing parameter of the focal loss, that of the paper."""
+UNWEIGHTED, BALANCED = "none", "balanced"
 ENDLESS_SCHEDULES = ("step", "constant")
 """Schedules whose last rate follows from the peak."""
 SOURCES = ("tfrecord", "dali", "synthetic")
@@ -103,6 +106,8 @@ class ModelConfig:
     data_class_names: tuple[str, ...] | None = None
     """Class names in the training data; --class_names may give others."""
     pretrained: PretrainedConfig = field(default_factory=PretrainedConfig)
+    multi_label: bool = False
+    """An image may have several labels, or none."""
 
     def __post_init__(self) -> None:
         if self.architecture is not None:
@@ -126,7 +131,8 @@ class DataConfig:
 
     The globs ``train_files`` and ``validation_files`` replace ``data_dir``. Evaluation reads every ``eval_every``-th
     example of the split ``eval_split``. With ``folds``, the training split is divided into as many; ``fold`` is held
-    out, and evaluated in place of the validation split.
+    out, and evaluated in place of the validation split. ``balanced_sampling`` draws training examples by class, with
+    ``balanced_power`` of ``utils.input.balanced_order``.
     """
 
     source: str = "tfrecord"
@@ -148,6 +154,8 @@ class DataConfig:
     shuffle_buffer: int = 4096
     threads: int | None = None
     scaled_decoding: bool = False
+    balanced_sampling: bool = False
+    balanced_power: float = 1.0
 
     def __post_init__(self) -> None:
         require(self.source in SOURCES, "data_dir", self.source, f"one of {', '.join(SOURCES)}")
@@ -160,6 +168,11 @@ class DataConfig:
         )
         require(self.max_bad_records >= 0, "max_bad_records", self.max_bad_records, "0 or more")
         self._check_folds()
+        require(_is_fraction(self.balanced_power), "balanced_power", self.balanced_power, "at least 0 and at most 1")
+        if self.balanced_power != 1.0 and not self.balanced_sampling:
+            raise UsageError(
+                f"--balanced_power {self.balanced_power:g}: only used with --balanced_sampling, which is not given"
+            )
         if self.source == "synthetic" and self.data_dir is not None:
             raise UsageError(f"--data_dir {self.data_dir}: synthetic data is used only when no --data_dir is given")
         if self.source == "dali" and self.scaled_decoding:
@@ -194,8 +207,9 @@ class OptimizerConfig:
     run. It begins after the warm-up and ``hold_steps`` steps at the peak; a cosine does so with ``cosine_from_peak``,
     else at step 0. ``lr_warmup_start`` and ``lr_final``, for a batch of 256 images, replace the schedule's own first
     and last rate. ``loss`` is that of classifiers, and ``bce_target_threshold`` the target above which a class is
-    present. A step sums the gradients of ``accumulate_steps`` batches. ``beta2``,
-    ``epsilon`` and ``clip_norm`` default to those of the optimizer's row.
+    present. ``focal_gamma`` defaults to ``FOCAL_GAMMA``. ``class_weights`` is "none", "balanced" or a file, and
+    ``weight_of_class`` holds the weights once they are resolved. A step sums the gradients of ``accumulate_steps``
+    batches. ``beta2``, ``epsilon`` and ``clip_norm`` default to those of the optimizer's row.
     """
 
     name: str = DEFAULT_OPTIMIZER
@@ -220,6 +234,9 @@ class OptimizerConfig:
     accumulate_steps: int = 1
     loss: str = "softmax"
     bce_target_threshold: float | None = None
+    focal_gamma: float | None = None
+    class_weights: str = UNWEIGHTED
+    weight_of_class: tuple[float, ...] | None = None
     label_smoothing: float = 0.0
     mixup_alpha: float = 0.0
     cutmix_alpha: float = 0.0
@@ -239,13 +256,23 @@ class OptimizerConfig:
         _require_amount("mixup", alpha, "an alpha, ")
         _require_amount("cutmix", self.cutmix_alpha, "an alpha, ")
         require(self.accumulate_steps > 0, "accumulate_steps", self.accumulate_steps, "a positive integer")
-        require(self.loss in LOSSES, "loss", self.loss, "softmax or bce")
-        threshold = self.bce_target_threshold
+        self._check_loss()
+
+    def _check_loss(self) -> None:
+        require(self.loss in LOSSES, "loss", self.loss, "softmax, bce or focal")
+        require(bool(self.class_weights), "class_weights", "''", "none, balanced or a file")
+        threshold, gamma = self.bce_target_threshold, self.focal_gamma
         if threshold is not None:
             fits = _is_fraction(threshold) and threshold < 1
             require(fits, "bce_target_threshold", f"{threshold:g}", "at least 0 and below 1")
             if self.loss != "bce":
                 raise UsageError(f"--bce_target_threshold {threshold:g}: only used with --loss bce, which is not given")
+        if gamma is not None:
+            require(
+                math.isfinite(gamma) and 0 <= gamma <= 100, "focal_gamma", f"{gamma:g}", "at least 0 and at most 100"
+            )
+            if self.loss != "focal":
+                raise UsageError(f"--focal_gamma {gamma:g}: only used with --loss focal, which is not given")
 
     def _check_schedule(self) -> None:
         require(self.schedule in SCHEDULES, "schedule", self.schedule, f"one of {', '.join(SCHEDULES)}")
@@ -538,12 +565,23 @@ class ExperimentConfig:
             raise UsageError(f"--mode {mode}: needs --data_dir; only the two benchmark modes can run on synthetic data")
         if self.run.is_benchmark and self.run.duration.unit == "batch":
             check_benchmark_length(self.run.duration.value, self.run.warmup_steps)
+        if self.model.multi_label:
+            self._check_multi_label()
         steps = self.optimizer.accumulate_steps
         if steps > 1 and self.distributed.sync_batch_norm:
             raise UsageError(
                 f"--accumulate_steps {steps}: batch norm takes its statistics from one part of the batch at a time, "
                 "which --sync_batch_norm contradicts; leave one of them out"
             )
+
+    def _check_multi_label(self) -> None:
+        loss = self.optimizer.loss
+        if self.run.is_training and loss != "bce":
+            raise UsageError(
+                f"--loss {loss}: contradicts --multi_label, whose classes exclude no other; give --loss bce"
+            )
+        if self.data.balanced_sampling:
+            raise UsageError("--balanced_sampling: draws by the one class of an image, which --multi_label contradicts")
 
     @property
     def images_per_step(self) -> int:

@@ -54,7 +54,7 @@ class TensorFlowReader:
 
     A single process reads its files from end to end. Several processes use an index, which they create if it is
     missing, so that each reads only its own records. So does a single process whose records would fill the memory while
-    they are shuffled; it creates no files.
+    they are shuffled or are drawn by class; it creates no files.
     """
 
     def train_input(
@@ -72,7 +72,7 @@ class TensorFlowReader:
         """
         if shard.count > 1:
             rows = indexed_train_rows(files, split_index(files, None), options, shard, start)
-        elif shuffles_numbers(files, options.shuffle_buffer):
+        elif options.balance is not None or shuffles_numbers(files, options.shuffle_buffer):
             rows = indexed_train_rows(files, scanned_index(files), options, shard, start)
         else:
             rows = _sequential_train_rows(files, options, start)

@@ -10,6 +10,7 @@ WAITING = "input_wait_share"
 LOSS = "total_loss"
 CROSS_ENTROPY = "cross_entropy"
 BINARY_CROSS_ENTROPY = "binary_cross_entropy"
+FOCAL_LOSS = "focal_loss"
 INITIAL_CROSS_ENTROPY, LN_CLASSES = "initial_cross_entropy", "ln_num_classes"
 BEGINNING = (INITIAL_CROSS_ENTROPY, LN_CLASSES)
 """Keys of the first record of training: the cross-entropy of the initial weights, and that of equal probabilities."""
@@ -36,6 +37,7 @@ _HEADINGS = {
     "macro_roc_auc": "macro ROC-AUC",
     "macro_average_precision": "macro AP",
     "macro_f1": "macro F1",
+    "micro_f1": "micro F1",
     "Precision/mAP": "AP",
     "Precision/mAP@.50IOU": "AP50",
     "Precision/mAP@.75IOU": "AP75",

@@ -126,17 +126,31 @@ def network(data: Path, results: Path, mode: str, arch: str = "resnet50") -> tup
     return (f"--arch={arch}", f"--mode={mode}", f"--data_dir={data}", f"--results_dir={results}", "--image_size=16")
 
 
-def write_data(folder: Path, train: int = 20, validation: int = 10, manifest: bool = True) -> Path:
+def several_labels(number: int) -> list[int]:
+    """The labels of an example in a data set of images with several labels: that of its color and others, or none."""
+    return [] if number % 5 == 4 else sorted({1 + number % len(CLASSES), 1 + number // 3 % len(CLASSES)})
+
+
+def write_data(
+    folder: Path, train: int = 20, validation: int = 10, manifest: bool = True, several: bool = False
+) -> Path:
     """A data set of three classes with noise around the color of the class."""
     folder.mkdir(parents=True, exist_ok=True)
     splits = {}
     for name, count, files in (("train", train, 2), ("validation", validation, 1)):
-        examples = [record(picture(i, name), label=1 + i % len(CLASSES)) for i in range(count)]
+        labels = [several_labels(i) if several else 1 + i % len(CLASSES) for i in range(count)]
+        examples = [record(picture(i, name), label=label) for i, label in enumerate(labels)]
         splits[name] = Split(shards=tuple(write_split(folder, name, examples, files)))
     if manifest:
         write_manifest(
             folder,
-            Manifest(class_names=CLASSES, class_count=len(CLASSES), head_size=len(CLASSES), splits=splits),
+            Manifest(
+                class_names=CLASSES,
+                class_count=len(CLASSES),
+                head_size=len(CLASSES),
+                splits=splits,
+                multi_label=several,
+            ),
         )
     return folder
 

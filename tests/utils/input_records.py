@@ -60,7 +60,7 @@ def legacy_resize(image, height, width):
 def record(encoded, label=1, boxes=()):
     features = {
         "image/encoded": tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded])),
-        "image/class/label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+        "image/class/label": tf.train.Feature(int64_list=tf.train.Int64List(value=np.atleast_1d(label).tolist())),
     }
     for side, name in enumerate(("ymin", "xmin", "ymax", "xmax")):
         values = tf.train.FloatList(value=[box[side] for box in boxes])

@@ -63,6 +63,8 @@ OUR_DEFAULTS = {
     **{"optimizer": "momentum", "beta2": None, "epsilon": None, "clip_norm": None},
     **{"schedule": "step", "lr_final": None, "lr_warmup_start": None},
     **{"loss": "softmax", "bce_target_threshold": None, "ema_every": 1, "accumulate_steps": 1},
+    **{"multi_label": False, "min_score": 0.5},
+    **{"focal_gamma": None, "class_weights": "none", "balanced_sampling": False, "balanced_power": 1.0},
     **{"no_bias_decay": False, "zero_init_residual": False},
     "deterministic": False,
     "min_crop_area": 0.08,
@@ -358,7 +360,25 @@ def test_one_cycle_warms_up_for_a_share_of_the_run_unless_told():
     assert config_of(*TRAIN, "--schedule=one_cycle", "--lr_warmup_epochs=3").optimizer.warmup_epochs == 3
 
 
-@pytest.mark.parametrize("flag", ["--no_bias_decay", "--zero_init_residual", "--loss=bce"])
+@pytest.mark.parametrize(
+    "flag",
+    [
+        *("--no_bias_decay", "--zero_init_residual", "--loss=bce", "--focal_gamma=1", "--multi_label"),
+        *("--class_weights=balanced", "--balanced_sampling", "--balanced_power=0.5"),
+    ],
+)
 def test_what_a_detector_does_anyway_or_cannot_do_is_refused(flag):
     with pytest.raises(UsageError, match=f"{flag.partition('=')[0]}: not used with --arch ssd320; leave the flag out"):
         parse([*TRAIN, "--arch=ssd320", flag], {})
+
+
+def test_several_labels_bring_their_loss_in_training_alone():
+    config = config_of(*TRAIN, "--multi_label")
+    assert (config.model.multi_label, config.optimizer.loss) == (True, "bce")
+    with pytest.raises(UsageError, match="--loss softmax: contradicts --multi_label"):
+        parse([*TRAIN, "--multi_label", "--loss=softmax"], {})
+    with pytest.raises(UsageError, match="--balanced_sampling: draws by the one class of an image"):
+        parse([*TRAIN, "--multi_label", "--balanced_sampling"], {})
+    command = parse(["--mode=predict", "--to_predict=x", "--model_dir=M", "--multi_label"], {})
+    assert command.notes == ("--multi_label has no effect in --mode predict",)
+    assert command.config.optimizer.loss == "softmax"

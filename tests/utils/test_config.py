@@ -121,7 +121,24 @@ def test_batches_are_steps_and_epochs_are_whole_numbers_of_them(value, steps_per
             "--accumulate_steps 2: batch norm takes its statistics from one part of the batch at a time, which "
             "--sync_batch_norm contradicts; leave one of them out",
         ),
-        (lambda: OptimizerConfig(loss="hinge"), "--loss hinge: must be softmax or bce"),
+        (lambda: OptimizerConfig(loss="hinge"), "--loss hinge: must be softmax, bce or focal"),
+        (
+            lambda: OptimizerConfig(loss="focal", focal_gamma=-1.0),
+            "--focal_gamma -1: must be at least 0 and at most 100",
+        ),
+        (
+            lambda: OptimizerConfig(focal_gamma=2.0),
+            "--focal_gamma 2: only used with --loss focal, which is not given",
+        ),
+        (lambda: OptimizerConfig(class_weights=""), "--class_weights '': must be none, balanced or a file"),
+        (
+            lambda: DataConfig(balanced_sampling=True, balanced_power=1.5),
+            "--balanced_power 1.5: must be at least 0 and at most 1",
+        ),
+        (
+            lambda: DataConfig(balanced_power=0.5),
+            "--balanced_power 0.5: only used with --balanced_sampling, which is not given",
+        ),
         (
             lambda: OptimizerConfig(bce_target_threshold=0.2),
             "--bce_target_threshold 0.2: only used with --loss bce, which is not given",

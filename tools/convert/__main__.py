@@ -1,8 +1,8 @@
 """Turns folders of images, or ImageNet's archives, into TFRecords with a manifest.
 
 SRC holds ``train/<class>/*`` and ``validation/<class>/*`` (or ``val``), or class folders alone, or ImageNet's tar
-files. OUT gets ``train-*``, ``validation-*`` and ``dataset.json``. After an interruption, the same command writes what
-is missing.
+files. With ``--labels FILE`` it holds images anywhere, which the file lists with several labels each. OUT gets
+``train-*``, ``validation-*`` and ``dataset.json``. After an interruption, the same command writes what is missing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if __name__ == "__main__":
     begin()
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tools.command import CommandParser
 from tools.convert.command_line import EXIT_TEXT, add_boxes_are, add_output_flags, run_conversion
@@ -43,6 +43,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="labels of a validation folder or tar file without class folders: one synset per line in the order of the "
         "file names, or ILSVRC2012_devkit_t12.tar.gz",
     )
+    _add_several_labels(split)
     split("--class_names", metavar="FILE", type=Path, help="one name per line, or lines of folder (synset) TAB name")
     split(
         "--head_size",
@@ -71,16 +72,36 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_several_labels(add: Callable[..., object]) -> None:
+    """Adds the flags for images with several labels each."""
+    add(
+        "--labels",
+        metavar="FILE",
+        type=Path,
+        help="images with several labels each: CSV with the columns file, labels (separated by ;) and maybe split, "
+        "or JSON objects with these keys",
+    )
+    add(
+        "--multi_label",
+        action="store_true",
+        help="an image that lies in several class folders, with the same name and content, has all their labels",
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     values = vars(make_parser().parse_args(arguments))
 
     def action() -> int:
         from tools.convert.classification_plan import ClassificationOptions, plan_classification
-        from tools.convert.conversion import convert  # after parsing: --help needs neither NumPy nor Pillow
+        from tools.convert.conversion import convert
+        from tools.convert.several_labels_plan import (
+            plan_several_labels,
+        )  # after parsing: --help needs neither NumPy nor Pillow
 
         options = ClassificationOptions(**values)
-        plan = plan_classification(options)
+        several = options.multi_label or options.labels is not None
+        plan = plan_several_labels(options) if several else plan_classification(options)
         return convert(plan, options.out, workers=options.workers, overwrite=options.overwrite)
 
     return run_conversion(action)

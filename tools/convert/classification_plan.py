@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from tools.convert.box_frame import AUTO, READ_AS_STORED, UPRIGHT, picture_of, s
 from tools.convert.conversion_plan import ConversionPlan, check_shards, divide_evenly, shard_count, shard_name
 from tools.convert.image_groups import read_groups
 from tools.convert.remarks import Remarks
-from tools.convert.shard_writer import ShardPlan
+from tools.convert.shard_writer import RecordPlan, ShardPlan
 from tools.convert.source_layout import order_key, read_sources
 from tools.convert.sources import Classes, ImageSource, SourceSet
 from utils.errors import UsageError, require
@@ -22,7 +23,7 @@ from utils.records.example_proto import Value
 from utils.records.manifest import IMAGENET_CLASSES, IMAGENET_HEAD, LABEL_OFFSET, Manifest
 
 _IMAGENET_SHARDS = {"train": 1024, "validation": 128}
-_CREATED_BY = "tools.convert 1"
+CREATED_BY = "tools.convert 1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,8 @@ class ClassificationOptions:
     head_size: int | None = None
     skip_unreadable: bool = False
     overwrite: bool = False
+    labels: Path | None = None
+    multi_label: bool = False
 
     def __post_init__(self) -> None:
         for flag in ("train_shards", "validation_shards", "head_size", "workers"):
@@ -74,16 +77,10 @@ class ClassificationRecord:
     def features(self, image: EncodedImage, remarks: Remarks) -> dict[str, Value]:
         """The features of the record, with the keys of ImageNet's own records (source: Inception's data scripts)."""
         features: dict[str, Value] = {
-            "image/height": image.height,
-            "image/width": image.width,
-            "image/colorspace": b"RGB",
-            "image/channels": 3,
+            **image_features(image, self.image.name),
             "image/class/label": self.label,
             "image/class/synset": self.synset.encode(),
             "image/class/text": self.text.encode(),
-            "image/format": image.format.encode(),
-            "image/filename": os.fsencode(self.image.name.rsplit("/", 1)[-1]),
-            "image/encoded": image.data,
         }
         if self.boxes:
             orientation = self._orientation(image, remarks)
@@ -100,6 +97,19 @@ class ClassificationRecord:
         if not drawn_on and image.orientation != 1:
             remarks.add("image", f"{READ_AS_STORED} (--boxes_are)", self.image.name)
         return 1 if drawn_on == UPRIGHT else image.orientation
+
+
+def image_features(image: EncodedImage, name: str) -> dict[str, Value]:
+    """The features of an image whatever its labels; ``name`` is its path."""
+    return {
+        "image/height": image.height,
+        "image/width": image.width,
+        "image/colorspace": b"RGB",
+        "image/channels": 3,
+        "image/format": image.format.encode(),
+        "image/filename": os.fsencode(name.rsplit("/", 1)[-1]),
+        "image/encoded": image.data,
+    }
 
 
 def default_shards(images: int, split: str, class_count: int, is_imagenet: bool) -> int:
@@ -132,7 +142,7 @@ def plan_classification(options: ClassificationOptions) -> ConversionPlan:
         split: _shuffled_records(classes, sources, names, boxes, options) for split, classes in sources.splits.items()
     }
     shards = {
-        split: _divide(split, split_records, _shard_count(split, len(split_records), sources, options), options)
+        split: divide(split, split_records, _shard_count(split, len(split_records), sources, options), options)
         for split, split_records in records.items()
         if split_records
     }
@@ -142,7 +152,7 @@ def plan_classification(options: ClassificationOptions) -> ConversionPlan:
             class_count=len(names),
             head_size=_head_size(sources, options.head_size),
             label_offset=LABEL_OFFSET,
-            created_by=_CREATED_BY,
+            created_by=CREATED_BY,
         ),
         shards=shards,
         sources=(options.source,),
@@ -154,11 +164,16 @@ def plan_classification(options: ClassificationOptions) -> ConversionPlan:
 
 def _head_size(sources: SourceSet, asked: int | None) -> int:
     count = len(sources.class_folders)
-    if asked is not None and asked < count:
-        raise UsageError(f"--head_size {asked}: must be at least {count}, the number of classes in the data")
     if asked is not None:
-        return asked
+        return check_head_size(asked, count)
     return IMAGENET_HEAD if sources.is_imagenet and count == IMAGENET_CLASSES else count
+
+
+def check_head_size(asked: int, count: int) -> int:
+    """The requested head size, which must hold all classes."""
+    if asked < count:
+        raise UsageError(f"--head_size {asked}: must be at least {count}, the number of classes in the data")
+    return asked
 
 
 def _shuffled_records(
@@ -191,9 +206,10 @@ def _shard_count(split: str, images: int, sources: SourceSet, options: Classific
     return check_shards(f"{split}_shards", asked, images, split)
 
 
-def _divide(
-    split: str, records: list[ClassificationRecord], count: int, options: ClassificationOptions
+def divide(
+    split: str, records: Sequence[RecordPlan], count: int, options: ClassificationOptions
 ) -> tuple[ShardPlan, ...]:
+    """Divides the records of a split into a number of shards."""
     return tuple(
         ShardPlan(
             file=shard_name(split, index, count),

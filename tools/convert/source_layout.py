@@ -47,7 +47,12 @@ def order_key(seed: int, name: str) -> bytes:
 
 
 def read_sources(
-    root: Path, *, validation_fraction: float | None = None, validation_labels: Path | None = None, seed: int = 12345
+    root: Path,
+    *,
+    validation_fraction: float | None = None,
+    validation_labels: Path | None = None,
+    seed: int = 12345,
+    sets_aside: bool = True,
 ) -> SourceSet:
     """Finds the images of a data set.
 
@@ -58,6 +63,7 @@ def read_sources(
         validation_fraction: The fraction of each class's training images to set aside if there is no validation split.
         validation_labels: The labels of a validation folder or tar file without class folders.
         seed: Selects the images that ``validation_fraction`` sets aside.
+        sets_aside: Whether it is done here.
 
     Raises:
         RunError: There is no such folder, no class or no image, or training lacks a validation class.
@@ -81,7 +87,8 @@ def read_sources(
         splits["validation"] = _read_validation(root, validation_at, validation_labels, notes)
     elif validation_labels is not None:
         raise UsageError(f"--validation_labels {validation_labels}: {root} has no validation images that need it")
-    _apply_fraction(root, splits, validation_fraction, seed, notes)
+    if sets_aside:
+        _apply_fraction(root, splits, validation_fraction, seed, notes)
     folders = _check_classes(root, splits, notes)
     if train_at is not None and validation_at is not None and train_at.resolve() == validation_at.resolve():
         notes.sentences.append(f"{train_at} and {validation_at.name} are one folder: validation sees training images")

@@ -1,4 +1,4 @@
-"""The view of images with one label each: their pictures and their statistics."""
+"""The view of images with one label each, or several: their pictures and their statistics."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from utils.config import resolved
 from utils.errors import RunError
 from utils.records.label_records import LABEL_KEY, LabelRange
 
+_NO_LABEL = "no label"
 _LEAST_SHARE = 0.05  # smallest share of a target at which its class is named
-_NAMED = 2
+_NAMED, _MOST_NAMED = 2, 4
 
 
 class LabelView:
@@ -33,6 +34,7 @@ class LabelView:
         self._names = model.class_names or ()
         self._offset = resolved(model, "label_offset")
         self._classes = resolved(model, "num_classes")
+        self._several = model.multi_label
         self.side = display_side(resolved(model, "image_size"), 160, 320)
 
     def extra_tensors(self, batch: Any, targets: Any) -> dict[str, Any]:
@@ -41,21 +43,29 @@ class LabelView:
         return {}
 
     def show_stored(self, record: StoredRecord) -> CaptionedPicture:
-        number = self._class_of(record)
+        numbers = self._classes_of(record)
         image = stored_image(record)
-        size = [image.height, image.width]
-        label = number + self._offset
-        facts = {"label": label, "name": self._name(number), "image_size_px": size}
-        return CaptionedPicture(fitted(image, self.side), self._labelled(number), facts)
+        labels, names = [n + self._offset for n in numbers], [self._name(n) for n in numbers]
+        facts: dict[str, Any] = {"labels": labels, "names": names}
+        if not self._several:
+            facts = {"label": labels[0], "name": names[0]}
+        facts["image_size_px"] = [image.height, image.width]
+        caption = " + ".join(self._labelled(n) for n in numbers) or _NO_LABEL
+        return CaptionedPicture(fitted(image, self.side), caption, facts)
 
     def show_input(self, example: NetworkInput) -> CaptionedPicture:
-        if "labels" in example.targets:  # evaluation
-            shares = np.eye(self._classes)[int(example.targets["labels"])]
-        else:
+        if "labels" not in example.targets:
             shares = example.targets["probabilities"]
-        order = np.argsort(-shares, kind="stable")[:_NAMED]
-        named = [int(number) for number in order if shares[number] >= _LEAST_SHARE] or [int(order[0])]
-        whole = len(named) == 1 and shares[named[0]] > 1 - 1e-6
+        elif self._several:  # evaluation, as is the next
+            shares = example.targets["labels"]
+        else:
+            shares = np.eye(self._classes)[int(example.targets["labels"])]
+        order = np.argsort(-shares, kind="stable")[: _MOST_NAMED if self._several else _NAMED]
+        named = [int(number) for number in order if shares[number] >= _LEAST_SHARE]
+        if not named and self._several:
+            return CaptionedPicture(fitted(example.image, self.side), _NO_LABEL, {"target": {}})
+        named = named or [int(order[0])]
+        whole = all(shares[number] > 1 - 1e-6 for number in named)
         words = [self._labelled(n) if whole else f"{self._labelled(n)} {shares[n]:.2f}" for n in named]
         targets = {self._name(n): round(float(shares[n]), 6) for n in named}
         return CaptionedPicture(fitted(example.image, self.side), " + ".join(words), {"target": targets})
@@ -72,7 +82,7 @@ class LabelView:
             for record in interruptible(stored_records(files, MOST_RECORDS)):
                 looked += 1
                 try:
-                    counts[split][self._class_of(record)] += 1
+                    counts[split].update(self._classes_of(record))
                 except RunError as error:
                     path, number = files.locate(record.number)
                     faults.append(f"{path}, record {number}: {error}")
@@ -92,20 +102,20 @@ class LabelView:
             facts=facts, lines=[*lines, *class_lines(rows, list(counts))], charts=charts, faults=faults
         )
 
-    def _class_of(self, record: StoredRecord) -> int:
-        """The number of a record's class.
+    def _classes_of(self, record: StoredRecord) -> list[int]:
+        """The numbers of a record's classes; one unless an image may have several.
 
         Raises:
-            RunError: It has no label, or a label outside the network's classes.
+            RunError: It has no label but needs one, or a label outside the network's classes.
         """
         if record.fault:
             raise RunError(record.fault)
-        labels = LabelRange(offset=self._offset, count=self._classes, flag=f"--num_classes {self._classes}")
+        flag = f"--num_classes {self._classes}"
+        labels = LabelRange(offset=self._offset, count=self._classes, flag=flag, several=self._several)
         fault = labels.fault_in(record.features)
         if fault is not None:
             raise RunError(fault.text)
-        number: int = record.features[LABEL_KEY][0] - self._offset
-        return number
+        return [int(label) - self._offset for label in record.features.get(LABEL_KEY, ())]
 
     def _labelled(self, number: int) -> str:
         """The label of a class as stored in records, and its name."""

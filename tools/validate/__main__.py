@@ -56,6 +56,11 @@ def make_parser() -> argparse.ArgumentParser:
     )
     kinds("--label_map", metavar="FILE", type=Path, help="categories of detection records without dataset.json")
     kinds(
+        "--multi_label",
+        action="store_true",
+        help="images of classification records without dataset.json may have several labels, or none",
+    )
+    kinds(
         "--image_dir",
         metavar="DIR",
         type=Path,
@@ -112,7 +117,7 @@ def open_sources(flags: argparse.Namespace) -> list[Source]:
     from utils.records.record_files import split_files_by_name
 
     tasks: dict[str, MakeRules] = {
-        "classification": make_label_rules,
+        "classification": functools.partial(make_label_rules, several=flags.multi_label),
         "detection": functools.partial(make_object_rules, label_map=flags.label_map),
     }
     image_dirs = iter(flags.image_dir)
@@ -134,12 +139,15 @@ def open_sources(flags: argparse.Namespace) -> list[Source]:
     used = {
         "dali": any(isinstance(source, RecordSource) for source in sources),
         "label_map": any(isinstance(source, RecordSource) and source.task == "detection" for source in sources),
+        "multi_label": any(isinstance(one, RecordSource) and one.task == "classification" for one in sources),
         "validation_labels": any(isinstance(source, FolderSource) for source in sources),
     }
     used |= dict.fromkeys(("box_format", "boxes_are"), any(isinstance(source, CocoSource) for source in sources))
     for name, makes_sense in used.items():
-        if getattr(flags, name) not in (None, AUTO) and not makes_sense:
-            raise UsageError(f"--{name} {getattr(flags, name)}: no SRC is of a kind that uses this flag")
+        value = getattr(flags, name)
+        if value not in (None, False, AUTO) and not makes_sense:
+            shown = "" if value is True else f" {value}"
+            raise UsageError(f"--{name}{shown}: no SRC is of a kind that uses this flag")
     return sources
 
 

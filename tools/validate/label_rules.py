@@ -1,8 +1,7 @@
-"""Rules for the label of a classification record (no TF)."""
+"""Rules for the label, or the labels, of a classification record (no TF)."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,48 +12,62 @@ from tools.validate.scan import RecordCheck, ScannedImage, size_fault, true_size
 from utils.records.label_records import LABEL_KEY, LabelRange
 from utils.records.manifest import LABEL_OFFSET, Manifest
 from utils.records.record_rules import Features
+from utils.text import plural
 
 TEXT_KEY = "image/class/text"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelRules:
-    """Labels as training reads them: from ``offset`` on, one for each of ``names``; any number without names."""
+    """Labels as training reads them: from ``offset`` on, one for each of ``names``; any number without names.
+
+    With ``several``, a record may have several labels, or none.
+    """
 
     offset: int = LABEL_OFFSET
     names: tuple[str, ...] | None = None
+    several: bool = False
 
     def __call__(self, features: Features, decoded: DecodedImage) -> RecordCheck:
         count = None if self.names is None else len(self.names)
-        refused = LabelRange(offset=self.offset, count=count).fault_in(features)
+        refused = LabelRange(offset=self.offset, count=count, several=self.several).fault_in(features)
         if refused is not None:
             return RecordCheck(notes=(refused,))
-        label = features[LABEL_KEY][0]
-        fault = self._fault_of_name(label, text_of(features))
+        labels, texts = tuple(features.get(LABEL_KEY, ())), texts_of(features)
+        fault = self._fault_of_names(labels, texts)
         wrong_size = size_fault(features, decoded)
         notes = (*fault, *((("image_size", wrong_size),) if wrong_size else ()))
-        return RecordCheck(() if fault else (label,), notes, true_size(decoded) if wrong_size else None)
+        return RecordCheck(() if fault else labels, notes, true_size(decoded) if wrong_size else None)
 
-    def _fault_of_name(self, label: int, text: str) -> tuple[tuple[str, str], ...]:
-        if self.names is not None and text and text != self.names[label - self.offset]:
+    def _fault_of_names(self, labels: Sequence[int], texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
+        if self.names is None or not any(texts):
+            return ()
+        if self.several and len(texts) != len(labels):
+            return (("label_name", f"has {plural(len(texts), 'class name')} for {plural(len(labels), 'label')}"),)
+        for label, text in zip(labels, texts, strict=False):
             name = self.names[label - self.offset]
-            return (("label_name", f"has the class name {text!r} with the label {label}, which means {name!r}"),)
+            if text != name:
+                return (("label_name", f"has the class name {text!r} with the label {label}, which means {name!r}"),)
         return ()
 
 
-def make_label_rules(folder: Path, manifest: Manifest | None) -> tuple[LabelRules, dict[int, str], list[str]]:
-    """The rules of a folder of records, the names of the labels if the manifest has them, and no faults."""
+def make_label_rules(
+    folder: Path, manifest: Manifest | None, *, several: bool = False
+) -> tuple[LabelRules, dict[int, str], list[str]]:
+    """The rules of a folder of records, the names of the labels if the manifest has them, and no faults.
+
+    ``several`` says for records without a manifest whether an image may have several labels.
+    """
     del folder
     if manifest is None:
-        return LabelRules(), {}, []
-    rules = LabelRules(offset=manifest.label_offset, names=manifest.class_names)
+        return LabelRules(several=several), {}, []
+    rules = LabelRules(offset=manifest.label_offset, names=manifest.class_names, several=manifest.multi_label)
     return rules, dict(enumerate(manifest.class_names, manifest.label_offset)), []
 
 
-def text_of(features: Features) -> str:
-    """The class name in a record, or empty."""
-    values = features.get(TEXT_KEY) or [b""]
-    return values[0].decode(errors="replace") if isinstance(values[0], bytes) else ""
+def texts_of(features: Features) -> list[str]:
+    """The class names in a record."""
+    return [one.decode(errors="replace") for one in features.get(TEXT_KEY, ()) if isinstance(one, bytes)]
 
 
 def label_conflicts(images: Sequence[ScannedImage]) -> list[Finding]:
@@ -65,10 +78,11 @@ def label_conflicts(images: Sequence[ScannedImage]) -> list[Finding]:
             by_digest.setdefault((image.place.split, image.digest), []).append(image)
     found = []
     for group in by_digest.values():
-        labels = Counter(image.labels[0] for image in group)
-        if len(labels) > 1:
+        if len({frozenset(image.labels) for image in group}) > 1:
             for image in group:
-                other = next(one for one in group if one.labels != image.labels)
-                text = f"has the label {image.labels[0]}; {other.place} is the same image with {other.labels[0]}"
+                other = next(one for one in group if set(one.labels) != set(image.labels))
+                noun = "label" if len(image.labels) == 1 else "labels"
+                said, otherwise = (", ".join(map(str, one.labels)) for one in (image, other))
+                text = f"has the {noun} {said}; {other.place} is the same image with {otherwise}"
                 found.append(Finding("label_conflict", image.place, text))
     return found

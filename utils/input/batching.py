@@ -19,6 +19,7 @@ from utils.errors import require
 from utils.image_processing import CHANNELS, View, decode_view
 from utils.input.augmentation import ChangePixels, StepTable, pixel_change
 from utils.input.augmentation_specs import AugmentationStep
+from utils.input.balanced_order import Balance
 
 STATUS_OK = 0
 STATUS_PADDING = 1
@@ -107,7 +108,7 @@ class InputOptions:
 
     ``batch_size`` is per replica. ``augmentation`` lists the steps for training images in order. ``threads`` None means
     one per CPU of this process. Evaluation reads every ``eval_every``-th example. ``scaled_decoding`` is ``scaled`` of
-    ``decode_view``.
+    ``decode_view``. ``balance`` draws the training examples by class.
     """
 
     image_size: int
@@ -120,6 +121,7 @@ class InputOptions:
     shuffle_buffer: int = 4096
     eval_every: int = 1
     scaled_decoding: bool = False
+    balance: Balance | None = None
 
     def __post_init__(self) -> None:
         require(self.image_size > 0, "image_size", self.image_size, "a positive integer")

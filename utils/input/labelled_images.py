@@ -1,4 +1,4 @@
-"""Records of images with one label each, for classification."""
+"""Records of images with one label each, or with several, for classification."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ from utils.input.augmentation import PHOTOMETRIC_STEPS, GeometricStep, StepTable
 from utils.input.augmentation_specs import CropSpec, FlipSpec
 from utils.input.batching import InputOptions, RecordDecoder, UndecodedExample
 from utils.input.record_parsing import parse_features
-from utils.records.label_records import LABEL_KEY, LABEL_SCHEMA
-from utils.records.record_rules import BOX_KEYS, IMAGE_KEY
+from utils.records.label_records import LABEL_KEY, LABEL_SCHEMA, SEVERAL_LABELS_SCHEMA
+from utils.records.record_rules import BOX_KEYS, IMAGE_KEY, Schema
 
 
 class ParsedExample(NamedTuple):
-    """One record: encoded bytes, int64 label as stored, ``[G, 4]`` boxes ``[ymin, xmin, ymax, xmax]`` in [0, 1]."""
+    """One record: encoded bytes, labels as stored, ``[G, 4]`` boxes ``[ymin, xmin, ymax, xmax]`` in [0, 1].
+
+    ``label`` is int64, a scalar, or ``[L]`` where an image may have several.
+    """
 
     encoded: tf.Tensor
     label: tf.Tensor
     boxes: tf.Tensor
 
 
-def parse_example(serialized: tf.Tensor) -> ParsedExample:
-    """Parses one serialized ``tf.train.Example``; a missing image becomes empty bytes, a missing label -1."""
-    parsed = parse_features(serialized, LABEL_SCHEMA)
+def parse_example(serialized: tf.Tensor, schema: Schema = LABEL_SCHEMA) -> ParsedExample:
+    """Parses one serialized ``tf.train.Example``; a missing image becomes empty bytes, a missing single label -1."""
+    parsed = parse_features(serialized, schema)
     boxes = tf.stack([parsed[key] for key in BOX_KEYS], axis=1)
     return ParsedExample(parsed[IMAGE_KEY], parsed[LABEL_KEY], boxes)
 
@@ -63,10 +66,13 @@ _STEPS: StepTable = {
 
 def parse_for_training(serialized: tf.Tensor, seed: tf.Tensor, options: InputOptions) -> UndecodedExample:
     """The geometrically augmented view of the image, and its label."""
-    encoded, label, boxes = parse_example(serialized)
-    view = whole_view(encoded, options.image_size)
-    view, _ = augment_view(view, boxes, seed, options.augmentation, _STEPS)
-    return _with_label(view, label, options)
+    record = parse_example(serialized)
+    return _with_label(_training_view(record, seed, options), record.label, options)
+
+
+def _training_view(record: ParsedExample, seed: tf.Tensor, options: InputOptions) -> View:
+    view = whole_view(record.encoded, options.image_size)
+    return augment_view(view, record.boxes, seed, options.augmentation, _STEPS)[0]
 
 
 def parse_for_evaluation(serialized: tf.Tensor, options: InputOptions) -> UndecodedExample:
@@ -90,3 +96,31 @@ LABELLED_IMAGES = RecordDecoder(
     steps=_STEPS,
 )
 """Targets "labels": the record's label minus the label offset."""
+
+
+def images_with_labels(num_classes: int) -> RecordDecoder:
+    """Targets "labels": ``[num_classes]`` float32, 1 for each label of the record."""
+
+    def for_training(serialized: tf.Tensor, seed: tf.Tensor, options: InputOptions) -> UndecodedExample:
+        record = parse_example(serialized, SEVERAL_LABELS_SCHEMA)
+        return _with_labels(_training_view(record, seed, options), record.label, options)
+
+    def for_evaluation(serialized: tf.Tensor, options: InputOptions) -> UndecodedExample:
+        record = parse_example(serialized, SEVERAL_LABELS_SCHEMA)
+        return _with_labels(eval_view(record.encoded, options.image_size), record.label, options)
+
+    targets = {"labels": tf.TensorSpec([num_classes], tf.float32)}
+    return RecordDecoder(
+        parse_for_training=for_training,
+        parse_for_evaluation=for_evaluation,
+        train_targets=targets,
+        eval_targets=targets,
+        steps=_STEPS,
+    )
+
+
+def _with_labels(view: View, labels: tf.Tensor, options: InputOptions) -> UndecodedExample:
+    index = labels - options.label_offset
+    valid = tf.reduce_all((index >= 0) & (index < options.num_classes))
+    there = tf.reduce_any(tf.equal(index[:, tf.newaxis], tf.range(options.num_classes, dtype=tf.int64)), axis=0)
+    return UndecodedExample(view, {"labels": tf.cast(there, tf.float32)}, valid)

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from utils.errors import require_full_batch
+from utils.input.balanced_order import balanced_order
 from utils.input.batching import InputOptions, Position, Shard
 from utils.records.manifest import SplitFiles
 
@@ -32,7 +33,8 @@ def train_rows(
     Args:
         files: The split.
         read: What to read of a file.
-        options: Batch size, seed and shuffle buffer.
+        options: Batch size, seed and shuffle buffer. With a balance, examples are drawn by class, and ``read`` must
+            yield nothing but indices; the place in the epoch seeds the augmentation, as an example may come twice.
         shard: The rows to return of each global batch.
         start: The position of the first batch.
         parallel: Read several files at once, for a ``read`` that waits for files.
@@ -46,6 +48,11 @@ def train_rows(
     def epoch_rows(epoch: tf.Tensor) -> tf.data.Dataset:
         key = tf.random.stateless_uniform([], [options.seed, epoch], minval=None, maxval=None, dtype=tf.int64)
         consumed = tf.where(tf.equal(epoch, start.epoch), tf.constant(start.example, tf.int64), 0)
+        if options.balance is not None:
+            order = balanced_order(options.balance, files.examples, key)
+            drawn = tf.data.Dataset.from_tensor_slices(order).enumerate().skip(consumed)
+            rows = _rows_of_shard(drawn, files.examples - consumed, options.batch_size, shard)
+            return rows.map(lambda place, number: {"element": (number,), "seed": _seeds(key, place)})
         elements = _shuffled(files, read, key, options.shuffle_buffer, parallel=parallel).skip(consumed)
         rows = _rows_of_shard(elements, files.examples - consumed, options.batch_size, shard)
         return rows.map(lambda *element: {"element": element, "seed": _seeds(key, element[0])})

@@ -10,16 +10,12 @@ import hashlib
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
-from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 from utils.errors import UsageError
-from utils.records.example_proto import decode_example
-from utils.records.label_records import LABEL_KEY
+from utils.records.label_index import stored_labels
 from utils.records.manifest import SplitFiles, load_split, read_manifest
 from utils.records.record_files import split_files_by_name
-from utils.records.tfrecord_file import iterate_payloads, locate_records
 from utils.text import plural
 
 _log = logging.getLogger(__name__)
@@ -28,15 +24,21 @@ Stratum = int | None
 """The label of an image; None for a label that is missing or no class."""
 
 
-def folds_of(data_dir: str | Path, folds: int, seed: int) -> tuple[SplitFiles, list[int]]:
+def folds_of(data_dir: str | Path, folds: int, seed: int, *, keep: bool = True) -> tuple[SplitFiles, list[int]]:
     """The files of the training split, and the number of the fold of each of its images.
+
+    Args:
+        data_dir: Folder of the records.
+        folds: Number of folds.
+        seed: What decides, with the labels alone.
+        keep: Whether the labels of the records may be kept in files.
 
     Raises:
         UsageError: There are no training images, or a class has fewer than ``folds``.
         RunError: The folder or a file cannot be read.
     """
     files = _training_files(data_dir, folds)
-    strata, groups = _strata(files), files.groups
+    strata, groups = _strata(files, keep=keep), files.groups
     _check(strata, groups, files, folds)
     if groups is None:
         return files, dealt(strata, folds, seed)
@@ -109,26 +111,14 @@ def _training_files(data_dir: str | Path, folds: int) -> SplitFiles:
     return load_split(data_dir, "train")
 
 
-def _strata(files: SplitFiles) -> list[Stratum]:
+def _strata(files: SplitFiles, *, keep: bool) -> list[Stratum]:
     """The label of each image of a split as stored."""
-    found: list[Stratum] = []
-    for path, count in zip(files.paths, files.counts, strict=True):
-        places, _ = locate_records(path)  # training names a broken record
-        labels = [_label(payload, fault) for payload, fault in iterate_payloads(path, places[:count])]
-        found += [label for label, _ in zip_longest(labels, range(count))]
+    labels = [one[0] if len(one) == 1 and one[0] >= 0 else None for one in stored_labels(files, keep=keep)]
     manifest = files.manifest
     if manifest is None:
-        return found
+        return labels
     classes = range(manifest.label_offset, manifest.label_offset + manifest.class_count)
-    return [label if label in classes else None for label in found]
-
-
-def _label(payload: bytes, fault: str | None) -> Stratum:
-    try:
-        found: Sequence[Any] = [] if fault else decode_example(payload).get(LABEL_KEY, [])
-    except ValueError:
-        return None
-    return found[0] if len(found) == 1 and isinstance(found[0], int) and found[0] >= 0 else None
+    return [label if label in classes else None for label in labels]
 
 
 def _check(strata: Sequence[Stratum], groups: Sequence[str] | None, files: SplitFiles, folds: int) -> None:

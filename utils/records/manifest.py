@@ -84,9 +84,9 @@ class Manifest:
     For classification, a record's label minus ``label_offset`` is the index into ``class_names``. For detection, a
     label is a category id, and ``category_ids`` lists the id of each class name, ascending. ``head_size`` is the number
     of logits of a network for this data. It exceeds ``class_count`` for ImageNet, whose published networks have 1001
-    logits; for detection it is the largest id plus one, so that each id can be the index of its logit.
-    ``source_sha256`` is the sum modulo 2^256 of the SHA-256 of each example's name and content, so it depends neither
-    on the order of the examples nor on the number of shards.
+    logits; for detection it is the largest id plus one, so that each id can be the index of its logit. With
+    ``multi_label`` an image may have several labels, or none. ``source_sha256`` is the sum modulo 2^256 of the SHA-256
+    of each example's name and content, so it depends neither on the order of the examples nor on the number of shards.
     """
 
     class_names: tuple[str, ...]
@@ -98,6 +98,7 @@ class Manifest:
     source_sha256: str | None = None
     created_by: str | None = None
     category_ids: tuple[int, ...] | None = None
+    multi_label: bool = False
 
     def to_json(self) -> str:
         """The text of ``dataset.json``; the same manifest always gives the same text."""
@@ -121,6 +122,8 @@ class Manifest:
         }
         if self.category_ids is not None:
             content["category_ids"] = list(self.category_ids)
+        if self.multi_label:
+            content["multi_label"] = True
         return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
@@ -150,6 +153,7 @@ class Manifest:
             source_sha256=typed(content, "source_sha256", str, optional=True),
             created_by=typed(content, "created_by", str, optional=True),
             category_ids=tuple(typed_list(content, "category_ids", int)) if "category_ids" in content else None,
+            multi_label=content.get("multi_label", False),
         )
         manifest._check()
         return manifest
@@ -163,6 +167,8 @@ class Manifest:
             raise ValueError(f'"class_count" is {self.class_count}, and there are {len(self.class_names)} class names')
         if self.head_size < self.class_count:
             raise ValueError(f'"head_size" is {self.head_size}, below the {self.class_count} classes')
+        if not isinstance(self.multi_label, bool):
+            raise ValueError(f'"multi_label" is {shortened(self.multi_label)}, and must be true or false')
         if self.task not in TASKS:
             raise ValueError(f'"task" is {self.task!r}, and must be one of {", ".join(TASKS)}')
         if self.task == "detection":

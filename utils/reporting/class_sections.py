@@ -100,8 +100,8 @@ def _mistakes(evaluation: Mapping[str, Any], names: Mapping[int, str]) -> str:
         caption = (
             f'<span class="wrong">{escape(says)}</span><br>{escape(truth)}<br>example {entry["index"]} of the split'
         )
-        figures.append(f"<figure>{source or _NO_PICTURE}<figcaption>{caption}</figcaption></figure>")
+        figures.append(f"<figure>{source or NO_PICTURE}<figcaption>{caption}</figcaption></figure>")
     return f'<div class="pictures">{"".join(figures)}</div>' if figures else notes(["There are no mistakes."])
 
 
-_NO_PICTURE = '<div class="none">no picture</div>'
+NO_PICTURE = '<div class="none">no picture</div>'

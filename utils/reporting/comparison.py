@@ -17,7 +17,10 @@ from utils.reporting.run_page import run_sections
 
 _MOST_FULL_REPORTS = 4
 """Up to this many runs, each has its own report below the comparison; more would overload a browser."""
-_FIGURES = ("top1_accuracy", "Precision/mAP", "Precision/mAP@.50IOU", "loss", "train_throughput", "eval_throughput")
+_FIGURES = (
+    *("top1_accuracy", "Precision/mAP", "Precision/mAP@.50IOU", "macro_average_precision", "macro_f1", "loss"),
+    *("train_throughput", "eval_throughput"),
+)
 _CURVES = (
     ("total_loss", "Loss of training, weight decay included", "loss"),
     ("learning_rate", "Learning rate", "rate"),

@@ -9,6 +9,7 @@ It is an object with these keys:
 - ``pictures``: objects with ``index`` (the example's index in its split) and, if available, ``jpeg``, a small
   picture in base64;
 - for a classifier: ``class_names`` (null if there are none) and the keys from ``runtime.class_details``;
+- for a classifier of images with several labels: ``class_names``, the keys from ``runtime.several_labels_evaluation``;
 - for a detector: the keys from ``object_detection.coco.details``, and ``findings``, sentences about problems.
 """
 
@@ -29,6 +30,8 @@ from utils.reporting.per_image import PER_IMAGE
 
 EVALUATION_NAME = "evaluation.json"
 FORMAT = 1
+SEVERAL_LABELS = "several_labels"
+"""The task of a classifier of images with several labels each."""
 _BINS = 30
 _CLASS_KEYS: dict[str, type] = {
     "id": int,
@@ -125,9 +128,7 @@ def _check_classification(content: Mapping[str, Any]) -> None:
     if any(not 0 <= number < len(classes) for pair in pairs for number in pair[:2]):
         raise ValueError(f'"confusion" has a class that is not one of the {len(classes)}')
     if "class_metrics" in content:
-        _check_rows("class_metrics", typed_list(content, "class_metrics", list), 5, int | float | None)
-        if len(content["class_metrics"]) != len(classes):
-            raise ValueError(f'"class_metrics" has not one row for each of {len(classes)} classes')
+        _check_class_metrics(content)
     _check_rows("calibration", typed_list(content, "calibration", list), 3, int | float | None)
     if content.get("class_names") is not None:
         typed_list(content, "class_names", str)
@@ -136,6 +137,25 @@ def _check_classification(content: Mapping[str, Any]) -> None:
             typed(picture, key, int, least=0)
         for key in ("confidence", "of_label"):
             typed(picture, key, float)
+
+
+def _check_class_metrics(content: Mapping[str, Any]) -> None:
+    classes = content["classes"]
+    _check_rows("class_metrics", typed_list(content, "class_metrics", list), 5, int | float | None)
+    if len(content["class_metrics"]) != len(classes):
+        raise ValueError(f'"class_metrics" has not one row for each of {len(classes)} classes')
+
+
+def _check_several_labels(content: Mapping[str, Any]) -> None:
+    _check_rows("classes", typed_list(content, "classes", list), 3)
+    _check_class_metrics(content)
+    if content.get("class_names") is not None:
+        typed_list(content, "class_names", str)
+    for picture in _pictures(content):
+        rows = typed_list(picture, "classes", list)
+        _check_rows("classes", rows, 3, int | float)
+        if any(not isinstance(number, int) or number < 0 for number, _, _ in rows):
+            raise ValueError('"classes" of a picture has a row that does not begin with a class')
 
 
 def _check_detection(content: Mapping[str, Any]) -> None:
@@ -178,4 +198,8 @@ def _check_rows(key: str, rows: Sequence[Sequence[Any]], width: int, kind: Any =
             raise ValueError(f'"{key}" has a row that is not one of {width} numbers')
 
 
-_CHECKS = {"classification": _check_classification, "detection": _check_detection}
+_CHECKS = {
+    "classification": _check_classification,
+    SEVERAL_LABELS: _check_several_labels,
+    "detection": _check_detection,
+}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from utils.reporting.evaluation_file import SEVERAL_LABELS
 from utils.reporting.names import class_list, class_names, format_value, quoted_class
 from utils.text import percent, plural
 
@@ -27,8 +28,7 @@ def findings(evaluation: Mapping[str, Any], summary: Mapping[str, Any]) -> list[
         evaluation: The content of the evaluation file, see ``utils.reporting.evaluation_file``.
         summary: The figures in the log for that evaluation.
     """
-    of_task = _classifier_findings if evaluation["task"] == "classification" else _detector_findings
-    return [*of_task(evaluation), *speed_findings(summary)]
+    return [*_OF_TASK[evaluation["task"]](evaluation), *speed_findings(summary)]
 
 
 def speed_findings(summary: Mapping[str, Any], kind: str = "eval") -> list[str]:
@@ -97,6 +97,21 @@ def _classifier_findings(evaluation: Mapping[str, Any]) -> Iterator[str]:
         yield f"The network is {verdict}: mean confidence {gap[0]:.2f}, accuracy {gap[1]:.2f}."
 
 
+def _several_labels_findings(evaluation: Mapping[str, Any]) -> Iterator[str]:
+    names, rows = class_names(evaluation), evaluation["classes"]
+    never = [number for number, row in enumerate(rows) if row[0] and not row[1]]
+    if never and len(never) == sum(1 for row in rows if row[0]):
+        yield "No class is ever named with a probability of 0.5 or more: train longer, or look at lower probabilities."
+    elif never:
+        yield f"Never named, although there are images with it: {class_list(names, never)}."
+    lost = [number for number, row in enumerate(rows) if row[0] and row[1] and not row[2]]
+    if lost:
+        yield f"Named, but never correctly: {class_list(names, lost)}."
+    absent = [n for n, row in enumerate(rows) if not row[0] and n < len(evaluation["class_names"] or rows)]
+    if absent:
+        yield f"Not evaluated, for lack of images in this split: {class_list(names, absent)}."
+
+
 def _detector_findings(evaluation: Mapping[str, Any]) -> Iterator[str]:
     yield from evaluation["findings"]
     names, rows = class_names(evaluation), evaluation["classes"]
@@ -110,6 +125,13 @@ def _detector_findings(evaluation: Mapping[str, Any]) -> Iterator[str]:
     if zero:
         yield f"Detected, but never on an object of that category (average precision 0): {class_list(names, zero)}."
     yield from _pair_findings(evaluation, names, "objects")
+
+
+_OF_TASK = {
+    "classification": _classifier_findings,
+    SEVERAL_LABELS: _several_labels_findings,
+    "detection": _detector_findings,
+}
 
 
 def _pair_findings(evaluation: Mapping[str, Any], names: Mapping[int, str], what: str) -> Iterator[str]:
@@ -130,6 +152,10 @@ def summary_line(evaluation: Mapping[str, Any]) -> str:
         top1, loss = metrics.get("top1_accuracy"), metrics.get("loss")
         short = float(f"{loss:.4g}") if isinstance(loss, float) else loss  # the console shows four digits
         return f"{images}: top-1 accuracy {format_value(top1)}, loss {format_value(short)}."
+    if evaluation["task"] == SEVERAL_LABELS:
+        mean, macro, micro = (metrics.get(key) for key in ("macro_average_precision", "macro_f1", "micro_f1"))
+        f1 = f"F1 macro {format_value(macro)}, micro {format_value(micro)}"
+        return f"{images}: mean average precision {format_value(mean)}, {f1}."
     whole, half = metrics.get("Precision/mAP"), metrics.get("Precision/mAP@.50IOU")
     best = f"best used from score {evaluation['operating_score']:.2f}"
     return f"{images}: average precision {format_value(whole)}, at IoU 0.5 {format_value(half)}; {best}."

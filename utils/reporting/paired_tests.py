@@ -10,17 +10,23 @@ from typing import Any
 
 import numpy as np
 
-from utils.reporting.per_image import PER_IMAGE, answers_of, detections_of
+from utils.reporting.evaluation_file import SEVERAL_LABELS
+from utils.reporting.per_image import PER_IMAGE, answers_of, detections_of, scores_of
 from utils.reporting.run_log import Run
 from utils.statistics import paired
 from utils.statistics.detection_metrics import mean_over_categories
 from utils.statistics.intervals import RESAMPLES, Interval, percentile_interval, resamples, wilson
+from utils.statistics.several_labels import mean_rankings
 from utils.text import first_and_more, plural
 
 _MOST_ALL_PAIRS = 6
 """With more runs, only the best one is tested against each of the others."""
 _RESAMPLES_A_PAIR, _MOST_RESAMPLES = 100, 10_000
-METRICS = {"classification": "top-1 accuracy", "detection": "average precision"}
+METRICS = {
+    "classification": "top-1 accuracy",
+    SEVERAL_LABELS: "mean average precision",
+    "detection": "average precision",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +35,12 @@ class Results:
 
     Attributes:
         name: Name of the run.
-        task: "classification" or "detection".
+        task: "classification", ``SEVERAL_LABELS`` or "detection".
         split: Digest of the records; None if there are none.
         images: ``[n]`` index or id of each image.
         truth: What there was to find, by name.
         right: ``[n]`` bool, for a classifier.
+        scores: ``[n, K]``, for a classifier of images with several labels, whose "labels" are ``[n, K]``.
         detections: ``JudgedDetections``, for a detector.
         repeats: Results of repetitions on the same images, as with other seeds, in place of the two; the metric is the
             mean of theirs.
@@ -45,6 +52,7 @@ class Results:
     images: np.ndarray
     truth: Mapping[str, np.ndarray]
     right: np.ndarray | None = None
+    scores: np.ndarray | None = None
     detections: Any = None
     repeats: tuple[Results, ...] = ()
 
@@ -56,6 +64,9 @@ class Results:
         if self.right is not None:
             shares: np.ndarray = weights @ self.right / weights.sum(axis=1)
             return shares
+        if self.scores is not None:
+            precisions: np.ndarray = mean_rankings(self.scores, self.truth["labels"], weights)[1]
+            return precisions
         return mean_over_categories(self.detections.average_precision(weights).mean(axis=2))
 
 
@@ -172,11 +183,15 @@ def results_of(run: Run) -> Results | None:
                 if len(right)
                 else None
             )
+        if evaluation["task"] == SEVERAL_LABELS:
+            index, scores, labels_of_each = scores_of(evaluation)
+            truth = {"labels": labels_of_each}
+            return Results(**shared, images=index, truth=truth, scores=scores) if len(index) else None
         image_ids, category_ids, table = detections_of(evaluation)
     except ValueError:
         return None
-    truth = {"categories": category_ids, "objects": table.objects}
-    return Results(**shared, images=image_ids, truth=truth, detections=table) if len(image_ids) else None
+    found = {"categories": category_ids, "objects": table.objects}
+    return Results(**shared, images=image_ids, truth=found, detections=table) if len(image_ids) else None
 
 
 def why_different(first: Results, second: Results) -> str | None:

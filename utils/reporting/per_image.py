@@ -1,7 +1,8 @@
 """The results of single images in the evaluation file, for tests between runs (no TF).
 
-"per_image" holds packed arrays. For a classifier: "index", "label" and "answer" of each example. For a detector: the
-ids of images and categories, a row for each detection, and the number of objects by image and category.
+"per_image" holds packed arrays. For a classifier: "index", "label" and "answer" of each example. If images have several
+labels: "index", and example by example "scores" and "truth" of all classes. For a detector: the ids of images and
+categories, a row for each detection, and the number of objects by image and category.
 """
 
 from __future__ import annotations
@@ -49,6 +50,21 @@ def answers_of(evaluation: Mapping[str, Any]) -> dict[str, np.ndarray]:
         ValueError: They are missing or damaged.
     """
     return unpacked(typed(evaluation, PER_IMAGE, dict), _ANSWERS)
+
+
+def scores_of(evaluation: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns indices ``[n]``, scores ``[n, K]`` and labels ``[n, K]`` (bool) of images with several labels.
+
+    Raises:
+        ValueError: They are missing or damaged.
+    """
+    content, classes = typed(evaluation, PER_IMAGE, dict), len(evaluation["classes"])
+    index = unpacked(content, ("index",))["index"]
+    each = unpacked(content, ("scores", "truth"))
+    if each["scores"].size != len(index) * classes:
+        raise ValueError(f'"scores" has {each["scores"].size} numbers, and must have {classes} for each image')
+    shape = (len(index), classes)
+    return index, each["scores"].reshape(shape), each["truth"].reshape(shape) > 0
 
 
 def detections_of(evaluation: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, JudgedDetections]:

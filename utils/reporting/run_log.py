@@ -15,7 +15,7 @@ from utils.reporting.evaluation_file import EVALUATION_NAME, read_evaluation
 from utils.suggestions import path_hint
 
 LOG_NAME = "log.json"
-TARGETS = ("top1_accuracy", "Precision/mAP")
+TARGETS = ("top1_accuracy", "Precision/mAP", "macro_average_precision")
 """The metrics that rank classifiers and detectors; only the records of evaluations have them."""
 _TRAINING = "total_loss"
 _SPEED = "total_ips"

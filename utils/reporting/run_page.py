@@ -12,20 +12,26 @@ from utils.metric_names import LOSS, WAITING, heading, interval_of
 from utils.reporting import charts
 from utils.reporting.class_sections import class_sections
 from utils.reporting.detection_sections import detection_sections
+from utils.reporting.evaluation_file import SEVERAL_LABELS
 from utils.reporting.findings import findings, speed_findings, summary_line
 from utils.reporting.names import format_flag
 from utils.reporting.page import folded, grid, notes, page, section, table, tiles
 from utils.reporting.run_log import Launch, Run, number, read_run, target_of
+from utils.reporting.several_labels_sections import several_labels_sections
 from utils.text import one_line, percent
 
 REPORT_NAME = "report.html"
 _WHAT = ("arch", "mode", "data_dir", "batch_size", "num_iter", "iter_unit", "image_size", "num_classes", "seed")
 _WHERE = ("precision", "processes", "gpus", "cpu", "cpu_count", "cpu_features", "onednn", "memory_gb")
 _WITH = ("python_version", "tensorflow_version", "numpy_version", "git_commit")
-_LOSSES = (LOSS, "cross_entropy", "binary_cross_entropy", "classification_loss", "localization_loss", "l2_loss")
+_LOSSES = (
+    *(LOSS, "cross_entropy", "binary_cross_entropy", "focal_loss"),
+    *("classification_loss", "localization_loss", "l2_loss"),
+)
 _TILES = {
     "top1_accuracy": "top-1 accuracy",
     "top5_accuracy": "top-5 accuracy",
+    **{key: heading(key) for key in ("macro_average_precision", "micro_f1")},
     "Precision/mAP": "average precision",
     "Precision/mAP@.50IOU": "average precision at IoU 0.5",
     "Recall/AR@100": "average recall",
@@ -163,8 +169,14 @@ def _evaluations(run: Run) -> str:
 def _of_evaluation(run: Run) -> list[str]:
     if run.evaluation is None:
         return []
-    parts = class_sections if run.evaluation["task"] == "classification" else detection_sections
-    return parts(run.evaluation)
+    return _SECTIONS[run.evaluation["task"]](run.evaluation)
+
+
+_SECTIONS = {
+    "classification": class_sections,
+    SEVERAL_LABELS: several_labels_sections,
+    "detection": detection_sections,
+}
 
 
 def _speed(run: Run) -> str:

@@ -22,7 +22,7 @@ def one_against_all(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray,
     once = np.ones([1, len(labels)])
     found = np.full([2, scores.shape[1]], np.nan)
     for k in np.unique(labels):
-        found[:, k] = np.concatenate(_of_class(scores[:, k], labels == k, once))
+        found[:, k] = np.concatenate(ranking_of_class(scores[:, k], labels == k, once))
     return found[0], found[1]
 
 
@@ -33,7 +33,7 @@ def resampled_means(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray)
     """
     total, known = np.zeros([2, len(weights)]), np.zeros(len(weights))
     for k in np.unique(labels):
-        both = np.stack(_of_class(scores[:, k], labels == k, weights))
+        both = np.stack(ranking_of_class(scores[:, k], labels == k, weights))
         there = ~np.isnan(both[0])
         total += np.where(there, both, 0)
         known += there
@@ -42,8 +42,14 @@ def resampled_means(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray)
     return means
 
 
-def _of_class(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Computes ROC-AUC and average precision of a class, ``[b]`` each."""
+def ranking_of_class(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Computes ROC-AUC and average precision of a class, ``[b]`` each; NaN where all images or none are of the class.
+
+    Args:
+        scores: ``[n]``, higher where the class is more probable.
+        positive: ``[n]`` bool.
+        weights: ``[b, n]``, how often each image counts.
+    """
     order = np.argsort(-scores, kind="stable")
     scores = scores[order]
     ends = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))  # the last of each run of equal scores

@@ -78,6 +78,8 @@ def _check(found: Mapping[str, Any]) -> None:
         typed(found, key, dict, optional=True)
     for key in found.get("convolutions") or ():
         typed_list(found["convolutions"], key, str)
+    if not isinstance(found.get("multi_label", False), bool):
+        raise ValueError(f'"multi_label" is {shortened(found["multi_label"])}, and must be true or false')
     precision = stored_precision(found)
     if precision not in _PRECISIONS:
         raise ValueError(f'"precision" is {shortened(precision)}, and must be one of {", ".join(_PRECISIONS)}')

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.runtime.runs import CLASSES, picture, write_data
+from tests.runtime.runs import CLASSES, picture, several_labels, write_data
 from tests.tools.inspect.inspecting import inspect
 from tests.utils.input_records import fetch, options, reader, train_input
 from utils.input.batching import Position, Shard
@@ -138,3 +138,17 @@ def test_dali_shows_nearly_the_same(data, tmp_path, plain):
         for (pixels, facts), (other, others) in zip(done.cells(name), plain.cells(name), strict=True):
             assert facts == others
             assert np.abs(pixels.astype(float) - other).mean() < 1
+
+
+def test_images_with_several_labels_show_all_of_them(tmp_path):
+    data = write_data(tmp_path / "several", several=True)
+    shown = inspect(data, tmp_path / "sheets", *FLAGS, "--multi_label")
+    assert (shown.status, shown.error) == (0, "")
+    for _, facts in shown.cells("raw.png"):
+        labels = several_labels(facts["index"])
+        assert (facts["labels"], facts["names"]) == (labels, [CLASSES[label - 1] for label in labels])
+    for sheet in ("augmented.png", "evaluated.png"):
+        for _, facts in shown.cells(sheet):
+            assert facts["target"] == {CLASSES[label - 1]: 1.0 for label in several_labels(facts["index"])}
+    counts = [sum(number in several_labels(n) for n in range(20)) for number in (1, 2, 3)]
+    assert [row["train"] for row in shown.facts["classes"]] == counts

@@ -37,6 +37,7 @@ def test_checking_never_loads_tensorflow(source, tmp_path):
         (["{source}", "--dali=gone"], "--dali gone: no such folder"),
         (["{source}", "--dali={source}"], "no SRC is of a kind that uses this flag"),
         (["{source}", "--label_map=map"], "--label_map map: no SRC is of a kind that uses this flag"),
+        (["{source}", "--multi_label"], "--multi_label: no SRC is of a kind that uses this flag"),
         (["{source}", "--box_format=xyxy"], "--box_format xyxy: no SRC is of a kind that uses this flag"),
         (["{source}", "--boxes_are=stored"], "--boxes_are stored: no SRC is of a kind that uses this flag"),
         (["{source}", "--image_dir={source}"], "1 given for 0 JSON files; one per file"),

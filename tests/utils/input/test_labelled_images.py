@@ -4,10 +4,21 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.utils.input_records import coordinates, encode, legacy_resize, noise, options, run_graph
+from tests.utils.input_records import (
+    coordinates,
+    encode,
+    fetch,
+    legacy_resize,
+    noise,
+    options,
+    reader,
+    run_graph,
+    write_files,
+)
 from tests.utils.input_records import record as record_of
 from utils.input.augmentation_specs import FlipSpec, classification_steps
-from utils.input.labelled_images import LABELLED_IMAGES
+from utils.input.batching import STATUS_BAD_LABEL, STATUS_OK, Position, Shard
+from utils.input.labelled_images import LABELLED_IMAGES, images_with_labels
 
 STEPS = classification_steps(min_crop_area=0.08, color_jitter=0.0)
 
@@ -129,3 +140,28 @@ def test_scaled_decoding_is_for_training_and_evaluation_alike():
     for full, scaled in run_graph(build):
         # Noise: an eighth of the size averages 64 pixels, and the standard deviation is an eighth, about.
         assert full.std() > 4 * scaled.std()
+
+
+@pytest.mark.parametrize("name", ["tf.data", "dali"])
+def test_several_labels_become_one_row_of_classes_and_a_wrong_one_spoils_the_example(tmp_path, name):
+    given = [[1, 3], [], [2, 2], [1, 4], [0]]
+    files = write_files(tmp_path, [record_of(encode(noise(n)), labels) for n, labels in enumerate(given)])
+    how, decoder = options(batch_size=5, num_classes=3), images_with_labels(3)
+    (evaluated,) = fetch(lambda: reader(name).eval_input(files, decoder, how, Shard()))
+    assert evaluated.labels.tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0], [0, 0, 0], [0, 0, 0]]
+    assert evaluated.status.tolist() == [STATUS_OK] * 3 + [STATUS_BAD_LABEL] * 2
+    (trained,) = fetch(lambda: reader(name).train_input(files, decoder, how, Shard(), Position()), 1)
+    np.testing.assert_array_equal(trained.labels, evaluated.labels[trained.index])
+
+
+def test_training_sees_the_same_view_of_an_image_however_many_labels_it_has():
+    encoded, how = encode(noise(1)), options(num_classes=3)
+
+    def build():
+        seed = tf.constant([3, 4], tf.int64)
+        several = images_with_labels(3).parse_for_training(record_of(encoded, [2]), seed, how)
+        return several.view, LABELLED_IMAGES.parse_for_training(record_of(encoded, 2), seed, how).view
+
+    one, other = run_graph(build)
+    for mine, yours in zip(one, other, strict=True):
+        np.testing.assert_array_equal(mine, yours)

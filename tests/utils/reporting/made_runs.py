@@ -15,6 +15,7 @@ from object_detection.coco.intervals import per_image
 from object_detection.coco.metrics import score_arrays
 from object_detection.coco.tables import Comparison, from_json
 from runtime.class_evaluation import ClassificationEvaluator
+from runtime.several_labels_evaluation import SeveralLabelsEvaluator
 from utils.dllogger_utils import PARAMETER, SUMMARY, open_log
 from utils.reporting.evaluation_file import histogram, write_evaluation
 
@@ -62,6 +63,30 @@ def write_classes(folder: Path, classes: int, examples: int = 400, names: Any = 
         "metrics": evaluator.result(),
         "latency_ms": histogram(np.random.default_rng(1).gamma(9.0, 3.0, 200).tolist()),
         "class_names": [f"class {n}" for n in range(classes)] if names == "numbered" else names,
+        **evaluator.details(),
+    }
+    for entry in content["pictures"]:
+        entry["jpeg"] = jpeg((entry["index"] * 37 % 256, 90, 160))
+    write_evaluation(folder, content)
+    return content
+
+
+def write_several(folder: Path, classes: int = 3, examples: int = 60, noise: float = 1.0, seed: int = 0) -> dict:
+    """Writes the evaluation of a classifier of images with several labels; returns its content.
+
+    Labels follow from ``seed``, errors from ``noise``.
+    """
+    rng = np.random.default_rng(seed)
+    truth = rng.random((examples, classes)) < 0.4
+    logits = 4.0 * truth - 2.0 + noise * rng.normal(size=truth.shape)
+    evaluator = SeveralLabelsEvaluator()
+    evaluator.update({"logits": logits, "labels": truth.astype(np.float32), "index": np.arange(examples)})
+    content = {
+        "weights": "run/model.ckpt-40",
+        "step": 40,
+        "metrics": evaluator.result(),
+        "latency_ms": histogram([30.0, 31.0, 50.0]),
+        "class_names": [f"class {n}" for n in range(classes)],
         **evaluator.details(),
     }
     for entry in content["pictures"]:

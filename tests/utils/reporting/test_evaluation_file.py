@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.utils.reporting.made_runs import comparison as tables
-from tests.utils.reporting.made_runs import write_boxes, write_classes
+from tests.utils.reporting.made_runs import write_boxes, write_classes, write_several
 from utils.reporting.evaluation_file import EVALUATION_NAME, histogram, read_evaluation, write_evaluation
 
 
@@ -18,13 +18,18 @@ def boxes(tmp_path_factory):
     return write_boxes(tmp_path_factory.mktemp("boxes"), tables())
 
 
+@pytest.fixture(scope="module")
+def several(tmp_path_factory):
+    return write_several(tmp_path_factory.mktemp("several"), noise=3.0)
+
+
 def read(folder, content):
     write_evaluation(folder, content)
     return read_evaluation(folder / EVALUATION_NAME)
 
 
-def test_what_was_written_is_read(tmp_path, classes, boxes):
-    for content in (classes, boxes):
+def test_what_was_written_is_read(tmp_path, classes, boxes, several):
+    for content in (classes, boxes, several):
         assert read(tmp_path, content) == {"format": 1, **content}
 
 
@@ -61,6 +66,22 @@ def test_a_classifiers_evaluation_is_checked(tmp_path, classes, place, value, me
 def test_a_detectors_evaluation_is_checked(tmp_path, boxes, place, value, message):
     with pytest.raises(ValueError, match=message):
         read(tmp_path, changed(boxes, place, value))
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("classes", 0), [1, 2], "not one of 3 numbers"),
+        (("class_metrics",), [], "not one row for each of 3 classes"),
+        (("class_metrics", 0), [1.0, "a", None, None, None], "not one of 5 numbers"),
+        (("pictures", 0, "classes"), [[0.5, 0.5, 1]], "does not begin with a class"),
+        (("pictures", 0, "classes"), [[0, None, 1]], "not one of 3 numbers"),
+        (("class_names",), [3], "every value of the list must be text"),
+    ],
+)
+def test_an_evaluation_of_several_labels_is_checked(tmp_path, several, place, value, message):
+    with pytest.raises(ValueError, match=message):
+        read(tmp_path, changed(several, place, value))
 
 
 def changed(content, place, value):

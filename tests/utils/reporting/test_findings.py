@@ -86,3 +86,19 @@ def test_the_summary_line_has_the_numbers_of_the_metrics(tmp_path):
     assert summary_line(classifier([], [])) == "20 images: top-1 accuracy 0.5000, loss 1.25."
     content = write_boxes(tmp_path, tables())
     assert f"average precision {content['metrics']['Precision/mAP']:.4f}" in summary_line(content)
+
+
+def several(rows, names=("sky", "tree", "car")):
+    metrics = {"macro_average_precision": 0.625, "macro_f1": 0.5, "micro_f1": 0.25, "images": 20}
+    return {"task": "several_labels", "class_names": list(names), "classes": rows, "metrics": metrics}
+
+
+def test_classes_of_images_with_several_labels_that_are_never_named_are_told():
+    said = findings(several([[4, 3, 2], [5, 0, 0], [3, 2, 0]]), {})
+    assert said == ["Never named, although there are images with it: 'tree'.", "Named, but never correctly: 'car'."]
+    assert findings(several([[4, 0, 0], [5, 0, 0], [0, 0, 0]]), {}) == [
+        "No class is ever named with a probability of 0.5 or more: train longer, or look at lower probabilities.",
+        "Not evaluated, for lack of images in this split: 'car'.",
+    ]
+    line = "20 images: mean average precision 0.6250, F1 macro 0.5000, micro 0.2500."
+    assert summary_line(several([[4, 3, 2]])) == line

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from tests.utils.reporting.made_runs import comparison, write_boxes, write_classes, write_log
+from tests.utils.reporting.made_runs import comparison, write_boxes, write_classes, write_log, write_several
 from tools.report import main
 from utils.files.packed_arrays import packed
 from utils.reporting.evaluation_file import EVALUATION_NAME
@@ -157,3 +157,33 @@ def test_evaluations_of_older_versions_and_damaged_ones_are_named(tmp_path, dama
 def test_numbers_are_rounded_for_people():
     assert [rounded(n) for n in (7, 43, 216, 12_301)] == ["about 7", "about 43", "about 220", "about 13,000"]
     assert [shown(p) for p in (0.109375, 0.00012)] == ["0.109", "1.2e-04"]
+
+
+def several(folder, **options):
+    write_log(folder)
+    write_several(folder, **options)
+    return folder
+
+
+def test_networks_of_several_labels_are_compared_by_mean_average_precision_on_the_same_images(tmp_path):
+    good, bad, same = (several(tmp_path / name, noise=noise) for name, noise in (("a", 1.0), ("b", 4.0), ("c", 1.0)))
+    (pair,) = outcome(good, bad).pairs
+    evaluations = [read_run(folder).evaluation["metrics"]["macro_average_precision"] for folder in (good, bad)]
+    assert pair.values == pytest.approx(tuple(evaluations))
+    assert pair.tells
+    assert pair.interval[0] > 0
+    text = said(good, bad)
+    assert "60 images: mean average precision" in text
+    assert "paired bootstrap, 1,000 resamples" in text
+    assert not outcome(good, same).pairs[0].tells
+
+
+def test_networks_of_several_labels_on_other_labels_or_without_scores_are_not_compared(tmp_path):
+    first, other = several(tmp_path / "a"), several(tmp_path / "b", seed=1)
+    assert "the labels of their validation images differ" in outcome(first, other).refused[0]
+    one_label, _ = classifier(tmp_path / "c")
+    assert "because one is for" in outcome(first, one_label).refused[0]
+    content = json.loads((first / EVALUATION_NAME).read_text())
+    edit(first, per_image=content["per_image"] | {"scores": packed({"s": np.zeros(5)})["s"]})
+    assert outcome(first, other).lacking == ["a"] or len(outcome(first, other).lacking) == 1
+    assert len(outcome(edit(other, per_image=None), several(tmp_path / "d")).lacking) == 1
