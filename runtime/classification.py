@@ -17,9 +17,10 @@ from model.checkpoint_names import classifier_sources
 from model.layers.options import LayerOptions
 from model.resnet import resnet
 from model.specs import RESNETS, Part, ResNetSpec
-from model.variable_groups import CLASSIFIER_SCOPE, part_of_classifier
+from model.variable_groups import CLASSIFIER_SCOPE, depth_in_classifier, part_of_classifier
 from runtime.class_evaluation import QUICK, THOROUGH, ClassificationEvaluator
 from runtime.class_presenter import ClassPresenter
+from runtime.dropping import BRANCH_FACTORS, FEATURE_FACTORS, SEEDS_OF_RANK, drop_factors
 from runtime.mixing import mixed
 from runtime.task import Metrics, Task, TensorMap, WarmStart
 from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig, ModelConfig, resolved
@@ -168,8 +169,9 @@ class Classifier:
     def normalize(self, images: Any) -> Any:
         return normalize(images, self.mean_rgb, self.std_rgb)
 
-    def forward(self, images: Any, *, training: bool) -> TensorMap:
-        layers = dataclasses.replace(self.layers, training=training)
+    def forward(self, images: Any, *, training: bool, factors: TensorMap | None = None) -> TensorMap:
+        """The endpoints; ``factors`` are those of ``runtime.dropping`` for these images."""
+        layers = dataclasses.replace(self.layers, training=training, **(factors or {}))
         return resnet(images, self.spec, self.num_classes, layers, final_conv=self.final_conv)
 
     def stored_names(self, stored: Mapping[str, Sequence[int]]) -> Mapping[str, str]:
@@ -233,13 +235,32 @@ class ClassificationTraining:
     def prepare(self, images: Any, batch: Batch, step: Any) -> tuple[Any, TensorMap]:
         optimizer = self.config.optimizer
         labels = smoothed_one_hot(batch.targets["labels"], self.network.num_classes, optimizer.label_smoothing)
+        seed = self._seed(step) if self._draws else None
         if optimizer.mixup_alpha > 0 or optimizer.cutmix_alpha > 0:
-            own = self.seed * 2 + MIXUP_PURPOSE + self.communicator.rank * 2**33  # a seed has 31 bits
-            seed = tf.stack([tf.constant(own, tf.int64), step])
             images, labels = mixed(images, labels, batch.mask, (optimizer.mixup_alpha, optimizer.cutmix_alpha), seed)
         if optimizer.bce_target_threshold is not None:
             labels = tf.cast(labels > optimizer.bce_target_threshold, labels.dtype)
-        return images, {"probabilities": labels}
+        return images, {"probabilities": labels, **self._factors(images, seed)}
+
+    @property
+    def _draws(self) -> bool:
+        """True if a step needs random numbers."""
+        optimizer = self.config.optimizer
+        return any((optimizer.mixup_alpha, optimizer.cutmix_alpha, optimizer.stochastic_depth, optimizer.dropout))
+
+    def _seed(self, step: Any) -> Any:
+        """The seed of a step in this process. A GPU waits for its copy to the host, so all draws share it."""
+        own = self.seed * 2 + MIXUP_PURPOSE + self.communicator.rank * SEEDS_OF_RANK
+        return tf.stack([tf.constant(own, tf.int64), step])
+
+    def _factors(self, images: Any, seed: Any) -> TensorMap:
+        spec, shard = self.network.spec, Shard(index=self.communicator.rank, count=self.communicator.size)
+        count = int(images.shape[0])
+        return drop_factors(self.config.optimizer, sum(spec.blocks), spec.features, count, shard, seed)
+
+    def forward(self, images: Any, targets: TensorMap) -> TensorMap:
+        factors = {name: targets[name] for name in (BRANCH_FACTORS, FEATURE_FACTORS) if name in targets}
+        return self.network.forward(images, training=True, factors=factors)
 
     def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any, normalizer: Any = None) -> TensorMap:
         labels, logits = tf.stop_gradient(targets["probabilities"]), endpoints["logits"]
@@ -277,6 +298,9 @@ class ClassificationTraining:
 
     def part_of(self, name: str) -> Part:
         return part_of_classifier(name)
+
+    def depth_of(self, name: str) -> int:
+        return depth_in_classifier(name, self.network.spec)
 
     def warm_start_map(self, stored: Mapping[str, Sequence[int]]) -> WarmStart:
         scope = f"{self.network.spec.name}/{CLASSIFIER_SCOPE}/dense"

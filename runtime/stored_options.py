@@ -17,12 +17,15 @@ _OF_OPTIMIZER = (
     "beta2",
     "epsilon",
     "clip_norm",
+    "adaptive_clip",
     "no_bias_decay",
     "lr_warmup_start",
     "lr_final",
     "loss",
     "bce_target_threshold",
     "accumulate_steps",
+    "stochastic_depth",
+    "dropout",
 )
 """Fields of ``OptimizerConfig`` that are flags of the same name."""
 
@@ -75,7 +78,8 @@ def _options(config: ExperimentConfig) -> dict[str, Any]:
     """Values by flag name."""
     average = config.moving_average
     optimizer = {name: getattr(config.optimizer, name) for name in _OF_OPTIMIZER}
-    return {**asdict(config.fine_tuning), "ema_decay": average.ema_decay, "ema_every": average.ema_every, **optimizer}
+    averaging = {name: getattr(average, name) for name in ("ema_decay", "ema_every", "ema_decay_steps")}
+    return {**asdict(config.fine_tuning), **averaging, **optimizer}
 
 
 def _shown(value: bool | float | str | None) -> str:
