@@ -23,14 +23,22 @@ from runtime.class_presenter import ClassPresenter
 from runtime.dropping import BRANCH_FACTORS, FEATURE_FACTORS, SEEDS_OF_RANK, drop_factors
 from runtime.mixing import mixed
 from runtime.task import Metrics, Task, TensorMap, WarmStart
+from runtime.teacher import Teacher
 from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig, ModelConfig, resolved
 from utils.data_utils import Reader, TensorFlowReader, synthetic_input
 from utils.hooks.beginning import Chance
 from utils.hvd_utils import Communicator, SerialCommunicator
-from utils.image_processing import eval_preprocess, normalize, normalized_range
+from utils.image_processing import denormalize, eval_preprocess, normalize, normalized_range
 from utils.input.batching import Batch, Input, InputOptions, Position, Shard, without_autograph
 from utils.input.labelled_images import LABELLED_IMAGES
-from utils.metric_names import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, INITIAL_CROSS_ENTROPY, LN_CLASSES
+from utils.metric_names import (
+    BINARY_CROSS_ENTROPY,
+    CROSS_ENTROPY,
+    DISTILLATION,
+    INITIAL_CROSS_ENTROPY,
+    LN_CLASSES,
+    WEIGHTED,
+)
 from utils.optimizer_table import SLOTS
 from utils.optimizers import WeightDecay
 from utils.records.label_records import LabelRange
@@ -40,6 +48,7 @@ from utils.records.tfrecord_file import read_record
 from utils.weights.pretrained_config import MEAN_RGB, STD_RGB, Rgb
 
 MIXUP_PURPOSE = 1
+TEACHER_LOGITS = "teacher_logits"
 SMALLEST_PROBABILITY = 1e-37  # the smallest numbers of float32 count as 0 on some devices
 
 
@@ -225,12 +234,13 @@ class MostProbableClass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassificationTraining:
-    """Cross-entropy with soft targets, of the softmax or of each class."""
+    """Cross-entropy with soft targets, of the softmax or of each class, and the predictions of a teacher if any."""
 
     config: ExperimentConfig
     network: Classifier
     seed: int
     communicator: Communicator
+    teacher: Teacher | None = None
 
     def prepare(self, images: Any, batch: Batch, step: Any) -> tuple[Any, TensorMap]:
         optimizer = self.config.optimizer
@@ -260,7 +270,11 @@ class ClassificationTraining:
 
     def forward(self, images: Any, targets: TensorMap) -> TensorMap:
         factors = {name: targets[name] for name in (BRANCH_FACTORS, FEATURE_FACTORS) if name in targets}
-        return self.network.forward(images, training=True, factors=factors)
+        endpoints = self.network.forward(images, training=True, factors=factors)
+        if self.teacher is None:
+            return endpoints
+        raw = denormalize(images, self.network.mean_rgb, self.network.std_rgb)  # mixed, as the student sees them
+        return {**endpoints, TEACHER_LOGITS: self.teacher.logits(raw)}
 
     def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any, normalizer: Any = None) -> TensorMap:
         labels, logits = tf.stop_gradient(targets["probabilities"]), endpoints["logits"]
@@ -269,7 +283,17 @@ class ClassificationTraining:
         else:
             per_example = tf.nn.softmax_cross_entropy_with_logits(labels=labels, logits=logits)
         count = self.normalizer(targets, mask) if normalizer is None else normalizer
-        return {BINARY_CROSS_ENTROPY if self._binary else CROSS_ENTROPY: tf.reduce_sum(per_example * mask) / count}
+        key = BINARY_CROSS_ENTROPY if self._binary else CROSS_ENTROPY
+        loss = tf.reduce_sum(per_example * mask) / count
+        if self.teacher is None:
+            return {key: loss}
+        told = self.config.distillation
+        soft = divergence(endpoints[TEACHER_LOGITS], logits, told.used_temperature)
+        weight = told.used_alpha * told.used_temperature**2
+        return {
+            f"{WEIGHTED}{key}": (1.0 - told.used_alpha) * loss,
+            DISTILLATION: weight * tf.reduce_sum(soft * mask) / count,
+        }
 
     def normalizer(self, targets: TensorMap, mask: Any) -> Any:
         """The number of images that count, the mean over all processes."""
@@ -282,7 +306,7 @@ class ClassificationTraining:
     @property
     def chance(self) -> Chance | None:
         """The cross-entropy of equal probabilities, ln K for any targets that sum to 1."""
-        if self._binary:
+        if self._binary or self.teacher is not None:
             return None
         return Chance(
             loss=CROSS_ENTROPY,
@@ -306,6 +330,16 @@ class ClassificationTraining:
         scope = f"{self.network.spec.name}/{CLASSIFIER_SCOPE}/dense"
         head = frozenset(f"{scope}/{kind}" for kind in ("kernel", "bias"))
         return WarmStart(sources=self.network.stored_names(stored), factors={}, replaceable=head)
+
+
+def divergence(teacher: Any, student: Any, temperature: float) -> Any:
+    """The Kullback-Leibler divergence [N] of a student's softmax from its teacher's, for logits [N, K].
+
+    Source: Hinton et al., Distilling the Knowledge in a Neural Network, arXiv:1503.02531, section 2. It multiplies this
+    loss by the square of the temperature, because its gradients are smaller by that.
+    """
+    theirs, ours = (tf.nn.log_softmax(logits / temperature) for logits in (teacher, student))
+    return tf.reduce_sum(tf.exp(theirs) * (theirs - ours), axis=1)
 
 
 def binary_cross_entropy(logits: Any, labels: Any) -> Any:

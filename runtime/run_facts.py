@@ -99,6 +99,10 @@ def _optimizer(config: ExperimentConfig, total_steps: int) -> str:
         facts.append(f"dropout {optimizer.dropout:g}")
     if config.fine_tuning.layer_decay < 1:
         facts.append(f"learning rate times {config.fine_tuning.layer_decay:g} for each group of layers below the head")
+    told = config.distillation
+    if told.teacher is not None:
+        weights = f"weight {told.used_alpha:g}, temperature {told.used_temperature:g}"
+        facts.append(f"taught by {plain_name(told.teacher)} ({weights})")
     average = config.moving_average
     if (decay := average.decay_in(total_steps)) is not None:
         every = f" every {average.ema_every} steps" if average.ema_every > 1 else ""

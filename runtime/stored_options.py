@@ -79,7 +79,9 @@ def _options(config: ExperimentConfig) -> dict[str, Any]:
     average = config.moving_average
     optimizer = {name: getattr(config.optimizer, name) for name in _OF_OPTIMIZER}
     averaging = {name: getattr(average, name) for name in ("ema_decay", "ema_every", "ema_decay_steps")}
-    return {**asdict(config.fine_tuning), **averaging, **optimizer}
+    told = {name: getattr(config.distillation, f"used_{name}") for name in ("alpha", "temperature")}
+    told = {f"distill_{name}": value if config.distillation.teacher else None for name, value in told.items()}
+    return {**asdict(config.fine_tuning), **averaging, **optimizer, **told}
 
 
 def _shown(value: bool | float | str | None) -> str:

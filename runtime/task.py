@@ -261,6 +261,7 @@ class Setup:
         artefact: The artefact opened instead of a checkpoint, or None.
         images: The images to predict on, in that mode.
         convolutions: The choices of formulations of convolutions.
+        teacher: The teacher of a training, or None.
     """
 
     config: ExperimentConfig
@@ -274,6 +275,7 @@ class Setup:
     artefact: Any = None
     images: FoundFiles | None = None
     convolutions: Convolutions = field(default_factory=Convolutions)
+    teacher: Any = None
 
     @property
     def required_images(self) -> FoundFiles:

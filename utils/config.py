@@ -16,6 +16,7 @@ from typing import Any
 from model.specs import RESNETS, SSDS, QuantizationSpec
 from utils.augment_config import AugmentConfig
 from utils.detection_config import DetectionConfig
+from utils.distillation_config import DistillationConfig
 from utils.errors import UsageError, require
 from utils.input.augmentation_specs import AugmentationStep, classification_steps
 from utils.optimizer_table import DEFAULT_OPTIMIZER, OPTIMIZERS
@@ -544,6 +545,7 @@ class ExperimentConfig:
     fine_tuning: FineTuningConfig = field(default_factory=FineTuningConfig)
     moving_average: MovingAverageConfig = field(default_factory=MovingAverageConfig)
     diagnostics: DiagnosticsConfig = field(default_factory=DiagnosticsConfig)
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
 
     def __post_init__(self) -> None:
         mode = self.run.mode

@@ -25,6 +25,7 @@ from utils.config import (
     steps_of_text,
     text_of_steps,
 )
+from utils.distillation_config import DistillationConfig
 from utils.errors import UsageError
 from utils.optimizer_table import OPTIMIZERS
 
@@ -137,6 +138,18 @@ def test_batches_are_steps_and_epochs_are_whole_numbers_of_them(value, steps_per
         (
             lambda: MovingAverageConfig(ema_decay=0.9, ema_decay_steps=0),
             "--ema_decay_steps 0: must be a positive integer",
+        ),
+        (
+            lambda: DistillationConfig(alpha=0.5),
+            "--distill_alpha 0.5: only used with --distill_from, which is not given",
+        ),
+        (
+            lambda: DistillationConfig(teacher="T", alpha=0.0),
+            "--distill_alpha 0: must be above 0 and at most 1",
+        ),
+        (
+            lambda: DistillationConfig(teacher="T", temperature=float("nan")),
+            "--distill_temperature nan: must be above 0 and at most 1000",
         ),
         (lambda: FineTuningConfig(layer_decay=0.0), "--layer_decay 0: must be above 0 and at most 1"),
         (

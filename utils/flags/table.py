@@ -32,6 +32,7 @@ from utils.config import (
     text_of_steps,
 )
 from utils.detection_config import LARGEST_LOG, DetectionConfig
+from utils.distillation_config import DEFAULT_ALPHA, DEFAULT_TEMPERATURE
 from utils.input.augmentation_specs import ColorSpec
 from utils.optimizer_table import OPTIMIZERS
 
@@ -793,6 +794,42 @@ FLAGS = (
         architectures=CLASSIFIERS,
         refused=True,
         inspected=True,
+    ),
+    Flag(
+        "distill_from",
+        "distillation.teacher",
+        PATH,
+        "Checkpoint, folder of checkpoints or exported model whose predictions the run learns from.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        architectures=CLASSIFIERS,
+        refused=True,
+        default="none",
+    ),
+    Flag(
+        "distill_alpha",
+        "distillation.alpha",
+        NUMBER,
+        "Weight of the teacher's predictions in the loss; the labels have the rest.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        architectures=CLASSIFIERS,
+        refused=True,
+        default=f"{DEFAULT_ALPHA:g}",
+    ),
+    Flag(
+        "distill_temperature",
+        "distillation.temperature",
+        NUMBER,
+        "Divisor of the logits of both networks before their softmax is compared.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        architectures=CLASSIFIERS,
+        refused=True,
+        default=f"{DEFAULT_TEMPERATURE:g}",
     ),
     Flag(
         "mixup",
