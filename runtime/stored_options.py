@@ -9,7 +9,7 @@ from typing import Any
 
 from utils.config import ExperimentConfig
 from utils.errors import UsageError
-from utils.optimizer_table import DEFAULT_OPTIMIZER, optimizer_of
+from utils.optimizer_table import DEFAULT_OPTIMIZER, OPTIMIZERS, optimizer_of
 from utils.weights.checkpoint_contents import stored_shapes
 
 _TUNING, _OPTIMIZER, _SCHEDULE = "tuning", "optimizer", "schedule"
@@ -39,6 +39,14 @@ def options_to_store(config: ExperimentConfig) -> dict[str, Any]:
     if unusual := {name: now[name] for name in now if now[name] != usual[name]}:
         entries[_TUNING] = unusual
     return entries
+
+
+def numbers_to_store(config: ExperimentConfig, learning_rate: float) -> dict[str, Any]:
+    """The entry for the description of a checkpoint with the numbers of its optimizer and the peak learning rate."""
+    optimizer, row = config.optimizer, OPTIMIZERS[config.optimizer.name]
+    numbers = {name: getattr(optimizer, name) or getattr(row, name) for name in ("beta2", "epsilon", "clip_norm")}
+    numbers |= {"learning_rate": learning_rate, "momentum": optimizer.momentum, "weight_decay": optimizer.weight_decay}
+    return {"update": numbers}
 
 
 def changed_options(config: ExperimentConfig, metadata: Mapping[str, Any]) -> list[str]:

@@ -18,7 +18,7 @@ from runtime.loop import run_loop
 from runtime.plan import TrainingPlan
 from runtime.session import training_options
 from runtime.stopping import Stopping
-from runtime.stored_options import changed_options, options_to_store
+from runtime.stored_options import changed_options, numbers_to_store, options_to_store
 from runtime.task import Setup
 from runtime.teacher import FINGERPRINT, other_teacher
 from runtime.warm_start import class_renamed, load_warm_start
@@ -156,6 +156,7 @@ class Trainer:
             "seed": self._setup.seed,
             "position": {"epoch": position.epoch, "example": position.example},
             **options_to_store(self._setup.config),
+            **numbers_to_store(self._setup.config, self.plan.schedule.peak),
             **({} if self._setup.teacher is None else {FINGERPRINT: self._setup.teacher.fingerprint}),
             **choices_to_store(self._convolutions),
             **self.state,
