@@ -151,7 +151,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _goes_on(options: argparse.Namespace, file: WeightsFile) -> bool:
-    """Whether to read the optimizer of a file.
+    """Returns whether to read the optimizer of a file.
 
     Raises:
         UsageError: The flag does not fit the file, the state in it, or the destination.

@@ -47,7 +47,7 @@ class TorchOptimizer:
     idle: Mapping[str, Any] = field(default_factory=lambda: _IDLE)
 
     def fits(self, group: Mapping[str, Any], state: Mapping[str, Any]) -> bool:
-        """Whether a file's options and state are those of this optimizer, whatever their values."""
+        """Returns whether a file's options and state are those of this optimizer, whatever their values."""
         return {*self.fixed, *self.numbers} <= group.keys() and set(self.state) <= state.keys()
 
     def options(self, numbers: Mapping[str, Any], decay: float) -> dict[str, Any]:

@@ -51,6 +51,8 @@ def test_weights_and_slots_come_back_from_timms_checkpoint_bit_for_bit(name, dat
     assert convert(tmp_path / "run", tmp_path / "timm", "--to=timm") == 0
     assert f"with the state of {name} in timm's groups of parameters\n" in capsys.readouterr().out
     file = tmp_path / "timm" / "last.pth.tar"
+    order = [key for key in TorchFile(file).content["state_dict"] if key.startswith("layer2.0") and "weight" in key]
+    assert [key.split(".")[2] for key in order] == [*("conv1", "bn1", "conv2", "bn2"), "downsample", "downsample"]
     assert convert(file, tmp_path / "back", "--arch=resnet18", "--optimizer_state") == 0
     shown = capsys.readouterr().out
     step = 0 if name == "momentum" else 2  # SGD does not count its steps
