@@ -46,10 +46,12 @@ class Teacher(ABC):
     Attributes:
         path: What the network was read from.
         fingerprint: Text that differs between different weights.
+        held: The variables that ``logits`` reads.
     """
 
     path: Path
     fingerprint: str
+    held: PlacedNetwork = ()
 
     @abstractmethod
     def logits(self, images: Any) -> Any:
@@ -91,27 +93,27 @@ class CheckpointTeacher(Teacher):
     task: Task
     communicator: Communicator
     _prepared: PreparedNetwork | None = None
-    _placed: PlacedNetwork | None = None
+    held: PlacedNetwork = ()
     _graph: Any = None
 
     def logits(self, images: Any) -> Any:
         graph = images.graph
         while getattr(graph, "outer_graph", None) is not None:  # the body of a loop reads the variables outside of it
             graph = graph.outer_graph
-        if self._prepared is None or self._placed is None or graph is not self._graph:
+        if self._prepared is None or graph is not self._graph:
             self._prepared = prepared_network(self.task, images, self.communicator)
             with graph.as_default():
-                self._placed, self._graph = self._prepared.placed(), graph
-        return tf.stop_gradient(self._prepared.endpoints(images, self._placed, UNCOUNTED)["logits"])
+                self.held, self._graph = self._prepared.placed(), graph
+        return tf.stop_gradient(self._prepared.endpoints(images, self.held, UNCOUNTED)["logits"])
 
     def load(self, session: Any, options: Any) -> None:
-        if self._prepared is None or self._placed is None:
+        if self._prepared is None:
             raise ValueError("a teacher is loaded after its student's graph is built")
 
         def restore(own: Any, weights: Any) -> None:
             load_weights(own, weights, self.path)
 
-        self._prepared.load(session, options, self._placed, restore if self.communicator.rank == 0 else None)
+        self._prepared.load(session, options, self.held, restore if self.communicator.rank == 0 else None)
 
 
 def open_teacher(
