@@ -76,6 +76,9 @@ def _optimizer(
 ) -> tuple[dict[str, Any] | None, str]:
     """The state of the optimizer for timm, or None, and a sentence about it."""
     name, numbers = known.get("optimizer", DEFAULT_OPTIMIZER), known.get(NUMBERS)
+    row = next((row for row in ROWS if row.name == name), None)
+    if row is None:
+        return None, _without(f"timm has none that computes as {name} here")
     slots = {}
     for ours, theirs in _names(architecture).items():
         own = [values[key] for slot in OPTIMIZERS[name].slots if (key := f"{ours}/{slot}") in values]
@@ -84,7 +87,6 @@ def _optimizer(
     trained = [theirs for theirs in _names(architecture).values() if not theirs.endswith(("_mean", "_var"))]
     if numbers is None or len(slots) < len(trained):
         return None, _without("the checkpoint has no state for all of them, or does not tell its numbers")
-    row = next(row for row in ROWS if row.name == name)
     biases = (
         "" if (known.get("tuning") or {}).get("no_bias_decay") else "; there biases do not decay, but here they did"
     )
