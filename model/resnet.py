@@ -13,7 +13,7 @@ from model.blocks.resnet_basic_block import basic_block
 from model.blocks.resnet_bottleneck_block import bottleneck_block
 from model.layers.activation import ACTIVATIONS
 from model.layers.dense import dense, dense_as_convolution
-from model.layers.options import LayerOptions, variance_scaling, with_quantizer
+from model.layers.options import LayerOptions, of_block, variance_scaling, with_quantizer
 from model.layers.pooling import max_pool, spatial_mean
 from model.layers.variable import tf1
 from model.specs import ResNetSpec
@@ -44,6 +44,8 @@ def resnet(
         features = endpoints["features"] = spatial_mean(last, options)
         if options.quantizer is not None:
             features = options.quantizer.within(features, last)
+        if options.feature_factors is not None:
+            features *= tf.cast(options.feature_factors, features.dtype)
         layer = dense_as_convolution if final_conv else dense
         endpoints["logits"], endpoints["probabilities"] = _classifier(features, num_classes, options, layer)
     if options.quantizer is not None:
@@ -86,7 +88,8 @@ def resnet_features(images: tf.Tensor, spec: ResNetSpec, options: LayerOptions) 
         for index in range(blocks):
             stride = 2 if stage > 0 and index == 0 else 1
             name = spec.names.block_name(stage, index)
-            outputs = BLOCKS[spec.block](outputs, spec, width, options, stride=stride, name=name)
+            own = of_block(options, sum(spec.blocks[:stage]) + index)
+            outputs = BLOCKS[spec.block](outputs, spec, width, own, stride=stride, name=name)
         endpoints[f"stage_{stage}"] = outputs
     return endpoints
 

@@ -95,7 +95,7 @@ def _gradients_of_part(
     """The losses of a part, the gradients of its scaled loss, and the values that state follows."""
     images, targets, mask = part
     with tf1.variable_scope(tf1.get_variable_scope(), reuse=True):
-        losses = task.training.losses(task.network.forward(images, training=True), targets, mask, normalizer)
+        losses = task.training.losses(task.training.forward(images, targets), targets, mask, normalizer)
     gradients = tf.gradients(
         tf.add_n([*losses.values()]) * factor,
         variables,

@@ -36,6 +36,16 @@ def binary_cross_entropy(logits: Any, labels: Any, weights: Any = None) -> Any:
     return tf.reduce_mean(tf.nn.weighted_cross_entropy_with_logits(labels, logits, weights), axis=1)
 
 
+def divergence(teacher: Any, student: Any, temperature: float) -> Any:
+    """The Kullback-Leibler divergence [N] of a student's softmax from its teacher's, for logits [N, K].
+
+    Source: Hinton et al., Distilling the Knowledge in a Neural Network, arXiv:1503.02531, section 2. It multiplies this
+    loss by the square of the temperature, because its gradients are smaller by that.
+    """
+    theirs, ours = (tf.nn.log_softmax(logits / temperature) for logits in (teacher, student))
+    return tf.reduce_sum(tf.exp(theirs) * (theirs - ours), axis=1)
+
+
 def focal_loss(logits: Any, labels: Any, gamma: float) -> Any:
     """The focal loss of the softmax, [N]: the sum over the classes of -t (1 - p)^gamma ln p, for targets t.
 

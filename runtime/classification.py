@@ -17,23 +17,25 @@ from model.checkpoint_names import classifier_sources
 from model.layers.options import LayerOptions
 from model.resnet import resnet
 from model.specs import RESNETS, Part, ResNetSpec
-from model.variable_groups import CLASSIFIER_SCOPE, part_of_classifier
+from model.variable_groups import CLASSIFIER_SCOPE, depth_in_classifier, part_of_classifier
 from runtime.class_evaluation import QUICK, THOROUGH, ClassificationEvaluator, Effort
-from runtime.class_losses import LOSS_ROWS, binary_cross_entropy
+from runtime.class_losses import LOSS_ROWS, binary_cross_entropy, divergence
 from runtime.class_presenter import ClassPresenter
+from runtime.dropping import BRANCH_FACTORS, FEATURE_FACTORS, SEEDS_OF_RANK, drop_factors
 from runtime.mixing import mixed
 from runtime.several_labels_evaluation import SeveralLabelsEvaluator
 from runtime.several_labels_presenter import SeveralLabelsPresenter
 from runtime.task import Metrics, PostProcessing, Presenter, Task, TensorMap, WarmStart
+from runtime.teacher import Teacher
 from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig, ModelConfig, resolved
 from utils.data_utils import Reader, TensorFlowReader, synthetic_input
 from utils.hooks.beginning import Chance
 from utils.hvd_utils import Communicator, SerialCommunicator
-from utils.image_processing import eval_preprocess, normalize, normalized_range
+from utils.image_processing import denormalize, eval_preprocess, normalize, normalized_range
 from utils.input.balanced_order import Balance
 from utils.input.batching import Batch, Input, InputOptions, Position, Shard, without_autograph
 from utils.input.labelled_images import LABELLED_IMAGES, images_with_labels
-from utils.metric_names import CROSS_ENTROPY, INITIAL_CROSS_ENTROPY, LN_CLASSES
+from utils.metric_names import CROSS_ENTROPY, DISTILLATION, INITIAL_CROSS_ENTROPY, LN_CLASSES, WEIGHTED
 from utils.optimizer_table import SLOTS
 from utils.optimizers import WeightDecay
 from utils.records.label_index import split_labels
@@ -45,6 +47,7 @@ from utils.statistics.several_labels import MEAN_AVERAGE_PRECISION
 from utils.weights.pretrained_config import MEAN_RGB, STD_RGB, Rgb
 
 MIXUP_PURPOSE = 1
+TEACHER_LOGITS = "teacher_logits"
 SMALLEST_PROBABILITY = 1e-37  # the smallest numbers of float32 count as 0 on some devices
 
 
@@ -217,8 +220,9 @@ class Classifier:
     def normalize(self, images: Any) -> Any:
         return normalize(images, self.mean_rgb, self.std_rgb)
 
-    def forward(self, images: Any, *, training: bool) -> TensorMap:
-        layers = dataclasses.replace(self.layers, training=training)
+    def forward(self, images: Any, *, training: bool, factors: TensorMap | None = None) -> TensorMap:
+        """The endpoints; ``factors`` are those of ``runtime.dropping`` for these images."""
+        layers = dataclasses.replace(self.layers, training=training, **(factors or {}))
         endpoints = resnet(images, self.spec, self.num_classes, layers, final_conv=self.final_conv)
         return {**endpoints, "probabilities": tf.sigmoid(endpoints["logits"])} if self.several else endpoints
 
@@ -304,12 +308,16 @@ class EachClass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassificationTraining:
-    """The loss of soft targets that ``--loss`` names, in which images may count as their classes weigh."""
+    """The loss of soft targets that ``--loss`` names, in which images may count as their classes weigh.
+
+    A teacher's predictions may be targets too.
+    """
 
     config: ExperimentConfig
     network: Classifier
     seed: int
     communicator: Communicator
+    teacher: Teacher | None = None
 
     def prepare(self, images: Any, batch: Batch, step: Any) -> tuple[Any, TensorMap]:
         optimizer, labels = self.config.optimizer, batch.targets["labels"]
@@ -321,16 +329,39 @@ class ClassificationTraining:
         if weighs_images:  # a column more, so that they are mixed as labels are
             weights = tf.gather(tf.constant(optimizer.weight_of_class, tf.float32), batch.targets["labels"])
             labels = tf.concat([labels, weights[:, tf.newaxis]], axis=1)
+        seed = self._seed(step) if self._draws else None
         if optimizer.mixup_alpha > 0 or optimizer.cutmix_alpha > 0:
-            own = self.seed * 2 + MIXUP_PURPOSE + self.communicator.rank * 2**33  # a seed has 31 bits
-            seed = tf.stack([tf.constant(own, tf.int64), step])
             images, labels = mixed(images, labels, batch.mask, (optimizer.mixup_alpha, optimizer.cutmix_alpha), seed)
         targets = {}
         if weighs_images:
             labels, targets["weights"] = labels[:, :-1], labels[:, -1]
         if optimizer.bce_target_threshold is not None:
             labels = tf.cast(labels > optimizer.bce_target_threshold, labels.dtype)
-        return images, {"probabilities": labels, **targets}
+        return images, {"probabilities": labels, **targets, **self._factors(images, seed)}
+
+    @property
+    def _draws(self) -> bool:
+        """True if a step needs random numbers."""
+        optimizer = self.config.optimizer
+        return any((optimizer.mixup_alpha, optimizer.cutmix_alpha, optimizer.stochastic_depth, optimizer.dropout))
+
+    def _seed(self, step: Any) -> Any:
+        """The seed of a step in this process. A GPU waits for its copy to the host, so all draws share it."""
+        own = self.seed * 2 + MIXUP_PURPOSE + self.communicator.rank * SEEDS_OF_RANK
+        return tf.stack([tf.constant(own, tf.int64), step])
+
+    def _factors(self, images: Any, seed: Any) -> TensorMap:
+        spec, shard = self.network.spec, Shard(index=self.communicator.rank, count=self.communicator.size)
+        count = int(images.shape[0])
+        return drop_factors(self.config.optimizer, sum(spec.blocks), spec.features, count, shard, seed)
+
+    def forward(self, images: Any, targets: TensorMap) -> TensorMap:
+        factors = {name: targets[name] for name in (BRANCH_FACTORS, FEATURE_FACTORS) if name in targets}
+        endpoints = self.network.forward(images, training=True, factors=factors)
+        if self.teacher is None:
+            return endpoints
+        raw = denormalize(images, self.network.mean_rgb, self.network.std_rgb)  # mixed, as the student sees them
+        return {**endpoints, TEACHER_LOGITS: self.teacher.logits(raw)}
 
     def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any, normalizer: Any = None) -> TensorMap:
         labels, logits = tf.stop_gradient(targets["probabilities"]), endpoints["logits"]
@@ -343,7 +374,16 @@ class ClassificationTraining:
         if "weights" in targets:
             per_example *= tf.stop_gradient(targets["weights"])
         count = self.normalizer(targets, mask) if normalizer is None else normalizer
-        return {key: tf.reduce_sum(per_example * mask) / count}
+        loss_of_labels = tf.reduce_sum(per_example * mask) / count
+        if self.teacher is None:
+            return {key: loss_of_labels}
+        told = self.config.distillation
+        soft = divergence(endpoints[TEACHER_LOGITS], logits, told.used_temperature)
+        weight = told.used_alpha * told.used_temperature**2
+        return {
+            f"{WEIGHTED}{key}": (1.0 - told.used_alpha) * loss_of_labels,
+            DISTILLATION: weight * tf.reduce_sum(soft * mask) / count,
+        }
 
     def normalizer(self, targets: TensorMap, mask: Any) -> Any:
         """The number of images that count, the mean over all processes."""
@@ -352,7 +392,8 @@ class ClassificationTraining:
     @property
     def chance(self) -> Chance | None:
         """The cross-entropy of equal probabilities, ln K for any targets that sum to 1."""
-        if self.config.optimizer.loss != "softmax" or self.config.optimizer.weight_of_class is not None:
+        optimizer = self.config.optimizer
+        if optimizer.loss != "softmax" or optimizer.weight_of_class is not None or self.teacher is not None:
             return None
         return Chance(
             loss=CROSS_ENTROPY,
@@ -368,6 +409,9 @@ class ClassificationTraining:
 
     def part_of(self, name: str) -> Part:
         return part_of_classifier(name)
+
+    def depth_of(self, name: str) -> int:
+        return depth_in_classifier(name, self.network.spec)
 
     def warm_start_map(self, stored: Mapping[str, Sequence[int]]) -> WarmStart:
         scope = f"{self.network.spec.name}/{CLASSIFIER_SCOPE}/dense"

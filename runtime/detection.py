@@ -67,14 +67,13 @@ def detection_task(
         communicator: The processes that train together.
         reader: Reader of the records.
     """
-    model, detection = config.model, resolved(config, "detection")
+    model, detection, size = config.model, resolved(config, "detection"), resolved(config.model, "image_size")
     communicator, reader = communicator or SerialCommunicator(), reader or TensorFlowReader()
     table = class_table_of(model, exact=detection.exact_classes)
-    size = resolved(model, "image_size")
     anchors = pyramid_anchors(size, size, detection.anchors)
     mean_rgb = model.pretrained.mean_rgb or (MEAN_RGB if model.backbone == OWN_CLASSIFIER else DETECTION_MEAN_RGB)
-    categories = list(zip(table.ids, table.names, strict=True))
-    quick = config.run.mode != "evaluate"
+    categories, quick = list(zip(table.ids, table.names, strict=True)), config.run.mode != "evaluate"
+    network = _detector(model, detection, table, mean_rgb, layers)
     return Task(
         data=ImagesWithObjects(
             config=config,
@@ -85,7 +84,7 @@ def detection_task(
             reader=reader,
             table=table,
         ),
-        network=_detector(model, detection, table, mean_rgb, layers),
+        network=network,
         post_processing=Suppression(anchors=anchors, detection=detection, table=table, device=layers.device),
         training=DetectionTraining(
             anchors=anchors,
@@ -93,6 +92,7 @@ def detection_task(
             weight_decay_factor=config.optimizer.weight_decay,
             std_rgb=model.pretrained.std_rgb or STD_RGB,
             communicator=communicator,
+            network=network,
         ),
         metrics=Metrics(best="Precision/mAP", evaluator=lambda: CocoEvaluator(categories, quick=quick)),
         presenter=BoxPresenter(dict(categories), config.run.min_score),
@@ -304,12 +304,16 @@ class DetectionTraining:
     weight_decay_factor: float
     std_rgb: Rgb
     communicator: Communicator
+    network: Detector
 
     def prepare(self, images: Any, batch: Batch, step: Any) -> tuple[Any, TensorMap]:
         groundtruth = Groundtruth(*(batch.targets[name] for name in _GROUNDTRUTH))
         anchors = tf.constant(self.anchors)
         targets = assign_targets(anchors, groundtruth, self.detection.matcher, self.detection.coder)
         return images, targets._asdict()
+
+    def forward(self, images: Any, targets: TensorMap) -> TensorMap:
+        return self.network.forward(images, training=True)
 
     def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any, normalizer: Any = None) -> TensorMap:
         """Weighted sums over the anchors of all images, divided by the number of matched anchors in all processes.
@@ -350,6 +354,9 @@ class DetectionTraining:
 
     def part_of(self, name: str) -> Part:
         return part_of_detector(name)
+
+    def depth_of(self, name: str) -> int:
+        return 0
 
     def warm_start_map(self, stored: Mapping[str, Sequence[int]]) -> WarmStart:
         per_channel = 1.0 / np.asarray(self.std_rgb, np.float32)[:, np.newaxis]

@@ -148,7 +148,8 @@ def _training(setup: Setup, processes: Communicator, stopping: Stopping) -> Prep
         trainer = Trainer(_with_synthetic_data(setup, "train"), plan, processes, stopping, None)
         program = resident_bytes()
         opened.enter_context(trainer)
-        graphs.append(graph_memory(trainer.graph.variables, trainer.graph.fetches()))
+        taught = () if setup.teacher is None else setup.teacher.held
+        graphs.append(graph_memory((*trainer.graph.variables, *taught), trainer.graph.fetches()))
         last = plan.last_step(config, trainer.step)
         measured_warmup(config, last - trainer.step)
         rows = facts_of_training(config, plan, trainer.step, last)

@@ -6,19 +6,23 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from model.specs import Part
+from runtime.task import Training
 from utils.config import ExperimentConfig, FineTuningConfig
 from utils.errors import RunError, UsageError
 from utils.text import first_and_more
 
 
-def learning_rate_multiplier(part_of: Callable[[str], Part], fine_tuning: FineTuningConfig) -> Callable[[str], float]:
-    """Returns a function from variable names to learning-rate factors; frozen variables have 0."""
+def learning_rate_multiplier(training: Training, fine_tuning: FineTuningConfig) -> Callable[[str], float]:
+    """Returns a function from variable names to learning-rate factors; frozen variables have 0.
+
+    Source of the layer decay: Howard and Ruder, Universal Language Model Fine-tuning, arXiv:1801.06146, section 3.2.
+    """
     factors: dict[Part, float] = {
         "backbone": 0.0 if fine_tuning.freeze_backbone else 1.0,
         "pyramid": 1.0,
         "head": fine_tuning.head_lr_multiplier,
     }
-    return lambda name: factors[part_of(name)]
+    return lambda name: factors[training.part_of(name)] * fine_tuning.layer_decay ** training.depth_of(name)
 
 
 def check_frozen(config: ExperimentConfig, checkpoint: Path | None) -> tuple[str, ...]:

@@ -131,28 +131,28 @@ def build_train_graph(
         before = tf.identity(step.read_value())
         parts = _prepared(task, data.batch, before, config.optimizer.accumulate_steps)
         images, targets, mask = parts.part(0)
-        endpoints, size = task.network.forward(images, training=True), network_size(images)
+        endpoints, size = task.training.forward(images, targets), network_size(images)
         losses = task.training.losses(endpoints, targets, mask)
-        multiplier = learning_rate_multiplier(task.training.part_of, config.fine_tuning)
+        multiplier = learning_rate_multiplier(task.training, config.fine_tuning)
         learning_rate = tf.cast(plan.schedule.rate(tf.cast(before, tf.float64), tf), tf.float32)
         trainable = trained(tf1.trainable_variables(), multiplier)
         decay = task.training.weight_decay(trainable)
         loss_scale = LossScale(precision.static_loss_scale, dynamic=precision.dynamic_loss_scale)
         losses, total = accumulate(task, parts, losses, trainable, loss_scale.value)
-        optimizer, average = OPTIMIZERS[config.optimizer.name], communicator.average_gradients
-        descent = Descent(learning_rate, optimizer, settings_of(config.optimizer, decay), multiplier)
+        settings = settings_of(config.optimizer, decay, unit_clipped=_below_head(task, trainable))
+        descent = Descent(learning_rate, OPTIMIZERS[config.optimizer.name], settings, multiplier)
+        average = communicator.average_gradients
         update = build_update(
             total, step, descent, loss_scale=loss_scale, decay=decay, average=average, grouped=grouped
         )
-        after, begin_averages = _step_after(update, step, config.moving_average, grouped=grouped)
+        after, begin_averages = _step_after(update, step, config.moving_average, plan, grouped=grouped)
         means, votes = _exchanged(losses, data.batch.status, communicator, stopping)
-        scalars = _scalars(means, update, learning_rate, scaled=precision.scales_loss)
         variables = tuple(tf1.global_variables())
         return TrainGraph(
             graph=graph,
             step=after,
             global_step=step,
-            scalars=scalars,
+            scalars=_scalars(means, update, learning_rate, scaled=precision.scales_loss),
             votes=votes,
             input=data,
             initializer=tf1.variables_initializer(variables),
@@ -183,6 +183,11 @@ def _prepared(task: Task, batch: Batch, step: Any, parts: int) -> Parts:
     return Parts(images=images, targets=targets, mask=batch.mask, count=parts)
 
 
+def _below_head(task: Task, variables: Iterable[Any]) -> list[str]:
+    """The names of the variables of all layers but the last."""
+    return [v.op.name for v in variables if task.training.part_of(v.op.name) != "head"]
+
+
 def _finite(variables: Iterable[Any]) -> TensorMap:
     """By the name of each variable, a tensor that says if all its values are finite."""
     found = {}
@@ -200,13 +205,16 @@ def _scalars(losses: TensorMap, update: Update, learning_rate: Any, *, scaled: b
     return {**scalars, "loss_scale": update.loss_scale} if scaled else scalars
 
 
-def _step_after(update: Update, step: Any, average: MovingAverageConfig, *, grouped: bool) -> tuple[Any, TensorMap]:
+def _step_after(
+    update: Update, step: Any, average: MovingAverageConfig, plan: TrainingPlan, *, grouped: bool
+) -> tuple[Any, TensorMap]:
     """The step after the updates of variables and averages, and the initial operation of each average by name."""
     with tf.control_dependencies([update.operation]):
         after = step.read_value()
-    if average.ema_decay is None:
+    decay = average.decay_in(plan.total_steps)
+    if decay is None:
         return after, {}
-    averages = MovingAverages(average.ema_decay, tf1.global_variables(), average.ema_every)
+    averages = MovingAverages(decay, tf1.global_variables(), average.ema_every)
     with (
         tf.control_dependencies([after]),
         tf.control_dependencies([averages.update(after, update.finite, grouped=grouped)]),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -41,6 +41,67 @@ class Weights:
     stored_names: Names
 
 
+PlacedNetwork = tuple["_Held", ...]
+"""Variables of a running graph, with the values of ``PreparedNetwork.prepared``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedNetwork:
+    """A network in two parts: what depends on its variables alone, and what runs for each batch.
+
+    Attributes:
+        weights: Its variables, in a graph of their own.
+        size: Its size.
+        take_over: Copies rank 0's variables to all processes, in the graph of the variables.
+        prepared: What the network reads and what depends on variables alone, in the graph of the variables.
+        input: Name of the images in ``running``.
+        ends: Names of the endpoints' tensors in ``running``, by endpoint.
+        running: Definition of the operations that run for each batch.
+    """
+
+    weights: Weights
+    size: NetworkSize
+    take_over: Any
+    prepared: tuple[Any, ...]
+    input: str
+    ends: Mapping[str, str]
+    running: Any
+
+    def placed(self) -> PlacedNetwork:
+        """Adds variables for ``prepared`` to the current graph; they are in no collection."""
+        return tuple(_Held.like(tensor) for tensor in self.prepared)
+
+    def endpoints(self, images: Any, placed: PlacedNetwork, name: str = "network") -> TensorMap:
+        """Adds the running part to the graph of the images, which may be the body of a loop around ``placed``."""
+        with images.graph.as_default():
+            values = [v.value if v.value.graph is images.graph else tf.identity(v.value) for v in placed]
+            given = {tensor.name: value for tensor, value in zip(self.prepared, values, strict=True)}
+            names = list(self.ends.values())
+            found = tf.import_graph_def(self.running, {self.input: images, **given}, names, name=name)
+        return dict(zip(self.ends, found, strict=True))
+
+    def load(
+        self, session: Any, options: Any, placed: PlacedNetwork, restore: Callable[[Any, Weights], object] | None
+    ) -> None:
+        """Fills the placed variables.
+
+        Args:
+            session: Session of the running graph.
+            options: Options of the session that prepares the weights.
+            placed: The variables of the running graph.
+            restore: Restores the weights, given a session of their graph. If None, they are random, or those of rank 0.
+        """
+        with tf1.Session(graph=self.weights.graph, config=options) as own:
+            if restore is None:
+                own.run(self.weights.initializer)
+            else:
+                restore(own, self.weights)
+            own.run(self.take_over)
+            values = own.run(list(self.prepared))
+        given = {held.given: value for held, value in zip(placed, values, strict=True)}
+        session.run([held.assign for held in placed], given)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferenceNetwork:
     """A network in the graph that runs it.
@@ -49,37 +110,20 @@ class InferenceNetwork:
         endpoints: Its tensors.
         size: Its size.
         weights: Its variables, in a graph of their own.
-        take_over: Copies rank 0's variables to all processes, in the graph of the variables.
-        prepared: What the network reads and what depends on variables alone, in the graph of the variables.
+        prepared: The network in two parts, or None for an artefact.
         held: Variables of the running graph, with the values of ``prepared``.
     """
 
     endpoints: TensorMap
     size: NetworkSize
     weights: Weights
-    take_over: Any = None
-    prepared: tuple[Any, ...] = ()
-    held: tuple[_Held, ...] = ()
+    prepared: PreparedNetwork | None = None
+    held: PlacedNetwork = ()
 
     def load(self, session: Any, options: Any, restore: Callable[[Any, Weights], object] | None) -> None:
-        """Fills the variables that the network reads; an artefact has none.
-
-        Args:
-            session: Session of the running graph.
-            options: Options of the session that prepares the weights.
-            restore: Restores the weights, given a session of their graph. If None, they are random, or those of rank 0.
-        """
-        if not self.held:
-            return
-        with tf1.Session(graph=self.weights.graph, config=options) as own:
-            if restore is None:
-                own.run(self.weights.initializer)
-            else:
-                restore(own, self.weights)
-            own.run(self.take_over)
-            values = own.run(list(self.prepared))
-        given = {held.given: value for held, value in zip(self.held, values, strict=True)}
-        session.run([held.assign for held in self.held], given)
+        """Fills the variables that the network reads, as ``PreparedNetwork.load``; an artefact has none."""
+        if self.prepared is not None:
+            self.prepared.load(session, options, self.held, restore)
 
 
 def network_with_variables(task: Task, images: Any) -> InferenceNetwork:
@@ -117,29 +161,34 @@ def inference_network(task: Task, images: Any, communicator: Communicator, *, co
         constant: Whether convolutions keep their kernels from the first batch on, which the machine must support
             (``keeps_kernels``). The weights can be loaded only once in a session then.
     """
+    parts = prepared_network(task, images, communicator, constant=constant)
+    if not parts.weights.variables:
+        return network_with_variables(task, images)
+    with images.graph.as_default():
+        held = parts.placed()
+    endpoints = parts.endpoints(images, held)
+    return InferenceNetwork(endpoints=endpoints, size=parts.size, weights=parts.weights, prepared=parts, held=held)
+
+
+def prepared_network(task: Task, images: Any, communicator: Communicator, *, constant: bool = False) -> PreparedNetwork:
+    """The two parts of a network for images of a type and shape; the arguments are those of ``inference_network``."""
     with tf.Graph().as_default() as graph:
         placeholder = tf1.placeholder(images.dtype, images.shape)
         network = network_with_variables(task, placeholder)
         take_over = communicator.take_over(network.weights.variables)
-    if not network.weights.variables:
-        return network_with_variables(task, images)
     ends = list(network.endpoints.values())
     prepared = _prepared(ends, graph)
     running = _running_part(ends, [placeholder, *prepared], graph)
-    if constant:
+    if constant and prepared:
         running = with_fused_convolutions(running, graph.get_operations(), ends, _used_once(prepared))
-    with images.graph.as_default():
-        held = tuple(_Held.like(tensor) for tensor in prepared)
-        given = {tensor.name: variable.value for tensor, variable in zip(prepared, held, strict=True)}
-        names = [tensor.name for tensor in ends]
-        found = tf.import_graph_def(running, {placeholder.name: images, **given}, names, name="network")
-    return InferenceNetwork(
-        endpoints=dict(zip(network.endpoints, found, strict=True)),
-        size=network.size,
+    return PreparedNetwork(
         weights=network.weights,
+        size=network.size,
         take_over=take_over,
         prepared=prepared,
-        held=held,
+        input=placeholder.name,
+        ends={name: tensor.name for name, tensor in network.endpoints.items()},
+        running=running,
     )
 
 

@@ -32,7 +32,7 @@ def mixed(images: Any, labels: Any, mask: Any, alphas: tuple[float, float], seed
         blend = _beta(tf.shape(images)[0], mixup_alpha, seed)
         blend = tf.where(_counts(mask), blend, 1.0)
         # Both are computed: they cost little, and a branch would make a GPU wait for the host.
-        cuts = tf.random.stateless_uniform([], _stream(seed, CHOICE_STREAM)) < 0.5
+        cuts = tf.random.stateless_uniform([], stream(seed, CHOICE_STREAM)) < 0.5
         own, share = tf.where(cuts, own, tf.reshape(blend, [-1, 1, 1, 1])), tf.where(cuts, share, blend)
     return _joined(images, labels, own, share)
 
@@ -70,7 +70,7 @@ def _kept_parts(images: Any, mask: Any, alpha: float, seed: Any) -> tuple[Any, A
     Source: Yun et al., CutMix, arXiv:1905.04899. Differs from the paper: one rectangle per row, not per batch.
     """
     count, height, width = tf.unstack(tf.shape(images)[:3])
-    drawn = tf.random.stateless_uniform([2, count], _stream(seed, CUTMIX_STREAM))
+    drawn = tf.random.stateless_uniform([2, count], stream(seed, CUTMIX_STREAM))
     half = 0.5 * tf.sqrt(1.0 - _beta(count, alpha, seed))
 
     def replaced(center: Any, length: Any) -> Any:
@@ -88,15 +88,16 @@ def _kept_parts(images: Any, mask: Any, alpha: float, seed: Any) -> tuple[Any, A
 
 def _beta(count: Any, alpha: float, seed: Any) -> Any:
     """``[N]`` numbers from Beta(alpha, alpha)."""
-    seeds = [_stream(seed, offset) for offset in (1, 2)]
+    seeds = [stream(seed, offset) for offset in (1, 2)]
     first, second = (tf.random.stateless_gamma([count], own, alpha=alpha) for own in seeds)
     total = first + second
     return tf.where(total > 0, first / tf.where(total > 0, total, 1.0), 0.5)
 
 
-def _stream(seed: Any, offset: int) -> Any:
+def stream(seed: Any, offset: int, first: int = 0) -> Any:
+    """The seed of one of several streams of random numbers; ``first`` is added to the first number of the seed."""
     with tf.device("/CPU:0"):  # where generators read them, on GPUs too
-        return seed + tf.constant([0, offset], tf.int64) * 2**31
+        return seed + tf.constant([first, offset * 2**31], tf.int64)
 
 
 def _counts(mask: Any) -> Any:

@@ -11,6 +11,8 @@ import tensorflow as tf
 from model.specs import CHOSEN_CONVOLUTIONS
 
 tf1 = tf.compat.v1
+UNCOUNTED = "teacher"
+"""Scope of another network in the same graph."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,11 @@ def network_size(images: Any) -> NetworkSize:
         images: The network's input, [N, H, W, C] or [N, C, H, W]; N may be unknown.
     """
     trainable = images.graph.get_collection(tf1.GraphKeys.TRAINABLE_VARIABLES)
-    multiplied = sum(_multiplications(operation) for operation in images.graph.get_operations())
+    multiplied = sum(
+        _multiplications(operation)
+        for operation in images.graph.get_operations()
+        if not operation.name.startswith(f"{UNCOUNTED}/")
+    )
     multiplied -= sum(chosen.excess for chosen in images.graph.get_collection(CHOSEN_CONVOLUTIONS))
     return NetworkSize(
         parameters=sum(math.prod(variable.shape.as_list()) for variable in trainable),

@@ -57,7 +57,7 @@ def facts_of_training(config: ExperimentConfig, plan: TrainingPlan, start: int, 
     return [
         ("Plan", f"{steps} of {plan.total_steps:,}; {epochs}"),
         *([("Augmentation", augmentation)] if augmentation else []),
-        ("Optimizer", _optimizer(config)),
+        ("Optimizer", _optimizer(config, plan.total_steps)),
         *_classes(config),
         ("Schedule", learning_rate(plan.schedule, plan.total_steps)),
     ]
@@ -84,7 +84,7 @@ def _augmentation(config: ExperimentConfig) -> str:
     return ", ".join([*texts, f"color_jitter {config.data.color_jitter}"] if config.data.color_jitter else texts)
 
 
-def _optimizer(config: ExperimentConfig) -> str:
+def _optimizer(config: ExperimentConfig, total_steps: int) -> str:
     optimizer = config.optimizer
     kind = "" if optimizer.name == "momentum" else f"{optimizer.name}, "
     spared = " without biases" if optimizer.no_bias_decay else ""
@@ -92,6 +92,8 @@ def _optimizer(config: ExperimentConfig) -> str:
     facts += [f"{flag} {value:g}" for flag in ("beta2", "epsilon") if (value := getattr(optimizer, flag)) is not None]
     if limit := optimizer.clip_norm or OPTIMIZERS[optimizer.name].clip_norm:
         facts.append(f"gradients clipped to norm {limit:g}")
+    if optimizer.adaptive_clip:
+        facts.append("gradients clipped by unit")
     if optimizer.accumulate_steps > 1:
         facts.append(f"gradients of {optimizer.accumulate_steps} batches a step")
     if optimizer.loss == "bce":
@@ -105,9 +107,20 @@ def _optimizer(config: ExperimentConfig) -> str:
         facts.append(f"mixup {optimizer.mixup_alpha:g}")
     if optimizer.cutmix_alpha:
         facts.append(f"CutMix {optimizer.cutmix_alpha:g}")
-    if config.moving_average.ema_decay is not None:
-        every = f" every {config.moving_average.ema_every} steps" if config.moving_average.ema_every > 1 else ""
-        facts.append(f"exponential moving average {config.moving_average.ema_decay:g}{every}")
+    if optimizer.stochastic_depth:
+        facts.append(f"stochastic depth {optimizer.stochastic_depth:g}")
+    if optimizer.dropout:
+        facts.append(f"dropout {optimizer.dropout:g}")
+    if config.fine_tuning.layer_decay < 1:
+        facts.append(f"learning rate times {config.fine_tuning.layer_decay:g} for each group of layers below the head")
+    told = config.distillation
+    if told.teacher is not None:
+        weights = f"weight {told.used_alpha:g}, temperature {told.used_temperature:g}"
+        facts.append(f"taught by {plain_name(told.teacher)} ({weights})")
+    average = config.moving_average
+    if (decay := average.decay_in(total_steps)) is not None:
+        every = f" every {average.ema_every} steps" if average.ema_every > 1 else ""
+        facts.append(f"exponential moving average {decay:.8g}{every}")
     return ", ".join(facts)
 
 

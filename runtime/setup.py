@@ -41,9 +41,10 @@ from runtime.resolve_detector import (
 )
 from runtime.session import compiles, compute_capability, note_on_xla, session_config, uses_gpu
 from runtime.stored_options import check_folds, check_optimizer
-from runtime.task import Setup
+from runtime.task import Setup, Task
+from runtime.teacher import open_teacher
 from utils.checkpoints import find_checkpoint
-from utils.config import CLASSIFIERS, DETECTORS, ExperimentConfig, RunConfig
+from utils.config import CLASSIFIERS, DETECTORS, ExperimentConfig, ModelConfig, RunConfig
 from utils.convolution_table import this_machine
 from utils.dali_utils import DaliReader
 from utils.data_utils import Reader, TensorFlowReader
@@ -91,7 +92,6 @@ def set_up(config: ExperimentConfig, communicator: Communicator, *, writes: bool
     else:
         checkpoint, metadata = artefact.path, dict(artefact.metadata)
         pretrained = stored_pretrained_config(metadata)
-    reader = _reader(config, gpu)
     config = _detector_of_checkpoint(config, metadata)
     seed, splits = _data(config, checkpoint, metadata, communicator, keep=writes)
     config, notes = _resolved(config, splits, metadata)
@@ -102,15 +102,14 @@ def set_up(config: ExperimentConfig, communicator: Communicator, *, writes: bool
     precision = precision_of(artefact) or _precision(config)
     notes += notes_on_objects(splits) if config.detection else ()
     convolutions = _convolutions(config, precision, communicator, metadata)
-    notes += (*check_frozen(config, checkpoint), precision.note, *_notes_on_device(config, communicator))
-    _say((*notes, *convolutions.notes))
+    _say((*notes, *_notes_on_run(config, checkpoint, precision, communicator), *convolutions.notes))
     layers = dataclasses.replace(_layers(config, precision, communicator, seed), choices=_choices(convolutions))
     if artefact is None:
-        grouped = _grouped_convolution(config.model.architecture, config.model.data_format, precision, options)
+        grouped = _grouped_convolution(config.model, precision.compute_dtype, options)
         layers = dataclasses.replace(layers, grouped_convolution=grouped)
     build = detection_task if config.detection else classification_task
-    task = build(config, splits, seed, layers, communicator, reader)
-    return Setup(
+    task = build(config, splits, seed, layers, communicator, _reader(config, gpu))
+    setup = Setup(
         config=config,
         task=task if artefact is None else run_by(task, artefact),
         precision=precision,
@@ -123,6 +122,7 @@ def set_up(config: ExperimentConfig, communicator: Communicator, *, writes: bool
         images=images,
         convolutions=convolutions,
     )
+    return _taught(setup, layers, communicator)
 
 
 def _resolved(
@@ -140,9 +140,28 @@ def _with_threads(config: ExperimentConfig, communicator: Communicator) -> Exper
     return dataclasses.replace(config, data=dataclasses.replace(config.data, threads=threads))
 
 
-def _notes_on_device(config: ExperimentConfig, communicator: Communicator) -> tuple[str, str]:
-    """Sentences about averaging on GPUs and about XLA, or "" in their places."""
-    return gpu_warning(communicator) if uses_gpu(config) else "", note_on_xla(config)
+def _taught(setup: Setup, layers: LayerOptions, communicator: Communicator) -> Setup:
+    """The setup with the teacher that ``--distill_from`` names, if any."""
+
+    def build(model: ModelConfig) -> Task:
+        grouped = _grouped_convolution(model, layers.compute_dtype, setup.session_config)
+        own = dataclasses.replace(layers, grouped_convolution=grouped, quantization=model.quantization)
+        return classification_task(dataclasses.replace(setup.config, model=model), {}, 0, own)
+
+    teacher = open_teacher(setup.config, setup.task.metadata, communicator, described, build)
+    if teacher is None:
+        return setup
+    training: Any = setup.task.training
+    task = dataclasses.replace(setup.task, training=dataclasses.replace(training, teacher=teacher))
+    return dataclasses.replace(setup, task=task, teacher=teacher)
+
+
+def _notes_on_run(
+    config: ExperimentConfig, checkpoint: Path | None, precision: Precision, communicator: Communicator
+) -> tuple[str, ...]:
+    """Sentences about frozen parts, the precision, averaging on GPUs and XLA; some may be empty."""
+    gpus = gpu_warning(communicator) if uses_gpu(config) else ""
+    return *check_frozen(config, checkpoint), precision.note, gpus, note_on_xla(config)
 
 
 def _say(notes: tuple[str, ...]) -> None:
@@ -392,11 +411,11 @@ def _seed(config: ExperimentConfig, metadata: Mapping[str, Any]) -> int:
     return int(metadata["seed"]) if "seed" in metadata else secrets.randbelow(2**31)
 
 
-def _grouped_convolution(architecture: str | None, data_format: str, precision: Precision, options: Any) -> str:
-    if architecture not in RESNETS or RESNETS[architecture].cardinality == 1:
+def _grouped_convolution(model: ModelConfig, dtype: Any, options: Any) -> str:
+    if model.architecture not in RESNETS or RESNETS[model.architecture].cardinality == 1:
         return "native"
     try:
-        choice = probe_grouped_convolution(data_format, precision.compute_dtype, options)
+        choice = probe_grouped_convolution(model.data_format, dtype, options)
     except tf.errors.OpError as error:
         raise RunError(f"a small convolution fails: {device_failure(error) or reason(error)}") from error
     if choice != "native":

@@ -10,7 +10,7 @@ from typing import Any
 
 from utils.config import ExperimentConfig
 from utils.errors import UsageError
-from utils.optimizer_table import DEFAULT_OPTIMIZER, optimizer_of
+from utils.optimizer_table import DEFAULT_OPTIMIZER, OPTIMIZERS, optimizer_of
 from utils.text import first_few
 from utils.weights.checkpoint_contents import stored_shapes
 
@@ -20,6 +20,7 @@ _OF_OPTIMIZER = (
     "beta2",
     "epsilon",
     "clip_norm",
+    "adaptive_clip",
     "no_bias_decay",
     "lr_warmup_start",
     "lr_final",
@@ -27,6 +28,8 @@ _OF_OPTIMIZER = (
     "bce_target_threshold",
     "focal_gamma",
     "accumulate_steps",
+    "stochastic_depth",
+    "dropout",
 )
 """Fields of ``OptimizerConfig`` that are flags of the same name."""
 
@@ -42,6 +45,14 @@ def options_to_store(config: ExperimentConfig) -> dict[str, Any]:
     if unusual := {name: now[name] for name in now if now[name] != usual[name]}:
         entries[_TUNING] = unusual
     return entries
+
+
+def numbers_to_store(config: ExperimentConfig, learning_rate: float) -> dict[str, Any]:
+    """The entry for the description of a checkpoint with the numbers of its optimizer and the peak learning rate."""
+    optimizer, row = config.optimizer, OPTIMIZERS[config.optimizer.name]
+    numbers = {name: getattr(optimizer, name) or getattr(row, name) for name in ("beta2", "epsilon", "clip_norm")}
+    numbers |= {"learning_rate": learning_rate, "momentum": optimizer.momentum, "weight_decay": optimizer.weight_decay}
+    return {"update": numbers}
 
 
 def changed_options(config: ExperimentConfig, metadata: Mapping[str, Any]) -> list[str]:
@@ -123,11 +134,14 @@ def _options(config: ExperimentConfig) -> dict[str, Any]:
     """Values by flag name."""
     average = config.moving_average
     optimizer = {name: getattr(config.optimizer, name) for name in _OF_OPTIMIZER}
+    averaging = {name: getattr(average, name) for name in ("ema_decay", "ema_every", "ema_decay_steps")}
+    told = {name: getattr(config.distillation, f"used_{name}") for name in ("alpha", "temperature")}
     data, weights = config.data, config.optimizer.weight_of_class
     return {
         **asdict(config.fine_tuning),
-        **{"ema_decay": average.ema_decay, "ema_every": average.ema_every},
+        **averaging,
         **optimizer,
+        **{f"distill_{name}": value if config.distillation.teacher else None for name, value in told.items()},
         "class_weights": None if weights is None else [float(f"{weight:.6g}") for weight in weights],
         **{"balanced_sampling": data.balanced_sampling, "balanced_power": data.balanced_power},
     }

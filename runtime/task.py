@@ -109,6 +109,9 @@ class Training(Protocol):
             step: The training step, which seeds randomness.
         """
 
+    def forward(self, images: Any, targets: TensorMap) -> TensorMap:
+        """The endpoints of the network in training, for images and targets that ``prepare`` returned."""
+
     def losses(self, endpoints: TensorMap, targets: TensorMap, mask: Any, normalizer: Any = None) -> TensorMap:
         """The scalar losses to add up, computed over the rows whose mask is 1.
 
@@ -127,6 +130,9 @@ class Training(Protocol):
 
     def part_of(self, name: str) -> Part:
         """The part of the network to which a variable belongs, by name."""
+
+    def depth_of(self, name: str) -> int:
+        """The number of groups of layers from a variable to the head, which is at 0."""
 
     def warm_start_map(self, stored: Mapping[str, Sequence[int]]) -> WarmStart:
         """The weights that a new run takes from another checkpoint, given its names and shapes."""
@@ -255,6 +261,7 @@ class Setup:
         artefact: The artefact opened instead of a checkpoint, or None.
         images: The images to predict on, in that mode.
         convolutions: The choices of formulations of convolutions.
+        teacher: The teacher of a training, or None.
     """
 
     config: ExperimentConfig
@@ -268,6 +275,7 @@ class Setup:
     artefact: Any = None
     images: FoundFiles | None = None
     convolutions: Convolutions = field(default_factory=Convolutions)
+    teacher: Any = None
 
     @property
     def required_images(self) -> FoundFiles:

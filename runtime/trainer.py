@@ -18,8 +18,9 @@ from runtime.loop import run_loop
 from runtime.plan import TrainingPlan
 from runtime.session import training_options
 from runtime.stopping import Stopping
-from runtime.stored_options import changed_options, options_to_store
+from runtime.stored_options import changed_options, numbers_to_store, options_to_store
 from runtime.task import Setup
+from runtime.teacher import FINGERPRINT, other_teacher
 from runtime.warm_start import class_renamed, load_warm_start
 from utils.checkpoints import CheckpointDir, find_checkpoint
 from utils.errors import RunError
@@ -87,6 +88,8 @@ class Trainer:
         """Initializes the variables, then loads the checkpoint to resume or to warm-start from."""
         self._session.run(self.graph.initializer)
         self._ahead.restart()
+        if self._setup.teacher is not None:
+            self._setup.teacher.load(self._session, self._setup.session_config)
         if self._communicator.rank == 0:
             self._load()
         self.step = int(self._session.run(self.graph.taken_over))
@@ -153,6 +156,8 @@ class Trainer:
             "seed": self._setup.seed,
             "position": {"epoch": position.epoch, "example": position.example},
             **options_to_store(self._setup.config),
+            **numbers_to_store(self._setup.config, self.plan.schedule.peak),
+            **({} if self._setup.teacher is None else {FINGERPRINT: self._setup.teacher.fingerprint}),
             **choices_to_store(self._convolutions),
             **self.state,
         }
@@ -165,7 +170,8 @@ class Trainer:
         with self.graph.graph.as_default():
             load_matched(self._session, tf1.train.Saver(wanted), wanted, found)
         _log.info("%s:\n%s", prefix, found.table())
-        for sentence in changed_options(self._setup.config, self._setup.metadata):
+        taught = other_teacher(self._setup.config, self._setup.teacher, self._setup.metadata)
+        for sentence in (*changed_options(self._setup.config, self._setup.metadata), *filter(None, [taught])):
             _log.warning("%s", sentence)
         self._log_extension()
         return found.sources

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.trained import detector as trained_detector
 
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST = "tests/torture/"
+TIMM_SIDE = ROOT / "tests" / "model" / "oracle" / "timm_side.py"
 
 # Tests send SIGINT to themselves and to their child processes; a suite in the background would inherit ignoring it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -126,3 +128,17 @@ def python() -> str:
 def listening(caplog):
     """``caplog`` with progress messages included."""
     caplog.set_level("INFO")
+
+
+@pytest.fixture(scope="session")
+def oracle():
+    """The interpreter that has torch and timm."""
+    named = os.environ.get("ORACLE_PYTHON")
+    interpreter = named or sys.executable
+    check = subprocess.run([interpreter, TIMM_SIDE, "--check"], capture_output=True, text=True, check=False)
+    if check.returncode:
+        reason = f"{interpreter}: {check.stderr.strip().splitlines()[-1]}"
+        if named:
+            pytest.fail(f"ORACLE_PYTHON has no torch and timm: {reason}")
+        pytest.skip(f"no torch and timm; ORACLE_PYTHON can name an interpreter that has them: {reason}")
+    return interpreter

@@ -1,4 +1,4 @@
-"""Converts weights of other programs to a checkpoint of this one, or a checkpoint of this one to NVIDIA's.
+"""Converts weights of other programs to a checkpoint of this one, or a checkpoint of this one to NVIDIA's or timm's.
 
 SRC is a .safetensors file, a file of torch.save (nothing in it is executed), or a TensorFlow checkpoint in either
 format: a folder, a prefix or a file. DST is a folder for ``--model_dir``; it also stores the padding, epsilon, mean and
@@ -47,6 +47,9 @@ _RUN_STATE = (
     "optimizer",
     "schedule",
     "convolutions",
+    "teacher",
+    "tuning",
+    "update",
 )
 _IMAGENET_LOGITS = 1001
 
@@ -71,9 +74,14 @@ def make_parser() -> argparse.ArgumentParser:
     add("--class_names", metavar="FILE", help="one class a line in the order of the logits, or synset TAB name")
     add(
         "--to",
-        choices=("here", "nvidia"),
+        choices=("here", "nvidia", "timm"),
         default="here",
-        help="write a checkpoint of this program or of NVIDIA's (default: here)",
+        help="write a checkpoint of this program, of NVIDIA's, or a training checkpoint of timm (default: here)",
+    )
+    add(
+        "--optimizer_state",
+        action="store_true",
+        help="also read the optimizer of a training checkpoint of PyTorch, so that training goes on",
     )
     add("--state", metavar="KEY", help="state to read from a training checkpoint, e.g. state_dict_ema")
     add(
@@ -106,6 +114,8 @@ def _run(options: argparse.Namespace) -> int:
     from runtime.setup import described
     from tools.weights.checkpoint_writing import require_free, write_described, write_plain
     from tools.weights.conversion import convert, likeliest, with_state
+    from tools.weights.timm_checkpoint import write_timm
+    from tools.weights.torch_optimizers import described_state, read_state
     from tools.weights.weights_file import open_weights
 
     require_free(options.destination)
@@ -121,18 +131,48 @@ def _run(options: argparse.Namespace) -> int:
     ranges = known.get("quantization") is not None
     candidate = with_state(file, candidates[architecture], ranges=ranges, averaged=averaged, to=options.to)
     pretrained = _pretrained_config(known, colors)
-    if options.to == "nvidia":
-        _check_nvidia(architecture, known, pretrained)
+    _check_destination(options.to, architecture, known, pretrained)
+    state = read_state(file, candidate.sources, candidate.wanted) if _goes_on(options, file) else None
     values, table = convert(file, candidate, others)
+    about = ""
     if options.to == "nvidia":
         prefix = write_plain(options.destination, _for_nvidia(file, values))
+    elif options.to == "timm":
+        prefix, about = write_timm(options.destination, architecture, values, known, state=not averaged)
     else:
         description = _description(options, architecture, known, pretrained, values)
-        prefix = write_described(options.destination, values, description)
+        of_optimizer, about = ({}, "") if state is None else described_state(state)
+        whole = {**values, **({} if state is None else state.values)}
+        prefix = write_described(options.destination, whole, {**description, **of_optimizer})
     print(f"{printable(str(file.path))}: {architecture}\n{table}")
     _say(file, options, known, pretrained, candidate)
-    print(f"written: {printable(str(prefix))}")
+    print(f"{about}\n" * bool(about) + f"written: {printable(str(prefix))}")
     return EXIT_DONE
+
+
+def _goes_on(options: argparse.Namespace, file: WeightsFile) -> bool:
+    """Returns whether to read the optimizer of a file.
+
+    Raises:
+        UsageError: The flag does not fit the file, the state in it, or the destination.
+    """
+    if not options.optimizer_state:
+        return False
+    if not file.is_torch or options.to != "here":
+        raise UsageError("--optimizer_state: only for training checkpoints of PyTorch, without --to")
+    if options.state not in (None, "state_dict"):
+        raise UsageError(f"--optimizer_state: belongs to the state state_dict, not to --state {options.state}")
+    return True
+
+
+def _check_destination(to: str, architecture: str, known: Mapping[str, Any], pretrained: PretrainedConfig) -> None:
+    """Refuses networks and settings that the other program does not have."""
+    from tools.weights.timm_checkpoint import check_timm
+
+    if to == "nvidia":
+        _check_nvidia(architecture, known, pretrained)
+    elif to == "timm":
+        check_timm(architecture, pretrained)
 
 
 def _unknown(file: WeightsFile, architecture: str | None, there: Sequence[str]) -> str:

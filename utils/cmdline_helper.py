@@ -40,6 +40,7 @@ from utils.config import (
 )
 from utils.console.pipes import show_page
 from utils.detection_config import DetectionConfig
+from utils.distillation_config import DistillationConfig
 from utils.errors import UsageError, require
 from utils.flags import environment_variables, recipes
 from utils.flags.help import requested_page
@@ -325,6 +326,7 @@ def _build(values: dict[str, Any]) -> ExperimentConfig:
         fine_tuning=FineTuningConfig(**sections["fine_tuning"]),
         moving_average=MovingAverageConfig(**sections["moving_average"]),
         diagnostics=DiagnosticsConfig(**sections["diagnostics"]),
+        distillation=DistillationConfig(**sections["distillation"]),
         detection=_build_detection(sections["detection"]) if is_detector else None,
     )
 

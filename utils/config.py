@@ -16,6 +16,7 @@ from typing import Any
 from model.specs import RESNETS, SSDS, QuantizationSpec
 from utils.augment_config import AugmentConfig
 from utils.detection_config import DetectionConfig
+from utils.distillation_config import DistillationConfig
 from utils.errors import UsageError, require
 from utils.input.augmentation_specs import AugmentationStep, classification_steps
 from utils.optimizer_table import DEFAULT_OPTIMIZER, OPTIMIZERS
@@ -209,7 +210,9 @@ class OptimizerConfig:
     and last rate. ``loss`` is that of classifiers, and ``bce_target_threshold`` the target above which a class is
     present. ``focal_gamma`` defaults to ``FOCAL_GAMMA``. ``class_weights`` is "none", "balanced" or a file, and
     ``weight_of_class`` holds the weights once they are resolved. A step sums the gradients of ``accumulate_steps``
-    batches. ``beta2``, ``epsilon`` and ``clip_norm`` default to those of the optimizer's row.
+    batches. ``beta2``, ``epsilon`` and ``clip_norm`` default to those of the optimizer's row. ``stochastic_depth`` is
+    the probability of dropping the branch of the last residual block, and ``dropout`` that of dropping a feature before
+    the last layer.
     """
 
     name: str = DEFAULT_OPTIMIZER
@@ -231,6 +234,7 @@ class OptimizerConfig:
     weight_decay: float = 1e-4
     no_bias_decay: bool = False
     clip_norm: float | None = None
+    adaptive_clip: bool = False
     accumulate_steps: int = 1
     loss: str = "softmax"
     bce_target_threshold: float | None = None
@@ -240,6 +244,8 @@ class OptimizerConfig:
     label_smoothing: float = 0.0
     mixup_alpha: float = 0.0
     cutmix_alpha: float = 0.0
+    stochastic_depth: float = 0.0
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
         rate, warmup, alpha = self.learning_rate_per_256, self.warmup_epochs, self.mixup_alpha
@@ -255,6 +261,9 @@ class OptimizerConfig:
         require(_is_fraction(smoothing) and smoothing < 1, "label_smoothing", smoothing, "at least 0 and below 1")
         _require_amount("mixup", alpha, "an alpha, ")
         _require_amount("cutmix", self.cutmix_alpha, "an alpha, ")
+        for flag in ("stochastic_depth", "dropout"):
+            value = getattr(self, flag)
+            require(_is_fraction(value) and value < 1, flag, f"{value:g}", "a probability, at least 0 and below 1")
         require(self.accumulate_steps > 0, "accumulate_steps", self.accumulate_steps, "a positive integer")
         self._check_loss()
 
@@ -453,6 +462,7 @@ class FineTuningConfig:
         freeze_backbone: Train everything but the backbone; its batch normalization uses the stored statistics.
         freeze_batch_norm: Normalize by the stored batch-norm statistics and do not update them.
         head_lr_multiplier: Factor of the learning rate for the head.
+        layer_decay: Factor of the learning rate from each group of layers to the one before it, from the head on.
 
     Raises:
         UsageError: A value is out of range.
@@ -461,10 +471,13 @@ class FineTuningConfig:
     freeze_backbone: bool = False
     freeze_batch_norm: bool = False
     head_lr_multiplier: float = 1.0
+    layer_decay: float = 1.0
 
     def __post_init__(self) -> None:
         factor = self.head_lr_multiplier
         require(math.isfinite(factor) and factor > 0, "head_lr_multiplier", f"{factor:g}", "a number above 0")
+        decay = self.layer_decay
+        require(_is_fraction(decay) and decay > 0, "layer_decay", f"{decay:g}", "above 0 and at most 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -475,6 +488,7 @@ class MovingAverageConfig:
         ema_decay: Decay of the exponential moving average of the weights, saved beside the weights; None keeps no
             average.
         ema_every: Number of steps between two updates of the average.
+        ema_decay_steps: Length of the run that ``ema_decay`` is meant for, in steps; None takes it as it is.
         eval_weights: "raw" or "ema", the weights that evaluation, prediction and export use; None uses the moving
             averages if the checkpoint stores them.
 
@@ -484,6 +498,7 @@ class MovingAverageConfig:
 
     ema_decay: float | None = None
     ema_every: int = 1
+    ema_decay_steps: int | None = None
     eval_weights: str | None = None
 
     def __post_init__(self) -> None:
@@ -493,8 +508,23 @@ class MovingAverageConfig:
         require(self.ema_every > 0, "ema_every", self.ema_every, "a positive integer")
         if self.ema_every > 1 and decay is None:
             raise UsageError(f"--ema_every {self.ema_every}: only used with --ema_decay, which is not given")
+        steps = self.ema_decay_steps
+        if steps is not None:
+            require(steps > 0, "ema_decay_steps", steps, "a positive integer")
+            if decay is None:
+                raise UsageError(f"--ema_decay_steps {steps}: only used with --ema_decay, which is not given")
         if self.eval_weights is not None:
             require(self.eval_weights in EVAL_WEIGHTS, "eval_weights", self.eval_weights, "raw or ema")
+
+    def decay_in(self, total_steps: int) -> float | None:
+        """The decay of a step in a run of ``total_steps`` steps.
+
+        The average remembers some 1 / (1 - decay) steps. With ``ema_decay_steps``, these are the same share of this run
+        as of the one that the decay is meant for: decay^(ema_decay_steps / total_steps).
+        """
+        if self.ema_decay is None or self.ema_decay_steps is None:
+            return self.ema_decay
+        return float(self.ema_decay ** (self.ema_decay_steps / total_steps))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -558,6 +588,7 @@ class ExperimentConfig:
     fine_tuning: FineTuningConfig = field(default_factory=FineTuningConfig)
     moving_average: MovingAverageConfig = field(default_factory=MovingAverageConfig)
     diagnostics: DiagnosticsConfig = field(default_factory=DiagnosticsConfig)
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
 
     def __post_init__(self) -> None:
         mode = self.run.mode
@@ -567,6 +598,12 @@ class ExperimentConfig:
             check_benchmark_length(self.run.duration.value, self.run.warmup_steps)
         if self.model.multi_label:
             self._check_multi_label()
+        depth = self.optimizer.stochastic_depth
+        if depth and self.fine_tuning.freeze_backbone:
+            raise UsageError(
+                f"--stochastic_depth {depth:g}: drops branches of the backbone, which --freeze_backbone does not "
+                "train; leave one of them out"
+            )
         steps = self.optimizer.accumulate_steps
         if steps > 1 and self.distributed.sync_batch_norm:
             raise UsageError(
@@ -582,6 +619,8 @@ class ExperimentConfig:
             )
         if self.data.balanced_sampling:
             raise UsageError("--balanced_sampling: draws by the one class of an image, which --multi_label contradicts")
+        if self.distillation.teacher:
+            raise UsageError("--distill_from: a teacher's classes exclude each other, which --multi_label contradicts")
 
     @property
     def images_per_step(self) -> int:

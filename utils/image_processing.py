@@ -43,6 +43,11 @@ def normalize(images: tf.Tensor, mean_rgb: Rgb = MEAN_RGB, std_rgb: Rgb = STD_RG
     return subtract_mean(images, mean_rgb) / tf.constant(std_rgb, dtype=images.dtype)
 
 
+def denormalize(images: tf.Tensor, mean_rgb: Rgb, std_rgb: Rgb) -> tf.Tensor:
+    """Inverts ``normalize``, up to rounding."""
+    return images * tf.constant(std_rgb, dtype=images.dtype) + tf.constant(mean_rgb, dtype=images.dtype)
+
+
 def subtract_mean(images: tf.Tensor, mean_rgb: Rgb) -> tf.Tensor:
     """Subtracts the mean of each channel, for networks whose first kernel was trained on pixels of this range."""
     return images - tf.constant(mean_rgb, dtype=images.dtype)

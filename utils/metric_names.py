@@ -11,6 +11,9 @@ LOSS = "total_loss"
 CROSS_ENTROPY = "cross_entropy"
 BINARY_CROSS_ENTROPY = "binary_cross_entropy"
 FOCAL_LOSS = "focal_loss"
+WEIGHTED = "weighted_"
+"""Begins the key of a loss with a weight below 1 beside another one."""
+DISTILLATION = "distillation_loss"
 INITIAL_CROSS_ENTROPY, LN_CLASSES = "initial_cross_entropy", "ln_num_classes"
 BEGINNING = (INITIAL_CROSS_ENTROPY, LN_CLASSES)
 """Keys of the first record of training: the cross-entropy of the initial weights, and that of equal probabilities."""
@@ -29,6 +32,7 @@ _HEADINGS = {
     LN_CLASSES: "ln K:",
     "learning_rate": "LR",
     "classification_loss": "classes",
+    DISTILLATION: "distillation",
     "localization_loss": "boxes",
     WAITING: "waiting",
     THROUGHPUT: "images/s",

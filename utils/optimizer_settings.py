@@ -16,6 +16,7 @@ class OptimizerSettings:
         weight_decay: Decay of the weights that the update itself contains; 0 if the loss has the penalty.
         decayed: Names of the variables that decay so.
         clip_norm: Largest global norm of the gradients, or None.
+        unit_clipped: Names of the variables whose gradients are clipped by unit.
     """
 
     momentum: float = 0.9
@@ -24,3 +25,4 @@ class OptimizerSettings:
     weight_decay: float = 0.0
     decayed: frozenset[str] = frozenset()
     clip_norm: float | None = None
+    unit_clipped: frozenset[str] = frozenset()

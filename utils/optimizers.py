@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from utils.config import OptimizerConfig
 from utils.optimizer_settings import OptimizerSettings
 from utils.optimizer_table import OPTIMIZERS, OptimizerSpec
 from utils.state_updates import update_state
+from utils.unit_clipping import with_units_clipped
 from utils.vectors import assign_together, is_small, joined, parts, read_together
 
 tf1 = tf.compat.v1
@@ -47,8 +48,11 @@ class WeightDecay:
         return self.factor * tf.add_n(terms) if terms else tf.constant(0.0)
 
 
-def settings_of(config: OptimizerConfig, decay: WeightDecay) -> OptimizerSettings:
-    """The settings of the configured optimizer; what is not given has the default of its row."""
+def settings_of(config: OptimizerConfig, decay: WeightDecay, unit_clipped: Collection[str] = ()) -> OptimizerSettings:
+    """The settings of the configured optimizer; what is not given has the default of its row.
+
+    ``unit_clipped`` names the variables for adaptive clipping, if that is configured.
+    """
     spec = OPTIMIZERS[config.name]
     usual = OptimizerSettings()
     return OptimizerSettings(
@@ -58,6 +62,7 @@ def settings_of(config: OptimizerConfig, decay: WeightDecay) -> OptimizerSetting
         weight_decay=decay.factor if spec.decays else 0.0,
         decayed=frozenset(v.op.name for v in decay.variables) if spec.decays else frozenset(),
         clip_norm=config.clip_norm or spec.clip_norm,
+        unit_clipped=frozenset(unit_clipped if config.adaptive_clip else ()),
     )
 
 
@@ -125,7 +130,7 @@ def build_update(
         gradients = gradients.times(1.0 / scale)
     if descent.clip_norm is not None:
         gradients = gradients.clipped(descent.clip_norm)
-    pairs = gradients.pairs()
+    pairs = with_units_clipped(gradients.pairs(), descent.unit_clipped)
     descent.create_slots(pairs)  # in the main graph, not inside the conditional
 
     def apply() -> Any:
@@ -232,6 +237,7 @@ class Descent:
         self._spec = optimizer
         self._settings = settings
         self.clip_norm = settings.clip_norm
+        self.unit_clipped = settings.unit_clipped
         self.decays = optimizer.decays
         self._multiplier = multiplier
         self._optimizers: dict[float, Any] = {}

@@ -25,6 +25,8 @@ def add_shortcut(
 ) -> tf.Tensor:
     """Applies squeeze-and-excitation to the residual if the network has it, adds the shortcut and applies ReLU.
 
+    In training with stochastic depth, each image's residual is first multiplied by its factor.
+
     Args:
         residual: Output of the block's last convolution, normalized, not yet quantized.
         shortcut: Result of ``shortcut_of``, of the same shape.
@@ -37,6 +39,8 @@ def add_shortcut(
     residual = quantized_output(residual, options, name=last, kind=kind, positive=False)
     if spec.se_ratio:
         residual = squeeze_excitation(residual, spec.se_ratio, options, name=spec.names.squeeze)
+    if options.branch_factors is not None:
+        residual *= tf.reshape(tf.cast(options.branch_factors, residual.dtype), [-1, 1, 1, 1])
     outputs = tf.nn.relu(shortcut + residual)
     if options.quantizer is None:
         return outputs

@@ -35,6 +35,9 @@ class LayerOptions:
             kernels, or "small", which are zeros.
         zero_init_residual: Whether the last normalization of each residual block begins with a gamma of 0.
         zero_gamma: Whether gamma begins at 0 instead of 1.
+        branch_factors: [N, B], the factors of the residual branches of N images, a column for each of B blocks; within
+            a block [N]; or None.
+        feature_factors: [N, C], the factors of a classifier's features, or None.
         symmetric_padding: Whether strided convolutions pad all sides alike, instead of as TensorFlow's SAME does.
         device: "cpu" or "gpu". The numbers are the same up to rounding; some layers compute them in other operations,
             because the quickest ones are not the same.
@@ -62,6 +65,8 @@ class LayerOptions:
     head_init: str = "original"
     zero_init_residual: bool = False
     zero_gamma: bool = False
+    branch_factors: tf.Tensor | None = None
+    feature_factors: tf.Tensor | None = None
     symmetric_padding: bool = False
     device: str = "cpu"
     compute_dtype: tf.DType = tf.float32
@@ -104,6 +109,12 @@ def of_last_norm(options: LayerOptions) -> LayerOptions:
     Source: Goyal et al., Accurate, Large Minibatch SGD, arXiv:1706.02677, section 5.1.
     """
     return replace(options, zero_gamma=True) if options.zero_init_residual else options
+
+
+def of_block(options: LayerOptions, number: int) -> LayerOptions:
+    """Returns the options for a residual block, counted from 0 over all stages."""
+    factors = options.branch_factors
+    return options if factors is None else replace(options, branch_factors=factors[:, number])
 
 
 def with_quantizer(options: LayerOptions) -> LayerOptions:

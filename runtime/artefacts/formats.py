@@ -196,8 +196,8 @@ def format_of(path: Path) -> Format | None:
     return next((row for row in FORMATS.values() if row.recognizes(path)), None)
 
 
-def find_artefact(path: Path) -> Path | None:
-    """The artefact that ``--model_dir`` names: a file, a folder, or the marker in a folder; None if it names none.
+def find_artefact(path: Path, flag: str = "--model_dir") -> Path | None:
+    """The artefact that a flag names: a file, a folder, or the marker in a folder; None if it names none.
 
     Raises:
         RunError: The path has the suffix of a format, but does not exist.
@@ -207,7 +207,7 @@ def find_artefact(path: Path) -> Path | None:
     if format_of(path) is None:
         return None
     if not path.exists():
-        raise RunError(f"--model_dir {path}: no such file{path_hint(path)}")
+        raise RunError(f"{flag} {path}: no such file{path_hint(path)}")
     return path
 
 

@@ -11,11 +11,16 @@ LENGTH = ("--num_iter=6", "--iter_unit=batch", "--seed=3", "--lr_init=4", "--lr_
 
 @pytest.mark.parametrize(
     "options",
-    [("--optimizer=lamb", "--lr_init=0.05", "--clip_norm=0.5"), ("--freeze_backbone",)],
-    ids=["lamb", "frozen"],
+    [
+        ("--optimizer=lamb", "--lr_init=0.05", "--clip_norm=0.5"),
+        ("--freeze_backbone",),
+        ("--stochastic_depth=0.5", "--dropout=0.3", "--adaptive_clip", "--distill_from={trained}"),
+    ],
+    ids=["lamb", "frozen", "dropped and taught"],
 )
 def test_two_processes_tune_as_one_does(two, trained, pictures, tmp_path, options):
-    flags = (*LENGTH, "--head_lr_multiplier=3", "--ema_decay=0.7", f"--finetune_checkpoint={trained}", *options)
+    flags = (*LENGTH, "--head_lr_multiplier=3", "--ema_decay=0.7", f"--finetune_checkpoint={trained}")
+    flags += tuple(option.format(trained=trained) for option in options)
     alone = run(*network(pictures, tmp_path / "alone", "train"), "--batch_size=8", *flags)
     assert alone.status == 0, alone.error
     for limit in (("--run_iter=3",), ()):  # the second launch starts from rank 0's moving averages

@@ -56,6 +56,7 @@ class Case:
 
 TINY_CASES = (  # for networks with a block or two of each kind, which have the operations of the whole ones
     Case("resnet18", "float32"),
+    Case("resnet18", "float16", flags=("--stochastic_depth=0.1", "--dropout=0.1", "--adaptive_clip", "--mixup=0.2")),
     Case("resnet50", "float16", flags=("--mixup=0.2", "--label_smoothing=0.1", "--ema_decay=0.9")),
     Case("resnet50", "bfloat16", flags=("--data_format=NCHW",)),
     Case("resnet50", "float16", flags=("--quantize",)),

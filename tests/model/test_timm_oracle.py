@@ -14,9 +14,7 @@ nearly or exactly 0. Their differences are relative to the gradient of the same 
 In inference mode they are compared like all others.
 """
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -32,20 +30,6 @@ CLASSES = 11
 SIZE = 64  # even down to 2 x 2: every stride pads at the bottom and right only
 BATCH = 4
 MODES = ("inference", "training")
-
-
-@pytest.fixture(scope="module")
-def oracle():
-    """The interpreter that has torch and timm."""
-    named = os.environ.get("ORACLE_PYTHON")
-    interpreter = named or sys.executable
-    check = subprocess.run([interpreter, SCRIPT, "--check"], capture_output=True, text=True, check=False)
-    if check.returncode:
-        reason = f"{interpreter}: {check.stderr.strip().splitlines()[-1]}"
-        if named:
-            pytest.fail(f"ORACLE_PYTHON has no torch and timm: {reason}")
-        pytest.skip(f"no torch and timm; ORACLE_PYTHON can name an interpreter that has them: {reason}")
-    return interpreter
 
 
 def relative(value, expected, least=0.0):

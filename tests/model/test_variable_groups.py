@@ -4,7 +4,9 @@ from collections import Counter
 
 import pytest
 
-from model.variable_groups import part_of_classifier, part_of_detector
+from model.checkpoint_names import variables_of
+from model.specs import RESNETS
+from model.variable_groups import depth_in_classifier, part_of_classifier, part_of_detector
 from tests.model.tiny_ssd import variables_of_ssd320
 
 
@@ -24,3 +26,14 @@ def test_a_detector_has_a_backbone_of_265_variables_and_a_pyramid_below_its_head
 )
 def test_the_head_of_a_classifier_is_the_layer_that_tells_classes(name, part):
     assert part_of_classifier(name) == part
+
+
+@pytest.mark.parametrize(("name", "blocks"), [("resnet18", 8), ("resnet50", 16), ("se-resnext101-32x4d", 33)])
+def test_the_depth_counts_blocks_from_the_head_to_the_stem(name, blocks):
+    depths = {variable: depth_in_classifier(variable, RESNETS[name]) for variable in variables_of(name, 3)}
+    assert set(depths.values()) == set(range(blocks + 2))
+    assert [*depths.values()] == sorted(depths.values(), reverse=True)  # variables are in the order of layers
+    assert {variable for variable, depth in depths.items() if depth == 0} == {
+        f"{name}/output/dense/{kind}" for kind in ("kernel", "bias")
+    }
+    assert {variable.split("/")[1] for variable, depth in depths.items() if depth == blocks + 1} == {"conv2d"}

@@ -261,7 +261,7 @@ def test_two_half_batches_give_the_update_of_a_whole_one(files, monkeypatch):
     gathered = []
     for batch, parts, gpu in ((4, 1, False), (2, 2, True)):
         monkeypatch.setattr("runtime.graphs.uses_gpu", lambda _, gpu=gpu: gpu)
-        settings = config("resnet18", accumulate_steps=parts, mixup_alpha=0.5)
+        settings = config("resnet18", accumulate_steps=parts, mixup_alpha=0.5, stochastic_depth=0.5, dropout=0.3)
         settings = dataclasses.replace(
             settings,
             data=dataclasses.replace(settings.data, batch_size_per_replica=batch),
@@ -284,6 +284,45 @@ def test_options_that_are_off_leave_no_trace_in_the_graph(plain):
     assert updates == {"ResourceApplyMomentum"}
     assert [name for name in ("While", "If", "StatelessIf", "IdentityN", "Softplus", "Log1p") if counts[name]] == []
     assert counts["L2Loss"] == sum(v.op.name.endswith(("kernel/Momentum", "bias/Momentum")) for v in graph.variables)
+
+
+def test_a_unit_moves_by_a_hundredth_of_its_weights_at_most_but_not_the_last_layer(files, plain):
+    """The momentum after the first step is the gradient; the units are those of a second implementation."""
+    _, (without, _) = plain
+    _, (clipped,) = train(config(adaptive_clip=True), files)
+    limited = 0
+    for name in (key for key in clipped.after if key.endswith("/Momentum")):
+        weights, gradient = clipped.before[name.removesuffix("/Momentum")], without.after[name]
+        units, scales = (
+            array.reshape(-1, array.shape[-1]) if array.ndim > 1 else array[:, None] for array in (gradient, weights)
+        )
+        largest = 0.01 * np.maximum(np.linalg.norm(scales, axis=0), 1e-3)
+        factors = np.minimum(1.0, largest / np.maximum(np.linalg.norm(units, axis=0), 1e-30))
+        expected = gradient if "/output/" in name else gradient * factors
+        limited += np.sum(factors < 0.99)
+        np.testing.assert_allclose(clipped.after[name], expected, rtol=1e-4, atol=1e-7, err_msg=name)
+    assert limited > 20
+
+
+def test_the_rate_falls_by_a_factor_from_group_to_group_towards_the_stem(files):
+    settings = dataclasses.replace(config("resnet18"), fine_tuning=FineTuningConfig(layer_decay=0.5))
+    _, (step,) = train(settings, files)
+    groups = {"output": 1.0, "basic_block_1_0": 0.5, "basic_block_0_0": 0.25, "conv2d": 0.125}
+    found = set()
+    for name in (key.removesuffix("/Momentum") for key in step.after if key.endswith("/Momentum")):
+        group = name.split("/")[1]
+        moved = step.fetched["learning_rate"] * groups[group] * step.after[f"{name}/Momentum"]
+        np.testing.assert_allclose(step.before[name] - step.after[name], moved, rtol=1e-4, atol=1e-6, err_msg=name)
+        found.add(group)
+    assert found == set(groups)
+
+
+def test_an_average_decays_by_what_its_run_asks_for(files):
+    average = MovingAverageConfig(ema_decay=0.5, ema_decay_steps=10)  # 0.5^(10 / 3) in a run of three steps
+    _, (step,) = train(dataclasses.replace(config("resnet18"), moving_average=average), files)
+    kernel = "resnet18/conv2d/conv2d/kernel"
+    expected = step.after[kernel] - 0.5 ** (10 / 3) * step.after[kernel]  # the average begins at 0 here
+    np.testing.assert_allclose(step.after[f"{kernel}/ExponentialMovingAverage"], expected, rtol=1e-5, atol=1e-7)
 
 
 def test_statistics_follow_the_mean_of_the_parts_once_a_step(files):

@@ -53,8 +53,10 @@ def test_a_resumed_run_equals_the_uninterrupted_one(run):
 
 
 @pytest.mark.slow
-def test_lamb_with_clipped_gradients_resumes_bit_for_bit_too(data_dir, tmp_path):
+def test_lamb_with_all_that_may_be_drawn_or_scaled_resumes_bit_for_bit_too(data_dir, tmp_path):
     flags = (*STEPS, "--head_lr_multiplier=4", "--optimizer=lamb", "--clip_norm=0.5", "--lr_warmup_epochs=0")
+    flags += ("--stochastic_depth=0.5", "--dropout=0.3", "--adaptive_clip", "--layer_decay=0.7")
+    flags += ("--ema_decay=0.9", "--ema_decay_steps=5")
     assert train(data_dir, tmp_path / "run", *flags).status == 0
     write_half(tmp_path / "run", tmp_path / "resumed")
     resumed = train(data_dir, tmp_path / "resumed", *flags)

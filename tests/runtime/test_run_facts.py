@@ -15,7 +15,8 @@ from runtime.precision import Precision
 from runtime.run_facts import facts_of_setup, facts_of_training
 from tests.runtime.tiny_classifier import config
 from utils.augment_config import AugmentConfig
-from utils.config import Duration, PrecisionConfig
+from utils.config import Duration, FineTuningConfig, MovingAverageConfig, PrecisionConfig
+from utils.distillation_config import DistillationConfig
 
 SIZE = NetworkSize(parameters=11_689_512, flops=3_628_000_000)
 FLOAT32 = Precision(compute_dtype=tf.float32)
@@ -143,6 +144,22 @@ def test_the_facts_of_an_optimizer_name_what_was_given():
     settings = config(name="lamb", epsilon=0.01, no_bias_decay=True, weight_decay=0.02)
     row = dict(facts_of_training(settings, plan_training(settings, 20, 1), 0, 5))["Optimizer"]
     assert row == "lamb, momentum 0.9, weight decay 0.02 without biases, epsilon 0.01, gradients clipped to norm 1"
+
+
+def test_the_facts_of_an_optimizer_name_what_drops_scales_and_teaches():
+    settings = config(stochastic_depth=0.1, dropout=0.2, adaptive_clip=True)
+    settings = dataclasses.replace(
+        settings,
+        fine_tuning=FineTuningConfig(layer_decay=0.8),
+        distillation=DistillationConfig(teacher="RUN/best", alpha=0.3),
+        moving_average=MovingAverageConfig(ema_decay=0.25, ema_decay_steps=10),
+    )
+    row = dict(facts_of_training(settings, plan_training(settings, 20, 1), 0, 5))["Optimizer"]
+    assert row == (
+        "momentum 0.9, weight decay 0.0001, gradients clipped by unit, stochastic depth 0.1, dropout 0.2, learning "
+        "rate times 0.8 for each group of layers below the head, taught by RUN/best (weight 0.3, temperature 2), "
+        "exponential moving average 0.0625"
+    )
 
 
 def test_a_training_says_who_chose_its_convolutions():

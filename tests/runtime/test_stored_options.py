@@ -4,6 +4,7 @@ from runtime.stored_options import changed_options, options_to_store
 from tests.runtime.tiny_classifier import config
 
 RECIPE = {"clip_norm": 1.0, "no_bias_decay": True, "schedule": "linear", "lr_final": 0.001, "lr_warmup_start": 0.002}
+RECIPE |= {"stochastic_depth": 0.1, "dropout": 0.2, "adaptive_clip": True}
 
 
 def test_a_run_that_goes_on_with_other_options_says_so():

@@ -80,7 +80,8 @@ OUR_DEFAULTS = {
 }
 OUR_DEFAULTS |= {"auto_augment": "none", "rand_ops": 2, "rand_magnitude": 7.0, "rand_std": 0.5, "random_erasing": 0.0}
 OUR_DEFAULTS |= {"gray": 0.0, "blur": 0.0, "crop_sampling": "tensorflow", "max_crop_area": 1.0, "crop_aspect": 4 / 3}
-OUR_DEFAULTS |= {"cutmix": 0.0}
+OUR_DEFAULTS |= {"cutmix": 0.0, "stochastic_depth": 0.0, "dropout": 0.0, "adaptive_clip": False, "layer_decay": 1.0}
+OUR_DEFAULTS |= {"ema_decay_steps": None, "distill_from": None, "distill_alpha": None, "distill_temperature": None}
 OUR_DEFAULTS |= {"reset_head": False, "freeze_backbone": False, "freeze_batch_norm": False, "head_lr_multiplier": 1.0}
 OUR_DEFAULTS |= {"ema_decay": None, "eval_weights": None, "per_channel_weights": False, "sync_batch_norm": False}
 OUR_DEFAULTS |= {"no_report": False, "fp16_compression": False, "stall_timeout_s": 60.0, "profile": None}
@@ -365,6 +366,7 @@ def test_one_cycle_warms_up_for_a_share_of_the_run_unless_told():
     [
         *("--no_bias_decay", "--zero_init_residual", "--loss=bce", "--focal_gamma=1", "--multi_label"),
         *("--class_weights=balanced", "--balanced_sampling", "--balanced_power=0.5"),
+        *("--adaptive_clip", "--layer_decay=0.9", "--stochastic_depth=0.1", "--dropout=0.1", "--distill_from=T"),
     ],
 )
 def test_what_a_detector_does_anyway_or_cannot_do_is_refused(flag):
@@ -379,6 +381,8 @@ def test_several_labels_bring_their_loss_in_training_alone():
         parse([*TRAIN, "--multi_label", "--loss=softmax"], {})
     with pytest.raises(UsageError, match="--balanced_sampling: draws by the one class of an image"):
         parse([*TRAIN, "--multi_label", "--balanced_sampling"], {})
+    with pytest.raises(UsageError, match="--distill_from: a teacher's classes exclude each other"):
+        parse([*TRAIN, "--multi_label", "--distill_from=T"], {})
     command = parse(["--mode=predict", "--to_predict=x", "--model_dir=M", "--multi_label"], {})
     assert command.notes == ("--multi_label has no effect in --mode predict",)
     assert command.config.optimizer.loss == "softmax"

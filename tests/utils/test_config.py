@@ -15,6 +15,7 @@ from utils.config import (
     DistributedConfig,
     Duration,
     ExperimentConfig,
+    FineTuningConfig,
     ModelConfig,
     MovingAverageConfig,
     OptimizerConfig,
@@ -24,6 +25,7 @@ from utils.config import (
     steps_of_text,
     text_of_steps,
 )
+from utils.distillation_config import DistillationConfig
 from utils.errors import UsageError
 from utils.optimizer_table import OPTIMIZERS
 
@@ -150,6 +152,39 @@ def test_batches_are_steps_and_epochs_are_whole_numbers_of_them(value, steps_per
         (
             lambda: MovingAverageConfig(ema_every=8),
             "--ema_every 8: only used with --ema_decay, which is not given",
+        ),
+        (
+            lambda: MovingAverageConfig(ema_decay_steps=8),
+            "--ema_decay_steps 8: only used with --ema_decay, which is not given",
+        ),
+        (
+            lambda: MovingAverageConfig(ema_decay=0.9, ema_decay_steps=0),
+            "--ema_decay_steps 0: must be a positive integer",
+        ),
+        (
+            lambda: DistillationConfig(alpha=0.5),
+            "--distill_alpha 0.5: only used with --distill_from, which is not given",
+        ),
+        (
+            lambda: DistillationConfig(teacher="T", alpha=0.0),
+            "--distill_alpha 0: must be above 0 and at most 1",
+        ),
+        (
+            lambda: DistillationConfig(teacher="T", temperature=float("nan")),
+            "--distill_temperature nan: must be above 0 and at most 1000",
+        ),
+        (lambda: FineTuningConfig(layer_decay=0.0), "--layer_decay 0: must be above 0 and at most 1"),
+        (
+            lambda: OptimizerConfig(stochastic_depth=1.0),
+            "--stochastic_depth 1: must be a probability, at least 0 and below 1",
+        ),
+        (lambda: OptimizerConfig(dropout=-0.1), "--dropout -0.1: must be a probability, at least 0 and below 1"),
+        (
+            lambda: ExperimentConfig(
+                optimizer=OptimizerConfig(stochastic_depth=0.1), fine_tuning=FineTuningConfig(freeze_backbone=True)
+            ),
+            "--stochastic_depth 0.1: drops branches of the backbone, which --freeze_backbone does not train; leave one "
+            "of them out",
         ),
         (lambda: MovingAverageConfig(ema_decay=0.9, ema_every=0), "--ema_every 0: must be a positive integer"),
         (lambda: OptimizerConfig(schedule="sine"), f"--schedule sine: must be one of {', '.join(SCHEDULES)}"),
@@ -290,3 +325,14 @@ def test_a_trace_must_begin_before_the_end():
     with pytest.raises(UsageError, match="--profile 5,9: begins after the end of the run, which has 4 batches"):
         config.check_length(4, "batches")
     DiagnosticsConfig().check_length(0)
+
+
+def test_a_decay_for_a_longer_run_remembers_the_same_share_of_this_one():
+    """torchvision's recipe for ImageNet: 0.99998, scaled by a batch of 1024 over 600 epochs, every 32 steps."""
+    steps = 600 * (1_281_167 // 1024)
+    recipe = MovingAverageConfig(ema_decay=1 - 2e-5 * 1024 / 600, ema_decay_steps=steps)
+    assert recipe.decay_in(steps) == pytest.approx(recipe.ema_decay, abs=1e-12)
+    for share in (2, 8, 1000):  # a larger batch or fewer epochs
+        assert 1 - recipe.decay_in(steps // share) == pytest.approx(share * 2e-5 * 1024 / 600, rel=0.02)
+    assert MovingAverageConfig(ema_decay=0.9).decay_in(7) == 0.9
+    assert MovingAverageConfig().decay_in(7) is None

@@ -25,7 +25,7 @@ from utils.weights.moving_averages import name_of_average
 tf1 = tf.compat.v1
 
 CLASSIFIER = "/output/dense/kernel"
-OF_ONE_MOMENT = ("best", "evaluation", "optimizer")
+OF_ONE_MOMENT = ("best", "evaluation", "optimizer", "update")
 """Metadata keys that describe a checkpoint's own weights and do not hold for others."""
 OF_ONE_NETWORK = (
     *("architecture", "num_classes", "class_names", "label_offset", "category_ids", "preprocessing"),

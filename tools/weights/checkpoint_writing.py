@@ -30,15 +30,16 @@ def require_free(folder: Path) -> None:
 
 
 def write_described(folder: Path, values: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> Path:
-    """Writes a checkpoint of step 0 with its description, for ``--model_dir`` and for training.
+    """Writes a checkpoint with its description, for ``--model_dir`` and for training; without a step, that of step 0.
 
     Raises:
         RunError: Writing failed.
     """
-    with _variables({**values, "global_step": np.zeros((), np.int64)}) as (session, saver):
+    values = {"global_step": np.zeros((), np.int64), **values}
+    with _variables(values) as (session, saver):
         target = CheckpointDir(folder, keep=1, flag="DST")
         target.prepare()
-        return target.save(session, saver, 0, metadata)
+        return target.save(session, saver, int(values["global_step"]), metadata)
 
 
 def write_plain(folder: Path, values: Mapping[str, np.ndarray]) -> Path:

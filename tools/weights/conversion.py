@@ -101,7 +101,8 @@ def with_state(file: WeightsFile, candidate: Candidate, *, ranges: bool, average
         candidate: The network.
         ranges: Whether it is quantized and needs its quantization ranges.
         averaged: Whether to use moving averages if there are any.
-        to: "nvidia" also keeps all quantization ranges, the optimizer state and the step; "here" starts a new run.
+        to: "nvidia" and "timm" also keep the optimizer state and the step, and "nvidia" all quantization ranges; "here"
+            starts a new run.
     """
     if file.is_torch:
         return candidate
@@ -109,7 +110,7 @@ def with_state(file: WeightsFile, candidate: Candidate, *, ranges: bool, average
     if ranges or to == "nvidia":
         names = {name: name for name in file.shapes if is_range(name) and is_weight(name)}
         state |= averages_or_raw(names, file.shapes) if averaged else names
-    if to == "nvidia":
+    if to != "here":
         slots = [slot for variable in candidate.wanted for slot in slot_names(variable) if slot in candidate.sources]
         state |= {slot: candidate.sources[slot] for slot in slots}
         state |= {name: name for name in file.shapes if name in ("global_step", *STATE)}

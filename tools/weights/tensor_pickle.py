@@ -1,10 +1,10 @@
 """Reads the pickles of PyTorch's files as data: nothing is imported or called, and no object runs code (no TF).
 
 A pickle is a program for a machine with a stack. This machine knows the instructions that describe tensors in
-dictionaries, and no others. Values are numbers, texts, tuples, lists, dictionaries by text, and the frozen types below;
-names of functions stay names. An instruction that would set an object's state drops the state. The numbers of bytes and
-instructions are limited, and no value is compared, hashed, shown or walked through to its depth, so time and memory
-are limited too.
+dictionaries, and no others. Values are numbers, texts, tuples, lists, dictionaries by text or small number, and the
+frozen types below; names of functions stay names. An instruction that would set an object's state drops the state. The
+numbers of bytes and instructions are limited, and no value is compared, shown or walked through to its depth, so time
+and memory are limited too.
 
 Source: the documents of ``pickletools`` describe the instructions.
 """
@@ -214,11 +214,11 @@ class _Machine:
         self._set(self._pop_group())
 
     def _set(self, group: list[Any]) -> None:
-        """Sets keys and values in the topmost dictionary; keys that are no texts belong to no state."""
+        """Sets keys and values in the topmost dictionary; keys are texts, or numbers as in an optimizer's state."""
         found = self._top(dict)
         if len(group) % 2:
             raise PickleError("a key has no value")
-        found.update((key, value) for key, value in zip(group[::2], group[1::2], strict=True) if type(key) is str)
+        found.update((key, value) for key, value in zip(group[::2], group[1::2], strict=True) if _is_key(key))
 
     def _tuple_of_group(self, _: Any) -> None:
         self._stack.append(tuple(self._pop_group()))
@@ -375,6 +375,10 @@ _CALLS: Mapping[str, Callable[[tuple[Any, ...]], Any]] = {
     _PARAMETER: _parameter,
     _OPTIONS: _options,
 }
+
+
+def _is_key(value: Any) -> bool:
+    return type(value) is str or (type(value) is int and 0 <= value < MOST_INSTRUCTIONS)
 
 
 def _is_size(value: Any) -> bool:

@@ -124,11 +124,11 @@ def states(content: Any) -> dict[str, dict[str, TorchTensor]]:
     own = dict(_tensors(content))
     distinct = {id(value): value for value in content.values() if isinstance(value, Mapping)}
     once = {number: dict(_tensors(value)) for number, value in distinct.items()}
-    inner = {key: found for key, value in content.items() if (found := once.get(id(value)))}
+    inner = {key: found for key, value in content.items() if isinstance(key, str) and (found := once.get(id(value)))}
     if len(own) > max((len(found) for found in inner.values()), default=0):
         return {"": own}
     return inner
 
 
 def _tensors(value: Mapping[Any, Any]) -> Iterator[tuple[str, TorchTensor]]:
-    return ((name, tensor) for name, tensor in value.items() if isinstance(tensor, TorchTensor))
+    return ((k, tensor) for k, tensor in value.items() if isinstance(k, str) and isinstance(tensor, TorchTensor))

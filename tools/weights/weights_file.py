@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,10 @@ _NAMES_SHOWN = 8
 _WRAPPERS = ("module.", "_orig_mod.", "model.")
 
 
+def _no_tensor(tensor: TorchTensor) -> np.ndarray:
+    raise ValueError(f"no file of PyTorch, but {tensor}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsFile:
     """Tensors by name, read on demand.
@@ -36,6 +40,8 @@ class WeightsFile:
         shapes: Shapes as stored, by name.
         read: Reads one tensor.
         note: A sentence on the part of the file that was read; may be empty.
+        optimizer: The state of the optimizer in a training checkpoint of PyTorch, as read, or None.
+        tensor: Reads one of the tensors in it.
     """
 
     path: Path
@@ -43,6 +49,8 @@ class WeightsFile:
     shapes: Mapping[str, tuple[int, ...]]
     read: Callable[[str], np.ndarray]
     note: str = ""
+    optimizer: Any = None
+    tensor: Callable[[TorchTensor], np.ndarray] = field(default=_no_tensor)
 
 
 def open_weights(path: Path, state: str | None = None) -> WeightsFile:
@@ -123,7 +131,9 @@ def _torch(path: Path, state: str | None) -> WeightsFile:
     def read(name: str) -> np.ndarray:
         return file.read(tensors[name])
 
-    return _unwrapped(path, {name: tensor.shape for name, tensor in tensors.items()}, read, note)
+    found_file = _unwrapped(path, {name: tensor.shape for name, tensor in tensors.items()}, read, note)
+    optimizer = file.content.get("optimizer") if isinstance(file.content, Mapping) else None
+    return replace(found_file, optimizer=optimizer, tensor=file.read)
 
 
 def _choose(

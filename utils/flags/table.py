@@ -33,6 +33,7 @@ from utils.config import (
     text_of_steps,
 )
 from utils.detection_config import LARGEST_LOG, DetectionConfig
+from utils.distillation_config import DEFAULT_ALPHA, DEFAULT_TEMPERATURE
 from utils.input.augmentation_specs import ColorSpec
 from utils.optimizer_table import OPTIMIZERS
 
@@ -786,6 +787,18 @@ FLAGS = (
         default="none; lamb 1",
     ),
     Flag(
+        "adaptive_clip",
+        "optimizer.adaptive_clip",
+        SWITCH,
+        "Limit the gradient of each output channel to 0.01 times the norm of its weights, the last layer aside.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        architectures=CLASSIFIERS,
+        refused=True,
+        rare=True,
+    ),
+    Flag(
         "loss",
         "optimizer.loss",
         LOSSES,
@@ -886,6 +899,42 @@ FLAGS = (
         inspected=True,
     ),
     Flag(
+        "distill_from",
+        "distillation.teacher",
+        PATH,
+        "Checkpoint, folder of checkpoints or exported model whose predictions the run learns from.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        architectures=CLASSIFIERS,
+        refused=True,
+        default="none",
+    ),
+    Flag(
+        "distill_alpha",
+        "distillation.alpha",
+        NUMBER,
+        "Weight of the teacher's predictions in the loss; the labels have the rest.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        architectures=CLASSIFIERS,
+        refused=True,
+        default=f"{DEFAULT_ALPHA:g}",
+    ),
+    Flag(
+        "distill_temperature",
+        "distillation.temperature",
+        NUMBER,
+        "Divisor of the logits of both networks before their softmax is compared.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        architectures=CLASSIFIERS,
+        refused=True,
+        default=f"{DEFAULT_TEMPERATURE:g}",
+    ),
+    Flag(
         "mixup",
         "optimizer.mixup_alpha",
         NUMBER,
@@ -908,6 +957,29 @@ FLAGS = (
         architectures=CLASSIFIERS,
         refused=True,
         inspected=True,
+    ),
+    Flag(
+        "stochastic_depth",
+        "optimizer.stochastic_depth",
+        NUMBER,
+        "Probability of leaving out the branch of the last residual block, by image; lower in proportion for blocks "
+        "before it.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        architectures=CLASSIFIERS,
+        refused=True,
+    ),
+    Flag(
+        "dropout",
+        "optimizer.dropout",
+        NUMBER,
+        "Probability of leaving out a feature before the last layer.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        architectures=CLASSIFIERS,
+        refused=True,
     ),
     Flag(
         "cosine_lr",
@@ -999,6 +1071,18 @@ FLAGS = (
         rare=True,
     ),
     Flag(
+        "layer_decay",
+        "fine_tuning.layer_decay",
+        NUMBER,
+        "Factor on the learning rate from each group of layers to the one before it: the head, each block, the stem.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        architectures=CLASSIFIERS,
+        refused=True,
+        rare=True,
+    ),
+    Flag(
         "ema_decay",
         "moving_average.ema_decay",
         NUMBER,
@@ -1016,6 +1100,18 @@ FLAGS = (
         TRAINING,
         TRAINING_MODES,
         ours=True,
+        rare=True,
+    ),
+    Flag(
+        "ema_decay_steps",
+        "moving_average.ema_decay_steps",
+        INTEGER,
+        "Steps of the run that --ema_decay is meant for; this run then uses the decay that remembers the same share of "
+        "its own.",
+        TRAINING,
+        TRAINING_MODES,
+        ours=True,
+        default="none, the decay as given",
         rare=True,
     ),
     Flag(

@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from utils.files.atomic_file import write_atomically
-from utils.metric_names import LOSS, WAITING, heading, interval_of
+from utils.metric_names import (
+    BINARY_CROSS_ENTROPY,
+    CROSS_ENTROPY,
+    DISTILLATION,
+    FOCAL_LOSS,
+    LOSS,
+    WAITING,
+    WEIGHTED,
+    heading,
+    interval_of,
+)
 from utils.reporting import charts
 from utils.reporting.class_sections import class_sections
 from utils.reporting.detection_sections import detection_sections
@@ -24,10 +34,9 @@ REPORT_NAME = "report.html"
 _WHAT = ("arch", "mode", "data_dir", "batch_size", "num_iter", "iter_unit", "image_size", "num_classes", "seed")
 _WHERE = ("precision", "processes", "gpus", "cpu", "cpu_count", "cpu_features", "onednn", "memory_gb")
 _WITH = ("python_version", "tensorflow_version", "numpy_version", "git_commit")
-_LOSSES = (
-    *(LOSS, "cross_entropy", "binary_cross_entropy", "focal_loss"),
-    *("classification_loss", "localization_loss", "l2_loss"),
-)
+_LABEL_LOSSES = (CROSS_ENTROPY, BINARY_CROSS_ENTROPY, FOCAL_LOSS)
+_OF_LABELS = (*_LABEL_LOSSES, *(f"{WEIGHTED}{key}" for key in _LABEL_LOSSES), DISTILLATION)
+_LOSSES = (LOSS, *_OF_LABELS, "classification_loss", "localization_loss", "l2_loss")
 _TILES = {
     "top1_accuracy": "top-1 accuracy",
     "top5_accuracy": "top-5 accuracy",
