@@ -27,6 +27,7 @@ from utils.data_utils import Reader, TensorFlowReader, synthetic_input
 from utils.hooks.beginning import Chance
 from utils.hvd_utils import Communicator, SerialCommunicator
 from utils.image_processing import eval_preprocess, normalize, normalized_range
+from utils.image_sizes import EVAL_CROP
 from utils.input.batching import Batch, Input, InputOptions, Position, Shard, without_autograph
 from utils.input.labelled_images import LABELLED_IMAGES
 from utils.metric_names import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, INITIAL_CROSS_ENTROPY, LN_CLASSES
@@ -96,6 +97,7 @@ def _metadata(model: ModelConfig, mean_rgb: Rgb, std_rgb: Rgb) -> dict[str, Any]
         "label_offset": model.label_offset,
         "use_final_conv": model.use_final_conv,
         "image_size": model.image_size,
+        **({} if model.eval_crop in (None, EVAL_CROP) else {"eval_crop": model.eval_crop}),
         "network": model.pretrained.network,
         "preprocessing": {"mean_rgb": list(mean_rgb), "std_rgb": list(std_rgb), "range": [0, 255]},
     }
@@ -103,13 +105,17 @@ def _metadata(model: ModelConfig, mean_rgb: Rgb, std_rgb: Rgb) -> dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledImages:
-    """The examples for classification: images with one label each."""
+    """The examples for classification: images with one label each.
+
+    ``train_size`` replaces the size that training begins with.
+    """
 
     config: ExperimentConfig
     splits: Mapping[str, SplitFiles]
     seed: int
     communicator: Communicator
     reader: Reader
+    train_size: int | None = None
 
     def num_examples(self, split: str) -> int:
         if split in self.splits:
@@ -128,13 +134,15 @@ class LabelledImages:
             threads=data.threads,
             shuffle_buffer=data.shuffle_buffer,
             scaled_decoding=data.scaled_decoding,
+            eval_crop=model.eval_crop or EVAL_CROP,
         )
 
     @without_autograph
     def input(self, split: str, shard: Shard, start: Position) -> Input:
         files, options = self.splits.get(split), self.input_options()
         if split == "train":
-            options = dataclasses.replace(options, batch_size=self.config.images_per_step)
+            size = self.train_size or self.config.data.train_sizes(options.image_size)[0].size
+            options = dataclasses.replace(options, batch_size=self.config.images_per_step, image_size=size)
         if files is None:
             seed = tf.constant([options.seed, 1], tf.int64)
             labels = tf.random.stateless_uniform([options.batch_size], seed, 0, options.num_classes, tf.int32)
@@ -144,7 +152,7 @@ class LabelledImages:
         return self.reader.eval_input(files, LABELLED_IMAGES, options, shard)
 
     def preprocess(self, encoded: Any, size: int) -> Any:
-        return eval_preprocess(encoded, size)
+        return eval_preprocess(encoded, size, self.input_options().eval_crop)
 
     def describe_bad_example(self, split: str, index: int, status: int) -> str:
         del status  # the record itself tells

@@ -55,8 +55,10 @@ def memory_needed(setup: Setup, graphs: Sequence[GraphMemory], program: int) -> 
 def _input_bytes(setup: Setup) -> int:
     """Batches that wait for the network, and encoded records in the shuffle buffer."""
     options = setup.task.data.input_options()
-    batches = BATCHES_IN_FLIGHT + PREFETCHED_BATCHES
-    decoded = batches * options.batch_size * options.image_size**2 * _BYTES_OF_A_PIXEL
+    batches, side = BATCHES_IN_FLIGHT + PREFETCHED_BATCHES, options.image_size
+    if setup.config.run.is_training:
+        side = max(each.size for each in setup.config.data.train_sizes(side))
+    decoded = batches * options.batch_size * side**2 * _BYTES_OF_A_PIXEL
     files = setup.splits.get("train")
     if files is None:
         return decoded

@@ -9,6 +9,7 @@ from typing import Any
 
 from utils.config import ExperimentConfig
 from utils.errors import UsageError
+from utils.image_sizes import text_of_train_sizes
 from utils.optimizer_table import DEFAULT_OPTIMIZER, optimizer_of
 from utils.weights.checkpoint_contents import stored_shapes
 
@@ -75,7 +76,12 @@ def _options(config: ExperimentConfig) -> dict[str, Any]:
     """Values by flag name."""
     average = config.moving_average
     optimizer = {name: getattr(config.optimizer, name) for name in _OF_OPTIMIZER}
-    return {**asdict(config.fine_tuning), "ema_decay": average.ema_decay, "ema_every": average.ema_every, **optimizer}
+    data = {
+        "train_image_size": config.data.train_image_size,
+        "progressive_sizes": text_of_train_sizes(config.data.progressive_sizes),
+    }
+    averages = {"ema_decay": average.ema_decay, "ema_every": average.ema_every}
+    return {**asdict(config.fine_tuning), **averages, **optimizer, **data}
 
 
 def _shown(value: bool | float | str | None) -> str:

@@ -17,6 +17,14 @@ from model.specs import RESNETS, SSDS, QuantizationSpec
 from utils.augment_config import AugmentConfig
 from utils.detection_config import DetectionConfig
 from utils.errors import UsageError, require
+from utils.image_sizes import (
+    EVAL_CROPS,
+    LARGEST_IMAGE_SIZE,
+    SMALLEST_EVAL_CROP,
+    TrainSize,
+    TrainSizes,
+    check_train_sizes,
+)
 from utils.input.augmentation_specs import AugmentationStep, classification_steps
 from utils.optimizer_table import DEFAULT_OPTIMIZER, OPTIMIZERS
 from utils.weights.pretrained_config import PretrainedConfig
@@ -43,7 +51,6 @@ RAW, EMA = "raw", "ema"
 EVAL_WEIGHTS = (RAW, EMA)
 SYNTHETIC_EPOCH_BATCHES = 1000
 MOST_CLASSES = 1_000_000  # the classifier of resnet50 then holds 8 GB of weights
-LARGEST_IMAGE_SIZE = 16_384
 LARGEST_QUANTIZATION_DELAY = 2**62
 LARGEST_AMOUNT = 1e30  # such amounts enter float32 arithmetic, whose largest number is 3e38
 MOST_TRACED_STEPS = 100  # a step of a large network has about ten thousand events, and viewers hold about a million
@@ -89,6 +96,8 @@ class ModelConfig:
     architecture: str | None = None
     num_classes: int | None = None
     image_size: int | None = None
+    eval_crop: float | None = None
+    """Share of the resized shorter side that the central crop of evaluation takes; None for ``EVAL_CROP``."""
     data_format: str = "NHWC"
     weight_init: str = "fan_out"
     head_init: str = "small"
@@ -112,6 +121,8 @@ class ModelConfig:
         if self.image_size is not None:
             allowed = f"1 to {LARGEST_IMAGE_SIZE} pixels"
             require(0 < self.image_size <= LARGEST_IMAGE_SIZE, "image_size", self.image_size, allowed)
+        if self.eval_crop is not None:
+            require(SMALLEST_EVAL_CROP <= self.eval_crop <= 1, "eval_crop", f"{self.eval_crop:g}", EVAL_CROPS)
         require(self.data_format in DATA_FORMATS, "data_format", self.data_format, "NHWC or NCHW")
         require(self.weight_init in WEIGHT_INITS, "weight_init", self.weight_init, "fan_in or fan_out")
         require(self.head_init in HEAD_INITS, "head_init", self.head_init, "small or original")
@@ -125,7 +136,8 @@ class DataConfig:
     """The source of the examples and how they are read; ``index_dir`` holds DALI's index files.
 
     The globs ``train_files`` and ``validation_files`` replace ``data_dir``. Evaluation reads every ``eval_every``-th
-    example of the split ``eval_split``.
+    example of the split ``eval_split``. Training images of classifiers have the size of the network's input unless
+    ``train_image_size`` or, in the course of a run, ``progressive_sizes`` says otherwise.
     """
 
     source: str = "tfrecord"
@@ -145,6 +157,8 @@ class DataConfig:
     shuffle_buffer: int = 4096
     threads: int | None = None
     scaled_decoding: bool = False
+    train_image_size: int | None = None
+    progressive_sizes: TrainSizes = ()
 
     def __post_init__(self) -> None:
         require(self.source in SOURCES, "data_dir", self.source, f"one of {', '.join(SOURCES)}")
@@ -160,6 +174,7 @@ class DataConfig:
             raise UsageError(f"--data_dir {self.data_dir}: synthetic data is used only when no --data_dir is given")
         if self.source == "dali" and self.scaled_decoding:
             raise UsageError("--scaled_decoding: DALI decodes at full size only; leave out this flag or --dali")
+        check_train_sizes(self.train_image_size, self.progressive_sizes)
 
     @property
     def augmentation(self) -> tuple[AugmentationStep, ...]:
@@ -167,6 +182,10 @@ class DataConfig:
         return classification_steps(
             min_crop_area=self.min_crop_area, color_jitter=self.color_jitter, augment=self.augment
         )
+
+    def train_sizes(self, image_size: int) -> TrainSizes:
+        """The sizes of training images in the course of a run, for a network whose input has ``image_size`` pixels."""
+        return self.progressive_sizes or (TrainSize(self.train_image_size or image_size, 0.0),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.utils.input_records import assert_same, encode, fetch, noise, options, reader, record, write_files
+from tests.utils.input_records import (
+    assert_same,
+    coordinates,
+    encode,
+    fetch,
+    noise,
+    options,
+    reader,
+    record,
+    write_files,
+)
 from utils.data_utils import TensorFlowReader
 from utils.errors import UsageError
 from utils.input.batching import (
@@ -104,6 +114,14 @@ def test_evaluation_sees_every_example_once_in_order_in_equally_many_batches(fil
     np.testing.assert_array_equal(index[:EXAMPLES], np.arange(EXAMPLES))
     assert (index[EXAMPLES:] == -1).all()
     np.testing.assert_array_equal(status, np.where(index < 0, STATUS_PADDING, STATUS_OK))
+
+
+@BOTH
+def test_a_smaller_crop_shows_the_middle_of_the_usual_one(tmp_path, name):
+    files = write_files(tmp_path, [record(encode(coordinates(64, 64)))])
+    whole, half = (evaluate(reader(name), files, eval_crop=crop, batch_size=1)[0].images[0] for crop in (1.0, 0.5))
+    np.testing.assert_allclose(whole[0, 0] + whole[7, 7], [56, 56, 0], atol=0.05)  # each eighth pixel from 0 to 56
+    np.testing.assert_allclose([half[0, 0, 0], half[7, 7, 1]], [16, 44], atol=0.05)  # each fourth from 16 to 44
 
 
 @BOTH

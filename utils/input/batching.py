@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from utils.errors import require
 from utils.image_processing import CHANNELS, View, decode_view
+from utils.image_sizes import EVAL_CROP
 from utils.input.augmentation import ChangePixels, StepTable, pixel_change
 from utils.input.augmentation_specs import AugmentationStep
 
@@ -107,7 +108,7 @@ class InputOptions:
 
     ``batch_size`` is per replica. ``augmentation`` lists the steps for training images in order. ``threads`` None means
     one per CPU of this process. Evaluation reads every ``eval_every``-th example. ``scaled_decoding`` is ``scaled`` of
-    ``decode_view``.
+    ``decode_view``. ``eval_crop`` is ``crop`` of ``eval_view``.
     """
 
     image_size: int
@@ -120,6 +121,7 @@ class InputOptions:
     shuffle_buffer: int = 4096
     eval_every: int = 1
     scaled_decoding: bool = False
+    eval_crop: float = EVAL_CROP
 
     def __post_init__(self) -> None:
         require(self.image_size > 0, "image_size", self.image_size, "a positive integer")

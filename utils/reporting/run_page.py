@@ -19,7 +19,8 @@ from utils.reporting.run_log import Launch, Run, number, read_run, target_of
 from utils.text import one_line, percent
 
 REPORT_NAME = "report.html"
-_WHAT = ("arch", "mode", "data_dir", "batch_size", "num_iter", "iter_unit", "image_size", "num_classes", "seed")
+_SIZES = ("image_size", "train_image_size", "progressive_sizes", "eval_crop")
+_WHAT = ("arch", "mode", "data_dir", "batch_size", "num_iter", "iter_unit", *_SIZES, "num_classes", "seed")
 _WHERE = ("precision", "processes", "gpus", "cpu", "cpu_count", "cpu_features", "onednn", "memory_gb")
 _WITH = ("python_version", "tensorflow_version", "numpy_version", "git_commit")
 _LOSSES = (LOSS, "cross_entropy", "binary_cross_entropy", "classification_loss", "localization_loss", "l2_loss")
