@@ -135,6 +135,7 @@ class LabelledImages:
             shuffle_buffer=data.shuffle_buffer,
             scaled_decoding=data.scaled_decoding,
             eval_crop=model.eval_crop or EVAL_CROP,
+            repeats=data.augment.repeated_augmentation,
         )
 
     @without_autograph

@@ -72,8 +72,8 @@ def message_of(*arguments):
         *(
             (f"--arch=ssd320 --{flag}", f"--{flag.partition('=')[0]}: not used with --arch ssd320; leave the flag out")
             for flag in ("auto_augment=trivial", "random_erasing=0.1", "gray=0.1", "blur=0.1", "cutmix=1",
-                         "crop_sampling=uniform", "max_crop_area=0.5", "crop_aspect=2", "train_image_size=64",
-                         "progressive_sizes=32:0,64:0.5", "eval_crop=0.95")
+                         "crop_sampling=uniform", "max_crop_area=0.5", "crop_aspect=2", "repeated_augmentation=3",
+                         "train_image_size=64", "progressive_sizes=32:0,64:0.5", "eval_crop=0.95")
         ),
         ("--mode=train --batch_size=8 --data_dir=D --train_image_size=0",
          "--train_image_size 0: must be 1 to 16384 pixels"),

@@ -87,6 +87,15 @@ def test_an_epoch_has_no_example_twice_and_another_order_than_the_next(epochs, n
 
 
 @BOTH
+def test_an_image_is_repeated_with_other_crops(files, epochs, name):
+    first, second = train(reader(name), files, 2, repeats=2)
+    assert first.index.tolist() == np.repeat(epochs(name)[0].index[:2], 2).tolist()
+    assert second.index.tolist() == np.repeat(epochs(name)[0].index[2:], 2).tolist()
+    np.testing.assert_array_equal(first.images[::2], epochs(name)[0].images[:2])
+    assert (first.images[::2] != first.images[1::2]).any(axis=(1, 2, 3)).all()
+
+
+@BOTH
 def test_labels_belong_to_their_examples(epochs, name):
     for batch in epochs(name):
         np.testing.assert_array_equal(batch.labels, batch.index % 10)

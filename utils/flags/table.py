@@ -655,6 +655,13 @@ FLAGS = (
         rare=True,
         default="4/3",
     ),
+    _recipe_flag(
+        "repeated_augmentation",
+        "data.augment.repeated_augmentation",
+        INTEGER,
+        "Times that an epoch shows each of its images, cropped and changed anew; it shows so many times fewer images.",
+        rare=True,
+    ),
     Flag(
         "max_bad_records",
         "data.max_bad_records",

@@ -108,7 +108,7 @@ class InputOptions:
 
     ``batch_size`` is per replica. ``augmentation`` lists the steps for training images in order. ``threads`` None means
     one per CPU of this process. Evaluation reads every ``eval_every``-th example. ``scaled_decoding`` is ``scaled`` of
-    ``decode_view``. ``eval_crop`` is ``crop`` of ``eval_view``.
+    ``decode_view``. ``eval_crop`` is ``crop`` of ``eval_view``. Training reads an example ``repeats`` times in a row.
     """
 
     image_size: int
@@ -122,6 +122,7 @@ class InputOptions:
     eval_every: int = 1
     scaled_decoding: bool = False
     eval_crop: float = EVAL_CROP
+    repeats: int = 1
 
     def __post_init__(self) -> None:
         require(self.image_size > 0, "image_size", self.image_size, "a positive integer")

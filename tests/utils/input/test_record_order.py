@@ -91,3 +91,41 @@ def test_functions_are_called_for_batches_of_the_own_shard_alone():
     """A function called for each example of all processes takes more time the more processes there are."""
     assert leading_dimensions(train_rows) == {5}
     assert leading_dimensions(example_by_example) == {None, 2, 5}  # an index, a seed; rows of the shard
+
+
+def repeated(shard=None, start=None, *, repeats=3, batch_size=5, epochs=1):
+    """Index, seed of the epoch and seed of the example of each row, ``[rows, 3]``, to the end of some epochs."""
+    shard, start = shard or Shard(), start or Position()
+    how = options(batch_size=batch_size, repeats=repeats, shuffle_buffer=40)
+    steps = EXAMPLES // (batch_size * shard.count) * epochs - -(-start.example // (batch_size * shard.count))
+    with tf.Graph().as_default():
+        rows = tf.compat.v1.data.make_one_shot_iterator(train_rows(FILES, numbers, how, shard, start, parallel=False))
+        row = rows.get_next()
+        with quick_session() as session:
+            step = session.make_callable([row["element"][0], row["seed"]])
+            fetched = [step() for _ in range(steps)]
+    return np.concatenate([np.column_stack([index, seed]) for index, seed in fetched])
+
+
+def test_repeats_follow_each_other_with_seeds_of_their_own():
+    """32 batches of 5 as without repeats, of 53 images three times and the next one once."""
+    plain, rows = repeated(repeats=1), repeated()
+    assert len(rows) == len(plain) == 160
+    np.testing.assert_array_equal(rows[:, 0], np.repeat(plain[:54, 0], 3)[:160])  # the first images of the same order
+    np.testing.assert_array_equal(rows[::3], plain[:54])  # the first of the repeats has the draws of no repeats
+    assert len({tuple(seed) for seed in rows[:, 1:]}) == 160
+    other = repeated(epochs=2)[160:]
+    assert set(other[:, 0]) != set(rows[:, 0])
+    assert not {*other[:, 1]} & {*rows[:, 1]}
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_repeats_go_to_processes_in_turn_and_global_batches_stay_the_same(count):
+    whole = repeated(batch_size=2 * count, epochs=2)
+    parts = np.stack([repeated(Shard(index=i, count=count), batch_size=2, epochs=2) for i in range(count)], axis=1)
+    np.testing.assert_array_equal(parts.reshape(whole.shape), whole)
+
+
+@pytest.mark.parametrize("example", [5, 15, 95, 155])
+def test_repeats_are_resumed_anywhere(example):
+    np.testing.assert_array_equal(repeated(start=Position(example=example), epochs=2), repeated(epochs=2)[example:])
