@@ -132,6 +132,7 @@ class LabelledImages:
             seed=self.seed,
             augmentation=data.augmentation,
             threads=data.threads,
+            shuffle=data.shuffle,
             shuffle_buffer=data.shuffle_buffer,
             scaled_decoding=data.scaled_decoding,
             eval_crop=model.eval_crop or EVAL_CROP,

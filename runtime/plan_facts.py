@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from runtime.memory_estimate import GraphMemory
 from runtime.session import uses_gpu
 from runtime.task import Setup
+from utils.config import INDEX
 from utils.input.batching import BATCHES_IN_FLIGHT, PREFETCHED_BATCHES
 from utils.metric_names import heading
 from utils.records.record_index import shuffled_bytes, shuffles_numbers
@@ -62,8 +63,9 @@ def _input_bytes(setup: Setup) -> int:
     files = setup.splits.get("train")
     if files is None:
         return decoded
-    waiting = 0 if shuffles_numbers(files, options.shuffle_buffer) else shuffled_bytes(files, options.shuffle_buffer)
-    return decoded + waiting
+    if options.shuffle == INDEX or shuffles_numbers(files, options.shuffle_buffer):
+        return decoded
+    return decoded + shuffled_bytes(files, options.shuffle_buffer)
 
 
 def _amount(size: float) -> str:

@@ -77,6 +77,7 @@ def _options(config: ExperimentConfig) -> dict[str, Any]:
     average = config.moving_average
     optimizer = {name: getattr(config.optimizer, name) for name in _OF_OPTIMIZER}
     data = {
+        "shuffle": config.data.shuffle,
         "repeated_augmentation": config.data.augment.repeated_augmentation,
         "train_image_size": config.data.train_image_size,
         "progressive_sizes": text_of_train_sizes(config.data.progressive_sizes),

@@ -47,6 +47,8 @@ LOSSES = ("softmax", "bce")
 ENDLESS_SCHEDULES = ("step", "constant")
 """Schedules whose last rate follows from the peak."""
 SOURCES = ("tfrecord", "dali", "synthetic")
+BUFFER, INDEX = "buffer", "index"
+SHUFFLES = (BUFFER, INDEX)
 RAW, EMA = "raw", "ema"
 EVAL_WEIGHTS = (RAW, EMA)
 SYNTHETIC_EPOCH_BATCHES = 1000
@@ -136,8 +138,9 @@ class DataConfig:
     """The source of the examples and how they are read; ``index_dir`` holds DALI's index files.
 
     The globs ``train_files`` and ``validation_files`` replace ``data_dir``. Evaluation reads every ``eval_every``-th
-    example of the split ``eval_split``. Training images of classifiers have the size of the network's input unless
-    ``train_image_size`` or, in the course of a run, ``progressive_sizes`` says otherwise.
+    example of the split ``eval_split``. Training shuffles images in a buffer, or the index of the records: ``shuffle``.
+    Training images of classifiers have the size of the network's input unless ``train_image_size`` or, in the course of
+    a run, ``progressive_sizes`` says otherwise.
     """
 
     source: str = "tfrecord"
@@ -154,6 +157,7 @@ class DataConfig:
     color_jitter: float = 0.0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     max_bad_records: int = 0
+    shuffle: str = BUFFER
     shuffle_buffer: int = 4096
     threads: int | None = None
     scaled_decoding: bool = False
@@ -169,6 +173,7 @@ class DataConfig:
         require(
             largest >= self.min_crop_area, "max_crop_area", largest, f"at least --min_crop_area {self.min_crop_area}"
         )
+        require(self.shuffle in SHUFFLES, "shuffle", self.shuffle, f"one of {', '.join(SHUFFLES)}")
         require(self.max_bad_records >= 0, "max_bad_records", self.max_bad_records, "0 or more")
         if self.source == "synthetic" and self.data_dir is not None:
             raise UsageError(f"--data_dir {self.data_dir}: synthetic data is used only when no --data_dir is given")

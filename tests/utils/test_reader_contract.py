@@ -96,6 +96,15 @@ def test_an_image_is_repeated_with_other_crops(files, epochs, name):
 
 
 @BOTH
+def test_a_shuffled_index_is_one_order_of_all_and_has_the_examples_of_their_numbers(files, name):
+    epoch = train(reader(name), files, 5, shuffle="index")
+    order = np.concatenate([batch.index for batch in epoch])
+    assert len(set(order)) == 20
+    np.testing.assert_array_equal(np.concatenate([batch.labels for batch in epoch]), order % 10)
+    assert_same(train(reader(name), files, 1, start=Position(example=8), shuffle="index", shuffle_buffer=1), epoch[2:3])
+
+
+@BOTH
 def test_labels_belong_to_their_examples(epochs, name):
     for batch in epochs(name):
         np.testing.assert_array_equal(batch.labels, batch.index % 10)

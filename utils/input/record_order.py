@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from utils.config import INDEX
 from utils.errors import require_full_batch
 from utils.input.batching import InputOptions, Position, Shard
 from utils.records.manifest import SplitFiles
@@ -37,8 +38,8 @@ def train_rows(
 
     Args:
         files: The split.
-        read: What to read of a file.
-        options: Batch size, seed, shuffle buffer and repeats.
+        read: What to read of a file; not called if the index is shuffled, whose elements are numbers of examples.
+        options: Batch size, seed, kind and buffer of the shuffling, and repeats.
         shard: The rows to return of each global batch.
         start: The position of the first batch.
         parallel: Read several files at once, for a ``read`` that waits for files.
@@ -52,7 +53,10 @@ def train_rows(
     def epoch_rows(epoch: tf.Tensor) -> tf.data.Dataset:
         key = tf.random.stateless_uniform([], [options.seed, epoch], minval=None, maxval=None, dtype=tf.int64)
         consumed = tf.where(tf.equal(epoch, start.epoch), tf.constant(start.example, tf.int64), 0)
-        elements = _shuffled(files, read, key, options.shuffle_buffer, parallel=parallel)
+        if options.shuffle == INDEX:
+            elements = _shuffled_numbers(files.examples, key)
+        else:
+            elements = _shuffled(files, read, key, options.shuffle_buffer, parallel=parallel)
         if options.repeats > 1:
             repeated = _repeated_rows_of_shard(elements, files.examples, consumed, options, shard)
             return repeated.map(lambda repeat, *element: {"element": element, "seed": _seeds(key, element[0], repeat)})
@@ -115,6 +119,15 @@ def _shuffled(
         read, cycle_length=INTERLEAVED_FILES, block_length=INTERLEAVED_RECORDS, **in_flight
     )
     return _shuffle(elements, min(shuffle_buffer, files.examples), key)
+
+
+def _shuffled_numbers(count: int, key: tf.Tensor) -> tf.data.Dataset:
+    """The numbers below ``count``, int64, in an order that the int64 ``key`` alone determines; all are equally likely.
+
+    It sorts numbers of 64 bits, which hardly ever tie. 1.3 million take 0.15 s of each epoch.
+    """
+    drawn = tf.random.stateless_uniform([count], tf.stack([key, -1]), minval=None, maxval=None, dtype=tf.int64)
+    return tf.data.Dataset.from_tensor_slices((tf.cast(tf.argsort(drawn), tf.int64),))
 
 
 def _shuffle(records: tf.data.Dataset, buffer: int, key: tf.Tensor) -> tf.data.Dataset:

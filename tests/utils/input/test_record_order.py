@@ -129,3 +129,40 @@ def test_repeats_go_to_processes_in_turn_and_global_batches_stay_the_same(count)
 @pytest.mark.parametrize("example", [5, 15, 95, 155])
 def test_repeats_are_resumed_anywhere(example):
     np.testing.assert_array_equal(repeated(start=Position(example=example), epochs=2), repeated(epochs=2)[example:])
+
+
+def places(examples, buffer, shuffle):
+    """The place of each example in three epochs, ``[3, examples]``."""
+    files = SplitFiles(tuple(f"records/{i}" for i in range(12)), (examples // 12,) * 12)
+    how = options(batch_size=examples // 100, shuffle=shuffle, shuffle_buffer=buffer)
+    with tf.Graph().as_default():
+        rows = tf.compat.v1.data.make_one_shot_iterator(
+            train_rows(files, numbers, how, Shard(), Position(), parallel=False)
+        )
+        index = rows.get_next()["element"][0]
+        with quick_session() as session:
+            step = session.make_callable(index)
+            epochs = np.concatenate([step() for _ in range(300)]).reshape(3, examples)
+    np.testing.assert_array_equal(np.sort(epochs), [np.arange(examples)] * 3)
+    return np.argsort(epochs)
+
+
+def test_a_shuffled_index_forgets_the_places_of_the_last_epoch():
+    """A buffer of a hundredth of the data does not: its examples stay near their places in the files."""
+    bound = 3 / 6000**0.5
+    files_order = np.arange(6000)
+    for found in (places(6000, 60, "index"), places(6000, 4096, "index")):
+        correlations = np.corrcoef([files_order, *found])[np.triu_indices(4, 1)]
+        assert (abs(correlations) < bound).all()
+    assert np.corrcoef(places(6000, 60, "buffer"))[0, 1] > bound
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_a_shuffled_index_does_not_depend_on_processes_and_is_resumed_anywhere(repeats):
+    how = {"shuffle": "index", "repeats": repeats}
+    whole = two_epochs(train_rows, Shard(), Position(), **how)[0]
+    shared = np.stack([two_epochs(train_rows, Shard(index=i, count=4), Position(), **how)[0] for i in range(4)])
+    rows = whole[:160].reshape(8, 20), shared[:, :40].reshape(4, 8, 5).transpose(1, 0, 2).reshape(8, 20)
+    np.testing.assert_array_equal(*(np.sort(each) for each in rows))
+    resumed = two_epochs(train_rows, Shard(), Position(example=35), **how)[0]
+    np.testing.assert_array_equal(resumed, whole[35:])
