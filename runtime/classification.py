@@ -32,6 +32,7 @@ from utils.data_utils import Reader, TensorFlowReader, synthetic_input
 from utils.hooks.beginning import Chance
 from utils.hvd_utils import Communicator, SerialCommunicator
 from utils.image_processing import denormalize, eval_preprocess, normalize, normalized_range
+from utils.image_sizes import EVAL_CROP
 from utils.input.balanced_order import Balance
 from utils.input.batching import Batch, Input, InputOptions, Position, Shard, without_autograph
 from utils.input.labelled_images import LABELLED_IMAGES, images_with_labels
@@ -129,6 +130,7 @@ def _metadata(model: ModelConfig, mean_rgb: Rgb, std_rgb: Rgb) -> dict[str, Any]
         "label_offset": model.label_offset,
         "use_final_conv": model.use_final_conv,
         "image_size": model.image_size,
+        **({} if model.eval_crop in (None, EVAL_CROP) else {"eval_crop": model.eval_crop}),
         "network": model.pretrained.network,
         **({"multi_label": True} if model.multi_label else {}),
         "preprocessing": {"mean_rgb": list(mean_rgb), "std_rgb": list(std_rgb), "range": [0, 255]},
@@ -137,13 +139,17 @@ def _metadata(model: ModelConfig, mean_rgb: Rgb, std_rgb: Rgb) -> dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledImages:
-    """The examples for classification: images with one label each, or with several."""
+    """The examples for classification: images with one label each, or with several.
+
+    ``train_size`` replaces the size that training begins with.
+    """
 
     config: ExperimentConfig
     splits: Mapping[str, SplitFiles]
     seed: int
     communicator: Communicator
     reader: Reader
+    train_size: int | None = None
 
     def num_examples(self, split: str) -> int:
         if split in self.splits:
@@ -160,15 +166,19 @@ class LabelledImages:
             seed=self.seed,
             augmentation=data.augmentation,
             threads=data.threads,
+            shuffle=data.shuffle,
             shuffle_buffer=data.shuffle_buffer,
             scaled_decoding=data.scaled_decoding,
+            eval_crop=model.eval_crop or EVAL_CROP,
+            repeats=data.augment.repeated_augmentation,
         )
 
     @without_autograph
     def input(self, split: str, shard: Shard, start: Position) -> Input:
         files, options = self.splits.get(split), self.input_options()
         if split == "train":
-            options = dataclasses.replace(options, batch_size=self.config.images_per_step)
+            size = self.train_size or self.config.data.train_sizes(options.image_size)[0].size
+            options = dataclasses.replace(options, batch_size=self.config.images_per_step, image_size=size)
             if files is not None and self.config.data.balanced_sampling:
                 options = dataclasses.replace(options, balance=self._balance(files))
         if files is None:
@@ -191,7 +201,7 @@ class LabelledImages:
         return Balance(classes=classes, power=self.config.data.balanced_power)
 
     def preprocess(self, encoded: Any, size: int) -> Any:
-        return eval_preprocess(encoded, size)
+        return eval_preprocess(encoded, size, self.input_options().eval_crop)
 
     def describe_bad_example(self, split: str, index: int, status: int) -> str:
         del status  # the record itself tells

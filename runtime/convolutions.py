@@ -77,9 +77,15 @@ def kind_of_cpu(features: frozenset[str]) -> str:
     return "avx512" if "avx512f" in features else "avx2"
 
 
-def choices_to_store(used: Iterable[ChosenConvolution]) -> dict[str, Any]:
-    """The entry for the description of a checkpoint: choices that the built-in rules would not make, if any."""
-    unusual = {one.key: list(one.names) for one in used if one.names != one.rules}
+def choices_to_store(used: Iterable[ChosenConvolution], later: Convolutions | None = None) -> dict[str, Any]:
+    """The entry for the description of a checkpoint: choices that the built-in rules would not make, if any.
+
+    Args:
+        used: The convolutions of the training graph.
+        later: Choices for graphs to come, if the run has several.
+    """
+    unusual = {key: list(names) for key, names in later.chosen.items()} if later is not None else {}
+    unusual |= {one.key: list(one.names) for one in used if one.names != one.rules}
     return {_RECORDED: unusual} if unusual else {}
 
 

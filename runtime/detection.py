@@ -170,6 +170,7 @@ class ImagesWithObjects:
             seed=self.seed,
             augmentation=self.detection.augmentation,
             threads=data.threads,
+            shuffle=data.shuffle,
             shuffle_buffer=data.shuffle_buffer,
             eval_every=data.eval_every,
             scaled_decoding=data.scaled_decoding,

@@ -148,8 +148,10 @@ def _training(setup: Setup, processes: Communicator, stopping: Stopping) -> Prep
         trainer = Trainer(_with_synthetic_data(setup, "train"), plan, processes, stopping, None)
         program = resident_bytes()
         opened.enter_context(trainer)
+        largest = max(plan.stages, key=lambda stage: stage.size, default=None)
+        graph = trainer.graph if largest in (None, plan.stage(trainer.step)) else trainer.graph_of(largest)
         taught = () if setup.teacher is None else setup.teacher.held
-        graphs.append(graph_memory((*trainer.graph.variables, *taught), trainer.graph.fetches()))
+        graphs.append(graph_memory((*graph.variables, *taught), graph.fetches()))
         last = plan.last_step(config, trainer.step)
         measured_warmup(config, last - trainer.step)
         rows = facts_of_training(config, plan, trainer.step, last)

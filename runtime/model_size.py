@@ -23,10 +23,12 @@ class NetworkSize:
         parameters: Number of trainable values, without the moving statistics of batch normalization.
         flops: Floating-point operations of the forward pass for one image; a multiply-add counts as two. Only
             convolutions and matrix products count; all other operations are below one percent.
+        side: Height and width of that image in pixels; 0 if unknown.
     """
 
     parameters: int
     flops: int
+    side: int = 0
 
 
 def network_size(images: Any) -> NetworkSize:
@@ -48,6 +50,7 @@ def network_size(images: Any) -> NetworkSize:
     return NetworkSize(
         parameters=sum(math.prod(variable.shape.as_list()) for variable in trainable),
         flops=2 * multiplied // (images.shape[0] or 1),
+        side=images.shape[2] or 0,
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from runtime.images_to_predict import PICTURES
 from runtime.prediction import PREDICTIONS, PREDICTIONS_TABLE
-from utils.config import BALANCED, MODES, TRAINING_MODES, ExperimentConfig
+from utils.config import BALANCED, INDEX, MODES, TRAINING_MODES, ExperimentConfig
 from utils.console.figures import plain_name
 from utils.console.screen import Rows
 from utils.flags.table import LONG_TRAINING, WITH_EXPORT, WITH_REPORT, WITH_STEPS
@@ -97,7 +97,8 @@ def _records(config: ExperimentConfig) -> Path:
 def _makes_index(config: ExperimentConfig, processes: int) -> bool:
     data = config.data
     reads = bool(data.data_dir or data.train_files or data.validation_files)
-    return reads and data.index_dir is None and (data.source == "dali" or processes > 1)
+    shuffles = config.run.is_training and data.shuffle == INDEX
+    return reads and data.index_dir is None and (data.source == "dali" or processes > 1 or shuffles)
 
 
 def _detects(config: ExperimentConfig, processes: int) -> bool:
@@ -205,7 +206,7 @@ OUTPUTS = (
         what="index of the records, made once beside them or in the user's cache",
         modes=WITH_STEPS,
         place=lambda config: _records(config) / INDEX_FOLDER,
-        condition="with `--dali` or several processes, without `--data_idx_dir`",
+        condition="with `--dali`, several processes or `--shuffle=index`, without `--data_idx_dir`",
         needs=_makes_index,
     ),
     Output(

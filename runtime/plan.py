@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from utils.config import ExperimentConfig, check_benchmark_length
 from utils.errors import require_full_batch
+from utils.image_sizes import Stage, stages_of
 from utils.learning_rate import Schedule, make_schedule
 
 
@@ -19,6 +20,7 @@ class TrainingPlan:
         steps_per_epoch: Floor(num_examples / global_batch).
         total_steps: Length of the whole run over all its launches, and of the schedule.
         schedule: The learning-rate schedule.
+        stages: The stages of a run whose images change their size; empty for all others.
     """
 
     num_examples: int
@@ -26,6 +28,15 @@ class TrainingPlan:
     steps_per_epoch: int
     total_steps: int
     schedule: Schedule
+    stages: tuple[Stage, ...] = ()
+
+    def stage(self, step: int) -> Stage | None:
+        """The stage that the step after ``step`` belongs to."""
+        return next((stage for stage in reversed(self.stages) if stage.first <= step), None)
+
+    def end_of_stage(self, step: int) -> int:
+        """The last step of that stage."""
+        return next((stage.first for stage in self.stages if stage.first > step), self.total_steps)
 
     def last_step(self, config: ExperimentConfig, start: int) -> int:
         """The step at which a launch that starts at ``start`` ends."""
@@ -58,6 +69,7 @@ def plan_training(config: ExperimentConfig, num_examples: int, processes: int) -
         schedule=make_schedule(
             config.optimizer, global_batch=global_batch, steps_per_epoch=steps_per_epoch, total_steps=total_steps
         ),
+        stages=stages_of(config.data.progressive_sizes, total_steps),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from runtime.memory_estimate import GraphMemory
 from runtime.session import uses_gpu
 from runtime.task import Setup
+from utils.config import INDEX
 from utils.input.batching import BATCHES_IN_FLIGHT, PREFETCHED_BATCHES
 from utils.metric_names import heading
 from utils.records.record_index import shuffled_bytes, shuffles_numbers
@@ -55,13 +56,16 @@ def memory_needed(setup: Setup, graphs: Sequence[GraphMemory], program: int) -> 
 def _input_bytes(setup: Setup) -> int:
     """Batches that wait for the network, and encoded records in the shuffle buffer."""
     options = setup.task.data.input_options()
-    batches = BATCHES_IN_FLIGHT + PREFETCHED_BATCHES
-    decoded = batches * options.batch_size * options.image_size**2 * _BYTES_OF_A_PIXEL
+    batches, side = BATCHES_IN_FLIGHT + PREFETCHED_BATCHES, options.image_size
+    if setup.config.run.is_training:
+        side = max(each.size for each in setup.config.data.train_sizes(side))
+    decoded = batches * options.batch_size * side**2 * _BYTES_OF_A_PIXEL
     files = setup.splits.get("train")
     if files is None:
         return decoded
-    waiting = 0 if shuffles_numbers(files, options.shuffle_buffer) else shuffled_bytes(files, options.shuffle_buffer)
-    return decoded + waiting
+    if options.shuffle == INDEX or shuffles_numbers(files, options.shuffle_buffer):
+        return decoded
+    return decoded + shuffled_bytes(files, options.shuffle_buffer)
 
 
 def _amount(size: float) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from runtime.resolve_quantization import resolve_quantization
 from utils.config import ModelConfig
 from utils.errors import UsageError
+from utils.image_sizes import EVAL_CROP
 from utils.records.manifest import IMAGENET_CLASSES, IMAGENET_HEAD, LABEL_OFFSET, Manifest
 
 DEFAULT_ARCHITECTURE = "resnet50"
@@ -48,6 +49,7 @@ def resolve_model(
         architecture=architecture,
         num_classes=num_classes,
         image_size=image_size,
+        eval_crop=_eval_crop(model.eval_crop, stored, notes),
         label_offset=label_offset,
         use_final_conv=model.use_final_conv or bool(stored.get("use_final_conv")),
         class_names=names,
@@ -97,6 +99,14 @@ def _image_size(given: int | None, stored: Mapping[str, Any], notes: list[str]) 
     if given is not None and in_checkpoint is not None and given != in_checkpoint:
         notes.append(f"--image_size {given} is used; the checkpoint was trained at {in_checkpoint}")
     return int(given or in_checkpoint or DEFAULT_IMAGE_SIZE)
+
+
+def _eval_crop(given: float | None, stored: Mapping[str, Any], notes: list[str]) -> float | None:
+    """The crop of evaluation; None for the usual one."""
+    in_checkpoint = stored.get("eval_crop")
+    if given is not None and stored and given != (in_checkpoint or EVAL_CROP):
+        notes.append(f"--eval_crop {given:g} is used; the checkpoint has {in_checkpoint or EVAL_CROP:g}")
+    return given or in_checkpoint
 
 
 def _data_class_names(

@@ -54,8 +54,10 @@ def facts_of_training(config: ExperimentConfig, plan: TrainingPlan, start: int, 
     epochs = f"{plural(plan.steps_per_epoch, 'step')} an epoch, {plural(plan.global_batch, 'image')} a step"
     steps = f"steps {start + 1:,} to {last:,}" if start < last else f"no step left, {start:,}"
     augmentation = _augmentation(config)
+    sizes = _sizes(config, plan)
     return [
         ("Plan", f"{steps} of {plan.total_steps:,}; {epochs}"),
+        *([("Sizes", sizes)] if sizes else []),
         *([("Augmentation", augmentation)] if augmentation else []),
         ("Optimizer", _optimizer(config, plan.total_steps)),
         *_classes(config),
@@ -71,6 +73,16 @@ def _classes(config: ExperimentConfig) -> Rows:
         power = "" if data.balanced_power == 1.0 else f", power {data.balanced_power:g}"
         facts.append(f"images drawn by class{power}")
     return [("Classes", "; ".join(facts))] if facts else []
+
+
+def _sizes(config: ExperimentConfig, plan: TrainingPlan) -> str:
+    """The sizes of training images where they are not those of evaluation, else nothing."""
+    side, changes = config.model.image_size, plan.stages[1:]
+    first = plan.stages[0].size if plan.stages else config.data.train_image_size
+    if first is None:
+        return ""
+    later = "".join(f", {stage.size} after step {stage.first:,}" for stage in changes)
+    return f"trained at {first} pixels{later}; evaluated at {side}"
 
 
 def _augmentation(config: ExperimentConfig) -> str:
@@ -145,7 +157,10 @@ def _network(setup: Setup, size: NetworkSize) -> str:
     model = setup.config.model
     name = str(model.architecture) if setup.artefact is None else f"{setup.checkpoint}, by {setup.artefact.runtime}"
     classes = len(model.class_names) if model.category_ids and model.class_names else model.num_classes
-    facts = [plain_name(name), plural(int(classes or 0), "class"), f"{model.image_size} x {model.image_size} pixels"]
+    side = size.side or model.image_size
+    facts = [plain_name(name), plural(int(classes or 0), "class"), f"{side} x {side} pixels"]
+    if model.eval_crop is not None:
+        facts.append(f"evaluated on the central {model.eval_crop:.4g} of the shorter side")
     if size.parameters:
         facts.append(f"{quantity(size.parameters, ' parameters')}, {quantity(size.flops, 'FLOP')} an image")
     return "; ".join(facts)

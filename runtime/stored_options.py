@@ -10,6 +10,7 @@ from typing import Any
 
 from utils.config import ExperimentConfig
 from utils.errors import UsageError
+from utils.image_sizes import text_of_train_sizes
 from utils.optimizer_table import DEFAULT_OPTIMIZER, OPTIMIZERS, optimizer_of
 from utils.text import first_few
 from utils.weights.checkpoint_contents import stored_shapes
@@ -143,7 +144,11 @@ def _options(config: ExperimentConfig) -> dict[str, Any]:
         **optimizer,
         **{f"distill_{name}": value if config.distillation.teacher else None for name, value in told.items()},
         "class_weights": None if weights is None else [float(f"{weight:.6g}") for weight in weights],
-        **{"balanced_sampling": data.balanced_sampling, "balanced_power": data.balanced_power},
+        **{
+            name: getattr(data, name) for name in ("balanced_sampling", "balanced_power", "shuffle", "train_image_size")
+        },
+        "progressive_sizes": text_of_train_sizes(data.progressive_sizes),
+        "repeated_augmentation": data.augment.repeated_augmentation,
     }
 
 

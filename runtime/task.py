@@ -240,6 +240,11 @@ class Task:
     presenter: Presenter
     metadata: Mapping[str, Any]
 
+    def training_at(self, size: int) -> Task:
+        """The task of a classifier with training images of ``size`` pixels a side."""
+        data: Any = self.data
+        return replace(self, data=replace(data, train_size=size))
+
     def portable(self) -> Task:
         """The task for export: the same on machines with and without GPUs."""
         return replace(self, network=self.network.portable(), post_processing=self.post_processing.portable())

@@ -163,7 +163,8 @@ def _open_artefact(
     threads = communicator.threads if communicator.size > 1 else config.data.threads
     artefact = open_artefact(path, threads or len(os.sched_getaffinity(0)))
     _check(path, artefact.metadata, student)
-    artefact.check(config.data.batch_size_per_replica, resolved(config.model, "image_size"))
+    for one in config.data.train_sizes(resolved(config.model, "image_size")):
+        artefact.check(config.data.batch_size_per_replica, one.size)
     run_by(build(config.model), artefact)  # refuses a network without predictions
     parts = sorted(path.rglob("*")) if path.is_dir() else [path, path.with_suffix(".bin")]
     return ArtefactTeacher(path=path, fingerprint=fingerprint_of(parts), artefact=artefact)

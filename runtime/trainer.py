@@ -13,7 +13,7 @@ import tensorflow as tf
 from model.specs import CHOSEN_CONVOLUTIONS
 from runtime.convolutions import choices_to_store, notes_on_use
 from runtime.fine_tuning import require_frozen
-from runtime.graphs import build_train_graph
+from runtime.graphs import TrainGraph, build_train_graph
 from runtime.loop import run_loop
 from runtime.plan import TrainingPlan
 from runtime.session import training_options
@@ -26,6 +26,7 @@ from utils.checkpoints import CheckpointDir, find_checkpoint
 from utils.errors import RunError
 from utils.hooks.hook import Hook, StepRecord
 from utils.hvd_utils import Communicator
+from utils.image_sizes import Stage
 from utils.input.batching import Position
 from utils.input.staging import BatchesAhead
 from utils.suggestions import absence, path_hint
@@ -40,6 +41,9 @@ _log = logging.getLogger(__name__)
 class Trainer:
     """The training of one launch.
 
+    Images that change their size need a graph and a session for each stage of the run, so that every graph has fixed
+    shapes. A stage continues from the state of the last one as a resumed launch would, but in memory.
+
     Args:
         setup: The resolved launch; training continues from its checkpoint if there is one.
         plan: The run in steps.
@@ -50,7 +54,7 @@ class Trainer:
     Attributes:
         plan: As given.
         state: Entries of the next checkpoint's description.
-        graph: The training graph.
+        graph: The training graph, of the stage of the last step.
         step: The last completed step.
         has_new_head: Whether the head begins with new weights; known on rank 0 once the training is entered.
     """
@@ -70,32 +74,60 @@ class Trainer:
         self._setup = setup
         self._checkpoints = checkpoints
         self._communicator = communicator
+        self._stopping = stopping
         self._start = _start_position(setup, plan)
         self._consumed = _BatchCounter()
-        self.graph = build_train_graph(
-            setup.task, setup.config, plan, setup.precision, communicator, stopping, self._start
-        )
+        self._begin_stage(int(setup.metadata.get("step", 0)) if setup.checkpoint else 0)
+        self.step = 0
+        self.has_new_head = True
+        self._saved_step: int | None = None
+
+    def _begin_stage(self, step: int) -> None:
+        """Makes graph and session for the step after ``step``."""
+        setup, self._stage = self._setup, self.plan.stage(step)
+        self.graph = self.graph_of(self._stage)
         self._convolutions = self.graph.graph.get_collection(CHOSEN_CONVOLUTIONS)
         for sentence in notes_on_use(setup.convolutions, self._convolutions):
             _log.warning("%s", sentence)
         self._session = tf1.Session(graph=self.graph.graph, config=training_options(setup.session_config, setup.config))
         self._ahead = BatchesAhead(self._session, self.graph.input)
-        self.step = 0
-        self.has_new_head = True
-        self._saved_step: int | None = None
+
+    def graph_of(self, stage: Stage | None) -> TrainGraph:
+        """The training graph of a stage, which reads on where the batches so far end."""
+        setup, start = self._setup, advance(self._start, self._consumed.batches, self.plan)
+        task = setup.task if stage is None else setup.task.training_at(stage.size)
+        return build_train_graph(
+            task, setup.config, self.plan, setup.precision, self._communicator, self._stopping, start
+        )
+
+    def _next_stage(self) -> None:
+        """Continues with the graph of the stage that the next step belongs to."""
+        values = self._session.run({variable.op.name: variable for variable in self.graph.variables})
+        self.__exit__(None, None, None)
+        self._begin_stage(self.step)
+        # The operation that initializes a variable assigns any value in place of the initial one.
+        given = {variable.initializer.inputs[1]: values[variable.op.name] for variable in self.graph.variables}
+        self._session.run(self.graph.initializer, given)
+        self._ahead.restart()
+        self._load_teacher()
+        if self._stage is not None:
+            _log.info("step %d: training images have %d pixels a side from here on", self.step, self._stage.size)
 
     def __enter__(self) -> Trainer:
         """Initializes the variables, then loads the checkpoint to resume or to warm-start from."""
         self._session.run(self.graph.initializer)
         self._ahead.restart()
-        if self._setup.teacher is not None:
-            self._setup.teacher.load(self._session, self._setup.session_config)
+        self._load_teacher()
         if self._communicator.rank == 0:
             self._load()
         self.step = int(self._session.run(self.graph.taken_over))
         if self._setup.checkpoint is not None:
             self._saved_step = self._setup.metadata.get("step")
         return self
+
+    def _load_teacher(self) -> None:
+        if self._setup.teacher is not None:
+            self._setup.teacher.load(self._session, self._setup.session_config)
 
     def _load(self) -> None:
         checkpoint, warm_start = self._setup.checkpoint, self._setup.config.run.finetune_checkpoint
@@ -119,8 +151,13 @@ class Trainer:
     def run(self, last: int, hooks: Sequence[Hook]) -> int:
         """Trains to step ``last`` or until a hook requests a stop; returns the step reached."""
         hooks = [self._consumed, *hooks]
-        self.step = run_loop(self._session, self.graph, hooks, start=self.step, last=last, ahead=self._ahead)
-        return self.step
+        while True:
+            if self.plan.stage(self.step) != self._stage:
+                self._next_stage()
+            end = min(last, self.plan.end_of_stage(self.step))
+            self.step = run_loop(self._session, self.graph, hooks, start=self.step, last=end, ahead=self._ahead)
+            if self.step != end or end == last or any(hook.wants_stop for hook in hooks):
+                return self.step
 
     def save(self, step: int) -> Path:
         """Writes the checkpoint of the completed step, on rank 0, unless it exists.
@@ -158,7 +195,7 @@ class Trainer:
             **options_to_store(self._setup.config),
             **numbers_to_store(self._setup.config, self.plan.schedule.peak),
             **({} if self._setup.teacher is None else {FINGERPRINT: self._setup.teacher.fingerprint}),
-            **choices_to_store(self._convolutions),
+            **choices_to_store(self._convolutions, self._setup.convolutions if self.plan.stages else None),
             **self.state,
         }
 

@@ -13,6 +13,7 @@ TENSORFLOW, UNIFORM = "tensorflow", "uniform"
 SAMPLERS = (TENSORFLOW, UNIFORM)
 
 MOST_OPERATIONS = 10
+MOST_REPEATS = 100
 LARGEST_MAGNITUDE = 10
 LARGEST_ASPECT = 100
 
@@ -32,6 +33,7 @@ class AugmentConfig:
         max_crop_area: Largest fraction of an image that its crop may cover.
         crop_aspect: Largest ratio of a crop's sides, whichever of them is longer.
         crop_sampling: The sampler of crops: "tensorflow" or "uniform".
+        repeated_augmentation: Times that an epoch holds each of its images, with other draws.
 
     Raises:
         UsageError: A value is out of range.
@@ -47,10 +49,13 @@ class AugmentConfig:
     max_crop_area: float = 1.0
     crop_aspect: float = 4 / 3
     crop_sampling: str = TENSORFLOW
+    repeated_augmentation: int = 1
 
     def __post_init__(self) -> None:
         require(self.auto_augment in POLICIES, "auto_augment", self.auto_augment, f"one of {', '.join(POLICIES)}")
         require(0 < self.rand_ops <= MOST_OPERATIONS, "rand_ops", self.rand_ops, f"1 to {MOST_OPERATIONS}")
+        repeats = self.repeated_augmentation
+        require(0 < repeats <= MOST_REPEATS, "repeated_augmentation", repeats, f"1 to {MOST_REPEATS}")
         for flag in ("rand_magnitude", "rand_std"):
             value: float = getattr(self, flag)
             ok = math.isfinite(value) and 0 <= value <= LARGEST_MAGNITUDE

@@ -18,6 +18,14 @@ from utils.augment_config import AugmentConfig
 from utils.detection_config import DetectionConfig
 from utils.distillation_config import DistillationConfig
 from utils.errors import UsageError, require
+from utils.image_sizes import (
+    EVAL_CROPS,
+    LARGEST_IMAGE_SIZE,
+    SMALLEST_EVAL_CROP,
+    TrainSize,
+    TrainSizes,
+    check_train_sizes,
+)
 from utils.input.augmentation_specs import AugmentationStep, classification_steps
 from utils.optimizer_table import DEFAULT_OPTIMIZER, OPTIMIZERS
 from utils.weights.pretrained_config import PretrainedConfig
@@ -43,11 +51,12 @@ UNWEIGHTED, BALANCED = "none", "balanced"
 ENDLESS_SCHEDULES = ("step", "constant")
 """Schedules whose last rate follows from the peak."""
 SOURCES = ("tfrecord", "dali", "synthetic")
+BUFFER, INDEX = "buffer", "index"
+SHUFFLES = (BUFFER, INDEX)
 RAW, EMA = "raw", "ema"
 EVAL_WEIGHTS = (RAW, EMA)
 SYNTHETIC_EPOCH_BATCHES = 1000
 MOST_CLASSES = 1_000_000  # the classifier of resnet50 then holds 8 GB of weights
-LARGEST_IMAGE_SIZE = 16_384
 LARGEST_QUANTIZATION_DELAY = 2**62
 LARGEST_AMOUNT = 1e30  # such amounts enter float32 arithmetic, whose largest number is 3e38
 MOST_TRACED_STEPS = 100  # a step of a large network has about ten thousand events, and viewers hold about a million
@@ -93,6 +102,8 @@ class ModelConfig:
     architecture: str | None = None
     num_classes: int | None = None
     image_size: int | None = None
+    eval_crop: float | None = None
+    """Share of the resized shorter side that the central crop of evaluation takes; None for ``EVAL_CROP``."""
     data_format: str = "NHWC"
     weight_init: str = "fan_out"
     head_init: str = "small"
@@ -118,6 +129,8 @@ class ModelConfig:
         if self.image_size is not None:
             allowed = f"1 to {LARGEST_IMAGE_SIZE} pixels"
             require(0 < self.image_size <= LARGEST_IMAGE_SIZE, "image_size", self.image_size, allowed)
+        if self.eval_crop is not None:
+            require(SMALLEST_EVAL_CROP <= self.eval_crop <= 1, "eval_crop", f"{self.eval_crop:g}", EVAL_CROPS)
         require(self.data_format in DATA_FORMATS, "data_format", self.data_format, "NHWC or NCHW")
         require(self.weight_init in WEIGHT_INITS, "weight_init", self.weight_init, "fan_in or fan_out")
         require(self.head_init in HEAD_INITS, "head_init", self.head_init, "small or original")
@@ -133,7 +146,9 @@ class DataConfig:
     The globs ``train_files`` and ``validation_files`` replace ``data_dir``. Evaluation reads every ``eval_every``-th
     example of the split ``eval_split``. With ``folds``, the training split is divided into as many; ``fold`` is held
     out, and evaluated in place of the validation split. ``balanced_sampling`` draws training examples by class, with
-    ``balanced_power`` of ``utils.input.balanced_order``.
+    ``balanced_power`` of ``utils.input.balanced_order``. Training shuffles images in a buffer, or the index of the
+    records: ``shuffle``. Training images of classifiers have the size of the network's input unless
+    ``train_image_size`` or, in the course of a run, ``progressive_sizes`` says otherwise.
     """
 
     source: str = "tfrecord"
@@ -152,11 +167,14 @@ class DataConfig:
     color_jitter: float = 0.0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     max_bad_records: int = 0
+    shuffle: str = BUFFER
     shuffle_buffer: int = 4096
     threads: int | None = None
     scaled_decoding: bool = False
     balanced_sampling: bool = False
     balanced_power: float = 1.0
+    train_image_size: int | None = None
+    progressive_sizes: TrainSizes = ()
 
     def __post_init__(self) -> None:
         require(self.source in SOURCES, "data_dir", self.source, f"one of {', '.join(SOURCES)}")
@@ -167,17 +185,33 @@ class DataConfig:
         require(
             largest >= self.min_crop_area, "max_crop_area", largest, f"at least --min_crop_area {self.min_crop_area}"
         )
+        require(self.shuffle in SHUFFLES, "shuffle", self.shuffle, f"one of {', '.join(SHUFFLES)}")
         require(self.max_bad_records >= 0, "max_bad_records", self.max_bad_records, "0 or more")
         self._check_folds()
+        self._check_order()
+        if self.source == "synthetic" and self.data_dir is not None:
+            raise UsageError(f"--data_dir {self.data_dir}: synthetic data is used only when no --data_dir is given")
+        if self.source == "dali" and self.scaled_decoding:
+            raise UsageError("--scaled_decoding: DALI decodes at full size only; leave out this flag or --dali")
+        check_train_sizes(self.train_image_size, self.progressive_sizes)
+
+    def _check_order(self) -> None:
         require(_is_fraction(self.balanced_power), "balanced_power", self.balanced_power, "at least 0 and at most 1")
         if self.balanced_power != 1.0 and not self.balanced_sampling:
             raise UsageError(
                 f"--balanced_power {self.balanced_power:g}: only used with --balanced_sampling, which is not given"
             )
-        if self.source == "synthetic" and self.data_dir is not None:
-            raise UsageError(f"--data_dir {self.data_dir}: synthetic data is used only when no --data_dir is given")
-        if self.source == "dali" and self.scaled_decoding:
-            raise UsageError("--scaled_decoding: DALI decodes at full size only; leave out this flag or --dali")
+        if not self.balanced_sampling:
+            return
+        if self.shuffle == INDEX:
+            raise UsageError(
+                f"--shuffle {INDEX}: --balanced_sampling draws the order of the images; leave one of them out"
+            )
+        if self.augment.repeated_augmentation > 1:
+            raise UsageError(
+                f"--repeated_augmentation {self.augment.repeated_augmentation}: --balanced_sampling draws the order of "
+                "the images; leave one of them out"
+            )
 
     def _check_folds(self) -> None:
         if self.folds is None:
@@ -196,6 +230,10 @@ class DataConfig:
         return classification_steps(
             min_crop_area=self.min_crop_area, color_jitter=self.color_jitter, augment=self.augment
         )
+
+    def train_sizes(self, image_size: int) -> TrainSizes:
+        """The sizes of training images in the course of a run, for a network whose input has ``image_size`` pixels."""
+        return self.progressive_sizes or (TrainSize(self.train_image_size or image_size, 0.0),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

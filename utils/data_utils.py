@@ -12,6 +12,7 @@ from typing import Protocol
 
 import tensorflow as tf
 
+from utils.config import INDEX
 from utils.image_processing import CHANNELS
 from utils.input.batching import (
     PADDING_INDEX,
@@ -53,8 +54,8 @@ class TensorFlowReader:
     """Reads records with tf.data alone.
 
     A single process reads its files from end to end. Several processes use an index, which they create if it is
-    missing, so that each reads only its own records. So does a single process whose records would fill the memory while
-    they are shuffled or are drawn by class; it creates no files.
+    missing, so that each reads only its own records. So does a single process that shuffles the index, and one whose
+    records are drawn by class or would fill the memory while they are shuffled; the latter two create no files.
     """
 
     def train_input(
@@ -68,9 +69,9 @@ class TensorFlowReader:
 
         Raises:
             UsageError: The global batch is larger than the data set.
-            RunError: The index that several processes need cannot be created.
+            RunError: The index of the records cannot be created.
         """
-        if shard.count > 1:
+        if shard.count > 1 or options.shuffle == INDEX:
             rows = indexed_train_rows(files, split_index(files, None), options, shard, start)
         elif options.balance is not None or shuffles_numbers(files, options.shuffle_buffer):
             rows = indexed_train_rows(files, scanned_index(files), options, shard, start)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from utils.image_sizes import EVAL_CROP
 from utils.input.augmentation_specs import CropSpec
 from utils.weights.pretrained_config import MEAN_RGB, STD_RGB, Rgb
 
@@ -21,9 +22,8 @@ CHANNELS = 3
 CROP_ATTEMPTS = 100
 UNIFORM_ATTEMPTS = 10
 
-# Evaluation resizes the shorter side to size * 256 / 224 and cuts out the center: 256 and 224 at the usual size.
-EVAL_RESIZE, EVAL_CROP = 256, 224
 MAX_EVAL_ASPECT = 32
+_ROUNDING = 1e-6  # the share 224/236 of 236 pixels may be a little less than 224
 
 JPEG_END = b"\xff\xd9"
 PNG_BEGIN = b"\x89PNG\r\n\x1a\n"
@@ -293,19 +293,19 @@ def mirrored_if(view: View, mirror: tf.Tensor) -> View:
     return view._replace(mirrored=tf.not_equal(view.mirrored, mirror))
 
 
-def eval_view(encoded: tf.Tensor, size: int) -> View:
+def eval_view(encoded: tf.Tensor, size: int, crop: float = EVAL_CROP) -> View:
     """The view of the center that ``eval_preprocess`` decodes."""
     window = _window_of_limited_aspect(image_shape(encoded))
-    resized = tf.stack(eval_resized_shape(window[2], window[3], size))
+    resized = tf.stack(eval_resized_shape(window[2], window[3], size, crop))
     return View(encoded, window, tf.constant(False), resized, (resized - size) // 2)
 
 
-def eval_preprocess(encoded: tf.Tensor, size: int) -> tf.Tensor:
-    """The center of an image: shorter side to ``int(size * 256 / 224)``, then the middle ``size`` x ``size`` pixels.
+def eval_preprocess(encoded: tf.Tensor, size: int, crop: float = EVAL_CROP) -> tf.Tensor:
+    """The center of an image: shorter side to ``int(size / crop)``, then the middle ``size`` x ``size`` pixels.
 
     Returns ``[size, size, 3]`` float32, RGB in 0..255.
     """
-    return decode_view(eval_view(encoded, size), size)
+    return decode_view(eval_view(encoded, size, crop), size)
 
 
 def _window_of_limited_aspect(shape: tf.Tensor) -> tf.Tensor:
@@ -317,14 +317,21 @@ def _window_of_limited_aspect(shape: tf.Tensor) -> tf.Tensor:
     return tf.concat([(shape - kept) // 2, kept], axis=0)
 
 
-def eval_resized_shape(height: tf.Tensor, width: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
+def resized_side(size: int, crop: float) -> int:
+    """The side in pixels of which a central crop of ``size`` pixels takes the share ``crop``, rounded down."""
+    return int(size / crop + _ROUNDING)
+
+
+def eval_resized_shape(
+    height: tf.Tensor, width: tf.Tensor, size: int, crop: float = EVAL_CROP
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Height and width, in pixels, to which evaluation resizes an image before its central crop of ``size``.
 
-    Both sides are multiplied in float32 by ``int(size * 256 / 224) / shorter side`` and truncated. Because the ratio is
+    Both sides are multiplied in float32 by ``int(size / crop) / shorter side`` and truncated. Because the ratio is
     computed first, the shorter side may be one pixel short (255 instead of 256), as in the original, whose weights were
-    evaluated on exactly these pixels. A side never gets smaller than ``size``; that matters only below 7.
+    evaluated on exactly these pixels. A side never gets smaller than ``size``; by default, that matters only below 7.
     """
-    target = tf.constant(size * EVAL_RESIZE // EVAL_CROP, tf.float32)
+    target = tf.constant(resized_side(size, crop), tf.float32)
     height, width = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
     ratio = target / tf.minimum(height, width)
     new_height, new_width = tf.cast(height * ratio, tf.int32), tf.cast(width * ratio, tf.int32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from object_detection.pipeline.fields import Fields
-from utils.config import LARGEST_IMAGE_SIZE, MOST_CLASSES, ModelConfig
+from utils.config import MOST_CLASSES, ModelConfig
 from utils.detection_config import (
     AnchorSpec,
     BoxCoderSpec,
@@ -14,6 +14,7 @@ from utils.detection_config import (
     MatcherSpec,
     PostProcessingSpec,
 )
+from utils.image_sizes import LARGEST_IMAGE_SIZE
 from utils.input.augmentation_specs import AugmentationStep, ColorSpec, CropSpec, FlipSpec
 
 ARCHITECTURE = "ssd320"

@@ -262,3 +262,11 @@ def test_memory_that_is_not_free_is_told(sound, tmp_path, monkeypatch):
 def test_the_log_of_the_run_has_no_trace_of_the_flag(sound, tmp_path):
     flags = (*network(sound / "data", tmp_path / "r", "train"), "--batch_size=4", "--iter_unit=batch", "--num_iter=1")
     assert "dry_run" not in json.dumps(run(*flags).log)
+
+
+def test_a_plan_needs_the_memory_of_its_largest_images(sound, tmp_path):
+    def memory(*sizes):
+        found = plan(*network(sound / "data", tmp_path / "r", "train"), "--batch_size=4", "--num_iter=1", *sizes)
+        return int(re.search(r"([\d.]+) MB activations", found["Memory"])[1])
+
+    assert memory("--progressive_sizes=16:0,192:0.5") == memory("--image_size=192") > memory()

@@ -43,6 +43,7 @@ def test_flags_that_request_a_file_work_in_its_modes():
         ("train", "data", {"source": "dali"}, 1, {"report.html", ".dali_idx/"}),
         ("train", "data", {"source": "dali", "index_dir": "INDEX"}, 1, {"report.html"}),
         ("train", "data", {}, 2, {"report.html", ".dali_idx/"}),
+        ("train", "data", {"shuffle": "index"}, 1, {"report.html", ".dali_idx/"}),
         ("training_benchmark", "data", {"data_dir": None, "source": "synthetic"}, 2, set()),
     ],
 )

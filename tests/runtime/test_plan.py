@@ -1,10 +1,13 @@
 """Epochs and batches are converted to integer steps once."""
 
+import dataclasses
+
 import pytest
 
 from runtime.plan import measured_warmup, plan_training
 from utils.config import DataConfig, Duration, ExperimentConfig, OptimizerConfig, RunConfig
 from utils.errors import UsageError
+from utils.image_sizes import train_sizes_of_text
 
 
 def config(value=1, unit="epoch", *, limit=None, batch=4, mode="train", warmup_steps=50, **optimizer):
@@ -111,3 +114,21 @@ def test_the_plan_of_a_benchmark_refuses_before_anything_is_built():
     with pytest.raises(UsageError, match="--num_iter gives 8 steps"):  # only this launch is measured
         plan_training(config(100, limit=1, mode="training_benchmark"), 32, 1)
     assert plan_training(config(100, mode="training_benchmark"), 32, 1).total_steps == 800
+
+
+def staged(text, steps):
+    settings = config(steps, "batch")
+    data = dataclasses.replace(settings.data, progressive_sizes=train_sizes_of_text(text))
+    return plan_training(dataclasses.replace(settings, data=data), 32, 1)
+
+
+def test_stages_begin_at_shares_of_the_run():
+    plan = staged("128:0,160:0.4,192:.7", 9)  # after 0, 3.6 and 6.3 steps
+    assert [plan.stage(step).size for step in range(9)] == [128] * 4 + [160] * 2 + [192] * 3
+    assert [plan.end_of_stage(step) for step in range(9)] == [4] * 4 + [6] * 2 + [9] * 3
+    assert plan_training(config(9, "batch"), 32, 1).stage(0) is None
+
+
+def test_a_stage_without_a_step_is_a_sentence():
+    with pytest.raises(UsageError, match=r"128:0,160:0\.4,192:0\.7: images of 128 pixels would have no step .* 1 s"):
+        staged("128:0,160:0.4,192:0.7", 1)

@@ -207,3 +207,12 @@ class TestNamesFromAFile:
         with pytest.raises(UsageError) as error:
             resolved(given, **sources, names=("ant", "bee"))
         assert str(error.value) == f"--class_names: {message}"
+
+
+def test_the_crop_of_evaluation_is_the_checkpoints_unless_another_is_given():
+    stored = METADATA | {"eval_crop": 0.95}
+    assert resolved(metadata=stored)[0].eval_crop == 0.95
+    assert resolved(metadata=METADATA)[0].eval_crop is None
+    model, notes = resolved(ModelConfig(eval_crop=0.875), metadata=stored)
+    assert (model.eval_crop, notes) == (0.875, ("--eval_crop 0.875 is used; the checkpoint has 0.95",))
+    assert resolved(ModelConfig(eval_crop=0.875), metadata=METADATA)[1] == ()

@@ -17,6 +17,7 @@ from tests.runtime.tiny_classifier import config
 from utils.augment_config import AugmentConfig
 from utils.config import Duration, FineTuningConfig, MovingAverageConfig, PrecisionConfig
 from utils.distillation_config import DistillationConfig
+from utils.image_sizes import train_sizes_of_text
 
 SIZE = NetworkSize(parameters=11_689_512, flops=3_628_000_000)
 FLOAT32 = Precision(compute_dtype=tf.float32)
@@ -110,6 +111,24 @@ def test_a_plan_is_told_in_steps():
     assert rows["Optimizer"] == "momentum 0.9, weight decay 0.0001"
     assert rows["Schedule"] == "learning rate 0.001563 after 5 warm-up steps, constant"
     assert dict(facts_of_training(settings, plan, 15, 15))["Plan"].startswith("no step left, 15 of 15")
+
+
+def test_sizes_of_training_images_are_told_where_they_are_others():
+    settings = config()
+    assert "Sizes" not in dict(facts_of_training(settings, plan_training(settings, 20, 1), 0, 5))
+    fixed = changed(settings, "data", train_image_size=6)
+    rows = dict(facts_of_training(fixed, plan_training(fixed, 20, 1), 0, 5))
+    assert rows["Sizes"] == "trained at 6 pixels; evaluated at 8"
+    growing = changed(settings, "data", progressive_sizes=train_sizes_of_text("4:0,6:0.4,10:0.8"))
+    rows = dict(facts_of_training(growing, plan_training(growing, 20, 1), 0, 5))
+    assert rows["Sizes"] == "trained at 4 pixels, 6 after step 2, 10 after step 4; evaluated at 8"
+
+
+def test_the_size_and_the_crop_that_a_network_sees_are_told():
+    found = setup(changed(config(), "model", eval_crop=224 / 236))
+    assert dict(facts_of_setup(found, dataclasses.replace(SIZE, side=6), 1))["Network"].startswith(
+        "resnet50; 3 classes; 6 x 6 pixels; evaluated on the central 0.9492 of the shorter side; "
+    )
 
 
 def test_a_training_names_the_augmentation_that_is_not_the_default():

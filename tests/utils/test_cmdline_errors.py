@@ -72,7 +72,30 @@ def message_of(*arguments):
         *(
             (f"--arch=ssd320 --{flag}", f"--{flag.partition('=')[0]}: not used with --arch ssd320; leave the flag out")
             for flag in ("auto_augment=trivial", "random_erasing=0.1", "gray=0.1", "blur=0.1", "cutmix=1",
-                         "crop_sampling=uniform", "max_crop_area=0.5", "crop_aspect=2")
+                         "crop_sampling=uniform", "max_crop_area=0.5", "crop_aspect=2", "repeated_augmentation=3",
+                         "train_image_size=64", "progressive_sizes=32:0,64:0.5", "eval_crop=0.95")
+        ),
+        ("--mode=train --batch_size=8 --data_dir=D --train_image_size=0",
+         "--train_image_size 0: must be 1 to 16384 pixels"),
+        ("--mode=train --batch_size=8 --data_dir=D --train_image_size=32 --progressive_sizes=32:0,64:0.5",
+         "--progressive_sizes 32:0,64:0.5: contradicts --train_image_size 32; leave one out"),
+        *(
+            (f"--mode=train --batch_size=8 --data_dir=D --progressive_sizes={text}",
+             f"--progressive_sizes {text or repr(text)}: must be {allowed}")
+            for text, allowed in (
+                *((text, "SIZE:SHARE,SIZE:SHARE and so on, where each share of the run is a number from 0 to below 1")
+                  for text in ("", "32:0,64", "32:0,64:-1", "32.5:0")),
+                ("32:0,0:0.5", "sizes of 1 to 16384 pixels, and 0 is not"),
+                ("32:0,16385:0.5", "sizes of 1 to 16384 pixels, and 16385 is not"),
+                ("32:0.2,64:0.5", "shares that rise from 0 to below 1"),
+                ("32:0,64:1", "shares that rise from 0 to below 1"),
+                ("32:0,64:0.5,96:0.5", "shares that rise from 0 to below 1"),
+            )
+        ),
+        *(
+            (f"--mode=train --batch_size=8 --data_dir=D --eval_crop={text}",
+             f"--eval_crop {shown}: must be a share or a ratio such as 224/236, at least 0.1 and at most 1")
+            for text, shown in (("224/0", "224/0"), ("all", "all"), ("236/224", "1.05357"), ("0.05", "0.05"))
         ),
         ("--mode=train --batch_size=8 --data_dir=D --auto_augment=rand --rand_magnitude=11",
          "--rand_magnitude 11.0: must be at least 0 and at most 10"),

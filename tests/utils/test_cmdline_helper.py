@@ -82,6 +82,8 @@ OUR_DEFAULTS |= {"auto_augment": "none", "rand_ops": 2, "rand_magnitude": 7.0, "
 OUR_DEFAULTS |= {"gray": 0.0, "blur": 0.0, "crop_sampling": "tensorflow", "max_crop_area": 1.0, "crop_aspect": 4 / 3}
 OUR_DEFAULTS |= {"cutmix": 0.0, "stochastic_depth": 0.0, "dropout": 0.0, "adaptive_clip": False, "layer_decay": 1.0}
 OUR_DEFAULTS |= {"ema_decay_steps": None, "distill_from": None, "distill_alpha": None, "distill_temperature": None}
+OUR_DEFAULTS |= {"train_image_size": None, "progressive_sizes": None, "eval_crop": None}
+OUR_DEFAULTS |= {"repeated_augmentation": 1, "shuffle": "buffer"}
 OUR_DEFAULTS |= {"reset_head": False, "freeze_backbone": False, "freeze_batch_norm": False, "head_lr_multiplier": 1.0}
 OUR_DEFAULTS |= {"ema_decay": None, "eval_weights": None, "per_channel_weights": False, "sync_batch_norm": False}
 OUR_DEFAULTS |= {"no_report": False, "fp16_compression": False, "stall_timeout_s": 60.0, "profile": None}
@@ -108,7 +110,8 @@ def test_every_flag_changes_its_own_field():
         *("--num_classes=10", "--class_names=C", "--min_crop_area=0.05", "--max_bad_records=6", "--lr_init=0.256"),
         *("--color_jitter=0.4", "--cutmix=1", "--auto_augment=rand", "--rand_ops=3", "--rand_magnitude=6"),
         *("--rand_std=0.4", "--random_erasing=0.1", "--gray=0.2", "--blur=0.3", "--crop_sampling=uniform"),
-        *("--max_crop_area=0.9", "--crop_aspect=2"),
+        *("--max_crop_area=0.9", "--crop_aspect=2", "--progressive_sizes=48:0,64:0.4", "--eval_crop=224/236"),
+        "--repeated_augmentation=3",
         *("--lr_warmup_epochs=0.5", "--weight_decay=3e-5", "--weight_init=fan_in", "--head_init=original"),
         *("--momentum=0.875",),
         *("--label_smoothing=0.1", "--mixup=0.2", "--cosine_lr", "--checkpoint_every=11", "--keep_checkpoints=2"),
@@ -132,8 +135,11 @@ def test_every_flag_changes_its_own_field():
     augment = AugmentConfig(
         **{"auto_augment": "rand", "rand_ops": 3, "rand_magnitude": 6.0, "rand_std": 0.4, "random_erasing": 0.1},
         **{"gray": 0.2, "blur": 0.3, "crop_sampling": "uniform", "max_crop_area": 0.9, "crop_aspect": 2.0},
+        repeated_augmentation=3,
     )
     assert data.augment == augment
+    assert (data.progressive_sizes, config.model.eval_crop) == (((48, 0.0), (64, 0.4)), 224 / 236)
+    assert to_flags(config)["progressive_sizes"] == "48:0,64:0.4"
     assert data.augmentation == classification_steps(min_crop_area=0.05, color_jitter=0.4, augment=augment)
     optimizer = config.optimizer
     assert (optimizer.learning_rate_per_256, optimizer.warmup_epochs, optimizer.schedule) == (0.256, 0.5, "cosine")

@@ -68,6 +68,7 @@ def test_batches_are_steps_and_epochs_are_whole_numbers_of_them(value, steps_per
         (lambda: DataConfig(min_crop_area=1.5), "--min_crop_area 1.5: must be above 0 and at most 1"),
         (lambda: AugmentConfig(auto_augment="auto"), "--auto_augment auto: must be one of none, trivial, rand"),
         (lambda: AugmentConfig(rand_ops=0), "--rand_ops 0: must be 1 to 10"),
+        (lambda: AugmentConfig(repeated_augmentation=0), "--repeated_augmentation 0: must be 1 to 100"),
         (lambda: AugmentConfig(rand_magnitude=10.5), "--rand_magnitude 10.5: must be at least 0 and at most 10"),
         (lambda: AugmentConfig(rand_std=float("nan")), "--rand_std nan: must be at least 0 and at most 10"),
         (lambda: AugmentConfig(blur=-0.1), "--blur -0.1: must be a probability, at least 0 and at most 1"),

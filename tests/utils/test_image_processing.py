@@ -7,6 +7,7 @@ from PIL import Image
 
 from tests.utils.input_records import encode, legacy_resize, noise, run_graph
 from utils import image_processing as ip
+from utils.image_sizes import EVAL_CROP, LARGEST_IMAGE_SIZE
 
 
 def evaluate(encoded, size):
@@ -73,6 +74,20 @@ def test_resizing_agrees_with_numpy(height, width):
 )
 def test_evaluation_resizes_to_the_truncated_sides(height, width, size, expected):
     assert run_graph(lambda: ip.eval_resized_shape(tf.constant(height), tf.constant(width), size)) == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "crop", "expected"),
+    [(224, 224 / 236, 236), (224, 224 / 232, 232), (160, 160 / 168, 168), (224, 0.95, 235), (224, 1.0, 224)],
+)
+def test_a_crop_is_the_given_share_of_the_shorter_side(size, crop, expected):
+    assert ip.resized_side(size, crop) == expected
+    shape = run_graph(lambda: ip.eval_resized_shape(tf.constant(expected), tf.constant(900), size, crop))
+    assert shape == (expected, 900)
+
+
+def test_the_usual_crop_is_that_of_224_from_256_at_every_size():
+    assert all(ip.resized_side(size, EVAL_CROP) == size * 256 // 224 for size in range(1, LARGEST_IMAGE_SIZE + 1))
 
 
 def test_the_truncation_is_float32_for_all_sides():

@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.utils.input_records import assert_same, encode, fetch, noise, options, reader, record, write_files
+from tests.utils.input_records import (
+    assert_same,
+    coordinates,
+    encode,
+    fetch,
+    noise,
+    options,
+    reader,
+    record,
+    write_files,
+)
 from utils.data_utils import TensorFlowReader
 from utils.errors import UsageError
 from utils.input.batching import (
@@ -77,6 +87,24 @@ def test_an_epoch_has_no_example_twice_and_another_order_than_the_next(epochs, n
 
 
 @BOTH
+def test_an_image_is_repeated_with_other_crops(files, epochs, name):
+    first, second = train(reader(name), files, 2, repeats=2)
+    assert first.index.tolist() == np.repeat(epochs(name)[0].index[:2], 2).tolist()
+    assert second.index.tolist() == np.repeat(epochs(name)[0].index[2:], 2).tolist()
+    np.testing.assert_array_equal(first.images[::2], epochs(name)[0].images[:2])
+    assert (first.images[::2] != first.images[1::2]).any(axis=(1, 2, 3)).all()
+
+
+@BOTH
+def test_a_shuffled_index_is_one_order_of_all_and_has_the_examples_of_their_numbers(files, name):
+    epoch = train(reader(name), files, 5, shuffle="index")
+    order = np.concatenate([batch.index for batch in epoch])
+    assert len(set(order)) == 20
+    np.testing.assert_array_equal(np.concatenate([batch.labels for batch in epoch]), order % 10)
+    assert_same(train(reader(name), files, 1, start=Position(example=8), shuffle="index", shuffle_buffer=1), epoch[2:3])
+
+
+@BOTH
 def test_labels_belong_to_their_examples(epochs, name):
     for batch in epochs(name):
         np.testing.assert_array_equal(batch.labels, batch.index % 10)
@@ -104,6 +132,14 @@ def test_evaluation_sees_every_example_once_in_order_in_equally_many_batches(fil
     np.testing.assert_array_equal(index[:EXAMPLES], np.arange(EXAMPLES))
     assert (index[EXAMPLES:] == -1).all()
     np.testing.assert_array_equal(status, np.where(index < 0, STATUS_PADDING, STATUS_OK))
+
+
+@BOTH
+def test_a_smaller_crop_shows_the_middle_of_the_usual_one(tmp_path, name):
+    files = write_files(tmp_path, [record(encode(coordinates(64, 64)))])
+    whole, half = (evaluate(reader(name), files, eval_crop=crop, batch_size=1)[0].images[0] for crop in (1.0, 0.5))
+    np.testing.assert_allclose(whole[0, 0] + whole[7, 7], [56, 56, 0], atol=0.05)  # each eighth pixel from 0 to 56
+    np.testing.assert_allclose([half[0, 0, 0], half[7, 7, 1]], [16, 44], atol=0.05)  # each fourth from 16 to 44
 
 
 @BOTH

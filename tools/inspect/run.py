@@ -108,7 +108,8 @@ def _sheets(setup: Setup, view: View, images: int | None, faults: dict[str, None
     size = setup.config.model.image_size
     title = "As stored: the training examples of augmented.png, before any processing"
     yield "raw.png", title, *_cells(trained, partial(_show_stored, setup, view), view)
-    title = f"As the network sees them: the first training examples with seed {setup.seed}, at {size} px"
+    side = trained[0].image.width
+    title = f"As the network sees them: the first training examples with seed {setup.seed}, at {side} px"
     yield "augmented.png", title, *_cells(trained, view.show_input, view)
     for name, (title, show) in view.extra_sheets().items():
         yield name, title, *_cells([example for example in trained if not example.fault], show, view)

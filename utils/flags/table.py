@@ -26,6 +26,7 @@ from utils.config import (
     LOSSES,
     MODES,
     SCHEDULES,
+    SHUFFLES,
     TRAINING_MODES,
     WEIGHT_INITS,
     ExperimentConfig,
@@ -34,6 +35,7 @@ from utils.config import (
 )
 from utils.detection_config import LARGEST_LOG, DetectionConfig
 from utils.distillation_config import DEFAULT_ALPHA, DEFAULT_TEMPERATURE
+from utils.image_sizes import crop_of_text, text_of_train_sizes, train_sizes_of_text
 from utils.input.augmentation_specs import ColorSpec
 from utils.optimizer_table import OPTIMIZERS
 
@@ -494,6 +496,49 @@ FLAGS = (
         inspected=True,
     ),
     Flag(
+        "train_image_size",
+        "data.train_image_size",
+        INTEGER,
+        "Height and width of training images in pixels, if they differ from those of evaluation.",
+        DATASET,
+        TRAINING_MODES,
+        ours=True,
+        architectures=CLASSIFIERS,
+        refused=True,
+        default="as --image_size",
+        inspected=True,
+    ),
+    Flag(
+        "progressive_sizes",
+        "data.progressive_sizes",
+        TEXT,
+        "Sizes of training images from a share of the run on, such as 128:0,160:0.4,192:0.7.",
+        DATASET,
+        TRAINING_MODES,
+        ours=True,
+        architectures=CLASSIFIERS,
+        refused=True,
+        default="one size",
+        to_field=train_sizes_of_text,
+        from_field=text_of_train_sizes,
+    ),
+    Flag(
+        "eval_crop",
+        "model.eval_crop",
+        TEXT,
+        "Share of an image's resized shorter side that evaluation and prediction see in its center, such as 0.95 or "
+        "224/236.",
+        DATASET,
+        WITH_CHECKPOINTS,
+        ours=True,
+        architectures=CLASSIFIERS,
+        refused=True,
+        real_data_only=True,
+        default="the checkpoint's, else 0.875, which is 224/256",
+        to_field=crop_of_text,
+        inspected=True,
+    ),
+    Flag(
         "num_classes",
         "model.num_classes",
         INTEGER,
@@ -621,6 +666,25 @@ FLAGS = (
         "Largest ratio of the longer to the shorter side of a random training crop.",
         rare=True,
         default="4/3",
+    ),
+    _recipe_flag(
+        "repeated_augmentation",
+        "data.augment.repeated_augmentation",
+        INTEGER,
+        "Times that an epoch shows each of its images, cropped and changed anew; it shows so many times fewer images.",
+        rare=True,
+    ),
+    Flag(
+        "shuffle",
+        "data.shuffle",
+        SHUFFLES,
+        "Shuffle training images in a buffer of the images to come, or the whole index of the records.",
+        DATASET,
+        TRAINING_MODES,
+        ours=True,
+        real_data_only=True,
+        inspected=True,
+        rare=True,
     ),
     Flag(
         "folds",

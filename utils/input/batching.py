@@ -15,8 +15,10 @@ from typing import Any, NamedTuple, TypeVar, cast
 import numpy as np
 import tensorflow as tf
 
+from utils.config import BUFFER
 from utils.errors import require
 from utils.image_processing import CHANNELS, View, decode_view
+from utils.image_sizes import EVAL_CROP
 from utils.input.augmentation import ChangePixels, StepTable, pixel_change
 from utils.input.augmentation_specs import AugmentationStep
 from utils.input.balanced_order import Balance
@@ -107,8 +109,10 @@ class InputOptions:
     """Options of an input.
 
     ``batch_size`` is per replica. ``augmentation`` lists the steps for training images in order. ``threads`` None means
-    one per CPU of this process. Evaluation reads every ``eval_every``-th example. ``scaled_decoding`` is ``scaled`` of
-    ``decode_view``. ``balance`` draws the training examples by class.
+    one per CPU of this process. ``shuffle`` is "buffer", where an example moves a few times ``shuffle_buffer`` places,
+    or "index", where all orders of an epoch are equally likely. Evaluation reads every ``eval_every``-th example.
+    ``scaled_decoding`` is ``scaled`` of ``decode_view``, and ``eval_crop`` the ``crop`` of ``eval_view``. An epoch of
+    training has an example ``repeats`` times in a row. ``balance`` draws the training examples by class.
     """
 
     image_size: int
@@ -118,10 +122,13 @@ class InputOptions:
     seed: int
     augmentation: tuple[AugmentationStep, ...] = ()
     threads: int | None = None
+    shuffle: str = BUFFER
     shuffle_buffer: int = 4096
     eval_every: int = 1
     scaled_decoding: bool = False
     balance: Balance | None = None
+    eval_crop: float = EVAL_CROP
+    repeats: int = 1
 
     def __post_init__(self) -> None:
         require(self.image_size > 0, "image_size", self.image_size, "a positive integer")

@@ -78,7 +78,7 @@ def _training_view(record: ParsedExample, seed: tf.Tensor, options: InputOptions
 def parse_for_evaluation(serialized: tf.Tensor, options: InputOptions) -> UndecodedExample:
     """The center of the image and its label."""
     encoded, label, _ = parse_example(serialized)
-    return _with_label(eval_view(encoded, options.image_size), label, options)
+    return _with_label(eval_view(encoded, options.image_size, options.eval_crop), label, options)
 
 
 def _with_label(view: View, label: tf.Tensor, options: InputOptions) -> UndecodedExample:

@@ -31,7 +31,8 @@ from utils.reporting.several_labels_sections import several_labels_sections
 from utils.text import one_line, percent
 
 REPORT_NAME = "report.html"
-_WHAT = ("arch", "mode", "data_dir", "batch_size", "num_iter", "iter_unit", "image_size", "num_classes", "seed")
+_SIZES = ("image_size", "train_image_size", "progressive_sizes", "eval_crop")
+_WHAT = ("arch", "mode", "data_dir", "batch_size", "num_iter", "iter_unit", *_SIZES, "num_classes", "seed")
 _WHERE = ("precision", "processes", "gpus", "cpu", "cpu_count", "cpu_features", "onednn", "memory_gb")
 _WITH = ("python_version", "tensorflow_version", "numpy_version", "git_commit")
 _LABEL_LOSSES = (CROSS_ENTROPY, BINARY_CROSS_ENTROPY, FOCAL_LOSS)

@@ -20,9 +20,9 @@ def files(tmp_path_factory):
     return dataclasses.replace(write_files(tmp_path_factory.mktemp("noise"), records, files=3), chosen=CHOSEN)
 
 
-def train(given, files, steps, shard=None, start=None):
+def train(given, files, steps, shard=None, start=None, **changes):
     shard, start = shard or Shard(), start or Position()
-    changes = {"batch_size": 4 // shard.count}
+    changes |= {"batch_size": 4 // shard.count}
     return fetch(lambda: given.train_input(files, LABELLED_IMAGES, options(**changes), shard, start), steps)
 
 
@@ -30,9 +30,9 @@ def indices(batches):
     return [batch.index.tolist() for batch in batches]
 
 
-@pytest.mark.parametrize("name", ["tf.data", "dali"])
-def test_training_reads_each_chosen_example_once_an_epoch_and_no_other(files, name):
-    batches = train(reader(name), files, 6)
+@pytest.mark.parametrize(("name", "shuffle"), [("tf.data", "buffer"), ("tf.data", "index"), ("dali", "buffer")])
+def test_training_reads_each_chosen_example_once_an_epoch_and_no_other(files, name, shuffle):
+    batches = train(reader(name), files, 6, shuffle=shuffle)
     for epoch in (batches[:3], batches[3:]):
         assert sorted(index for batch in indices(epoch) for index in batch) == list(CHOSEN)
     for batch in batches:
