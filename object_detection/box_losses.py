@@ -48,7 +48,7 @@ LOSSES_OF_BOXES = {"giou": giou_loss, "diou": diou_loss, "ciou": ciou_loss}
 
 
 class _Pair(NamedTuple):
-    """What the losses compare: two boxes and the smallest box around both, the hull."""
+    """Two boxes and the smallest box around both, the hull."""
 
     iou: tf.Tensor
     union: tf.Tensor

@@ -76,28 +76,30 @@ def postprocess(boxes: tf.Tensor, logits: tf.Tensor, spec: PostProcessingSpec, *
     rows = anchors if spec.candidates is None else min(spec.candidates, anchors * classes)
     if rows * classes > _LARGEST_EXACT:
         raise ValueError(f"{rows} candidates of {classes} classes: must be at most {_LARGEST_EXACT} pairs")
-    if spec.candidates is None:
-        survivors = _all_pairs(boxes, logits, spec)
-    else:
-        survivors = _best_pairs(boxes, logits, spec, device)
+    all_pairs = spec.candidates is None
+    survivors = _all_pairs(boxes, logits, spec) if all_pairs else _best_pairs(boxes, logits, spec, device)
     return _best_of_image(survivors, spec.max_total_detections)
 
 
 def _best_pairs(boxes: tf.Tensor, logits: tf.Tensor, spec: PostProcessingSpec, device: str) -> _Survivors:
     """Applies suppression among the k best (anchor, class) pairs of each image."""
     anchors, classes = logits.shape.as_list()[1:]
-    count = min(spec.candidates, anchors * classes)
-    best, anchor, label = _top_pairs(logits, count)
+    best, anchor, label = _top_pairs(logits, min(spec.candidates, anchors * classes))
     boxes = tf.gather(boxes, anchor, batch_dims=1)
-    group, groups = (tf.zeros_like(label), 1) if spec.class_agnostic else (label, classes)
-    passes = best > _logit(spec.score_threshold)
     if spec.suppression in ("soft", "matrix"):
-        scores = _decayed(boxes, tf.where(passes, tf.sigmoid(best), 0.0), group, spec)
-        kept = scores > max(spec.score_threshold, 0.0)
-        lowered = tf.where(tf.equal(scores, tf.sigmoid(best)), best, tf.math.log(scores) - tf.math.log1p(-scores))
-        return _Survivors(boxes, tf.where(kept, lowered, -math.inf), tf.cast(label, tf.int32))
+        return _lower(boxes, best, label, spec)
+    return _drop(boxes, best, label, classes, spec, device)
+
+
+def _drop(
+    boxes: tf.Tensor, best: tf.Tensor, label: tf.Tensor, classes: int, spec: PostProcessingSpec, device: str
+) -> _Survivors:
+    """Drops candidates that overlap better ones: boxes ``[N, k, 4]``, logits and classes ``[N, k]``, best first."""
+    count = best.shape[1]
+    group, groups = (tf.zeros_like(label), 1) if spec.class_agnostic else (label, classes)
     # The candidates of an image are sorted, so a candidate's number is its place in this order.
     rank = tf.constant(np.arange(count, 0, -1, dtype=np.float32))
+    passes = best > _logit(spec.score_threshold)
     base = tf.cast(groups - 1 - group, tf.float32) * count
     keys = tf.where(passes, base + rank, 0.0)
     most = min(count, groups * spec.of_class)
@@ -114,13 +116,20 @@ def _best_pairs(boxes: tf.Tensor, logits: tf.Tensor, spec: PostProcessingSpec, d
     )
 
 
-def _decayed(boxes: tf.Tensor, scores: tf.Tensor, group: tf.Tensor, spec: PostProcessingSpec) -> tf.Tensor:
-    """Lowers the scores [N, k] of candidates that overlap better ones of their group."""
-    same = tf.equal(group[:, :, tf.newaxis], group[:, tf.newaxis])
-    overlaps = tf.where(same, _overlaps(boxes), 0.0)
+def _lower(boxes: tf.Tensor, best: tf.Tensor, label: tf.Tensor, spec: PostProcessingSpec) -> _Survivors:
+    """Lowers the scores of candidates that overlap better ones; arguments as in ``_drop``."""
+    before = tf.sigmoid(best)
+    overlaps = _overlaps(boxes)
+    if not spec.class_agnostic:
+        overlaps = tf.where(tf.equal(label[:, :, tf.newaxis], label[:, tf.newaxis]), overlaps, 0.0)
+    scores = tf.where(best > _logit(spec.score_threshold), before, 0.0)
     if spec.suppression == "matrix":
-        return decay_at_once(scores, overlaps)
-    return decay_in_turn(scores, overlaps, spec.max_total_detections, spec.soft_sigma)
+        scores = decay_at_once(scores, overlaps)
+    else:
+        scores = decay_in_turn(scores, overlaps, spec.max_total_detections, spec.soft_sigma)
+    lowered = tf.where(tf.equal(scores, before), best, tf.math.log(scores) - tf.math.log1p(-scores))
+    kept = scores > max(spec.score_threshold, 0.0)
+    return _Survivors(boxes, tf.where(kept, lowered, -math.inf), tf.cast(label, tf.int32))
 
 
 def _top_pairs(logits: tf.Tensor, count: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -162,10 +162,9 @@ def _resolve_options(detection: DetectionConfig, metadata: Mapping[str, Any]) ->
     given = detection.anchors.single
     if "anchors" in metadata and given is not None and given != bool(anchors.single):
         raise UsageError(
-            f"--anchors_per_cell {detection.anchors.per_cell}: the checkpoint was trained with {anchors.per_cell}; leave "
-            "it out or name another folder"
+            f"--anchors_per_cell {detection.anchors.per_cell}: the checkpoint was trained with {anchors.per_cell}; "
+            "leave it out or name another folder"
         )
-    anchors = replace(anchors, single=bool(anchors.single))
     unclamped = replace(detection.coder, largest_log=None)
     coder = _stored("coder", BoxCoderSpec, unclamped, metadata)
     coder = replace(coder, largest_log=detection.coder.largest_log)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from utils.config import ExperimentConfig
+from utils.detection_config import DetectionConfig
 from utils.errors import UsageError
 from utils.optimizer_table import DEFAULT_OPTIMIZER, optimizer_of
 from utils.weights.checkpoint_contents import stored_shapes
@@ -25,6 +27,16 @@ _OF_OPTIMIZER = (
     "accumulate_steps",
 )
 """Fields of ``OptimizerConfig`` that are flags of the same name."""
+
+
+_OF_DETECTOR = {
+    "matcher": "matcher.kind",
+    "box_loss": "losses.box_loss",
+    "class_loss": "losses.class_loss",
+    "box_loss_weight": "losses.localization_weight",
+    "class_loss_weight": "losses.classification_weight",
+}
+"""Flags of detectors by their field of ``DetectionConfig``."""
 
 
 def options_to_store(config: ExperimentConfig) -> dict[str, Any]:
@@ -75,7 +87,10 @@ def _options(config: ExperimentConfig) -> dict[str, Any]:
     """Values by flag name."""
     average = config.moving_average
     optimizer = {name: getattr(config.optimizer, name) for name in _OF_OPTIMIZER}
-    return {**asdict(config.fine_tuning), "ema_decay": average.ema_decay, "ema_every": average.ema_every, **optimizer}
+    averages = {"ema_decay": average.ema_decay, "ema_every": average.ema_every}
+    detection = config.detection or DetectionConfig()
+    detector = {flag: attrgetter(path)(detection) for flag, path in _OF_DETECTOR.items()}
+    return {**asdict(config.fine_tuning), **averages, **optimizer, **detector}
 
 
 def _shown(value: bool | float | str | None) -> str:

@@ -31,7 +31,7 @@ class AnchorSpec:
         scales_per_octave: Number of sizes on each level: ``scale * 2^(i / scales_per_octave)``.
         centred: Center the anchors of every level on their cells.
         single: One square anchor of ``SINGLE_SCALE`` cells on each cell, in place of all scales and ratios; None for
-            the checkpoint's choice, else False.
+            the checkpoint's choice, else no.
     """
 
     min_level: int = 3
@@ -135,7 +135,7 @@ class LossSpec:
 
     @property
     def compares_boxes(self) -> bool:
-        """Whether the losses need decoded boxes."""
+        """True if the losses need decoded boxes."""
         return self.box_loss != "huber" or self.class_loss != "focal"
 
 
@@ -145,8 +145,8 @@ class PostProcessingSpec:
 
     Attributes:
         score_threshold: Detections score above this.
-        suppression: What happens to a box that overlaps a better one: "hard" drops it above ``iou_threshold``, "diou"
-            too, after a deduction for the distance of the centers; "soft" and "matrix" lower its score
+        suppression: The fate of a box that overlaps a better one: "hard" drops it above ``iou_threshold``, "diou" too,
+            after a deduction for the distance of the centers; "soft" and "matrix" lower its score
             (``object_detection.score_decay``).
         class_agnostic: Boxes of different classes suppress each other too.
         soft_sigma: "soft" multiplies a score by ``exp(-overlap^2 / soft_sigma)``.
