@@ -75,8 +75,7 @@ def detection_task(
     size = resolved(model, "image_size")
     anchors = pyramid_anchors(size, size, detection.anchors)
     mean_rgb = model.pretrained.mean_rgb or (MEAN_RGB if model.backbone == OWN_CLASSIFIER else DETECTION_MEAN_RGB)
-    categories = list(zip(table.ids, table.names, strict=True))
-    quick = config.run.mode != "evaluate"
+    categories, evaluates = list(zip(table.ids, table.names, strict=True)), config.run.mode == "evaluate"
     return Task(
         data=ImagesWithObjects(
             config=config,
@@ -97,7 +96,7 @@ def detection_task(
             std_rgb=model.pretrained.std_rgb or STD_RGB,
             communicator=communicator,
         ),
-        metrics=Metrics(best="Precision/mAP", evaluator=lambda: CocoEvaluator(categories, quick=quick)),
+        metrics=Metrics(best="Precision/mAP", evaluator=lambda: CocoEvaluator(categories, quick=not evaluates)),
         presenter=BoxPresenter(dict(categories), config.run.min_score),
         metadata=_metadata(model, detection, table, mean_rgb),
     )
