@@ -47,7 +47,8 @@ def match_adaptively(boxes: tf.Tensor, valid: tf.Tensor, anchors: tf.Tensor, cel
     squares = tf.where(candidates, tf.square(overlaps - mean), 0.0)
     deviation = tf.sqrt(tf.reduce_sum(squares, axis=2, keepdims=True) / max(count - 1, 1))
     positive = candidates & (overlaps >= mean + deviation) & _are_inside(boxes, centers) & valid[..., tf.newaxis]
-    scores = tf.pad(tf.where(positive, overlaps, -1.0), [(0, 0), (0, 1), (0, 0)], constant_values=-1.0)
+    none = tf.fill([tf.shape(overlaps)[0], 1, overlaps.shape[2]], -1.0)
+    scores = tf.concat([tf.where(positive, overlaps, -1.0), none], axis=1)  # an image may have no boxes
     return tf.where(tf.reduce_max(scores, axis=1) >= 0, tf.argmax(scores, axis=1), UNMATCHED)
 
 

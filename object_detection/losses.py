@@ -61,7 +61,8 @@ def quality_focal_loss(logits: tf.Tensor, targets: tf.Tensor, *, beta: float = 2
     Source: Li et al., Generalized Focal Loss, equation 5, arXiv:2006.04388.
     """
     entropy = tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits)
-    return tf.pow(tf.abs(targets - tf.sigmoid(logits)), beta) * entropy
+    distance = targets - tf.sigmoid(logits)
+    return (tf.square(distance) if beta == 2.0 else tf.pow(tf.abs(distance), beta)) * entropy
 
 
 def focal_loss_of_slots(
