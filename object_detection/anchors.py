@@ -20,6 +20,12 @@ def feature_sides(image_side: int, spec: AnchorSpec) -> tuple[int, ...]:
     return tuple(-(-image_side // 2**level) for level in spec.levels)
 
 
+def cells_of_levels(height_px: int, width_px: int, spec: AnchorSpec) -> tuple[int, ...]:
+    """Returns the number of cells on each level."""
+    sides = zip(feature_sides(height_px, spec), feature_sides(width_px, spec), strict=True)
+    return tuple(rows * columns for rows, columns in sides)
+
+
 def pyramid_anchors(height_px: int, width_px: int, spec: AnchorSpec) -> np.ndarray:
     """Returns all anchors, ``[A, 4]`` float32, relative to the image's sides; at the edges they exceed [0, 1].
 
@@ -48,11 +54,8 @@ def grid_anchors(
 
 
 def _sizes_px(level: int, spec: AnchorSpec) -> np.ndarray:
-    base = spec.scale * 2**level
-    scales = [2 ** (i / spec.scales_per_octave) for i in range(spec.scales_per_octave)]
-    return np.array(
-        [(base * s / math.sqrt(ratio), base * s * math.sqrt(ratio)) for ratio in spec.aspect_ratios for s in scales]
-    )
+    sides = ((scale * 2**level, math.sqrt(ratio)) for scale, ratio in spec.shapes)
+    return np.array([(side / root, side * root) for side, root in sides])
 
 
 def _offset(side_px: int, stride: int, centred: bool) -> float:

@@ -24,6 +24,25 @@ def intersection(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
     return height * width
 
 
+def sides(boxes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns heights and widths, ``[...]`` each."""
+    ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=-1)
+    return ymax - ymin, xmax - xmin
+
+
+def aligned_intersection(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+    """Returns the area that the boxes of equal index share, ``[...]``."""
+    low, high = tf.maximum(first[..., :2], second[..., :2]), tf.minimum(first[..., 2:], second[..., 2:])
+    height, width = tf.unstack(tf.maximum(high - low, 0.0), axis=-1)
+    return height * width
+
+
+def aligned_iou(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+    """Returns the intersection over union of the boxes of equal index, ``[...]``; 0 for boxes without area."""
+    shared = aligned_intersection(first, second)
+    return tf.math.divide_no_nan(shared, area(first) + area(second) - shared)
+
+
 def iou(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
     """Returns the intersection over union of pairs, ``[..., P, Q]``; 0 for disjoint boxes and boxes without area."""
     shared = intersection(first, second)

@@ -22,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from object_detection import box_ops
+from object_detection.score_decay import decay_at_once, decay_in_turn
 from utils.detection_config import PostProcessingSpec
 
 _LARGEST_EXACT = 2**24  # float32 represents every whole number up to here
@@ -83,26 +84,52 @@ def postprocess(boxes: tf.Tensor, logits: tf.Tensor, spec: PostProcessingSpec, *
 def _best_pairs(boxes: tf.Tensor, logits: tf.Tensor, spec: PostProcessingSpec, device: str) -> _Survivors:
     """Applies suppression among the k best (anchor, class) pairs of each image."""
     anchors, classes = logits.shape.as_list()[1:]
-    count = min(spec.candidates, anchors * classes)
-    best, anchor, label = _top_pairs(logits, count)
+    best, anchor, label = _top_pairs(logits, min(spec.candidates, anchors * classes))
+    boxes = tf.gather(boxes, anchor, batch_dims=1)
+    if spec.suppression in ("soft", "matrix"):
+        return _lower(boxes, best, label, spec)
+    return _drop(boxes, best, label, classes, spec, device)
+
+
+def _drop(
+    boxes: tf.Tensor, best: tf.Tensor, label: tf.Tensor, classes: int, spec: PostProcessingSpec, device: str
+) -> _Survivors:
+    """Drops candidates that overlap better ones: boxes ``[N, k, 4]``, logits and classes ``[N, k]``, best first."""
+    count = best.shape[1]
+    group, groups = (tf.zeros_like(label), 1) if spec.class_agnostic else (label, classes)
     # The candidates of an image are sorted, so a candidate's number is its place in this order.
     rank = tf.constant(np.arange(count, 0, -1, dtype=np.float32))
     passes = best > _logit(spec.score_threshold)
-    base = tf.cast(classes - 1 - label, tf.float32) * count
+    base = tf.cast(groups - 1 - group, tf.float32) * count
     keys = tf.where(passes, base + rank, 0.0)
-    boxes = tf.gather(boxes, anchor, batch_dims=1)
-    most = min(count, classes * spec.max_detections_per_class)
-    if device == "gpu":
-        keys = _suppress_by_matrices(boxes, keys, label, most, spec)
+    most = min(count, groups * spec.of_class)
+    if device == "gpu" or spec.suppression == "diou":
+        keys = _suppress_by_matrices(boxes, keys, group, most, spec)
     else:
-        is_class = tf.equal(label[..., tf.newaxis], tf.range(classes, dtype=tf.int64))
-        keys = _suppress(boxes, tf.where(is_class, keys[..., tf.newaxis], 0.0), most, spec)
+        is_group = tf.equal(group[..., tf.newaxis], tf.range(groups, dtype=tf.int64))
+        keys = _suppress(boxes, tf.where(is_group, keys[..., tf.newaxis], 0.0), most, spec)
     row = tf.where(keys > 0, count - 1 - (keys - 1) % count, 0)
     return _Survivors(
         boxes=tf.gather(boxes, row, batch_dims=1),
         logits=tf.where(keys > 0, tf.gather(best, row, batch_dims=1), -math.inf),
         classes=tf.cast(tf.gather(label, row, batch_dims=1), tf.int32),
     )
+
+
+def _lower(boxes: tf.Tensor, best: tf.Tensor, label: tf.Tensor, spec: PostProcessingSpec) -> _Survivors:
+    """Lowers the scores of candidates that overlap better ones; arguments as in ``_drop``."""
+    before = tf.sigmoid(best)
+    overlaps = _overlaps(boxes)
+    if not spec.class_agnostic:
+        overlaps = tf.where(tf.equal(label[:, :, tf.newaxis], label[:, tf.newaxis]), overlaps, 0.0)
+    scores = tf.where(best > _logit(spec.score_threshold), before, 0.0)
+    if spec.suppression == "matrix":
+        scores = decay_at_once(scores, overlaps)
+    else:
+        scores = decay_in_turn(scores, overlaps, spec.max_total_detections, spec.soft_sigma)
+    lowered = tf.where(tf.equal(scores, before), best, tf.math.log(scores) - tf.math.log1p(-scores))
+    kept = scores > max(spec.score_threshold, 0.0)
+    return _Survivors(boxes, tf.where(kept, lowered, -math.inf), tf.cast(label, tf.int32))
 
 
 def _top_pairs(logits: tf.Tensor, count: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -130,7 +157,7 @@ def _all_pairs(boxes: tf.Tensor, logits: tf.Tensor, spec: PostProcessingSpec) ->
     base = tf.range(classes - 1, -1, -1, dtype=tf.float32)[:, tf.newaxis] * anchors
     passes = by_class > _logit(spec.score_threshold)
     keys = tf.where(passes, base + tf.cast(anchors - _inverse(order), tf.float32), 0.0)
-    most = classes * min(anchors, spec.max_detections_per_class)
+    most = classes * min(anchors, spec.of_class)
     keys = _suppress(boxes, tf.transpose(keys, [0, 2, 1]), most, spec)
     label = tf.where(keys > 0, classes - 1 - (keys - 1) // anchors, 0)
     rank = tf.where(keys > 0, anchors - 1 - (keys - 1) % anchors, 0)
@@ -171,7 +198,7 @@ def _suppress(boxes: tf.Tensor, keys: tf.Tensor, most: int, spec: PostProcessing
     found = tf.image.combined_non_max_suppression(
         boxes[:, :, tf.newaxis],
         keys,
-        max_output_size_per_class=spec.max_detections_per_class,
+        max_output_size_per_class=spec.of_class,
         max_total_size=most,
         iou_threshold=spec.iou_threshold,
         score_threshold=0.0,
@@ -198,7 +225,8 @@ def _suppress_by_matrices(
     count = keys.shape[1]
     before = np.triu(np.ones([count, count], np.bool_), k=1)
     rivals = tf.equal(label[:, :, tf.newaxis], label[:, tf.newaxis]) & before
-    hides = tf.cast((_overlaps(boxes) > spec.iou_threshold) & rivals, tf.float32)
+    overlaps = _overlaps(boxes) - (_distances(boxes) if spec.suppression == "diou" else 0.0)
+    hides = tf.cast((overlaps > spec.iou_threshold) & rivals, tf.float32)
     candidates = keys > 0
 
     def visible(alive: tf.Tensor) -> tf.Tensor:
@@ -212,7 +240,7 @@ def _suppress_by_matrices(
         (visible(candidates), candidates),
     )
     better = tf.linalg.matvec(tf.cast(rivals, tf.float32), tf.cast(alive, tf.float32), transpose_a=True)
-    alive &= better < spec.max_detections_per_class
+    alive &= better < spec.of_class
     return tf.cast(tf.math.top_k(tf.where(alive, keys, 0.0), most).values, tf.int64)
 
 
@@ -226,6 +254,18 @@ def _overlaps(boxes: tf.Tensor) -> tf.Tensor:
     shared, areas = height * width, (high[..., 0] - low[..., 0]) * (high[..., 1] - low[..., 1])
     one, other = areas[:, :, tf.newaxis], areas[:, tf.newaxis]
     return tf.where((one <= 0) | (other <= 0), 0.0, shared / (one + other - shared))
+
+
+def _distances(boxes: tf.Tensor) -> tf.Tensor:
+    """Returns ``[N, k, k]``, the squared distance of the centers over the squared diagonal of the box around both.
+
+    Source: Zheng et al., Distance-IoU Loss, section 3.4, arXiv:1911.08287.
+    """
+    first, second = boxes[:, :, tf.newaxis], boxes[:, tf.newaxis]
+    low, high = tf.minimum(first[..., :2], second[..., :2]), tf.maximum(first[..., 2:], second[..., 2:])
+    middle = (boxes[..., :2] + boxes[..., 2:]) / 2
+    between = tf.reduce_sum(tf.square(middle[:, :, tf.newaxis] - middle[:, tf.newaxis]), axis=3)
+    return tf.math.divide_no_nan(between, tf.reduce_sum(tf.square(high - low), axis=3))
 
 
 def _best_of_image(survivors: _Survivors, most: int) -> Detections:

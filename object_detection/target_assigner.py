@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from object_detection import box_ops
+from object_detection.atss import match_adaptively
 from object_detection.box_coder import encode
 from object_detection.matcher import IGNORED, match
 from utils.detection_config import BoxCoderSpec, MatcherSpec
@@ -49,10 +51,23 @@ class Targets(NamedTuple):
     matches: tf.Tensor
 
 
-def assign_targets(anchors: tf.Tensor, groundtruth: Groundtruth, matcher: MatcherSpec, coder: BoxCoderSpec) -> Targets:
-    """Assigns targets to all ``anchors`` ``[A, 4]`` by intersection over union, for a whole batch at once."""
+def assign_targets(
+    anchors: tf.Tensor, groundtruth: Groundtruth, matcher: MatcherSpec, coder: BoxCoderSpec, cells: Sequence[int] = ()
+) -> Targets:
+    """Assigns targets to all anchors, for a whole batch at once.
+
+    Args:
+        anchors: ``[A, 4]``.
+        groundtruth: The objects.
+        matcher: How anchors are matched with objects.
+        coder: Constants of the codes.
+        cells: The number of cells of each level, which only the matcher "atss" needs.
+    """
     valid = groundtruth.weights > 0
-    matches = match(box_ops.iou(groundtruth.boxes, anchors[tf.newaxis]), valid, matcher)
+    if matcher.kind == "atss":
+        matches = match_adaptively(groundtruth.boxes, valid, anchors, cells)
+    else:
+        matches = match(box_ops.iou(groundtruth.boxes, anchors[tf.newaxis]), valid, matcher)
     matched, row = matches >= 0, tf.maximum(matches, 0)
     boxes, labels, weights = (
         tf.gather(tf.pad(rows, [(0, 0), (0, 1), *[(0, 0)] * (len(rows.shape) - 2)]), row, batch_dims=1)

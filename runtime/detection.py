@@ -15,16 +15,18 @@ import tensorflow as tf
 
 from model.checkpoint_names import OWN_CLASSIFIER, is_own_classifier
 from model.layers.options import LayerOptions
-from model.specs import BACKBONES, SSDS, Part, SSDSpec
+from model.specs import BACKBONES, CODE_SIZE, SSDS, Part, SSDSpec
 from model.ssd import ssd
 from model.variable_groups import part_of_detector
 from model.warm_start import CLASS_HEAD, STEM_KERNEL, detector_sources
-from object_detection.anchors import pyramid_anchors
+from object_detection.anchors import cells_of_levels, pyramid_anchors
 from object_detection.box_coder import decode
+from object_detection.box_losses import LOSSES_OF_BOXES
+from object_detection.box_ops import aligned_iou
 from object_detection.class_table import ClassTable, class_table
 from object_detection.coco.evaluation import CocoEvaluator
 from object_detection.input_pipeline import detection_decoder
-from object_detection.losses import focal_loss_of_slots, huber_loss
+from object_detection.losses import focal_loss_of_slots, huber_loss, quality_focal_loss_of_slots
 from object_detection.object_records import fault_in
 from object_detection.postprocessing import Detections, postprocess
 from object_detection.preprocessing import preprocess_image
@@ -34,7 +36,7 @@ from object_detection.target_assigner import Groundtruth, assign_targets, in_few
 from runtime.task import Metrics, Task, TensorMap, WarmStart
 from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig, ModelConfig, resolved
 from utils.data_utils import Reader, TensorFlowReader, synthetic_input
-from utils.detection_config import DetectionConfig
+from utils.detection_config import LARGEST_LOG, DetectionConfig
 from utils.hvd_utils import Communicator, SerialCommunicator
 from utils.image_processing import normalized_range, subtract_mean
 from utils.input.batching import Batch, Input, InputOptions, Position, Shard, without_autograph
@@ -72,7 +74,6 @@ def detection_task(
     table = class_table_of(model, exact=detection.exact_classes)
     anchors = pyramid_anchors(size, size, detection.anchors)
     mean_rgb = model.pretrained.mean_rgb or (MEAN_RGB if model.backbone == OWN_CLASSIFIER else DETECTION_MEAN_RGB)
-    categories, quick = list(zip(table.ids, table.names, strict=True)), config.run.mode != "evaluate"
     network = _detector(model, detection, table, mean_rgb, layers)
     return Task(
         data=ImagesWithObjects(
@@ -88,16 +89,22 @@ def detection_task(
         post_processing=Suppression(anchors=anchors, detection=detection, table=table, device=layers.device),
         training=DetectionTraining(
             anchors=anchors,
+            cells=cells_of_levels(size, size, detection.anchors),
             detection=detection,
             weight_decay_factor=config.optimizer.weight_decay,
             std_rgb=model.pretrained.std_rgb or STD_RGB,
             communicator=communicator,
             network=network,
         ),
-        metrics=Metrics(best="Precision/mAP", evaluator=lambda: CocoEvaluator(categories, quick=quick)),
-        presenter=BoxPresenter(dict(categories), config.run.min_score),
+        metrics=_metrics(config, table),
+        presenter=BoxPresenter(dict(zip(table.ids, table.names, strict=True)), config.run.min_score),
         metadata=_metadata(model, detection, table, mean_rgb),
     )
+
+
+def _metrics(config: ExperimentConfig, table: ClassTable) -> Metrics:
+    categories, quick = list(zip(table.ids, table.names, strict=True)), config.run.mode != "evaluate"
+    return Metrics(best="Precision/mAP", evaluator=lambda: CocoEvaluator(categories, quick=quick))
 
 
 def _detector(
@@ -301,6 +308,7 @@ class DetectionTraining:
     """Anchor matching and the losses of box codes and classes."""
 
     anchors: np.ndarray
+    cells: tuple[int, ...]
     detection: DetectionConfig
     weight_decay_factor: float
     std_rgb: Rgb
@@ -310,7 +318,7 @@ class DetectionTraining:
     def prepare(self, images: Any, batch: Batch, step: Any) -> tuple[Any, TensorMap]:
         groundtruth = Groundtruth(*(batch.targets[name] for name in _GROUNDTRUTH))
         anchors = tf.constant(self.anchors)
-        targets = assign_targets(anchors, groundtruth, self.detection.matcher, self.detection.coder)
+        targets = assign_targets(anchors, groundtruth, self.detection.matcher, self.detection.coder, self.cells)
         return images, targets._asdict()
 
     def forward(self, images: Any, targets: TensorMap) -> TensorMap:
@@ -324,21 +332,39 @@ class DetectionTraining:
         spec = self.detection.losses
         weights = targets["code_weights"] * mask[:, tf.newaxis]
         matched = self.normalizer(targets, mask) if normalizer is None else normalizer
-        classification = focal_loss_of_slots(
-            endpoints["class_logits"],
-            targets["labels"],
-            targets["label_weights"] * mask[:, tf.newaxis],
-            alpha=spec.focal_alpha,
-            gamma=spec.focal_gamma,
-        )
-        localization = huber_loss(endpoints["box_codes"], targets["codes"], delta=spec.huber_delta)
-        code_size = targets["codes"].shape[2]
+        boxes = self._boxes(endpoints, targets) if spec.compares_boxes else None
+        classification = self._class_loss(endpoints["class_logits"], targets, mask, boxes)
+        localization = self._box_loss(endpoints["box_codes"], targets["codes"], boxes)
         return {
             "classification_loss": spec.classification_weight * classification / matched,
             "localization_loss": spec.localization_weight
             * tf.reduce_sum(localization * weights)
-            / (matched * code_size),
+            / (matched * (CODE_SIZE if spec.box_loss == "huber" else 1)),
         }
+
+    def _boxes(self, endpoints: TensorMap, targets: TensorMap) -> tuple[Any, Any]:
+        """The predicted box and the target of each anchor, ``[N, A, 4]``; the target of others is the anchor."""
+        coder = dataclasses.replace(self.detection.coder, largest_log=LARGEST_LOG)  # the first steps may exceed it
+        anchors = tf.constant(self.anchors)
+        return decode(endpoints["box_codes"], anchors, coder), decode(targets["codes"], anchors, coder)
+
+    def _class_loss(self, logits: Any, targets: TensorMap, mask: Any, boxes: tuple[Any, Any] | None) -> Any:
+        """The weighted sum over all anchors."""
+        spec = self.detection.losses
+        weights = targets["label_weights"] * mask[:, tf.newaxis]
+        if spec.class_loss == "focal" or boxes is None:
+            return focal_loss_of_slots(
+                logits, targets["labels"], weights, alpha=spec.focal_alpha, gamma=spec.focal_gamma
+            )
+        qualities = tf.stop_gradient(aligned_iou(*boxes))
+        return quality_focal_loss_of_slots(logits, targets["labels"], weights, qualities, beta=spec.focal_gamma)
+
+    def _box_loss(self, codes: Any, targets: Any, boxes: tuple[Any, Any] | None) -> Any:
+        """The loss of each anchor, ``[N, A]``."""
+        spec = self.detection.losses
+        if spec.box_loss == "huber" or boxes is None:
+            return huber_loss(codes, targets, delta=spec.huber_delta)
+        return LOSSES_OF_BOXES[spec.box_loss](*boxes)
 
     def normalizer(self, targets: TensorMap, mask: Any) -> Any:
         """The number of matched anchors, the mean over all processes."""

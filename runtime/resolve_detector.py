@@ -159,6 +159,12 @@ def _resolve_options(detection: DetectionConfig, metadata: Mapping[str, Any]) ->
     anchors = _stored("anchors", AnchorSpec, detection.anchors, metadata)
     if detection.anchors.centred and not anchors.centred:
         raise UsageError("--centred_p7: the checkpoint was trained without it; leave it out or name another folder")
+    given = detection.anchors.single
+    if "anchors" in metadata and given is not None and given != bool(anchors.single):
+        raise UsageError(
+            f"--anchors_per_cell {detection.anchors.per_cell}: the checkpoint was trained with {anchors.per_cell}; "
+            "leave it out or name another folder"
+        )
     unclamped = replace(detection.coder, largest_log=None)
     coder = _stored("coder", BoxCoderSpec, unclamped, metadata)
     coder = replace(coder, largest_log=detection.coder.largest_log)
@@ -176,7 +182,7 @@ def _stored(name: str, kind: type[Spec], given: Spec, metadata: Mapping[str, Any
     stored_fields: Mapping[str, Any] = metadata[name]
     fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored_fields.items()}
     stored = kind(**fields)
-    usual = {key for key in fields if getattr(given, key) == getattr(kind(), key) or key == "centred"}
+    usual = {key for key in fields if getattr(given, key) == getattr(kind(), key) or key in ("centred", "single")}
     for key in fields.keys() - usual:
         if getattr(given, key) != fields[key]:
             raise UsageError(

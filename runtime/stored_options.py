@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from utils.config import ExperimentConfig
+from utils.detection_config import DetectionConfig
 from utils.errors import UsageError
 from utils.image_sizes import text_of_train_sizes
 from utils.optimizer_table import DEFAULT_OPTIMIZER, OPTIMIZERS, optimizer_of
@@ -33,6 +35,18 @@ _OF_OPTIMIZER = (
     "dropout",
 )
 """Fields of ``OptimizerConfig`` that are flags of the same name."""
+
+
+_OF_DATA = ("balanced_sampling", "balanced_power", "shuffle", "train_image_size")
+"""The same of ``DataConfig``."""
+_OF_DETECTOR = {
+    "matcher": "matcher.kind",
+    "box_loss": "losses.box_loss",
+    "class_loss": "losses.class_loss",
+    "box_loss_weight": "losses.localization_weight",
+    "class_loss_weight": "losses.classification_weight",
+}
+"""Flags of detectors by their field of ``DetectionConfig``."""
 
 
 def options_to_store(config: ExperimentConfig) -> dict[str, Any]:
@@ -133,22 +147,18 @@ def _in_flags(folds: list[int] | None) -> str:
 
 def _options(config: ExperimentConfig) -> dict[str, Any]:
     """Values by flag name."""
-    average = config.moving_average
-    optimizer = {name: getattr(config.optimizer, name) for name in _OF_OPTIMIZER}
-    averaging = {name: getattr(average, name) for name in ("ema_decay", "ema_every", "ema_decay_steps")}
     told = {name: getattr(config.distillation, f"used_{name}") for name in ("alpha", "temperature")}
-    data, weights = config.data, config.optimizer.weight_of_class
+    weights, detection = config.optimizer.weight_of_class, config.detection or DetectionConfig()
     return {
         **asdict(config.fine_tuning),
-        **averaging,
-        **optimizer,
+        **{name: getattr(config.moving_average, name) for name in ("ema_decay", "ema_every", "ema_decay_steps")},
+        **{name: getattr(config.optimizer, name) for name in _OF_OPTIMIZER},
         **{f"distill_{name}": value if config.distillation.teacher else None for name, value in told.items()},
         "class_weights": None if weights is None else [float(f"{weight:.6g}") for weight in weights],
-        **{
-            name: getattr(data, name) for name in ("balanced_sampling", "balanced_power", "shuffle", "train_image_size")
-        },
-        "progressive_sizes": text_of_train_sizes(data.progressive_sizes),
-        "repeated_augmentation": data.augment.repeated_augmentation,
+        **{name: getattr(config.data, name) for name in _OF_DATA},
+        "progressive_sizes": text_of_train_sizes(config.data.progressive_sizes),
+        "repeated_augmentation": config.data.augment.repeated_augmentation,
+        **{flag: attrgetter(path)(detection) for flag, path in _OF_DETECTOR.items()},
     }
 
 

@@ -12,6 +12,11 @@ from utils.errors import require
 from utils.input.augmentation_specs import DETECTION_STEPS, AugmentationStep
 
 LARGEST_LOG = math.log(1000 / 16)  # limit of --clamp_decode for the logarithm of a box side over its anchor's
+SINGLE_SCALE = 8.0  # cells of --anchors_per_cell 1
+MATCHERS = ("iou", "atss")
+BOX_LOSSES = ("huber", "giou", "diou", "ciou")
+CLASS_LOSSES = ("focal", "quality_focal")
+SUPPRESSIONS = ("hard", "soft", "diou", "matrix")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +30,8 @@ class AnchorSpec:
         aspect_ratios: Width over height.
         scales_per_octave: Number of sizes on each level: ``scale * 2^(i / scales_per_octave)``.
         centred: Center the anchors of every level on their cells.
+        single: One square anchor of ``SINGLE_SCALE`` cells on each cell, in place of all scales and ratios; None for
+            the checkpoint's choice, else no.
     """
 
     min_level: int = 3
@@ -33,6 +40,7 @@ class AnchorSpec:
     aspect_ratios: tuple[float, ...] = (1.0, 2.0, 0.5)
     scales_per_octave: int = 2
     centred: bool = False
+    single: bool | None = None
 
     @property
     def levels(self) -> range:
@@ -41,7 +49,15 @@ class AnchorSpec:
     @property
     def per_cell(self) -> int:
         """Number of anchors on each cell."""
-        return len(self.aspect_ratios) * self.scales_per_octave
+        return len(self.shapes)
+
+    @property
+    def shapes(self) -> tuple[tuple[float, float], ...]:
+        """Scale in cells and aspect ratio of each anchor on a cell."""
+        if self.single:
+            return ((SINGLE_SCALE, 1.0),)
+        scales = [self.scale * 2 ** (i / self.scales_per_octave) for i in range(self.scales_per_octave)]
+        return tuple((scale, ratio) for ratio in self.aspect_ratios for scale in scales)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +84,7 @@ class MatcherSpec:
     """Rules that match anchors with groundtruth boxes.
 
     Attributes:
+        kind: "iou" for the thresholds below, "atss" for a threshold of each box (``object_detection.atss``).
         matched_threshold: An anchor matches a box if their overlap is at least this.
         unmatched_threshold: An anchor that overlaps less than this is background; one between the two is ignored.
         negatives_lower_than_unmatched: False swaps the last two: between the thresholds is background, below is
@@ -78,6 +95,7 @@ class MatcherSpec:
         ValueError: The thresholds contradict each other.
     """
 
+    kind: str = "iou"
     matched_threshold: float = 0.5
     unmatched_threshold: float = 0.5
     negatives_lower_than_unmatched: bool = True
@@ -95,9 +113,11 @@ class MatcherSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossSpec:
-    """Constants of the losses.
+    """The losses and their constants.
 
     Attributes:
+        box_loss: "huber" compares codes; "giou", "diou" and "ciou" compare boxes (``object_detection.box_losses``).
+        class_loss: "focal", or "quality_focal" with the predicted box's overlap as the target of its class.
         focal_alpha: Weight of positives; negatives weigh ``1 - focal_alpha``. None weighs all alike.
         focal_gamma: Exponent of the modulating factor.
         huber_delta: Residual at which the localization loss turns from quadratic to linear.
@@ -105,11 +125,18 @@ class LossSpec:
         localization_weight: Factor of the localization loss.
     """
 
+    box_loss: str = "huber"
+    class_loss: str = "focal"
     focal_alpha: float | None = 0.25
     focal_gamma: float = 2.0
     huber_delta: float = 1.0
     classification_weight: float = 1.0
     localization_weight: float = 1.0
+
+    @property
+    def compares_boxes(self) -> bool:
+        """True if the losses need decoded boxes."""
+        return self.box_loss != "huber" or self.class_loss != "focal"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,20 +145,33 @@ class PostProcessingSpec:
 
     Attributes:
         score_threshold: Detections score above this.
-        iou_threshold: If two boxes of a class overlap more than this, the one with the lower score is dropped.
-        max_detections_per_class: Most detections of a class.
+        suppression: The fate of a box that overlaps a better one: "hard" drops it above ``iou_threshold``, "diou" too,
+            after a deduction for the distance of the centers; "soft" and "matrix" lower its score
+            (``object_detection.score_decay``).
+        class_agnostic: Boxes of different classes suppress each other too.
+        soft_sigma: "soft" multiplies a score by ``exp(-overlap^2 / soft_sigma)``.
+        iou_threshold: The overlap above which a box is dropped.
+        max_detections_per_class: Most detections of a class; None for ``max_total_detections``.
         max_total_detections: D, most detections of an image.
         candidates: Number of an image's best (anchor, class) pairs that enter suppression; None for all.
 
     Raises:
-        ValueError: A value is out of range.
+        ValueError: A value is out of range, or two contradict each other.
     """
 
     score_threshold: float = 1e-8
+    suppression: str = "hard"
+    class_agnostic: bool = False
+    soft_sigma: float = 0.5
     iou_threshold: float = 0.6
-    max_detections_per_class: int = 100
+    max_detections_per_class: int | None = None
     max_total_detections: int = 100
     candidates: int | None = 1000
+
+    @property
+    def of_class(self) -> int:
+        """Most detections of a class."""
+        return self.max_total_detections if self.max_detections_per_class is None else self.max_detections_per_class
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.score_threshold):
@@ -140,11 +180,21 @@ class PostProcessingSpec:
             raise ValueError(f"candidates {self.candidates}: must be positive")
         if not 0.0 <= self.iou_threshold <= 1.0:
             raise ValueError(f"iou_threshold {self.iou_threshold}: must be at least 0 and at most 1")
-        if not 0 < self.max_detections_per_class <= self.max_total_detections:
+        require(self.max_total_detections >= 1, "max_detections", self.max_total_detections, "a positive number")
+        if not self.soft_sigma > 0:
+            raise ValueError(f"soft_sigma {self.soft_sigma}: must be positive")
+        if not 0 < self.of_class <= self.max_total_detections:
             raise ValueError(
-                f"max_detections_per_class {self.max_detections_per_class}: must be positive and at most "
+                f"max_detections_per_class {self.of_class}: must be positive and at most "
                 f"max_total_detections {self.max_total_detections}"
             )
+        if self.suppression in ("soft", "matrix") and self.of_class < self.max_total_detections:
+            raise ValueError(
+                f"max_detections_per_class {self.of_class}: {self.suppression} suppression limits "
+                f"max_total_detections ({self.max_total_detections}) alone"
+            )
+        if self.candidates is None and (self.suppression != "hard" or self.class_agnostic):
+            raise ValueError("candidates none: only with hard suppression within each class")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,3 +226,9 @@ class DetectionConfig:
     def __post_init__(self) -> None:
         decay = self.batch_norm_decay
         require(0.0 <= decay < 1.0, "batch_norm_decay", decay, "at least 0 and below 1")
+        losses = self.losses
+        for flag, weight in (
+            ("box_loss_weight", losses.localization_weight),
+            ("class_loss_weight", losses.classification_weight),
+        ):
+            require(0.0 <= weight < math.inf, flag, weight, "a number that is not negative")

@@ -134,12 +134,17 @@ def _losses(fields: Fields) -> LossSpec:
 
 def _post_processing(fields: Fields) -> PostProcessingSpec:
     path = f"{_SSD}post_processing.batch_non_max_suppression."
+    twice_sigma = 2 * fields.number(f"{path}soft_nms_sigma", 0)  # TensorFlow multiplies by exp(-overlap^2 / 2 sigma)
+    ways = {"suppression": "soft", "soft_sigma": twice_sigma} if twice_sigma else {}
+    of_class, in_all = (fields.number(f"{path}max_{name}", 1) for name in ("detections_per_class", "total_detections"))
     try:
         return PostProcessingSpec(
+            **ways,
+            class_agnostic=fields.value(f"{path}use_class_agnostic_nms"),
             score_threshold=fields.number(f"{path}score_threshold", 0, 1),
             iou_threshold=fields.number(f"{path}iou_threshold", 0, 1),
-            max_detections_per_class=fields.number(f"{path}max_detections_per_class", 1),
-            max_total_detections=fields.number(f"{path}max_total_detections", 1),
+            max_detections_per_class=None if of_class == in_all else of_class,
+            max_total_detections=in_all,
         )
     except ValueError as error:
         raise fields.error(path.removesuffix("."), f": {error}") from None

@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection.losses import focal_loss, focal_loss_of_slots, focal_loss_when_off, huber_loss
+from object_detection.losses import (
+    focal_loss,
+    focal_loss_of_slots,
+    focal_loss_when_off,
+    huber_loss,
+    quality_focal_loss,
+    quality_focal_loss_of_slots,
+)
 from tests.object_detection.evaluate import evaluate, floats
 
 
@@ -145,3 +152,37 @@ def test_the_gradient_of_the_huber_loss_is_its_slope(delta):
     expected, gradient = slope(lambda codes: huber_loss(codes, target, delta=delta)[:, tf.newaxis], values)
     np.testing.assert_allclose(gradient, expected, rtol=1e-6, atol=1e-9)
     assert np.abs(gradient).max() == pytest.approx(delta)
+
+
+@pytest.mark.parametrize(
+    ("logit", "quality", "expected"),
+    [(0.0, 0.5, 0.0), (0.0, 1.0, 0.25 * np.log(2)), (2.0, 0.0, 0.8807971**2 * 2.126928)],
+)
+def test_quality_focal_loss_by_hand(logit, quality, expected):
+    found = evaluate(lambda: quality_focal_loss(floats(logit), floats(quality)))
+    assert found == pytest.approx([expected], rel=1e-6)
+
+
+@pytest.mark.parametrize("beta", [1.5, 2.0])
+def test_quality_focal_loss_of_slots_is_the_sum_over_all_classes(beta):
+    random = np.random.default_rng(1)
+    logits, qualities = random.normal(0, 2, [2, 30, 5]), random.uniform(size=[2, 30])
+    labels, weights = random.integers(-1, 5, [2, 30]), random.integers(0, 2, [2, 30])
+    targets = np.eye(6)[labels][..., :5] * qualities[..., np.newaxis]
+
+    def build():
+        inputs = tf.constant(logits, tf.float32)
+        dense = quality_focal_loss(inputs, tf.constant(targets, tf.float32), beta=beta)
+        whole = tf.reduce_sum(dense * weights[..., np.newaxis])
+        slots = quality_focal_loss_of_slots(
+            inputs,
+            tf.constant(labels, tf.int32),
+            tf.constant(weights, tf.float32),
+            tf.constant(qualities, tf.float32),
+            beta=beta,
+        )
+        return whole, slots, *(tf.gradients(loss, inputs)[0] for loss in (whole, slots))
+
+    whole, slots, gradient, gradient_of_slots = evaluate(build)
+    assert slots == pytest.approx(whole, rel=1e-5)
+    np.testing.assert_allclose(gradient_of_slots, gradient, rtol=1e-3, atol=2e-6)

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tests.object_detection.test_target_assigner import IMAGES, padded
 from tests.runtime.tiny_detector import task
 from tests.utils.input_records import run_graph
-from utils.detection_config import DetectionConfig, LossSpec
+from utils.detection_config import AnchorSpec, DetectionConfig, LossSpec, MatcherSpec
 from utils.input.batching import STATUS_BAD_LABEL, STATUS_OK, STATUS_PADDING, STATUS_UNDECODABLE, Batch
 
 COCO = {"image_size": 320, "num_classes": 90, "category_ids": (1, 3, 17, 62, 90), "class_names": tuple("abcde")}
@@ -87,3 +87,42 @@ def test_weights_and_constants_of_the_losses_are_those_of_the_configuration():
     off, on = np.log1p(np.exp(-4.6)), np.log1p(np.exp(4.6))
     elements = 1_165_164 + 1_164_800
     assert plain[1] == pytest.approx((elements * off + 50 * (on - off)) / 50, rel=1e-3)
+
+
+def test_boxes_at_their_targets_cost_nothing_and_their_classes_are_trained_to_be_sure():
+    detection = DetectionConfig(losses=LossSpec(box_loss="giou", class_loss="quality_focal"))
+
+    def build():
+        detector = task(detection=detection, **COCO)
+        batch = batch_of(IMAGES)
+        _, targets = detector.training.prepare(batch.images, batch, tf.constant(0, tf.int64))
+        sure = 40.0 * tf.one_hot(targets["labels"], 91) - 20.0
+        unsure = tf.zeros_like(sure) - 20.0
+        found = [
+            detector.training.losses({"box_codes": targets["codes"], "class_logits": logits}, targets, batch.mask)
+            for logits in (sure, unsure)
+        ]
+        count = tf.reduce_sum(targets["code_weights"])
+        positive = tf.cast(targets["labels"] >= 0, tf.float32)
+        return found, tf.reduce_sum(targets["label_weights"] * positive), count
+
+    (sure, unsure), weight, count = run_graph(build)
+    assert sure["localization_loss"] == pytest.approx(0, abs=1e-5)
+    assert sure["classification_loss"] == pytest.approx(0, abs=1e-5)
+    assert unsure["classification_loss"] == pytest.approx(20.0 * weight / count, rel=1e-4)
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_adaptive_matching_leaves_no_object_of_a_whole_problem_without_anchors(single):
+    detection = DetectionConfig(anchors=AnchorSpec(single=single), matcher=MatcherSpec(kind="atss"))
+
+    def build():
+        detector = task(detection=detection, **COCO)
+        batch = batch_of(IMAGES)
+        return detector.training.prepare(batch.images, batch, tf.constant(0, tf.int64))[1]
+
+    targets = run_graph(build)
+    matches = targets["matches"]
+    assert matches.shape[1] == (ALL_ANCHORS // 6 if single else ALL_ANCHORS)
+    assert [set(row) - {-1} for row in matches] == [{0, 1, 2}, {0, 1}]
+    np.testing.assert_array_equal(targets["labels"] >= 0, matches >= 0)

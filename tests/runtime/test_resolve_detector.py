@@ -38,6 +38,21 @@ def refused(message, *sources, **given):
         resolved(*sources, **given)
 
 
+# Anchors
+
+
+def test_one_anchor_on_a_cell_holds_again_and_another_number_is_refused():
+    single = DetectionConfig(anchors=AnchorSpec(single=True))
+    stored = METADATA | {"anchors": asdict(AnchorSpec(single=True))}
+    assert resolved(metadata=stored)[1].anchors.per_cell == 1
+    assert resolved(metadata=stored, detection=single)[1].anchors.per_cell == 1
+    refused("--anchors_per_cell 1: the checkpoint was trained with 6", metadata=METADATA, detection=single)
+    six = DetectionConfig(anchors=AnchorSpec(single=False))
+    refused("--anchors_per_cell 6: the checkpoint was trained with 1", metadata=stored, detection=six)
+    older = {k: v for k, v in METADATA["anchors"].items() if k != "single"}
+    refused("the checkpoint was trained with 6", metadata=METADATA | {"anchors": older}, detection=single)
+
+
 # Categories
 
 

@@ -1,7 +1,9 @@
 """Options that a checkpoint records, and the sentences of a resumed run about those that changed."""
 
 from runtime.stored_options import changed_options, options_to_store
+from tests.runtime import tiny_detector
 from tests.runtime.tiny_classifier import config
+from utils.detection_config import DetectionConfig, LossSpec, MatcherSpec
 
 RECIPE = {"clip_norm": 1.0, "no_bias_decay": True, "schedule": "linear", "lr_final": 0.001, "lr_warmup_start": 0.002}
 RECIPE |= {"stochastic_depth": 0.1, "dropout": 0.2, "adaptive_clip": True}
@@ -21,3 +23,15 @@ def test_a_run_that_goes_on_with_other_options_says_so():
 
 def test_checkpoints_without_a_schedule_say_nothing_about_it():
     assert changed_options(config(schedule="cosine"), {}) == []
+
+
+def test_a_detector_that_goes_on_with_another_loss_or_matcher_says_so():
+    losses = LossSpec(box_loss="giou", localization_weight=2.0)
+    modern = DetectionConfig(matcher=MatcherSpec(kind="atss"), losses=losses)
+    stored = options_to_store(tiny_detector.config(detection=modern))
+    assert changed_options(tiny_detector.config(detection=modern), stored) == []
+    assert changed_options(tiny_detector.config(), stored) == [
+        "--matcher: atss so far in this run, iou from here on",
+        "--box_loss: giou so far in this run, huber from here on",
+        "--box_loss_weight: 2 so far in this run, 1 from here on",
+    ]

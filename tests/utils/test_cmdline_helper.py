@@ -172,7 +172,7 @@ def sample(flag):
     if flag.is_switch:
         return f"--{flag.name}"
     if isinstance(flag.kind, tuple):
-        default = to_flags(config_of(*BENCHMARK, "--arch=resnet50"))[flag.name]
+        default = to_flags(config_of(*BENCHMARK, f"--arch={flag.architectures[-1]}"))[flag.name]
         return f"--{flag.name}={next(value for value in reversed(flag.kind) if value != default)}"
     return f"--{flag.name}=" + {"integer": "2", "number": "0.25"}.get(flag.kind, "some/name")
 
@@ -392,3 +392,9 @@ def test_several_labels_bring_their_loss_in_training_alone():
     command = parse(["--mode=predict", "--to_predict=x", "--model_dir=M", "--multi_label"], {})
     assert command.notes == ("--multi_label has no effect in --mode predict",)
     assert command.config.optimizer.loss == "softmax"
+
+
+@pytest.mark.parametrize("flag", ["--shuffle=index", "--repeated_augmentation=2"])
+def test_two_orders_of_the_images_are_refused(flag):
+    with pytest.raises(UsageError, match=f"{flag.partition('=')[0]} .*--balanced_sampling draws the order"):
+        parse([*TRAIN, "--balanced_sampling", flag], {})

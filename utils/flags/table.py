@@ -33,7 +33,7 @@ from utils.config import (
     steps_of_text,
     text_of_steps,
 )
-from utils.detection_config import LARGEST_LOG, DetectionConfig
+from utils.detection_config import BOX_LOSSES, CLASS_LOSSES, LARGEST_LOG, MATCHERS, SUPPRESSIONS, DetectionConfig
 from utils.distillation_config import DEFAULT_ALPHA, DEFAULT_TEMPERATURE
 from utils.image_sizes import crop_of_text, text_of_train_sizes, train_sizes_of_text
 from utils.input.augmentation_specs import ColorSpec
@@ -1251,6 +1251,75 @@ FLAGS = (
         NUMBER,
         "Decay of the batch-norm statistics; short runs need a smaller one.",
         TRAINING_MODES,
+    ),
+    _detector_flag(
+        "anchors_per_cell",
+        "detection.anchors.single",
+        ("6", "1"),
+        "Anchors on each cell of the pyramid: three shapes in two sizes, or one square of 8 cells.",
+        inspected=True,
+        default="the checkpoint's, else 6",
+        to_field=lambda count: count == "1",
+        from_field=lambda single: "1" if single else "6",
+    ),
+    _detector_flag(
+        "matcher",
+        "detection.matcher.kind",
+        MATCHERS,
+        "Rule for the anchors that train on a box: a fixed overlap, or the statistics of each box's overlaps (atss).",
+        TRAINING_MODES,
+        inspected=True,
+    ),
+    _detector_flag(
+        "box_loss",
+        "detection.losses.box_loss",
+        BOX_LOSSES,
+        "Loss of boxes: of their codes, or by their overlap.",
+        TRAINING_MODES,
+    ),
+    _detector_flag(
+        "class_loss",
+        "detection.losses.class_loss",
+        CLASS_LOSSES,
+        "Loss of classes; quality_focal trains a class towards the overlap of its box.",
+        TRAINING_MODES,
+    ),
+    _detector_flag(
+        "box_loss_weight",
+        "detection.losses.localization_weight",
+        NUMBER,
+        "Weight of the loss of boxes.",
+        TRAINING_MODES,
+        rare=True,
+    ),
+    _detector_flag(
+        "class_loss_weight",
+        "detection.losses.classification_weight",
+        NUMBER,
+        "Weight of the loss of classes.",
+        TRAINING_MODES,
+        rare=True,
+    ),
+    _detector_flag(
+        "nms",
+        "detection.post_processing.suppression",
+        SUPPRESSIONS,
+        "Way to suppress boxes that overlap better ones: hard and diou drop them, soft and matrix lower their scores.",
+        WITH_RESULTS,
+    ),
+    _detector_flag(
+        "class_agnostic_nms",
+        "detection.post_processing.class_agnostic",
+        SWITCH,
+        "Let boxes of different classes suppress each other too.",
+        WITH_RESULTS,
+    ),
+    _detector_flag(
+        "max_detections",
+        "detection.post_processing.max_total_detections",
+        INTEGER,
+        "Largest number of detections in an image.",
+        WITH_RESULTS,
     ),
     _detector_flag(
         "centred_p7",

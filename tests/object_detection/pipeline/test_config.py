@@ -60,6 +60,7 @@ def test_every_constant_of_the_detector_reaches_the_config():
                 f"{SSD}loss.classification_weight=2,{SSD}loss.localization_weight=3",
                 f"{NMS}score_threshold=0.01,{NMS}iou_threshold=0.5",
                 f"{NMS}max_detections_per_class=20,{NMS}max_total_detections=50",
+                f"{NMS}use_class_agnostic_nms=true",
                 f"{crop}min_object_covered=0.1,{crop}min_aspect_ratio=0.5,{crop}max_aspect_ratio=2,{crop}min_area=0.2",
                 f"{crop}max_area=0.9,{crop}overlap_thresh=0.3,{crop}clip_boxes=false,{crop}random_coef=0.15",
                 f"{OPTIONS}[2].random_distort_color.color_ordering=1",
@@ -79,7 +80,11 @@ def test_every_constant_of_the_detector_reaches_the_config():
             focal_alpha=None, focal_gamma=1.5, huber_delta=0.5, classification_weight=2, localization_weight=3
         ),
         post_processing=PostProcessingSpec(
-            score_threshold=0.01, iou_threshold=0.5, max_detections_per_class=20, max_total_detections=50
+            score_threshold=0.01,
+            iou_threshold=0.5,
+            max_detections_per_class=20,
+            max_total_detections=50,
+            class_agnostic=True,
         ),
         augmentation=(
             FlipSpec(),
