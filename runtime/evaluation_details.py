@@ -17,7 +17,7 @@ from utils.hooks.measurement import MeasurementHook
 from utils.metric_names import INTERVALS
 from utils.records.manifest import SplitFiles, split_identity
 from utils.records.tfrecord_file import read_record
-from utils.reporting.evaluation_file import EVALUATION_NAME, histogram, write_evaluation
+from utils.reporting.evaluation_file import ERROR_PICTURES, EVALUATION_NAME, histogram, write_evaluation
 from utils.reporting.findings import findings, summary_line
 from utils.weights.checkpoint_files import read_metadata
 
@@ -36,6 +36,7 @@ def leave_details(
     measurement: MeasurementHook,
     *,
     printed: bool,
+    final: bool,
 ) -> dict[str, Image.Image]:
     """Writes ``evaluation.json`` to the run's results and, in mode evaluate, logs the findings.
 
@@ -48,6 +49,7 @@ def leave_details(
         metrics: The metrics as logged, with their intervals.
         measurement: The measurement of the batches.
         printed: The evaluator's findings are in its printed report and are not logged.
+        final: No evaluation follows in this run.
 
     Returns:
         Pictures of some examples with predictions, by their tags in TensorBoard.
@@ -60,12 +62,13 @@ def leave_details(
             **_of_metrics(metrics),
             "latency_ms": histogram(measurement.latencies_ms),
             "class_names": setup.task.metadata["class_names"],
-            **evaluator.details(),
+            **evaluator.details(final=final),
         }
         examples, files = content.pop("examples"), setup.splits.get("validation")
         if files is not None:
-            pictures = [_with_picture(entry, files) for entry in content["pictures"]]
-            content |= {"split": split_identity(files), "pictures": pictures}
+            content["split"] = split_identity(files)
+            for key in {"pictures", ERROR_PICTURES} & content.keys():
+                content[key] = [_with_picture(entry, files) for entry in content[key]]
         write_evaluation(folder, content)
         told = content.get("findings", ())
         for finding in () if printed else told:
