@@ -221,8 +221,9 @@ class CocoEvaluator:
         findings = coco_report.findings(comparison, summary)
         by_id = dict(zip(comparison.image_ids.tolist(), indices, strict=True))
         found = details(comparison, summary, by_id, with_errors=final or not self._takes_long())
+        by_category = self._resampled()[1]
         for row in found["classes"]:
-            row["interval"] = self._resampled()[1].get(row["id"])
+            row["interval"] = by_category.get(row["id"])
         return {**found, "per_image": per_image(comparison, summary), "findings": findings}
 
     def _score(self) -> tuple[Comparison, Summary]:
