@@ -65,10 +65,7 @@ def leave_details(
             **evaluator.details(final=final),
         }
         examples, files = content.pop("examples"), setup.splits.get("validation")
-        if files is not None:
-            content["split"] = split_identity(files)
-            for key in {"pictures", ERROR_PICTURES} & content.keys():
-                content[key] = [_with_picture(entry, files) for entry in content[key]]
+        content |= _of_split(content, files)
         write_evaluation(folder, content)
         told = content.get("findings", ())
         for finding in () if printed else told:
@@ -99,13 +96,22 @@ def _explain(content: Mapping[str, Any], speed: Mapping[str, float], told: Seque
             _log.info("%s", finding)
 
 
-def _with_picture(entry: Mapping[str, Any], files: SplitFiles) -> dict[str, Any]:
-    """An entry with the picture of its example, if it is available."""
+def _of_split(content: Mapping[str, Any], files: SplitFiles | None) -> dict[str, Any]:
+    """The split's digest, and the entries with those pictures that are available; each image is read once."""
+    if files is None:
+        return {}
+    lists = {key: content[key] for key in ("pictures", ERROR_PICTURES) if key in content}
+    found = {index: _jpeg(index, files) for index in {entry["index"] for each in lists.values() for entry in each}}
+    pictures = {key: [{**entry, **found[entry["index"]]} for entry in each] for key, each in lists.items()}
+    return {"split": split_identity(files), **pictures}
+
+
+def _jpeg(index: int, files: SplitFiles) -> dict[str, str]:
     try:
-        return {**entry, "jpeg": base64.b64encode(thumbnail(files, entry["index"])).decode("ascii")}
+        return {"jpeg": base64.b64encode(thumbnail(files, index)).decode("ascii")}
     except Exception as error:  # Pillow's decoders raise errors of any type
-        _log.info("example %d: no picture for the report (%s)", entry["index"], error)
-        return dict(entry)
+        _log.info("example %d: no picture for the report (%s)", index, error)
+        return {}
 
 
 def _shown(examples: Sequence[Mapping[str, Any]], files: SplitFiles, presenter: Presenter) -> dict[str, Image.Image]:
