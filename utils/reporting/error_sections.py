@@ -14,11 +14,11 @@ from utils.reporting.page import folded, grid, notes, section, table
 
 _MEANING = {
     "classification": "on an object of another category",
-    "localization": "around an object of its category, with too little overlap",
-    "both": "around an object of another category, with too little overlap",
+    "localization": "beside an object of its category",
+    "both": "beside an object of another category",
     "duplicate": "on an object that a better detection has found",
     "background": "on no object",
-    "missed": "objects without any detection",
+    "missed": "objects not found, not even as the first two kinds",
     "false positives": "all wrong detections together",
     "false negatives": "all objects that were not found",
 }
