@@ -17,7 +17,7 @@ from utils.hooks.measurement import MeasurementHook
 from utils.metric_names import INTERVALS
 from utils.records.manifest import SplitFiles, split_identity
 from utils.records.tfrecord_file import read_record
-from utils.reporting.evaluation_file import EVALUATION_NAME, histogram, write_evaluation
+from utils.reporting.evaluation_file import ERROR_PICTURES, EVALUATION_NAME, histogram, write_evaluation
 from utils.reporting.findings import findings, summary_line
 from utils.weights.checkpoint_files import read_metadata
 
@@ -36,6 +36,7 @@ def leave_details(
     measurement: MeasurementHook,
     *,
     printed: bool,
+    final: bool,
 ) -> dict[str, Image.Image]:
     """Writes ``evaluation.json`` to the run's results and, in mode evaluate, logs the findings.
 
@@ -48,6 +49,7 @@ def leave_details(
         metrics: The metrics as logged, with their intervals.
         measurement: The measurement of the batches.
         printed: The evaluator's findings are in its printed report and are not logged.
+        final: No evaluation follows in this run.
 
     Returns:
         Pictures of some examples with predictions, by their tags in TensorBoard.
@@ -60,12 +62,10 @@ def leave_details(
             **_of_metrics(metrics),
             "latency_ms": histogram(measurement.latencies_ms),
             "class_names": setup.task.metadata["class_names"],
-            **evaluator.details(),
+            **evaluator.details(final=final),
         }
         examples, files = content.pop("examples"), setup.splits.get("validation")
-        if files is not None:
-            pictures = [_with_picture(entry, files) for entry in content["pictures"]]
-            content |= {"split": split_identity(files), "pictures": pictures}
+        content |= _of_split(content, files)
         write_evaluation(folder, content)
         told = content.get("findings", ())
         for finding in () if printed else told:
@@ -96,13 +96,22 @@ def _explain(content: Mapping[str, Any], speed: Mapping[str, float], told: Seque
             _log.info("%s", finding)
 
 
-def _with_picture(entry: Mapping[str, Any], files: SplitFiles) -> dict[str, Any]:
-    """An entry with the picture of its example, if it is available."""
+def _of_split(content: Mapping[str, Any], files: SplitFiles | None) -> dict[str, Any]:
+    """The split's digest, and the entries with those pictures that are available; each image is read once."""
+    if files is None:
+        return {}
+    lists = {key: content[key] for key in ("pictures", ERROR_PICTURES) if key in content}
+    found = {index: _jpeg(index, files) for index in {entry["index"] for each in lists.values() for entry in each}}
+    pictures = {key: [{**entry, **found[entry["index"]]} for entry in each] for key, each in lists.items()}
+    return {"split": split_identity(files), **pictures}
+
+
+def _jpeg(index: int, files: SplitFiles) -> dict[str, str]:
     try:
-        return {**entry, "jpeg": base64.b64encode(thumbnail(files, entry["index"])).decode("ascii")}
+        return {"jpeg": base64.b64encode(thumbnail(files, index)).decode("ascii")}
     except Exception as error:  # Pillow's decoders raise errors of any type
-        _log.info("example %d: no picture for the report (%s)", entry["index"], error)
-        return dict(entry)
+        _log.info("example %d: no picture for the report (%s)", index, error)
+        return {}
 
 
 def _shown(examples: Sequence[Mapping[str, Any]], files: SplitFiles, presenter: Presenter) -> dict[str, Image.Image]:

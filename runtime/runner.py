@@ -118,7 +118,7 @@ class Runner:
             for step in self._stretches(trainer, last, stretch, measurement):
                 if self._stopping.agree():
                     break
-                metrics = self._evaluate_and_rank(trainer, evaluation)
+                metrics = self._evaluate_and_rank(trainer, evaluation, final=step >= last)
                 if self._best(trainer).exhausted(run.early_stop_patience):
                     _log.warning("step %d: stopped early, %d evaluations were no better", step, run.early_stop_patience)
                     break
@@ -200,11 +200,11 @@ class Runner:
                 self._observers.save(trainer, trainer.step)
                 yield trainer.step
 
-    def _evaluate_and_rank(self, trainer: Trainer, evaluation: Evaluation) -> dict[str, Any]:
+    def _evaluate_and_rank(self, trainer: Trainer, evaluation: Evaluation, *, final: bool = True) -> dict[str, Any]:
         """Evaluates the checkpoint of the step just saved, remembers the result, and keeps the best."""
         step = trainer.step
         evaluation.load(self._checkpoints.prefix(step))
-        result = self._evaluate(evaluation)
+        result = self._evaluate(evaluation, final=final)
         if self._stopping.agree():
             return {}
         epoch = step // trainer.plan.steps_per_epoch
@@ -221,7 +221,7 @@ class Runner:
                 self._checkpoints.annotate(step, trainer.metadata(step))
         return result
 
-    def _evaluate(self, evaluation: Evaluation, *, score: bool = True) -> dict[str, Any]:
+    def _evaluate(self, evaluation: Evaluation, *, score: bool = True, final: bool = True) -> dict[str, Any]:
         """Metrics and speed over the validation split, or over the part that the mode asks for."""
         run, batch = self._config.run, self._global_batch
         batches = self._batches_to_evaluate()
@@ -235,8 +235,9 @@ class Runner:
         if not run.is_benchmark and self._writes:
             metrics |= evaluator.statistics()
             publish(evaluator, Path(run.results_dir), self._screen)
+            printed = not self._screen.is_readable
             evaluation.examples = leave_details(
-                evaluator, self._setup, evaluation.prefix, metrics, measurement, printed=not self._screen.is_readable
+                evaluator, self._setup, evaluation.prefix, metrics, measurement, printed=printed, final=final
             )
         return {**metrics, **measurement.result("eval")}
 

@@ -159,8 +159,12 @@ class Evaluator(Protocol):
     def artefacts(self) -> dict[str, bytes]:
         """Files to write beside the log, by name."""
 
-    def details(self) -> dict[str, Any]:
-        """Details for a report as JSON; "pictures" and "examples" refer to examples by "index"."""
+    def details(self, *, final: bool = True) -> dict[str, Any]:
+        """Details for a report as JSON; "pictures" and "examples" refer to examples by "index".
+
+        Args:
+            final: No evaluation follows; any other may leave out what would delay training.
+        """
 
 
 class Presenter(Protocol):

@@ -1,7 +1,7 @@
 """Scores detections against annotations, both in COCO's format: python -m tools.score GROUNDTRUTH.json RESULTS.json.
 
-Prints the twelve lines of pycocotools, the average precision of each class, and the likely cause of metrics near 0 or
-of -1. Imports no TensorFlow.
+Prints the twelve lines of pycocotools, the average precision of each class, what each kind of error costs, and the
+likely cause of metrics near 0 or of -1. Imports no TensorFlow.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from object_detection.coco.details import operating_score
+from object_detection.coco.error_details import error_details
+from object_detection.coco.errors import find_errors
 from object_detection.coco.intervals import intervals
 from object_detection.coco.metrics import METRICS, Summary, score_arrays
 from object_detection.coco.report import findings, lines
@@ -30,6 +33,7 @@ from utils.files.atomic_file import write_atomically
 from utils.files.file_kind import why_no_json
 from utils.files.regular_file import open_regular
 from utils.metric_names import INTERVALS, heading
+from utils.reporting.evaluation_file import ERRORS
 from utils.statistics.intervals import Interval
 from utils.suggestions import path_hint
 from utils.text import one_line, printable
@@ -68,7 +72,10 @@ def run(options: argparse.Namespace) -> int:
     summary = score_arrays(comparison.groundtruth, comparison.results, list(comparison.categories))
     ends, by_category = intervals(comparison, summary) if len(comparison.image_ids) else ({}, {})
     found, classes = findings(comparison, summary), _classes(comparison, summary, by_category)
-    print("\n".join([*lines(summary), "", *_ranges(ends), "", *_table(classes), *(["", *found] if found else [])]))
+    threshold = operating_score(summary.matches)
+    errors = {"operating_score": threshold, **error_details(summary, find_errors(summary.matches), threshold)}
+    parts = (lines(summary), _ranges(ends), _table(classes), _errors(errors), found)
+    print("\n\n".join("\n".join(part) for part in parts if part))
     if options.json is not None:
         content = {
             "images": len(comparison.image_ids),
@@ -77,6 +84,7 @@ def run(options: argparse.Namespace) -> int:
             "metrics": summary.metrics,
             INTERVALS: ends,
             "classes": classes,
+            ERRORS: errors,
             "findings": found,
         }
         try:
@@ -131,6 +139,17 @@ def _table(classes: Sequence[dict[str, Any]]) -> list[str]:
         f"{row['id']:{width}}  {row['average_precision']:6.3f}  {_range(row['interval']):>14}  {row['objects']:9}  "
         f"{row['detections']:10}  {one_line(row['name'])}"
         for row in classes
+    ]
+
+
+def _errors(errors: Mapping[str, Any]) -> list[str]:
+    """The number and the cost of each kind of error."""
+    sure = f"score >= {errors['operating_score']:.3f}"
+    header = f"{'errors':15}  {'cost in AP at IoU 0.5':>21}  {sure:>14}  {'any score':>9}"
+    return [header] + [
+        f"{row['kind']:15}  {'' if row['cost'] is None else format(row['cost'], '.3f'):>21}  {row['sure']:14}  "
+        f"{row['count']:9}"
+        for row in errors["kinds"]
     ]
 
 

@@ -12,32 +12,42 @@ from typing import Any
 
 import numpy as np
 
+from object_detection.coco.error_details import error_details
+from object_detection.coco.errors import find_errors
 from object_detection.coco.metrics import Groundtruth, Matches, Results, Summary, iou, precision_curves
+from object_detection.coco.pictures import Pictures
 from object_detection.coco.tables import Comparison
-from utils.reporting.evaluation_file import examples_of
+from utils.reporting.evaluation_file import ERROR_PICTURES, ERRORS
 
-PICTURES = 24
-_BOXES_A_PICTURE = 60
 _OVERLAP = 0.5
 _DECIMALS = 6
 
 
-def details(comparison: Comparison, summary: Summary, indices: Mapping[int, int]) -> dict[str, Any]:
-    """Returns figures per category, precision-recall curves, confusions, the worst pictures, and examples.
+def details(
+    comparison: Comparison, summary: Summary, indices: Mapping[int, int], *, with_errors: bool = True
+) -> dict[str, Any]:
+    """Returns figures per category, precision-recall curves, confusions, errors, the worst pictures, and examples.
 
     Args:
         comparison: Groundtruth and detections.
         summary: Their metrics.
         indices: The place of each image in its split, by image id.
+        with_errors: Analyse the errors, which takes some 2 µs for each detection.
     """
     threshold = operating_score(summary.matches)
+    pictures = Pictures(comparison, summary.matches, indices)
+    found: dict[str, Any] = {}
+    if with_errors:
+        errors = find_errors(summary.matches)
+        found = {ERRORS: error_details(summary, errors, threshold), ERROR_PICTURES: pictures.of_errors(errors)}
     return {
         "task": "detection",
         "operating_score": threshold,
         "classes": _classes(comparison, summary, threshold),
         "curves": _curves(comparison, summary.matches),
         "confusion": _confusion(comparison, threshold),
-        **_pictures(comparison, summary.matches, threshold, indices),
+        **found,
+        **pictures.worst_and_examples(threshold),
     }
 
 
@@ -133,54 +143,3 @@ def _pairs(objects: Groundtruth, results: Results) -> list[tuple[int | None, int
         elif not (overlaps[row][objects.crowds] >= _OVERLAP).any():
             pairs.append((None, int(results.category_ids[row])))
     return pairs + [(int(category), None) for category in objects.category_ids[free]]
-
-
-def _pictures(
-    comparison: Comparison, matches: Matches, threshold: float, indices: Mapping[int, int]
-) -> dict[str, list[dict[str, Any]]]:
-    """Returns images with their boxes, each box marked as right, wrong or missed.
-
-    "pictures" are those with the most confident false alarms and those with the most missed objects, "examples" a
-    sample of all images.
-    """
-    sure = matches.results.scores >= threshold
-    found = np.zeros(len(matches.groundtruth.crowds), bool)
-    found[matches.objects[sure & matches.right]] = True
-    missed = ~found & ~matches.groundtruth.crowds
-    sizes = dict(zip(comparison.image_ids.tolist(), comparison.sizes_px.tolist(), strict=True))
-
-    def entry(image: int) -> dict[str, Any]:
-        height, width = sizes[image]
-        here, there = matches.results.image_ids == image, matches.groundtruth.image_ids == image
-        boxes = _boxes("missed", matches.groundtruth.take(there & missed), (width, height))
-        for kind, flags in (("wrong", matches.wrong), ("right", matches.right)):
-            boxes += _boxes(kind, matches.results.take(here & sure & flags), (width, height))
-        place = {"image_id": image, "index": indices[image], "width": int(width), "height": int(height)}
-        return {**place, "boxes": boxes[:_BOXES_A_PICTURE]}
-
-    in_order = sorted(indices, key=lambda image: indices[image])
-    chosen = {
-        "pictures": _worst(matches, sure & matches.wrong, missed),
-        "examples": [in_order[place] for place in examples_of(len(in_order))],
-    }
-    return {name: [entry(image) for image in images] for name, images in chosen.items()}
-
-
-def _worst(matches: Matches, alarms: np.ndarray, missed: np.ndarray) -> list[int]:
-    """Returns ids of the images with the most confident false alarms, then of those with the most missed objects."""
-    wrong = np.flatnonzero(alarms)
-    images = matches.results.image_ids[wrong[np.argsort(-matches.results.scores[wrong], kind="stable")]].tolist()
-    most_missed = Counter(matches.groundtruth.image_ids[missed].tolist()).most_common()
-    chosen = list(dict.fromkeys(images))[: PICTURES // 2]
-    return chosen + [image for image, _ in most_missed if image not in chosen][: PICTURES - len(chosen)]
-
-
-def _boxes(kind: str, table: Groundtruth | Results, size: tuple[float, float]) -> list[dict[str, Any]]:
-    """Converts boxes of an image of this width and height to entries with ``[ymin, xmin, ymax, xmax]`` in [0, 1]."""
-    x, y, width, height = (table.boxes_px / np.array([*size, *size])).T
-    sides = np.round(np.stack([y, x, y + height, x + width], axis=1), _DECIMALS).tolist()
-    scores = table.scores.tolist() if isinstance(table, Results) else [None] * len(sides)
-    return [
-        {"kind": kind, "category": category, "score": score, "box": box}
-        for category, score, box in zip(table.category_ids.tolist(), scores, sides, strict=True)
-    ]

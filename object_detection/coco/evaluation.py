@@ -70,7 +70,7 @@ class CocoEvaluator:
 
     Args:
         categories: Id and name of each scored category. Objects and detections of other categories are left out.
-        quick: Leave out intervals that take longer than about a second.
+        quick: Leave out intervals that take longer than about a second, and the error analysis of as many detections.
 
     Raises:
         ValueError: Two categories have the same id.
@@ -182,12 +182,14 @@ class CocoEvaluator:
         return {INTERVALS: {**metrics, **{keys[category]: ends for category, ends in by_category.items()}}}
 
     def _resampled(self) -> Intervals:
-        comparison, summary = self._score()
-        if self._quick and judged_detections(comparison, summary).cost() > QUICK:
+        if self._takes_long():
             return {}, {}
         if self._intervals is None:
-            self._intervals = intervals(comparison, summary)
+            self._intervals = intervals(*self._score())
         return self._intervals
+
+    def _takes_long(self) -> bool:
+        return self._quick and judged_detections(*self._score()).cost() > QUICK
 
     def artefacts(self) -> dict[str, bytes]:
         """Returns files by name: the detections in the format of the COCO server.
@@ -205,8 +207,11 @@ class CocoEvaluator:
         """
         return coco_report.report(*self._score())
 
-    def details(self) -> dict[str, Any]:
-        """Returns figures per category, precision-recall curves, confusions, and the pictures with the worst mistakes.
+    def details(self, *, final: bool = True) -> dict[str, Any]:
+        """Returns figures per category, precision-recall curves, confusions, errors, and the worst pictures.
+
+        Args:
+            final: Analyse the errors even if it takes long.
 
         Raises:
             RunError: As ``result``.
@@ -215,9 +220,10 @@ class CocoEvaluator:
         indices = (image.index for image in self._images.values())
         findings = coco_report.findings(comparison, summary)
         by_id = dict(zip(comparison.image_ids.tolist(), indices, strict=True))
-        found = details(comparison, summary, by_id)
+        found = details(comparison, summary, by_id, with_errors=final or not self._takes_long())
+        by_category = self._resampled()[1]
         for row in found["classes"]:
-            row["interval"] = self._resampled()[1].get(row["id"])
+            row["interval"] = by_category.get(row["id"])
         return {**found, "per_image": per_image(comparison, summary), "findings": findings}
 
     def _score(self) -> tuple[Comparison, Summary]:

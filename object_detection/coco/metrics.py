@@ -93,11 +93,13 @@ class Summary:
         metrics: The twelve metrics by the names in ``METRICS``.
         by_category: Average precision over all thresholds, by category id.
         matches: The matches of detections and objects.
+        precision: ``[T, K, S]`` average precision; -1 without groundtruth.
         judged: The verdicts that the metrics are computed from.
     """
 
     metrics: dict[str, float]
     by_category: dict[int, float]
+    precision: np.ndarray = field(repr=False, compare=False)
     matches: Matches = field(repr=False, compare=False)
     judged: Judged = field(repr=False, compare=False)
 
@@ -167,19 +169,20 @@ def score_arrays(groundtruth: Groundtruth, results: Results, category_ids: Seque
         for size, number in enumerate(objects[:, mine].sum(axis=1)):
             if number:
                 hits, misses = right[size, :, rows][:, best_first], wrong[size, :, rows][:, best_first]
-                precision[:, k, size] = _average_precision(hits, misses, number)
+                precision[:, k, size] = average_precision(hits, misses, number)
                 early = places[rows][best_first] < np.array(MAX_DETECTIONS)[:, np.newaxis]
                 recall[:, k, size] = (hits[:, np.newaxis] & early).sum(axis=2) / number
-    by_category = {int(c): _mean(precision[:, k, 0]) for k, c in enumerate(categories)}
+    by_category = {int(c): mean_of_known(precision[:, k, 0]) for k, c in enumerate(categories)}
     return Summary(
         metrics=_twelve(precision, recall),
         by_category=by_category,
+        precision=precision,
         matches=Matches(groundtruth=groundtruth, results=results, right=right[0, 0], wrong=wrong[0, 0], objects=given),
         judged=Judged(category_ids=categories, right=right, wrong=wrong, places=places, objects=objects),
     )
 
 
-def _average_precision(hits: np.ndarray, misses: np.ndarray, objects: int) -> np.ndarray:
+def average_precision(hits: np.ndarray, misses: np.ndarray, objects: int) -> np.ndarray:
     """Returns the average precision at each threshold, ``[T]``; arguments as for ``precision_curves``."""
     found: np.ndarray = precision_curves(hits, misses, objects).mean(axis=1)
     return found
@@ -211,10 +214,10 @@ def _twelve(precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:
         *(recall[:, :, 0, most] for most in range(len(MAX_DETECTIONS))),
         *(recall[:, :, size, -1] for size in (1, 2, 3)),
     ]
-    return {name: _mean(part) for name, part in zip(METRICS, parts, strict=True)}
+    return {name: mean_of_known(part) for name, part in zip(METRICS, parts, strict=True)}
 
 
-def _mean(values: np.ndarray) -> float:
+def mean_of_known(values: np.ndarray) -> float:
     """Averages the values that could be measured."""
     known = values[values > -1]
     return float(known.mean()) if known.size else -1.0

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from runtime.classification import ClassificationEvaluator
+from runtime.evaluation_details import leave_details
 from tests.runtime.runs import CLASSES, network, picture, run, train
 from tests.runtime.scenes import picture_of, scene, write_scenes
 from utils.reporting import charts
@@ -130,7 +131,9 @@ def test_a_detectors_details_hold_pictures_of_the_scenes_with_their_objects(tmp_
     assert content["metrics"]["Precision/mAP"] == launch.summary["Precision/mAP"]
     assert sum(row["objects"] for row in content["classes"]) == sum(len(scene(n)) for n in range(1000, 1006))
     assert content["pictures"]
-    for entry in content["pictures"]:
+    assert content["error_pictures"]
+    assert {row["kind"]: row["count"] for row in content["errors"]["kinds"]}["missed"] > 0
+    for entry in content["pictures"] + content["error_pictures"]:
         things = scene(1000 + entry["index"])
         original = pixels(picture_of(things, 1000 + entry["index"]))
         assert np.abs(pixels(base64.b64decode(entry["jpeg"])) - original).mean() < 25
@@ -139,12 +142,15 @@ def test_a_detectors_details_hold_pictures_of_the_scenes_with_their_objects(tmp_
         assert places <= {(thing.top, thing.left, thing.bottom, thing.right) for thing in things}
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "False alarms and misses" in page
-    assert all(json.dumps(entry["jpeg"])[1:-1] in page for entry in content["pictures"])
+    assert "What the errors cost" in page
+    assert all(json.dumps(entry["jpeg"])[1:-1] in page for entry in content["pictures"] + content["error_pictures"])
 
 
 @pytest.mark.slow
 def test_train_and_evaluate_keeps_the_details_of_the_last_evaluation(data_dir, tmp_path):
-    launch = train(data_dir, tmp_path, "--num_iter=2", "--eval_every_epochs=1", mode="train_and_evaluate")
+    with mock.patch("runtime.runner.leave_details", wraps=leave_details) as left:
+        launch = train(data_dir, tmp_path, "--num_iter=2", "--eval_every_epochs=1", mode="train_and_evaluate")
     assert launch.status == 0, launch.error
+    assert [call.kwargs["final"] for call in left.call_args_list] == [False, True]
     assert read_evaluation(tmp_path / EVALUATION_NAME)["step"] == 10
     assert "images: top-1 accuracy" not in launch.error

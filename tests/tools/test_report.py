@@ -9,8 +9,11 @@ from tests.utils.reporting.made_runs import ODD_NAMES, write_boxes, write_classe
 from tests.utils.reporting.made_runs import comparison as tables
 from tools.report import main
 from utils.dllogger_utils import PARAMETER, open_log
+from utils.reporting.evaluation_file import write_evaluation
 
 CHART = re.compile(r'<img class="chart" style="[^"]*" alt="([^"]*)" src="data:image/svg\+xml;base64,([^"]+)">')
+
+COLORS = {"wrong": "#ef4444", "right": "#22c55e", "missed": "#f59e0b", "object": "#3b82f6"}
 
 
 def report_of(tmp_path, *runs, status=0):
@@ -80,6 +83,51 @@ def test_a_report_of_a_detector_draws_the_boxes_where_they_are(tmp_path):
         assert [float(value) for value in drawn] == pytest.approx(expected, abs=0.01)
     for row in content["classes"]:
         assert f"</span>{row['average_precision']:.3f}</td>" in page
+
+
+def test_a_report_tells_what_each_kind_of_error_costs_and_shows_the_worst(tmp_path):
+    run = write_log(tmp_path / "run")
+    content = write_boxes(run, tables())
+    page = report_of(tmp_path, run)
+    assert "Average precision by IoU and object size" in charts_in(page)
+    section = page.split("<h2>What the errors cost</h2>")[1].split("</section>")[0]
+    for row in content["errors"]["kinds"]:
+        line = next(line for line in section.splitlines() if line.startswith(f"<tr><td>{row['kind']}</td>"))
+        numbers = re.findall(r'<td class="number">([\d.]+)</td>', line)
+        assert [float(number) for number in numbers] == pytest.approx(
+            [row["cost"], row["sure"], row["count"]], abs=1e-4
+        )
+    worst = page.split("<h2>The worst errors of each kind</h2>")[1].split("</section>")[0]
+    assert [figure.count("<rect") for figure in worst.split("</figure>")[:-1]] == [
+        len(entry["boxes"]) for entry in content["error_pictures"]
+    ]
+    found = {kind: worst.count(f'stroke="{color}" stroke-width') for kind, color in COLORS.items()}
+    boxes = [box["kind"] for entry in content["error_pictures"] for box in entry["boxes"]]
+    assert {kind: boxes.count(kind) for kind in COLORS} == found
+
+
+def test_runs_are_compared_by_what_their_errors_cost(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    contents = {name: write_boxes(write_log(Path(name)), tables(seed=seed)) for seed, name in enumerate(("one", "two"))}
+    write_log(Path("unfinished"), ended=False)
+    page = report_of(tmp_path, *contents, "unfinished", status=3)
+    section = page.split("<h2>What the errors cost</h2>")[1].split("</section>")[0]
+    lines = [line for line in section.splitlines() if line.startswith("<tr><td>")]
+    assert len(lines) == 2
+    for name, content in contents.items():
+        (line,) = (line for line in lines if line.startswith(f"<tr><td>{name}<"))
+        numbers = [float(number) for number in re.findall(r'<td class="number">([\d.]+)</td>', line)]
+        costs = [row["cost"] for row in content["errors"]["kinds"]]
+        assert numbers == pytest.approx([content["errors"]["average_precision"], *costs], abs=1e-3)
+
+
+def test_a_detectors_evaluation_of_an_older_version_has_a_report(tmp_path):
+    run = write_log(tmp_path / "run")
+    content = write_boxes(run, tables())
+    write_evaluation(run, {key: value for key, value in content.items() if not key.startswith("error")})
+    page = report_of(tmp_path, run)
+    assert "False alarms and misses" in page
+    assert "What the errors cost" not in page
 
 
 def test_a_page_needs_no_network_and_no_script(tmp_path):

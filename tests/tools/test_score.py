@@ -70,6 +70,19 @@ def test_scores_of_published_pairs_are_those_of_pycocotools(sample_data, write, 
     assert scores["detections"] == len(results)
 
 
+def test_scores_tell_what_each_kind_of_error_costs(write, tmp_path, capsys):
+    groundtruth, results = problem(12, seed=5, categories=3)
+    out = tmp_path / "scores.json"
+    assert main([write("g.json", groundtruth), write("r.json", results), "--json", str(out)]) == 0
+    errors = json.loads(out.read_text())["errors"]
+    printed = capsys.readouterr().out
+    assert f"score >= {errors['operating_score']:.3f}" in printed
+    for row in errors["kinds"]:
+        line = next(line for line in printed.splitlines() if line.startswith(row["kind"]))
+        assert line.split()[-3:] == [f"{row['cost']:.3f}", str(row["sure"]), str(row["count"])]
+    assert errors["kinds"][-1]["cost"] > 0
+
+
 def test_tensorflow_is_not_imported(files):
     code = "import sys; sys.modules['tensorflow'] = None; from tools.score import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, *files()]

@@ -9,6 +9,7 @@ from typing import Any
 
 from utils.metric_names import heading, interval_of
 from utils.reporting import charts
+from utils.reporting.error_sections import error_comparison
 from utils.reporting.names import format_flag
 from utils.reporting.page import Markup, folded, grid, notes, page, section, table
 from utils.reporting.paired_tests import Outcome, sentence
@@ -49,6 +50,7 @@ def comparison_page(ranked: Sequence[Run], tests: Outcome) -> bytes:
         section("What is missing", _missing(ranked)),
         section("Results", _results(ranked)),
         section("Larger than chance?", _tests(tests)),
+        section("What the errors cost", error_comparison([(run.name, run.evaluation) for run in ranked])),
         section("What differs", _differences(ranked)),
         section("Curves", _curves(ranked)),
     ]

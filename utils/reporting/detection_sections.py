@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
 import numpy as np
 
 from utils.reporting import charts
+from utils.reporting.box_pictures import box_pictures, legend
 from utils.reporting.confusion import Confusions, confusion_part, confusions
+from utils.reporting.error_sections import error_sections
 from utils.reporting.names import class_names, short
 from utils.reporting.page import bar, folded, grid, notes, section, table
 
@@ -17,8 +18,6 @@ _TABLE_OPEN = 40
 _WORST = 20
 _NOTHING = -1
 """Category number that stands for "no object" or "no detection"."""
-_COLORS = {"wrong": "#ef4444", "right": "#22c55e", "missed": "#f59e0b"}
-_KINDS = {"wrong": "false alarm", "right": "found", "missed": "missed"}
 
 
 def detection_sections(evaluation: Mapping[str, Any]) -> list[str]:
@@ -31,6 +30,7 @@ def detection_sections(evaluation: Mapping[str, Any]) -> list[str]:
         section("Precision and recall", grid(_curves(evaluation, names))),
         section("Confusions", confusion_part(_confusions(evaluation), evaluation, names, "objects")),
         section("False alarms and misses", _pictures(evaluation, names)),
+        *error_sections(evaluation),
     ]
 
 
@@ -86,46 +86,7 @@ def _confusions(evaluation: Mapping[str, Any]) -> Confusions:
 
 
 def _pictures(evaluation: Mapping[str, Any], names: Mapping[int, str]) -> str:
-    figures = "".join(_figure(entry, names) for entry in evaluation["pictures"])
+    figures = box_pictures(evaluation["pictures"], names)
     if not figures:
         return notes(["There are no false alarms and no misses."])
-    legend = " · ".join(f'<span class="{kind}">■ {escape(says)}</span>' for kind, says in _KINDS.items())
-    return f'<p>{legend}</p>\n<div class="pictures wide">{figures}</div>'
-
-
-def _figure(entry: Mapping[str, Any], names: Mapping[int, str]) -> str:
-    """A picture with its boxes."""
-    width, height = max(1, entry["width"]), max(1, entry["height"])
-    jpeg = entry.get("jpeg")
-    picture = (
-        f'<image href="data:image/jpeg;base64,{escape(jpeg)}" width="{width}" height="{height}" '
-        'preserveAspectRatio="none"/>'
-        if jpeg
-        else ""
-    )
-    boxes = "".join(_box(box, names, (width, height)) for box in entry["boxes"] if box["kind"] in _COLORS)
-    counts = {kind: sum(box["kind"] == kind for box in entry["boxes"]) for kind in _KINDS}
-    said = ", ".join(f'<span class="{kind}">{count} {kind}</span>' for kind, count in counts.items() if count)
-    return (
-        f'<figure><svg viewBox="0 0 {width} {height}" role="img" aria-label="image {entry["image_id"]}">'
-        f"{picture}{boxes}</svg><figcaption>image {entry['image_id']}: {said}</figcaption></figure>"
-    )
-
-
-def _box(box: Mapping[str, Any], names: Mapping[int, str], size: tuple[int, int]) -> str:
-    width, height = size
-    ymin, xmin, ymax, xmax = (min(1.0, max(0.0, side)) for side in box["box"])
-    kind, line = box["kind"], max(size) / 160
-    score = "" if box["score"] is None else f" {box['score']:.2f}"
-    label = f"{short(names.get(box['category'], str(box['category'])))}{score}"
-    dashes = f' stroke-dasharray="{3 * line:.2f}"' if kind == "missed" else ""
-    font = max(size) / 20
-    left, right, upper, lower = xmin * width, xmax * width, ymin * height, ymax * height
-    top = upper - font / 4 if upper > font else upper + font
-    return (
-        f'<g class="box"><title>{escape(f"{label}: {_KINDS[kind]}")}</title>'
-        f'<rect x="{left:.2f}" y="{upper:.2f}" width="{right - left:.2f}" height="{lower - upper:.2f}" fill="none" '
-        f'stroke="{_COLORS[kind]}" stroke-width="{line:.2f}"{dashes}/>'
-        f'<text x="{left:.2f}" y="{top:.2f}" font-size="{font:.2f}" fill="{_COLORS[kind]}" stroke="black" '
-        f'stroke-width="{font / 12:.2f}" paint-order="stroke">{escape(short(label, 26))}</text></g>'
-    )
+    return legend(("wrong", "right", "missed")) + "\n" + figures

@@ -10,14 +10,16 @@ It is an object with these keys:
   picture in base64;
 - for a classifier: ``class_names`` (null if there are none) and the keys from ``runtime.class_details``;
 - for a classifier of images with several labels: ``class_names``, the keys from ``runtime.several_labels_evaluation``;
-- for a detector: the keys from ``object_detection.coco.details``, and ``findings``, sentences about problems.
+- for a detector: the keys from ``object_detection.coco.details``, and ``findings``, sentences about problems;
+- ``errors`` of a detector, see ``object_detection.coco.error_details``, and ``error_pictures``, which are ``pictures``
+  with the kind of their ``error``; files of older versions, and of large evaluations in training, have neither.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from utils.metric_names import INTERVALS
 from utils.reporting.per_image import PER_IMAGE
 
 EVALUATION_NAME = "evaluation.json"
+ERRORS, ERROR_PICTURES = "errors", "error_pictures"
 FORMAT = 1
 SEVERAL_LABELS = "several_labels"
 """The task of a classifier of images with several labels each."""
@@ -173,7 +176,17 @@ def _check_detection(content: Mapping[str, Any]) -> None:
     _check_rows("confusion", pairs, 3, int | None)
     if any(pair[0] not in known or pair[1] not in known or pair[2] is None for pair in pairs):
         raise ValueError('"confusion" has a category that is not one of "classes", or no count')
-    for picture in _pictures(content):
+    _check_boxes(_pictures(content))
+    if ERRORS in content:
+        _check_errors(typed(content, ERRORS, dict), known)
+        pictures = _pictures(content, ERROR_PICTURES)
+        _check_boxes(pictures)
+        for picture in pictures:
+            typed(picture, "error", str)
+
+
+def _check_boxes(pictures: Sequence[Mapping[str, Any]]) -> None:
+    for picture in pictures:
         for key in ("image_id", "width", "height"):
             typed(picture, key, int)
         for box in typed_list(picture, "boxes", dict):
@@ -184,8 +197,34 @@ def _check_detection(content: Mapping[str, Any]) -> None:
                 raise ValueError('a "box" does not have four sides')
 
 
-def _pictures(content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    pictures = typed_list(content, "pictures", dict)
+def _check_errors(errors: Mapping[str, Any], known: Collection[int | None]) -> None:
+    for key in ("foreground", "background", "average_precision"):
+        typed(errors, key, float)
+    kinds, ious = typed_list(errors, "kinds", dict), typed_list(errors, "ious", float)
+    for row in kinds:
+        typed(row, "kind", str)
+        typed(row, "count", int)
+        typed(row, "sure", int)
+        typed(row, "cost", float, optional=True)
+    by_iou = typed(errors, "by_iou", dict)
+    for size in by_iou:
+        _check_length(by_iou, size, len(ious))
+    for row in typed_list(errors, "classes", dict):
+        if typed(row, "id", int) not in known:
+            raise ValueError(f'"{ERRORS}" has a category that is not one of "classes"')
+        _check_length(row, "by_iou", len(ious))
+        _check_length(row, "counts", len(kinds))
+        _check_rows("costs", [typed(row, "costs", list)], len(kinds), int | float | None)
+        _check_numbers("by_size", typed(row, "by_size", dict))
+
+
+def _check_length(content: Mapping[str, Any], key: str, length: int) -> None:
+    if len(typed_list(content, key, float)) != length:
+        raise ValueError(f'"{key}" does not have {length} values')
+
+
+def _pictures(content: Mapping[str, Any], key: str = "pictures") -> list[dict[str, Any]]:
+    pictures = typed_list(content, key, dict)
     for picture in pictures:
         typed(picture, "index", int)
         typed(picture, "jpeg", str, optional=True)

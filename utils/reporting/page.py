@@ -39,7 +39,7 @@ figure img, figure svg { width: 100%; height: auto; border-radius: 4px; backgrou
 .note, .finding { border-left: 4px solid #2563eb; padding: 4px 12px; margin: 6px 0; overflow-wrap: anywhere; }
 .note { background: #fff8e6; border-color: #d97706; }
 details summary { cursor: pointer; }
-.wrong { color: #b91c1c; } .right { color: #047857; } .missed { color: #b45309; }
+.wrong { color: #b91c1c; } .right { color: #047857; } .missed { color: #b45309; } .object { color: #1d4ed8; }
 """
 
 

@@ -248,6 +248,17 @@ def test_evaluations_during_training_leave_out_intervals_that_take_long(pair, mo
     assert quick.statistics() == {"intervals": {}}
 
 
+def test_evaluations_during_training_leave_out_errors_that_take_long_to_sort(pair, monkeypatch):
+    whole = evaluator_of(*pair, [9]).details()
+    quick = CocoEvaluator(categories_of(pair[0]), quick=True)
+    for batch in batches(*pair, [9]):
+        quick.update(batch)
+    assert quick.details(final=False) == quick.details() == whole
+    monkeypatch.setattr("object_detection.coco.evaluation.QUICK", 10)
+    assert whole.keys() - quick.details(final=False).keys() == {"errors", "error_pictures"}
+    assert quick.details(final=True)["errors"] == whole["errors"]
+
+
 def test_what_is_stored_by_image_gives_the_average_precision(pair):
     evaluator = evaluator_of(*pair, [9])
     image_ids, category_ids, table = detections_of(json.loads(json.dumps(evaluator.details())))

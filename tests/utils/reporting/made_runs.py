@@ -143,7 +143,7 @@ def write_boxes(folder: Path, tables: Comparison, names: dict[int, str] | None =
     }
     for row in content["classes"]:
         row["name"] = (names or {}).get(row["id"], row["name"])
-    for entry in content["pictures"]:
+    for entry in content["pictures"] + content["error_pictures"]:
         entry["jpeg"] = jpeg((entry["index"] * 20 % 256, 120, 90), (200, 100))
     write_evaluation(folder, content)
     return content

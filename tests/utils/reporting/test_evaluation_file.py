@@ -61,6 +61,14 @@ def test_a_classifiers_evaluation_is_checked(tmp_path, classes, place, value, me
         (("pictures", 0, "boxes", 0, "box"), [0.0, 1.0], "four sides"),
         (("curves", 0, "precision"), ["a"], '"precision" contains'),
         (("operating_score",), None, '"operating_score" is None'),
+        (("errors", "kinds", 0, "cost"), "much", '"cost" is .much'),
+        (("errors", "kinds", 0, "count"), 0.5, '"count" is 0.5'),
+        (("errors", "classes", 0, "id"), 77, '"errors" has a category that is not'),
+        (("errors", "classes", 0, "costs"), [0.5], '"costs" has a row that is not one of 8 numbers'),
+        (("errors", "classes", 0, "counts"), [1], '"counts" does not have 8 values'),
+        (("errors", "by_iou", "small"), [0.5], '"small" does not have 10 values'),
+        (("error_pictures", 0, "error"), 3, '"error" is 3'),
+        (("error_pictures", 0, "boxes", 0, "box"), [0.0, 1.0], "four sides"),
     ],
 )
 def test_a_detectors_evaluation_is_checked(tmp_path, boxes, place, value, message):
@@ -82,6 +90,11 @@ def test_a_detectors_evaluation_is_checked(tmp_path, boxes, place, value, messag
 def test_an_evaluation_of_several_labels_is_checked(tmp_path, several, place, value, message):
     with pytest.raises(ValueError, match=message):
         read(tmp_path, changed(several, place, value))
+
+
+def test_an_evaluation_of_an_older_version_has_no_errors(tmp_path, boxes):
+    content = {key: value for key, value in boxes.items() if key not in ("errors", "error_pictures")}
+    assert read(tmp_path, content) == {"format": 1, **content}
 
 
 def changed(content, place, value):
