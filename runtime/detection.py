@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from model.checkpoint_names import OWN_CLASSIFIER, is_own_classifier
+from model.checkpoint_names import own_classifier, stem_kernel
 from model.layers.options import LayerOptions
 from model.specs import BACKBONES, CODE_SIZE, SSDS, Part, SSDSpec
 from model.ssd import ssd
 from model.variable_groups import part_of_detector
-from model.warm_start import CLASS_HEAD, STEM_KERNEL, detector_sources
+from model.warm_start import CLASS_HEAD, detector_sources
 from object_detection.anchors import cells_of_levels, pyramid_anchors
 from object_detection.box_coder import decode
 from object_detection.box_losses import LOSSES_OF_BOXES
@@ -33,6 +33,7 @@ from object_detection.preprocessing import preprocess_image
 from object_detection.presenter import BoxPresenter
 from object_detection.synthetic_objects import synthetic_objects
 from object_detection.target_assigner import Groundtruth, assign_targets, in_few_rows
+from runtime.resolve_detector import DEFAULT_BACKBONE
 from runtime.task import Metrics, Task, TensorMap, WarmStart
 from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig, ModelConfig, resolved
 from utils.data_utils import Reader, TensorFlowReader, synthetic_input
@@ -74,7 +75,8 @@ def detection_task(
     table = class_table_of(model, exact=detection.exact_classes)
     size = resolved(model, "image_size")
     anchors = pyramid_anchors(size, size, detection.anchors)
-    mean_rgb = model.pretrained.mean_rgb or (MEAN_RGB if model.backbone == OWN_CLASSIFIER else DETECTION_MEAN_RGB)
+    mean_rgb = model.pretrained.mean_rgb or (DETECTION_MEAN_RGB if model.backbone == DEFAULT_BACKBONE else MEAN_RGB)
+    spec = _network(model, detection.batch_norm_decay)
     categories, evaluates = list(zip(table.ids, table.names, strict=True)), config.run.mode == "evaluate"
     return Task(
         data=ImagesWithObjects(
@@ -86,12 +88,13 @@ def detection_task(
             reader=reader,
             table=table,
         ),
-        network=_detector(model, detection, table, mean_rgb, layers),
+        network=_detector(spec, detection, table, mean_rgb, layers),
         post_processing=Suppression(anchors=anchors, detection=detection, table=table, device=layers.device),
         training=DetectionTraining(
             anchors=anchors,
             cells=cells_of_levels(size, size, detection.anchors),
             detection=detection,
+            backbone=resolved(model, "backbone"),
             weight_decay_factor=config.optimizer.weight_decay,
             std_rgb=model.pretrained.std_rgb or STD_RGB,
             communicator=communicator,
@@ -103,10 +106,10 @@ def detection_task(
 
 
 def _detector(
-    model: ModelConfig, detection: DetectionConfig, table: ClassTable, mean_rgb: Rgb, layers: LayerOptions
+    spec: SSDSpec, detection: DetectionConfig, table: ClassTable, mean_rgb: Rgb, layers: LayerOptions
 ) -> Detector:
     return Detector(
-        spec=_network(model, detection.batch_norm_decay),
+        spec=spec,
         layers=dataclasses.replace(layers, input_range=normalized_range(mean_rgb, (1.0, 1.0, 1.0))),
         anchors_per_cell=detection.anchors.per_cell,
         table=table,
@@ -304,6 +307,7 @@ class DetectionTraining:
     anchors: np.ndarray
     cells: tuple[int, ...]
     detection: DetectionConfig
+    backbone: str
     weight_decay_factor: float
     std_rgb: Rgb
     communicator: Communicator
@@ -365,8 +369,8 @@ class DetectionTraining:
     """Unknown: each class begins at the probability that focal loss prefers, ``SSDSpec.class_bias``."""
 
     def weight_decay(self, variables: Sequence[Any]) -> WeightDecay:
-        """The weight decay of convolution kernels; biases and batch normalization do not decay."""
-        kernels = [v for v in variables if v.op.name.endswith("/weights")]
+        """The weight decay of kernels; biases and batch normalization, which are vectors, do not decay."""
+        kernels = [v for v in variables if v.shape.rank > 1]
         return WeightDecay(kernels, self.weight_decay_factor)
 
     def part_of(self, name: str) -> Part:
@@ -374,8 +378,9 @@ class DetectionTraining:
 
     def warm_start_map(self, stored: Mapping[str, Sequence[int]]) -> WarmStart:
         per_channel = 1.0 / np.asarray(self.std_rgb, np.float32)[:, np.newaxis]
-        factors = {STEM_KERNEL: per_channel} if is_own_classifier(stored) else {}
-        return WarmStart(sources=detector_sources(stored), factors=factors, replaceable=frozenset(CLASS_HEAD))
+        factors = {stem_kernel(BACKBONES[self.backbone]): per_channel} if own_classifier(stored) else {}
+        sources = detector_sources(stored, self.backbone)
+        return WarmStart(sources=sources, factors=factors, replaceable=frozenset(CLASS_HEAD))
 
 
 def _in_few_rows(data: Input) -> Input:
@@ -390,4 +395,5 @@ def _network(model: ModelConfig, batch_norm_decay: float) -> SSDSpec:
     spec, backbone = SSDS[resolved(model, "architecture")], BACKBONES[resolved(model, "backbone")]
     backbone = backbone.as_trained(**model.pretrained.network)
     norms = [dataclasses.replace(part.batch_norm, decay=batch_norm_decay) for part in (spec, backbone)]
-    return dataclasses.replace(spec, batch_norm=norms[0], backbone=dataclasses.replace(backbone, batch_norm=norms[1]))
+    spec = dataclasses.replace(spec, batch_norm=norms[0])
+    return spec.with_backbone(dataclasses.replace(backbone, batch_norm=norms[1]))

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from runtime.model_size import NetworkSize
 from runtime.plan import TrainingPlan
+from runtime.resolve_detector import DEFAULT_BACKBONE
 from runtime.session import compiles, gpu_names, uses_gpu
 from runtime.task import Setup
 from utils.augment_config import RAND, AugmentConfig
@@ -117,6 +118,7 @@ def learning_rate(schedule: Schedule, total_steps: int) -> str:
 def _network(setup: Setup, size: NetworkSize) -> str:
     model = setup.config.model
     name = str(model.architecture) if setup.artefact is None else f"{setup.checkpoint}, by {setup.artefact.runtime}"
+    name += f" on {model.backbone}" if model.backbone not in (None, DEFAULT_BACKBONE) else ""
     classes = len(model.class_names) if model.category_ids and model.class_names else model.num_classes
     facts = [plain_name(name), plural(int(classes or 0), "class"), f"{model.image_size} x {model.image_size} pixels"]
     if size.parameters:

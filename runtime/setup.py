@@ -11,12 +11,13 @@ from typing import Any
 
 import tensorflow as tf
 
-from model.checkpoint_names import OWN_CLASSIFIER, describe, is_own_classifier
+from model.checkpoint_names import describe
 from model.layers.choices import Choice, Choices
 from model.layers.conv2d import probe_grouped_convolution
 from model.layers.formulations import fault_of
 from model.layers.options import LayerOptions
-from model.specs import RESNETS
+from model.specs import BACKBONES, RESNETS
+from model.warm_start import backbone_of
 from object_detection.label_map import COCO_LABEL_MAP, read_label_map
 from object_detection.object_records import has_objects
 from runtime.artefacts.artefact import Artefact, run_by
@@ -32,6 +33,7 @@ from runtime.images_to_predict import FoundFiles, images_to_predict
 from runtime.precision import Precision, choose_precision
 from runtime.resolve_classifier import resolve_model
 from runtime.resolve_detector import (
+    DEFAULT_BACKBONE,
     Categories,
     disagreement,
     numbered_categories,
@@ -42,7 +44,7 @@ from runtime.session import compiles, compute_capability, note_on_xla, session_c
 from runtime.stored_options import check_optimizer
 from runtime.task import Setup
 from utils.checkpoints import find_checkpoint
-from utils.config import CLASSIFIERS, DETECTORS, ExperimentConfig, RunConfig
+from utils.config import CLASSIFIERS, DETECTORS, ExperimentConfig, ModelConfig, RunConfig, resolved
 from utils.convolution_table import this_machine
 from utils.dali_utils import DaliReader
 from utils.data_utils import Reader, TensorFlowReader
@@ -103,7 +105,7 @@ def set_up(config: ExperimentConfig, communicator: Communicator) -> Setup:
     seed = communicator.broadcast(_seed(config, metadata))
     layers = dataclasses.replace(_layers(config, precision, communicator, seed), choices=_choices(convolutions))
     if artefact is None:
-        grouped = _grouped_convolution(config.model.architecture, config.model.data_format, precision, options)
+        grouped = _grouped_convolution(config.model, precision, options)
         layers = dataclasses.replace(layers, grouped_convolution=grouped)
     build = detection_task if config.detection else classification_task
     task = build(config, splits, seed, layers, communicator, reader)
@@ -323,11 +325,12 @@ def _seed(config: ExperimentConfig, metadata: Mapping[str, Any]) -> int:
     return int(metadata["seed"]) if "seed" in metadata else secrets.randbelow(2**31)
 
 
-def _grouped_convolution(architecture: str | None, data_format: str, precision: Precision, options: Any) -> str:
-    if architecture not in RESNETS or RESNETS[architecture].cardinality == 1:
+def _grouped_convolution(model: ModelConfig, precision: Precision, options: Any) -> str:
+    spec = BACKBONES[model.backbone] if model.backbone else RESNETS[resolved(model, "architecture")]
+    if spec.cardinality == 1:
         return "native"
     try:
-        choice = probe_grouped_convolution(data_format, precision.compute_dtype, options)
+        choice = probe_grouped_convolution(model.data_format, precision.compute_dtype, options)
     except tf.errors.OpError as error:
         raise RunError(f"a small convolution fails: {device_failure(error) or reason(error)}") from error
     if choice != "native":
@@ -351,11 +354,9 @@ def described(prefix: Path) -> dict[str, Any]:
 def warm_start_pretrained_config(metadata: Mapping[str, Any], *, detector: bool) -> PretrainedConfig:
     """The settings of a run that starts from weights described by ``metadata``.
 
-    As a detector's backbone, the weights of this project's resnet50 keep their settings; slim's get the settings of the
-    detector's default backbone.
+    As a detector's backbone, the weights of this project's classifiers keep their settings; slim's get the settings of
+    the detector's default backbone.
     """
-    if detector and metadata.get("task") != "detection" and metadata.get("architecture") != OWN_CLASSIFIER:
-        return PretrainedConfig()
     if detector and metadata.get("origin") == "slim":
         return PretrainedConfig()
     return stored_pretrained_config(metadata)
@@ -446,5 +447,5 @@ def _backbone_of(path: Path) -> tuple[str | None, Categories | None]:
         return None, None
     metadata = described(prefix)
     if metadata.get("task") == "detection":
-        return metadata.get("backbone"), stored_categories(metadata)
-    return (OWN_CLASSIFIER if is_own_classifier(stored_shapes(prefix)) else None), None
+        return metadata.get("backbone") or DEFAULT_BACKBONE, stored_categories(metadata)
+    return backbone_of(stored_shapes(prefix)), None
