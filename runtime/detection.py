@@ -76,7 +76,6 @@ def detection_task(
     size = resolved(model, "image_size")
     anchors = pyramid_anchors(size, size, detection.anchors)
     mean_rgb = model.pretrained.mean_rgb or (DETECTION_MEAN_RGB if model.backbone == DEFAULT_BACKBONE else MEAN_RGB)
-    spec = _network(model, detection.batch_norm_decay)
     categories, evaluates = list(zip(table.ids, table.names, strict=True)), config.run.mode == "evaluate"
     return Task(
         data=ImagesWithObjects(
@@ -88,7 +87,7 @@ def detection_task(
             reader=reader,
             table=table,
         ),
-        network=_detector(spec, detection, table, mean_rgb, layers),
+        network=_detector(model, detection, table, mean_rgb, layers),
         post_processing=Suppression(anchors=anchors, detection=detection, table=table, device=layers.device),
         training=DetectionTraining(
             anchors=anchors,
@@ -106,10 +105,10 @@ def detection_task(
 
 
 def _detector(
-    spec: SSDSpec, detection: DetectionConfig, table: ClassTable, mean_rgb: Rgb, layers: LayerOptions
+    model: ModelConfig, detection: DetectionConfig, table: ClassTable, mean_rgb: Rgb, layers: LayerOptions
 ) -> Detector:
     return Detector(
-        spec=spec,
+        spec=_network(model, detection.batch_norm_decay),
         layers=dataclasses.replace(layers, input_range=normalized_range(mean_rgb, (1.0, 1.0, 1.0))),
         anchors_per_cell=detection.anchors.per_cell,
         table=table,
