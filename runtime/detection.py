@@ -18,7 +18,7 @@ from model.layers.options import LayerOptions
 from model.specs import BACKBONES, CODE_SIZE, SSDS, Part, SSDSpec
 from model.ssd import ssd
 from model.variable_groups import part_of_detector
-from model.warm_start import CLASS_HEAD, detector_sources
+from model.warm_start import CLASS_HEAD, backbone_of, detector_sources
 from object_detection.anchors import cells_of_levels, pyramid_anchors
 from object_detection.box_coder import decode
 from object_detection.box_losses import LOSSES_OF_BOXES
@@ -72,8 +72,7 @@ def detection_task(
     """
     model, detection = config.model, resolved(config, "detection")
     communicator, reader = communicator or SerialCommunicator(), reader or TensorFlowReader()
-    table = class_table_of(model, exact=detection.exact_classes)
-    size = resolved(model, "image_size")
+    table, size = class_table_of(model, exact=detection.exact_classes), resolved(model, "image_size")
     anchors = pyramid_anchors(size, size, detection.anchors)
     mean_rgb = model.pretrained.mean_rgb or (DETECTION_MEAN_RGB if model.backbone == DEFAULT_BACKBONE else MEAN_RGB)
     categories, evaluates = list(zip(table.ids, table.names, strict=True)), config.run.mode == "evaluate"
@@ -379,7 +378,8 @@ class DetectionTraining:
         per_channel = 1.0 / np.asarray(self.std_rgb, np.float32)[:, np.newaxis]
         factors = {stem_kernel(BACKBONES[self.backbone]): per_channel} if own_classifier(stored) else {}
         sources = detector_sources(stored, self.backbone)
-        return WarmStart(sources=sources, factors=factors, replaceable=frozenset(CLASS_HEAD))
+        provided = frozenset(sources) if backbone_of(stored) else None
+        return WarmStart(sources=sources, factors=factors, replaceable=frozenset(CLASS_HEAD), provided=provided)
 
 
 def _in_few_rows(data: Input) -> Input:

@@ -1,11 +1,13 @@
 """The warm start of a detector from another network: loaded, new and rejected weights."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from model.checkpoint_names import variables_of
 from model.layers.options import LayerOptions
 from model.resnet import resnet, resnet_features
 from model.specs import BACKBONES, RESNETS
@@ -137,6 +139,23 @@ def test_a_classifier_of_this_project_becomes_a_backbone_that_computes_the_same(
 def test_every_classifier_becomes_a_backbone_that_computes_the_same(tmp_path, name):
     with tiny_detectors():
         compare(tmp_path, PRETRAINED_CONFIGS["torch"], name)
+
+
+def test_a_small_backbone_is_enough_for_a_warm_start_and_half_of_it_is_not(tmp_path):
+    """In a resnet18, the backbone has 100 of the detector's 298 variables."""
+    shapes = variables_of("ssd320", 7, "resnet18")
+    stem = "FeatureExtractor/resnet18/"
+    names = [name for name in shapes if name.startswith(stem) and "/fpn/" not in name]
+    with tf.Graph().as_default(), tf1.Session() as session:
+        variables = [tf1.get_variable(name, [3, 1], use_resource=True) for name in shapes]
+        session.run(tf1.global_variables_initializer())
+        start = task(backbone="resnet18").training.warm_start_map
+        for count, fails in ((len(names), False), (len(names) // 3, True)):
+            stored = {f"resnet18/{name.removeprefix(stem)}": np.ones((3, 1), np.float32) for name in names[:count]}
+            path = save(tmp_path / f"own{count}", stored)
+            with pytest.raises(RunError, match="less than half") if fails else contextlib.nullcontext():
+                found = load_warm_start(session, path, variables, start, reset=False)
+                assert len(found.loaded) == len(names) == 100
 
 
 def test_a_classifier_of_timms_that_was_imported_becomes_a_backbone_that_computes_the_same(tmp_path):
