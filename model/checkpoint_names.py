@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from model.specs import RESNETS, SLIM_NAMES, SSD_NAMES, SSDS, ResNetSpec
+from model.specs import BACKBONES, RESNETS, SLIM_NAMES, SSD_NAMES, SSDS, ResNetSpec
 from model.variables import backbone_variables, classifier_variables, detector_variables
 
 SLIM_SCOPE = "resnet_v1_50"
@@ -31,15 +31,16 @@ def classifier_sources(stored: Iterable[str], architecture: str, slots: Iterable
     """
     stored, kinds = set(stored), ("", *(f"/{slot}" for slot in slots))
     sources = {name: name for name in stored}
-    if architecture == OWN_CLASSIFIER and is_slim(stored) and not is_own_classifier(stored):
+    if architecture == OWN_CLASSIFIER and is_slim(stored) and own_classifier(stored) != OWN_CLASSIFIER:
         for ours, theirs in _slim_names().items():
             sources |= {ours + kind: theirs + kind for kind in kinds if theirs + kind in stored}
     return sources
 
 
-def is_own_classifier(stored: Iterable[str]) -> bool:
-    """Returns whether the names are those of this project's ResNet-50."""
-    return any(name.startswith(f"{OWN_CLASSIFIER}/") for name in stored)
+def own_classifier(stored: Iterable[str]) -> str | None:
+    """Returns the classifier of this project that the names belong to, or None."""
+    roots = {name.partition("/")[0] for name in stored if "/" in name}
+    return next((name for name in RESNETS if name in roots), None)
 
 
 def is_slim(stored: Iterable[str]) -> bool:
@@ -81,12 +82,18 @@ def _network_of(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     if f"{SLIM_SCOPE}/{SLIM_NAMES.stem}/{SLIM_NAMES.kernel}" in shapes:
         return _classifier("slim", OWN_CLASSIFIER, shapes.get(f"{SLIM_SCOPE}/logits/weights"))
     kernel = shapes.get(f"{SSD_NAMES.predictor}/{SSD_NAMES.class_head}/weights")
-    if f"{SSD_NAMES.backbone_scope}/{SLIM_NAMES.stem}/{SLIM_NAMES.kernel}" in shapes and kernel is not None:
+    backbone = next((name for name, row in BACKBONES.items() if stem_kernel(row) in shapes), None)
+    if backbone is not None and kernel is not None:
         slots, rest = divmod(int(kernel[-1]), ANCHORS_PER_CELL)
         if slots > 1 and not rest:
-            found = {"task": "detection", "architecture": DETECTOR, "num_classes": slots - 1}
+            found = {"task": "detection", "architecture": DETECTOR, "num_classes": slots - 1, "backbone": backbone}
             return found | {"origin": "detection"}
     return {}
+
+
+def stem_kernel(backbone: ResNetSpec) -> str:
+    """Returns the name of a detector's first kernel."""
+    return f"{SSD_NAMES.features}/{backbone.name}/{backbone.names.stem}/{backbone.names.kernel}"
 
 
 def _classifier(origin: str, architecture: str, kernel: Sequence[int] | None) -> dict[str, Any]:
@@ -94,10 +101,18 @@ def _classifier(origin: str, architecture: str, kernel: Sequence[int] | None) ->
     return found if kernel is None else found | {"num_classes": int(kernel[-1])}
 
 
-def variables_of(architecture: str, num_classes: int) -> dict[str, tuple[int, ...]]:
-    """Returns the names and shapes of a whole network; for a detector ``num_classes`` is the largest category id."""
+def variables_of(architecture: str, num_classes: int, backbone: str | None = None) -> dict[str, tuple[int, ...]]:
+    """Returns the names and shapes of a whole network.
+
+    Args:
+        architecture: The network.
+        num_classes: The number of classes, or the largest category id of a detector.
+        backbone: A row of ``BACKBONES``, for detectors; None means the usual one.
+    """
     if architecture in SSDS:
-        return detector_variables(SSDS[architecture], ANCHORS_PER_CELL, num_classes + 1)
+        spec = SSDS[architecture]
+        spec = spec if backbone is None else spec.with_backbone(BACKBONES[backbone])
+        return detector_variables(spec, ANCHORS_PER_CELL, num_classes + 1)
     return classifier_variables(RESNETS[architecture], num_classes)
 
 

@@ -181,7 +181,7 @@ CODE_SIZE = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SSDNames:
-    """Scopes of a detector's variables."""
+    """Scopes of a detector's variables, and the name of the kernels outside its backbone."""
 
     features: str = "FeatureExtractor"
     backbone: str = "resnet_v1_50"
@@ -196,6 +196,7 @@ class SSDNames:
     level: str = "feature_{number}"
     box_head: str = "BoxPredictor"
     class_head: str = "ClassPredictor"
+    kernel: str = "weights"
 
     @property
     def backbone_scope(self) -> str:
@@ -245,31 +246,34 @@ class SSDSpec:
     head_init: NormalInit = NormalInit(stddev=0.01, truncated=False)
     names: SSDNames = SSD_NAMES
 
+    def with_backbone(self, backbone: ResNetSpec) -> SSDSpec:
+        """Returns the detector on another backbone; the variables of backbone and pyramid are in the scope it names."""
+        return replace(self, backbone=backbone, names=replace(self.names, backbone=backbone.name))
 
-_RESNET_V1_50 = ResNetSpec(
-    name="resnet_v1_50",
-    blocks=(3, 4, 6, 3),
-    widths=(64, 128, 256, 512),
-    expansion=4,
-    batch_norm=BatchNormSpec(decay=0.997, epsilon=1e-5),
+
+_DETECTION_NORM = BatchNormSpec(decay=0.997)
+# Both kinds of ResNet-50 share the names of published detectors, so only a description tells them apart.
+_RESNET50 = replace(
+    RESNETS["resnet50"],
+    name=SSD_NAMES.backbone,
+    batch_norm=_DETECTION_NORM,
+    kernel_init=NormalInit(stddev=0.03),
+    names=SLIM_NAMES,
+)
+_RESNET_V1_50 = replace(
+    _RESNET50,
+    batch_norm=replace(_DETECTION_NORM, epsilon=1e-5),
     stride_first=True,
     activation="relu6",
     symmetric_padding=True,
-    kernel_init=NormalInit(stddev=0.03),
-    names=SLIM_NAMES,
 )
 
 BACKBONES = {
     "resnet_v1_50": _RESNET_V1_50,
-    # RESNETS["resnet50"] under the detector's variable names, for weights trained as a classifier here.
-    "resnet50": replace(
-        _RESNET_V1_50,
-        stride_first=False,
-        activation="relu",
-        symmetric_padding=False,
-        batch_norm=BatchNormSpec(decay=0.997),
-    ),
+    **{name: replace(spec, batch_norm=_DETECTION_NORM) for name, spec in RESNETS.items()},
+    "resnet50": _RESNET50,
 }
+"""Backbones of detectors: that of published checkpoints, and each classifier of this project by its name."""
 SSDS = {spec.name: spec for spec in (SSDSpec(name="ssd320", backbone=_RESNET_V1_50),)}
 
 CHOSEN_CONVOLUTIONS = "chosen_convolutions"

@@ -54,7 +54,7 @@ def ssd(
     options = dataclasses.replace(
         with_quantizer(options),
         batch_norm=spec.batch_norm,
-        kernel_name=spec.backbone.names.kernel,
+        kernel_name=spec.names.kernel,
         kernel_init=spec.kernel_init,
     )
     names = spec.names

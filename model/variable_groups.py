@@ -28,6 +28,7 @@ def depth_in_classifier(name: str, spec: ResNetSpec) -> int:
 
 def part_of_detector(name: str) -> Part:
     """Returns the part of a detector that a variable belongs to; its predictors and their towers are the head."""
-    if name.startswith(f"{SSD_NAMES.predictor}/"):
+    scopes = name.split("/")
+    if scopes[0] == SSD_NAMES.predictor:
         return "head"
-    return "pyramid" if name.startswith(f"{SSD_NAMES.pyramid_scope}/") else "backbone"
+    return "pyramid" if scopes[2:3] == [SSD_NAMES.pyramid] else "backbone"

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from model.checkpoint_names import OWN_CLASSIFIER, is_own_classifier
+from model.checkpoint_names import own_classifier, stem_kernel
 from model.layers.options import LayerOptions
 from model.specs import BACKBONES, CODE_SIZE, SSDS, Part, SSDSpec
 from model.ssd import ssd
 from model.variable_groups import part_of_detector
-from model.warm_start import CLASS_HEAD, STEM_KERNEL, detector_sources
+from model.warm_start import CLASS_HEAD, backbone_of, detector_sources
 from object_detection.anchors import cells_of_levels, pyramid_anchors
 from object_detection.box_coder import decode
 from object_detection.box_losses import LOSSES_OF_BOXES
@@ -33,6 +33,7 @@ from object_detection.preprocessing import preprocess_image
 from object_detection.presenter import BoxPresenter
 from object_detection.synthetic_objects import synthetic_objects
 from object_detection.target_assigner import Groundtruth, assign_targets, in_few_rows
+from runtime.resolve_detector import DEFAULT_BACKBONE
 from runtime.task import Metrics, Task, TensorMap, WarmStart
 from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig, ModelConfig, resolved
 from utils.data_utils import Reader, TensorFlowReader, synthetic_input
@@ -73,7 +74,7 @@ def detection_task(
     communicator, reader = communicator or SerialCommunicator(), reader or TensorFlowReader()
     table = class_table_of(model, exact=detection.exact_classes)
     anchors = pyramid_anchors(size, size, detection.anchors)
-    mean_rgb = model.pretrained.mean_rgb or (MEAN_RGB if model.backbone == OWN_CLASSIFIER else DETECTION_MEAN_RGB)
+    mean_rgb = model.pretrained.mean_rgb or (DETECTION_MEAN_RGB if model.backbone == DEFAULT_BACKBONE else MEAN_RGB)
     network = _detector(model, detection, table, mean_rgb, layers)
     return Task(
         data=ImagesWithObjects(
@@ -375,8 +376,8 @@ class DetectionTraining:
     """Unknown: each class begins at the probability that focal loss prefers, ``SSDSpec.class_bias``."""
 
     def weight_decay(self, variables: Sequence[Any]) -> WeightDecay:
-        """The weight decay of convolution kernels; biases and batch normalization do not decay."""
-        kernels = [v for v in variables if v.op.name.endswith("/weights")]
+        """The weight decay of kernels; biases and batch normalization, which are vectors, do not decay."""
+        kernels = [v for v in variables if v.shape.rank > 1]
         return WeightDecay(kernels, self.weight_decay_factor)
 
     def part_of(self, name: str) -> Part:
@@ -387,8 +388,11 @@ class DetectionTraining:
 
     def warm_start_map(self, stored: Mapping[str, Sequence[int]]) -> WarmStart:
         per_channel = 1.0 / np.asarray(self.std_rgb, np.float32)[:, np.newaxis]
-        factors = {STEM_KERNEL: per_channel} if is_own_classifier(stored) else {}
-        return WarmStart(sources=detector_sources(stored), factors=factors, replaceable=frozenset(CLASS_HEAD))
+        backbone = self.network.spec.backbone.name
+        factors = {stem_kernel(BACKBONES[backbone]): per_channel} if own_classifier(stored) else {}
+        sources = detector_sources(stored, backbone)
+        provided = frozenset(sources) if backbone_of(stored) else None
+        return WarmStart(sources=sources, factors=factors, replaceable=frozenset(CLASS_HEAD), provided=provided)
 
 
 def _in_few_rows(data: Input) -> Input:
@@ -403,4 +407,5 @@ def _network(model: ModelConfig, batch_norm_decay: float) -> SSDSpec:
     spec, backbone = SSDS[resolved(model, "architecture")], BACKBONES[resolved(model, "backbone")]
     backbone = backbone.as_trained(**model.pretrained.network)
     norms = [dataclasses.replace(part.batch_norm, decay=batch_norm_decay) for part in (spec, backbone)]
-    return dataclasses.replace(spec, batch_norm=norms[0], backbone=dataclasses.replace(backbone, batch_norm=norms[1]))
+    spec = dataclasses.replace(spec, batch_norm=norms[0])
+    return spec.with_backbone(dataclasses.replace(backbone, batch_norm=norms[1]))

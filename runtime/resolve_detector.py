@@ -62,7 +62,7 @@ def resolve_detector(
         detection: The options as given.
         metadata: The description of the checkpoint that the run starts from; empty without one.
         sources: Categories from all known sources, the most important first; at least one.
-        backbone: The backbone of the weights for a warm start, or None.
+        backbone: The backbone of the weights for a warm start; None without such weights or if they have another use.
 
     Returns:
         Both configurations, complete, and sentences for the log.
@@ -94,10 +94,24 @@ def resolve_detector(
         category_ids=categories.ids,
         class_names=categories.names,
         data_class_names=categories.aliases or None,
-        backbone=metadata.get("backbone") or backbone or DEFAULT_BACKBONE,
+        backbone=_backbone(model.backbone, metadata, backbone),
         quantization=resolve_quantization(model.quantization, metadata),
     )
     return resolved, detection, tuple(notes)
+
+
+def _backbone(given: str | None, metadata: Mapping[str, Any], warm_start: str | None) -> str:
+    """The backbone of the weights, else the given one.
+
+    Raises:
+        UsageError: They differ.
+    """
+    stored = (metadata.get("backbone") or DEFAULT_BACKBONE) if metadata else warm_start
+    if given is not None and stored is not None and given != stored:
+        whose = "the checkpoint was trained with" if metadata else "the weights of --finetune_checkpoint are those of"
+        other = "name another folder" if metadata else "name other weights"
+        raise UsageError(f"--backbone {given}: {whose} {stored}; leave --backbone out or {other}")
+    return str(stored or given or DEFAULT_BACKBONE)
 
 
 def disagreement(categories: Categories, other: Categories) -> str | None:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from runtime.class_weights import shown_weights
 from runtime.model_size import NetworkSize
 from runtime.plan import TrainingPlan
+from runtime.resolve_detector import DEFAULT_BACKBONE
 from runtime.session import compiles, gpu_names, uses_gpu
 from runtime.task import Setup
 from utils.augment_config import RAND, AugmentConfig
@@ -156,6 +157,7 @@ def learning_rate(schedule: Schedule, total_steps: int) -> str:
 def _network(setup: Setup, size: NetworkSize) -> str:
     model = setup.config.model
     name = str(model.architecture) if setup.artefact is None else f"{setup.checkpoint}, by {setup.artefact.runtime}"
+    name += f" on {model.backbone}" if model.backbone not in (None, DEFAULT_BACKBONE) else ""
     classes = len(model.class_names) if model.category_ids and model.class_names else model.num_classes
     side = size.side or model.image_size
     facts = [plain_name(name), plural(int(classes or 0), "class"), f"{side} x {side} pixels"]

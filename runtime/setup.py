@@ -11,12 +11,13 @@ from typing import Any
 
 import tensorflow as tf
 
-from model.checkpoint_names import OWN_CLASSIFIER, describe, is_own_classifier
+from model.checkpoint_names import describe
 from model.layers.choices import Choice, Choices
 from model.layers.conv2d import probe_grouped_convolution
 from model.layers.formulations import fault_of
 from model.layers.options import LayerOptions
-from model.specs import RESNETS
+from model.specs import BACKBONES, RESNETS
+from model.warm_start import backbone_of
 from object_detection.label_map import COCO_LABEL_MAP, read_label_map
 from object_detection.object_records import has_objects
 from runtime.artefacts.artefact import Artefact, run_by
@@ -33,6 +34,7 @@ from runtime.images_to_predict import FoundFiles, images_to_predict
 from runtime.precision import Precision, choose_precision
 from runtime.resolve_classifier import resolve_model
 from runtime.resolve_detector import (
+    DEFAULT_BACKBONE,
     Categories,
     disagreement,
     numbered_categories,
@@ -44,7 +46,7 @@ from runtime.stored_options import check_folds, check_optimizer
 from runtime.task import Setup, Task
 from runtime.teacher import open_teacher
 from utils.checkpoints import find_checkpoint
-from utils.config import CLASSIFIERS, DETECTORS, ExperimentConfig, ModelConfig, RunConfig
+from utils.config import CLASSIFIERS, DETECTORS, ExperimentConfig, ModelConfig, RunConfig, resolved
 from utils.convolution_table import this_machine
 from utils.dali_utils import DaliReader
 from utils.data_utils import Reader, TensorFlowReader
@@ -412,7 +414,8 @@ def _seed(config: ExperimentConfig, metadata: Mapping[str, Any]) -> int:
 
 
 def _grouped_convolution(model: ModelConfig, dtype: Any, options: Any) -> str:
-    if model.architecture not in RESNETS or RESNETS[model.architecture].cardinality == 1:
+    spec = BACKBONES[model.backbone] if model.backbone else RESNETS[resolved(model, "architecture")]
+    if spec.cardinality == 1:
         return "native"
     try:
         choice = probe_grouped_convolution(model.data_format, dtype, options)
@@ -439,11 +442,9 @@ def described(prefix: Path) -> dict[str, Any]:
 def warm_start_pretrained_config(metadata: Mapping[str, Any], *, detector: bool) -> PretrainedConfig:
     """The settings of a run that starts from weights described by ``metadata``.
 
-    As a detector's backbone, the weights of this project's resnet50 keep their settings; slim's get the settings of the
-    detector's default backbone.
+    As a detector's backbone, the weights of this project's classifiers keep their settings; slim's get the settings of
+    the detector's default backbone.
     """
-    if detector and metadata.get("task") != "detection" and metadata.get("architecture") != OWN_CLASSIFIER:
-        return PretrainedConfig()
     if detector and metadata.get("origin") == "slim":
         return PretrainedConfig()
     return stored_pretrained_config(metadata)
@@ -534,5 +535,5 @@ def _backbone_of(path: Path) -> tuple[str | None, Categories | None]:
         return None, None
     metadata = described(prefix)
     if metadata.get("task") == "detection":
-        return metadata.get("backbone"), stored_categories(metadata)
-    return (OWN_CLASSIFIER if is_own_classifier(stored_shapes(prefix)) else None), None
+        return metadata.get("backbone") or DEFAULT_BACKBONE, stored_categories(metadata)
+    return backbone_of(stored_shapes(prefix)), None

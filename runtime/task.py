@@ -202,11 +202,13 @@ class WarmStart:
         sources: Stored names by variable.
         factors: Factors of the values by variable, in shapes that NumPy broadcasts.
         replaceable: Variables that may be reset to new weights on request.
+        provided: Variables that the stored network can provide, if they are a part of the whole; None for all.
     """
 
     sources: Mapping[str, str]
     factors: Mapping[str, np.ndarray]
     replaceable: frozenset[str] = frozenset()
+    provided: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -240,7 +240,9 @@ class Trainer:
                 "--finetune_checkpoint %s: has other classes, so the classification layer starts with new weights; "
                 "all other layers are loaded", prefix,
             )  # fmt: skip
-        elif not run.reset_head and (difference := class_renamed(read_metadata(prefix) or {}, task.metadata)):
+        elif not (run.reset_head or self.has_new_head) and (
+            difference := class_renamed(read_metadata(prefix) or {}, task.metadata)
+        ):
             _log.warning(
                 "--finetune_checkpoint %s: %s; the classification layer is loaded nevertheless, --reset_head starts "
                 "it with new weights", prefix, difference,

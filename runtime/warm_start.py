@@ -51,7 +51,8 @@ def load_warm_start(
 ) -> WarmStarted:
     """Loads the weights of a graph from a checkpoint, using its moving averages if it stores them.
 
-    A warm start fails if fewer than half of the weights match; a head for other classes starts with new weights.
+    A warm start fails if fewer than half of the weights match, or of the backbone's if the checkpoint is that of a
+    classifier. A head for other classes starts with new weights.
 
     Args:
         session: Session with initialized variables.
@@ -75,7 +76,7 @@ def load_warm_start(
     replaced = {sources.pop(name) for name in left_out if name in sources}
     sources = averages_or_raw(sources, stored)
     _require_fit(prefix, stored, {name: (source, by_name[name]) for name, source in sources.items()})
-    _require_enough(prefix, stored, sources, set(by_name) - left_out)
+    _require_enough(prefix, stored, sources, set(by_name) & (warm_start.provided or set(by_name)) - left_out)
     values = stored_values(prefix, sources)
     for name, factor in warm_start.factors.items():
         if name in values:
@@ -136,7 +137,7 @@ def _require_fit(prefix: Path, stored: Mapping[str, Sequence[int]], found: Mappi
 def _require_enough(
     prefix: Path, stored: Mapping[str, Sequence[int]], sources: Mapping[str, str], wanted: Set[str]
 ) -> None:
-    """Rejects a checkpoint with fewer than half of the weights: it belongs to another network."""
+    """Rejects a checkpoint with fewer than half of the weights ``wanted``: it belongs to another network."""
     weights = {name for name in wanted if not is_own_state(name)}
     found = len(weights & set(sources))
     if found < LEAST_SHARE * len(weights):

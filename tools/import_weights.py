@@ -123,7 +123,7 @@ def _run(options: argparse.Namespace) -> int:
     file = open_weights(options.source, options.state)
     known = {"origin": torch_origin(file.shapes)} if file.is_torch else described(file.path)
     averaged = _averaged(file, options.eval_weights)
-    candidates = _candidates(file, averaged=averaged)
+    candidates = _candidates(file, known.get("backbone"), averaged=averaged)
     architecture = options.arch or known.get("architecture") or likeliest(file, list(candidates.values()))
     if architecture not in candidates:
         raise UsageError(_unknown(file, architecture, list(candidates)))
@@ -191,8 +191,8 @@ def _averaged(file: WeightsFile, asked: str | None) -> bool:
     return there and asked in (None, EMA)
 
 
-def _candidates(file: WeightsFile, *, averaged: bool) -> dict[str, Candidate]:
-    """The networks that the file may hold, each with the file's number of classes."""
+def _candidates(file: WeightsFile, backbone: str | None, *, averaged: bool) -> dict[str, Candidate]:
+    """The networks that the file may hold, each with the file's number of classes; ``backbone`` is a detector's."""
     from model.checkpoint_names import ANCHORS_PER_CELL, classifier_sources, torch_sources, variables_of
     from model.warm_start import CLASS_HEAD
     from tools.weights.conversion import Candidate, our_shape
@@ -203,7 +203,7 @@ def _candidates(file: WeightsFile, *, averaged: bool) -> dict[str, Candidate]:
     for name in CLASSIFIERS if file.is_torch else ARCHITECTURES:
         sources = torch_sources(name, file.shapes) if file.is_torch else classifier_sources(file.shapes, name, SLOTS)
         sources = averages_or_raw(sources, file.shapes) if averaged else sources
-        one, two = variables_of(name, 1), variables_of(name, 2)
+        one, two = (variables_of(name, count, backbone) for count in (1, 2))
         head = frozenset(variable for variable in one if one[variable] != two[variable])
         if name in CLASSIFIERS:
             stored = file.shapes.get(sources.get(f"{name}/output/dense/bias", ""))
@@ -211,7 +211,7 @@ def _candidates(file: WeightsFile, *, averaged: bool) -> dict[str, Candidate]:
         else:
             stored = file.shapes.get(CLASS_HEAD[1])
             classes = int(stored[-1]) // ANCHORS_PER_CELL - 1 if stored else 1
-        wanted = variables_of(name, classes)
+        wanted = variables_of(name, classes, backbone)
         found[name] = Candidate(architecture=name, wanted=wanted, sources=sources, head=head)
     return found
 

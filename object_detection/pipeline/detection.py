@@ -18,8 +18,8 @@ from utils.image_sizes import LARGEST_IMAGE_SIZE
 from utils.input.augmentation_specs import AugmentationStep, ColorSpec, CropSpec, FlipSpec
 
 ARCHITECTURE = "ssd320"
-BACKBONES = {"ssd_resnet50_v1_fpn": "resnet_v1_50"}
-"""Rows of ``model.specs.BACKBONES`` by type of feature extractor."""
+FEATURE_EXTRACTORS = ("ssd_resnet50_v1_fpn",)
+"""Types of feature extractor; the weights decide which ResNet-50 of ``model.specs.BACKBONES`` it is."""
 
 HYPERPARAMS = (
     "model.ssd.feature_extractor.conv_hyperparams",
@@ -39,8 +39,8 @@ def model_of(fields: Fields, data_format: str) -> ModelConfig:
     fields.need(f"{HYPERPARAMS[0]}.initializer.truncated_normal_initializer")
     fields.need(f"{HYPERPARAMS[1]}.initializer.random_normal_initializer")
     kind = fields.value(f"{extractor}.type")
-    if kind not in BACKBONES:
-        raise fields.error(f"{extractor}.type", f" {kind or '(not set)'}: must be {', '.join(BACKBONES)}")
+    if kind not in FEATURE_EXTRACTORS:
+        raise fields.error(f"{extractor}.type", f" {kind or '(not set)'}: must be {', '.join(FEATURE_EXTRACTORS)}")
     fields.need(resizer)
     height, width = (fields.number(f"{resizer}.{side}", 1, LARGEST_IMAGE_SIZE) for side in ("height", "width"))
     if width != height:
@@ -50,7 +50,6 @@ def model_of(fields: Fields, data_format: str) -> ModelConfig:
         num_classes=fields.number(f"{_SSD}num_classes", 1, MOST_CLASSES),
         image_size=height,
         data_format=data_format,
-        backbone=BACKBONES[kind],
     )
 
 

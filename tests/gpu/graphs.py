@@ -69,6 +69,7 @@ TINY_CASES = (  # for networks with a block or two of each kind, which have the 
     Case("ssd320", "float32", flags=("--data_format=NCHW",)),
     Case("ssd320", "float32", EVALUATION),
     Case("ssd320", "bfloat16", PREDICTION),
+    Case("ssd320", "float16", flags=("--backbone=se-resnext50-32x4d",)),
     Case("ssd320", "float16", flags=("--matcher=atss", "--box_loss=ciou", "--class_loss=quality_focal")),
     Case("ssd320", "float16", EVALUATION, ("--nms=diou", "--class_agnostic_nms")),
     Case("ssd320", "float32", PREDICTION, ("--nms=matrix",)),

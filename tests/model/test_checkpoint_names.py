@@ -73,7 +73,8 @@ def test_slims_checkpoint_is_known_by_its_names_with_and_without_its_classifier(
 @pytest.mark.parametrize("classes", [1, 90])
 def test_a_detection_checkpoint_is_known_by_its_names(classes):
     expected = {"task": "detection", "architecture": "ssd320", "origin": "detection", "num_classes": classes}
-    assert describe(variables_of("ssd320", classes)) == expected
+    assert describe(variables_of("ssd320", classes)) == expected | {"backbone": "resnet_v1_50"}
+    assert describe(variables_of("ssd320", classes, "resnet18")) == expected | {"backbone": "resnet18"}
 
 
 @pytest.mark.parametrize("names", [["vgg_16/conv1/weights"], ["resnet_v1_101/conv1/weights"], [], ["resnet50/other"]])

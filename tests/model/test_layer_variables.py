@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from model.layers.options import LayerOptions
 from model.resnet import resnet
-from model.specs import RESNETS, SLIM_NAMES, SSDS
+from model.specs import BACKBONES, RESNETS, SLIM_NAMES, SSDS
 from model.ssd import ssd
 from model.variables import NORMALIZATION, backbone_variables, classifier_variables, detector_variables
 from tests.model.oracle.weights import variable_shapes
@@ -109,6 +109,22 @@ def test_a_detectors_variables_are_those_of_its_graph():
     with tf.Graph().as_default():
         ssd(tf.zeros([1, 64, 64, 3]), small, 6, 5, LayerOptions())
         assert in_graph() == detector_variables(small, 6, 5)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnext50-32x4d", "se-resnext50-32x4d"])
+def test_on_another_backbone_a_detectors_variables_are_those_of_its_graph_in_the_backbones_scope(name):
+    parts = {"blocks": (1, 1, 1, 1), "widths": (4, 8, 8, 8), "cardinality": min(BACKBONES[name].cardinality, 2)}
+    small = replace(SSDS["ssd320"].with_backbone(replace(BACKBONES[name], **parts)), width=8, tower_layers=1)
+    with tf.Graph().as_default():
+        ssd(tf.zeros([1, 64, 64, 3]), small, 6, 5, LayerOptions())
+        found = in_graph()
+    assert found == detector_variables(small, 6, 5)
+    scopes = {"/".join(variable.split("/")[:3]) for variable in found if variable.startswith("FeatureExtractor/")}
+    block = "basic_block" if name == "resnet18" else "btlnck_block"
+    inside = ("conv2d", "fpn", *(f"{block}_{stage}_0" for stage in range(4)))
+    assert scopes == {f"FeatureExtractor/{name}/{scope}" for scope in inside}
+    others = {kernel.rpartition("/")[2] for kernel in found if "/fpn/" in kernel and "BatchNorm" not in kernel}
+    assert others == {"weights", "biases"}  # as in every detector
 
 
 def test_ssd320s_variables_are_the_463_of_detection_checkpoints():

@@ -5,14 +5,22 @@ from collections import Counter
 import pytest
 
 from model.checkpoint_names import variables_of
-from model.specs import RESNETS
+from model.specs import BACKBONES, RESNETS
 from model.variable_groups import depth_in_classifier, part_of_classifier, part_of_detector
+from model.variables import backbone_variables
 from tests.model.tiny_ssd import variables_of_ssd320
 
 
 def test_a_detector_has_a_backbone_of_265_variables_and_a_pyramid_below_its_head():
     parts = Counter(part_of_detector(name) for name in variables_of_ssd320())
     assert parts == {"backbone": 265, "pyramid": 26, "head": 172}
+
+
+def test_pyramid_and_head_have_the_same_variables_on_every_backbone():
+    for backbone in BACKBONES:
+        parts = Counter(part_of_detector(name) for name in variables_of("ssd320", 90, backbone))
+        assert (parts["pyramid"], parts["head"]) == (26, 172)
+        assert parts["backbone"] == len(backbone_variables(BACKBONES[backbone]))
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,10 @@ TINY = {
     ),
 }
 _TINY_PARTS = {"blocks": (1, 1, 1, 1), "widths": (4, 8, 8, 8), "stem_width": 4}
-TINY_BACKBONES = {name: replace(spec, **_TINY_PARTS) for name, spec in BACKBONES.items()}
+TINY_BACKBONES = {
+    name: replace(spec, **_TINY_PARTS, cardinality=min(spec.cardinality, 2), se_ratio=min(spec.se_ratio, 4))
+    for name, spec in BACKBONES.items()
+}
 TINY_SSDS = {name: replace(spec, width=8, tower_layers=1) for name, spec in SSDS.items()}
 CLASSES = ("circle", "line", "square")
 

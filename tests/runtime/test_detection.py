@@ -41,16 +41,18 @@ def test_network_and_losses_train_every_variable():
     assert not [name for name in unmoved if "/BoxPredictionTower/conv2d_0/BatchNorm/feature_" not in name]
 
 
-def test_kernels_alone_decay():
+@pytest.mark.parametrize("backbone", ["resnet_v1_50", "se-resnext50-32x4d"])
+def test_kernels_alone_decay(backbone):
     with tf.Graph().as_default(), tf1.Session() as session, tiny_detectors():
-        detector = task(weight_decay=4e-4)
+        detector = task(weight_decay=4e-4, backbone=backbone)
         detector.network.forward(tf.zeros([1, SIZE, SIZE, 3]), training=True)
         variables = tf1.trainable_variables()
         load(session, {v: np.full(v.shape, 0.5, np.float32) for v in variables})
         found = session.run(detector.training.weight_decay(variables).loss())
-    kernels = [v for v in variables if v.op.name.endswith("weights")]
-    assert {v.shape.rank for v in kernels} == {4}
-    assert {v.shape.rank for v in variables if not v.op.name.endswith("weights")} == {1}
+    ends = ("weights", "kernel", "group_filter")
+    kernels, others = ([v for v in variables if v.op.name.endswith(ends) == named] for named in (True, False))
+    assert {v.shape.rank for v in kernels} == ({4} if backbone == "resnet_v1_50" else {4, 2})
+    assert {v.shape.rank for v in others} == {1}
     assert found == pytest.approx(2e-4 * 0.25 * sum(v.shape.num_elements() for v in kernels), rel=1e-5)
 
 
@@ -63,7 +65,12 @@ def test_statistics_can_be_frozen(frozen, updates):
 
 
 @pytest.mark.parametrize(
-    ("backbone", "mean"), [("resnet_v1_50", (123.68, 116.779, 103.939)), ("resnet50", (123.68, 116.28, 103.53))]
+    ("backbone", "mean"),
+    [
+        ("resnet_v1_50", (123.68, 116.779, 103.939)),
+        ("resnet50", (123.68, 116.28, 103.53)),
+        ("resnet18", (123.68, 116.28, 103.53)),
+    ],
 )
 def test_images_lose_the_mean_that_the_backbone_was_trained_with(backbone, mean):
     found = run_graph(lambda: task(backbone=backbone).network.normalize(tf.fill([1, 2, 2, 3], 100.0)))

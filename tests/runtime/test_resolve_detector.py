@@ -173,6 +173,28 @@ def test_the_backbone_is_that_of_the_weights(metadata, warm_start, expected):
     assert resolved(metadata=metadata, backbone=warm_start)[0].backbone == expected
 
 
+def test_a_backbone_can_be_asked_for_where_no_weights_contradict_it():
+    def asked(name, **known):
+        return resolve_detector(
+            ModelConfig(architecture="ssd320", backbone=name),
+            DetectionConfig(),
+            known.get("metadata", {}),
+            (PETS,),
+            known.get("warm_start"),
+        )[0].backbone
+
+    assert asked("resnet18") == asked("resnet18", warm_start="resnet18") == "resnet18"
+    assert asked("resnet18", metadata=METADATA | {"backbone": "resnet18"}) == "resnet18"
+    older = {key: value for key, value in METADATA.items() if key != "backbone"}
+    for metadata in (METADATA, older):
+        with pytest.raises(
+            UsageError, match="--backbone resnet18: the checkpoint was trained with resnet_v1_50; leave"
+        ):
+            asked("resnet18", metadata=metadata)
+    with pytest.raises(UsageError, match="--backbone resnet18: the weights of --finetune_checkpoint are those of resn"):
+        asked("resnet18", warm_start="resnet50")
+
+
 # Switches that the weights were trained with
 
 

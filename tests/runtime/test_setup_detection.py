@@ -148,6 +148,14 @@ def test_a_classifier_of_this_project_decides_on_the_backbone(tmp_path):
     assert (model.backbone, model.category_ids) == ("resnet50", (1, 3))
 
 
+def test_another_classifier_is_known_by_its_variables_and_no_other_backbone_can_be_asked_for(tmp_path):
+    path = checkpoint(tmp_path, "se-resnext50-32x4d/conv2d/conv2d/kernel")
+    assert resolved(warm_start=path)[0].backbone == "se-resnext50-32x4d"
+    message = "--backbone resnext50-32x4d: the weights of --finetune_checkpoint are those of se-resnext50-32x4d"
+    with pytest.raises(UsageError, match=message):
+        resolved(warm_start=path, backbone="resnext50-32x4d")
+
+
 @pytest.mark.parametrize("name", ["resnet_v1_50/conv1/weights", "FeatureExtractor/resnet_v1_50/conv1/weights"])
 def test_weights_without_anything_beside_them_are_for_slims_backbone(tmp_path, name):
     model, _ = resolved(warm_start=checkpoint(tmp_path, name))

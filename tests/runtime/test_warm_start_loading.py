@@ -1,11 +1,13 @@
 """The warm start of a detector from another network: loaded, new and rejected weights."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from model.checkpoint_names import variables_of
 from model.layers.options import LayerOptions
 from model.resnet import resnet, resnet_features
 from model.specs import BACKBONES, RESNETS
@@ -90,9 +92,9 @@ IMAGES = np.random.default_rng(0).uniform(0, 255, (1, SIZE, SIZE, 3)).astype(np.
 USUAL = PretrainedConfig()
 
 
-def classifier(folder, images, pretrained):
+def classifier(folder, images, pretrained, name="resnet50"):
     """The last map of a trained classifier, and its checkpoint."""
-    spec = RESNETS["resnet50"].as_trained(**pretrained.network)
+    spec = RESNETS[name].as_trained(**pretrained.network)
     colors = {"mean_rgb": pretrained.mean_rgb, "std_rgb": pretrained.std_rgb} if pretrained.mean_rgb else {}
     with tf.Graph().as_default(), tf1.Session() as session:
         endpoints = resnet(normalize(tf.constant(images), **colors), spec, 5, LayerOptions())
@@ -106,7 +108,7 @@ def backbone_of(path, images, pretrained, name="resnet50"):
     with tf.Graph().as_default(), tf1.Session() as session:
         detector = task(backbone=name, pretrained=pretrained)
         spec = BACKBONES[name].as_trained(**pretrained.network)
-        with tf1.variable_scope("FeatureExtractor"), tf1.variable_scope("resnet_v1_50"):
+        with tf1.variable_scope("FeatureExtractor"), tf1.variable_scope(spec.name):
             endpoints = resnet_features(detector.network.normalize(tf.constant(images)), spec, LayerOptions())
         session.run(tf1.global_variables_initializer())
         table = load_warm_start(
@@ -115,13 +117,13 @@ def backbone_of(path, images, pretrained, name="resnet50"):
         return session.run(endpoints["stage_3"]), lines(table)
 
 
-def compare(folder, pretrained=USUAL):
-    features, path = classifier(folder, IMAGES, pretrained)
-    found, table = backbone_of(path, IMAGES, pretrained)
+def compare(folder, pretrained=USUAL, name="resnet50"):
+    features, path = classifier(folder, IMAGES, pretrained, name)
+    found, table = backbone_of(path, IMAGES, pretrained, name)
     assert features.max() > 0.1
     np.testing.assert_allclose(found, features, atol=1e-4 * features.max())
     assert not [fate for fate in table if fate.startswith("new")]
-    assert table["not used, no variable matches it"][1] == "resnet50/output/dense/bias, resnet50/output/dense/kernel"
+    assert table["not used, no variable matches it"][1] == f"{name}/output/dense/bias, {name}/output/dense/kernel"
     return path, features, table
 
 
@@ -131,6 +133,29 @@ def test_a_classifier_of_this_project_becomes_a_backbone_that_computes_the_same(
         # Slim's variant of the network would not work here: its strides and activations differ.
         other, _ = backbone_of(path, IMAGES, USUAL, "resnet_v1_50")
         assert np.abs(other - features).max() > 0.01 * features.max()
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnext50-32x4d", "se-resnext50-32x4d"])
+def test_every_classifier_becomes_a_backbone_that_computes_the_same(tmp_path, name):
+    with tiny_detectors():
+        compare(tmp_path, PRETRAINED_CONFIGS["torch"], name)
+
+
+def test_a_small_backbone_is_enough_for_a_warm_start_and_half_of_it_is_not(tmp_path):
+    """In a resnet18, the backbone has 100 of the detector's 298 variables."""
+    shapes = variables_of("ssd320", 7, "resnet18")
+    stem = "FeatureExtractor/resnet18/"
+    names = [name for name in shapes if name.startswith(stem) and "/fpn/" not in name]
+    with tf.Graph().as_default(), tf1.Session() as session:
+        variables = [tf1.get_variable(name, [3, 1], use_resource=True) for name in shapes]
+        session.run(tf1.global_variables_initializer())
+        start = task(backbone="resnet18").training.warm_start_map
+        for count, fails in ((len(names), False), (len(names) // 3, True)):
+            stored = {f"resnet18/{name.removeprefix(stem)}": np.ones((3, 1), np.float32) for name in names[:count]}
+            path = save(tmp_path / f"own{count}", stored)
+            with pytest.raises(RunError, match="less than half") if fails else contextlib.nullcontext():
+                found = load_warm_start(session, path, variables, start, reset=False)
+                assert len(found.loaded) == len(names) == 100
 
 
 def test_a_classifier_of_timms_that_was_imported_becomes_a_backbone_that_computes_the_same(tmp_path):

@@ -16,14 +16,18 @@ SIZE = 64
 ANCHORS = 6 * (8 * 8 + 4 * 4 + 2 * 2 + 1 + 1)
 
 
+def _small(row):
+    return replace(row, **SMALL, cardinality=min(row.cardinality, 2), se_ratio=min(row.se_ratio, 4))
+
+
 @contextlib.contextmanager
 def tiny_detectors():
-    """Shrinks the detector, its backbones and the matching classifier to a few channels."""
-    backbones = {name: replace(spec, **SMALL) for name, spec in BACKBONES.items()}
+    """Shrinks the detector, its backbones and the classifiers to a few channels."""
+    backbones, classifiers = ({name: _small(row) for name, row in rows.items()} for rows in (BACKBONES, RESNETS))
     with (
         mock.patch.dict(SSDS, {"ssd320": TINY_SSD}),
         mock.patch.dict(BACKBONES, backbones),
-        mock.patch.dict(RESNETS, {"resnet50": replace(RESNETS["resnet50"], **SMALL)}),
+        mock.patch.dict(RESNETS, classifiers),
     ):
         yield
 

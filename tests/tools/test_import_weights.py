@@ -273,17 +273,19 @@ def test_a_checkpoint_goes_to_nvidias_names_and_back(tmp_path, trained, capsys):
 
 
 @pytest.mark.slow
-def test_a_detectors_checkpoint_is_imported_with_its_classes(tmp_path, capsys):
+@pytest.mark.parametrize(("backbone", "count"), [("resnet_v1_50", 463), ("resnet18", 298)])
+def test_a_detectors_checkpoint_is_imported_with_its_classes_and_backbone(backbone, count, tmp_path, capsys):
     from model.checkpoint_names import variables_of
 
     generator = np.random.default_rng(0)
-    shapes = variables_of("ssd320", 4)
+    shapes = variables_of("ssd320", 4, backbone)
     small = {name: np.abs(generator.normal(size=shape)).astype(np.float32) for name, shape in shapes.items()}
     save_checkpoint(tmp_path / "model.ckpt", small)
     assert convert(tmp_path / "model.ckpt", tmp_path / "out") == 0
-    assert "463  loaded" in capsys.readouterr().out
+    assert f"{count}  loaded" in capsys.readouterr().out
     description = json.loads((tmp_path / "out" / "model.ckpt-0.json").read_text())
     assert (description["task"], description["architecture"], description["num_classes"]) == ("detection", "ssd320", 4)
+    assert description["backbone"] == backbone
     shutil.rmtree(tmp_path / "out")
 
 

@@ -172,7 +172,7 @@ def sample(flag):
     if flag.is_switch:
         return f"--{flag.name}"
     if isinstance(flag.kind, tuple):
-        default = to_flags(config_of(*BENCHMARK, f"--arch={flag.architectures[-1]}"))[flag.name]
+        default = flag.read(config_of(*BENCHMARK, "--arch=resnet50"))
         return f"--{flag.name}={next(value for value in reversed(flag.kind) if value != default)}"
     return f"--{flag.name}=" + {"integer": "2", "number": "0.25"}.get(flag.kind, "some/name")
 

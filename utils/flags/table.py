@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from model.specs import BACKBONES
 from utils.augment_config import POLICIES, SAMPLERS
 from utils.config import (
     AMP_DTYPES,
@@ -1251,6 +1252,13 @@ FLAGS = (
         NUMBER,
         "Decay of the batch-norm statistics; short runs need a smaller one.",
         TRAINING_MODES,
+    ),
+    _detector_flag(
+        "backbone",
+        "model.backbone",
+        tuple(BACKBONES),
+        "Network below the pyramid: a classifier of this program, or that of published detectors (resnet_v1_50).",
+        default="that of the weights, else resnet_v1_50",
     ),
     _detector_flag(
         "anchors_per_cell",
