@@ -88,18 +88,26 @@ def detection_task(
         ),
         network=network,
         post_processing=Suppression(anchors=anchors, detection=detection, table=table, device=layers.device),
-        training=DetectionTraining(
-            anchors=anchors,
-            cells=cells_of_levels(size, size, detection.anchors),
-            detection=detection,
-            weight_decay_factor=config.optimizer.weight_decay,
-            std_rgb=model.pretrained.std_rgb or STD_RGB,
-            communicator=communicator,
-            network=network,
-        ),
+        training=_training(config, anchors, network, communicator),
         metrics=_metrics(config, table),
         presenter=BoxPresenter(dict(zip(table.ids, table.names, strict=True)), config.run.min_score),
         metadata=_metadata(model, detection, table, mean_rgb),
+    )
+
+
+def _training(
+    config: ExperimentConfig, anchors: np.ndarray, network: Detector, communicator: Communicator
+) -> DetectionTraining:
+    model, detection, size = config.model, resolved(config, "detection"), resolved(config.model, "image_size")
+    return DetectionTraining(
+        anchors=anchors,
+        cells=cells_of_levels(size, size, detection.anchors),
+        detection=detection,
+        backbone=resolved(model, "backbone"),
+        weight_decay_factor=config.optimizer.weight_decay,
+        std_rgb=model.pretrained.std_rgb or STD_RGB,
+        communicator=communicator,
+        network=network,
     )
 
 
@@ -311,6 +319,7 @@ class DetectionTraining:
     anchors: np.ndarray
     cells: tuple[int, ...]
     detection: DetectionConfig
+    backbone: str
     weight_decay_factor: float
     std_rgb: Rgb
     communicator: Communicator
@@ -388,9 +397,8 @@ class DetectionTraining:
 
     def warm_start_map(self, stored: Mapping[str, Sequence[int]]) -> WarmStart:
         per_channel = 1.0 / np.asarray(self.std_rgb, np.float32)[:, np.newaxis]
-        backbone = self.network.spec.backbone.name
-        factors = {stem_kernel(BACKBONES[backbone]): per_channel} if own_classifier(stored) else {}
-        sources = detector_sources(stored, backbone)
+        factors = {stem_kernel(BACKBONES[self.backbone]): per_channel} if own_classifier(stored) else {}
+        sources = detector_sources(stored, self.backbone)
         provided = frozenset(sources) if backbone_of(stored) else None
         return WarmStart(sources=sources, factors=factors, replaceable=frozenset(CLASS_HEAD), provided=provided)
 
