@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 CHOICE_STREAM, CUTMIX_STREAM = 3, 4
@@ -18,7 +19,7 @@ def mixed(images: Any, labels: Any, mask: Any, alphas: tuple[float, float], seed
     """Mixes a replica's batch by mixup or by CutMix; if both are given, by either of them with the same probability.
 
     Args:
-        images: [N, H, W, C], normalized.
+        images: [N, H, W, C], normalized; H and W are static for CutMix.
         labels: [N, K], smoothed.
         mask: [N], 1 for examples that count.
         alphas: Parameters of the Beta distributions of mixup and of CutMix; 0 for none.
@@ -69,15 +70,14 @@ def _kept_parts(images: Any, mask: Any, alpha: float, seed: Any) -> tuple[Any, A
 
     Source: Yun et al., CutMix, arXiv:1905.04899. Differs from the paper: one rectangle per row, not per batch.
     """
-    count, height, width = tf.unstack(tf.shape(images)[:3])
+    count, (height, width) = tf.shape(images)[0], images.shape[1:3]
     drawn = tf.random.stateless_uniform([2, count], stream(seed, CUTMIX_STREAM))
     half = 0.5 * tf.sqrt(1.0 - _beta(count, alpha, seed))
 
-    def replaced(center: Any, length: Any) -> Any:
-        size = tf.cast(length, tf.float32)
+    def replaced(center: Any, size: int) -> Any:
         center = tf.floor(center * size)
         begin, end = tf.floor(center - half * size), tf.floor(center + half * size)
-        places = tf.range(size)
+        places = np.arange(size, dtype=np.float32)
         return (places >= begin[:, tf.newaxis]) & (places < end[:, tf.newaxis])
 
     rows, columns = replaced(drawn[0], height), replaced(drawn[1], width)

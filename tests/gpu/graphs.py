@@ -47,8 +47,8 @@ class Case:
 
     @property
     def copies(self) -> int:
-        """The most tensors that a step may copy to the host: a decision, and the seed of mixup."""
-        return 2 if any(flag.startswith("--mixup") for flag in self.flags) else 1
+        """The most tensors that a step may copy to the host: a decision, and the seed of mixing."""
+        return 2 if any(flag.startswith(("--mixup", "--cutmix")) for flag in self.flags) else 1
 
     def __str__(self) -> str:
         return "-".join((self.architecture, self.precision, self.kind, *self.flags))
@@ -57,6 +57,9 @@ class Case:
 TINY_CASES = (  # for networks with a block or two of each kind, which have the operations of the whole ones
     Case("resnet18", "float32"),
     Case("resnet18", "float16", flags=("--stochastic_depth=0.1", "--dropout=0.1", "--adaptive_clip", "--mixup=0.2")),
+    Case("resnet18", "float16", flags=("--optimizer=lamb", "--accumulate_steps=2", "--layer_decay=0.9", "--cutmix=1")),
+    Case("resnet18", "float32", flags=("--optimizer=lars", "--loss=focal", "--clip_norm=1", "--zero_init_residual")),
+    Case("resnet18", "float16", flags=("--optimizer=adamw", "--multi_label", "--loss=bce", "--ema_decay=0.9")),
     Case("resnet50", "float16", flags=("--mixup=0.2", "--label_smoothing=0.1", "--ema_decay=0.9")),
     Case("resnet50", "bfloat16", flags=("--data_format=NCHW",)),
     Case("resnet50", "float16", flags=("--quantize",)),
