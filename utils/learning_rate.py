@@ -108,7 +108,7 @@ _COURSES: dict[str, Callable[[Schedule, Any, ModuleType], Any]] = {
 
 
 def scales_by_root(config: OptimizerConfig) -> bool:
-    """Returns True if rates follow the square root of the batch from that of the recipe, instead of the batch itself."""
+    """Returns True if rates follow the square root of the batch, from the batch of the recipe on."""
     return config.scale_recipe and config.recipe_batch is not None and OPTIMIZERS[config.name].adaptive
 
 
