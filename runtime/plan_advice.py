@@ -13,7 +13,8 @@ from runtime.plan import TrainingPlan
 from utils.config import ExperimentConfig
 from utils.detection_config import DetectionConfig
 from utils.flags.table import DETECTOR_DEFAULTS
-from utils.learning_rate import IMAGES_PER_RATE
+from utils.learning_rate import rate_scale, scales_by_root
+from utils.optimizer_table import OPTIMIZERS
 from utils.text import percent, plural
 
 LONGEST_WARM_UP = 0.5
@@ -96,17 +97,28 @@ def _rate_of_adam(config: ExperimentConfig, plan: TrainingPlan) -> str | None:
     peak = plan.schedule.peak
     if config.optimizer.name not in ("adam", "adamw") or peak <= LARGEST_ADAM_RATE:
         return None
-    usual = USUAL_ADAM_RATE * IMAGES_PER_RATE / plan.global_batch
+    usual = USUAL_ADAM_RATE / rate_scale(config.optimizer, plan.global_batch)
     return f"a peak of {peak:.2g} is for momentum; Adam's usual {USUAL_ADAM_RATE:g} is --lr_init={usual:.2g} here"
 
 
 def _rate_of_large_batch(config: ExperimentConfig, plan: TrainingPlan) -> str | None:
-    if plan.global_batch <= LARGEST_BATCH or config.optimizer.learning_rate is not None:
+    optimizer = config.optimizer
+    if plan.global_batch <= LARGEST_BATCH or optimizer.learning_rate is not None or scales_by_root(optimizer):
         return None
-    most = config.optimizer.learning_rate_per_256 * LARGEST_BATCH / plan.global_batch
+    most = optimizer.learning_rate_per_256 * LARGEST_BATCH / plan.global_batch
     return (
         f"the learning rate follows the batch up to {LARGEST_BATCH:,} images a step, not to {plan.global_batch:,}; "
         f"--lr_init={most:.2g} keeps the peak of {LARGEST_BATCH:,}"
+    )
+
+
+def _rate_of_other_batch(config: ExperimentConfig, plan: TrainingPlan) -> str | None:
+    optimizer, batch = config.optimizer, plan.global_batch
+    if optimizer.recipe_batch in (None, batch) or scales_by_root(optimizer) or not OPTIMIZERS[optimizer.name].adaptive:
+        return None
+    return (
+        f"the learning rate of the recipe is for {optimizer.recipe_batch:,} images a step, not for {batch:,}; with "
+        f"this flag it follows the square root of the batch, as suits {optimizer.name}"
     )
 
 
@@ -180,6 +192,12 @@ RULES = (
         breach="a global batch above 8,192",
         evidence="figure 1 of arXiv:1706.02677",
         advice=_rate_of_large_batch,
+    ),
+    Rule(
+        flag="scale_recipe",
+        breach="a recipe for an adaptive optimizer at another global batch, without the flag",
+        evidence="the square root of the batch in arXiv:1904.00962 and arXiv:2205.10092",
+        advice=_rate_of_other_batch,
     ),
     Rule(
         flag="lr_init",

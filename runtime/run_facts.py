@@ -18,7 +18,7 @@ from utils.config import FOCAL_GAMMA, ExperimentConfig
 from utils.console.figures import plain_name, quantity
 from utils.console.screen import Rows
 from utils.flags.table import RAND_FLAGS
-from utils.learning_rate import Schedule
+from utils.learning_rate import Schedule, rate_scale, scales_by_root
 from utils.optimizer_table import OPTIMIZERS
 from utils.system.machine import cpu_name
 from utils.text import plural
@@ -55,15 +55,32 @@ def facts_of_training(config: ExperimentConfig, plan: TrainingPlan, start: int, 
     epochs = f"{plural(plan.steps_per_epoch, 'step')} an epoch, {plural(plan.global_batch, 'image')} a step"
     steps = f"steps {start + 1:,} to {last:,}" if start < last else f"no step left, {start:,}"
     augmentation = _augmentation(config)
-    sizes = _sizes(config, plan)
+    sizes, fit = _sizes(config, plan), recipe_fit(config, plan)
     return [
         ("Plan", f"{steps} of {plan.total_steps:,}; {epochs}"),
         *([("Sizes", sizes)] if sizes else []),
         *([("Augmentation", augmentation)] if augmentation else []),
         ("Optimizer", _optimizer(config, plan.total_steps)),
         *_classes(config),
+        *([("Recipe", fit)] if fit else []),
         ("Schedule", learning_rate(plan.schedule, plan.total_steps)),
     ]
+
+
+def recipe_fit(config: ExperimentConfig, plan: TrainingPlan) -> str:
+    """The change by ``--scale_recipe`` of a recipe's learning rate and moving average; empty without the flag."""
+    optimizer = config.optimizer
+    if not optimizer.scale_recipe or optimizer.recipe_batch is None:
+        return ""
+    published = rate_scale(optimizer, optimizer.recipe_batch) * optimizer.learning_rate_per_256
+    how = "by the square root" if scales_by_root(optimizer) else "in proportion"
+    average = config.moving_average
+    decay = average.decay_in(plan.total_steps)
+    averaged = "" if decay is None else f"; moving average {decay:.8g} instead of {average.ema_decay:.8g}"
+    return (
+        f"global batch {plan.global_batch:,} instead of {optimizer.recipe_batch:,}; peak learning rate "
+        f"{plan.schedule.peak:.4g} instead of {published:.4g}, {how}{averaged}"
+    )
 
 
 def _classes(config: ExperimentConfig) -> Rows:

@@ -20,7 +20,7 @@ from runtime.plan import batches_to_evaluate, measured_warmup, plan_training
 from runtime.plan_advice import advice
 from runtime.prediction import predict_files
 from runtime.publish import publish
-from runtime.run_facts import facts_of_setup, facts_of_training
+from runtime.run_facts import facts_of_setup, facts_of_training, recipe_fit
 from runtime.stopping import Stopping
 from runtime.task import Setup
 from runtime.trainer import Trainer
@@ -300,5 +300,7 @@ class Runner:
                 "rate %g", step, last, plan.total_steps, plan.steps_per_epoch, plan.num_examples, plan.global_batch,
                 plan.schedule.peak,
             )  # fmt: skip
+            if fit := recipe_fit(self._config, plan):
+                _log.info("recipe: %s", fit)
         for sentence in advice(self._config, plan, resumed=step > 0):
             _log.warning("%s", sentence)

@@ -25,6 +25,8 @@ _OF_OPTIMIZER = (
     "clip_norm",
     "adaptive_clip",
     "no_bias_decay",
+    "recipe_batch",
+    "scale_recipe",
     "lr_warmup_start",
     "lr_final",
     "loss",

@@ -44,6 +44,7 @@ from utils.distillation_config import DistillationConfig
 from utils.errors import UsageError, require
 from utils.flags import environment_variables, recipes
 from utils.flags.help import requested_page
+from utils.flags.recipe_sizes import follow_image_size
 from utils.flags.table import (
     BY_NAME,
     DETECTOR_DEFAULTS,
@@ -109,11 +110,12 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Command:
     if page is not None:
         show_page(page)
         raise SystemExit(0)
-    arguments = complete(expanded)
+    arguments, changes = follow_image_size(complete(expanded))
     try:
-        return _command(vars(build_parser().parse_args(arguments)), environ)
+        command = _command(vars(build_parser().parse_args(arguments)), environ)
     except UsageError as error:
         raise UsageError(with_origin(str(error), arguments)) from None
+    return dataclasses.replace(command, notes=(*command.notes, *changes)) if command.config.run.is_training else command
 
 
 def to_flags(config: ExperimentConfig) -> dict[str, Any]:

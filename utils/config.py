@@ -240,7 +240,9 @@ class DataConfig:
 class OptimizerConfig:
     """The optimizer, a row of ``utils.optimizer_table.OPTIMIZERS``, its schedule and its regularization.
 
-    ``learning_rate`` sets the peak itself, whatever the batch size. The warm-up takes ``warmup_steps`` steps, or
+    ``learning_rate`` sets the peak itself, whatever the batch size. All other rates are for a batch of 256 images and
+    grow with the batch. With ``scale_recipe``, those of adaptive optimizers are as they are at a global batch of
+    ``recipe_batch``, and follow the square root of the batch from there. The warm-up takes ``warmup_steps`` steps, or
     ``warmup_epochs`` epochs if the former is None, or the fraction ``warmup_share`` of the run if both are. It begins
     at the fraction ``warmup_start`` of the peak. A decay ends at step ``schedule_steps``, by default at the end of the
     run. It begins after the warm-up and ``hold_steps`` steps at the peak; a cosine does so with ``cosine_from_peak``,
@@ -256,6 +258,8 @@ class OptimizerConfig:
     name: str = DEFAULT_OPTIMIZER
     learning_rate_per_256: float = 0.1
     learning_rate: float | None = None
+    recipe_batch: int | None = None
+    scale_recipe: bool = False
     warmup_epochs: float | None = 5.0
     warmup_steps: int | None = None
     warmup_share: float = 0.0
@@ -291,6 +295,7 @@ class OptimizerConfig:
         _require_amount("lr_init", rate)
         if warmup is not None:
             _require_amount("lr_warmup_epochs", warmup, "a number of epochs, ")
+        self._check_recipe()
         self._check_schedule()
         require(_is_fraction(self.momentum) and self.momentum < 1, "momentum", self.momentum, "at least 0 and below 1")
         self._check_numbers_of_optimizer()
@@ -320,6 +325,14 @@ class OptimizerConfig:
             )
             if self.loss != "focal":
                 raise UsageError(f"--focal_gamma {gamma:g}: only used with --loss focal, which is not given")
+
+    def _check_recipe(self) -> None:
+        if self.recipe_batch is not None:
+            require(self.recipe_batch > 0, "recipe_batch", self.recipe_batch, "a positive integer")
+        elif self.scale_recipe:
+            raise UsageError(
+                "--scale_recipe: needs a recipe that states its global batch (--recipe_batch), such as recipes/A3.args"
+            )
 
     def _check_schedule(self) -> None:
         require(self.schedule in SCHEDULES, "schedule", self.schedule, f"one of {', '.join(SCHEDULES)}")

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from utils.config import OptimizerConfig
+from utils.optimizer_table import OPTIMIZERS
 
 IMAGES_PER_RATE = 256
 BOUNDARY_EPOCHS = (30, 60, 80, 90)
@@ -106,14 +107,30 @@ _COURSES: dict[str, Callable[[Schedule, Any, ModuleType], Any]] = {
 }
 
 
-def make_schedule(config: OptimizerConfig, *, global_batch: int, steps_per_epoch: int, total_steps: int) -> Schedule:
-    """Makes the schedule of a run: scales the rates linearly and converts epochs to steps.
+def scales_by_root(config: OptimizerConfig) -> bool:
+    """Returns True if rates follow the square root of the batch, from the batch of the recipe on."""
+    return config.scale_recipe and config.recipe_batch is not None and OPTIMIZERS[config.name].adaptive
 
-    Source: Goyal et al., Accurate, Large Minibatch SGD, arXiv:1706.02677, for linear scaling and warm-up.
+
+def rate_scale(config: OptimizerConfig, global_batch: int) -> float:
+    """The factor from a rate for 256 images to the same rate at a global batch.
+
+    Source: Goyal et al., arXiv:1706.02677, for linear scaling. For the square root of adaptive optimizers: You et al.,
+    arXiv:1904.00962 (LAMB), and Malladi et al., arXiv:2205.10092 (Adam and RMSProp).
     """
-    scale, peak = global_batch / IMAGES_PER_RATE, config.learning_rate
+    if config.recipe_batch is not None and scales_by_root(config):
+        return config.recipe_batch / IMAGES_PER_RATE * math.sqrt(global_batch / config.recipe_batch)
+    return global_batch / IMAGES_PER_RATE
+
+
+def make_schedule(config: OptimizerConfig, *, global_batch: int, steps_per_epoch: int, total_steps: int) -> Schedule:
+    """Makes the schedule of a run: scales the rates with the batch and converts epochs to steps.
+
+    Source: Goyal et al., Accurate, Large Minibatch SGD, arXiv:1706.02677, for the warm-up.
+    """
+    scale, peak = rate_scale(config, global_batch), config.learning_rate
     if peak is None:
-        peak = config.learning_rate_per_256 * global_batch / IMAGES_PER_RATE
+        peak = config.learning_rate_per_256 * scale
     length = config.schedule_steps or total_steps
     warmup_steps = _warmup_steps(config, steps_per_epoch, length)
     return Schedule(

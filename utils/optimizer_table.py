@@ -44,6 +44,11 @@ class OptimizerSpec:
     decays: bool = False
     clip_norm: float | None = None
 
+    @property
+    def adaptive(self) -> bool:
+        """True if the update divides gradients by their own size."""
+        return self.beta2 is not None
+
 
 def _momentum(learning_rate: Any, settings: OptimizerSettings) -> Any:
     import tensorflow as tf

@@ -82,6 +82,16 @@ def test_the_rate_follows_the_batch_to_a_limit():
     assert told(*FITS, "--batch_size=512", images=IMAGENET, processes=16) == []
 
 
+def test_a_recipe_for_lamb_at_another_batch_is_told_of_the_flag_that_fits_it():
+    lamb = [*FITS, "--optimizer=lamb", "--lr_init=0.001", "--recipe_batch=2048"]
+    assert told(*lamb) == [
+        "--scale_recipe: the learning rate of the recipe is for 2,048 images a step, not for 32; with this flag it "
+        "follows the square root of the batch, as suits lamb"
+    ]
+    assert told(*lamb, "--scale_recipe") == told(*lamb, "--recipe_batch=32") == []
+    assert told(*FITS, "--recipe_batch=2048") == []
+
+
 def test_processes_that_normalize_together_make_a_batch():
     assert "8 or more or --sync_batch_norm make" in told(*FITS, "--batch_size=2", processes=4)[0]
     assert told(*FITS, "--batch_size=2", "--sync_batch_norm", processes=4) == []

@@ -113,6 +113,21 @@ def test_a_plan_is_told_in_steps():
     assert dict(facts_of_training(settings, plan, 15, 15))["Plan"].startswith("no step left, 15 of 15")
 
 
+@pytest.mark.parametrize(
+    ("name", "rate", "how"), [("lamb", "0.0003536", "by the square root"), ("momentum", "1.563e-05", "in proportion")]
+)
+def test_what_was_made_of_a_recipe_is_told(name, rate, how):
+    written = config(name=name, recipe_batch=2048, learning_rate_per_256=1e-3)
+    assert "Recipe" not in dict(facts_of_training(written, plan_training(written, 20, 1), 0, 5))
+    settings = changed(written, "optimizer", scale_recipe=True)
+    settings = dataclasses.replace(settings, moving_average=MovingAverageConfig(ema_decay=0.99, ema_decay_steps=45))
+    row = dict(facts_of_training(settings, plan_training(settings, 20, 1), 0, 5))["Recipe"]
+    assert row == (
+        f"global batch 4 instead of 2,048; peak learning rate {rate} instead of 0.008, {how}; "
+        f"moving average {0.99 ** (45 / plan_training(settings, 20, 1).total_steps):.8g} instead of 0.99"
+    )
+
+
 def test_sizes_of_training_images_are_told_where_they_are_others():
     settings = config()
     assert "Sizes" not in dict(facts_of_training(settings, plan_training(settings, 20, 1), 0, 5))

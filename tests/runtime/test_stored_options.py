@@ -6,7 +6,7 @@ from tests.runtime.tiny_classifier import config
 from utils.detection_config import DetectionConfig, LossSpec, MatcherSpec
 
 RECIPE = {"clip_norm": 1.0, "no_bias_decay": True, "schedule": "linear", "lr_final": 0.001, "lr_warmup_start": 0.002}
-RECIPE |= {"stochastic_depth": 0.1, "dropout": 0.2, "adaptive_clip": True}
+RECIPE |= {"stochastic_depth": 0.1, "dropout": 0.2, "adaptive_clip": True, "recipe_batch": 2048, "scale_recipe": True}
 
 
 def test_a_run_that_goes_on_with_other_options_says_so():

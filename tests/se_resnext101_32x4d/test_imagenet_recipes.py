@@ -21,12 +21,13 @@ BATCH_SIZES = {
 }
 DATA = ["--data_dir=/data", "--results_dir=/out"]
 QUANTIZED = "resnet50_QAT_10E.args"
+MODERN = ("A1", "A2", "A3", "V2", "FFCV16", "FFCV88", "small")
 
 
 def test_there_is_a_recipe_for_each_network_precision_and_length():
     lengths = [("AMP", 90), ("AMP", 250), ("FP32", 90), ("FP32", 250), ("TF32", 90)]
     expected = {f"{arch}_{precision}_{epochs}E.args" for arch in ARCHITECTURES for precision, epochs in lengths}
-    assert set(ALL) == expected | {"imagenet.args", QUANTIZED}
+    assert set(ALL) == expected | {"imagenet.args", QUANTIZED} | {f"{name}.args" for name in MODERN}
 
 
 @pytest.mark.parametrize("name", IMAGENET)

@@ -61,7 +61,7 @@ OUR_DEFAULTS = {
     "log_level": "info",
     "console": "auto",
     **{"optimizer": "momentum", "beta2": None, "epsilon": None, "clip_norm": None},
-    **{"schedule": "step", "lr_final": None, "lr_warmup_start": None},
+    **{"schedule": "step", "lr_final": None, "lr_warmup_start": None, "recipe_batch": None, "scale_recipe": False},
     **{"loss": "softmax", "bce_target_threshold": None, "ema_every": 1, "accumulate_steps": 1},
     **{"multi_label": False, "min_score": 0.5},
     **{"focal_gamma": None, "class_weights": "none", "balanced_sampling": False, "balanced_power": 1.0},

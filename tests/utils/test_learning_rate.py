@@ -21,6 +21,24 @@ def test_the_peak_grows_with_the_global_batch():
     assert schedule().peak == pytest.approx(0.768)
 
 
+@pytest.mark.parametrize(
+    ("name", "factor"), [("momentum", 1 / 64), ("lars", 1 / 64), ("lamb", 1 / 8), ("adamw", 1 / 8)]
+)
+def test_a_recipe_is_fitted_to_a_batch_in_proportion_and_for_adaptive_optimizers_by_the_root(name, factor):
+    rates = {"learning_rate_per_256": 1e-3, "lr_final": 1.25e-7, "lr_warmup_start": 1.25e-5, "schedule": "cosine"}
+    length = {"steps_per_epoch": 10, "total_steps": 100}
+    fitted = OptimizerConfig(name=name, recipe_batch=2048, scale_recipe=True, **rates)
+    published = make_schedule(fitted, global_batch=2048, **length)
+    assert (published.peak, published.final, published.start) == pytest.approx((8e-3, 1e-6, 1e-4), rel=1e-12)
+    small = make_schedule(fitted, global_batch=32, **length)
+    expected = (8e-3 * factor, 1e-6 * factor, 1e-4 * factor)
+    assert (small.peak, small.final, small.start) == pytest.approx(expected, rel=1e-12)
+    assert small.warmup_steps == published.warmup_steps == 50
+    as_written = make_schedule(OptimizerConfig(name=name, recipe_batch=2048, **rates), global_batch=32, **length)
+    assert as_written == make_schedule(OptimizerConfig(name=name, **rates), global_batch=32, **length)
+    assert as_written.peak == pytest.approx(8e-3 / 64, rel=1e-12)
+
+
 def test_the_ramp_begins_at_0_and_rises_by_the_same_amount_each_step():
     rates = [float(schedule().rate(step)) for step in (0, 1, 1668, 13343)]
     assert rates == pytest.approx([0, 0.768 / 13344, 0.768 / 8, 0.768 * 13343 / 13344])
