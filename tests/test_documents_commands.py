@@ -203,6 +203,7 @@ def test_every_flag_in_the_documents_is_one():
         build_parser(),
         benchmark_input.make_parser(),
         sweep.make_parser(),
+        range_test.make_parser(),
         *(make() for make in PARSERS.values()),
     ]
     parsers += [measurement.make_parser() for measurement in MEASUREMENTS.values()]

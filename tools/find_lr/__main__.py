@@ -22,10 +22,11 @@ import math
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from runtime.entry_point import start
 from tools.command import CommandParser, run_command
+from tools.find_lr.request import NUMBERS, Request
 from utils.cmdline_helper import Command, add_flag, parse
 from utils.errors import UsageError, require
 from utils.flags import recipes
@@ -34,7 +35,6 @@ from utils.hooks.preemption import PreemptionHook
 from utils.local_communicator import place_in
 
 LEAST_STEPS = 20
-NUMBERS, CHART = "find_lr.json", "find_lr.png"
 _SCHEDULE = ("lr_init", "lr_warmup_epochs", "lr_warmup_start", "lr_final", "cosine_lr", "schedule")
 _LENGTH = ("num_iter", "run_iter", "iter_unit", "warmup_steps")
 _FILES = ("model_dir", "results_dir", "log_filename", "export_dir", "checkpoint_every", "keep_checkpoints")
@@ -43,25 +43,6 @@ _PROCESSES = ("sync_batch_norm", "fp16_compression", "stall_timeout_s")
 _AFTERWARDS = ("ema_decay", "ema_every", "ema_decay_steps", "eval_weights", "eval_crop")
 WITHOUT_EFFECT = {*_SCHEDULE, *_LENGTH, *_FILES, *_LAUNCH, *_PROCESSES, *_AFTERWARDS}
 """Flags of training that change no step of a range test."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """A parsed command line: the training to test, and the options of the test.
-
-    Attributes:
-        command: The training.
-        output: Folder for the chart and the numbers.
-        steps: Number of rates to try.
-        lowest: First learning rate, for a global batch of 256.
-        highest: Last one.
-    """
-
-    command: Command
-    output: Path
-    steps: int
-    lowest: float
-    highest: float
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -17,7 +17,7 @@ from runtime.setup import set_up
 from runtime.stopping import Stopping
 from runtime.task import Setup
 from runtime.trainer import Trainer
-from tools.find_lr.__main__ import CHART, NUMBERS, Request
+from tools.find_lr.request import CHART, NUMBERS, Request
 from tools.find_lr.suggestion import Divergence, Finding, find_rate
 from utils.errors import EXIT_DONE, EXIT_PREEMPTED, RunError
 from utils.files.atomic_file import write_atomically
@@ -61,7 +61,7 @@ class _RangeHook(Hook):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Course:
-    """What was found: rates and losses of the steps with a finite loss, and their smoothed course."""
+    """The rates and losses of the steps with a finite loss, and the finding about them."""
 
     global_batch: int
     rates: list[float]
@@ -127,7 +127,7 @@ def _plan(setup: Setup, request: Request) -> TrainingPlan:
 
 
 def _course(noted: _RangeHook, plan: TrainingPlan) -> _Course:
-    """What the test found.
+    """The course of a test that has ended.
 
     Raises:
         RunError: The loss diverged too early to tell anything.
@@ -145,7 +145,7 @@ def _course(noted: _RangeHook, plan: TrainingPlan) -> _Course:
 
 
 def _report(course: _Course) -> Iterator[str]:
-    """The table, and what it says."""
+    """The lines of the table, and the suggestion."""
     yield f"{'rate':>10}  {'--lr_init':>10}  {'loss':>9}  {'smoothed':>9}"
     every = max(1, math.ceil(len(course.rates) / _ROWS))
     finding = course.finding

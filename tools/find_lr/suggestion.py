@@ -55,7 +55,7 @@ class Divergence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What the losses say.
+    """The finding about the losses of a range test.
 
     Attributes:
         smoothed: ``[S]``, the smoothed losses, those before the rise and those after it apart.
