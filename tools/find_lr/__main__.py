@@ -28,7 +28,8 @@ from runtime.entry_point import start
 from tools.command import CommandParser, run_command
 from tools.find_lr.request import NUMBERS, Request
 from utils.cmdline_helper import Command, add_flag, parse
-from utils.errors import UsageError, require
+from utils.errors import RunError, UsageError, require
+from utils.files.writable import require_writable
 from utils.flags import recipes
 from utils.flags.table import BY_NAME, FLAGS, LONG_TRAINING
 from utils.hooks.preemption import PreemptionHook
@@ -96,15 +97,20 @@ def parse_arguments(arguments: Sequence[str], environ: Mapping[str, str], empty:
 
 
 def check_output(output: Path) -> None:
-    """Refuses a folder that holds other things, such as a run.
+    """Refuses a folder that holds other things, such as a run, or that cannot be written.
 
     Raises:
         UsageError: It is a file, or not empty and not the folder of an earlier test.
+        RunError: It cannot be written.
     """
     if output.exists() and not output.is_dir():
         raise UsageError(f"--output {output}: is a file; must be a folder")
     if output.is_dir() and not (output / NUMBERS).is_file() and any(output.iterdir()):
         raise UsageError(f"--output {output}: is not empty and holds no range test; name another folder")
+    try:
+        require_writable(output)
+    except OSError as error:
+        raise RunError(f"--output {output}: cannot be written ({error.strerror})") from error
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -112,6 +118,7 @@ def run(arguments: Sequence[str]) -> int:
 
     Raises:
         UsageError: The flags make no sense, or the output is the folder of something else.
+        RunError: The output cannot be written.
     """
     with tempfile.TemporaryDirectory() as empty:
         request = parse_arguments(arguments, os.environ, empty)

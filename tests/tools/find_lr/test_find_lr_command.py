@@ -144,6 +144,12 @@ def test_no_folder_but_its_own_is_written_to(data_dir, trained, tmp_path):
     assert "2 processes: a range test runs in one" in error
 
 
+def test_a_folder_that_cannot_be_written_is_found_before_the_training(data_dir):
+    status, output, error = find_lr(*SMALL, f"--data_dir={data_dir}", "--output=/proc/LR")
+    assert (status, output) == (1, "")
+    assert error.startswith("error: --output /proc/LR: cannot be written (")
+
+
 def test_the_help_lists_only_flags_that_act():
     text = make_parser().format_help()
     for flag in ("arch", "optimizer", "loss", "mixup", "amp", "dali", "output", "lr_low"):
