@@ -14,6 +14,7 @@ from tools import average_weights, benchmark_input, export, import_weights, laun
 from tools.convert import __main__ as convert
 from tools.convert import coco_command
 from tools.doctor import __main__ as doctor
+from tools.find_lr import __main__ as range_test
 from tools.inspect import __main__ as inspection
 from tools.measure import convolutions, scaling_model, soak
 from tools.measure.compare import __main__ as comparison
@@ -123,6 +124,7 @@ PROGRAMS = {
     "object_detection/model_main.py": lambda arguments: parse_model_main(arguments, {}),
     "tools.benchmark_input": benchmark_input.parse_arguments,
     "tools.doctor": doctor_names,
+    "tools.find_lr": lambda arguments: range_test.parse_arguments(arguments, {}),
     "tools.launch": launched,
     "tools.measure": measured,
     "tools.sweep": swept,
@@ -201,6 +203,7 @@ def test_every_flag_in_the_documents_is_one():
         build_parser(),
         benchmark_input.make_parser(),
         sweep.make_parser(),
+        range_test.make_parser(),
         *(make() for make in PARSERS.values()),
     ]
     parsers += [measurement.make_parser() for measurement in MEASUREMENTS.values()]

@@ -35,7 +35,8 @@ class Schedule:
     """A schedule in steps.
 
     Attributes:
-        kind: One of ``utils.config.SCHEDULES``.
+        kind: One of ``utils.config.SCHEDULES``, or "exponential": from ``start`` to ``final`` in equal ratios, without
+            warm-up.
         peak: Learning rate at the end of the warm-up.
         start: Learning rate at step 0 if there is a warm-up.
         warmup_steps: Length U of the ramp from ``start`` to ``peak``: half a cosine for "one_cycle", else a line.
@@ -89,6 +90,9 @@ class Schedule:
     def _constant(self, step: Any, xp: ModuleType) -> Any:
         return self.peak + 0.0 * step
 
+    def _exponential(self, step: Any, xp: ModuleType) -> Any:
+        return self.start * (self.final / self.start) ** self._phase(step, xp)
+
     def _pieces(self, step: Any, xp: ModuleType) -> Any:
         rate = self.peak + 0.0 * step
         for index, boundary in enumerate(self.boundaries):
@@ -104,6 +108,7 @@ _COURSES: dict[str, Callable[[Schedule, Any, ModuleType], Any]] = {
     "one_cycle": Schedule._cosine,
     "wsd": Schedule._line,
     "constant": Schedule._constant,
+    "exponential": Schedule._exponential,
 }
 
 

@@ -16,7 +16,7 @@ WITHOUT_NUMPY = {
     "tools.create_coco_tfrecord": "tools.convert.coco_command",
 }
 COMMANDS = WITHOUT_NUMPY | {
-    **{name: f"{name}.__main__" for name in ("tools.doctor", "tools.inspect", "tools.sweep")},
+    **{name: f"{name}.__main__" for name in ("tools.doctor", "tools.find_lr", "tools.inspect", "tools.sweep")},
     **{f"tools.{name}": f"tools.{name}" for name in ("average_weights", "benchmark_input", "export", "import_weights")},
     **{f"tools.{name}": f"tools.{name}" for name in ("launch", "postprocess_weights", "report", "score")},
     "tools.dali_index": "tools.dali_index",

@@ -94,6 +94,13 @@ def test_each_schedule_takes_its_course(kind):
         assert float(plan.rate(25)) == pytest.approx(0.1 + 0.9 * 0.5 * (1 - math.cos(math.pi / 4)))
 
 
+def test_a_range_test_rises_in_equal_ratios_and_then_stays():
+    plan = Schedule(kind="exponential", peak=10.0, start=1e-3, final=10.0, warmup_steps=0, decay_steps=4)
+    assert [float(plan.rate(step)) for step in range(6)] == pytest.approx([1e-3, 1e-2, 0.1, 1, 10, 10])
+    with tf.Graph().as_default(), tf1.Session() as session:
+        assert session.run(plan.rate(tf.constant(3.0, tf.float64), tf)) == pytest.approx(1)
+
+
 def test_one_cycle_begins_at_a_25th_of_the_peak_and_ends_at_a_250000th():
     config = OptimizerConfig(learning_rate=0.5, warmup_epochs=None, warmup_share=0.3, schedule="one_cycle")
     plan = make_schedule(config, global_batch=512, steps_per_epoch=100, total_steps=1000)

@@ -1,0 +1,1 @@
+"""Range test of the learning rate."""
