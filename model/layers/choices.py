@@ -125,17 +125,19 @@ class Rule:
         return signature.batch is not None and signature.batch * height * width <= self.most_pixels
 
 
-# Over few pixels, oneDNN spends more time on reordering the filters, which it does in each step, than on arithmetic. In
-# bfloat16 a matrix product is faster than TensorFlow's filter gradient: 1.5 to 6 times for 1x1 kernels, 2 to 3 times
-# for larger ones over few pixels (TensorFlow 2.21).
+# Over few pixels, oneDNN spends more time on reordering the filters, which it does in each step, than on arithmetic. A
+# matrix product is faster than TensorFlow's filter gradient (2.21): for 1x1 kernels 1.5 to 6 times in bfloat16 and 1.1
+# to 2 times in float32, and, one for each pixel of larger kernels, 1.1 to 2.8 times in bfloat16 over few pixels.
 _FEW_PIXELS = Rule(pointwise=True, most_pixels=1024, choice=MATRIX)
+_FLOAT32 = Rule(pointwise=True, dtype="float32", choice=Choice(filter_gradient="matrix"))
 RULES: Mapping[str, tuple[Rule, ...]] = {
     "bfloat16": (
         _FEW_PIXELS,
         Rule(pointwise=True, dtype="bfloat16", choice=Choice(filter_gradient="matrix")),
-        Rule(pointwise=False, dtype="bfloat16", most_pixels=1024, choice=Choice(filter_gradient="patches")),
+        Rule(pointwise=False, dtype="bfloat16", most_pixels=4096, choice=Choice(filter_gradient="taps")),
+        _FLOAT32,
     ),
-    "avx512": (_FEW_PIXELS,),
+    "avx512": (_FEW_PIXELS, _FLOAT32),
     "avx2": (_FEW_PIXELS,),
 }
 """The built-in rules by kind of CPU: with instructions for bfloat16, with AVX-512 alone, others. The first that fits

@@ -90,8 +90,8 @@ def record(chance, features):
     """Serializes features; odd records may lack some, and their bytes may be damaged."""
     kept = {key: feature(chance, values) for key, values in features.items() if not chance.oddly(0.02)}
     example = tf.train.Example(features=tf.train.Features(feature=kept))
-    # In an order that all processes share, so that the same bytes are spoiled: none of a list of floats that then claims
-    # 2 GB or more, which ends the process, because TensorFlow 2.21 copies a negative number of bytes.
+    # In an order that all processes share, so that the same bytes are spoiled: none of a list of floats that then
+    # claims 2 GB or more, which ends the process, because TensorFlow 2.21 copies a negative number of bytes.
     data = example.SerializeToString(deterministic=True)
     if chance.oddly(0.2):
         spoiled = bytearray(data)
