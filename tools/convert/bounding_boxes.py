@@ -7,14 +7,13 @@ rotation, unless the size in an XML file is that of the upright picture.
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
+from tools.convert.csv_rows import csv_rows
 from tools.convert.sources import SYNSET, SourceSet
 from utils.errors import RunError, UsageError
 from utils.files.regular_file import open_regular
@@ -109,24 +108,13 @@ def _read_xml(path: Path, boxes: BoundingBoxes) -> None:
 
 
 def _read_csv(path: Path, boxes: BoundingBoxes) -> None:
-    row: list[str] = []
-    number = 0
-    try:
-        with io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="") as file:
-            for number, row in enumerate(csv.reader(file), 1):  # noqa: B007  (the message below names it)
-                if not row:
-                    continue
-                name, xmin, ymin, xmax, ymax = row
-                box = clean_box(float(ymin), float(xmin), float(ymax), float(xmax))
-                boxes.add(PurePosixPath(name.strip()).stem, box, None)
-    except OSError as error:
-        raise RunError(f"--bounding_boxes {path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise RunError(f"--bounding_boxes {path}: is not text in UTF-8 ({error.reason})") from error
-    except (ValueError, csv.Error) as error:
-        raise RunError(
-            f"--bounding_boxes {path}: line {number} is {','.join(row)[:60]!r}; must be file name,xmin,ymin,xmax,ymax"
-        ) from error
+    with csv_rows(path, "--bounding_boxes", "file name,xmin,ymin,xmax,ymax") as rows:
+        for _, row in rows:
+            if not row:
+                continue
+            name, xmin, ymin, xmax, ymax = row
+            box = clean_box(float(ymin), float(xmin), float(ymax), float(xmax))
+            boxes.add(PurePosixPath(name.strip()).stem, box, None)
 
 
 def check_boxes(boxes: BoundingBoxes, sources: SourceSet, flag_value: Path) -> list[str]:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path, PurePosixPath
 
+from tools.convert.csv_rows import csv_rows
 from tools.convert.sources import SourceSet
-from utils.errors import RunError, UsageError
-from utils.files.regular_file import open_regular
-from utils.suggestions import path_hint
+from utils.errors import UsageError
 from utils.text import first_few, plural
 
 
@@ -33,20 +30,9 @@ def read_groups(path: Path, sources: SourceSet) -> dict[str, str]:
 
 def _lines(path: Path) -> dict[str, str]:
     groups: dict[str, str] = {}
-    row: list[str] = []
-    number = 0
-    try:
-        with io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="") as file:
-            for number, row in enumerate(csv.reader(file), 1):
-                name, group = (text.strip() for text in row or ("", ""))
-                if groups.setdefault(name, group) != group:
-                    raise UsageError(f"--groups {path}: line {number} gives {name} another group than before")
-    except OSError as error:
-        raise RunError(f"--groups {path}: cannot be read ({error.strerror}){path_hint(path)}") from error
-    except UnicodeDecodeError as error:
-        raise RunError(f"--groups {path}: is not text in UTF-8 ({error.reason})") from error
-    except (ValueError, csv.Error) as error:
-        raise UsageError(
-            f"--groups {path}: line {number} is {','.join(row)[:60]!r}; must be file name,group"
-        ) from error
+    with csv_rows(path, "--groups", "file name,group", wrong=UsageError) as rows:
+        for number, row in rows:
+            name, group = (text.strip() for text in row or ("", ""))
+            if groups.setdefault(name, group) != group:
+                raise UsageError(f"--groups {path}: line {number} gives {name} another group than before")
     return groups
