@@ -15,8 +15,15 @@ from utils.metric_names import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, FOCAL_LOSS
 
 _SMALLEST = 1e-7  # below it, float32 cannot tell 1 - p from 0, where the power has no gradient
 
+SMALLEST_PROBABILITY = 1e-37  # the smallest numbers of float32 count as 0 on some devices
+
 LossOfExamples = Callable[[Any, Any, OptimizerConfig], Any]
 """The loss of each example, [N], given logits and targets, [N, K] each."""
+
+
+def log_probabilities(probabilities: Any) -> Any:
+    """Logits whose softmax gives these probabilities, of any shape."""
+    return tf.math.log(tf.maximum(probabilities, SMALLEST_PROBABILITY))
 
 
 def cross_entropy(logits: Any, labels: Any) -> Any:

@@ -19,7 +19,13 @@ from model.resnet import resnet
 from model.specs import RESNETS, Part, ResNetSpec
 from model.variable_groups import CLASSIFIER_SCOPE, depth_in_classifier, part_of_classifier
 from runtime.class_evaluation import QUICK, THOROUGH, ClassificationEvaluator, Effort
-from runtime.class_losses import LOSS_ROWS, binary_cross_entropy, divergence
+from runtime.class_losses import (
+    LOSS_ROWS,
+    SMALLEST_PROBABILITY,
+    binary_cross_entropy,
+    divergence,
+    log_probabilities,
+)
 from runtime.class_presenter import ClassPresenter
 from runtime.dropping import BRANCH_FACTORS, FEATURE_FACTORS, SEEDS_OF_RANK, drop_factors
 from runtime.mixing import mixed
@@ -49,7 +55,6 @@ from utils.weights.pretrained_config import MEAN_RGB, STD_RGB, Rgb
 
 MIXUP_PURPOSE = 1
 TEACHER_LOGITS = "teacher_logits"
-SMALLEST_PROBABILITY = 1e-37  # the smallest numbers of float32 count as 0 on some devices
 
 
 def classification_task(
@@ -274,7 +279,7 @@ class MostProbableClass:
         """The outputs from exported predictions; without logits, the logarithms of the probabilities replace them."""
         if "logits" in predictions:
             return self.outputs(predictions, targets)
-        logits = tf.math.log(tf.maximum(predictions["probabilities"], SMALLEST_PROBABILITY))
+        logits = log_probabilities(predictions["probabilities"])
         return self.outputs({"logits": logits}, targets)
 
     def class_names_of(self, predictions: TensorMap) -> Any:

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from runtime.class_presenter import class_name, require_finite
+from runtime.class_presenter import COLUMNS, NamedClasses
 from utils.images.lettering import RIGHT, WRONG, with_caption
 
 NAMED_FROM = 0.5
 
 
-class SeveralLabelsPresenter:
+class SeveralLabelsPresenter(NamedClasses):
     """Lists the classes of an image whose probability is high enough, the most probable first.
 
     Args:
@@ -22,27 +22,15 @@ class SeveralLabelsPresenter:
         min_score: Classes with a lower probability are left out.
     """
 
-    draws = False
-    columns = ("class", "name", "probability")
+    columns = COLUMNS
 
     def __init__(self, names: Sequence[str] | None, min_score: float) -> None:
-        self._names = names
+        super().__init__(names)
         self._min_score = min_score
 
-    def entries(self, arrays: Mapping[str, np.ndarray], size_px: tuple[int, int]) -> list[dict[str, Any]]:
-        """Class, name and probability of each class that is named.
-
-        Raises:
-            RunError: A probability is not finite.
-        """
-        del size_px
-        probabilities = arrays["probabilities"]
-        require_finite(probabilities)
-        return [
-            {"class": int(k), "name": class_name(self._names, int(k)), "probability": round(float(probabilities[k]), 6)}
-            for k in np.argsort(-probabilities, kind="stable")
-            if probabilities[k] >= self._min_score
-        ]
+    def _chosen(self, probabilities: np.ndarray) -> Sequence[int]:
+        order = np.argsort(-probabilities, kind="stable")
+        return [int(k) for k in order if probabilities[k] >= self._min_score]
 
     def rows(self, entries: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
         """One row per class."""
@@ -51,10 +39,7 @@ class SeveralLabelsPresenter:
     def line(self, entries: Sequence[Mapping[str, Any]]) -> str:
         if not entries:
             return f"nothing with a probability of {self._min_score:g} or more"
-        return "  ".join(f"{entry['name']} {entry['probability']:.4f}" for entry in entries)
-
-    def picture(self, image: Any, entries: Sequence[Mapping[str, Any]]) -> Any:
-        raise NotImplementedError("predicted classes cannot be drawn")
+        return super().line(entries)
 
     def example(self, image: Image.Image, entry: Mapping[str, Any]) -> Image.Image:
         """A copy of an evaluated image with a caption: its classes and what is wrong, in green if nothing is."""
@@ -62,6 +47,6 @@ class SeveralLabelsPresenter:
         for number, probability, there in entry["classes"]:
             named = probability >= NAMED_FROM
             verdict = "" if named == bool(there) else " missed" if there else " wrong"
-            lines.append((class_name(self._names, number), f" {probability:.2f}{verdict}"))
+            lines.append((self._name(number), f" {probability:.2f}{verdict}"))
         right = all((probability >= NAMED_FROM) == bool(there) for _, probability, there in entry["classes"])
         return with_caption(image, lines or [("no class", "")], RIGHT if right else WRONG)

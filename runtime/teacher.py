@@ -18,6 +18,7 @@ import tensorflow as tf
 from runtime.artefacts.artefact import Artefact, run_by
 from runtime.artefacts.formats import find_artefact
 from runtime.artefacts.model_dir import open_artefact
+from runtime.class_losses import log_probabilities
 from runtime.evaluation import load_weights
 from runtime.inference_network import PlacedNetwork, PreparedNetwork, prepared_network
 from runtime.model_size import UNCOUNTED
@@ -33,8 +34,6 @@ from utils.weights.pretrained_config import stored_pretrained_config
 
 FINGERPRINT = "teacher"
 """Key of the teacher's fingerprint in the description of the student's checkpoints."""
-_SMALLEST_PROBABILITY = 1e-37  # the smallest numbers of float32 count as 0 on some devices
-_BLOCK = 2**20
 
 Describe = Callable[[Path], Mapping[str, Any]]
 Build = Callable[[ModelConfig], Task]
@@ -75,7 +74,7 @@ class ArtefactTeacher(Teacher):
             found = self.artefact.forward(images)
         if "logits" in found:
             return tf.stop_gradient(found["logits"])
-        return tf.stop_gradient(tf.math.log(tf.maximum(found["probabilities"], _SMALLEST_PROBABILITY)))
+        return tf.stop_gradient(log_probabilities(found["probabilities"]))
 
     def load(self, session: Any, options: Any) -> None:
         del session, options  # an artefact has its weights in it
@@ -200,8 +199,7 @@ def fingerprint_of(files: Sequence[Path]) -> str:
     for path in files:
         if path.is_file():
             with path.open("rb") as file:
-                while block := file.read(_BLOCK):
-                    digest.update(block)
+                hashlib.file_digest(file, lambda: digest)
     return digest.hexdigest()[:16]
 
 
