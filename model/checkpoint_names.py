@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from model.specs import BACKBONES, RESNETS, SLIM_NAMES, SSD_NAMES, SSDS, ResNetSpec
-from model.variables import backbone_variables, classifier_variables, detector_variables
+from model.variables import GROUP_NORM, backbone_variables, classifier_variables, detector_variables
 
 SLIM_SCOPE = "resnet_v1_50"
 OWN_CLASSIFIER = "resnet50"
@@ -65,8 +65,8 @@ def describe(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
 
     Returns:
         The keys of this project's description files: "task", "architecture" and, if the classifier is stored,
-        "num_classes"; "origin" ("nvidia", "own", "slim" or "detection"); "has_ranges" after quantization-aware
-        training of any kind. Empty if the network is unknown.
+        "num_classes"; "origin" ("nvidia", "own", "slim" or "detection"); "norm" of a detector if it is "group";
+        "has_ranges" after quantization-aware training of any kind. Empty if the network is unknown.
     """
     found = _network_of(shapes)
     if found and any("_quant/" in name for name in shapes):
@@ -87,8 +87,17 @@ def _network_of(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
         slots, rest = divmod(int(kernel[-1]), ANCHORS_PER_CELL)
         if slots > 1 and not rest:
             found = {"task": "detection", "architecture": DETECTOR, "num_classes": slots - 1, "backbone": backbone}
-            return found | {"origin": "detection"}
+            if any(f"/{GROUP_NORM}/" in name for name in shapes):
+                found["norm"] = "group"
+            return found | _heads(shapes) | {"origin": "detection"}
     return {}
+
+
+def _heads(shapes: Collection[str]) -> dict[str, Any]:
+    """Returns the entry "heads" of a detector with further heads than those of codes and classes."""
+    scopes = {"distribution": SSD_NAMES.distribution_head, "centerness": SSD_NAMES.centerness_head}
+    heads = {kind: f"{SSD_NAMES.predictor}/{scope}/weights" in shapes for kind, scope in scopes.items()}
+    return {"heads": heads} if any(heads.values()) else {}
 
 
 def stem_kernel(backbone: ResNetSpec) -> str:

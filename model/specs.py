@@ -177,6 +177,8 @@ RESNETS = {
 
 CODE_SIZE = 4
 """Numbers that place one box relative to its anchor."""
+BOX_BINS = 17
+"""Distances from an anchor's center to a side of its box, 0 to 16 cells, that a distribution chooses among."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +197,8 @@ class SSDNames:
     tower_layer: str = "conv2d_{number}"
     level: str = "feature_{number}"
     box_head: str = "BoxPredictor"
+    distribution_head: str = "BoxDistributionPredictor"
+    centerness_head: str = "CenternessPredictor"
     class_head: str = "ClassPredictor"
     kernel: str = "weights"
 
@@ -228,10 +232,12 @@ class SSDSpec:
     ``width`` is the number of channels of the pyramid and of the heads' towers, ``tower_layers`` the number of
     convolutions in each tower. The initial ``class_bias`` makes every class start at the probability
     sigmoid(class_bias). ``batch_norm`` and ``kernel_init`` are for the pyramid, ``head_init`` for the heads; the
-    backbone has its own.
+    backbone has its own. With ``norm`` "group", pyramid and heads have group normalization instead, whose variables all
+    levels share. ``distribution`` predicts each side of a box as ``BOX_BINS`` logits in place of its code, and
+    ``centerness`` one more logit per anchor.
 
     Source: Lin et al., Feature Pyramid Networks, arXiv:1612.03144; Lin et al., Focal Loss for Dense Object Detection,
-    arXiv:1708.02002.
+    arXiv:1708.02002; Li et al., Generalized Focal Loss, arXiv:2006.04388; Tian et al., FCOS, arXiv:1904.01355.
     Differs from the papers: level 5 is its projection alone; towers normalize each level separately; only levels 3 to 7
     exist.
     """
@@ -242,9 +248,21 @@ class SSDSpec:
     tower_layers: int = 4
     class_bias: float = -4.6
     batch_norm: BatchNormSpec = BatchNormSpec(decay=0.997, epsilon=1e-3)
+    norm: str = "batch"
     kernel_init: NormalInit = NormalInit(stddev=0.03)
     head_init: NormalInit = NormalInit(stddev=0.01, truncated=False)
+    distribution: bool = False
+    centerness: bool = False
     names: SSDNames = SSD_NAMES
+
+    @property
+    def box_heads(self) -> dict[str, tuple[str, int]]:
+        """Scope and numbers per anchor of each head on the tower of boxes, by its endpoint."""
+        names = self.names
+        heads = {"box_codes": (names.box_head, CODE_SIZE)}
+        if self.distribution:
+            heads = {"box_logits": (names.distribution_head, CODE_SIZE * BOX_BINS)}
+        return heads | ({"centerness_logits": (names.centerness_head, 1)} if self.centerness else {})
 
     def with_backbone(self, backbone: ResNetSpec) -> SSDSpec:
         """Returns the detector on another backbone; the variables of backbone and pyramid are in the scope it names."""

@@ -15,7 +15,7 @@ from model.layers.conv2d import conv2d
 from model.layers.options import LayerOptions, with_quantizer
 from model.layers.variable import tf1
 from model.resnet import resnet_features
-from model.specs import CODE_SIZE, SSDSpec
+from model.specs import SSDSpec
 
 IMAGE_MULTIPLE = 32
 """Sides of images are multiples of this, so that an enlarged pyramid map fits the map that it is added to."""
@@ -41,9 +41,10 @@ def ssd(
         used_slots: The only slots whose logits are computed; all by default. The variables are the same.
 
     Returns:
-        Endpoints: those of the backbone; "level_3" to "level_7" in the layout and type of ``options``; "box_codes"
-        [N, A, 4] and "class_logits" [N, A, K or the number of used slots], float32, anchors in the order level, row,
-        column, anchor of the cell.
+        Endpoints: those of the backbone; "level_3" to "level_7" in the layout and type of ``options``; "class_logits"
+        [N, A, K or the number of used slots] and those of ``SSDSpec.box_heads``, float32: "box_codes" [N, A, 4] or
+        "box_logits" [N, A, 4 * BOX_BINS], and "centerness_logits" [N, A, 1] if there are any. Anchors are in the order
+        level, row, column, anchor of the cell.
 
     Raises:
         ValueError: An image side is not a multiple of 32.
@@ -61,10 +62,11 @@ def ssd(
     with tf1.variable_scope(names.features), tf1.variable_scope(names.backbone):
         endpoints = resnet_features(images, spec.backbone, options)
         stages = [endpoints[f"stage_{stage}"] for stage in (1, 2, 3)]
+        options = dataclasses.replace(options, norm=spec.norm)
         levels = fpn_block(stages, spec.width, options, names)
     endpoints |= {f"level_{number}": level for number, level in enumerate(levels, 3)}
-    boxes, classes = _Head(anchors_per_cell, CODE_SIZE), _Head(anchors_per_cell, class_slots, used_slots)
-    endpoints |= _heads(levels, spec, boxes, classes, dataclasses.replace(options, kernel_init=spec.head_init))
+    classes = _Head(anchors_per_cell, class_slots, used_slots)
+    endpoints |= _heads(levels, spec, classes, dataclasses.replace(options, kernel_init=spec.head_init))
     if options.quantizer is not None:
         options.quantizer.collect_updates()
     return endpoints
@@ -86,18 +88,19 @@ class _Head(NamedTuple):
         return tf.reshape(used, [*values.shape[:-1], self.anchors_per_cell * len(self.used)])
 
 
-def _heads(
-    levels: Sequence[tf.Tensor], spec: SSDSpec, boxes: _Head, classes: _Head, options: LayerOptions
-) -> dict[str, tf.Tensor]:
-    """Returns the endpoints "box_codes" and "class_logits"; all levels share the kernels."""
-    names, codes, logits = spec.names, [], []
+def _heads(levels: Sequence[tf.Tensor], spec: SSDSpec, classes: _Head, options: LayerOptions) -> dict[str, tf.Tensor]:
+    """Returns the endpoints of ``SSDSpec.box_heads``, and "class_logits"; all levels share the kernels."""
+    names = spec.names
+    found: dict[str, list[tf.Tensor]] = {endpoint: [] for endpoint in (*spec.box_heads, "class_logits")}
     with tf1.variable_scope(names.predictor, reuse=tf1.AUTO_REUSE):
         for number, level in enumerate(levels):
             features = _tower(level, spec, number, options, name=names.box_tower)
-            codes.append(_predict(features, boxes, 0.0, options, name=names.box_head))
+            for endpoint, (scope, size) in spec.box_heads.items():
+                head = _Head(classes.anchors_per_cell, size)
+                found[endpoint].append(_predict(features, head, 0.0, options, name=scope))
             features = _tower(level, spec, number, options, name=names.class_tower)
-            logits.append(_predict(features, classes, spec.class_bias, options, name=names.class_head))
-    return {"box_codes": tf.concat(codes, axis=1), "class_logits": tf.concat(logits, axis=1)}
+            found["class_logits"].append(_predict(features, classes, spec.class_bias, options, name=names.class_head))
+    return {endpoint: tf.concat(parts, axis=1) for endpoint, parts in found.items()}
 
 
 def _tower(inputs: tf.Tensor, spec: SSDSpec, level: int, options: LayerOptions, *, name: str) -> tf.Tensor:

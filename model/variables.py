@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from model.specs import CODE_SIZE, ResNetSpec, SSDSpec
+from model.specs import ResNetSpec, SSDSpec
 
 Shapes = dict[str, tuple[int, ...]]
 NORMALIZATION = ("gamma", "beta", "moving_mean", "moving_variance")
+GROUP_NORM = "GroupNorm"
 
 
 def classifier_variables(spec: ResNetSpec, num_classes: int) -> Shapes:
@@ -37,18 +38,25 @@ def detector_variables(spec: SSDSpec, anchors_per_cell: int, class_slots: int) -
         shapes |= {f"{scope}/weights": (1, 1, channels * spec.backbone.expansion, width), f"{scope}/biases": (width,)}
     for name in (*names.smoothings, *names.bottom_up):
         scope = f"{names.pyramid_scope}/{name}"
-        shapes |= _convolution(f"{scope}/weights", scope, (3, 3, width, width))
+        shapes |= {f"{scope}/weights": (3, 3, width, width)} | _normalization(spec, scope)
     for tower in (names.box_tower, names.class_tower):
         for layer in names.tower_layers(spec.tower_layers):
             scope = f"{names.predictor}/{tower}/{layer}"
             shapes[f"{scope}/weights"] = (3, 3, width, width)
-            for level in names.levels:
-                shapes |= {f"{scope}/BatchNorm/{level}/{kind}": (width,) for kind in NORMALIZATION}
-    for head, size in ((names.box_head, CODE_SIZE), (names.class_head, class_slots)):
+            shapes |= _normalization(spec, scope, names.levels)
+    for head, size in (*spec.box_heads.values(), (names.class_head, class_slots)):
         filters = anchors_per_cell * size
         scope = f"{names.predictor}/{head}"
         shapes |= {f"{scope}/weights": (3, 3, width, filters), f"{scope}/biases": (filters,)}
     return shapes
+
+
+def _normalization(spec: SSDSpec, scope: str, levels: tuple[str, ...] = ()) -> Shapes:
+    """Returns the variables that normalize a convolution; batch normalization has its own for each of ``levels``."""
+    if spec.norm == "group":
+        return {f"{scope}/{GROUP_NORM}/{kind}": (spec.width,) for kind in NORMALIZATION[:2]}
+    scopes = [f"{scope}/BatchNorm/{level}" for level in levels] or [f"{scope}/BatchNorm"]
+    return {f"{place}/{kind}": (spec.width,) for place in scopes for kind in NORMALIZATION}
 
 
 def _block(spec: ResNetSpec, scope: str, channels: int, width: int, *, projected: bool) -> Shapes:

@@ -15,13 +15,15 @@ import numpy as np
 import tensorflow as tf
 
 from object_detection import box_ops
-from object_detection.matcher import UNMATCHED
+from object_detection.matcher import best_overlapping
 
 NEAREST = 9
 """Cells of each level whose anchors are candidates."""
 
 
-def match_adaptively(boxes: tf.Tensor, valid: tf.Tensor, anchors: tf.Tensor, cells: Sequence[int]) -> tf.Tensor:
+def match_adaptively(
+    boxes: tf.Tensor, valid: tf.Tensor, anchors: tf.Tensor, cells: Sequence[int], aspect: float = 1.0
+) -> tf.Tensor:
     """Matches anchors with groundtruth boxes by the statistics of each box's overlaps.
 
     The candidates of a box are the anchors on the ``NEAREST`` cells of each level, by the distance between the centers.
@@ -30,32 +32,32 @@ def match_adaptively(boxes: tf.Tensor, valid: tf.Tensor, anchors: tf.Tensor, cel
     lower index wins, of cells and of boxes.
 
     Args:
-        boxes: ``[N, G, 4]``; the image is square.
+        boxes: ``[N, G, 4]``.
         valid: ``[N, G]`` boolean, False for padding, which matches nothing.
         anchors: ``[A, 4]``, A static, as many on every cell, in the order of ``object_detection.anchors``.
         cells: The number of cells of each level.
+        aspect: Width over height of the image, by which distances are measured.
 
     Returns:
         ``[N, A]`` int64: the index of a groundtruth box or ``UNMATCHED``.
     """
     per_cell = anchors.shape[0] // sum(cells)
     overlaps, centers = box_ops.iou(boxes, anchors[tf.newaxis]), (anchors[:, :2] + anchors[:, 2:]) / 2
-    near = _near_cells(boxes, centers[::per_cell], cells)
+    near = _near_cells(boxes, centers[::per_cell], cells, aspect)
     candidates = _of_anchors(near, per_cell)
     count = per_cell * sum(min(NEAREST, cells_of_level) for cells_of_level in cells)
     mean = tf.reduce_sum(tf.where(candidates, overlaps, 0.0), axis=2, keepdims=True) / count
     squares = tf.where(candidates, tf.square(overlaps - mean), 0.0)
     deviation = tf.sqrt(tf.reduce_sum(squares, axis=2, keepdims=True) / max(count - 1, 1))
-    positive = candidates & (overlaps >= mean + deviation) & _are_inside(boxes, centers) & valid[..., tf.newaxis]
-    none = tf.fill([tf.shape(overlaps)[0], 1, overlaps.shape[2]], -1.0)
-    scores = tf.concat([tf.where(positive, overlaps, -1.0), none], axis=1)  # an image may have no boxes
-    return tf.where(tf.reduce_max(scores, axis=1) >= 0, tf.argmax(scores, axis=1), UNMATCHED)
+    inside = box_ops.contain(boxes, centers) & valid[..., tf.newaxis]
+    return best_overlapping(candidates & (overlaps >= mean + deviation) & inside, overlaps)
 
 
-def _near_cells(boxes: tf.Tensor, centers: tf.Tensor, cells: Sequence[int]) -> tf.Tensor:
+def _near_cells(boxes: tf.Tensor, centers: tf.Tensor, cells: Sequence[int], aspect: float) -> tf.Tensor:
     """Returns a mask of the ``NEAREST`` cells of each level, ``[N, G, C]``."""
     middle = (boxes[..., :2] + boxes[..., 2:]) / 2
-    distances = tf.reduce_sum(tf.square(middle[:, :, tf.newaxis] - centers), axis=3)
+    steps = middle[:, :, tf.newaxis] - centers
+    distances = tf.reduce_sum(tf.square(steps if aspect == 1 else steps * tf.constant([1.0, aspect])), axis=3)
     masks = []
     for level in tf.split(distances, list(cells), axis=2):
         size = level.shape[2]
@@ -71,9 +73,3 @@ def _of_anchors(of_cells: tf.Tensor, per_cell: int) -> tf.Tensor:
     shape = tf.shape(of_cells)
     repeated = tf.tile(of_cells[..., tf.newaxis], [1, 1, 1, per_cell])
     return tf.reshape(repeated, [shape[0], shape[1], of_cells.shape[2] * per_cell])
-
-
-def _are_inside(boxes: tf.Tensor, centers: tf.Tensor) -> tf.Tensor:
-    """Returns a mask of the centers ``[A, 2]`` that are inside a box, ``[N, G, A]``; its edge is outside."""
-    low, high = boxes[:, :, tf.newaxis, :2], boxes[:, :, tf.newaxis, 2:]
-    return tf.reduce_all((centers > low) & (centers < high), axis=3)

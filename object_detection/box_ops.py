@@ -61,6 +61,12 @@ def clip(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value(boxes, low, high)
 
 
+def contain(boxes: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
+    """Returns a mask of the ``points`` ``[Q, 2]`` inside each of the boxes ``[..., P, 4]``; edges are outside."""
+    low, high = boxes[..., tf.newaxis, :2], boxes[..., tf.newaxis, 2:]
+    return tf.reduce_all((points > low) & (points < high), axis=-1)
+
+
 def touches_inside(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
     """Returns a mask of the boxes that lie at least partly in a window, ``[P]``; touching its edge is not enough."""
     ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=-1)
@@ -74,7 +80,24 @@ def change_frame(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
     return (boxes - tf.tile(corner, [2])) / tf.tile(size, [2])
 
 
+def with_aspect(boxes: tf.Tensor, aspect: float) -> tf.Tensor:
+    """Returns the boxes in units of the height of an image whose width over height is ``aspect``."""
+    return boxes * tf.constant([1.0, aspect, 1.0, aspect])
+
+
 def flip_left_right(boxes: tf.Tensor) -> tf.Tensor:
     """Returns the boxes of the mirrored image."""
     ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=-1)
     return tf.stack([ymin, 1.0 - xmax, ymax, 1.0 - xmin], axis=-1)
+
+
+def flip_up_down(boxes: tf.Tensor) -> tf.Tensor:
+    """Returns the boxes of the image turned upside down as in a mirror below it."""
+    ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=-1)
+    return tf.stack([1.0 - ymax, xmin, 1.0 - ymin, xmax], axis=-1)
+
+
+def turn_left(boxes: tf.Tensor) -> tf.Tensor:
+    """Returns the boxes of the image turned counterclockwise by a quarter."""
+    ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=-1)
+    return tf.stack([1.0 - xmax, ymin, 1.0 - xmin, ymax], axis=-1)

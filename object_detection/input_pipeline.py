@@ -8,12 +8,14 @@ Record keys are those of TensorFlow's detection records: ``image/encoded``, ``im
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from object_detection import box_ops
 from object_detection.class_table import ClassTable
+from object_detection.instance_maps import MAP_SPEC, MAP_TARGET, instance_map, parse_masks
+from object_detection.mixing import DRAWS_SPEC, DRAWS_TARGET, mixing_draws
 from object_detection.object_records import (
     AREA_KEY,
     CROWD_KEY,
@@ -24,14 +26,17 @@ from object_detection.object_records import (
     TEXT_KEY,
     WEIGHT_KEY,
 )
-from object_detection.preprocessing import DETECTION_TABLE, Objects
-from utils.image_processing import whole_view
-from utils.input.augmentation import augment_view
+from object_detection.preprocessing import DETECTION_TABLE, NumberedObjects, Objects, fitted_view
+from utils.image_processing import View, whole_view
+from utils.image_sizes import sides_of
+from utils.input.augmentation import augment_view, moved_pixels
 from utils.input.batching import InputOptions, RecordDecoder, UndecodedExample
 from utils.input.record_parsing import parse_features
+from utils.object_augment_config import ObjectAugmentConfig
 from utils.records.record_rules import BOX_KEYS, IMAGE_KEY
 
 UNKNOWN = -1
+NO_MIXING = ObjectAugmentConfig()
 
 _TRAIN_TARGETS = {
     "groundtruth_boxes": tf.TensorSpec([None, 4], tf.float32),
@@ -137,52 +142,90 @@ def _look_up(keys: tf.Tensor, known: Sequence[object], values: Sequence[int]) ->
     return tf.where(tf.reduce_any(equal, axis=1), tf.gather(tf.constant([*values, UNKNOWN], tf.int32), found), UNKNOWN)
 
 
-def detection_decoder(table: ClassTable, *, train_crowds: bool) -> RecordDecoder:
+def _trained_objects(record: ParsedRecord, table: ClassTable, *, train_crowds: bool) -> tuple[Objects, tf.Tensor]:
+    """The objects of a training record, none if it is unsound, and whether it is sound."""
+    ids = category_ids(record, table)
+    sound = is_sound(record, ids)
+    ignored = tf.zeros_like(record.crowds) if train_crowds else record.crowds
+    slots = _look_up(ids, [*table.ids, UNKNOWN], table.slots)
+    objects = Objects(
+        boxes=tf.clip_by_value(record.boxes, 0.0, 1.0),
+        slots=slots,
+        weights=tf.where(ignored, 0.0, record.weights),
+        ignored=ignored,
+    )
+    return Objects(*(tf.boolean_mask(values, tf.fill(tf.shape(slots), sound)) for values in objects)), sound
+
+
+def _map_of(
+    objects: NumberedObjects, masks: tf.Tensor, view: View, seed: tf.Tensor, options: InputOptions
+) -> tf.Tensor:
+    """The map of the objects that a training image shows, from the masks of all objects of the record."""
+    drawn = instance_map(tf.gather(masks, objects.numbers), objects.boxes, view, sides_of(options.image_size))
+    return moved_pixels(drawn[..., tf.newaxis], seed, options.augmentation, DETECTION_TABLE)[..., 0]
+
+
+def _mixing_targets(augment: ObjectAugmentConfig) -> dict[str, tf.TensorSpec]:
+    draws = {DRAWS_TARGET: DRAWS_SPEC} if augment.mixes else {}
+    return draws | ({MAP_TARGET: MAP_SPEC} if augment.copy_paste else {})
+
+
+def _compared_targets(record: ParsedRecord, ids: tf.Tensor, size: tf.Tensor) -> dict[str, tf.Tensor]:
+    """The targets of evaluation; ``size`` is the height and width of the image in pixels."""
+    height, width = tf.unstack(tf.cast(size, tf.float32))
+    box_areas = box_ops.area(record.boxes) * height * width
+    targets = (
+        record.boxes,
+        ids,
+        tf.where(record.areas < 0, box_areas, record.areas),
+        record.crowds,
+        tf.shape(ids)[0],
+        size,
+        record.source_id,
+    )
+    return dict(zip(_EVAL_TARGETS, targets, strict=True))
+
+
+def detection_decoder(
+    table: ClassTable, *, train_crowds: bool, augment: ObjectAugmentConfig = NO_MIXING
+) -> RecordDecoder:
     """Returns the decoder that turns records into detection examples.
 
     Training targets fill ``target_assigner.Groundtruth``, evaluation targets go to ``coco.evaluation.CocoEvaluator``. A
     record is invalid if an object has an unknown category, or a box that is not finite or has no area inside the image.
+
+    Args:
+        table: The categories.
+        train_crowds: Train on boxes around crowds as if they were objects.
+        augment: The flags of augmentation. Some add what ``object_detection.mixing`` reads to the training targets.
     """
 
     def for_training(serialized: tf.Tensor, seed: tf.Tensor, options: InputOptions) -> UndecodedExample:
         record = parse_record(serialized)
-        ids = category_ids(record, table)
-        sound = is_sound(record, ids)
-        ignored = tf.zeros_like(record.crowds) if train_crowds else record.crowds
-        slots = _look_up(ids, [*table.ids, UNKNOWN], table.slots)
-        objects = Objects(
-            boxes=tf.clip_by_value(record.boxes, 0.0, 1.0),
-            slots=slots,
-            weights=tf.where(ignored, 0.0, record.weights),
-            ignored=ignored,
-        )
-        objects = Objects(*(tf.boolean_mask(values, tf.fill(tf.shape(slots), sound)) for values in objects))
+        trained, sound = _trained_objects(record, table, train_crowds=train_crowds)
+        objects: Any = trained
+        if augment.copy_paste:
+            objects = NumberedObjects(*trained, numbers=tf.range(tf.size(trained.slots)))
         view = whole_view(record.encoded, options.image_size)
         view, objects = augment_view(view, objects, seed, options.augmentation, DETECTION_TABLE)
-        return UndecodedExample(view, dict(zip(_TRAIN_TARGETS, objects, strict=True)), sound)
+        targets = dict(zip(_TRAIN_TARGETS, objects[: len(_TRAIN_TARGETS)], strict=True))
+        if augment.mixes:
+            targets[DRAWS_TARGET] = mixing_draws(seed)
+        if augment.copy_paste:
+            masks = parse_masks(serialized, tf.shape(record.boxes)[0])
+            targets[MAP_TARGET] = _map_of(objects, masks, view, seed, options)
+        return UndecodedExample(view, targets, sound)
 
     def for_evaluation(serialized: tf.Tensor, options: InputOptions) -> UndecodedExample:
         record = parse_record(serialized)
         ids = category_ids(record, table)
-        view = whole_view(record.encoded, options.image_size)
-        size = view.window[2:]
-        height, width = tf.unstack(tf.cast(size, tf.float32))
-        box_areas = box_ops.area(record.boxes) * height * width
-        targets = (
-            record.boxes,
-            ids,
-            tf.where(record.areas < 0, box_areas, record.areas),
-            record.crowds,
-            tf.shape(ids)[0],
-            size,
-            record.source_id,
-        )
-        return UndecodedExample(view, dict(zip(_EVAL_TARGETS, targets, strict=True)), is_sound(record, ids))
+        view = fitted_view(record.encoded, options.image_size, options.border)
+        return UndecodedExample(view, _compared_targets(record, ids, view.window[2:]), is_sound(record, ids))
 
     return RecordDecoder(
         parse_for_training=for_training,
         parse_for_evaluation=for_evaluation,
-        train_targets=_TRAIN_TARGETS,
+        train_targets=_TRAIN_TARGETS | _mixing_targets(augment),
         eval_targets=_EVAL_TARGETS,
         steps=DETECTION_TABLE,
     )

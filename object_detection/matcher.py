@@ -41,3 +41,18 @@ def match(similarity: tf.Tensor, valid: tf.Tensor, spec: MatcherSpec) -> tf.Tens
     forced = tf.pad(forced, [(0, 0), (0, 1), (0, 0)])
     first = tf.argmax(forced, axis=1)
     return tf.where(tf.reduce_any(forced, axis=1), first, matches)
+
+
+def best_overlapping(positive: tf.Tensor, overlaps: tf.Tensor) -> tf.Tensor:
+    """Matches each anchor with the groundtruth box that it overlaps most of those for which it is positive.
+
+    Args:
+        positive: ``[N, G, A]`` boolean.
+        overlaps: ``[N, G, A]``; A is static.
+
+    Returns:
+        ``[N, A]`` int64, the index of a groundtruth box or ``UNMATCHED``.
+    """
+    none = tf.fill([tf.shape(overlaps)[0], 1, overlaps.shape[2]], -1.0)
+    scores = tf.concat([tf.where(positive, overlaps, -1.0), none], axis=1)  # an image may have no boxes
+    return tf.where(tf.reduce_max(scores, axis=1) >= 0, tf.argmax(scores, axis=1), UNMATCHED)

@@ -42,6 +42,7 @@ _OTHER_NAMES = (
     ("--data_dir", "the input path"),
     ("--num_classes", "model.ssd.num_classes"),
     ("--image_size", "model.ssd.image_resizer"),
+    ("--resize", "model.ssd.image_resizer"),
     ("--label_map", "label_map_path"),
     ("--finetune_checkpoint", "train_config.fine_tune_checkpoint"),
     ("--lr_warmup_epochs", "warmup_steps"),

@@ -25,6 +25,7 @@ from utils.records.tfrecord_file import iterate_payloads, locate_records
 
 TEXT_KEY, LABEL_KEY = "image/object/class/text", "image/object/class/label"
 CROWD_KEY, AREA_KEY, WEIGHT_KEY = (f"image/object/{name}" for name in ("is_crowd", "area", "weight"))
+MASK_KEY = "image/object/mask"
 OPTIONAL_KEYS = (TEXT_KEY, LABEL_KEY, CROWD_KEY, AREA_KEY, WEIGHT_KEY)
 SOURCE_KEY = "image/source_id"
 _NUMBER = re.compile(rb"-?[0-9]{1,18}|-?[0-8][0-9]{18}")  # larger numbers may not fit 64 bits
@@ -107,17 +108,28 @@ def image_numbers(source_ids: Sequence[bytes]) -> list[int] | None:
 
 def has_objects(files: SplitFiles, most: int) -> bool:
     """Returns whether one of the first ``most`` examples of a split has a box; reads up to the first that has one."""
+    return _first_with_objects(files, most) is not None
+
+
+def has_masks(files: SplitFiles) -> bool:
+    """Returns whether the first example of a split that has a box has a mask for each."""
+    features = _first_with_objects(files, files.stored)
+    return features is not None and len(features.get(MASK_KEY) or ()) == len(features[BOX_KEYS[0]])
+
+
+def _first_with_objects(files: SplitFiles, most: int) -> Features | None:
+    """The features of the first of ``most`` examples that has a box."""
     left = most
     for path in files.paths:
         places, _ = locate_records(path)
         for payload, fault in iterate_payloads(path, places[:left]):
             with contextlib.suppress(ValueError):
-                if not fault and decode_example(payload).get(BOX_KEYS[0]):
-                    return True
+                if not fault and (features := decode_example(payload)).get(BOX_KEYS[0]):
+                    return features
         left -= min(left, len(places))
         if not left:
             break
-    return False
+    return None
 
 
 def _fault_of_box(box: Sequence[float]) -> str:

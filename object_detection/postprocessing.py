@@ -225,7 +225,7 @@ def _suppress_by_matrices(
     count = keys.shape[1]
     before = np.triu(np.ones([count, count], np.bool_), k=1)
     rivals = tf.equal(label[:, :, tf.newaxis], label[:, tf.newaxis]) & before
-    overlaps = _overlaps(boxes) - (_distances(boxes) if spec.suppression == "diou" else 0.0)
+    overlaps = _overlaps(boxes) - (_distances(boxes, spec.aspect) if spec.suppression == "diou" else 0.0)
     hides = tf.cast((overlaps > spec.iou_threshold) & rivals, tf.float32)
     candidates = keys > 0
 
@@ -256,11 +256,12 @@ def _overlaps(boxes: tf.Tensor) -> tf.Tensor:
     return tf.where((one <= 0) | (other <= 0), 0.0, shared / (one + other - shared))
 
 
-def _distances(boxes: tf.Tensor) -> tf.Tensor:
+def _distances(boxes: tf.Tensor, aspect: float) -> tf.Tensor:
     """Returns ``[N, k, k]``, the squared distance of the centers over the squared diagonal of the box around both.
 
     Source: Zheng et al., Distance-IoU Loss, section 3.4, arXiv:1911.08287.
     """
+    boxes = boxes if aspect == 1 else box_ops.with_aspect(boxes, aspect)
     first, second = boxes[:, :, tf.newaxis], boxes[:, tf.newaxis]
     low, high = tf.minimum(first[..., :2], second[..., :2]), tf.maximum(first[..., 2:], second[..., 2:])
     middle = (boxes[..., :2] + boxes[..., 2:]) / 2

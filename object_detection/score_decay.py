@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-_SIGMA = 0.5  # of the paper's Gaussian kernel
+SIGMA = 0.5  # of the Gaussian kernel of the paper on matrix suppression
 
 
 def decay_in_turn(scores: tf.Tensor, overlaps: tf.Tensor, most: int, sigma: float) -> tf.Tensor:
@@ -55,4 +55,4 @@ def decay_at_once(scores: tf.Tensor, overlaps: tf.Tensor) -> tf.Tensor:
     squares = tf.where(better, tf.square(overlaps), 0.0)
     most = tf.reduce_max(squares, axis=1)  # of each candidate with a better one
     exponents = tf.where(better, squares - most[:, :, tf.newaxis], 0.0)
-    return scores * tf.exp(-tf.maximum(tf.reduce_max(exponents, axis=1), 0.0) / _SIGMA)
+    return scores * tf.exp(-tf.maximum(tf.reduce_max(exponents, axis=1), 0.0) / SIGMA)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from object_detection.class_table import ClassTable
+from utils.image_sizes import sides_of
 from utils.input.batching import InputOptions
 
 SYNTHETIC_OBJECTS = 7  # about the average of a COCO image
@@ -12,7 +13,7 @@ SYNTHETIC_OBJECTS = 7  # about the average of a COCO image
 
 def synthetic_objects(table: ClassTable, split: str, options: InputOptions) -> dict[str, tf.Tensor]:
     """Returns the targets of one batch of a split, in the form of a decoded record; the same for the same seed."""
-    count, side = options.batch_size, options.image_size
+    count, sides = options.batch_size, sides_of(options.image_size)
     seed = tf.constant([options.seed, 1], tf.int64)
     corner = tf.random.stateless_uniform([count, SYNTHETIC_OBJECTS, 2], seed, 0.0, 0.6)
     size = tf.random.stateless_uniform([count, SYNTHETIC_OBJECTS, 2], seed + 1, 0.1, 0.4)
@@ -28,9 +29,9 @@ def synthetic_objects(table: ClassTable, split: str, options: InputOptions) -> d
     return {
         "groundtruth_boxes": boxes,
         "groundtruth_classes": tf.gather(tf.constant(table.ids), chosen),
-        "groundtruth_area": tf.reduce_prod(size * side, axis=2),
+        "groundtruth_area": tf.reduce_prod(size * sides, axis=2),
         "groundtruth_is_crowd": tf.zeros_like(chosen, tf.bool),
         "num_groundtruth": tf.fill([count], SYNTHETIC_OBJECTS),
-        "image_size": tf.fill([count, 2], side),
+        "image_size": tf.tile(tf.constant([sides]), [count, 1]),
         "source_id": tf.strings.as_string(tf.range(1, count + 1)),
     }

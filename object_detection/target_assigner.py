@@ -52,7 +52,12 @@ class Targets(NamedTuple):
 
 
 def assign_targets(
-    anchors: tf.Tensor, groundtruth: Groundtruth, matcher: MatcherSpec, coder: BoxCoderSpec, cells: Sequence[int] = ()
+    anchors: tf.Tensor,
+    groundtruth: Groundtruth,
+    matcher: MatcherSpec,
+    coder: BoxCoderSpec,
+    cells: Sequence[int] = (),
+    aspect: float = 1.0,
 ) -> Targets:
     """Assigns targets to all anchors, for a whole batch at once.
 
@@ -61,13 +66,19 @@ def assign_targets(
         groundtruth: The objects.
         matcher: How anchors are matched with objects.
         coder: Constants of the codes.
-        cells: The number of cells of each level, which only the matcher "atss" needs.
+        cells: The number of cells of each level, which the matcher "iou" does not need.
+        aspect: Width over height of the image, likewise.
     """
     valid = groundtruth.weights > 0
-    if matcher.kind == "atss":
-        matches = match_adaptively(groundtruth.boxes, valid, anchors, cells)
-    else:
+    if matcher.kind == "iou":
         matches = match(box_ops.iou(groundtruth.boxes, anchors[tf.newaxis]), valid, matcher)
+    else:  # before there are predictions, "task_aligned" matches as "atss" does
+        matches = match_adaptively(groundtruth.boxes, valid, anchors, cells, aspect)
+    return targets_of(matches, anchors, groundtruth, coder)
+
+
+def targets_of(matches: tf.Tensor, anchors: tf.Tensor, groundtruth: Groundtruth, coder: BoxCoderSpec) -> Targets:
+    """Returns the targets of anchors that are matched already; arguments as in ``assign_targets`` and ``Targets``."""
     matched, row = matches >= 0, tf.maximum(matches, 0)
     boxes, labels, weights = (
         tf.gather(tf.pad(rows, [(0, 0), (0, 1), *[(0, 0)] * (len(rows.shape) - 2)]), row, batch_dims=1)
@@ -104,3 +115,10 @@ def in_few_rows(groundtruth: Groundtruth) -> Groundtruth:
         more = [(0, 0), (0, ROWS)]
         padded = (tf.pad(tensor, [*more, *[(0, 0)] * (tensor.shape.rank - 2)]) for tensor in groundtruth)
         return Groundtruth(*(tensor[:, :count] for tensor in padded))
+
+
+def joined_in_few_rows(groundtruth: Groundtruth) -> Groundtruth:
+    """``in_few_rows`` of objects that have rows of padding between them; the others keep their order."""
+    there = tf.cast((groundtruth.weights > 0) | groundtruth.ignored, tf.int32)
+    order = tf.math.top_k(there, tf.shape(there)[1]).indices
+    return in_few_rows(Groundtruth(*(tf.gather(values, order, batch_dims=1) for values in groundtruth)))

@@ -26,6 +26,13 @@ def log_probabilities(probabilities: Any) -> Any:
     return tf.math.log(tf.maximum(probabilities, SMALLEST_PROBABILITY))
 
 
+def log_odds(probabilities: Any) -> Any:
+    """Logits whose sigmoid gives these probabilities, of any shape."""
+    return tf.math.log(
+        tf.maximum(probabilities, SMALLEST_PROBABILITY) / tf.maximum(1.0 - probabilities, SMALLEST_PROBABILITY)
+    )
+
+
 def cross_entropy(logits: Any, labels: Any) -> Any:
     """The cross-entropy of the softmax, [N]."""
     return tf.nn.softmax_cross_entropy_with_logits(labels=labels, logits=logits)

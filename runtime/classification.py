@@ -6,6 +6,7 @@ Shape symbols: N batch, H W image, C channels, K classes.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,24 +22,25 @@ from model.variable_groups import CLASSIFIER_SCOPE, depth_in_classifier, part_of
 from runtime.class_evaluation import QUICK, THOROUGH, ClassificationEvaluator, Effort
 from runtime.class_losses import (
     LOSS_ROWS,
-    SMALLEST_PROBABILITY,
     binary_cross_entropy,
     divergence,
+    log_odds,
     log_probabilities,
 )
 from runtime.class_presenter import ClassPresenter
 from runtime.dropping import BRANCH_FACTORS, FEATURE_FACTORS, SEEDS_OF_RANK, drop_factors
+from runtime.mirroring import Mirrored, probabilities_of_both
 from runtime.mixing import mixed
 from runtime.several_labels_evaluation import SeveralLabelsEvaluator
 from runtime.several_labels_presenter import SeveralLabelsPresenter
-from runtime.task import Metrics, PostProcessing, Presenter, Task, TensorMap, WarmStart
+from runtime.task import Metrics, Network, PostProcessing, Presenter, Task, TensorMap, WarmStart
 from runtime.teacher import Teacher
 from utils.config import SYNTHETIC_EPOCH_BATCHES, ExperimentConfig, ModelConfig, resolved
 from utils.data_utils import Reader, TensorFlowReader, synthetic_input
 from utils.hooks.beginning import Chance
 from utils.hvd_utils import Communicator, SerialCommunicator
 from utils.image_processing import denormalize, eval_preprocess, normalize, normalized_range
-from utils.image_sizes import EVAL_CROP
+from utils.image_sizes import EVAL_CROP, ImageSize, side_of
 from utils.input.balanced_order import Balance
 from utils.input.batching import Batch, Input, InputOptions, Position, Shard, without_autograph
 from utils.input.labelled_images import LABELLED_IMAGES, images_with_labels
@@ -92,13 +94,20 @@ def classification_task(
     last, metrics, presenter = _several_labels(config) if model.multi_label else _one_label(config)
     return Task(
         data=LabelledImages(config=config, splits=splits, seed=seed, communicator=communicator, reader=reader),
-        network=network,
+        network=_views(config, network),
         post_processing=last,
         training=ClassificationTraining(config=config, network=network, seed=seed, communicator=communicator),
         metrics=metrics,
         presenter=presenter,
         metadata=_metadata(model, mean_rgb, std_rgb),
     )
+
+
+def _views(config: ExperimentConfig, network: Classifier) -> Network:
+    """The network as it looks at images."""
+    if not config.prediction.test_time_augmentation:
+        return network
+    return Mirrored(network, functools.partial(probabilities_of_both, several=network.several))
 
 
 def _one_label(config: ExperimentConfig) -> tuple[PostProcessing, Metrics, Presenter]:
@@ -182,7 +191,7 @@ class LabelledImages:
     def input(self, split: str, shard: Shard, start: Position) -> Input:
         files, options = self.splits.get(split), self.input_options()
         if split == "train":
-            size = self.train_size or self.config.data.train_sizes(options.image_size)[0].size
+            size = self.train_size or self.config.data.train_sizes(side_of(options.image_size))[0].size
             options = dataclasses.replace(options, batch_size=self.config.images_per_step, image_size=size)
             if files is not None and self.config.data.balanced_sampling:
                 options = dataclasses.replace(options, balance=self._balance(files))
@@ -205,8 +214,8 @@ class LabelledImages:
         ).first
         return Balance(classes=classes, power=self.config.data.balanced_power)
 
-    def preprocess(self, encoded: Any, size: int) -> Any:
-        return eval_preprocess(encoded, size, self.input_options().eval_crop)
+    def preprocess(self, encoded: Any, size: ImageSize) -> Any:
+        return eval_preprocess(encoded, side_of(size), self.input_options().eval_crop)
 
     def describe_bad_example(self, split: str, index: int, status: int) -> str:
         del status  # the record itself tells
@@ -282,6 +291,9 @@ class MostProbableClass:
         logits = log_probabilities(predictions["probabilities"])
         return self.outputs({"logits": logits}, targets)
 
+    def in_pictures(self, predictions: TensorMap, sizes: Any) -> TensorMap:
+        return predictions
+
     def class_names_of(self, predictions: TensorMap) -> Any:
         names = self.class_names
         if not names:
@@ -313,9 +325,10 @@ class EachClass:
         """The outputs from exported predictions; without logits, their probabilities give them."""
         if "logits" in predictions:
             return self.outputs(predictions, targets)
-        found = predictions["probabilities"]
-        ratio = tf.maximum(found, SMALLEST_PROBABILITY) / tf.maximum(1.0 - found, SMALLEST_PROBABILITY)
-        return self.outputs({"logits": tf.math.log(ratio)}, targets)
+        return self.outputs({"logits": log_odds(predictions["probabilities"])}, targets)
+
+    def in_pictures(self, predictions: TensorMap, sizes: Any) -> TensorMap:
+        return predictions
 
     def class_names_of(self, predictions: TensorMap) -> Any:
         return None

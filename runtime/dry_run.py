@@ -18,6 +18,7 @@ from typing import Any
 import tensorflow as tf
 
 from runtime.artefacts.exporting import check_folder
+from runtime.auto_batch import set_up_with_batch
 from runtime.evaluation import Evaluation, load_weights
 from runtime.inference_network import inference_network
 from runtime.memory_estimate import GraphMemory, graph_memory
@@ -26,8 +27,8 @@ from runtime.outputs import planned_files
 from runtime.plan import batches_to_evaluate, measured_warmup, plan_training
 from runtime.plan_advice import advice
 from runtime.plan_facts import memory_needed, regular_evaluation
+from runtime.prediction_input import planned
 from runtime.run_facts import facts_of_setup, facts_of_training
-from runtime.setup import set_up
 from runtime.stopping import Stopping
 from runtime.task import Setup
 from runtime.trainer import Trainer
@@ -36,10 +37,11 @@ from utils.cmdline_helper import Command
 from utils.config import EMA, RunConfig
 from utils.console.screen import Rows, Screen
 from utils.dllogger_utils import check_log
-from utils.errors import EXIT_DONE
+from utils.errors import EXIT_DONE, EXIT_PREEMPTED
 from utils.hooks.preemption import PreemptionHook
 from utils.hvd_utils import Communicator, communicator
 from utils.image_processing import CHANNELS
+from utils.image_sizes import sides_of
 from utils.records.record_index import split_index
 from utils.system.machine import resident_bytes
 from utils.text import plural
@@ -86,7 +88,9 @@ def dry_run(command: Command, preemption: PreemptionHook, screen: Screen) -> int
     if run.watch_checkpoints and find_checkpoint(Path(run.checkpoint_dir)) is None:
         _show(screen, [("Weights", f"waits for the first checkpoint in {run.checkpoint_dir}")])
         return EXIT_DONE
-    setup = set_up(command.config, processes, writes=False)
+    setup = set_up_with_batch(command.config, processes, preemption, writes=False)
+    if setup is None:
+        return EXIT_PREEMPTED
     if leads:
         _check_folders(setup.config.run)
     prepare = _training if run.is_training else _prediction if run.mode == "predict" else _evaluation
@@ -179,11 +183,10 @@ def _evaluation(setup: Setup, processes: Communicator, stopping: Stopping) -> Pr
 
 
 def _prediction(setup: Setup, processes: Communicator, stopping: Stopping) -> Prepared:
-    files = setup.required_images.images
-    options = setup.task.data.input_options()
+    files, options = setup.required_images.images, setup.task.data.input_options()
     graph = tf.Graph()
     with graph.as_default():
-        shape = [options.batch_size, options.image_size, options.image_size, CHANNELS]
+        shape = [options.batch_size, *sides_of(options.image_size), CHANNELS]
         images = tf1.placeholder(tf.float32, shape)
     network = inference_network(setup.task, images, processes, constant=False)
     weights = network.weights
@@ -194,8 +197,7 @@ def _prediction(setup: Setup, processes: Communicator, stopping: Stopping) -> Pr
         with tf1.Session(graph=weights.graph, config=setup.session_config) as session:
             which = setup.config.moving_average.eval_weights
             chosen, _ = load_weights(session, weights, setup.required_checkpoint, which)
-    batches = -(-len(files) // (options.batch_size * processes.size))
-    rows = [("Plan", f"{plural(len(files), 'image')} in {plural(batches, 'batch')} of {options.batch_size}")]
+    rows = [("Plan", planned(files, setup.config.prediction, options.batch_size, processes.size))]
     if chosen == EMA:
         rows.append(("Averages", _AVERAGES))
     memory = [graph_memory(network.held, predictions)]

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from runtime.environment import environment_for, environment_of_tool, native_log_level
+from runtime.environment import environment_for
+from runtime.tensorflow_import import load_tensorflow
 from utils.errors import EXIT_USAGE, UsageError
 from utils.hooks.preemption import PreemptionHook
 from utils.local_communicator import place_in
-from utils.program import interrupts_kill
-from utils.system.native_messages import without_chatter
 from utils.system.watchdog import Watchdog, Watched
 
 if TYPE_CHECKING:
     from utils.cmdline_helper import Command
     from utils.console.screen import Screen
-
-_KERAS_VARIABLE = "TF_USE_LEGACY_KERAS"
 
 
 def run(name: str, parse: Callable[[Sequence[str], Mapping[str, str]], Command], arguments: Sequence[str]) -> int:
@@ -54,32 +50,3 @@ def start(
             status = launch(command, preemption, screen, watchdog, work)
             watchdog.leave(status)
     return status
-
-
-def load_tensorflow(settings: Mapping[str, str] | None = None) -> None:
-    """Imports TensorFlow without its start-up messages and Keras, after setting the environment, which it reads once.
-
-    Nothing is under way yet, so Ctrl-C ends the program at once.
-
-    Args:
-        settings: Environment variables to set; None for those of a tool without a run of its own.
-    """
-    os.environ.update(environment_of_tool(os.environ) if settings is None else settings)
-    with interrupts_kill(), without_chatter(native_log_level(os.environ)), _without_keras():
-        import tensorflow  # noqa: F401  (loaded for the modules that use it)
-
-
-@contextlib.contextmanager
-def _without_keras() -> Iterator[None]:
-    """Has TensorFlow look for Keras 2, which is absent, instead of importing Keras 3 and the packages that it uses.
-
-    Nothing here uses Keras. Libraries that do, such as Horovod, can import it afterwards.
-    """
-    if _KERAS_VARIABLE in os.environ:
-        yield
-        return
-    os.environ[_KERAS_VARIABLE] = "1"
-    try:
-        yield
-    finally:
-        del os.environ[_KERAS_VARIABLE]

@@ -1,6 +1,6 @@
 """The environment variables to set before TensorFlow and the libraries below it are imported.
 
-Imports no TensorFlow and changes nothing; ``runtime/entry_point.py`` applies the results.
+Imports no TensorFlow and changes nothing; ``runtime/tensorflow_import.py`` applies the results.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from runtime.session import on_device, uses_gpu
 from runtime.stopping import VOTE, Stopping
 from runtime.task import Task, TensorMap
 from utils.config import ExperimentConfig, MovingAverageConfig
+from utils.data_utils import PICTURE_SIZES
 from utils.hooks.bad_records import BAD_SOMEWHERE
 from utils.hooks.logs import HISTOGRAMS
 from utils.hvd_utils import Communicator
@@ -257,6 +258,8 @@ def build_predict_graph(task: Task, data: Input, communicator: Communicator, *, 
     graph = data.batch.images.graph
     with graph.as_default():
         predictions = task.post_processing.predictions(network.endpoints)
+        if PICTURE_SIZES in data.batch.targets:
+            predictions = task.post_processing.in_pictures(predictions, data.batch.targets[PICTURE_SIZES])
     return PredictGraph(graph=graph, network=network, predictions=predictions, input=data)
 
 

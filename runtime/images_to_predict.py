@@ -11,6 +11,7 @@ from typing import NamedTuple
 from utils.config import RunConfig
 from utils.errors import RunError
 from utils.images.image_files import IMAGE_SUFFIXES, has_image_name, kind_of_file
+from utils.images.videos import is_video, require_reader
 from utils.suggestions import path_hint
 
 PICTURES = "pictures"
@@ -18,7 +19,7 @@ PICTURES = "pictures"
 
 
 class FoundFiles(NamedTuple):
-    """The sorted images to predict on, and the number of other files in the folder by kind."""
+    """The sorted images and videos to predict on, and the number of other files in the folder by kind."""
 
     images: list[Path]
     others: Mapping[str, int]
@@ -28,15 +29,18 @@ def images_to_predict(run: RunConfig) -> FoundFiles:
     """The files that ``--to_predict`` names, without the pictures of earlier predictions.
 
     Raises:
+        UsageError: There is a video, and the package that reads videos is missing.
         RunError: There are none.
     """
     drawn = (Path(run.results_dir) / PICTURES).resolve()
     found = find_images(str(run.to_predict))
+    for path in filter(is_video, found.images):
+        require_reader(path)
     return found._replace(images=[path for path in found.images if drawn not in path.resolve().parents])
 
 
 def find_images(pattern: str) -> FoundFiles:
-    """The images that a path stands for: an image, a folder (recursively) or a glob.
+    """The images that a path stands for: an image or a video, the images of a folder (recursively), or a glob.
 
     Raises:
         RunError: There are no images.

@@ -21,6 +21,7 @@ from runtime.task import Setup, Task, TensorMap
 from utils.config import resolved
 from utils.hvd_utils import Communicator
 from utils.image_processing import CHANNELS
+from utils.image_sizes import sides_of
 from utils.weights.checkpoint_contents import Names
 
 tf1 = tf.compat.v1
@@ -144,9 +145,9 @@ def network_with_variables(task: Task, images: Any) -> InferenceNetwork:
 @contextlib.contextmanager
 def opened_weights(setup: Setup) -> Iterator[tuple[Any, Weights]]:
     """Yields a session and the variables of a setup's network, without values."""
-    side = resolved(setup.config.model, "image_size")
+    shape = [None, *sides_of(resolved(setup.config.model, "image_size")), CHANNELS]
     with tf.Graph().as_default() as graph:
-        weights = network_with_variables(setup.task, tf1.placeholder(tf.float32, [None, side, side, CHANNELS])).weights
+        weights = network_with_variables(setup.task, tf1.placeholder(tf.float32, shape)).weights
     with tf1.Session(graph=graph, config=setup.session_config) as session:
         yield session, weights
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from runtime.auto_batch import set_up_with_batch
 from runtime.device_errors import device_failure
 from runtime.dry_run import dry_run
 from runtime.messages import leave_to_rank_0
@@ -18,8 +19,8 @@ from runtime.outputs import written_files
 from runtime.run_report import report_at_end
 from runtime.runner import Runner
 from runtime.session import gpu_names
-from runtime.setup import set_up
 from runtime.stopping import Stopping
+from runtime.task import Setup
 from utils.checkpoints import wait_for_checkpoint
 from utils.cmdline_helper import Command, to_flags
 from utils.console.pipes import discard_output
@@ -100,17 +101,27 @@ def _launch(command: Command, preemption: PreemptionHook, screen: Screen, watchd
         opened.enter_context(report_at_end(run, log, preemption))
         if log is not None:
             check_log(log)
-        setup = set_up(command.config, processes)
+        setup = set_up_with_batch(command.config, processes, stopping.asked_here)
+        if setup is None:
+            stopping.ends_run()
+            return EXIT_PREEMPTED
         logger = opened.enter_context(contextlib.closing(open_log(log, screen)))  # a refused run leaves no trace in it
-        machine = {**machine_facts(run.log_path.parent, os.environ), "gpus": [] if run.cpu else gpu_names()}
-        computed: dict[str, Any] = {"precision": setup.precision.name, "convolutions": setup.convolutions.origin}
-        if weights := setup.config.optimizer.weight_of_class:
-            computed["weight_of_class"] = [*weights]
-        facts = {**computed, "processes": processes.size, **versions(), **machine}
-        flags = {name: value for name, value in to_flags(setup.config).items() if BY_NAME[name].recorded}
-        logger.log(PARAMETER, {**flags, **facts, "seed": setup.seed})
+        logger.log(PARAMETER, _parameters(setup, processes.size))
         status = Runner(setup, processes, logger, stopping).run()
     processes.barrier()  # rank 0 may still be writing, and a launcher ends all processes when one ends
     if status != EXIT_PREEMPTED:
         screen.footer(written_files(setup.config, processes.size))
     return status
+
+
+def _parameters(setup: Setup, processes: int) -> dict[str, Any]:
+    """The flags of a run, and facts that are needed to interpret its results."""
+    run = setup.config.run
+    machine = {**machine_facts(run.log_path.parent, os.environ), "gpus": [] if run.cpu else gpu_names()}
+    computed: dict[str, Any] = {"precision": setup.precision.name, "convolutions": setup.convolutions.origin}
+    if weights := setup.config.optimizer.weight_of_class:
+        computed["weight_of_class"] = [*weights]
+    if setup.auto_batch:
+        computed["batch_size_auto"] = setup.auto_batch.told
+    flags = {name: value for name, value in to_flags(setup.config).items() if BY_NAME[name].recorded}
+    return {**flags, **computed, "processes": processes, **versions(), **machine, "seed": setup.seed}

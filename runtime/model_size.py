@@ -9,6 +9,8 @@ from typing import Any
 import tensorflow as tf
 
 from model.specs import CHOSEN_CONVOLUTIONS
+from utils.image_processing import CHANNELS
+from utils.image_sizes import ImageSize, size_of_sides
 
 tf1 = tf.compat.v1
 UNCOUNTED = "teacher"
@@ -23,12 +25,12 @@ class NetworkSize:
         parameters: Number of trainable values, without the moving statistics of batch normalization.
         flops: Floating-point operations of the forward pass for one image; a multiply-add counts as two. Only
             convolutions and matrix products count; all other operations are below one percent.
-        side: Height and width of that image in pixels; 0 if unknown.
+        image_size: Size of that image in pixels; None if unknown.
     """
 
     parameters: int
     flops: int
-    side: int = 0
+    image_size: ImageSize | None = None
 
 
 def network_size(images: Any) -> NetworkSize:
@@ -38,7 +40,7 @@ def network_size(images: Any) -> NetworkSize:
     training graph with ``--quantize`` convolves twice, and both count. An exported model has no variables and size 0.
 
     Args:
-        images: The network's input, [N, H, W, C] or [N, C, H, W]; N may be unknown.
+        images: The network's input, [N, H, W, C] or [N, 3, H, W]; N may be unknown.
     """
     trainable = images.graph.get_collection(tf1.GraphKeys.TRAINABLE_VARIABLES)
     multiplied = sum(
@@ -47,10 +49,11 @@ def network_size(images: Any) -> NetworkSize:
         if not operation.name.startswith(f"{UNCOUNTED}/")
     )
     multiplied -= sum(chosen.excess for chosen in images.graph.get_collection(CHOSEN_CONVOLUTIONS))
+    sides = images.shape[2:4] if images.shape[1] == CHANNELS else images.shape[1:3]
     return NetworkSize(
         parameters=sum(math.prod(variable.shape.as_list()) for variable in trainable),
         flops=2 * multiplied // (images.shape[0] or 1),
-        side=images.shape[2] or 0,
+        image_size=None if None in sides else size_of_sides(*sides),
     )
 
 

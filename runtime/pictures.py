@@ -20,7 +20,7 @@ JPEG_QUALITY = 92
 
 
 class Pictures:
-    """Draws one picture per file.
+    """Draws one picture per image, or per frame of a video.
 
     Args:
         folder: Folder for the pictures; created with the first one.
@@ -41,8 +41,20 @@ class Pictures:
             for name in names
         ]
 
-    def draw(self, number: int, entries: Sequence[Mapping[str, Any]], presenter: Presenter) -> str:
-        """Draws the image with this number among the files.
+    def draw(
+        self,
+        number: int,
+        entries: Sequence[Mapping[str, Any]],
+        presenter: Presenter,
+        frame: tuple[int, bytes] | None = None,
+    ) -> str:
+        """Draws the image with this number among the files, or a frame of a video.
+
+        Args:
+            number: Number of the file.
+            entries: The predictions to draw.
+            presenter: Draws them.
+            frame: Number and encoded image of a frame; its picture is in a folder named like the video.
 
         Returns:
             The path of the picture; bytes that are not UTF-8 appear as escapes.
@@ -50,9 +62,12 @@ class Pictures:
         Raises:
             RunError: The picture cannot be written.
         """
-        with Image.open(io.BytesIO(load_rgb(self._files[number]).data)) as image:
+        encoded = load_rgb(self._files[number]).data if frame is None else frame[1]
+        with Image.open(io.BytesIO(encoded)) as image:
             picture = presenter.picture(image, entries)
         target = self._folder / self._names[number]
+        if frame is not None:
+            target = target.with_suffix("") / f"{frame[0]:06}.jpg"
         buffer = io.BytesIO()
         picture.save(buffer, "JPEG", quality=JPEG_QUALITY)
         try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from runtime.memory_estimate import GraphMemory
 from runtime.session import uses_gpu
 from runtime.task import Setup
 from utils.config import INDEX
+from utils.image_sizes import side_of, sides_of
 from utils.input.batching import BATCHES_IN_FLIGHT, PREFETCHED_BATCHES
 from utils.metric_names import heading
 from utils.records.record_index import shuffled_bytes, shuffles_numbers
@@ -39,7 +41,7 @@ def memory_needed(setup: Setup, graphs: Sequence[GraphMemory], program: int) -> 
         program: Bytes of the program without them.
     """
     variables, step = sum(graph.variables for graph in graphs), max(graph.step for graph in graphs)
-    waiting, program = _input_bytes(setup), program + _SESSION_BYTES
+    waiting, program = input_bytes(setup), program + _SESSION_BYTES
     if uses_gpu(setup.config):
         parts = f"{_amount(variables)} variables, {_amount(step)} activations and gradients"
         return f"about {_amount(variables + step)} on the GPU ({parts}), {_amount(program + waiting)} outside"
@@ -53,13 +55,17 @@ def memory_needed(setup: Setup, graphs: Sequence[GraphMemory], program: int) -> 
     )
 
 
-def _input_bytes(setup: Setup) -> int:
-    """Batches that wait for the network, and encoded records in the shuffle buffer."""
+def input_bytes(setup: Setup) -> int:
+    """The estimate of the input of this process: batches that wait, and encoded records in the shuffle buffer."""
     options = setup.task.data.input_options()
-    batches, side = BATCHES_IN_FLIGHT + PREFETCHED_BATCHES, options.image_size
+    batches, images = BATCHES_IN_FLIGHT + PREFETCHED_BATCHES, options.batch_size
+    pixels = math.prod(sides_of(options.image_size))
     if setup.config.run.is_training:
-        side = max(each.size for each in setup.config.data.train_sizes(side))
-    decoded = batches * options.batch_size * side**2 * _BYTES_OF_A_PIXEL
+        images = setup.config.images_per_step
+        if setup.config.detection is None:
+            sizes = setup.config.data.train_sizes(side_of(options.image_size))
+            pixels = max(each.size for each in sizes) ** 2
+    decoded = batches * images * pixels * _BYTES_OF_A_PIXEL
     files = setup.splits.get("train")
     if files is None:
         return decoded

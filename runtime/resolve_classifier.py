@@ -9,7 +9,7 @@ from typing import Any
 from runtime.resolve_quantization import resolve_quantization
 from utils.config import ModelConfig
 from utils.errors import UsageError
-from utils.image_sizes import EVAL_CROP
+from utils.image_sizes import EVAL_CROP, ImageSize, Sides
 from utils.records.manifest import IMAGENET_CLASSES, IMAGENET_HEAD, LABEL_OFFSET, Manifest
 
 DEFAULT_ARCHITECTURE = "resnet50"
@@ -94,8 +94,15 @@ def _label_offset(given: int | None, manifest: Manifest | None, stored: Mapping[
     return LABEL_OFFSET if known is None else int(known)
 
 
-def _image_size(given: int | None, stored: Mapping[str, Any], notes: list[str]) -> int:
+def _image_size(given: ImageSize | None, stored: Mapping[str, Any], notes: list[str]) -> int:
+    """The given size, else the checkpoint's, else the default.
+
+    Raises:
+        UsageError: It is not square.
+    """
     in_checkpoint = stored.get("image_size")
+    if isinstance(given, Sides):
+        raise UsageError(f"--image_size {given}: the images of a classifier are square; give one number")
     if given is not None and in_checkpoint is not None and given != in_checkpoint:
         notes.append(f"--image_size {given} is used; the checkpoint was trained at {in_checkpoint}")
     return int(given or in_checkpoint or DEFAULT_IMAGE_SIZE)

@@ -14,11 +14,14 @@ from runtime.resolve_detector import DEFAULT_BACKBONE
 from runtime.session import compiles, gpu_names, uses_gpu
 from runtime.task import Setup
 from utils.augment_config import RAND, AugmentConfig
-from utils.config import FOCAL_GAMMA, ExperimentConfig
+from utils.config import FOCAL_GAMMA, ExperimentConfig, resolved
 from utils.console.figures import plain_name, quantity
 from utils.console.screen import Rows
+from utils.detection_config import TASK_ALIGNED, DetectionConfig
 from utils.flags.table import RAND_FLAGS
+from utils.image_sizes import sides_of
 from utils.learning_rate import Schedule, rate_scale, scales_by_root
+from utils.object_augment_config import ObjectAugmentConfig, text_of_scales
 from utils.optimizer_table import OPTIMIZERS
 from utils.system.machine import cpu_name
 from utils.text import plural
@@ -42,6 +45,7 @@ def facts_of_setup(setup: Setup, size: NetworkSize, processes: int) -> Rows:
         ("Network", _network(setup, size)),
         ("Weights", _weights(setup)),
         ("Data", _data(setup)),
+        *([("Batch", setup.auto_batch.told)] if setup.auto_batch else []),
         ("Precision", _precision(setup)),
         *([("Compute", f"convolutions {setup.convolutions.origin}")] if config.run.is_training else []),
         ("Device", _device(config, processes)),
@@ -62,6 +66,7 @@ def facts_of_training(config: ExperimentConfig, plan: TrainingPlan, start: int, 
         *([("Augmentation", augmentation)] if augmentation else []),
         ("Optimizer", _optimizer(config, plan.total_steps)),
         *_classes(config),
+        *_boxes(config, plan.total_steps),
         *([("Recipe", fit)] if fit else []),
         ("Schedule", learning_rate(plan.schedule, plan.total_steps)),
     ]
@@ -93,6 +98,16 @@ def _classes(config: ExperimentConfig) -> Rows:
     return [("Classes", "; ".join(facts))] if facts else []
 
 
+def _boxes(config: ExperimentConfig, total_steps: int) -> Rows:
+    """The heads of a detector beyond the usual ones, and the change of its matching; nothing without them."""
+    detection = config.detection or DetectionConfig()
+    facts = ["sides as distributions"] if detection.heads.distribution else []
+    facts += ["centerness"] if detection.heads.centerness else []
+    if detection.matcher.kind == TASK_ALIGNED:
+        facts.append(f"matched by predictions after step {detection.matcher.aligned_from(total_steps):,}")
+    return [("Boxes", ", ".join(facts))] if facts else []
+
+
 def _sizes(config: ExperimentConfig, plan: TrainingPlan) -> str:
     """The sizes of training images where they are not those of evaluation, else nothing."""
     side, changes = config.model.image_size, plan.stages[1:]
@@ -104,14 +119,22 @@ def _sizes(config: ExperimentConfig, plan: TrainingPlan) -> str:
 
 
 def _augmentation(config: ExperimentConfig) -> str:
-    """The settings of augmentation that are not the defaults, by their flags; empty for detectors."""
+    """The settings of augmentation that are not the defaults, by their flags."""
     given, usual = config.data.augment, AugmentConfig()
     names = [field.name for field in dataclasses.fields(given)]
     changed = [name for name in names if getattr(given, name) != getattr(usual, name) or name in RAND_FLAGS]
     if given.auto_augment != RAND:
         changed = [name for name in changed if name not in RAND_FLAGS]
     texts = [f"{name} {getattr(given, name)}" for name in changed]
+    if config.detection is not None:
+        texts = [*_of_objects(config.detection.augment), *texts]
     return ", ".join([*texts, f"color_jitter {config.data.color_jitter}"] if config.data.color_jitter else texts)
+
+
+def _of_objects(augment: ObjectAugmentConfig) -> list[str]:
+    """The same of a detector."""
+    given = dataclasses.asdict(augment) | {"scale_jitter": text_of_scales(augment.scale_jitter)}
+    return [name if value is True else f"{name} {value}" for name, value in given.items() if value]
 
 
 def _optimizer(config: ExperimentConfig, total_steps: int) -> str:
@@ -176,10 +199,14 @@ def _network(setup: Setup, size: NetworkSize) -> str:
     name = str(model.architecture) if setup.artefact is None else f"{setup.checkpoint}, by {setup.artefact.runtime}"
     name += f" on {model.backbone}" if model.backbone not in (None, DEFAULT_BACKBONE) else ""
     classes = len(model.class_names) if model.category_ids and model.class_names else model.num_classes
-    side = size.side or model.image_size
-    facts = [plain_name(name), plural(int(classes or 0), "class"), f"{side} x {side} pixels"]
+    height, width = sides_of(size.image_size or resolved(model, "image_size"))
+    facts = [plain_name(name), plural(int(classes or 0), "class"), f"{height} x {width} pixels"]
+    if setup.config.detection is not None and setup.config.detection.pads:
+        facts.append("pictures keep their proportions")
     if model.eval_crop is not None:
         facts.append(f"evaluated on the central {model.eval_crop:.4g} of the shorter side")
+    if setup.config.prediction.test_time_augmentation:
+        facts.append("each image and its mirror image")
     if size.parameters:
         facts.append(f"{quantity(size.parameters, ' parameters')}, {quantity(size.flops, 'FLOP')} an image")
     return "; ".join(facts)
@@ -198,7 +225,9 @@ def _weights(setup: Setup) -> str:
 def _data(setup: Setup) -> str:
     config = setup.config
     if config.run.mode == "predict":
-        return plain_name(str(config.run.to_predict))
+        tiling = config.prediction.tiling
+        cut = "" if tiling is None else f" in tiles of {tiling.side} pixels that share {tiling.overlap:.4g} of a side"
+        return plain_name(str(config.run.to_predict)) + cut
     if not setup.splits:
         return "synthetic images"
     counts = (f"{plural(files.examples, 'image')} {_USES[split]}" for split, files in setup.splits.items())

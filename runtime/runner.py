@@ -278,7 +278,9 @@ class Runner:
     def _facts(self, evaluated: str = RAW) -> dict[str, Any]:
         """Facts needed to interpret a result."""
         averages = {"eval_weights": EMA} if evaluated == EMA else {}
-        return {"precision": self._setup.precision.name, **averages}
+        mirrors = self._config.prediction.test_time_augmentation
+        views = {"test_time_augmentation": True} if mirrors else {}
+        return {"precision": self._setup.precision.name, **averages, **views}
 
     @staticmethod
     def _best(trainer: Trainer) -> BestCheckpoint:

@@ -7,7 +7,7 @@ import logging
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -31,15 +31,19 @@ from runtime.device_errors import device_failure
 from runtime.devices import GPU, ChosenGpu, take_gpu, try_gpu
 from runtime.fine_tuning import check_frozen
 from runtime.images_to_predict import FoundFiles, images_to_predict
+from runtime.mirroring import check_views
 from runtime.precision import Precision, choose_precision
+from runtime.prediction_input import count_pieces
 from runtime.resolve_classifier import resolve_model
 from runtime.resolve_detector import (
     DEFAULT_BACKBONE,
     Categories,
+    check_turns,
     disagreement,
     numbered_categories,
     resolve_detector,
     stored_categories,
+    stored_norm,
 )
 from runtime.session import compiles, compute_capability, note_on_xla, session_config, uses_gpu
 from runtime.stored_options import check_folds, check_optimizer
@@ -87,6 +91,7 @@ def set_up(config: ExperimentConfig, communicator: Communicator, *, writes: bool
         UsageError: Flags contradict the checkpoint, the data or the machine.
         RunError: Checkpoint, data or images are missing or damaged.
     """
+    _check_batch(config)
     gpu, options = _device(config, communicator)
     artefact = open_model_dir(config, communicator)
     if artefact is None:
@@ -99,7 +104,7 @@ def set_up(config: ExperimentConfig, communicator: Communicator, *, writes: bool
     config, notes = _resolved(config, splits, metadata)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, pretrained=pretrained))
     config = _with_threads(resolve_class_weights(config, splits, keep=writes), communicator)
-    images = images_to_predict(config.run) if config.run.mode == "predict" else None
+    images = _images(config, artefact)
     config = _with_batches_for(config, images, artefact, communicator)
     precision = precision_of(artefact) or _precision(config)
     notes += notes_on_objects(splits) if config.detection else ()
@@ -107,8 +112,7 @@ def set_up(config: ExperimentConfig, communicator: Communicator, *, writes: bool
     _say((*notes, *_notes_on_run(config, checkpoint, precision, communicator), *convolutions.notes))
     layers = dataclasses.replace(_layers(config, precision, communicator, seed), choices=_choices(convolutions))
     if artefact is None:
-        grouped = _grouped_convolution(config.model, precision.compute_dtype, options)
-        layers = dataclasses.replace(layers, grouped_convolution=grouped)
+        layers = _with_grouped_convolution(layers, config.model, options)
     build = detection_task if config.detection else classification_task
     task = build(config, splits, seed, layers, communicator, _reader(config, gpu))
     setup = Setup(
@@ -125,6 +129,16 @@ def set_up(config: ExperimentConfig, communicator: Communicator, *, writes: bool
         convolutions=convolutions,
     )
     return _taught(setup, layers, communicator)
+
+
+def _with_grouped_convolution(layers: LayerOptions, model: ModelConfig, options: Any) -> LayerOptions:
+    """The options of layers with a grouped convolution that runs in a session with ``options``."""
+    return dataclasses.replace(layers, grouped_convolution=_grouped_convolution(model, layers.compute_dtype, options))
+
+
+def _check_batch(config: ExperimentConfig) -> None:
+    if config.data.auto_batch:
+        raise UsageError("--batch_size auto: only main.py measures the largest batch; give a number here")
 
 
 def _resolved(
@@ -146,8 +160,8 @@ def _taught(setup: Setup, layers: LayerOptions, communicator: Communicator) -> S
     """The setup with the teacher that ``--distill_from`` names, if any."""
 
     def build(model: ModelConfig) -> Task:
-        grouped = _grouped_convolution(model, layers.compute_dtype, setup.session_config)
-        own = dataclasses.replace(layers, grouped_convolution=grouped, quantization=model.quantization)
+        own = _with_grouped_convolution(layers, model, setup.session_config)
+        own = dataclasses.replace(own, quantization=model.quantization)
         return classification_task(dataclasses.replace(setup.config, model=model), {}, 0, own)
 
     teacher = open_teacher(setup.config, setup.task.metadata, communicator, described, build)
@@ -172,13 +186,22 @@ def _say(notes: tuple[str, ...]) -> None:
             logging.getLogger(__name__).warning("%s", note)
 
 
+def _images(config: ExperimentConfig, artefact: Artefact | None) -> FoundFiles | None:
+    """The images to predict on, in that mode; the network must be able to look at them as the flags ask."""
+    check_views(config, artefact)
+    return images_to_predict(config.run) if config.run.mode == "predict" else None
+
+
 def _with_batches_for(
     config: ExperimentConfig, images: FoundFiles | None, artefact: Artefact | None, communicator: Communicator
 ) -> ExperimentConfig:
-    """The configuration with batches no larger than a process's number of images, which padding would fill up."""
+    """The configuration with batches no larger than a process's number of images or tiles, so that few are padded."""
     if images is None or (artefact is not None and artefact.batch_size is not None):
         return config
-    of_process = -(-len(images.images) // communicator.size)
+    pieces = count_pieces(images.images, config.prediction.tiling)
+    if pieces is None:
+        return config
+    of_process = -(-pieces // communicator.size)
     batch = min(config.data.batch_size_per_replica, max(of_process, 1))
     return dataclasses.replace(config, data=dataclasses.replace(config.data, batch_size_per_replica=batch))
 
@@ -463,7 +486,8 @@ def resolve_detection(
     if asked is None:
         raise ValueError("ExperimentConfig.detection is None; must be set for a detector")
     warm_start = config.run.finetune_checkpoint
-    backbone, origin = (None, None) if metadata or not warm_start else _backbone_of(Path(warm_start))
+    start = _StartingWeights() if metadata or not warm_start else _warm_start(Path(warm_start))
+    origin = start.categories
     new_classes = config.run.reset_head or config.run.finetune_scope
     first = stored_categories(metadata) or (None if new_classes else origin)
     known = _known_categories(config, splits)
@@ -473,8 +497,12 @@ def resolve_detection(
         notes = (f"--finetune_checkpoint {warm_start}: {difference}; the class head starts with new weights",)
     sources = [found for found in (first, *known) if found is not None]
     assumed = () if sources else (_default_categories(config.model.num_classes or metadata.get("num_classes")),)
-    model, detection, more = resolve_detector(config.model, asked, metadata, sources or list(assumed), backbone)
+    model, detection, more = resolve_detector(
+        config.model, asked, metadata, sources or list(assumed), start.backbone, start.norm
+    )
     notes += more
+    if config.run.is_training:
+        check_turns(model, detection)
     if splits:
         notes += tuple(
             f"neither checkpoint nor data name their categories; assuming those of {categories.origin} (--label_map)"
@@ -528,12 +556,21 @@ def _read_categories(path: Path) -> Categories:
     )
 
 
-def _backbone_of(path: Path) -> tuple[str | None, Categories | None]:
-    """The backbone (a row of ``BACKBONES``) and the categories that the weights for a warm start were trained with."""
+class _StartingWeights(NamedTuple):
+    """The weights for a warm start: their row of ``BACKBONES``, and the rest if they are a detector's."""
+
+    backbone: str | None = None
+    categories: Categories | None = None
+    norm: str | None = None
+
+
+def _warm_start(path: Path) -> _StartingWeights:
+    """The description of the weights for a warm start."""
     prefix = find_checkpoint(path)
     if prefix is None:  # reported when the weights are loaded
-        return None, None
+        return _StartingWeights()
     metadata = described(prefix)
     if metadata.get("task") == "detection":
-        return metadata.get("backbone") or DEFAULT_BACKBONE, stored_categories(metadata)
-    return backbone_of(stored_shapes(prefix)), None
+        backbone = metadata.get("backbone") or DEFAULT_BACKBONE
+        return _StartingWeights(backbone, stored_categories(metadata), stored_norm(metadata))
+    return _StartingWeights(backbone_of(stored_shapes(prefix)))

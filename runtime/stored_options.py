@@ -13,6 +13,7 @@ from utils.config import ExperimentConfig
 from utils.detection_config import DetectionConfig
 from utils.errors import UsageError
 from utils.image_sizes import text_of_train_sizes
+from utils.object_augment_config import text_of_scales
 from utils.optimizer_table import DEFAULT_OPTIMIZER, OPTIMIZERS, optimizer_of
 from utils.text import first_few
 from utils.weights.checkpoint_contents import stored_shapes
@@ -43,10 +44,14 @@ _OF_DATA = ("balanced_sampling", "balanced_power", "shuffle", "train_image_size"
 """The same of ``DataConfig``."""
 _OF_DETECTOR = {
     "matcher": "matcher.kind",
+    "task_aligned_after": "matcher.aligned_after",
     "box_loss": "losses.box_loss",
     "class_loss": "losses.class_loss",
     "box_loss_weight": "losses.localization_weight",
     "class_loss_weight": "losses.classification_weight",
+    "distribution_loss_weight": "losses.distribution_weight",
+    "centerness_loss_weight": "losses.centerness_weight",
+    **{flag: f"augment.{flag}" for flag in ("vertical_flip", "rotate90", "min_visible", "mosaic", "copy_paste")},
 }
 """Flags of detectors by their field of ``DetectionConfig``."""
 
@@ -161,6 +166,7 @@ def _options(config: ExperimentConfig) -> dict[str, Any]:
         "progressive_sizes": text_of_train_sizes(config.data.progressive_sizes),
         "repeated_augmentation": config.data.augment.repeated_augmentation,
         **{flag: attrgetter(path)(detection) for flag, path in _OF_DETECTOR.items()},
+        "scale_jitter": text_of_scales(detection.augment.scale_jitter),
     }
 
 

@@ -13,16 +13,21 @@ from typing import Any, Protocol
 import numpy as np
 
 from model.specs import Part
+from runtime.batch_search import AutoBatch
 from runtime.convolutions import Convolutions
 from runtime.images_to_predict import FoundFiles
 from runtime.precision import Precision
 from utils.config import ExperimentConfig
 from utils.hooks.beginning import Chance
+from utils.image_sizes import ImageSize
+from utils.images.tiles import Tile
 from utils.input.batching import Batch, Input, InputOptions, Position, Shard
 from utils.optimizers import WeightDecay
 from utils.records.manifest import SplitFiles
 
 TensorMap = dict[str, Any]
+MergeTiles = Callable[[Sequence[Mapping[str, np.ndarray]], Sequence[Tile]], dict[str, np.ndarray]]
+"""From the predictions for the tiles of a picture to those for the picture."""
 
 
 class TaskData(Protocol):
@@ -37,8 +42,8 @@ class TaskData(Protocol):
     def input(self, split: str, shard: Shard, start: Position) -> Input:
         """Batches of raw images: an endless stream from ``start`` for "train", one pass for "validation"."""
 
-    def preprocess(self, encoded: Any, size: int) -> Any:
-        """Converts the bytes of an image file to a raw image [size, size, 3] in 0..255."""
+    def preprocess(self, encoded: Any, size: ImageSize) -> Any:
+        """Converts the bytes of an image file to a raw image [H, W, 3] in 0..255."""
 
     def describe_bad_example(self, split: str, index: int, status: int) -> str:
         """A sentence with the location and the fault of an example."""
@@ -87,8 +92,11 @@ class PostProcessing(Protocol):
     def predictions(self, endpoints: TensorMap) -> TensorMap:
         """Per-example tensors for prediction and export, by their public names."""
 
+    def in_pictures(self, predictions: TensorMap, sizes: Any) -> TensorMap:
+        """Predictions that refer to whole pictures of heights and widths [N, 2], not to the network's input."""
+
     def outputs(self, endpoints: TensorMap, targets: TensorMap) -> TensorMap:
-        """Per-example tensors for the evaluator, N rows each."""
+        """Per-example tensors for the evaluator, N rows each; they refer to whole pictures."""
 
     def outputs_of(self, predictions: TensorMap, targets: TensorMap) -> TensorMap:
         """``outputs`` for an exported network that returns predictions and possibly ``ends``."""
@@ -236,6 +244,7 @@ class Task:
         metrics: From predictions to numbers.
         presenter: From predictions to text and pictures.
         metadata: The description of the weights: architecture, classes, preprocessing.
+        merge_tiles: From predictions for tiles to those for a picture; None if predictions have no place.
     """
 
     data: TaskData
@@ -245,6 +254,7 @@ class Task:
     metrics: Metrics
     presenter: Presenter
     metadata: Mapping[str, Any]
+    merge_tiles: MergeTiles | None = None
 
     def training_at(self, size: int) -> Task:
         """The task of a classifier with training images of ``size`` pixels a side."""
@@ -273,6 +283,7 @@ class Setup:
         images: The images to predict on, in that mode.
         convolutions: The choices of formulations of convolutions.
         teacher: The teacher of a training, or None.
+        auto_batch: The outcome of ``--batch_size auto``, or None.
     """
 
     config: ExperimentConfig
@@ -287,6 +298,7 @@ class Setup:
     images: FoundFiles | None = None
     convolutions: Convolutions = field(default_factory=Convolutions)
     teacher: Any = None
+    auto_batch: AutoBatch | None = None
 
     @property
     def required_images(self) -> FoundFiles:

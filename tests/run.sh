@@ -8,8 +8,9 @@
 #   --coverage   runs all tests, more slowly, and prints the share of each package's lines that they run
 #
 # Tests run in two processes. If files, folders or tests are named, only those run: in one process, without lint and
-# types, in the environment as it is. Horovod, Open MPI, DALI and the export packages are installed too, except with
-# --fast. If one cannot be installed, its tests are skipped; in continuous integration (CI is set) that is a failure.
+# types, in the environment as it is. Horovod, Open MPI, DALI, the export packages and PyAV are installed too, except
+# with --fast. If one cannot be installed, its tests are skipped; in continuous integration (CI is set) that is a
+# failure.
 set -euo pipefail
 case "${1:-}" in
     --help | -h) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}" && exit ;;
@@ -51,6 +52,7 @@ if [ "$whole" = yes ]; then
         optional_part Horovod bash utils/install_horovod.sh .venv/bin/python
         optional_part DALI setup_venv requirements/dali.txt
         optional_part ONNX/LiteRT setup_venv requirements/export.txt
+        optional_part PyAV setup_venv requirements/video.txt
     fi
     .venv/bin/ruff check .
     .venv/bin/ruff format --check .

@@ -50,7 +50,7 @@ def test_everything_is_installed_then_checked_then_tested(run):
     assert calls == [
         "setup_venv requirements/dev.txt",
         *("install_horovod.sh .venv/bin/python", "setup_venv requirements/dali.txt"),
-        "setup_venv requirements/export.txt",
+        *("setup_venv requirements/export.txt", "setup_venv requirements/video.txt"),
         *("ruff check .", "ruff format --check .", "mypy ", f"python -m pytest {TWO_PROCESSES} -k x"),
     ]
 

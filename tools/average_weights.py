@@ -16,7 +16,7 @@ if __name__ == "__main__":
 
 import argparse
 
-from runtime.entry_point import load_tensorflow
+from runtime.tensorflow_import import load_tensorflow
 from tools.command import CommandParser, run_command
 from utils.errors import EXIT_DONE
 from utils.text import printable

@@ -22,17 +22,19 @@ import dataclasses
 import os
 import subprocess
 import tempfile
+from functools import partial
 from typing import Any
 
-from runtime.entry_point import load_tensorflow
 from runtime.resolve_classifier import DEFAULT_ARCHITECTURE
 from runtime.resolve_classifier import DEFAULT_IMAGE_SIZE as CLASSIFIER_SIZE
 from runtime.resolve_detector import DEFAULT_IMAGE_SIZE as DETECTOR_SIZE
+from runtime.tensorflow_import import load_tensorflow
 from tools.command import CommandParser, run_command
 from utils.augment_config import POLICIES
 from utils.config import ARCHITECTURES, DETECTORS
 from utils.dllogger_utils import read_log
 from utils.errors import EXIT_DONE, RunError, UsageError, require
+from utils.image_sizes import size_of_text
 from utils.text import percent
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,7 +52,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--split", choices=(*MODES, "both"), default="both", help="split to measure (default: %(default)s)"
     )
-    parser.add_argument("--image_size", type=int, help="side in pixels (default: 224; ssd320: 320)")
+    parser.add_argument(
+        "--image_size",
+        type=partial(size_of_text, "image_size"),
+        metavar="N",
+        help="size in pixels; for ssd320 also HEIGHTxWIDTH (default: 224; ssd320: 320)",
+    )
     parser.add_argument("--batch_size", type=int, default=32, help="images in a batch (default: %(default)s)")
     parser.add_argument("--batches", type=int, default=50, help="batches to measure (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="decoding threads (default: one per CPU)")

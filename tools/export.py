@@ -19,6 +19,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn
 
 from runtime.artefacts.formats import FORMATS, find_artefact, read_formats
@@ -29,6 +30,7 @@ from utils.cmdline_helper import parse as parse_run
 from utils.config import ARCHITECTURES, DATA_FORMATS, EVAL_WEIGHTS
 from utils.errors import UsageError, require
 from utils.hooks.preemption import PreemptionHook
+from utils.image_sizes import sides_of, size_of_text
 
 BATCH = 8
 """Batch size for comparing artefacts that accept any batch size."""
@@ -90,9 +92,11 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Request:
 
 
 def _check(given: argparse.Namespace, formats: Sequence[str]) -> None:
-    for flag in ("calibration_images", "validation_images", "batch_size", "image_size", "num_classes"):
+    for flag in ("calibration_images", "validation_images", "batch_size", "num_classes"):
         value = getattr(given, flag)
         require(value is None or value > 0, flag, value, "a positive integer")
+    size = given.image_size
+    require(size is None or min(sides_of(size)) > 0, "image_size", size, "a positive integer")
     for flag in ("max_drift", "max_metric_drop", "speed_seconds"):
         value = getattr(given, flag)
         require(value is None or 0 <= value < math.inf, flag, value, "0 or more")
@@ -150,7 +154,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     names = f"network: {', '.join(ARCHITECTURES)} (default: the checkpoint's)"
     add("--arch", "--model_name", metavar="NAME", choices=ARCHITECTURES, help=names)
-    add("--image_size", type=int, help="side of the input in pixels (default: the checkpoint's)")
+    size = "size of the input in pixels, one number or HEIGHTxWIDTH (default: the checkpoint's)"
+    add("--image_size", type=partial(size_of_text, "image_size"), metavar="N", help=size)
     add("--num_classes", type=int, help="number of classes (default: the checkpoint's)")
     add("--eval_weights", choices=EVAL_WEIGHTS, help="raw weights or their moving average (default: ema if any)")
     add("--batch_size", type=int, help="fixed batch size of the artefacts (default: any)")

@@ -20,7 +20,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from runtime.entry_point import load_tensorflow
+from runtime.tensorflow_import import load_tensorflow
 from tools.command import CommandParser, run_command
 from utils.config import ARCHITECTURES, CLASSIFIERS, EMA, EVAL_WEIGHTS
 from utils.errors import EXIT_DONE, UsageError

@@ -23,6 +23,7 @@ from model.specs import QuantizationSpec
 from utils.augment_config import RAND, AugmentConfig
 from utils.config import (
     ARCHITECTURES,
+    AUTO,
     BENCHMARK_MODES,
     CLASSIFIERS,
     DETECTORS,
@@ -50,6 +51,7 @@ from utils.flags.table import (
     DETECTOR_DEFAULTS,
     FLAGS,
     INTEGER,
+    INTEGER_OR_AUTO,
     LONG_TRAINING,
     NUMBER,
     ONE_CYCLE_DEFAULTS,
@@ -57,13 +59,15 @@ from utils.flags.table import (
     QUANTIZATION,
     QUANTIZATION_FLAGS,
     RAND_FLAGS,
+    SIZE,
     STATIC_LOSS_SCALE,
     TEXT,
     Flag,
 )
 from utils.flags.typed_arguments import complete, read_value, with_origin
+from utils.prediction_config import PredictionConfig
 
-_METAVARS = {INTEGER: "N", NUMBER: "X", TEXT: "TEXT", PATH: "PATH"}
+_METAVARS = {INTEGER: "N", INTEGER_OR_AUTO: "N|auto", SIZE: "N", NUMBER: "X", TEXT: "TEXT", PATH: "PATH"}
 _MOST_CHOICES = 6
 
 
@@ -205,6 +209,7 @@ def _command(given: dict[str, Any], environ: Mapping[str, str]) -> Command:
     if given.get("multi_label"):
         given.setdefault("loss", "bce")
     values = dict(DETECTOR_DEFAULTS) if is_detector else {}
+    values["data.auto_batch"] = _settle_batch(given)
     if mode not in LONG_TRAINING:
         values.pop("run.duration.value", None)
     if given.get("schedule") == "one_cycle":
@@ -239,6 +244,14 @@ def _settle_image_size(given: dict[str, Any]) -> None:
         raise UsageError(f"--synthetic_data_size {synthetic}: contradicts --image_size {size}; both set the same value")
     if synthetic is not None:
         given["image_size"] = synthetic
+
+
+def _settle_batch(given: dict[str, Any]) -> bool:
+    """Removes a batch that is still to be measured; returns whether it is."""
+    is_auto = given.get("batch_size") == AUTO
+    if is_auto:
+        del given["batch_size"]
+    return is_auto
 
 
 def _settle_schedule(given: dict[str, Any]) -> None:
@@ -329,6 +342,7 @@ def _build(values: dict[str, Any]) -> ExperimentConfig:
         moving_average=MovingAverageConfig(**sections["moving_average"]),
         diagnostics=DiagnosticsConfig(**sections["diagnostics"]),
         distillation=DistillationConfig(**sections["distillation"]),
+        prediction=PredictionConfig(**sections["prediction"]),
         detection=_build_detection(sections["detection"]) if is_detector else None,
     )
 
@@ -360,10 +374,11 @@ def _with_augmentation(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _build_detection(values: Mapping[str, Any]) -> DetectionConfig:
     """Builds the detection part from fields named ``field`` or ``part.field``."""
-    config = DetectionConfig()
+    usual = DetectionConfig()
+    parts: defaultdict[str, dict[str, Any]] = defaultdict(dict)
     for path, value in values.items():
         part, _, name = path.rpartition(".")
-        if part:
-            value = dataclasses.replace(getattr(config, part), **{name: value})
-        config = dataclasses.replace(config, **{part or name: value})
-    return config
+        parts[part][name] = value
+    own = parts.pop("", {})
+    own |= {part: dataclasses.replace(getattr(usual, part), **fields) for part, fields in parts.items()}
+    return dataclasses.replace(usual, **own)

@@ -20,14 +20,16 @@ from utils.distillation_config import DistillationConfig
 from utils.errors import UsageError, require
 from utils.image_sizes import (
     EVAL_CROPS,
-    LARGEST_IMAGE_SIZE,
     SMALLEST_EVAL_CROP,
+    ImageSize,
     TrainSize,
     TrainSizes,
+    check_size,
     check_train_sizes,
 )
 from utils.input.augmentation_specs import AugmentationStep, classification_steps
 from utils.optimizer_table import DEFAULT_OPTIMIZER, OPTIMIZERS
+from utils.prediction_config import PredictionConfig
 from utils.weights.pretrained_config import PretrainedConfig
 
 CLASSIFIERS = tuple(RESNETS)
@@ -101,7 +103,8 @@ class ModelConfig:
 
     architecture: str | None = None
     num_classes: int | None = None
-    image_size: int | None = None
+    image_size: ImageSize | None = None
+    """Size of the network's input; that of a classifier is square."""
     eval_crop: float | None = None
     """Share of the resized shorter side that the central crop of evaluation takes; None for ``EVAL_CROP``."""
     data_format: str = "NHWC"
@@ -127,8 +130,7 @@ class ModelConfig:
         if self.num_classes is not None:
             require(0 < self.num_classes <= MOST_CLASSES, "num_classes", self.num_classes, f"1 to {MOST_CLASSES}")
         if self.image_size is not None:
-            allowed = f"1 to {LARGEST_IMAGE_SIZE} pixels"
-            require(0 < self.image_size <= LARGEST_IMAGE_SIZE, "image_size", self.image_size, allowed)
+            check_size("image_size", self.image_size)
         if self.eval_crop is not None:
             require(SMALLEST_EVAL_CROP <= self.eval_crop <= 1, "eval_crop", f"{self.eval_crop:g}", EVAL_CROPS)
         require(self.data_format in DATA_FORMATS, "data_format", self.data_format, "NHWC or NCHW")
@@ -149,6 +151,7 @@ class DataConfig:
     ``balanced_power`` of ``utils.input.balanced_order``. Training shuffles images in a buffer, or the index of the
     records: ``shuffle``. Training images of classifiers have the size of the network's input unless
     ``train_image_size`` or, in the course of a run, ``progressive_sizes`` says otherwise.
+    With ``auto_batch``, ``batch_size_per_replica`` is still to be measured: the largest batch that fits in memory.
     """
 
     source: str = "tfrecord"
@@ -162,6 +165,7 @@ class DataConfig:
     folds: int | None = None
     fold: int | None = None
     batch_size_per_replica: int = 32
+    auto_batch: bool = False
     class_names_file: str | None = None
     min_crop_area: float = 0.08
     color_jitter: float = 0.0
@@ -640,6 +644,7 @@ class ExperimentConfig:
     moving_average: MovingAverageConfig = field(default_factory=MovingAverageConfig)
     diagnostics: DiagnosticsConfig = field(default_factory=DiagnosticsConfig)
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
+    prediction: PredictionConfig = field(default_factory=PredictionConfig)
 
     def __post_init__(self) -> None:
         mode = self.run.mode
@@ -649,6 +654,11 @@ class ExperimentConfig:
             check_benchmark_length(self.run.duration.value, self.run.warmup_steps)
         if self.model.multi_label:
             self._check_multi_label()
+        if self.prediction.test_time_augmentation and self.run.export_dir:
+            raise UsageError(
+                f"--export_dir {self.run.export_dir}: exports look at each image once, which --test_time_augmentation "
+                "contradicts; leave one of them out"
+            )
         depth = self.optimizer.stochastic_depth
         if depth and self.fine_tuning.freeze_backbone:
             raise UsageError(
@@ -661,6 +671,8 @@ class ExperimentConfig:
                 f"--accumulate_steps {steps}: batch norm takes its statistics from one part of the batch at a time, "
                 "which --sync_batch_norm contradicts; leave one of them out"
             )
+        if self.detection is not None:
+            self.detection.check_accumulation(steps)
 
     def _check_multi_label(self) -> None:
         loss = self.optimizer.loss

@@ -9,7 +9,7 @@ images. A single pipeline that runs ahead of its outputs would fail with all bat
 
 On a GPU, DALI decodes with nvJPEG and resizes on the device, and the images stay there: references to them pass through
 tf.data, which tracks the status of every row. Images return to the host if their pixels are to change, which tf.data
-does, or if DALI cannot decode one of a batch.
+does, if they get a border, or if DALI cannot decode one of a batch.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from utils.errors import UsageError
 from utils.image_processing import CHANNELS, PNG_BEGIN, View, decode_full
+from utils.image_sizes import sides_of
 from utils.input.augmentation import ChangePixels
 from utils.input.batching import (
     BATCHES_IN_FLIGHT,
@@ -132,7 +133,7 @@ class DaliReader:
         blank = (UndecodedExample(view, blank_targets(targets), tf.constant(False)), tf.zeros([2], tf.int64))
         undecoded = readable_rows(rows, parse_known_format, blank, targets, options)
         on_device = None
-        if self._network_device is not None and change is None:
+        if self._network_device is not None and change is None and options.border is None:
             on_device = DeviceImages(self._network_device, options.image_size)
         engines = _Engines(options, self._device_id, on_device)
         examples = undecoded.map(
@@ -187,7 +188,7 @@ def _decode_views(
     engines: _Engines, row: tf.Tensor, undecoded: UndecodedExample, seed: tf.Tensor
 ) -> tuple[tf.Tensor, Example, tf.Tensor]:
     """The rows that DALI could decode, as examples; arguments and results have at most N + 1 rows."""
-    made = tf.TensorSpec([None, engines.size, engines.size, CHANNELS]) if engines.on_device is None else REFERENCES
+    made = tf.TensorSpec([None, *sides_of(engines.size), CHANNELS]) if engines.on_device is None else REFERENCES
     images, readable = tf.numpy_function(engines, [*undecoded.view], [made.dtype, tf.bool], stateful=False)
     images = tf.ensure_shape(images, made.shape)
     readable = tf.ensure_shape(readable, [None])
@@ -219,7 +220,7 @@ class _Engines:
     """Engines for as many calls at once as batches are in flight; each builds its pipeline when it is first needed.
 
     Attributes:
-        size: Side of the images.
+        size: Size of the images.
         on_device: Keeps the images on the device; None returns them.
     """
 
@@ -243,13 +244,14 @@ class _Engines:
 
 
 class _Engine:
-    """A DALI pipeline from encoded images and the visible part of each to squares of one size; for one call at a time.
+    """A DALI pipeline from encoded images and the visible part of each to images of one size; for one call at a time.
 
     DALI fails a whole batch if it cannot decode one image; then the images are decoded one by one.
     """
 
     def __init__(self, options: InputOptions, device_id: int | None) -> None:
-        self._size = options.image_size
+        self._sides = sides_of(options.image_size)
+        self._border = options.border
         self._batch_size = options.batch_size
         self._threads = options.decode_threads
         self._device_id = device_id
@@ -265,29 +267,34 @@ class _Engine:
             window: Visible part of each.
             mirrored: Whether it is mirrored.
             resized: Its size when it is resized.
-            corner: Corner of the square in it.
+            corner: Corner of what is seen in it.
             stay: Leave the images of M - 1 rows where DALI made them, as one of its tensors, unless one cannot be
                 decoded or there are none.
 
         Returns:
-            ``[M, S, S, 3]`` float32, zeros where there is no image, and ``[M]`` boolean, true for the blank row.
+            ``[M, H, W, 3]`` float32, zeros where there is no image, and ``[M]`` boolean, true for the blank row.
 
         Raises:
             RuntimeError: DALI failed for a reason other than an image.
         """
-        begin, end = _regions(self._size, window, mirrored, resized, corner)
+        begin, end = _regions(self._sides, window, mirrored, resized, corner)
         starts, shapes = np.ascontiguousarray(window[:, :2]), np.ascontiguousarray(window[:, 2:])
         given = {"encoded": encoded, "start": starts, "shape": shapes, "begin": begin, "end": end}
         inputs = {name: values[:-1] for name, values in given.items()}
         batch = None if len(encoded) == 1 else self._run(inputs)
         if stay and batch is not None:
             return batch.as_tensor(), np.ones([len(encoded)], np.bool_)
-        return self._filled(inputs, batch)
+        images, readable = self._filled(inputs, batch)
+        if self._border is not None:
+            begin, end = np.maximum(-corner, 0), resized - corner
+            for image, (top, left), (bottom, right) in zip(images[:-1], begin, end, strict=False):
+                image[:top] = image[bottom:] = image[:, :left] = image[:, right:] = self._border
+        return images, readable
 
     def _filled(self, inputs: dict[str, Array], batch: Any) -> tuple[Array, Array]:
         """The results of ``decode`` from a batch of the pipeline; from single images if ``batch`` is None."""
         count = len(inputs["encoded"])
-        images = aligned_images((count + 1, self._size, self._size, CHANNELS))
+        images = aligned_images((count + 1, *self._sides, CHANNELS))
         images[count] = 0
         readable = np.ones([count + 1], np.bool_)
         if batch is not None:
@@ -339,7 +346,7 @@ class _Engine:
             )
             square = fn.resize(
                 window,
-                size=[self._size, self._size],
+                size=[*self._sides],
                 roi_start=begin,
                 roi_end=end,
                 interp_type=types.INTERP_LINEAR,
@@ -370,15 +377,18 @@ def aligned_images(shape: tuple[int, ...]) -> Array:
     return memory[start : start + count].view(np.float32).reshape(shape)
 
 
-def _regions(size: int, window: Array, mirrored: Array, resized: Array, corner: Array) -> tuple[Array, Array]:
-    """Begin and end of the square in each window, ``[M, 2]`` float32 ``[y, x]``, that align DALI's grid with ours.
+def _regions(
+    sides: tuple[int, int], window: Array, mirrored: Array, resized: Array, corner: Array
+) -> tuple[Array, Array]:
+    """Begin and end of the image in each window, ``[M, 2]`` float32 ``[y, x]``, that align DALI's grid with ours.
 
     DALI's output pixel i lies at ``begin + (i + 1/2) (end - begin) / size - 1/2``, counted in pixel centers, ours at
-    ``(corner + i) scale`` with ``scale = window / resized``. A region that ends before it begins is mirrored.
+    ``(corner + i) scale`` with ``scale = window / resized``. A region that ends before it begins is mirrored, and one
+    that reaches out of the window repeats its edge.
     """
     width = window[:, 2:].astype(np.float32)
     scale = width / resized.astype(np.float32)
     begin = (corner.astype(np.float32) - np.float32(0.5)) * scale + np.float32(0.5)
-    end = begin + np.float32(size) * scale
+    end = begin + np.array(sides, np.float32) * scale
     turned = mirrored[:, np.newaxis] & np.array([False, True])
     return np.where(turned, width - begin, begin), np.where(turned, width - end, end)

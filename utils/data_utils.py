@@ -13,7 +13,8 @@ from typing import Protocol
 import tensorflow as tf
 
 from utils.config import INDEX
-from utils.image_processing import CHANNELS
+from utils.image_processing import CHANNELS, image_shape
+from utils.image_sizes import ImageSize, sides_of
 from utils.input.batching import (
     PADDING_INDEX,
     PREFETCHED_BATCHES,
@@ -36,6 +37,9 @@ from utils.records.record_index import scanned_index, shuffles_numbers, split_in
 
 # Synthetic pixels: truncated normal, roughly as bright and as varied as photographs.
 SYNTHETIC_MEAN, SYNTHETIC_STD = 127.0, 60.0
+
+PICTURE_SIZES = "image_size"
+"""Target of images in evaluation and prediction: heights and widths in pixels of the originals, ``[N, 2]`` int32."""
 
 
 class Reader(Protocol):
@@ -124,19 +128,23 @@ def _sequential_eval_rows(files: SplitFiles, options: InputOptions) -> tf.data.D
 
 @without_autograph
 def image_input(
-    images: Iterable[bytes], preprocess: Callable[[tf.Tensor, int], tf.Tensor], options: InputOptions
+    images: Iterable[bytes], preprocess: Callable[[tf.Tensor, ImageSize], tf.Tensor], options: InputOptions
 ) -> Input:
-    """One pass over encoded images, converted by ``preprocess(bytes, image_size)``; ``batch.targets`` is empty.
+    """One pass over encoded images, converted by ``preprocess(bytes, image_size)``.
 
-    Empty bytes stand for an image that could not be read; its row has the status UNDECODABLE. The last batch is padded.
+    ``batch.targets`` holds ``PICTURE_SIZES`` if the images get a border, else nothing. Empty bytes stand for an image
+    that could not be read; its row has the status UNDECODABLE. The last batch is padded.
     """
+    targets = {} if options.border is None else {PICTURE_SIZES: tf.TensorSpec([2], tf.int32)}
 
     def decode(row: Rows) -> Example:
-        return Example(preprocess(row["serialized"], options.image_size), {}, tf.constant(True))
+        encoded = row["serialized"]
+        found = {name: image_shape(encoded) for name in targets}
+        return Example(preprocess(encoded, options.image_size), found, tf.constant(True))
 
     encoded = tf.data.Dataset.from_generator(lambda: iter(images), output_signature=tf.TensorSpec([], tf.string))
     records = encoded.enumerate().map(lambda index, record: {"index": index, "serialized": record})
-    return make_input(decode_batches(_padded(records, options.batch_size), decode, {}, options))
+    return make_input(decode_batches(_padded(records, options.batch_size), decode, targets, options))
 
 
 def _padded(records: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
@@ -148,8 +156,8 @@ def _padded(records: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
 
 def synthetic_input(options: InputOptions, targets: dict[str, tf.Tensor]) -> Input:
     """An endless stream of one seeded batch: noise as bright as photographs, and ``targets`` of N rows each."""
-    count, size = options.batch_size, options.image_size
-    seed = tf.constant([options.seed, 0], tf.int64)
-    images = tf.random.stateless_truncated_normal([count, size, size, CHANNELS], seed, SYNTHETIC_MEAN, SYNTHETIC_STD)
+    count = options.batch_size
+    shape, seed = [count, *sides_of(options.image_size), CHANNELS], tf.constant([options.seed, 0], tf.int64)
+    images = tf.random.stateless_truncated_normal(shape, seed, SYNTHETIC_MEAN, SYNTHETIC_STD)
     batch = Batch(images, targets, tf.zeros([count], tf.int32), tf.range(count, dtype=tf.int64))
     return make_input(tf.data.Dataset.from_tensors(batch).repeat().prefetch(PREFETCHED_BATCHES))

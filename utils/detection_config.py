@@ -8,15 +8,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from utils.errors import require
+from utils.errors import UsageError, require
 from utils.input.augmentation_specs import DETECTION_STEPS, AugmentationStep
+from utils.object_augment_config import ObjectAugmentConfig
 
 LARGEST_LOG = math.log(1000 / 16)  # limit of --clamp_decode for the logarithm of a box side over its anchor's
 SINGLE_SCALE = 8.0  # cells of --anchors_per_cell 1
-MATCHERS = ("iou", "atss")
+TASK_ALIGNED = "task_aligned"
+MATCHERS = ("iou", "atss", TASK_ALIGNED)
 BOX_LOSSES = ("huber", "giou", "diou", "ciou")
 CLASS_LOSSES = ("focal", "quality_focal")
 SUPPRESSIONS = ("hard", "soft", "diou", "matrix")
+NORMS = ("batch", "group")
+STRETCH, PAD = "stretch", "pad"
+RESIZES = (STRETCH, PAD)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +89,9 @@ class MatcherSpec:
     """Rules that match anchors with groundtruth boxes.
 
     Attributes:
-        kind: "iou" for the thresholds below, "atss" for a threshold of each box (``object_detection.atss``).
+        kind: "iou" for the thresholds below, "atss" for a threshold of each box (``object_detection.atss``),
+            "task_aligned" for the anchors whose predictions fit best (``object_detection.task_aligned``).
+        aligned_after: Share of the run in which "task_aligned" still matches as "atss" does.
         matched_threshold: An anchor matches a box if their overlap is at least this.
         unmatched_threshold: An anchor that overlaps less than this is background; one between the two is ignored.
         negatives_lower_than_unmatched: False swaps the last two: between the thresholds is background, below is
@@ -96,6 +103,7 @@ class MatcherSpec:
     """
 
     kind: str = "iou"
+    aligned_after: float = 0.33
     matched_threshold: float = 0.5
     unmatched_threshold: float = 0.5
     negatives_lower_than_unmatched: bool = True
@@ -110,6 +118,24 @@ class MatcherSpec:
         if not self.negatives_lower_than_unmatched and self.unmatched_threshold == self.matched_threshold:
             raise ValueError("negatives_lower_than_unmatched false: needs two different thresholds")
 
+    def aligned_from(self, total_steps: int) -> int:
+        """The first step that "task_aligned" matches by predictions, in a run of ``total_steps`` steps."""
+        return round(self.aligned_after * total_steps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadSpec:
+    """Heads whose variables only detectors trained with them have.
+
+    Attributes:
+        distribution: Predict the distance of each side of a box as a distribution over ``model.specs.BOX_BINS`` places,
+            in place of a code (``object_detection.box_distribution``).
+        centerness: Predict how central an anchor is in its box (``object_detection.centerness``).
+    """
+
+    distribution: bool = False
+    centerness: bool = False
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossSpec:
@@ -117,12 +143,15 @@ class LossSpec:
 
     Attributes:
         box_loss: "huber" compares codes; "giou", "diou" and "ciou" compare boxes (``object_detection.box_losses``).
-        class_loss: "focal", or "quality_focal" with the predicted box's overlap as the target of its class.
+        class_loss: "focal", or "quality_focal" with the predicted box's overlap as the target of its class, or with the
+            alignment where predictions match.
         focal_alpha: Weight of positives; negatives weigh ``1 - focal_alpha``. None weighs all alike.
         focal_gamma: Exponent of the modulating factor.
         huber_delta: Residual at which the localization loss turns from quadratic to linear.
         classification_weight: Factor of the classification loss.
         localization_weight: Factor of the localization loss.
+        distribution_weight: Factor of the distribution focal loss.
+        centerness_weight: Factor of the loss of centerness.
     """
 
     box_loss: str = "huber"
@@ -132,11 +161,8 @@ class LossSpec:
     huber_delta: float = 1.0
     classification_weight: float = 1.0
     localization_weight: float = 1.0
-
-    @property
-    def compares_boxes(self) -> bool:
-        """True if the losses need decoded boxes."""
-        return self.box_loss != "huber" or self.class_loss != "focal"
+    distribution_weight: float = 0.25
+    centerness_weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +180,7 @@ class PostProcessingSpec:
         max_detections_per_class: Most detections of a class; None for ``max_total_detections``.
         max_total_detections: D, most detections of an image.
         candidates: Number of an image's best (anchor, class) pairs that enter suppression; None for all.
+        aspect: Width over height of the images, by which "diou" measures distances.
 
     Raises:
         ValueError: A value is out of range, or two contradict each other.
@@ -167,6 +194,7 @@ class PostProcessingSpec:
     max_detections_per_class: int | None = None
     max_total_detections: int = 100
     candidates: int | None = 1000
+    aspect: float = 1.0
 
     @property
     def of_class(self) -> int:
@@ -202,12 +230,15 @@ class DetectionConfig:
     """Everything that defines a detector apart from its network.
 
     Attributes:
-        augmentation: Steps in the order in which they are applied.
+        augmentation: Steps in the order in which they are applied, without those of ``augment``.
+        resize: "stretch" makes pictures fill the network's input, "pad" keeps their proportions
+            (``utils.letterbox``); None for the checkpoint's choice, else the former.
         exact_classes: One class slot per category. Otherwise the slots are one per id up to the largest, and an unused
             one for the background.
         train_crowds: Train on boxes around crowds as if they were objects.
         batch_norm_decay: Decay of the moving batch-norm statistics. Runs of fewer than a few hundred steps need a lower
             value, or the statistics stay near their initial values.
+        norm: Normalization of pyramid and heads, "batch" or "group"; None for that of the weights, else "batch".
 
     Raises:
         UsageError: A value is out of range.
@@ -216,19 +247,71 @@ class DetectionConfig:
     anchors: AnchorSpec = field(default_factory=AnchorSpec)
     coder: BoxCoderSpec = field(default_factory=BoxCoderSpec)
     matcher: MatcherSpec = field(default_factory=MatcherSpec)
+    heads: HeadSpec = field(default_factory=HeadSpec)
     losses: LossSpec = field(default_factory=LossSpec)
     post_processing: PostProcessingSpec = field(default_factory=PostProcessingSpec)
     augmentation: tuple[AugmentationStep, ...] = DETECTION_STEPS
+    augment: ObjectAugmentConfig = field(default_factory=ObjectAugmentConfig)
+    resize: str | None = None
     exact_classes: bool = False
     train_crowds: bool = False
     batch_norm_decay: float = 0.997
+    norm: str | None = None
+
+    @property
+    def pads(self) -> bool:
+        """True if pictures keep their proportions."""
+        return self.resize == PAD
 
     def __post_init__(self) -> None:
         decay = self.batch_norm_decay
         require(0.0 <= decay < 1.0, "batch_norm_decay", decay, "at least 0 and below 1")
+        require(self.resize in (None, *RESIZES), "resize", self.resize, f"one of {', '.join(RESIZES)}")
         losses = self.losses
         for flag, weight in (
             ("box_loss_weight", losses.localization_weight),
             ("class_loss_weight", losses.classification_weight),
+            ("distribution_loss_weight", losses.distribution_weight),
+            ("centerness_loss_weight", losses.centerness_weight),
         ):
             require(0.0 <= weight < math.inf, flag, weight, "a number that is not negative")
+        share = self.matcher.aligned_after
+        require(0.0 <= share < 1.0, "task_aligned_after", share, "a share of the run, at least 0 and below 1")
+        self._check_needs()
+
+    def _check_needs(self) -> None:
+        """Raises ``UsageError`` for a number that is given without the choice that it belongs to."""
+        losses, usual = self.losses, LossSpec()
+        for flag, value, default, needed, there in (
+            (
+                "task_aligned_after",
+                self.matcher.aligned_after,
+                MatcherSpec().aligned_after,
+                f"--matcher {TASK_ALIGNED}",
+                self.matcher.kind == TASK_ALIGNED,
+            ),
+            (
+                "distribution_loss_weight",
+                losses.distribution_weight,
+                usual.distribution_weight,
+                "--distribution_focal",
+                self.heads.distribution,
+            ),
+            (
+                "centerness_loss_weight",
+                losses.centerness_weight,
+                usual.centerness_weight,
+                "--centerness",
+                self.heads.centerness,
+            ),
+        ):
+            if value != default and not there:
+                raise UsageError(f"--{flag} {value:g}: only used with {needed}, which is not given")
+
+    def check_accumulation(self, steps: int) -> None:
+        """Raises ``UsageError`` if the losses need predictions for a whole batch, which parts of it do not give."""
+        if steps > 1 and self.matcher.kind == TASK_ALIGNED:
+            raise UsageError(
+                f"--accumulate_steps {steps}: computes one part of a batch at a time, but --matcher {TASK_ALIGNED} "
+                "divides the losses by what is predicted for all of it; leave one of them out"
+            )

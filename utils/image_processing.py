@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from utils.image_sizes import EVAL_CROP
+from utils.image_sizes import EVAL_CROP, ImageSize, sides_of
 from utils.input.augmentation_specs import CropSpec
+from utils.letterbox import resized_to_fit
 from utils.weights.pretrained_config import MEAN_RGB, STD_RGB, Rgb
 
 CHANNELS = 3
@@ -133,7 +134,7 @@ def decode_window(encoded: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
 
 
 class View(NamedTuple):
-    """The part of an encoded image that a network sees: a window of it, resized, and a square cut out of that.
+    """The part of an encoded image that a network sees: a window of it, resized, and a rectangle cut out of that.
 
     Attributes:
         encoded: Scalar bytes.
@@ -141,7 +142,7 @@ class View(NamedTuple):
         mirrored: Scalar boolean, whether the window is mirrored left to right. Mirroring precedes resizing, as in the
             original: the grid is not symmetric, so the order changes pixels.
         resized: ``[2]`` int32, height and width in pixels of the resized window.
-        corner: ``[2]`` int32, top and left of the square in the resized window.
+        corner: ``[2]`` int32, top and left of the rectangle in the resized window; below 0 where it begins outside.
     """
 
     encoded: tf.Tensor
@@ -151,34 +152,52 @@ class View(NamedTuple):
     corner: tf.Tensor
 
 
-def decode_view(view: View, size: int, *, scaled: bool = False) -> tf.Tensor:
-    """The square of ``size`` pixels that a view shows: ``[size, size, 3]`` float32 in 0..255.
+def decode_view(view: View, size: ImageSize, *, scaled: bool = False, border: Rgb | None = None) -> tf.Tensor:
+    """The rectangle of ``size`` pixels that a view shows: ``[H, W, 3]`` float32 in 0..255.
 
     Args:
         view: The view.
-        size: Side of the square in pixels.
+        size: Size of the rectangle in pixels.
         scaled: Decode a JPEG at one of ``JPEG_RATIOS`` where the window is at least so many times as high and as wide
             as it is resized to. Other pixels result: each is the mean of several of the image, not one of them.
+        border: Color of what the rectangle shows outside of the resized window; None if that never happens.
     """
-    if not scaled:
-        return _decode_view(view, size)
-    fits = [tf.reduce_all(view.window[2:] >= ratio * view.resized) for ratio in JPEG_RATIOS]
-    halvings = tf.where(_is_whole_jpeg(view.encoded), tf.reduce_sum(tf.cast(fits, tf.int32)), 0)
-    decodings = [partial(_decode_view_scaled, view, size, ratio) for ratio in JPEG_RATIOS]
-    return tf.ensure_shape(
-        tf.switch_case(halvings, [partial(_decode_view, view, size), *decodings]), [size, size, CHANNELS]
-    )
+    decode = partial(_decode_view, view, size, padded=border is not None)
+    if scaled:
+        fits = [tf.reduce_all(view.window[2:] >= ratio * view.resized) for ratio in JPEG_RATIOS]
+        halvings = tf.where(_is_whole_jpeg(view.encoded), tf.reduce_sum(tf.cast(fits, tf.int32)), 0)
+        decodings = [partial(_decode_view_scaled, view, size, ratio) for ratio in JPEG_RATIOS]
+        image = tf.ensure_shape(tf.switch_case(halvings, [decode, *decodings]), [*sides_of(size), CHANNELS])
+    else:
+        image = decode()
+    return image if border is None else tf.where(_shows_window(view, size), image, tf.constant(border))
 
 
-def _decode_view(view: View, size: int) -> tf.Tensor:
+def _shows_window(view: View, size: ImageSize) -> tf.Tensor:
+    """A mask ``[H, W, 1]`` of the pixels of the rectangle that lie in the resized window."""
+    places = (tf.range(side) + view.corner[axis] for axis, side in enumerate(sides_of(size)))
+    rows, columns = ((place >= 0) & (place < view.resized[axis]) for axis, place in enumerate(places))
+    return (rows[:, tf.newaxis] & columns)[..., tf.newaxis]
+
+
+def _decode_view(view: View, size: ImageSize, *, padded: bool) -> tf.Tensor:
+    extent = [*sides_of(size), CHANNELS]
     part = decode_window(view.encoded, view.window)
     part = tf.cond(view.mirrored, lambda: tf.reverse(part, [1]), lambda: part)
     resized = resize_bilinear_legacy(part, view.resized[0], view.resized[1])
-    square = tf.slice(resized, tf.pad(view.corner, [[0, 1]]), [size, size, CHANNELS])
-    return tf.ensure_shape(square, [size, size, CHANNELS])
+    resized, corner = _with_margin(resized, view.corner, extent[:2]) if padded else (resized, view.corner)
+    rectangle = tf.slice(resized, tf.pad(corner, [[0, 1]]), extent)
+    return tf.ensure_shape(rectangle, extent)
 
 
-def _decode_view_scaled(view: View, size: int, ratio: int) -> tf.Tensor:
+def _with_margin(resized: tf.Tensor, corner: tf.Tensor, sides: list[int]) -> tuple[tf.Tensor, tf.Tensor]:
+    """A resized window with zeros around it as far as the rectangle at ``corner`` reaches, and the corner in that."""
+    before = tf.maximum(-corner, 0)
+    after = tf.maximum(corner + sides - tf.shape(resized)[:2], 0)
+    return tf.pad(resized, tf.pad(tf.stack([before, after], axis=1), [[0, 1], [0, 0]])), corner + before
+
+
+def _decode_view_scaled(view: View, size: ImageSize, ratio: int) -> tf.Tensor:
     """``decode_view`` from the pixels of a JPEG decoded at ``1 / ratio`` of its size, and of these only what is seen.
 
     Each output pixel is sampled where it lies in the image: pixel ``p`` has its center at ``p + 1/2``, which is at
@@ -199,7 +218,7 @@ def _decode_view_scaled(view: View, size: int, ratio: int) -> tf.Tensor:
     scale = ratio / step
     square = tf.raw_ops.ScaleAndTranslate(
         images=part[tf.newaxis],
-        size=[size, size],
+        size=[*sides_of(size)],
         scale=scale,
         translation=0.5 - (start - tf.cast(first, tf.float32)) * scale,
         kernel_type="triangle",
@@ -208,10 +227,16 @@ def _decode_view_scaled(view: View, size: int, ratio: int) -> tf.Tensor:
     return tf.cond(view.mirrored, lambda: tf.reverse(square, [1]), lambda: square)
 
 
-def whole_view(encoded: tf.Tensor, size: int) -> View:
-    """A view of the whole image, whatever its shape, resized to a square of ``size``."""
+def whole_view(encoded: tf.Tensor, size: ImageSize) -> View:
+    """A view of the whole image, whatever its shape, stretched to ``size``."""
     window = tf.pad(image_shape(encoded), [[2, 0]])
-    return View(encoded, window, tf.constant(False), tf.constant([size, size]), tf.constant([0, 0]))
+    return View(encoded, window, tf.constant(False), tf.constant([*sides_of(size)]), tf.constant([0, 0]))
+
+
+def in_proportion(view: View, size: ImageSize) -> View:
+    """The view with its window resized in its own proportions, to fit into ``size``."""
+    resized = resized_to_fit(tf.cast(view.window[2:], tf.int64), size, tf)
+    return view._replace(resized=tf.cast(resized, tf.int32))
 
 
 def random_window(

@@ -1,4 +1,4 @@
-"""Sizes of images: the crop of evaluation, and training images whose size changes during a run. No TensorFlow."""
+"""Sizes of images: height and width, the crop of evaluation, and training images whose size changes. No TensorFlow."""
 
 from __future__ import annotations
 
@@ -16,6 +16,80 @@ EVAL_CROP = 224 / 256
 SMALLEST_EVAL_CROP = 0.1  # its image is resized to ten times the side of the crop
 EVAL_CROPS = f"a share or a ratio such as 224/236, at least {SMALLEST_EVAL_CROP} and at most 1"
 _FORM = "SIZE:SHARE,SIZE:SHARE and so on, where each share of the run is a number from 0 to below 1"
+_SIZE_FORM = "an integer, or HEIGHTxWIDTH such as 320x512"
+_ALLOWED = f"1 to {LARGEST_IMAGE_SIZE} pixels"
+
+
+class Sides(NamedTuple):
+    """Height and width in pixels of images that are not square."""
+
+    height: int
+    width: int
+
+    def __str__(self) -> str:
+        return f"{self.height}x{self.width}"
+
+
+ImageSize = int | Sides
+"""Height and width of images in pixels: one number if both are equal, else a pair."""
+
+
+def size_of_sides(height: int, width: int) -> ImageSize:
+    """The size of images of this height and width."""
+    return height if height == width else Sides(height, width)
+
+
+def sides_of(size: ImageSize) -> tuple[int, int]:
+    """Height and width."""
+    return (size, size) if isinstance(size, int) else (size.height, size.width)
+
+
+def side_of(size: ImageSize) -> int:
+    """The side of square images.
+
+    Raises:
+        ValueError: They are not square.
+    """
+    if not isinstance(size, int):
+        raise ValueError(f"{size} pixels: must be square")
+    return size
+
+
+def aspect_of(size: ImageSize) -> float:
+    """Width over height."""
+    height, width = sides_of(size)
+    return width / height
+
+
+def size_of_text(flag: str, text: str) -> ImageSize:
+    """The size in ``320`` or ``320x512``, which is height x width.
+
+    Raises:
+        UsageError: The text is neither.
+    """
+    match = re.fullmatch(r"([+-]?\d{1,99})(?:x(\d{1,99}))?", text, re.ASCII)
+    require(match is not None, flag, text or "''", _SIZE_FORM)
+    height, width = match.groups() if match is not None else ("0", None)
+    return size_of_sides(int(height), int(height if width is None else width))
+
+
+def check_size(flag: str, size: ImageSize) -> None:
+    """Checks that both sides of images are possible.
+
+    Raises:
+        UsageError: One is not.
+    """
+    require(all(0 < side <= LARGEST_IMAGE_SIZE for side in sides_of(size)), flag, size, _ALLOWED)
+
+
+def text_of_size(size: ImageSize | None) -> int | str | None:
+    """The inverse of ``size_of_text``; a number stays one."""
+    return str(size) if isinstance(size, Sides) else size
+
+
+def size_of_json(value: int | list[int] | None) -> ImageSize | None:
+    """The size that JSON holds as a number or as a list of height and width; None without one."""
+    return size_of_sides(*value) if isinstance(value, list | tuple) else value
 
 
 class TrainSize(NamedTuple):
@@ -66,16 +140,15 @@ def check_train_sizes(train_image_size: int | None, progressive: TrainSizes) -> 
     Raises:
         UsageError: A size is no side of an image, or shares do not rise from 0; or both flags are given.
     """
-    allowed = f"1 to {LARGEST_IMAGE_SIZE} pixels"
     if train_image_size is not None:
-        require(0 < train_image_size <= LARGEST_IMAGE_SIZE, "train_image_size", train_image_size, allowed)
+        check_size("train_image_size", train_image_size)
     if not progressive:
         return
     text = text_of_train_sizes(progressive)
     if train_image_size is not None:
         raise UsageError(f"--{PROGRESSIVE} {text}: contradicts --train_image_size {train_image_size}; leave one out")
     for size, _ in progressive:
-        require(0 < size <= LARGEST_IMAGE_SIZE, PROGRESSIVE, text, f"sizes of {allowed}, and {size} is not")
+        require(0 < size <= LARGEST_IMAGE_SIZE, PROGRESSIVE, text, f"sizes of {_ALLOWED}, and {size} is not")
     shares = [share for _, share in progressive]
     rising = all(before < after for before, after in itertools.pairwise(shares))
     require(shares[0] == 0 and rising and shares[-1] < 1, PROGRESSIVE, text, "shares that rise from 0 to below 1")

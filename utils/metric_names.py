@@ -34,6 +34,8 @@ _HEADINGS = {
     "classification_loss": "classes",
     DISTILLATION: "distillation",
     "localization_loss": "boxes",
+    "distribution_loss": "distributions",
+    "centerness_loss": "centerness",
     WAITING: "waiting",
     THROUGHPUT: "images/s",
     _MEAN: "ms a batch",

@@ -1,4 +1,4 @@
-"""Convolution and batch normalization."""
+"""Convolution and normalization."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import tensorflow as tf
 from model.layers.batch_norm import affine, batch_norm, folded_batch_norm, moving_affine
 from model.layers.conv2d import conv2d, conv2d_kernel, conv2d_scope, convolve
 from model.layers.fake_quant import FakeQuantizer
+from model.layers.group_norm import group_norm
 from model.layers.options import LayerOptions
 from model.layers.variable import tf1
 
@@ -21,12 +22,15 @@ def conv2d_block(
     stride: int = 1,
     groups: int = 1,
 ) -> tf.Tensor:
-    """Applies a convolution, grouped or not, and batch normalization without activation; variables are under ``name``.
+    """Applies a convolution, grouped or not, and normalization without activation; variables are under ``name``.
 
     If the moving statistics normalize, in inference or because they are frozen, the normalization is folded into the
-    kernel and a bias, which TensorFlow fuses with the next operation. Quantized kernels always fold it.
+    kernel and a bias, which TensorFlow fuses with the next operation. Quantized kernels always fold it. Group
+    normalization is never folded.
     """
     with tf1.variable_scope(name):
+        if options.norm == "group":
+            return group_norm(conv2d(inputs, filters, kernel_size, options, stride=stride, groups=groups), options)
         if options.quantizer is not None:
             kernel = conv2d_kernel(inputs.shape[options.channel_axis], filters, kernel_size, options, groups=groups)
             return _quantized(inputs, kernel, options, options.quantizer, stride=stride, groups=groups)

@@ -27,6 +27,7 @@ class LayerOptions:
         freeze_batch_norm: Whether to train with the moving statistics and leave them unchanged.
         freeze_backbone: The same for the residual network alone, without the layers on top of it.
         batch_norm: Constants of batch normalization.
+        norm: Normalization after convolutions, "batch" or "group".
         branch: Name of this use of a kernel, if several uses have their own normalization and ranges.
         kernel_name: Name of a convolution's kernel in its scope.
         kernel_init: Initial values of convolution kernels, or None for variance scaling.
@@ -58,6 +59,7 @@ class LayerOptions:
     freeze_batch_norm: bool = False
     freeze_backbone: bool = False
     batch_norm: BatchNormSpec = field(default_factory=BatchNormSpec)
+    norm: str = "batch"
     branch: str = ""
     kernel_name: str = "conv2d/kernel"
     kernel_init: NormalInit | None = None

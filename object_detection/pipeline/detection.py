@@ -7,6 +7,7 @@ from typing import Any
 from object_detection.pipeline.fields import Fields
 from utils.config import MOST_CLASSES, ModelConfig
 from utils.detection_config import (
+    PAD,
     AnchorSpec,
     BoxCoderSpec,
     DetectionConfig,
@@ -14,8 +15,15 @@ from utils.detection_config import (
     MatcherSpec,
     PostProcessingSpec,
 )
-from utils.image_sizes import LARGEST_IMAGE_SIZE
-from utils.input.augmentation_specs import AugmentationStep, ColorSpec, CropSpec, FlipSpec
+from utils.image_sizes import LARGEST_IMAGE_SIZE, ImageSize, size_of_sides
+from utils.input.augmentation_specs import (
+    AugmentationStep,
+    ColorSpec,
+    CropSpec,
+    FlipSpec,
+    RotateSpec,
+    VerticalFlipSpec,
+)
 
 ARCHITECTURE = "ssd320"
 FEATURE_EXTRACTORS = ("ssd_resnet50_v1_fpn",)
@@ -28,12 +36,13 @@ HYPERPARAMS = (
 """The two groups of convolution hyperparameters; values that may vary must be the same in both."""
 
 _SSD = "model.ssd."
+_KEEP_ASPECT = f"{_SSD}image_resizer.keep_aspect_ratio_resizer"
 
 
 def model_of(fields: Fields, data_format: str) -> ModelConfig:
     """Returns the network's config."""
     fields.need("model.ssd")
-    extractor, resizer = f"{_SSD}feature_extractor", f"{_SSD}image_resizer.fixed_shape_resizer"
+    extractor = f"{_SSD}feature_extractor"
     fields.need(extractor)
     fields.need(f"{_SSD}box_predictor.weight_shared_convolutional_box_predictor")
     fields.need(f"{HYPERPARAMS[0]}.initializer.truncated_normal_initializer")
@@ -41,16 +50,26 @@ def model_of(fields: Fields, data_format: str) -> ModelConfig:
     kind = fields.value(f"{extractor}.type")
     if kind not in FEATURE_EXTRACTORS:
         raise fields.error(f"{extractor}.type", f" {kind or '(not set)'}: must be {', '.join(FEATURE_EXTRACTORS)}")
-    fields.need(resizer)
-    height, width = (fields.number(f"{resizer}.{side}", 1, LARGEST_IMAGE_SIZE) for side in ("height", "width"))
-    if width != height:
-        raise fields.error(f"{resizer}.width", f" {width}: must be {height}, as the height; images are square")
     return ModelConfig(
         architecture=ARCHITECTURE,
         num_classes=fields.number(f"{_SSD}num_classes", 1, MOST_CLASSES),
-        image_size=height,
+        image_size=_image_size(fields),
         data_format=data_format,
     )
+
+
+def _image_size(fields: Fields) -> ImageSize:
+    """The size of the network's input, which pictures are stretched or padded to."""
+    if fields.is_set(_KEEP_ASPECT):
+        fields.need(_KEEP_ASPECT)
+        fields.fixed(f"{_KEEP_ASPECT}.pad_to_max_dimension", True, "all inputs of SSD320 have one size")
+        largest: int = fields.number(f"{_KEEP_ASPECT}.max_dimension", 1, LARGEST_IMAGE_SIZE)
+        fields.fixed(f"{_KEEP_ASPECT}.min_dimension", largest, "as max_dimension, for pictures as large as fits")
+        return largest
+    resizer = f"{_SSD}image_resizer.fixed_shape_resizer"
+    fields.need(resizer)
+    height, width = (fields.number(f"{resizer}.{side}", 1, LARGEST_IMAGE_SIZE) for side in ("height", "width"))
+    return size_of_sides(height, width)
 
 
 def detection_of(fields: Fields) -> DetectionConfig:
@@ -62,6 +81,7 @@ def detection_of(fields: Fields) -> DetectionConfig:
         losses=_losses(fields),
         post_processing=_post_processing(fields),
         augmentation=_augmentation(fields),
+        resize=PAD if fields.is_set(_KEEP_ASPECT) else None,
         batch_norm_decay=_batch_norm_decay(fields),
     )
 
@@ -185,4 +205,6 @@ _STEPS: dict[str, Any] = {
     "random_horizontal_flip": lambda fields, path: FlipSpec(),
     "random_crop_image": _crop,
     "random_distort_color": _color,
+    "random_vertical_flip": lambda fields, path: VerticalFlipSpec(),
+    "random_rotation90": lambda fields, path: RotateSpec(turns=(0, 1)),
 }

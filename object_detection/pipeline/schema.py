@@ -90,13 +90,19 @@ message MultiscaleAnchorGenerator
   bool normalize_coordinates = true
 
 message ImageResizer
-  oneof opaque keep_aspect_ratio_resizer, identity_resizer, conditional_shape_resizer
-  oneof opaque pad_to_multiple_resizer
+  oneof opaque identity_resizer, conditional_shape_resizer, pad_to_multiple_resizer
   oneof FixedShapeResizer fixed_shape_resizer
+  oneof KeepAspectRatioResizer keep_aspect_ratio_resizer
 message FixedShapeResizer
   int32 height = 300, width = 300
   resize_method resize_method
   bool convert_to_grayscale
+
+message KeepAspectRatioResizer
+  int32 min_dimension = 600, max_dimension = 1024
+  resize_method resize_method
+  bool pad_to_max_dimension, convert_to_grayscale
+  repeated float per_channel_pad_value
 
 message BoxPredictor
   oneof opaque convolutional_box_predictor, mask_rcnn_box_predictor, rfcn_box_predictor
@@ -190,12 +196,14 @@ message PreprocessingStep
   oneof RandomHorizontalFlip random_horizontal_flip
   oneof RandomCropImage random_crop_image
   oneof RandomDistortColor random_distort_color
+  oneof RandomVerticalFlip random_vertical_flip
+  oneof Empty random_rotation90
   oneof opaque normalize_image, random_pixel_value_scale, random_image_scale, random_rgb_to_gray
   oneof opaque random_adjust_brightness, random_adjust_contrast, random_adjust_hue, random_adjust_saturation
   oneof opaque random_jitter_boxes, random_pad_image, random_crop_pad_image, random_crop_to_aspect_ratio
   oneof opaque random_black_patches, random_resize_method, scale_boxes_to_pixel_coordinates, resize_image
   oneof opaque subtract_channel_mean, ssd_random_crop, ssd_random_crop_pad, ssd_random_crop_fixed_aspect_ratio
-  oneof opaque ssd_random_crop_pad_fixed_aspect_ratio, random_vertical_flip, random_rotation90, rgb_to_gray
+  oneof opaque ssd_random_crop_pad_fixed_aspect_ratio, rgb_to_gray
   oneof opaque convert_class_logits_to_softmax, random_absolute_pad_image, random_self_concat_image
   oneof opaque autoaugment_image, drop_label_probabilistically, remap_labels, random_jpeg_quality
   oneof opaque random_downscale_to_target_pixels, random_patch_gaussian, random_square_crop_by_scale
@@ -208,6 +216,8 @@ message RandomCropImage
   bool clip_boxes = true
 message RandomDistortColor
   int32 color_ordering
+message RandomVerticalFlip
+  repeated int32 keypoint_flip_permutation
 
 message Optimizer
   oneof opaque rms_prop_optimizer, adam_optimizer

@@ -1,6 +1,6 @@
 """Opened artefacts, and the parts of a task that they replace.
 
-Shape symbols: N batch, S side of the image in pixels.
+Shape symbols: N batch, H W image.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from runtime.task import PostProcessing, Task, TensorMap
 from utils.errors import RunError, UsageError
+from utils.image_sizes import ImageSize, size_of_sides
 from utils.weights.description import parse_description
 
 tf1 = tf.compat.v1
@@ -35,9 +36,9 @@ class Artefact:
         runtime: Name and version of the runtime.
         precision: Compute type.
         metadata: Description of the weights, as beside a checkpoint.
-        input_shape: [N, S, S, 3] or [N, 3, S, S]; N is None if it takes any number of images.
+        input_shape: [N, H, W, 3] or [N, 3, H, W]; N is None if it takes any number of images.
         outputs: Shapes (with None for N) and types by name.
-        forward: Function that adds the outputs for raw images [N, S, S, 3] in 0..255 to the current graph.
+        forward: Function that adds the outputs for raw images [N, H, W, 3] in 0..255 to the current graph.
         in_bfloat16: Function that returns the same network, computing in bfloat16; None if the runtime cannot.
 
     Raises:
@@ -63,10 +64,13 @@ class Artefact:
         return self.input_shape[0]
 
     @property
-    def image_size(self) -> int | None:
-        return self.input_shape[2]
+    def image_size(self) -> ImageSize | None:
+        """The size of the images, or None for any."""
+        first = 2 if _channels_first(self.input_shape) else 1
+        height, width = self.input_shape[first : first + 2]
+        return None if height is None or width is None else size_of_sides(height, width)
 
-    def check(self, batch_size: int, image_size: int | None) -> None:
+    def check(self, batch_size: int, image_size: ImageSize | None) -> None:
         """Checks that the requested sizes and the metadata fit the artefact.
 
         Raises:
@@ -147,6 +151,9 @@ class FinishedPredictions:
     def predictions(self, endpoints: TensorMap) -> TensorMap:
         return {name: endpoints[name] for name in self.prediction_names}
 
+    def in_pictures(self, predictions: TensorMap, sizes: Any) -> TensorMap:
+        return self.whole.in_pictures(predictions, sizes)
+
     def outputs(self, endpoints: TensorMap, targets: TensorMap) -> TensorMap:
         return self.whole.outputs_of(endpoints, targets)
 
@@ -194,8 +201,12 @@ def without_advice_to_migrate() -> Iterator[None]:
 
 
 def in_the_layout_of(shape: Sequence[int | None], images: Any) -> Any:
-    """Images [N, S, S, 3] in the layout of an input shape, which may be [N, 3, S, S]."""
-    return tf.transpose(images, [0, 3, 1, 2]) if shape[1] == 3 and shape[3] != 3 else images
+    """Images [N, H, W, 3] in the layout of an input shape, which may be [N, 3, H, W]."""
+    return tf.transpose(images, [0, 3, 1, 2]) if _channels_first(shape) else images
+
+
+def _channels_first(shape: Sequence[int | None]) -> bool:
+    return shape[1] == 3 and shape[3] != 3
 
 
 def called_outside(

@@ -14,22 +14,23 @@ from runtime.artefacts.artefact import INPUT
 from runtime.evaluation import load_weights
 from runtime.inference_network import opened_weights
 from runtime.task import Setup, Task
+from utils.image_sizes import ImageSize, sides_of
 
 tf1 = tf.compat.v1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputSpec:
-    """The input of an exported network: ``batch_size`` images (None for any number) of ``image_size`` pixels a side."""
+    """The input of an exported network: ``batch_size`` images (None for any number) of ``image_size`` pixels."""
 
-    image_size: int
+    image_size: ImageSize
     batch_size: int | None = None
     layout: str = "NHWC"
 
     @property
     def shape(self) -> list[int | None]:
-        side = self.image_size
-        return [self.batch_size, side, side, 3] if self.layout == "NHWC" else [self.batch_size, 3, side, side]
+        sides = sides_of(self.image_size)
+        return [self.batch_size, *sides, 3] if self.layout == "NHWC" else [self.batch_size, 3, *sides]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,8 @@ from runtime.task import Setup
 from utils.config import resolved
 from utils.errors import RunError, reason
 from utils.host_session import on_host
+from utils.image_processing import image_shape
+from utils.image_sizes import sides_of
 
 tf1 = tf.compat.v1
 
@@ -49,9 +51,9 @@ def write(job: ExportJob, row: Format, path: Path, metadata: Mapping[str, Any]) 
 def write_saved_model(setup: Setup, prefix: Path, folder: Path, metadata: Mapping[str, Any]) -> None:
     """Writes a SavedModel with three kinds of signatures to ``folder``, which must not exist.
 
-    - "serving_default" and "predict": "input", float32 [-1, S, S, 3], raw RGB in 0..255; the task's predictions.
+    - "serving_default" and "predict": "input", float32 [-1, H, W, 3], raw RGB in 0..255; the task's predictions.
     - "encoded": "images", strings [-1], the bytes of JPEG or PNG files, which the model decodes, resizes and crops; the
-      same predictions, and the class names if they are known.
+      same predictions, but boxes refer to the whole pictures, and the class names if they are known.
     - "network": "input" as above; the endpoints behind the predictions: "logits", or "box_codes" and "class_logits".
 
     Raises:
@@ -74,12 +76,16 @@ def _build(setup: Setup) -> tuple[Weights, dict[str, Any]]:
     with graph.as_default():
         encoded = tf1.placeholder(tf.string, [None], name="encoded_images")
         decoded = tf.map_fn(lambda image: task.data.preprocess(image, size), encoded, fn_output_signature=tf.float32)
-        images = tf1.placeholder_with_default(decoded, [None, size, size, 3], name=INPUT_NAME)
+        images = tf1.placeholder_with_default(decoded, [None, *sides_of(size), 3], name=INPUT_NAME)
     network = network_with_variables(task, images)
     with graph.as_default():
         predictions = task.post_processing.predictions(network.endpoints)
-        names = task.post_processing.class_names_of(predictions)
-        named = predictions if names is None else {**predictions, "class_names": names}
+        placed = predictions
+        if task.data.input_options().border is not None:
+            shapes = tf.map_fn(image_shape, encoded, fn_output_signature=tf.TensorSpec([2], tf.int32))
+            placed = task.post_processing.in_pictures(predictions, shapes)
+        names = task.post_processing.class_names_of(placed)
+        named = placed if names is None else {**placed, "class_names": names}
         ends = {name: network.endpoints[name] for name in task.post_processing.ends}
         define = tf1.saved_model.predict_signature_def
         signatures = dict.fromkeys(IMAGE_SIGNATURES, define({"input": images}, predictions))
@@ -141,11 +147,12 @@ def compare_signatures(setup: Setup, folder: Path) -> float:
     Raises:
         RunError: A signature cannot be run.
     """
-    size = resolved(setup.config.model, "image_size")
+    last, size = setup.task.post_processing, resolved(setup.config.model, "image_size")
+    height, width = sides_of(size)
     with tf.Graph().as_default(), tf1.Session() as session:
-        noise = tf.random.stateless_uniform([1, size // 8 + 2, size // 6 + 2, 3], [1, 2], 0.0, 255.0)
-        smooth = tf.image.resize(noise, [size + 16, size * 3 // 2])[0]
-        encoded = tf.io.encode_png(tf.cast(smooth, tf.uint8))
+        noise = tf.random.stateless_uniform([1, height // 8 + 2, width // 6 + 2, 3], [1, 2], 0.0, 255.0)
+        sides = [height + 16, width * 3 // 2]
+        encoded = tf.io.encode_png(tf.cast(tf.image.resize(noise, sides)[0], tf.uint8))
         bytes_, image = session.run([encoded, setup.task.data.preprocess(encoded, size)])
     try:
         with tf1.Session(graph=tf.Graph(), config=setup.session_config) as session:
@@ -153,11 +160,14 @@ def compare_signatures(setup: Setup, folder: Path) -> float:
             found = []
             for name, key, value in ((IMAGE_SIGNATURES[0], "input", image), (ENCODED_SIGNATURE, "images", bytes_)):
                 signature = meta.signature_def[name]
-                outputs = {n: signature.outputs[n].name for n in setup.task.post_processing.prediction_names}
+                outputs = {n: signature.outputs[n].name for n in last.prediction_names}
                 found.append(session.run(outputs, {signature.inputs[key].name: [value]}))
     except (KeyError, tf.errors.OpError) as error:
         raise RunError(f"{folder}: its signatures cannot be run: {reason(error)}") from error
     from_pixels, from_bytes = found
+    with tf.Graph().as_default(), tf1.Session() as session:
+        in_input = {name: tf.constant(value) for name, value in from_pixels.items()}
+        from_pixels = session.run(last.in_pictures(in_input, tf.constant([sides])))
     return max(float(np.abs(from_pixels[name] - from_bytes[name]).max()) for name in from_pixels)
 
 

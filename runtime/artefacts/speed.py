@@ -19,6 +19,7 @@ from runtime.task import Setup
 from utils.config import resolved
 from utils.errors import RunError, reason
 from utils.hvd_utils import SerialCommunicator
+from utils.image_sizes import sides_of
 
 tf1 = tf.compat.v1
 
@@ -43,9 +44,9 @@ def images_per_second(setup: Setup, prefix: Path, artefact: Artefact, seconds: f
     Raises:
         RunError: The artefact cannot be run.
     """
-    task, side = setup.task, resolved(setup.config.model, "image_size")
+    task, sides = setup.task, sides_of(resolved(setup.config.model, "image_size"))
     with tf.Graph().as_default() as graph:
-        images = tf1.placeholder(tf.float32, [artefact.batch_size, side, side, 3])
+        images = tf1.placeholder(tf.float32, [artefact.batch_size, *sides, 3])
         network = inference_network(task, images, SerialCommunicator(), constant=keeps_kernels(setup))
         found = run_by(task, artefact).network.forward(images, training=False)
     with tf1.Session(graph=graph, config=setup.session_config) as session:
@@ -58,7 +59,7 @@ def images_per_second(setup: Setup, prefix: Path, artefact: Artefact, seconds: f
         speeds: Speeds = {}
         try:
             for batch in BATCHES if artefact.batch_size is None else (artefact.batch_size,):
-                noise = np.random.default_rng(batch).uniform(0, 255, (batch, side, side, 3)).astype(np.float32)
+                noise = np.random.default_rng(batch).uniform(0, 255, (batch, *sides, 3)).astype(np.float32)
                 calls = {name: functools.partial(step, noise) for name, step in steps.items()}
                 speeds[str(batch)] = {name: round(batch * rate, 2) for name, rate in _rates(calls, seconds).items()}
         except tf.errors.OpError as error:

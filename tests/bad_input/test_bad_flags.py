@@ -16,6 +16,7 @@ from tests.conftest import ROOT
         (["--num_iter=0"], ["--num_iter 0"]),
         (["--num_iter=-3"], ["--num_iter -3"]),
         (["--batch_size=0"], ["--batch_size 0"]),
+        (["--batch_size=most"], ["--batch_size most: must be an integer or auto"]),
         (["--static_loss_scale=128"], ["--static_loss_scale 128", "--amp"]),
         (["--use_static_loss_scaling"], ["--amp"]),
         (["--data_idx_dir=x"], ["--data_idx_dir", "--dali"]),

@@ -54,6 +54,7 @@ class Case:
         return "-".join((self.architecture, self.precision, self.kind, *self.flags))
 
 
+HEADS = ("--distribution_focal", "--centerness")
 TINY_CASES = (  # for networks with a block or two of each kind, which have the operations of the whole ones
     Case("resnet18", "float32"),
     Case("resnet18", "float16", flags=("--stochastic_depth=0.1", "--dropout=0.1", "--adaptive_clip", "--mixup=0.2")),
@@ -74,7 +75,9 @@ TINY_CASES = (  # for networks with a block or two of each kind, which have the 
     Case("ssd320", "bfloat16", PREDICTION),
     Case("ssd320", "float16", flags=("--backbone=se-resnext50-32x4d",)),
     Case("ssd320", "float16", flags=("--matcher=atss", "--box_loss=ciou", "--class_loss=quality_focal")),
+    Case("ssd320", "float16", flags=("--matcher=task_aligned", "--class_loss=quality_focal", *HEADS)),
     Case("ssd320", "float16", EVALUATION, ("--nms=diou", "--class_agnostic_nms")),
+    Case("ssd320", "float32", PREDICTION, HEADS),
     Case("ssd320", "float32", PREDICTION, ("--nms=matrix",)),
     Case("ssd320", "float32", PREDICTION, ("--nms=soft", "--anchors_per_cell=1")),
 )

@@ -77,6 +77,14 @@ def test_a_detection_checkpoint_is_known_by_its_names(classes):
     assert describe(variables_of("ssd320", classes, "resnet18")) == expected | {"backbone": "resnet18"}
 
 
+def test_a_detection_checkpoint_without_a_description_has_the_heads_of_its_variables():
+    stored = variables_of("ssd320", 4)
+    stored["WeightSharedConvolutionalBoxPredictor/CenternessPredictor/weights"] = (3, 3, 256, 6)
+    assert describe(stored)["heads"] == {"distribution": False, "centerness": True}
+    stored["WeightSharedConvolutionalBoxPredictor/BoxDistributionPredictor/weights"] = (3, 3, 256, 408)
+    assert describe(stored)["heads"] == {"distribution": True, "centerness": True}
+
+
 @pytest.mark.parametrize("names", [["vgg_16/conv1/weights"], ["resnet_v1_101/conv1/weights"], [], ["resnet50/other"]])
 def test_what_is_unknown_has_no_description(names):
     assert describe(dict.fromkeys(names, (1,))) == {}

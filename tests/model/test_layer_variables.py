@@ -111,6 +111,20 @@ def test_a_detectors_variables_are_those_of_its_graph():
         assert in_graph() == detector_variables(small, 6, 5)
 
 
+@pytest.mark.parametrize(("distribution", "centerness"), [(True, False), (True, True)])
+def test_further_heads_are_variables_of_their_own(distribution, centerness):
+    spec = replace(SSDS["ssd320"], distribution=distribution, centerness=centerness)
+    small = replace(spec, width=8, tower_layers=1, backbone=replace(spec.backbone, widths=(4, 8, 8, 8), stem_width=4))
+    with tf.Graph().as_default():
+        ssd(tf.zeros([1, 64, 64, 3]), small, 1, 5, LayerOptions())
+        found = in_graph()
+    assert found == detector_variables(small, 1, 5)
+    predictor = "WeightSharedConvolutionalBoxPredictor"
+    assert found[f"{predictor}/BoxDistributionPredictor/weights"] == (3, 3, 8, 68)
+    assert f"{predictor}/BoxPredictor/weights" not in found
+    assert (found.get(f"{predictor}/CenternessPredictor/biases") == (1,)) == centerness
+
+
 @pytest.mark.parametrize("name", ["resnet18", "resnext50-32x4d", "se-resnext50-32x4d"])
 def test_on_another_backbone_a_detectors_variables_are_those_of_its_graph_in_the_backbones_scope(name):
     parts = {"blocks": (1, 1, 1, 1), "widths": (4, 8, 8, 8), "cardinality": min(BACKBONES[name].cardinality, 2)}

@@ -27,12 +27,14 @@ def objects_of(boxes, slots=None, weights=None):
 
 
 @contextlib.contextmanager
-def augmenting(pixels, steps, boxes=(BOX,), size=16):
+def augmenting(pixels, steps, boxes=(BOX,), size=16, **changes):
     """Yields a function that augments an image with at most three boxes, as training does with a given seed."""
     record = detection_record(boxes, encoded=encode(pixels), label=list(range(1, len(boxes) + 1)))
     decoder = detection_decoder(TABLE, train_crowds=False)
     with tf.Graph().as_default(), quick_session() as session:
         seed = tf.compat.v1.placeholder(tf.int64, [2])
-        example = decoder.train(tf.constant(record), seed, options(image_size=size, augmentation=tuple(steps)))
+        example = decoder.train(
+            tf.constant(record), seed, options(image_size=size, augmentation=tuple(steps), **changes)
+        )
         run = session.make_callable((example.image, Objects(*example.targets.values())), [seed])
         yield lambda number: run(np.array([number, 7]))

@@ -9,17 +9,16 @@ from object_detection.atss import NEAREST, match_adaptively
 from object_detection.matcher import UNMATCHED
 from tests.object_detection.evaluate import evaluate
 from utils.detection_config import AnchorSpec
+from utils.image_sizes import Sides, aspect_of, sides_of
 
 CASES = 100
 ROWS = 6
 
 
-def match(boxes, valid, spec, side):
+def match(boxes, valid, spec, size):
     def build():
-        anchors = tf.constant(pyramid_anchors(side, side, spec))
-        return match_adaptively(
-            tf.constant(boxes, tf.float32), tf.constant(valid), anchors, cells_of_levels(side, side, spec)
-        )
+        anchors, cells = tf.constant(pyramid_anchors(*sides_of(size), spec)), cells_of_levels(*sides_of(size), spec)
+        return match_adaptively(tf.constant(boxes, tf.float32), tf.constant(valid), anchors, cells, aspect_of(size))
 
     return evaluate(build)
 
@@ -30,9 +29,10 @@ def overlap(box, anchors):
     return inside / (np.prod(box[2:] - box[:2]) + np.prod(anchors[:, 2:] - anchors[:, :2], axis=1) - inside)
 
 
-def second_implementation(boxes, valid, spec, side):
-    """Algorithm 1 of the paper, for one image."""
-    anchors, cells = pyramid_anchors(side, side, spec).astype(np.float64), cells_of_levels(side, side, spec)
+def second_implementation(boxes, valid, spec, size):
+    """Algorithm 1 of the paper, for one image, with distances in pixels."""
+    sides = sides_of(size)
+    anchors, cells = pyramid_anchors(*sides, spec).astype(np.float64), cells_of_levels(*sides, spec)
     centers, first, per_cell = (anchors[:, :2] + anchors[:, 2:]) / 2, 0, spec.per_cell
     levels = []
     for count in cells:
@@ -43,7 +43,7 @@ def second_implementation(boxes, valid, spec, side):
     for number, box in enumerate(boxes):
         if not valid[number]:
             continue
-        distance = np.linalg.norm(centers[::per_cell] - (box[:2] + box[2:]) / 2, axis=1)
+        distance = np.linalg.norm((centers[::per_cell] - (box[:2] + box[2:]) / 2) * sides, axis=1)
         near = [level[np.argsort(distance[level], kind="stable")[:NEAREST]] for level in levels]
         candidates = [cell * per_cell + i for cell in np.concatenate(near) for i in range(per_cell)]
         overlaps = overlap(box, anchors)
@@ -55,16 +55,18 @@ def second_implementation(boxes, valid, spec, side):
     return matches
 
 
-@pytest.mark.parametrize(("single", "side"), [(True, 128), (False, 128), (True, 96)])
-def test_a_hundred_images_match_as_in_the_paper(single, side):
+@pytest.mark.parametrize(
+    ("single", "size"), [(True, 128), (False, 128), (True, 96), (True, Sides(64, 192)), (False, Sides(160, 96))]
+)
+def test_a_hundred_images_match_as_in_the_paper(single, size):
     random = np.random.default_rng(3)
     corners = random.uniform(0, 0.9, [CASES, ROWS, 2])
     boxes = np.concatenate([corners, corners + random.uniform(0.04, 0.7, corners.shape)], axis=2).astype(np.float32)
     valid = random.uniform(size=[CASES, ROWS]) < 0.8
     spec = AnchorSpec(single=single)
-    found = match(boxes, valid, spec, side)
+    found = match(boxes, valid, spec, size)
     for image in range(CASES):
-        expected = second_implementation(boxes[image], valid[image], spec, side)
+        expected = second_implementation(boxes[image], valid[image], spec, size)
         np.testing.assert_array_equal(found[image], expected)
     assert (found >= 0).sum() > 2 * CASES
 

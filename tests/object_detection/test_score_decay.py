@@ -1,5 +1,7 @@
 """Other ways of suppression, against loops over one image in NumPy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -82,6 +84,19 @@ def test_detections_are_those_of_a_loop(suppression, class_agnostic):
         np.testing.assert_allclose(found.scores[image, :count], [score for score, _, _ in wanted], rtol=2e-5)
         assert found.classes[image, :count].tolist() == [label for _, _, label in wanted]
         np.testing.assert_allclose(found.boxes[image, :count], [boxes[image, a] for _, a, _ in wanted], atol=1e-6)
+
+
+def test_distances_are_those_of_the_picture_that_is_not_square():
+    spec = PostProcessingSpec(suppression="diou", iou_threshold=0.3, candidates=60, max_total_detections=60, aspect=3.0)
+    boxes, scores = problem(seed=2)
+    found = run(boxes, logits_of(scores), spec)
+    differs = run(boxes, logits_of(scores), replace(spec, aspect=1.0)).count != found.count
+    for image in range(IMAGES):
+        wanted = expected(boxes[image] * np.float32([1, 3, 1, 3]), scores[image], spec)
+        assert found.count[image] == len(wanted)
+        expected_boxes = [boxes[image, a] for _, a, _ in wanted]
+        np.testing.assert_allclose(found.boxes[image, : len(wanted)], expected_boxes, atol=1e-6)
+    assert differs.any()
 
 
 @pytest.mark.parametrize("suppression", ["hard", "diou"])

@@ -39,9 +39,9 @@ def scene(number: int, side: int = 96) -> list[Thing]:
     return things
 
 
-def picture_of(things: list[Thing], seed: int, side: int = 96) -> bytes:
-    """The encoded picture of a scene."""
-    pixels = np.random.default_rng(seed).integers(90, 130, (side, side, 3)).astype(np.uint8)
+def picture_of(things: list[Thing], seed: int, side: int = 96, width: int | None = None) -> bytes:
+    """The encoded picture of a scene, with nothing at the right if it is wider than high."""
+    pixels = np.random.default_rng(seed).integers(90, 130, (side, width or side, 3)).astype(np.uint8)
     for thing in things:
         color = np.full(3, 40, np.uint8)
         color[CHANNEL[thing.category]] = 230
@@ -49,8 +49,9 @@ def picture_of(things: list[Thing], seed: int, side: int = 96) -> bytes:
     return encode(pixels)
 
 
-def scene_record(number: int, things: list[Thing], encoded: bytes, side: int = 96) -> bytes:
+def scene_record(number: int, things: list[Thing], encoded: bytes, side: int = 96, width: int | None = None) -> bytes:
     """A serialized record with all object keys of the converter."""
+    width = width or side
 
     def floats(values):
         return tf.train.Feature(float_list=tf.train.FloatList(value=list(values)))
@@ -66,9 +67,9 @@ def scene_record(number: int, things: list[Thing], encoded: bytes, side: int = 9
         "image/encoded": texts([encoded]),
         "image/source_id": texts([str(number).encode()]),
         "image/object/bbox/ymin": floats(t.top / side for t in things),
-        "image/object/bbox/xmin": floats(t.left / side for t in things),
+        "image/object/bbox/xmin": floats(t.left / width for t in things),
         "image/object/bbox/ymax": floats(t.bottom / side for t in things),
-        "image/object/bbox/xmax": floats(t.right / side for t in things),
+        "image/object/bbox/xmax": floats(t.right / width for t in things),
         "image/object/class/text": texts(names[t.category].encode() for t in things),
         "image/object/class/label": integers(t.category for t in things),
         "image/object/is_crowd": integers(int(t.crowd) for t in things),
@@ -77,7 +78,9 @@ def scene_record(number: int, things: list[Thing], encoded: bytes, side: int = 9
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
 
-def write_scenes(folder: Path, train: int = 10, validation: int = 6, first_validation: int = 1000) -> Path:
+def write_scenes(
+    folder: Path, train: int = 10, validation: int = 6, first_validation: int = 1000, width: int | None = None
+) -> Path:
     """A detection data set; ``first_validation`` 0 makes the validation scenes the first training scenes."""
     folder.mkdir(parents=True, exist_ok=True)
     splits = {}
@@ -89,7 +92,8 @@ def write_scenes(folder: Path, train: int = 10, validation: int = 6, first_valid
         with tf.io.TFRecordWriter(str(path)) as writer:
             for number in range(first, first + count):
                 things = scene(number)
-                writer.write(scene_record(number + 1, things, picture_of(things, number)))
+                picture = picture_of(things, number, width=width)
+                writer.write(scene_record(number + 1, things, picture, width=width))
         splits[split] = Split(shards=(ShardFile(file=path.name, examples=count, bytes=path.stat().st_size),))
     write_manifest(
         folder,

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from object_detection.box_coder import decode
 from tests.object_detection.test_target_assigner import IMAGES, padded
 from tests.runtime.tiny_detector import task
 from tests.utils.input_records import run_graph
 from utils.detection_config import AnchorSpec, DetectionConfig, LossSpec, MatcherSpec
+from utils.image_sizes import Sides
 from utils.input.batching import STATUS_BAD_LABEL, STATUS_OK, STATUS_PADDING, STATUS_UNDECODABLE, Batch
 
 COCO = {"image_size": 320, "num_classes": 90, "category_ids": (1, 3, 17, 62, 90), "class_names": tuple("abcde")}
@@ -110,6 +112,33 @@ def test_boxes_at_their_targets_cost_nothing_and_their_classes_are_trained_to_be
     assert sure["localization_loss"] == pytest.approx(0, abs=1e-5)
     assert sure["classification_loss"] == pytest.approx(0, abs=1e-5)
     assert unsure["classification_loss"] == pytest.approx(20.0 * weight / count, rel=1e-4)
+
+
+def test_losses_of_boxes_measure_distances_in_the_proportions_of_the_image():
+    random = np.random.default_rng(4)
+    codes, wanted = random.uniform(-3, 3, [2, 1, 4]).astype(np.float32)
+    given = {"codes": wanted, "found": codes}
+
+    def build():
+        detector = task(detection=DetectionConfig(losses=LossSpec(box_loss="diou")), image_size=Sides(64, 192))
+        count = len(detector.training.anchors)
+        here = tf.one_hot([100], count)
+        everywhere = {name: tf.tile(tf.constant(each)[tf.newaxis], [1, count, 1]) for name, each in given.items()}
+        targets = {"codes": everywhere["codes"], "code_weights": here, "label_weights": here * 0}
+        targets["labels"] = tf.fill([1, count], -1)
+        endpoints = {"box_codes": everywhere["found"], "class_logits": tf.zeros([1, count, 8])}
+        losses = detector.training.losses(endpoints, targets, tf.ones([1]))
+        coder, anchor = detector.training.detection.coder, tf.constant(detector.training.anchors[100:101])
+        boxes = [decode(tf.constant(each)[tf.newaxis], anchor, coder) for each in (codes, wanted)]
+        return losses["localization_loss"], *boxes
+
+    loss, *boxes = run_graph(build)
+    one, other = (box.reshape(4) * (64, 192, 64, 192) for box in boxes)
+    low, high = np.minimum(one, other), np.maximum(one, other)
+    shared = np.prod(np.maximum(low[2:] - high[:2], 0))
+    union = np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2]) - shared
+    distance = np.sum((one[:2] + one[2:] - other[:2] - other[2:]) ** 2) / 4
+    assert loss == pytest.approx(1 - shared / union + distance / np.sum((high[2:] - low[:2]) ** 2), rel=1e-4)
 
 
 @pytest.mark.parametrize("single", [False, True])

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 CODE = """
 import os, sys
-from runtime.entry_point import load_tensorflow
+from runtime.tensorflow_import import load_tensorflow
 load_tensorflow()
 assert "tensorflow" in sys.modules
 assert not {"keras", "matplotlib", "sklearn"} & sys.modules.keys()

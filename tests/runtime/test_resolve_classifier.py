@@ -5,6 +5,7 @@ import pytest
 from runtime.resolve_classifier import resolve_model
 from utils.config import ModelConfig
 from utils.errors import UsageError
+from utils.image_sizes import Sides
 from utils.records.manifest import Manifest
 
 NAMES = ("ant", "bee", "cat")
@@ -82,6 +83,12 @@ def test_another_image_size_than_the_checkpoints_is_used_and_said():
     model, notes = resolved(ModelConfig(image_size=128), metadata=METADATA)
     assert model.image_size == 128
     assert notes == ("--image_size 128 is used; the checkpoint was trained at 64",)
+
+
+def test_a_size_that_is_not_square_is_refused():
+    with pytest.raises(UsageError) as error:
+        resolved(ModelConfig(image_size=Sides(64, 96)), metadata=METADATA)
+    assert str(error.value) == "--image_size 64x96: the images of a classifier are square; give one number"
 
 
 def test_metadata_that_knows_little_leaves_the_rest_to_the_data():

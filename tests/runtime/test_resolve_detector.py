@@ -6,10 +6,20 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from runtime.resolve_detector import Categories, numbered_categories, resolve_detector, stored_categories
+from model.specs import QuantizationSpec
+from runtime.resolve_detector import (
+    Categories,
+    check_turns,
+    numbered_categories,
+    resolve_detector,
+    stored_categories,
+)
 from utils.config import ModelConfig
-from utils.detection_config import AnchorSpec, BoxCoderSpec, DetectionConfig
+from utils.detection_config import RESIZES, AnchorSpec, BoxCoderSpec, DetectionConfig, HeadSpec
 from utils.errors import UsageError
+from utils.image_sizes import Sides
+from utils.input.augmentation_specs import RotateSpec
+from utils.object_augment_config import ObjectAugmentConfig
 
 PETS = Categories((1, 3, 7), ("cat", "dog", "bird"), ("/m/cat", "/m/dog", ""), "pets.pbtxt")
 METADATA = {
@@ -151,9 +161,49 @@ def test_sizes_that_do_not_halve_are_refused(size):
     refused(f"--image_size {size}: must be a multiple of 32 and at least 64 for a detector", image_size=size)
 
 
-@pytest.mark.parametrize("size", [64, 96, 640])
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (100, "--image_size 100: must be a multiple of 32 and at least 64"),
+        (100, "; the nearest are 96 and 128"),
+        (32, "; the nearest is 64"),
+        (Sides(128, 200), "--image_size 128x200: each side must be a multiple of 32 and at least 64"),
+        (Sides(128, 200), "; the nearest are 128x192 and 128x224"),
+        (Sides(100, 120), "; the nearest are 96 and 128"),
+        (Sides(32, 128), "; the nearest is 64x128"),
+    ],
+)
+def test_the_nearest_sizes_that_halve_are_named(size, words):
+    refused(words, image_size=size)
+
+
+@pytest.mark.parametrize("size", [64, 96, 640, 1024, Sides(64, 128), Sides(320, 512)])
 def test_sizes_that_halve_are_taken(size):
     assert resolved(image_size=size)[0].image_size == size
+
+
+def test_a_size_that_is_not_square_is_stored_as_a_list():
+    metadata = METADATA | {"image_size": [128, 192]}
+    assert resolved(metadata=metadata)[0].image_size == Sides(128, 192)
+    assert resolved(metadata=metadata, image_size=Sides(128, 192))[2] == ()
+    notes = resolved(metadata=metadata, image_size=192)[2]
+    assert notes == ("--image_size 192 is used; the checkpoint was trained at 128x192",)
+
+
+# The proportions
+
+
+def test_the_way_to_fit_pictures_is_that_of_the_weights():
+    padded = METADATA | {"resize": "pad"}
+    pad, stretch = (DetectionConfig(resize=way) for way in RESIZES[::-1])
+    assert resolved(detection=pad)[1].pads
+    assert resolved(metadata=padded)[1].pads
+    assert resolved(metadata=padded, detection=pad)[1].pads
+    assert not resolved(metadata=METADATA)[1].pads  # written before there was a choice
+    assert not resolved(metadata=METADATA, detection=stretch)[1].pads
+    other = "; leave it out or name another folder"
+    refused(f"--resize stretch: the checkpoint was trained with pad{other}", metadata=padded, detection=stretch)
+    refused(f"--resize pad: the checkpoint was trained with stretch{other}", metadata=METADATA, detection=pad)
 
 
 # The backbone
@@ -207,8 +257,54 @@ def test_without_a_checkpoint_switches_are_as_given():
 def test_the_checkpoints_switches_hold_again():
     metadata = METADATA | {"exact_classes": True, "num_classes": 3, "anchors": asdict(CENTRED.anchors)}
     _, detection, _ = resolved(metadata=metadata)
-    assert detection == replace(CENTRED, exact_classes=True)
+    assert detection == replace(CENTRED, exact_classes=True, resize="stretch")
     assert resolved(metadata=metadata, detection=detection)[1] == detection
+
+
+def test_the_checkpoints_heads_hold_again():
+    both = HeadSpec(distribution=True, centerness=True)
+    stored = METADATA | {"heads": asdict(both)}
+    assert resolved(metadata=stored)[1].heads == both
+    assert resolved(metadata=stored, detection=DetectionConfig(heads=both))[1].heads == both
+    assert resolved(detection=DetectionConfig(heads=both))[1].heads == both
+    assert resolved(metadata=METADATA)[1].heads == HeadSpec()
+
+
+@pytest.mark.parametrize(
+    ("flag", "heads"),
+    [("distribution_focal", HeadSpec(distribution=True)), ("centerness", HeadSpec(centerness=True))],
+)
+def test_a_head_that_the_checkpoint_lacks_is_refused(flag, heads):
+    other = HeadSpec(distribution=not heads.distribution, centerness=not heads.centerness)
+    for metadata in (METADATA, METADATA | {"heads": asdict(other)}):
+        refused(
+            f"--{flag}: asks for a head that the checkpoint was trained without; leave it out, name another folder, or",
+            metadata=metadata,
+            detection=DetectionConfig(heads=heads),
+        )
+
+
+@pytest.mark.parametrize(
+    ("detection", "message"),
+    [
+        (
+            DetectionConfig(augment=ObjectAugmentConfig(rotate90=True)),
+            "--rotate90: turns images by quarters, so they must be square; --image_size is 320x512",
+        ),
+        (
+            DetectionConfig(augmentation=(RotateSpec(turns=(0, 1)),)),
+            "random_rotation90: turns images by quarters, so they must be square; model.ssd.image_resizer asks for "
+            "320x512",
+        ),
+    ],
+)
+def test_only_square_images_are_turned_by_quarters(detection, message):
+    with pytest.raises(UsageError) as error:
+        check_turns(ModelConfig(image_size=Sides(320, 512)), detection)
+    assert str(error.value) == message
+    check_turns(ModelConfig(image_size=320), detection)
+    flipped = DetectionConfig(augment=ObjectAugmentConfig(vertical_flip=True))
+    check_turns(ModelConfig(image_size=Sides(320, 512)), flipped)
 
 
 def test_exact_classes_count_categories_and_not_ids():
@@ -252,10 +348,10 @@ def test_the_checkpoints_anchors_and_codes_hold_again_as_json_has_them():
     anchors = AnchorSpec(scale=2.0, aspect_ratios=(1.0, 3.0))
     coder = BoxCoderSpec(y_scale=5.0)
     stored = json.loads(json.dumps(METADATA | {"anchors": asdict(anchors), "coder": asdict(coder)}))
-    assert resolved(metadata=stored)[1] == DetectionConfig(anchors=anchors, coder=coder)
+    assert resolved(metadata=stored)[1] == DetectionConfig(anchors=anchors, coder=coder, resize="stretch")
     clamped = DetectionConfig(coder=BoxCoderSpec(largest_log=3.0))
     assert resolved(metadata=stored, detection=clamped)[1].coder == replace(coder, largest_log=3.0)
-    same = DetectionConfig(anchors=anchors, coder=coder)
+    same = DetectionConfig(anchors=anchors, coder=coder, resize="stretch")
     assert resolved(metadata=stored, detection=same)[1] == same
 
 
@@ -272,5 +368,33 @@ def test_other_anchors_or_codes_than_the_checkpoints_are_refused(detection, mess
 
 def test_what_is_not_stored_is_kept():
     detection = DetectionConfig(train_crowds=True, augmentation=())
-    assert resolved(metadata=METADATA, detection=detection)[1] == detection
+    assert resolved(metadata=METADATA, detection=detection)[1] == replace(detection, resize="stretch")
     assert resolved(data_format="NCHW", metadata=METADATA)[0].data_format == "NCHW"
+
+
+# Normalization
+
+
+def test_the_norm_is_that_of_the_weights_and_another_is_refused():
+    def asked(norm, **known):
+        given = DetectionConfig(norm=norm)
+        return resolve_detector(
+            ModelConfig(architecture="ssd320"), given, known.get("metadata", {}), (PETS,), None, known.get("warm_start")
+        )[1].norm
+
+    grouped = METADATA | {"norm": "group"}
+    assert (asked(None), asked("batch"), asked("group")) == (None, "batch", "group")
+    assert asked(None, metadata=grouped) == asked("group", metadata=grouped) == "group"
+    assert asked(None, metadata=METADATA) is None
+    assert asked(None, warm_start="group") == "group"
+    for norm, other, metadata in (("group", "batch", METADATA), ("batch", "group", grouped)):
+        with pytest.raises(UsageError, match=f"--norm {norm}: the checkpoint was trained with {other}; leave"):
+            asked(norm, metadata=metadata)
+        with pytest.raises(UsageError, match=f"--norm {norm}: the detector of --finetune_checkpoint was trained with"):
+            asked(norm, warm_start=other)
+
+
+def test_group_norm_cannot_be_quantized():
+    quantized = QuantizationSpec()
+    refused("--quantize: rounds kernels", detection=DetectionConfig(norm="group"), quantization=quantized)
+    assert resolved(quantization=quantized)[0].quantization == quantized

@@ -13,11 +13,14 @@ from runtime.model_size import NetworkSize
 from runtime.plan import plan_training
 from runtime.precision import Precision
 from runtime.run_facts import facts_of_setup, facts_of_training
+from tests.runtime import tiny_detector
 from tests.runtime.tiny_classifier import config
 from utils.augment_config import AugmentConfig
 from utils.config import Duration, FineTuningConfig, MovingAverageConfig, PrecisionConfig
+from utils.detection_config import DetectionConfig
 from utils.distillation_config import DistillationConfig
 from utils.image_sizes import train_sizes_of_text
+from utils.object_augment_config import ObjectAugmentConfig
 
 SIZE = NetworkSize(parameters=11_689_512, flops=3_628_000_000)
 FLOAT32 = Precision(compute_dtype=tf.float32)
@@ -25,7 +28,7 @@ FLOAT32 = Precision(compute_dtype=tf.float32)
 
 def setup(settings=None, **parts):
     given = {"precision": FLOAT32, "seed": 3, "splits": {}, "checkpoint": None, "metadata": {}, "artefact": None}
-    given |= {"convolutions": Convolutions()}
+    given |= {"convolutions": Convolutions(), "auto_batch": None}
     return SimpleNamespace(config=settings or config(), **given | parts)
 
 
@@ -141,7 +144,7 @@ def test_sizes_of_training_images_are_told_where_they_are_others():
 
 def test_the_size_and_the_crop_that_a_network_sees_are_told():
     found = setup(changed(config(), "model", eval_crop=224 / 236))
-    assert dict(facts_of_setup(found, dataclasses.replace(SIZE, side=6), 1))["Network"].startswith(
+    assert dict(facts_of_setup(found, dataclasses.replace(SIZE, image_size=6), 1))["Network"].startswith(
         "resnet50; 3 classes; 6 x 6 pixels; evaluated on the central 0.9492 of the shorter side; "
     )
 
@@ -156,6 +159,15 @@ def test_a_training_names_the_augmentation_that_is_not_the_default():
     expected = "auto_augment rand, rand_ops 2, rand_magnitude 7.0, rand_std 0.5, blur 0.1, color_jitter 0.3"
     assert rows["Augmentation"] == expected
     assert rows["Optimizer"].endswith(", CutMix 1")
+
+
+def test_the_augmentation_of_a_detector_is_named_too():
+    augment = ObjectAugmentConfig(rotate90=True, min_visible=0.3, scale_jitter=(0.1, 2.0), mosaic=0.5)
+    settings = tiny_detector.config(detection=DetectionConfig(augment=augment))
+    settings = changed(settings, "data", augment=AugmentConfig(random_erasing=0.2))
+    rows = dict(facts_of_training(settings, plan_training(settings, 20, 1), 0, 5))
+    assert rows["Augmentation"] == "rotate90, min_visible 0.3, scale_jitter 0.1:2, mosaic 0.5, random_erasing 0.2"
+    assert "Augmentation" not in dict(facts_of_training(tiny_detector.config(), plan_training(settings, 20, 1), 0, 5))
 
 
 @pytest.mark.parametrize(

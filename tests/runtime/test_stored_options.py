@@ -3,7 +3,8 @@
 from runtime.stored_options import changed_options, options_to_store
 from tests.runtime import tiny_detector
 from tests.runtime.tiny_classifier import config
-from utils.detection_config import DetectionConfig, LossSpec, MatcherSpec
+from utils.detection_config import DetectionConfig, HeadSpec, LossSpec, MatcherSpec
+from utils.object_augment_config import ObjectAugmentConfig
 
 RECIPE = {"clip_norm": 1.0, "no_bias_decay": True, "schedule": "linear", "lr_final": 0.001, "lr_warmup_start": 0.002}
 RECIPE |= {"stochastic_depth": 0.1, "dropout": 0.2, "adaptive_clip": True, "recipe_batch": 2048, "scale_recipe": True}
@@ -26,12 +27,27 @@ def test_checkpoints_without_a_schedule_say_nothing_about_it():
 
 
 def test_a_detector_that_goes_on_with_another_loss_or_matcher_says_so():
-    losses = LossSpec(box_loss="giou", localization_weight=2.0)
-    modern = DetectionConfig(matcher=MatcherSpec(kind="atss"), losses=losses)
+    losses = LossSpec(box_loss="giou", localization_weight=2.0, distribution_weight=0.5)
+    matcher, heads = MatcherSpec(kind="task_aligned", aligned_after=0.5), HeadSpec(distribution=True)
+    modern = DetectionConfig(matcher=matcher, losses=losses, heads=heads)
     stored = options_to_store(tiny_detector.config(detection=modern))
     assert changed_options(tiny_detector.config(detection=modern), stored) == []
     assert changed_options(tiny_detector.config(), stored) == [
-        "--matcher: atss so far in this run, iou from here on",
+        "--matcher: task_aligned so far in this run, iou from here on",
+        "--task_aligned_after: 0.5 so far in this run, 0.33 from here on",
         "--box_loss: giou so far in this run, huber from here on",
         "--box_loss_weight: 2 so far in this run, 1 from here on",
+        "--distribution_loss_weight: 0.5 so far in this run, 0.25 from here on",
+    ]
+
+
+def test_a_detector_that_goes_on_with_other_augmentation_says_so():
+    augment = ObjectAugmentConfig(rotate90=True, min_visible=0.25, scale_jitter=(0.1, 2.0), mosaic=0.5)
+    stored = options_to_store(tiny_detector.config(detection=DetectionConfig(augment=augment)))
+    assert changed_options(tiny_detector.config(detection=DetectionConfig(augment=augment)), stored) == []
+    assert changed_options(tiny_detector.config(), stored) == [
+        "--rotate90: on so far in this run, off from here on",
+        "--min_visible: 0.25 so far in this run, 0 from here on",
+        "--mosaic: 0.5 so far in this run, 0 from here on",
+        "--scale_jitter: 0.1:2 so far in this run, off from here on",
     ]

@@ -10,6 +10,7 @@ from runtime.detection import detection_task
 from tests.model.tiny_ssd import SMALL, TINY_SSD
 from utils.config import DataConfig, ExperimentConfig, ModelConfig, OptimizerConfig, RunConfig
 from utils.detection_config import DetectionConfig
+from utils.prediction_config import PredictionConfig
 
 IDS, NAMES = (1, 3, 7), ("cat", "dog", "bird")
 SIZE = 64
@@ -32,7 +33,7 @@ def tiny_detectors():
         yield
 
 
-def config(*, data=None, detection=None, run=None, weight_decay=4e-4, **model):
+def config(*, data=None, detection=None, run=None, prediction=None, weight_decay=4e-4, **model):
     """A resolved configuration: three categories whose ids have gaps, at 64 pixels."""
     given = {
         "architecture": "ssd320",
@@ -49,6 +50,7 @@ def config(*, data=None, detection=None, run=None, weight_decay=4e-4, **model):
         optimizer=OptimizerConfig(weight_decay=weight_decay),
         run=RunConfig(**{"mode": "train"} | (run or {})),
         detection=detection or DetectionConfig(),
+        prediction=prediction or PredictionConfig(),
     )
 
 

@@ -9,8 +9,8 @@ from utils.program import begin
 
 if __name__ == "__main__":
     begin()
-    from runtime.entry_point import load_tensorflow
     from runtime.environment import environment_for
+    from runtime.tensorflow_import import load_tensorflow
 
     load_tensorflow(environment_for(parse(sys.argv[1:], os.environ).config, os.environ))
     from tests.runtime.runs import tiny_networks

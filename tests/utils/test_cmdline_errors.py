@@ -33,8 +33,8 @@ def message_of(*arguments):
          f"--arch resnet: must be one of {', '.join(ARCHITECTURES)}; did you mean resnet18, resnet34 or resnet50?"),
         ("--batch_size=0 --data_dir=D", "--batch_size 0: must be a positive integer"),
         ("--batch_size=-3 --data_dir=D", "--batch_size -3: must be a positive integer"),
-        ("--batch_size=8.5", "--batch_size 8.5: must be an integer"),
-        ("--batch_size=", "--batch_size '': must be an integer"),
+        ("--batch_size=8.5", "--batch_size 8.5: must be an integer or auto"),
+        ("--batch_size=", "--batch_size '': must be an integer or auto"),
         ("--batch_size", "--batch_size: needs a value"),
         ("--batch_size --amp", "--batch_size: needs a value"),
         ("--amp=1", "--amp=1: --amp is a switch and takes no value"),
@@ -70,8 +70,24 @@ def message_of(*arguments):
         ("--arch=ssd320 --use_final_conv", "--use_final_conv: not used with --arch ssd320; leave the flag out"),
         ("--arch=ssd320 --rand_ops=2", "--rand_ops: not used with --arch ssd320; leave the flag out"),
         *(
+            (f"--mode=train --batch_size=8 --data_dir=D --{flag}",
+             f"--{flag.partition('=')[0]}: only used with --arch ssd320, which detects objects")
+            for flag in ("vertical_flip", "rotate90", "scale_jitter=0.1:2.0", "min_visible=0.3", "mosaic=0.5",
+                         "copy_paste=0.5")
+        ),
+        *(
+            (f"--mode=train --batch_size=8 --data_dir=D --arch=ssd320 --scale_jitter={text}",
+             f"--scale_jitter {text or repr(text)}: must be MIN:MAX, two factors from 0.05 to 4 in ascending order, "
+             "such as 0.1:2.0")
+            for text in ("", "2", "0.1:", "1:0.5", "0.01:1", "1:5", "0.1:2:3", "-1:2")
+        ),
+        ("--mode=train --batch_size=8 --data_dir=D --arch=ssd320 --mosaic=1.5",
+         "--mosaic 1.5: must be a probability, at least 0 and at most 1"),
+        ("--mode=train --batch_size=8 --data_dir=D --arch=ssd320 --min_visible=-0.5",
+         "--min_visible -0.5: must be a share, at least 0 and at most 1"),
+        *(
             (f"--arch=ssd320 --{flag}", f"--{flag.partition('=')[0]}: not used with --arch ssd320; leave the flag out")
-            for flag in ("auto_augment=trivial", "random_erasing=0.1", "gray=0.1", "blur=0.1", "cutmix=1",
+            for flag in ("auto_augment=trivial", "gray=0.1", "blur=0.1", "cutmix=1",
                          "crop_sampling=uniform", "max_crop_area=0.5", "crop_aspect=2", "repeated_augmentation=3",
                          "train_image_size=64", "progressive_sizes=32:0,64:0.5", "eval_crop=0.95")
         ),

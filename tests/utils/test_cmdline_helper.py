@@ -13,6 +13,7 @@ from utils.config import ARCHITECTURES, MODES, Duration
 from utils.errors import UsageError
 from utils.flags.table import BY_NAME, FLAGS
 from utils.input.augmentation_specs import classification_steps
+from utils.object_augment_config import ObjectAugmentConfig
 
 BENCHMARK = ["--mode=inference_benchmark", "--batch_size=16"]
 TRAIN = ["--mode=train", "--batch_size=8", "--data_dir=D"]
@@ -84,6 +85,7 @@ OUR_DEFAULTS |= {"cutmix": 0.0, "stochastic_depth": 0.0, "dropout": 0.0, "adapti
 OUR_DEFAULTS |= {"ema_decay_steps": None, "distill_from": None, "distill_alpha": None, "distill_temperature": None}
 OUR_DEFAULTS |= {"train_image_size": None, "progressive_sizes": None, "eval_crop": None}
 OUR_DEFAULTS |= {"repeated_augmentation": 1, "shuffle": "buffer"}
+OUR_DEFAULTS |= {"test_time_augmentation": False}
 OUR_DEFAULTS |= {"reset_head": False, "freeze_backbone": False, "freeze_batch_norm": False, "head_lr_multiplier": 1.0}
 OUR_DEFAULTS |= {"ema_decay": None, "eval_weights": None, "per_channel_weights": False, "sync_batch_norm": False}
 OUR_DEFAULTS |= {"no_report": False, "fp16_compression": False, "stall_timeout_s": 60.0, "profile": None}
@@ -99,6 +101,13 @@ def test_every_familiar_flag_is_there_with_its_default():
     assert flags == FAMILIAR_DEFAULTS | OUR_DEFAULTS | {"batch_size": 3, "data_dir": "D"}
     offered = {flag.name for flag in FLAGS if "resnet50" in flag.architectures}
     assert offered == flags.keys() | {"use_final_conv", "use_static_loss_scaling", "dry_run"}
+
+
+def test_an_automatic_batch_is_still_to_be_measured():
+    auto = config_of("--batch_size=auto", "--data_dir=D")
+    assert (auto.data.auto_batch, auto.data.batch_size_per_replica) == (True, 32)
+    assert not config_of("--batch_size=32", "--data_dir=D").data.auto_batch
+    assert config_of("--mode=predict", "--to_predict=P", "--batch_size=auto").data.auto_batch
 
 
 def test_every_flag_changes_its_own_field():
@@ -174,7 +183,8 @@ def sample(flag):
     if isinstance(flag.kind, tuple):
         default = flag.read(config_of(*BENCHMARK, "--arch=resnet50"))
         return f"--{flag.name}={next(value for value in reversed(flag.kind) if value != default)}"
-    return f"--{flag.name}=" + {"integer": "2", "number": "0.25"}.get(flag.kind, "some/name")
+    number = "0.75" if flag.name == "distribution_loss_weight" else "0.25"
+    return f"--{flag.name}=" + {"integer": "2", "size": "2", "number": number}.get(flag.kind, "some/name")
 
 
 @pytest.mark.parametrize("task", [(), ("--arch=ssd320",)], ids=["classification", "detection"])
@@ -378,6 +388,54 @@ def test_one_cycle_warms_up_for_a_share_of_the_run_unless_told():
 def test_what_a_detector_does_anyway_or_cannot_do_is_refused(flag):
     with pytest.raises(UsageError, match=f"{flag.partition('=')[0]}: not used with --arch ssd320; leave the flag out"):
         parse([*TRAIN, "--arch=ssd320", flag], {})
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            ("--task_aligned_after=0.5",),
+            "--task_aligned_after 0.5: only used with --matcher task_aligned, which is not",
+        ),
+        (("--matcher=task_aligned", "--task_aligned_after=1"), "--task_aligned_after 1.0: must be a share of the run"),
+        (("--distribution_loss_weight=1",), "--distribution_loss_weight 1: only used with --distribution_focal, which"),
+        (
+            ("--centerness_loss_weight=2",),
+            "--centerness_loss_weight 2: only used with --centerness, which is not given",
+        ),
+        (
+            ("--centerness", "--centerness_loss_weight=-1"),
+            "--centerness_loss_weight -1.0: must be a number that is not",
+        ),
+        (("--matcher=task_aligned", "--accumulate_steps=2"), "--accumulate_steps 2: computes one part of a batch at a"),
+    ],
+)
+def test_numbers_of_detectors_need_the_choice_that_they_belong_to(flags, message):
+    with pytest.raises(UsageError, match=message):
+        parse([*TRAIN, "--arch=ssd320", *flags], {})
+
+
+def test_the_order_of_flags_of_a_detector_does_not_matter():
+    flags = ("--centerness_loss_weight=2", "--centerness", "--task_aligned_after=0.5", "--matcher=task_aligned")
+    one, other = (config_of(*TRAIN, "--arch=ssd320", *given).detection for given in (flags, flags[::-1]))
+    assert one == other
+    assert (one.heads.centerness, one.losses.centerness_weight, one.matcher.aligned_after) == (True, 2.0, 0.5)
+
+
+def test_the_augmentation_of_detectors_has_flags_of_its_own():
+    given = {"vertical_flip": True, "rotate90": True, "min_visible": 0.3, "scale_jitter": (0.1, 2.0)}
+    given |= {"mosaic": 0.5, "copy_paste": 0.25}
+    config = config_of(
+        *(*TRAIN, "--arch=ssd320", "--vertical_flip", "--rotate90", "--min_visible=0.3", "--scale_jitter=0.1:2.0"),
+        *("--mosaic=0.5", "--copy_paste=0.25", "--random_erasing=0.2"),
+    )
+    assert config.detection.augment == ObjectAugmentConfig(**given)
+    assert config.data.augment.random_erasing == 0.2
+    flags = to_flags(config)
+    assert {name: flags[name] for name in given} == given | {"scale_jitter": "0.1:2"}
+    plain = config_of(*TRAIN, "--arch=ssd320")
+    assert plain.detection.augment == ObjectAugmentConfig()
+    assert to_flags(plain)["scale_jitter"] is None
 
 
 def test_several_labels_bring_their_loss_in_training_alone():

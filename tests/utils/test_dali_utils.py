@@ -30,10 +30,13 @@ from utils import dali_utils
 from utils.dali_utils import DaliReader
 from utils.data_utils import TensorFlowReader
 from utils.errors import RunError, UsageError
-from utils.input.augmentation_specs import ColorSpec, CropSpec, FlipSpec
+from utils.image_sizes import Sides
+from utils.input.augmentation_specs import ColorSpec, CropSpec, FlipSpec, detection_steps
 from utils.input.batching import STATUS_UNDECODABLE, Position, Shard
 from utils.input.labelled_images import LABELLED_IMAGES
+from utils.object_augment_config import ObjectAugmentConfig
 from utils.records.manifest import load_split
+from utils.weights.pretrained_config import MEAN_RGB
 
 GREY_LEVELS = 2  # allowed mean difference between evaluation images
 
@@ -176,6 +179,29 @@ def test_evaluation_of_detection_sees_the_same_images_and_objects(dali, scenes):
         return given.eval_input(files, decoder, options(image_size=16), Shard())
 
     ours, theirs = (objects(given, scenes, make, 3) for given in (dali, TensorFlowReader()))
+    assert_alike(ours, theirs, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("training", "scale_jitter"),
+    [(True, None), (True, (0.4, 1.6)), (False, None)],
+    ids=["training", "scaled", "evaluation"],
+)
+def test_pictures_in_proportion_have_the_same_borders(dali, scenes, training, scale_jitter):
+    size, augment = Sides(16, 40), ObjectAugmentConfig(scale_jitter=scale_jitter)
+    steps = detection_steps(AUGMENTATIONS["flips and crops"], augment, random_erasing=0.0, fit=size)
+    how = options(image_size=size, augmentation=steps, border=MEAN_RGB)
+
+    def make(given, files, decoder):
+        if training:
+            return given.train_input(files, decoder, how, Shard(), Position())
+        return given.eval_input(files, decoder, how, Shard())
+
+    ours, theirs = (objects(given, scenes, make, 3) for given in (dali, TensorFlowReader()))
+    borders = [(batch["images"] == np.float32(MEAN_RGB)).all(axis=3) for batch in theirs]
+    assert np.mean([border.any(axis=(1, 2)) for border in borders]) > 0.5
+    for batch, border in zip(ours, borders, strict=True):
+        np.testing.assert_array_equal((batch["images"] == np.float32(MEAN_RGB)).all(axis=3), border)
     assert_alike(ours, theirs, 0.1)
 
 

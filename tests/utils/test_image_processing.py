@@ -241,7 +241,7 @@ def test_scaled_decoding_samples_where_full_decoding_does(mirrored):
 
 
 def test_scaled_decoding_takes_the_smallest_part_that_has_a_pixel_for_each(monkeypatch):
-    monkeypatch.setattr(ip, "_decode_view", lambda view, size: tf.fill([size, size, 3], 1.0))
+    monkeypatch.setattr(ip, "_decode_view", lambda view, size, padded: tf.fill([size, size, 3], 1.0))
     monkeypatch.setattr(ip, "_decode_view_scaled", lambda view, size, ratio: tf.fill([size, size, 3], float(ratio)))
     jpeg, png = encode(slope(), "JPEG"), encode(slope(), "PNG")
     sides = [(63, 90), (64, 63), (64, 64), (127, 300), (128, 128), (255, 600), (256, 256), (400, 600)]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from utils.image_sizes import ImageSize
 from utils.reporting.charts import COLORS, label, png
 
 MOST_BARS = 40
@@ -94,14 +95,14 @@ class BoxSizes(NamedTuple):
         overlaps: ``[B]``, intersection over union with the best anchor.
         anchor_sides: ``[S, 2]``, the heights and widths of the anchors.
         enough: Smallest overlap at which an anchor covers a box.
-        size: Side of the network's input in pixels.
+        size: Size of the network's input in pixels.
     """
 
     sides: Array
     overlaps: Array
     anchor_sides: Array
     enough: float
-    size: int
+    size: ImageSize
 
 
 def box_chart(boxes: BoxSizes, per_image: Sequence[int]) -> bytes:

@@ -19,11 +19,21 @@ from tools.inspect.charts import BoxSizes, ClassRow, box_chart, class_chart
 from tools.inspect.contact_sheet import display_side, fitted
 from tools.inspect.network_inputs import NetworkInput
 from tools.inspect.statistics import ObjectStatistics, box_facts, box_lines, class_lines, count_line
-from tools.inspect.stored_records import StoredObjects, StoredRecord, stored_image, stored_objects, stored_records
+from tools.inspect.stored_records import (
+    StoredObjects,
+    StoredRecord,
+    stored_image,
+    stored_objects,
+    stored_records,
+    stored_sides,
+)
 from tools.inspect.view import MOST_RECORDS, CaptionedPicture, DatasetStatistics, ExtraSheet, Interruptible
 from utils.config import resolved
+from utils.detection_config import TASK_ALIGNED
 from utils.errors import RunError
+from utils.image_sizes import sides_of
 from utils.images.lettering import Lettering
+from utils.letterbox import share_of_input
 from utils.records.manifest import SplitFiles
 
 MOST_BOXES = 20_000
@@ -39,19 +49,21 @@ class ObjectView:
     def __init__(self, setup: Setup) -> None:
         model, self._detection = setup.config.model, resolved(setup.config, "detection")
         self._setup = setup
-        self._size = resolved(model, "image_size")
+        self._size, self._pads = resolved(model, "image_size"), self._detection.pads
+        self._sides = np.array(sides_of(self._size))
         self._table = class_table_of(model, exact=self._detection.exact_classes)
         self._names = dict(zip(self._table.ids, self._table.names, strict=True))
         self._category_of_slot = dict(zip(self._table.slots, self._table.ids, strict=True))
-        self._anchors = pyramid_anchors(self._size, self._size, self._detection.anchors)
+        self._anchors = pyramid_anchors(*sides_of(self._size), self._detection.anchors)
         self._letters = Lettering(10)
-        self.side = display_side(self._size, 480, 800)
+        self.side = display_side(max(sides_of(self._size)), 480, 800)
 
     def extra_tensors(self, batch: Any, targets: Any) -> dict[str, Any]:
         """The decoded boxes of all anchors and the ground-truth objects, in training; nothing in evaluation."""
         if "codes" not in targets:
             return {}
-        return {**batch.targets, "coded": decode(targets["codes"], self._anchors, self._detection.coder)}
+        mixed = {name: targets.get(name, values) for name, values in batch.targets.items()}
+        return {**mixed, "coded": decode(targets["codes"], self._anchors, self._detection.coder)}
 
     def show_stored(self, record: StoredRecord) -> CaptionedPicture:
         objects, image = self._objects_in(record), stored_image(record)
@@ -68,15 +80,21 @@ class ObjectView:
         objects = self._trained(example) if "matches" in example.targets else self._compared(example)
         boxes = np.array([one["box"] for one in objects], np.float32).reshape(-1, 4)
         names = [one["name"] + (f" ({one['note']})" if one["note"] else "") for one in objects]
+        scale = np.tile(self._sides, 2)
         listed = [
-            {**{k: v for k, v in one.items() if k != "box"}, "box_px": _rounded(np.array(one["box"]) * self._size)}
+            {**{k: v for k, v in one.items() if k != "box"}, "box_px": _rounded(np.array(one["box"]) * scale)}
             for one in objects
         ]
         return self._drawn(example.image, boxes, names, [one["category_id"] for one in objects], {"objects": listed})
 
     def extra_sheets(self) -> dict[str, ExtraSheet]:
-        enough = self._detection.matcher.matched_threshold
-        title = f"Anchors matched to objects in training: those that overlap by {enough:g}, else the best one"
+        matcher = self._detection.matcher
+        which = "those that overlap more than others near the object"
+        if matcher.kind == "iou":
+            which = f"those that overlap by {matcher.matched_threshold:g}, else the best one"
+        elif matcher.kind == TASK_ALIGNED:
+            which += ", before predictions decide"
+        title = f"Anchors matched to objects in training: {which}"
         return {"matched_anchors.png": (title, self._matched)}
 
     def _matched(self, example: NetworkInput) -> CaptionedPicture:
@@ -104,17 +122,26 @@ class ObjectView:
         return found
 
     def _compared(self, example: NetworkInput) -> list[dict[str, Any]]:
-        """The ground-truth objects of an evaluation example."""
+        """The ground-truth objects of an evaluation example, where the network's input shows them."""
         t = example.targets
+        boxes = self._in_input(t["groundtruth_boxes"], t["image_size"])
         return [
             {
                 "category_id": int(t["groundtruth_classes"][row]),
                 "name": self._names[int(t["groundtruth_classes"][row])],
-                "box": t["groundtruth_boxes"][row].tolist(),
+                "box": boxes[row].tolist(),
                 "note": CROWD if t["groundtruth_is_crowd"][row] else "",
             }
             for row in range(int(t["num_groundtruth"]))
         ]
+
+    def _in_input(self, boxes: np.ndarray, picture: Any) -> np.ndarray:
+        """Boxes of a picture of this height and width as those of the network's input."""
+        if not self._pads:
+            return boxes
+        share = share_of_input(np.asarray(picture, np.int64), self._size, np)
+        placed: np.ndarray = (boxes * np.tile(share, 2)).astype(np.float32)
+        return placed
 
     def _named(self, slot: Any) -> dict[str, Any]:
         category = self._category_of_slot.get(int(slot), 0)
@@ -169,7 +196,11 @@ class ObjectView:
         found = ObjectStatistics(files)
         for record in interruptible(stored_records(files, MOST_RECORDS)):
             try:
-                found.add(self._objects_in(record), crowds=self._detection.train_crowds)
+                objects = self._objects_in(record)
+                if self._pads:
+                    boxes = np.clip(objects.boxes, 0.0, 1.0)
+                    objects = objects._replace(boxes=self._in_input(boxes, stored_sides(record)))
+                found.add(objects, crowds=self._detection.train_crowds)
             except RunError as error:
                 found.add_fault(record.number, str(error))
         return found
@@ -179,9 +210,9 @@ class ObjectView:
         boxes = found.all_boxes()
         chosen = np.sort(np.random.default_rng(0).permutation(len(boxes))[:MOST_BOXES])
         boxes = boxes[chosen]
-        anchor_sides = np.unique(((self._anchors[:, 2:] - self._anchors[:, :2]) * self._size).round(2), axis=0)
+        anchor_sides = np.unique(((self._anchors[:, 2:] - self._anchors[:, :2]) * self._sides).round(2), axis=0)
         return BoxSizes(
-            sides=(boxes[:, 2:] - boxes[:, :2]) * self._size,
+            sides=(boxes[:, 2:] - boxes[:, :2]) * self._sides,
             overlaps=best_overlaps(boxes, self._anchors),
             anchor_sides=anchor_sides,
             enough=self._detection.matcher.matched_threshold,

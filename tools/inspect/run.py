@@ -27,6 +27,7 @@ from utils.config import ExperimentConfig
 from utils.errors import EXIT_DONE, EXIT_SOME_SKIPPED, RunError, UsageError
 from utils.files.atomic_file import write_atomically
 from utils.hooks.preemption import PreemptionHook
+from utils.image_sizes import size_of_sides
 from utils.text import plural
 
 NUMBERS = "inspect.json"
@@ -108,8 +109,9 @@ def _sheets(setup: Setup, view: View, images: int | None, faults: dict[str, None
     size = setup.config.model.image_size
     title = "As stored: the training examples of augmented.png, before any processing"
     yield "raw.png", title, *_cells(trained, partial(_show_stored, setup, view), view)
-    side = trained[0].image.width
-    title = f"As the network sees them: the first training examples with seed {setup.seed}, at {side} px"
+    width, height = trained[0].image.size
+    seen = size_of_sides(height, width)
+    title = f"As the network sees them: the first training examples with seed {setup.seed}, at {seen} px"
     yield "augmented.png", title, *_cells(trained, view.show_input, view)
     for name, (title, show) in view.extra_sheets().items():
         yield name, title, *_cells([example for example in trained if not example.fault], show, view)

@@ -18,6 +18,8 @@ from utils.records.manifest import SplitFiles
 from utils.records.record_rules import BOX_KEYS, NO_EXAMPLE, Features, image_of
 from utils.records.tfrecord_file import iterate_payloads, locate_records, read_record
 
+_UNDECODABLE = "the image does not decode"
+
 
 class StoredRecord(NamedTuple):
     """One record.
@@ -75,7 +77,16 @@ def stored_image(record: StoredRecord) -> Image.Image:
         with Image.open(io.BytesIO(image_of(record.features))) as image:
             return image.convert("RGB")
     except Exception as error:  # Pillow's decoders raise errors of any type
-        raise RunError("the image does not decode") from error
+        raise RunError(_UNDECODABLE) from error
+
+
+def stored_sides(record: StoredRecord) -> tuple[int, int]:
+    """Height and width of the image of a record, by its header; raises the error of ``stored_image``."""
+    try:
+        with Image.open(io.BytesIO(image_of(record.features))) as image:
+            return image.height, image.width
+    except Exception as error:  # Pillow's decoders raise errors of any type
+        raise RunError(_UNDECODABLE) from error
 
 
 class StoredObjects(NamedTuple):

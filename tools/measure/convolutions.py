@@ -24,6 +24,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from runtime.entry_point import start
@@ -33,6 +34,7 @@ from utils.config import ARCHITECTURES
 from utils.convolution_table import Machine, Table, add_to_table, this_machine
 from utils.errors import EXIT_DONE, EXIT_PREEMPTED, RunError, UsageError, require
 from utils.hooks.preemption import PreemptionHook
+from utils.image_sizes import sides_of, size_of_text
 from utils.text import plural
 
 if TYPE_CHECKING:
@@ -49,7 +51,8 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--arch", metavar="NAME", choices=ARCHITECTURES, required=True, help=f"one of {', '.join(ARCHITECTURES)}")
     add("--batch_size", type=int, required=True, help="images in a batch of one process")
-    add("--image_size", type=int, help="side in pixels (default: as in main.py)")
+    size = "size in pixels, one number or HEIGHTxWIDTH (default: as in main.py)"
+    add("--image_size", type=partial(size_of_text, "image_size"), metavar="N", help=size)
     add("--amp", action="store_true", help="measure in mixed precision")
     add("--threads", type=int, help="CPUs that one process of the training has (default: those of this one)")
     add("--rounds", type=int, default=ROUNDS, help="turns of each formulation (default: %(default)s)")
@@ -117,8 +120,8 @@ def convolutions_of(setup: Any) -> Counter[ChosenConvolution]:
     from utils.image_processing import CHANNELS
 
     with tf.Graph().as_default() as graph:
-        size, batch = setup.config.model.image_size, setup.config.data.batch_size_per_replica
-        images = tf.compat.v1.placeholder(tf.float32, [batch, size, size, CHANNELS])
+        batch, sides = setup.config.data.batch_size_per_replica, sides_of(setup.config.model.image_size)
+        images = tf.compat.v1.placeholder(tf.float32, [batch, *sides, CHANNELS])
         setup.task.network.forward(setup.task.network.normalize(images), training=True)
         return Counter(graph.get_collection(CHOSEN_CONVOLUTIONS))
 

@@ -34,13 +34,25 @@ from utils.config import (
     steps_of_text,
     text_of_steps,
 )
-from utils.detection_config import BOX_LOSSES, CLASS_LOSSES, LARGEST_LOG, MATCHERS, SUPPRESSIONS, DetectionConfig
+from utils.detection_config import (
+    BOX_LOSSES,
+    CLASS_LOSSES,
+    LARGEST_LOG,
+    MATCHERS,
+    NORMS,
+    RESIZES,
+    SUPPRESSIONS,
+    DetectionConfig,
+)
 from utils.distillation_config import DEFAULT_ALPHA, DEFAULT_TEMPERATURE
-from utils.image_sizes import crop_of_text, text_of_train_sizes, train_sizes_of_text
+from utils.image_sizes import crop_of_text, text_of_size, text_of_train_sizes, train_sizes_of_text
 from utils.input.augmentation_specs import ColorSpec
+from utils.object_augment_config import scales_of_text, text_of_scales
 from utils.optimizer_table import OPTIMIZERS
+from utils.prediction_config import DEFAULT_OVERLAP
 
-SWITCH, INTEGER, NUMBER, TEXT, PATH = "switch", "integer", "number", "text", "path"
+SWITCH, INTEGER, SIZE, NUMBER, TEXT, PATH = "switch", "integer", "size", "number", "text", "path"
+INTEGER_OR_AUTO = "integer or auto"
 
 GENERAL = ""
 DATASET = "Dataset arguments"
@@ -150,7 +162,7 @@ class Flag:
         Without one, the weights decide later; flags that change only the run are then accepted.
         """
         if architecture is None:
-            return self.architectures != DETECTORS or self.field.startswith("run.")
+            return self.architectures != DETECTORS or self.field.startswith(("run.", "prediction."))
         return architecture in self.architectures
 
 
@@ -158,22 +170,16 @@ def _detector_flag(name: str, field: str, kind: Any, help: str, modes: tuple[str
     return Flag(name, field, kind, help, DETECTION, modes, ours=True, architectures=DETECTORS, **ways)
 
 
+def _augmenting_flag(name: str, kind: Any, help: str, **ways: Any) -> Flag:
+    """A flag about the augmentation of images with objects."""
+    field = f"detection.augment.{name}"
+    return _detector_flag(name, field, kind, help, TRAINING_MODES, real_data_only=True, inspected=True, **ways)
+
+
 def _recipe_flag(name: str, field: str, kind: Any, help: str, **ways: Any) -> Flag:
     """A flag about the augmentation of labelled images."""
-    return Flag(
-        name,
-        field,
-        kind,
-        help,
-        DATASET,
-        TRAINING_MODES,
-        ours=True,
-        architectures=CLASSIFIERS,
-        refused=True,
-        real_data_only=True,
-        inspected=True,
-        **ways,
-    )
+    ways = {"architectures": CLASSIFIERS, "refused": True, "inspected": True, **ways}
+    return Flag(name, field, kind, help, DATASET, TRAINING_MODES, ours=True, real_data_only=True, **ways)
 
 
 FLAGS = (
@@ -207,14 +213,14 @@ FLAGS = (
         "to_predict",
         "run.to_predict",
         PATH,
-        "Images to predict: a file, a folder (searched recursively) or a quoted glob.",
+        "Images to predict: a file, a folder (searched recursively) or a quoted glob; a file may be a video.",
         default="none",
     ),
     Flag(
         "batch_size",
         "data.batch_size_per_replica",
-        INTEGER,
-        "Images per step and process.",
+        INTEGER_OR_AUTO,
+        "Images per step and process, or auto: the largest batch that fits in memory, measured at the start.",
         default="32",
         inspected=True,
     ),
@@ -379,6 +385,15 @@ FLAGS = (
         ours=True,
     ),
     Flag(
+        "test_time_augmentation",
+        "prediction.test_time_augmentation",
+        SWITCH,
+        "Look at each image and at its mirror image, and merge what is found; takes twice the time.",
+        GENERAL,
+        ("evaluate", "predict", "inference_benchmark"),
+        ours=True,
+    ),
+    Flag(
         "log_level",
         "run.log_level",
         LOG_LEVELS,
@@ -484,17 +499,19 @@ FLAGS = (
         DATASET,
         default="as --image_size",
         rare=True,
+        from_field=text_of_size,
     ),
     Flag(
         "image_size",
         "model.image_size",
-        INTEGER,
-        "Height and width of the network's input in pixels.",
+        SIZE,
+        "Height and width of the network's input in pixels; for a detector also HEIGHTxWIDTH, such as 320x512.",
         DATASET,
         ours=True,
         default="the checkpoint's, else 224",
         detector_default="the checkpoint's, else 320",
         inspected=True,
+        from_field=text_of_size,
     ),
     Flag(
         "train_image_size",
@@ -631,6 +648,7 @@ FLAGS = (
         "data.augment.random_erasing",
         NUMBER,
         "Share of the training images that lose a random rectangle.",
+        architectures=ARCHITECTURES,
     ),
     _recipe_flag(
         "gray",
@@ -1279,11 +1297,29 @@ FLAGS = (
         TRAINING_MODES,
     ),
     _detector_flag(
+        "norm",
+        "detection.norm",
+        NORMS,
+        "Normalization of pyramid and heads: over the batch, or over groups of channels of each image.",
+        default="the weights', else batch",
+        from_field=lambda norm: norm or NORMS[0],
+    ),
+    _detector_flag(
         "backbone",
         "model.backbone",
         tuple(BACKBONES),
         "Network below the pyramid: a classifier of this program, or that of published detectors (resnet_v1_50).",
         default="that of the weights, else resnet_v1_50",
+    ),
+    _detector_flag(
+        "resize",
+        "detection.resize",
+        RESIZES,
+        "Way to fit a picture into the network's input: stretch it, or keep its proportions and pad with the mean "
+        "color, at the right or below.",
+        real_data_only=True,
+        inspected=True,
+        default="the checkpoint's, else stretch",
     ),
     _detector_flag(
         "anchors_per_cell",
@@ -1299,9 +1335,18 @@ FLAGS = (
         "matcher",
         "detection.matcher.kind",
         MATCHERS,
-        "Rule for the anchors that train on a box: a fixed overlap, or the statistics of each box's overlaps (atss).",
+        "Rule for the anchors that train on a box: a fixed overlap, the statistics of each box's overlaps (atss), or "
+        "the scores and overlaps of predictions (task_aligned).",
         TRAINING_MODES,
         inspected=True,
+    ),
+    _detector_flag(
+        "task_aligned_after",
+        "detection.matcher.aligned_after",
+        NUMBER,
+        "With --matcher task_aligned: share of the run that matches as atss does, before predictions are worth a look.",
+        TRAINING_MODES,
+        rare=True,
     ),
     _detector_flag(
         "box_loss",
@@ -1318,6 +1363,18 @@ FLAGS = (
         TRAINING_MODES,
     ),
     _detector_flag(
+        "distribution_focal",
+        "detection.heads.distribution",
+        SWITCH,
+        "Predict the distance of each side of a box as a distribution over 16 cells; a checkpoint keeps its choice.",
+    ),
+    _detector_flag(
+        "centerness",
+        "detection.heads.centerness",
+        SWITCH,
+        "Predict how central an anchor is in its box, and lower the scores of others; a checkpoint keeps its choice.",
+    ),
+    _detector_flag(
         "box_loss_weight",
         "detection.losses.localization_weight",
         NUMBER,
@@ -1330,6 +1387,22 @@ FLAGS = (
         "detection.losses.classification_weight",
         NUMBER,
         "Weight of the loss of classes.",
+        TRAINING_MODES,
+        rare=True,
+    ),
+    _detector_flag(
+        "distribution_loss_weight",
+        "detection.losses.distribution_weight",
+        NUMBER,
+        "Weight of the loss of --distribution_focal.",
+        TRAINING_MODES,
+        rare=True,
+    ),
+    _detector_flag(
+        "centerness_loss_weight",
+        "detection.losses.centerness_weight",
+        NUMBER,
+        "Weight of the loss of --centerness.",
         TRAINING_MODES,
         rare=True,
     ),
@@ -1353,6 +1426,29 @@ FLAGS = (
         INTEGER,
         "Largest number of detections in an image.",
         WITH_RESULTS,
+    ),
+    _detector_flag(
+        "tiles",
+        "prediction.tiles",
+        INTEGER,
+        "Side in pixels of the overlapping tiles that a large picture is cut into.",
+        ("predict",),
+        default="none, the whole picture at once",
+    ),
+    _detector_flag(
+        "tile_overlap",
+        "prediction.tile_overlap",
+        NUMBER,
+        "Least share of its side that a tile has in common with the next one.",
+        ("predict",),
+        default=f"{DEFAULT_OVERLAP:g}",
+    ),
+    _detector_flag(
+        "draw_frames",
+        "prediction.draw_frames",
+        SWITCH,
+        "Draw pictures of the frames of videos too.",
+        ("predict",),
     ),
     _detector_flag(
         "centred_p7",
@@ -1392,6 +1488,41 @@ FLAGS = (
         from_field=lambda steps: not any(isinstance(step, ColorSpec) for step in steps or ()),
         inspected=True,
         rare=True,
+    ),
+    _augmenting_flag(
+        "vertical_flip",
+        SWITCH,
+        "Flip half of the training images top to bottom: for images that have no upper side, as from above.",
+    ),
+    _augmenting_flag(
+        "rotate90",
+        SWITCH,
+        "Turn training images by 0, 90, 180 or 270 degrees, each as often.",
+    ),
+    _augmenting_flag(
+        "scale_jitter",
+        TEXT,
+        "MIN:MAX, such as 0.1:2.0: resize training images to a random multiple of the network's input and cut them to "
+        "it, or leave a margin, in place of the random crop.",
+        default="none",
+        to_field=scales_of_text,
+        from_field=text_of_scales,
+    ),
+    _augmenting_flag(
+        "min_visible",
+        NUMBER,
+        "Smallest share of its box that a random cut must leave of an object; of less, the object is dropped.",
+    ),
+    _augmenting_flag(
+        "mosaic",
+        NUMBER,
+        "Share of the training images that show parts of three others of the batch; none in the last tenth of the run.",
+    ),
+    _augmenting_flag(
+        "copy_paste",
+        NUMBER,
+        "Share of the training images into which objects of another image of the batch are copied by their masks, "
+        "which the converter stores with --include_masks.",
     ),
     Flag("xla", "precision.xla", SWITCH, "Compile the graph with XLA.", OPTIMIZATION, aliases=("use_xla",)),
     Flag(

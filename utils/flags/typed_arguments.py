@@ -7,10 +7,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from utils.config import MODES
+from utils.config import AUTO, MODES
 from utils.errors import UsageError, require
 from utils.flags import recipes
-from utils.flags.table import BY_NAME, FLAGS, INTEGER, NUMBER, PATH, Flag
+from utils.flags.table import BY_NAME, FLAGS, INTEGER, INTEGER_OR_AUTO, NUMBER, PATH, SIZE, Flag
+from utils.image_sizes import size_of_text
 from utils.suggestions import did_you_mean, hint, nearest
 
 
@@ -21,9 +22,11 @@ def read_value(flag: Flag, text: str) -> Any:
         require(text in flag.kind, flag.name, text or "''", allowed)
     elif flag.kind == PATH:
         require(bool(text) or flag.name == "data_dir", flag.name, "''", "a path")
-    elif flag.kind == INTEGER:
-        require(re.fullmatch(r"[+-]?\d+", text) is not None, flag.name, text or "''", "an integer")
+    elif flag.kind == INTEGER or (flag.kind == INTEGER_OR_AUTO and text != AUTO):
+        require(re.fullmatch(r"[+-]?\d+", text) is not None, flag.name, text or "''", f"an {flag.kind}")
         return int(text)
+    elif flag.kind == SIZE:
+        return size_of_text(flag.name, text)
     elif flag.kind == NUMBER:
         return _number(flag.name, text)
     return text

@@ -1,6 +1,7 @@
 """Runs a task's ordered augmentation steps: geometric ones before an image is decoded, photometric ones after.
 
-The decoder, TensorFlow or DALI, takes a ``View`` and returns a square. Each step has its own seed.
+The decoder, TensorFlow or DALI, takes a ``View`` and returns an image of the size of the network's input. Each step has
+its own seed.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from utils.input.augmentation_specs import (
 )
 from utils.input.auto_augment import auto_augment
 from utils.input.pixel_steps import random_blur, random_erasing, random_gray
+from utils.weights.pretrained_config import Rgb
 
 Steps = tuple[AugmentationStep, ...]
 ChangePixels = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+ChangeImage = Callable[[tf.Tensor, tf.Tensor, Any], tf.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +36,24 @@ class GeometricStep:
 
     Attributes:
         apply: Function of a view, the objects, a ``[2]`` seed and the step's spec that returns view and objects.
+        move: Moves the pixels of the decoded image, of any type, as ``apply`` moves the objects; after such a step no
+            other may change the view.
     """
 
     apply: Callable[[View, Any, tf.Tensor, Any], tuple[View, Any]]
+    move: ChangeImage | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PhotometricStep:
-    """A step that changes the pixels of the decoded square, which are far fewer than those of the image.
+    """A step that changes the pixels of the decoded image, which are far fewer than those of the file.
 
     Attributes:
-        apply: Function of ``[S, S, 3]`` float32 in 0..255, a ``[2]`` seed and the step's spec that returns the changed
-            square.
+        apply: Function of ``[H, W, 3]`` float32 in 0..255, a ``[2]`` seed and the step's spec that returns the changed
+            image.
     """
 
-    apply: Callable[[tf.Tensor, tf.Tensor, Any], tf.Tensor]
+    apply: ChangeImage
 
 
 StepTable = Mapping[type[AugmentationStep], GeometricStep | PhotometricStep]
@@ -74,22 +80,39 @@ def augment_view(view: View, objects: Any, seed: tf.Tensor, steps: Steps, table:
     return view, objects
 
 
-def pixel_change(steps: Steps, table: StepTable) -> ChangePixels | None:
-    """A function that applies the photometric steps among ``steps`` in order; None if there are none.
+def pixel_change(steps: Steps, table: StepTable, border: Rgb | None = None) -> ChangePixels | None:
+    """A function that changes the decoded image as the ``steps`` say, in order; None if they leave it as it is.
 
-    The function takes a square and the seed of ``augment_view``.
+    The function takes an image and the seed of ``augment_view``. Pixels of the color ``border`` keep it.
     """
-    if not any(isinstance(table[type(step)], PhotometricStep) for step in steps):
+    rows = [table[type(step)] for step in steps]
+    if not any(isinstance(row, PhotometricStep) or row.move is not None for row in rows):
         return None
 
     def change(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        for step, step_seed in _with_seeds(steps, seed):
-            row = table[type(step)]
+        for (step, step_seed), row in zip(_with_seeds(steps, seed), rows, strict=True):
             if isinstance(row, PhotometricStep):
-                image = row.apply(image, step_seed, step)
+                changed = row.apply(image, step_seed, step)
+                image = changed if border is None else tf.where(_is_color(image, border), image, changed)
+            elif row.move is not None:
+                image = row.move(image, step_seed, step)
         return image
 
     return change
+
+
+def moved_pixels(image: tf.Tensor, seed: tf.Tensor, steps: Steps, table: StepTable) -> tf.Tensor:
+    """A map ``[H, W, C]`` of a view, moved as the steps move the pixels of its image."""
+    for step, step_seed in _with_seeds(steps, seed):
+        row = table[type(step)]
+        if isinstance(row, GeometricStep) and row.move is not None:
+            image = row.move(image, step_seed, step)
+    return image
+
+
+def _is_color(image: tf.Tensor, color: Rgb) -> tf.Tensor:
+    """A mask ``[H, W, 1]`` of the pixels of exactly this color."""
+    return tf.reduce_all(tf.equal(image, tf.constant(color)), axis=2, keepdims=True)
 
 
 def _with_seeds(steps: Steps, seed: tf.Tensor) -> list[tuple[AugmentationStep, tf.Tensor]]:

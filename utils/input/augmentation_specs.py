@@ -7,9 +7,11 @@ This module defines the type of each step and its place in the order. Tables els
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from utils.augment_config import NO_POLICY, TENSORFLOW, TRIVIAL, AugmentConfig
+from utils.image_sizes import ImageSize
+from utils.object_augment_config import ObjectAugmentConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,10 +114,94 @@ class ErasingSpec:
     aspect_ratio: tuple[float, float] = (0.3, 3.3)
 
 
-AugmentationStep = CropSpec | FlipSpec | ColorSpec | AutoAugmentSpec | GraySpec | BlurSpec | ErasingSpec
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitSpec:
+    """Keeps the proportions of the part of the image that is seen; no later step chooses another part.
+
+    Attributes:
+        size: Size of the network's input, which the part fits into.
+    """
+
+    size: ImageSize
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerticalFlipSpec:
+    """A top-to-bottom flip with probability 1/2."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotateSpec:
+    """A counterclockwise rotation by a random number of quarter turns; needs square images.
+
+    Attributes:
+        turns: The numbers of quarter turns to choose from, each as likely.
+    """
+
+    turns: tuple[int, ...] = (0, 1, 2, 3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleSpec:
+    """A random size of the whole image: a larger one is cut to the input's size, a smaller one gets a border.
+
+    Attributes:
+        scale: Smallest and largest factor of the height and width that the image has in the network's input.
+        min_visible: An object stays if at least this share of its box lies inside; 0 keeps every sliver.
+        size: Size of the network's input if the image need not fill it; None if it does.
+    """
+
+    scale: tuple[float, float]
+    min_visible: float = 0.0
+    size: ImageSize | None = None
+
+    @property
+    def pads(self) -> bool:
+        """True if an image may get a border."""
+        return self.scale[0] < 1.0
+
+
+PixelStep = ColorSpec | AutoAugmentSpec | GraySpec | BlurSpec | ErasingSpec
+ViewStep = CropSpec | FlipSpec | FitSpec
+ObjectStep = VerticalFlipSpec | RotateSpec | ScaleSpec
+AugmentationStep = ViewStep | PixelStep | ObjectStep
 
 DETECTION_STEPS: tuple[AugmentationStep, ...] = (FlipSpec(), CropSpec(), ColorSpec())
 """The steps for detection without a pipeline config."""
+
+
+def detection_steps(
+    base: tuple[AugmentationStep, ...],
+    augment: ObjectAugmentConfig,
+    *,
+    random_erasing: float,
+    fit: ImageSize | None = None,
+) -> tuple[AugmentationStep, ...]:
+    """The steps for detection: those of a pipeline config or the usual ones, and those of flags.
+
+    Steps that fit, scale and turn what is seen follow all steps that choose it.
+
+    Args:
+        base: The steps without the flags.
+        augment: The flags; ``scale_jitter`` replaces crops.
+        random_erasing: Share of the images that lose a rectangle.
+        fit: Size of the network's input if images keep their proportions in it; None if they fill it.
+    """
+    late: list[AugmentationStep] = [] if fit is None else [FitSpec(size=fit)]
+    if augment.scale_jitter is not None:
+        late += [ScaleSpec(scale=augment.scale_jitter, min_visible=augment.min_visible, size=fit)]
+        base = tuple(step for step in base if not isinstance(step, CropSpec))
+    late += [step for step in base if isinstance(step, VerticalFlipSpec | RotateSpec)]
+    late += [VerticalFlipSpec()] * augment.vertical_flip + [RotateSpec()] * augment.rotate90
+    steps = [_cut(step, augment) for step in base if not isinstance(step, VerticalFlipSpec | RotateSpec)]
+    after = max((place for place, step in enumerate(steps, 1) if isinstance(step, CropSpec | FlipSpec)), default=0)
+    erasing = [ErasingSpec(probability=random_erasing)] if random_erasing else []
+    return (*steps[:after], *late, *steps[after:], *erasing)
+
+
+def _cut(step: AugmentationStep, augment: ObjectAugmentConfig) -> AugmentationStep:
+    """A step of detection; a crop as the flags want it."""
+    return replace(step, overlap=max(step.overlap, augment.min_visible)) if isinstance(step, CropSpec) else step
 
 
 def classification_steps(

@@ -18,10 +18,11 @@ import tensorflow as tf
 from utils.config import BUFFER
 from utils.errors import require
 from utils.image_processing import CHANNELS, View, decode_view
-from utils.image_sizes import EVAL_CROP
+from utils.image_sizes import EVAL_CROP, ImageSize, sides_of
 from utils.input.augmentation import ChangePixels, StepTable, pixel_change
 from utils.input.augmentation_specs import AugmentationStep
 from utils.input.balanced_order import Balance
+from utils.weights.pretrained_config import Rgb
 
 STATUS_OK = 0
 STATUS_PADDING = 1
@@ -112,10 +113,11 @@ class InputOptions:
     one per CPU of this process. ``shuffle`` is "buffer", where an example moves a few times ``shuffle_buffer`` places,
     or "index", where all orders of an epoch are equally likely. Evaluation reads every ``eval_every``-th example.
     ``scaled_decoding`` is ``scaled`` of ``decode_view``, and ``eval_crop`` the ``crop`` of ``eval_view``. An epoch of
-    training has an example ``repeats`` times in a row. ``balance`` draws the training examples by class.
+    training has an example ``repeats`` times in a row. ``balance`` draws the training examples by class. ``border`` is
+    the color around pictures that do not fill the input, which evaluation shows in their proportions; None if all do.
     """
 
-    image_size: int
+    image_size: ImageSize
     batch_size: int
     num_classes: int
     label_offset: int
@@ -129,9 +131,10 @@ class InputOptions:
     balance: Balance | None = None
     eval_crop: float = EVAL_CROP
     repeats: int = 1
+    border: Rgb | None = None
 
     def __post_init__(self) -> None:
-        require(self.image_size > 0, "image_size", self.image_size, "a positive integer")
+        require(min(sides_of(self.image_size)) > 0, "image_size", self.image_size, "a positive integer")
         require(self.batch_size > 0, "batch_size", self.batch_size, "a positive integer")
         require(self.shuffle_buffer > 0, "shuffle_buffer", self.shuffle_buffer, "a positive integer")
         require(self.threads is None or self.threads > 0, "threads", self.threads, "a positive integer")
@@ -142,7 +145,7 @@ class InputOptions:
 
 
 class Example(NamedTuple):
-    """One decoded example: ``[S, S, 3]`` float32 image, the task's targets, and whether the targets are valid."""
+    """One decoded example: ``[H, W, 3]`` float32 image, the task's targets, and whether the targets are valid."""
 
     image: tf.Tensor
     targets: dict[str, tf.Tensor]
@@ -183,20 +186,21 @@ class RecordDecoder:
     steps: StepTable
 
     def pixel_change(self, options: InputOptions) -> ChangePixels | None:
-        """The photometric augmentation, a function of a training example's square and seed; None if there is none."""
-        return pixel_change(options.augmentation, self.steps)
+        """The photometric augmentation, a function of a training example's image and seed; None if there is none."""
+        return pixel_change(options.augmentation, self.steps, options.border)
 
     def train(self, serialized: tf.Tensor, seed: tf.Tensor, options: InputOptions) -> Example:
         """A training example with its image decoded by TensorFlow."""
         view, targets, valid = self.parse_for_training(serialized, seed, options)
-        image = decode_view(view, options.image_size, scaled=options.scaled_decoding)
+        image = decode_view(view, options.image_size, scaled=options.scaled_decoding, border=options.border)
         change = self.pixel_change(options)
         return Example(image if change is None else change(image, seed), targets, valid)
 
     def evaluate(self, serialized: tf.Tensor, options: InputOptions) -> Example:
         """An evaluation example with its image decoded by TensorFlow."""
         view, targets, valid = self.parse_for_evaluation(serialized, options)
-        return Example(decode_view(view, options.image_size, scaled=options.scaled_decoding), targets, valid)
+        image = decode_view(view, options.image_size, scaled=options.scaled_decoding, border=options.border)
+        return Example(image, targets, valid)
 
 
 def without_autograph(build: _Builder) -> _Builder:
@@ -212,8 +216,8 @@ def decode_batches(
     ``targets`` are the types of one example's targets; dimensions of None are padded. ``decode`` returns an
     ``Example``.
     """
-    size = options.image_size
-    blank = Example(tf.zeros([size, size, CHANNELS]), blank_targets(targets), tf.constant(False))
+    image = tf.zeros([*sides_of(options.image_size), CHANNELS])
+    blank = Example(image, blank_targets(targets), tf.constant(False))
     decoded = readable_rows(rows, decode, blank, targets, options)
     batches = decoded.map(lambda index, row, example: assemble_batch(index, row, example, options))
     return batches.prefetch(PREFETCHED_BATCHES)

@@ -13,6 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from utils.image_processing import CHANNELS
+from utils.image_sizes import ImageSize, sides_of
 from utils.input.batching import BATCHES_IN_FLIGHT
 
 BATCHES_KEPT = 2 * BATCHES_IN_FLIGHT + 2  # more than a pipeline without prefetching can hold
@@ -32,10 +33,10 @@ class DeviceImages:
 
     Args:
         device: The device that the network takes them on; it must be that of the images.
-        size: Side of the images.
+        size: Size of the images.
     """
 
-    def __init__(self, device: str, size: int) -> None:
+    def __init__(self, device: str, size: ImageSize) -> None:
         self._device = device
         self._size = size
         self._numbers = itertools.count()
@@ -50,7 +51,7 @@ class DeviceImages:
         newest ones.
 
         Args:
-            images: ``[M, S, S, 3]`` float32, an object with DLPack's protocol, in memory that stays as it is.
+            images: ``[M, H, W, 3]`` float32, an object with DLPack's protocol, in memory that stays as it is.
             count: At most M.
         """
         with self._lock:
@@ -61,12 +62,12 @@ class DeviceImages:
         return np.stack([np.full_like(rows, number), rows], axis=1)
 
     def take(self, references: tf.Tensor) -> tf.Tensor:
-        """The images ``[N, S, S, 3]`` of references ``[N, 2]`` to one batch, on the device; each batch once."""
+        """The images ``[N, H, W, 3]`` of references ``[N, 2]`` to one batch, on the device; each batch once."""
         with tf.device("/CPU:0"):  # an input of the other function would go to the device and back
             wanted = tf.numpy_function(self._wanted.put, [references], [])
         with tf.device(self._device), tf.control_dependencies([wanted]):
             images = tf.py_function(self._copied, [], tf.float32, name="images_on_device")
-        images.set_shape([references.shape[0], self._size, self._size, CHANNELS])
+        images.set_shape([references.shape[0], *sides_of(self._size), CHANNELS])
         return images
 
     def _copied(self) -> Any:

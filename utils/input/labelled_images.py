@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from utils.augment_config import UNIFORM
 from utils.image_processing import View, cropped, eval_view, mirrored_if, random_window, uniform_window, whole_view
+from utils.image_sizes import side_of
 from utils.input.augmentation import PHOTOMETRIC_STEPS, GeometricStep, StepTable, augment_view
 from utils.input.augmentation_specs import CropSpec, FlipSpec
 from utils.input.batching import InputOptions, RecordDecoder, UndecodedExample
@@ -78,7 +79,7 @@ def _training_view(record: ParsedExample, seed: tf.Tensor, options: InputOptions
 def parse_for_evaluation(serialized: tf.Tensor, options: InputOptions) -> UndecodedExample:
     """The center of the image and its label."""
     encoded, label, _ = parse_example(serialized)
-    return _with_label(eval_view(encoded, options.image_size, options.eval_crop), label, options)
+    return _with_label(eval_view(encoded, side_of(options.image_size), options.eval_crop), label, options)
 
 
 def _with_label(view: View, label: tf.Tensor, options: InputOptions) -> UndecodedExample:
@@ -107,7 +108,7 @@ def images_with_labels(num_classes: int) -> RecordDecoder:
 
     def for_evaluation(serialized: tf.Tensor, options: InputOptions) -> UndecodedExample:
         record = parse_example(serialized, SEVERAL_LABELS_SCHEMA)
-        return _with_labels(eval_view(record.encoded, options.image_size), record.label, options)
+        return _with_labels(eval_view(record.encoded, side_of(options.image_size)), record.label, options)
 
     targets = {"labels": tf.TensorSpec([num_classes], tf.float32)}
     return RecordDecoder(

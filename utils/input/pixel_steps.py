@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
 from utils.image_processing import CHANNELS
 from utils.input.augmentation_specs import BlurSpec, ErasingSpec, GraySpec
-from utils.input.pixel_operations import gray, in_rows
+from utils.input.pixel_operations import gray
 from utils.weights.pretrained_config import MEAN_RGB
 
 ERASING_ATTEMPTS = 10
@@ -36,28 +36,46 @@ def random_erasing(image: tf.Tensor, seed: tf.Tensor, spec: ErasingSpec) -> tf.T
 
     Source: Zhong et al., Random Erasing Data Augmentation, arXiv:1708.04896.
     """
-    size = image.shape[0]
+    sides = image.shape[:2]
     drawn = tf.random.stateless_uniform([4, ERASING_ATTEMPTS], seed + 1)
-    area = size * size * (spec.area[0] + drawn[0] * (spec.area[1] - spec.area[0]))
+    area = sides[0] * sides[1] * (spec.area[0] + drawn[0] * (spec.area[1] - spec.area[0]))
     low, high = (math.log(ratio) for ratio in spec.aspect_ratio)
     aspect = tf.exp(low + drawn[1] * (high - low))
     height, width = tf.round(tf.sqrt(area * aspect)), tf.round(tf.sqrt(area / aspect))
-    fits = (height < size) & (width < size)
+    fits = (height < sides[0]) & (width < sides[1])
     first = tf.argmax(tf.cast(fits, tf.int32))
-    top, left = tf.floor(drawn[2] * (size - height + 1)), tf.floor(drawn[3] * (size - width + 1))
-
-    def within(start: tf.Tensor, extent: tf.Tensor) -> tf.Tensor:
-        places = tf.range(size, dtype=tf.float32)
-        return tf.cast((places >= start[first]) & (places < start[first] + extent[first]), tf.float32)
-
-    columns = tf.repeat(within(left, width) * tf.cast(fits[first], tf.float32), CHANNELS)
+    top, left = tf.floor(drawn[2] * (sides[0] - height + 1)), tf.floor(drawn[3] * (sides[1] - width + 1))
 
     def erase() -> tf.Tensor:
-        covered = within(top, height)[:, tf.newaxis] * columns
-        erased = in_rows(image) * (1.0 - covered) + covered * tf.tile(tf.constant(MEAN_RGB), [size])
-        return tf.reshape(erased, image.shape)
+        covered = rectangle(sides, (top[first], left[first]), (height[first], width[first]))
+        return painted(image, covered * tf.cast(fits[first], tf.float32))
 
     return _sometimes(image, seed, spec.probability, erase)
+
+
+def rectangle(
+    sides: Sequence[int], begin: tuple[tf.Tensor, tf.Tensor], extent: tuple[tf.Tensor, tf.Tensor]
+) -> tf.Tensor:
+    """1 in a rectangle and 0 elsewhere, ``[H, 3 W]``: the channels of a pixel are side by side.
+
+    Args:
+        sides: Height and width of the image in pixels.
+        begin: First row and column of the rectangle, float32; it may reach out of the image.
+        extent: Its height and width.
+    """
+
+    def within(axis: int) -> tf.Tensor:
+        places = tf.range(sides[axis], dtype=tf.float32)
+        return tf.cast((places >= begin[axis]) & (places < begin[axis] + extent[axis]), tf.float32)
+
+    return within(0)[:, tf.newaxis] * tf.repeat(within(1), CHANNELS)
+
+
+def painted(image: tf.Tensor, covered: tf.Tensor) -> tf.Tensor:
+    """``[H, W, 3]`` with the mean color where ``covered``, ``[H, 3 W]``, is 1; where it is 0 the pixels stay."""
+    height, width = image.shape[:2]
+    rows = tf.reshape(image, [height, width * CHANNELS])
+    return tf.reshape(rows * (1.0 - covered) + covered * tf.tile(tf.constant(MEAN_RGB), [width]), image.shape)
 
 
 def blurred(image: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:

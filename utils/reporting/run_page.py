@@ -32,12 +32,14 @@ from utils.text import one_line, percent
 
 REPORT_NAME = "report.html"
 _SIZES = ("image_size", "train_image_size", "progressive_sizes", "eval_crop")
-_WHAT = ("arch", "mode", "data_dir", "batch_size", "num_iter", "iter_unit", *_SIZES, "num_classes", "seed")
+_BATCH = ("batch_size", "batch_size_auto")
+_WHAT = ("arch", "mode", "data_dir", *_BATCH, "num_iter", "iter_unit", *_SIZES, "num_classes", "seed")
 _WHERE = ("precision", "processes", "gpus", "cpu", "cpu_count", "cpu_features", "onednn", "memory_gb")
 _WITH = ("python_version", "tensorflow_version", "numpy_version", "git_commit")
 _LABEL_LOSSES = (CROSS_ENTROPY, BINARY_CROSS_ENTROPY, FOCAL_LOSS)
 _OF_LABELS = (*_LABEL_LOSSES, *(f"{WEIGHTED}{key}" for key in _LABEL_LOSSES), DISTILLATION)
-_LOSSES = (LOSS, *_OF_LABELS, "classification_loss", "localization_loss", "l2_loss")
+_OF_BOXES = ("localization_loss", "distribution_loss", "centerness_loss")
+_LOSSES = (LOSS, *_OF_LABELS, "classification_loss", *_OF_BOXES, "l2_loss")
 _TILES = {
     "top1_accuracy": "top-1 accuracy",
     "top5_accuracy": "top-5 accuracy",

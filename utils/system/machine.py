@@ -13,8 +13,10 @@ SPEED_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16"
 """Instruction sets that determine the speed of networks, the oldest first."""
 
 CPU_INFO, MEMORY_INFO = Path("/proc/cpuinfo"), Path("/proc/meminfo")
-RESIDENT = Path("/proc/self/statm")
-MEMORY_LIMIT, MEMORY_USED = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
+RESIDENT, STATUS = Path("/proc/self/statm"), Path("/proc/self/status")
+MEMORY_LIMIT, MEMORY_USED, MEMORY_KINDS = (
+    Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current", "memory.stat")
+)
 _GB = 1e9
 
 
@@ -48,16 +50,31 @@ def memory_gb() -> tuple[float, float] | None:
         return None
     try:
         limit, used = (int(path.read_text(encoding="utf-8")) for path in (MEMORY_LIMIT, MEMORY_USED))
-        total, free = min(total, limit), min(free, max(0, limit - used))
+        total, free = min(total, limit), min(free, max(0, limit - used + _reclaimable()))
     except (OSError, ValueError):  # no container, or no limit ("max")
         pass
     return total / _GB, free / _GB
+
+
+def _reclaimable() -> int:
+    """Bytes of files that the container keeps in memory and would give up first; they count as used."""
+    try:
+        kinds = dict(line.split() for line in MEMORY_KINDS.read_text(encoding="utf-8").splitlines())
+        return int(kinds["inactive_file"])
+    except (OSError, KeyError, ValueError):
+        return 0
 
 
 def resident_bytes() -> int:
     """Memory that this process occupies."""
     pages = int(RESIDENT.read_text(encoding="utf-8").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def peak_resident_bytes() -> int:
+    """The most memory that this process has occupied."""
+    lines = STATUS.read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 def disk_free_gb(folder: Path) -> float | None:

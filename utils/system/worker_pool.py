@@ -63,10 +63,10 @@ def progress_of(total: int) -> Iterator[Progress]:
 def worker_pool(workers: int) -> ProcessPoolExecutor:
     """A pool of processes that ignore Ctrl-C and SIGTERM and end with this process."""
     context = multiprocessing.get_context("spawn")  # fork is unsafe next to threads
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker)
 
 
-def _start_worker() -> None:
+def begin_worker() -> None:
     """Ignores stop signals, and ends with the parent process even if that is killed."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from model.specs import BACKBONES, RESNETS, SSDS, QuantizationSpec
-from utils.detection_config import AnchorSpec, BoxCoderSpec
+from utils.detection_config import NORMS, RESIZES, AnchorSpec, BoxCoderSpec, HeadSpec
 from utils.errors import RunError
 from utils.files.file_kind import why_no_json
 from utils.files.json_values import shortened, typed, typed_list
@@ -22,11 +22,13 @@ _CHOICES = {
     "task": ("classification", "detection"),
     "architecture": (*RESNETS, *SSDS),
     "backbone": tuple(BACKBONES),
+    "norm": NORMS,
+    "resize": RESIZES,
 }
-_NUMBERS = {"num_classes": 1, "image_size": 1, "label_offset": 0, "step": 0, "total_steps": 0, "global_batch": 1}
+_NUMBERS = {"num_classes": 1, "label_offset": 0, "step": 0, "total_steps": 0, "global_batch": 1}
 _LISTS = {"class_names": str, "data_class_names": str, "category_ids": int}
 _OBJECTS = ("preprocessing", "network", "evaluation", "tuning", "artefact", "convolutions")
-_FIELDS = {"quantization": QuantizationSpec, "anchors": AnchorSpec, "coder": BoxCoderSpec}
+_FIELDS = {"quantization": QuantizationSpec, "anchors": AnchorSpec, "coder": BoxCoderSpec, "heads": HeadSpec}
 _PRECISIONS = ("float32", "float16", "bfloat16", "int8")
 _PLACES = {"position": ("epoch", "example"), "best": ("step", "value", "evaluations_since")}
 
@@ -69,6 +71,7 @@ def _check(found: Mapping[str, Any]) -> None:
             raise ValueError(f'"{key}" is {shortened(found[key])}, and must be one of {", ".join(choices)}{close}')
     for key, least in _NUMBERS.items():
         typed(found, key, int, optional=True, least=least)
+    _check_image_size(found)
     if "seed" in found:
         typed(found, "seed", int)
     for key, kind in _LISTS.items():
@@ -91,6 +94,15 @@ def _check(found: Mapping[str, Any]) -> None:
         _check_fields(found, key, spec)
     if "category_ids" in found and len(found["category_ids"]) != len(found.get("class_names") or ()):
         raise ValueError(f'"category_ids" has {len(found["category_ids"])} ids, and must have as many as "class_names"')
+
+
+def _check_image_size(found: Mapping[str, Any]) -> None:
+    """Checks a size: a number, or for a detector a list of height and width."""
+    size = found.get("image_size")
+    if not isinstance(size, list) or found.get("task") == "classification":
+        typed(found, "image_size", int, optional=True, least=1)
+    elif len(size) != 2 or min(typed_list(found, "image_size", int)) < 1:
+        raise ValueError(f'"image_size" is {shortened(size)}, and must be a height and a width of 1 or more')
 
 
 def stored_precision(metadata: Mapping[str, Any]) -> str:

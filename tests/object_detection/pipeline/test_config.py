@@ -25,7 +25,8 @@ from utils.detection_config import (
     PostProcessingSpec,
 )
 from utils.errors import UsageError
-from utils.input.augmentation_specs import ColorSpec, CropSpec, FlipSpec
+from utils.image_sizes import Sides
+from utils.input.augmentation_specs import ColorSpec, CropSpec, FlipSpec, RotateSpec, VerticalFlipSpec
 from utils.learning_rate import make_schedule
 
 
@@ -100,6 +101,21 @@ def test_every_constant_of_the_detector_reaches_the_config():
         ),
     )
     assert (config.model.num_classes, config.model.image_size, config.optimizer.momentum) == (7, 256, 0.8)
+
+
+def test_images_are_flipped_and_turned_as_the_file_says():
+    steps = f"{OPTIONS}[2].random_rotation90={{}},{OPTIONS}[3].random_vertical_flip={{}}"
+    found = experiment(steps)[0].detection.augmentation
+    assert found[2:] == (RotateSpec(turns=(0, 1)), VerticalFlipSpec())
+
+
+def test_the_input_may_be_wider_than_high_or_keep_the_proportions_of_pictures():
+    resizer = f"{SSD}image_resizer."
+    stretched, _ = experiment(f"{resizer}fixed_shape_resizer.width=512")
+    assert (stretched.model.image_size, stretched.detection.resize) == (Sides(320, 512), None)
+    keep = f"{resizer}keep_aspect_ratio_resizer."
+    padded, _ = experiment(f"{keep}min_dimension=640,{keep}max_dimension=640,{keep}pad_to_max_dimension=true")
+    assert (padded.model.image_size, padded.detection.resize) == (640, "pad")
 
 
 def test_augmentation_keeps_the_order_of_the_file(tmp_path):

@@ -87,6 +87,7 @@ NOT_DONE = {
     "eval_config.use_moving_averages": "true",
     "eval_config.ignore_groundtruth": "true",
     f"{OPTIONS}[0].random_horizontal_flip.keypoint_flip_permutation": "[1]",
+    f"{OPTIONS}[2].random_vertical_flip.keypoint_flip_permutation": "[1]",
 }
 
 
@@ -112,12 +113,17 @@ def test_a_message_that_is_not_done_here_is_refused(path):
 
 
 @pytest.mark.parametrize(
-    "step", sorted({*STEPS} - {"random_horizontal_flip", "random_crop_image", "random_distort_color"})
+    "step",
+    sorted(
+        {*STEPS}
+        - {"random_horizontal_flip", "random_crop_image", "random_distort_color", "random_vertical_flip"}
+        - {"random_rotation90"}
+    ),
 )
 def test_other_augmentation_steps_are_refused(step):
     assert refusal_of(f"{OPTIONS}[2].{step}={{}}") == (
         f"--hparams_overrides: {OPTIONS}[2].{step}: not offered here; what is: random_horizontal_flip, "
-        "random_crop_image, random_distort_color"
+        "random_crop_image, random_distort_color, random_vertical_flip, random_rotation90"
     )
 
 
@@ -201,7 +207,28 @@ def test_values_that_contradict_each_other_are_refused():
     assert "max_detections_per_class 200" in refusal_of(f"{NMS}max_detections_per_class=200")
     assert f"{crop}min_area 0.75: must be at most max_area 0.5" in refusal_of(f"{crop}max_area=0.5")
     assert f"{crop}min_aspect_ratio 4: must be at most" in refusal_of(f"{crop}min_aspect_ratio=4")
-    assert "width 300: must be 320, as the height" in refusal_of(f"{SSD}image_resizer.fixed_shape_resizer.width=300")
+
+
+KEEP = f"{SSD}image_resizer.keep_aspect_ratio_resizer"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (f"{KEEP}.max_dimension=320", f"{KEEP}.pad_to_max_dimension false (its default): must be true; all inputs"),
+        (
+            f"{KEEP}.max_dimension=320,{KEEP}.pad_to_max_dimension=true,{KEEP}.min_dimension=300",
+            f"{KEEP}.min_dimension 300: must be 320; as max_dimension",
+        ),
+        (
+            f"{KEEP}.max_dimension=320,{KEEP}.pad_to_max_dimension=true,{KEEP}.min_dimension=320,"
+            f"{KEEP}.per_channel_pad_value=[1]",
+            f"{KEEP}.per_channel_pad_value [1]: must be []",
+        ),
+    ],
+)
+def test_pictures_in_proportion_are_padded_to_one_size(changes, words):
+    assert words in refusal_of(changes)
 
 
 def test_the_harmless_fields_of_the_shipped_configs_are_told_in_three_sentences():

@@ -123,6 +123,7 @@ def test_detectors_and_bfloat16_are_tested_too(scenes, data_dir, tmp_path):
         (("--lr_high=nan",), "--lr_high nan: must be a number above"),
         (("--batch_size=0",), "--batch_size 0: must be a positive integer"),
         (("--batch_size=64",), "--batch_size 64"),
+        (("--batch_size=auto",), "--batch_size auto: only main.py measures the largest batch; give a number"),
     ],
 )
 def test_bad_input_is_a_sentence_and_leaves_nothing(data_dir, tmp_path, flags, sentence):

@@ -167,3 +167,50 @@ def test_dali_shows_the_same_boxes(data, tmp_path, seen):
         for (pixels, facts), (other, others) in zip(done.cells(name), seen.cells(name), strict=True):
             assert facts == others
             assert np.abs(pixels.astype(float) - other).mean() < 1
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [("--rotate90", "--vertical_flip", "--scale_jitter=0.5:1.6", "--min_visible=0.3"), ("--mosaic=1", "--rotate90")],
+    ids=["turned and scaled", "mosaics"],
+)
+def test_sheets_show_boxes_where_the_augmentation_has_put_the_objects(data, tmp_path, seen, flags):
+    done = inspect(data, tmp_path, *FLAGS, "--arch=ssd320", *flags)
+    assert done.status == 0, done.error
+    scale, shown = SHOWN // SIDE, 0
+    for (pixels, facts), (other, others) in zip(done.cells("augmented.png"), seen.cells("augmented.png"), strict=True):
+        assert facts["index"] == others["index"]
+        assert not np.array_equal(pixels, other)
+        for one in facts["objects"]:
+            top, left, bottom, right = (round(side * scale) for side in one["box_px"])
+            if min(bottom - top, right - left) < 50:  # frame and name cover the most of it
+                continue
+            assert is_object(pixels[top:bottom, left:right], one["category_id"]).mean() > 0.4, one
+            shown += 1
+    assert shown >= 6
+
+
+@pytest.mark.slow
+def test_frames_are_where_the_objects_are_in_an_input_with_a_border(tmp_path):
+    """Scenes of 96 x 160 pixels take 77 x 128 of 96 x 128; objects have the color of their class inside the frames."""
+    data = write_scenes(tmp_path / "data", train=4, validation=2, width=160)
+    flags = ("--image_size=96x128", "--resize=pad", "--batch_size=2", "--images=4", "--seed=2", "--no_color_jitter")
+    done = inspect(data, tmp_path / "sheets", "--arch=ssd320", *flags)
+    assert done.status == 0, done.error
+    for name in ("augmented.png", "evaluated.png"):
+        for pixels, facts in done.cells(name):
+            scale = pixels.shape[1] / 128
+            assert pixels.shape[0] == 96 * scale
+            for one in facts["objects"]:
+                top, left, bottom, right = (round(side * scale) for side in one["box_px"])
+                inside = is_object(pixels, one["category_id"])[(top + bottom) // 2 : bottom - 6, left + 6 : right - 6]
+                assert not inside.size or inside.mean() > 0.7  # a crop may leave a sliver
+    for _, facts in done.cells("evaluated.png"):
+        for one, thing in zip(facts["objects"], scene(facts["index"] + 1000), strict=True):
+            sides = np.array([thing[0] * 77 / 96, thing[1] * 0.8, thing[2] * 77 / 96, thing[3] * 0.8])
+            np.testing.assert_allclose(one["box_px"], sides, atol=0.01)
+    assert done.facts["image_size"] == done.facts["boxes"]["image_size"] == [96, 128]
+    boxes = np.array([thing[:4] for number in range(4) for thing in scene(number)], float)
+    roots = np.sqrt((boxes[:, 2] - boxes[:, 0]) * 77 / 96 * (boxes[:, 3] - boxes[:, 1]) * 0.8)
+    assert done.facts["boxes"]["quantiles"]["root_of_area_px"][3] == pytest.approx(np.median(roots), abs=1e-3)
+    assert "96x128 px" in done.output

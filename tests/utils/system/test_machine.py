@@ -7,15 +7,25 @@ import time
 import pytest
 
 from utils.system import machine
-from utils.system.machine import cpu_features, cpu_name, disk_free_gb, machine_facts, memory_gb, uses_onednn
+from utils.system.machine import (
+    cpu_features,
+    cpu_name,
+    disk_free_gb,
+    machine_facts,
+    memory_gb,
+    peak_resident_bytes,
+    resident_bytes,
+    uses_onednn,
+)
 
 
 @pytest.fixture
 def told(tmp_path, monkeypatch):
     """Replaces the system's files about processor and memory."""
 
-    def tell(cpu="", memory="", limit="max", used="0", architecture="x86_64"):
-        for name, text in (("CPU_INFO", cpu), ("MEMORY_INFO", memory), ("MEMORY_LIMIT", limit), ("MEMORY_USED", used)):
+    def tell(cpu="", memory="", limit="max", used="0", kinds="", architecture="x86_64"):
+        container = (("MEMORY_LIMIT", limit), ("MEMORY_USED", used), ("MEMORY_KINDS", kinds))
+        for name, text in (("CPU_INFO", cpu), ("MEMORY_INFO", memory), *container):
             (tmp_path / name).write_text(text)
             monkeypatch.setattr(machine, name, tmp_path / name)
         monkeypatch.setattr(platform, "machine", lambda: architecture)
@@ -51,8 +61,22 @@ def test_memory_is_the_machines_or_the_containers(told):
     assert memory_gb() == pytest.approx((8.192, 4.096))
     told(memory=MEMINFO, limit="2000000000\n", used="1500000000\n")
     assert memory_gb() == pytest.approx((2.0, 0.5))
+    kinds = "anon 1200000000\nfile 300000000\ninactive_file 200000000\n"
+    told(memory=MEMINFO, limit="2000000000\n", used="1500000000\n", kinds=kinds)
+    assert memory_gb() == pytest.approx((2.0, 0.7))  # files are given up first
     told(memory="nothing to see\n")
     assert memory_gb() is None
+
+
+def test_the_peak_of_a_process_stays_when_its_memory_is_given_back():
+    before = peak_resident_bytes()
+    block = b"x" * 200_000_000
+    assert peak_resident_bytes() >= resident_bytes() >= len(block)
+    peak = peak_resident_bytes()
+    del block
+    assert peak_resident_bytes() == pytest.approx(peak, rel=0.05)
+    assert peak >= before
+    assert resident_bytes() < peak
 
 
 def test_the_disk_of_a_folder_yet_to_be_made_is_that_of_the_one_above(tmp_path):

@@ -36,6 +36,10 @@ DETECTOR = {
     "anchors": dataclasses.asdict(AnchorSpec()),
     "coder": dataclasses.asdict(BoxCoderSpec()),
     "artefact": {"format": "onnx", "precision": "int8"},
+    "image_size": [128, 192],
+    "resize": "pad",
+    "norm": "group",
+    "heads": {"distribution": True, "centerness": False},
 }
 
 
@@ -50,6 +54,21 @@ def test_what_runs_write_is_read_as_it_is(description):
         ({"num_classes": "3"}, "\"num_classes\" is '3', and must be a whole number"),
         ({"num_classes": 0}, '"num_classes" is 0, and must be 1 or more'),
         ({"image_size": -4}, '"image_size" is -4, and must be 1 or more'),
+        (
+            {"image_size": [0, 64], "task": "detection"},
+            '"image_size" is [0, 64], and must be a height and a width of 1 or more',
+        ),
+        (
+            {"image_size": [64], "task": "detection"},
+            '"image_size" is [64], and must be a height and a width of 1 or more',
+        ),
+        (
+            {"image_size": [64, "9"], "task": "detection"},
+            "\"image_size\" contains '9'; every value of the list must be a whole number",
+        ),
+        ({"image_size": [64, 96], "task": "classification"}, '"image_size" is [64, 96], and must be a whole number'),
+        ({"resize": "crop"}, "\"resize\" is 'crop', and must be one of stretch, pad"),
+        ({"norm": "layer"}, "\"norm\" is 'layer', and must be one of batch, group"),
         ({"class_names": 5}, '"class_names" is 5, and must be a list'),
         ({"class_names": "abc"}, "\"class_names\" is 'abc', and must be a list"),
         ({"class_names": ["a", 1]}, '"class_names" contains 1; every value of the list must be text'),
@@ -65,6 +84,7 @@ def test_what_runs_write_is_read_as_it_is(description):
         ({"quantization": {"qdq": 1}}, '"qdq" of "quantization" is 1, and must be true or false'),
         ({"quantization": {"delay": 1.5}}, '"delay" is 1.5, and must be a whole number'),
         ({"anchors": {"scale": "4"}}, "\"scale\" is '4', and must be a number"),
+        ({"heads": {"centerness": 1}}, '"centerness" of "heads" is 1, and must be true or false'),
         ({"anchors": {"aspect_ratios": [1, None]}}, '"aspect_ratios" contains None'),
         ({"step": "x"}, "\"step\" is 'x', and must be a whole number"),
         ({"seed": "x"}, "\"seed\" is 'x', and must be a whole number"),

@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from runtime.entry_point import load_tensorflow
 from runtime.environment import environment_for
+from runtime.tensorflow_import import load_tensorflow
 from tools.measure.compare.protocol import WARMUP_STEPS, Turn, from_empty, next_turn, repeated, say, serve
 from utils.cmdline_helper import parse
 
