@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runtime.tensorflow_import import load_tensorflow
-from utils.config import DataConfig, ExperimentConfig
+from utils.config import ExperimentConfig
+from utils.data_config import DataConfig
 from utils.errors import RunError, UsageError, reason
 from utils.hvd_utils import SerialCommunicator
 from utils.system.machine import peak_resident_bytes, resident_bytes

@@ -10,8 +10,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from utils.config import FOCAL_GAMMA, OptimizerConfig
 from utils.metric_names import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, FOCAL_LOSS
+from utils.optimizer_config import FOCAL_GAMMA, OptimizerConfig
 
 _SMALLEST = 1e-7  # below it, float32 cannot tell 1 - p from 0, where the power has no gradient
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from utils.config import BALANCED, UNWEIGHTED, ExperimentConfig, resolved
+from utils.config import ExperimentConfig, resolved
 from utils.errors import RunError, UsageError
 from utils.files.file_kind import why_no_json
 from utils.files.regular_file import read_regular
+from utils.optimizer_config import BALANCED, UNWEIGHTED
 from utils.records.label_index import split_labels
 from utils.records.manifest import SplitFiles
 from utils.suggestions import path_hint

@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from runtime.mixing import stream
 from runtime.task import TensorMap
-from utils.config import OptimizerConfig
 from utils.input.batching import Shard
+from utils.optimizer_config import OptimizerConfig
 
 BRANCH_FACTORS, FEATURE_FACTORS = "branch_factors", "feature_factors"
 DEPTH_STREAM, DROPOUT_STREAM = 5, 6

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from runtime.images_to_predict import PICTURES
 from runtime.prediction import PREDICTIONS, PREDICTIONS_TABLE
-from utils.config import BALANCED, INDEX, MODES, TRAINING_MODES, ExperimentConfig
+from utils.config import MODES, TRAINING_MODES, ExperimentConfig
 from utils.console.figures import plain_name
 from utils.console.screen import Rows
+from utils.data_config import INDEX
 from utils.flags.table import LONG_TRAINING, WITH_EXPORT, WITH_REPORT, WITH_STEPS
+from utils.optimizer_config import BALANCED
 from utils.records.label_index import LABEL_FOLDER
 from utils.records.record_index import INDEX_FOLDER
 from utils.reporting.evaluation_file import EVALUATION_NAME

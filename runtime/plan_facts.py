@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from runtime.memory_estimate import GraphMemory
 from runtime.session import uses_gpu
 from runtime.task import Setup
-from utils.config import INDEX
+from utils.data_config import INDEX
 from utils.image_sizes import side_of, sides_of
 from utils.input.batching import BATCHES_IN_FLIGHT, PREFETCHED_BATCHES
 from utils.metric_names import heading

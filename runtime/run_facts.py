@@ -14,7 +14,7 @@ from runtime.resolve_detector import DEFAULT_BACKBONE
 from runtime.session import compiles, gpu_names, uses_gpu
 from runtime.task import Setup
 from utils.augment_config import RAND, AugmentConfig
-from utils.config import FOCAL_GAMMA, ExperimentConfig, resolved
+from utils.config import ExperimentConfig, resolved
 from utils.console.figures import plain_name, quantity
 from utils.console.screen import Rows
 from utils.detection_config import TASK_ALIGNED, DetectionConfig
@@ -22,6 +22,7 @@ from utils.flags.table import RAND_FLAGS
 from utils.image_sizes import sides_of
 from utils.learning_rate import Schedule, rate_scale, scales_by_root
 from utils.object_augment_config import ObjectAugmentConfig, text_of_scales
+from utils.optimizer_config import FOCAL_GAMMA
 from utils.optimizer_table import OPTIMIZERS
 from utils.system.machine import cpu_name
 from utils.text import plural

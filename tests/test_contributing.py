@@ -23,7 +23,7 @@ train, exported = {launches}
 assert main.main(train) == 0
 assert export(exported) == 0
 import tensorflow as tf
-from utils.config import DataConfig
+from utils.data_config import DataConfig
 from utils.input.augmentation import PHOTOMETRIC_STEPS, pixel_change
 from utils.input.augmentation_specs import NegativeSpec
 assert NegativeSpec() in DataConfig().augmentation

@@ -27,7 +27,6 @@ from utils.config import (
     BENCHMARK_MODES,
     CLASSIFIERS,
     DETECTORS,
-    DataConfig,
     DiagnosticsConfig,
     DistributedConfig,
     Duration,
@@ -35,11 +34,11 @@ from utils.config import (
     FineTuningConfig,
     ModelConfig,
     MovingAverageConfig,
-    OptimizerConfig,
     PrecisionConfig,
     RunConfig,
 )
 from utils.console.pipes import show_page
+from utils.data_config import DataConfig
 from utils.detection_config import DetectionConfig
 from utils.distillation_config import DistillationConfig
 from utils.errors import UsageError, require
@@ -65,6 +64,7 @@ from utils.flags.table import (
     Flag,
 )
 from utils.flags.typed_arguments import complete, read_value, with_origin
+from utils.optimizer_config import OptimizerConfig
 from utils.prediction_config import PredictionConfig
 
 _METAVARS = {INTEGER: "N", INTEGER_OR_AUTO: "N|auto", SIZE: "N", NUMBER: "X", TEXT: "TEXT", PATH: "PATH"}

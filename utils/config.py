@@ -14,21 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from model.specs import RESNETS, SSDS, QuantizationSpec
-from utils.augment_config import AugmentConfig
+from utils.data_config import DataConfig
 from utils.detection_config import DetectionConfig
 from utils.distillation_config import DistillationConfig
 from utils.errors import UsageError, require
-from utils.image_sizes import (
-    EVAL_CROPS,
-    SMALLEST_EVAL_CROP,
-    ImageSize,
-    TrainSize,
-    TrainSizes,
-    check_size,
-    check_train_sizes,
-)
-from utils.input.augmentation_specs import AugmentationStep, classification_steps
-from utils.optimizer_table import DEFAULT_OPTIMIZER, OPTIMIZERS
+from utils.image_sizes import EVAL_CROPS, SMALLEST_EVAL_CROP, ImageSize, check_size
+from utils.number_rules import is_fraction
+from utils.optimizer_config import OptimizerConfig
 from utils.prediction_config import PredictionConfig
 from utils.weights.pretrained_config import PretrainedConfig
 
@@ -45,33 +37,13 @@ CONSOLES = (AUTO, READABLE, DLLOGGER)
 DATA_FORMATS = ("NHWC", "NCHW")
 WEIGHT_INITS = ("fan_in", "fan_out")
 HEAD_INITS = ("small", "original")
-SCHEDULES = ("step", "cosine", "linear", "poly", "one_cycle", "wsd", "constant")
-LOSSES = ("softmax", "bce", "focal")
-FOCAL_GAMMA = 2.0
-"""Focusing parameter of the focal loss, that of the paper."""
-UNWEIGHTED, BALANCED = "none", "balanced"
-ENDLESS_SCHEDULES = ("step", "constant")
-"""Schedules whose last rate follows from the peak."""
-SOURCES = ("tfrecord", "dali", "synthetic")
-BUFFER, INDEX = "buffer", "index"
-SHUFFLES = (BUFFER, INDEX)
 RAW, EMA = "raw", "ema"
 EVAL_WEIGHTS = (RAW, EMA)
 SYNTHETIC_EPOCH_BATCHES = 1000
 MOST_CLASSES = 1_000_000  # the classifier of resnet50 then holds 8 GB of weights
 LARGEST_QUANTIZATION_DELAY = 2**62
-LARGEST_AMOUNT = 1e30  # such amounts enter float32 arithmetic, whose largest number is 3e38
 MOST_TRACED_STEPS = 100  # a step of a large network has about ten thousand events, and viewers hold about a million
 _TRACED_STEPS = f"FROM,TO: the first and the last step, counted from 1, at most {MOST_TRACED_STEPS} of them"
-
-
-def _require_amount(flag: str, value: float, unit: str = "") -> None:
-    allowed = f"{unit}at least 0 and at most {LARGEST_AMOUNT:g}"
-    require(math.isfinite(value) and 0 <= value <= LARGEST_AMOUNT, flag, value, allowed)
-
-
-def _is_fraction(value: float) -> bool:
-    return math.isfinite(value) and 0.0 <= value <= 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,233 +111,6 @@ class ModelConfig:
         if self.quantization is not None:
             delay, allowed = self.quantization.delay, f"0 to {LARGEST_QUANTIZATION_DELAY} steps"
             require(0 <= delay <= LARGEST_QUANTIZATION_DELAY, "quant_delay", delay, allowed)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataConfig:
-    """The source of the examples and how they are read; ``index_dir`` holds DALI's index files.
-
-    The globs ``train_files`` and ``validation_files`` replace ``data_dir``. Evaluation reads every ``eval_every``-th
-    example of the split ``eval_split``. With ``folds``, the training split is divided into as many; ``fold`` is held
-    out, and evaluated in place of the validation split. ``balanced_sampling`` draws training examples by class, with
-    ``balanced_power`` of ``utils.input.balanced_order``. Training shuffles images in a buffer, or the index of the
-    records: ``shuffle``. Training images of classifiers have the size of the network's input unless
-    ``train_image_size`` or, in the course of a run, ``progressive_sizes`` says otherwise.
-    With ``auto_batch``, ``batch_size_per_replica`` is still to be measured: the largest batch that fits in memory.
-    """
-
-    source: str = "tfrecord"
-    data_dir: str | None = None
-    index_dir: str | None = None
-    train_files: tuple[str, ...] = ()
-    validation_files: tuple[str, ...] = ()
-    label_map_file: str | None = None
-    eval_split: str = "validation"
-    eval_every: int = 1
-    folds: int | None = None
-    fold: int | None = None
-    batch_size_per_replica: int = 32
-    auto_batch: bool = False
-    class_names_file: str | None = None
-    min_crop_area: float = 0.08
-    color_jitter: float = 0.0
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    max_bad_records: int = 0
-    shuffle: str = BUFFER
-    shuffle_buffer: int = 4096
-    threads: int | None = None
-    scaled_decoding: bool = False
-    balanced_sampling: bool = False
-    balanced_power: float = 1.0
-    train_image_size: int | None = None
-    progressive_sizes: TrainSizes = ()
-
-    def __post_init__(self) -> None:
-        require(self.source in SOURCES, "data_dir", self.source, f"one of {', '.join(SOURCES)}")
-        require(self.batch_size_per_replica > 0, "batch_size", self.batch_size_per_replica, "a positive integer")
-        require(0.0 < self.min_crop_area <= 1.0, "min_crop_area", self.min_crop_area, "above 0 and at most 1")
-        require(_is_fraction(self.color_jitter), "color_jitter", self.color_jitter, "at least 0 and at most 1")
-        largest = self.augment.max_crop_area
-        require(
-            largest >= self.min_crop_area, "max_crop_area", largest, f"at least --min_crop_area {self.min_crop_area}"
-        )
-        require(self.shuffle in SHUFFLES, "shuffle", self.shuffle, f"one of {', '.join(SHUFFLES)}")
-        require(self.max_bad_records >= 0, "max_bad_records", self.max_bad_records, "0 or more")
-        self._check_folds()
-        self._check_order()
-        if self.source == "synthetic" and self.data_dir is not None:
-            raise UsageError(f"--data_dir {self.data_dir}: synthetic data is used only when no --data_dir is given")
-        if self.source == "dali" and self.scaled_decoding:
-            raise UsageError("--scaled_decoding: DALI decodes at full size only; leave out this flag or --dali")
-        check_train_sizes(self.train_image_size, self.progressive_sizes)
-
-    def _check_order(self) -> None:
-        require(_is_fraction(self.balanced_power), "balanced_power", self.balanced_power, "at least 0 and at most 1")
-        if self.balanced_power != 1.0 and not self.balanced_sampling:
-            raise UsageError(
-                f"--balanced_power {self.balanced_power:g}: only used with --balanced_sampling, which is not given"
-            )
-        if not self.balanced_sampling:
-            return
-        if self.shuffle == INDEX:
-            raise UsageError(
-                f"--shuffle {INDEX}: --balanced_sampling draws the order of the images; leave one of them out"
-            )
-        if self.augment.repeated_augmentation > 1:
-            raise UsageError(
-                f"--repeated_augmentation {self.augment.repeated_augmentation}: --balanced_sampling draws the order of "
-                "the images; leave one of them out"
-            )
-
-    def _check_folds(self) -> None:
-        if self.folds is None:
-            if self.fold is not None:
-                raise UsageError(f"--fold {self.fold}: only used with --folds, which is not given")
-            return
-        require(self.folds >= 2, "folds", self.folds, "2 or more")
-        allowed = f"0 to {self.folds - 1}, the fold that is held out"
-        if self.fold is None:
-            raise UsageError(f"--folds {self.folds}: needs --fold, {allowed}")
-        require(0 <= self.fold < self.folds, "fold", self.fold, allowed)
-
-    @property
-    def augmentation(self) -> tuple[AugmentationStep, ...]:
-        """The augmentation steps for classification; ``DetectionConfig`` holds those for detection."""
-        return classification_steps(
-            min_crop_area=self.min_crop_area, color_jitter=self.color_jitter, augment=self.augment
-        )
-
-    def train_sizes(self, image_size: int) -> TrainSizes:
-        """The sizes of training images in the course of a run, for a network whose input has ``image_size`` pixels."""
-        return self.progressive_sizes or (TrainSize(self.train_image_size or image_size, 0.0),)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OptimizerConfig:
-    """The optimizer, a row of ``utils.optimizer_table.OPTIMIZERS``, its schedule and its regularization.
-
-    ``learning_rate`` sets the peak itself, whatever the batch size. All other rates are for a batch of 256 images and
-    grow with the batch. With ``scale_recipe``, those of adaptive optimizers are as they are at a global batch of
-    ``recipe_batch``, and follow the square root of the batch from there. The warm-up takes ``warmup_steps`` steps, or
-    ``warmup_epochs`` epochs if the former is None, or the fraction ``warmup_share`` of the run if both are. It begins
-    at the fraction ``warmup_start`` of the peak. A decay ends at step ``schedule_steps``, by default at the end of the
-    run. It begins after the warm-up and ``hold_steps`` steps at the peak; a cosine does so with ``cosine_from_peak``,
-    else at step 0. ``lr_warmup_start`` and ``lr_final``, for a batch of 256 images, replace the schedule's own first
-    and last rate. ``loss`` is that of classifiers, and ``bce_target_threshold`` the target above which a class is
-    present. ``focal_gamma`` defaults to ``FOCAL_GAMMA``. ``class_weights`` is "none", "balanced" or a file, and
-    ``weight_of_class`` holds the weights once they are resolved. A step sums the gradients of ``accumulate_steps``
-    batches. ``beta2``, ``epsilon`` and ``clip_norm`` default to those of the optimizer's row. ``stochastic_depth`` is
-    the probability of dropping the branch of the last residual block, and ``dropout`` that of dropping a feature before
-    the last layer.
-    """
-
-    name: str = DEFAULT_OPTIMIZER
-    learning_rate_per_256: float = 0.1
-    learning_rate: float | None = None
-    recipe_batch: int | None = None
-    scale_recipe: bool = False
-    warmup_epochs: float | None = 5.0
-    warmup_steps: int | None = None
-    warmup_share: float = 0.0
-    warmup_start: float = 0.0
-    hold_steps: int = 0
-    schedule: str = "step"
-    schedule_steps: int | None = None
-    cosine_from_peak: bool = False
-    lr_warmup_start: float | None = None
-    lr_final: float | None = None
-    momentum: float = 0.9
-    beta2: float | None = None
-    epsilon: float | None = None
-    weight_decay: float = 1e-4
-    no_bias_decay: bool = False
-    clip_norm: float | None = None
-    adaptive_clip: bool = False
-    accumulate_steps: int = 1
-    loss: str = "softmax"
-    bce_target_threshold: float | None = None
-    focal_gamma: float | None = None
-    class_weights: str = UNWEIGHTED
-    weight_of_class: tuple[float, ...] | None = None
-    label_smoothing: float = 0.0
-    mixup_alpha: float = 0.0
-    cutmix_alpha: float = 0.0
-    stochastic_depth: float = 0.0
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        rate, warmup, alpha = self.learning_rate_per_256, self.warmup_epochs, self.mixup_alpha
-        require(self.name in OPTIMIZERS, "optimizer", self.name, f"one of {', '.join(OPTIMIZERS)}")
-        _require_amount("lr_init", rate)
-        if warmup is not None:
-            _require_amount("lr_warmup_epochs", warmup, "a number of epochs, ")
-        self._check_recipe()
-        self._check_schedule()
-        require(_is_fraction(self.momentum) and self.momentum < 1, "momentum", self.momentum, "at least 0 and below 1")
-        self._check_numbers_of_optimizer()
-        _require_amount("weight_decay", self.weight_decay)
-        smoothing = self.label_smoothing
-        require(_is_fraction(smoothing) and smoothing < 1, "label_smoothing", smoothing, "at least 0 and below 1")
-        _require_amount("mixup", alpha, "an alpha, ")
-        _require_amount("cutmix", self.cutmix_alpha, "an alpha, ")
-        for flag in ("stochastic_depth", "dropout"):
-            value = getattr(self, flag)
-            require(_is_fraction(value) and value < 1, flag, f"{value:g}", "a probability, at least 0 and below 1")
-        require(self.accumulate_steps > 0, "accumulate_steps", self.accumulate_steps, "a positive integer")
-        self._check_loss()
-
-    def _check_loss(self) -> None:
-        require(self.loss in LOSSES, "loss", self.loss, "softmax, bce or focal")
-        require(bool(self.class_weights), "class_weights", "''", "none, balanced or a file")
-        threshold, gamma = self.bce_target_threshold, self.focal_gamma
-        if threshold is not None:
-            fits = _is_fraction(threshold) and threshold < 1
-            require(fits, "bce_target_threshold", f"{threshold:g}", "at least 0 and below 1")
-            if self.loss != "bce":
-                raise UsageError(f"--bce_target_threshold {threshold:g}: only used with --loss bce, which is not given")
-        if gamma is not None:
-            require(
-                math.isfinite(gamma) and 0 <= gamma <= 100, "focal_gamma", f"{gamma:g}", "at least 0 and at most 100"
-            )
-            if self.loss != "focal":
-                raise UsageError(f"--focal_gamma {gamma:g}: only used with --loss focal, which is not given")
-
-    def _check_recipe(self) -> None:
-        if self.recipe_batch is not None:
-            require(self.recipe_batch > 0, "recipe_batch", self.recipe_batch, "a positive integer")
-        elif self.scale_recipe:
-            raise UsageError(
-                "--scale_recipe: needs a recipe that states its global batch (--recipe_batch), such as recipes/A3.args"
-            )
-
-    def _check_schedule(self) -> None:
-        require(self.schedule in SCHEDULES, "schedule", self.schedule, f"one of {', '.join(SCHEDULES)}")
-        for flag in ("lr_warmup_start", "lr_final"):
-            value = getattr(self, flag)
-            if value is not None:
-                allowed = f"at least 0 and at most --lr_init, {self.learning_rate_per_256:g}"
-                require(0 <= value <= self.learning_rate_per_256, flag, f"{value:g}", allowed)
-        if self.lr_final is not None and self.schedule in ENDLESS_SCHEDULES:
-            raise UsageError(
-                f"--lr_final {self.lr_final:g}: not used by the {self.schedule} schedule, whose last rate follows from "
-                "--lr_init; give --cosine_lr or another --schedule"
-            )
-        if self.lr_warmup_start is not None and self.warmup_epochs == 0:
-            raise UsageError(f"--lr_warmup_start {self.lr_warmup_start:g}: needs --lr_warmup_epochs above 0")
-
-    def _check_numbers_of_optimizer(self) -> None:
-        for flag in ("beta2", "epsilon"):
-            value = getattr(self, flag)
-            users = [spec.name for spec in OPTIMIZERS.values() if getattr(spec, flag) is not None]
-            if value is not None and self.name not in users:
-                raise UsageError(f"--{flag} {value:g}: not used by --optimizer {self.name}, only by {', '.join(users)}")
-        if self.beta2 is not None:
-            require(_is_fraction(self.beta2) and self.beta2 < 1, "beta2", self.beta2, "at least 0 and below 1")
-        for flag in ("epsilon", "clip_norm"):
-            value = getattr(self, flag)
-            if value is not None:
-                allowed = f"above 0 and at most {LARGEST_AMOUNT:g}"
-                require(math.isfinite(value) and 0 < value <= LARGEST_AMOUNT, flag, f"{value:g}", allowed)
 
 
 AMP_DTYPES = ("auto", "float16", "bfloat16")
@@ -441,7 +186,7 @@ class RunConfig:
             require(getattr(self, flag) > 0, flag, getattr(self, flag), "a positive integer")
         for flag in ("eval_every_epochs", "early_stop_patience"):
             require(getattr(self, flag) >= 0, flag, getattr(self, flag), "0 or more")
-        require(_is_fraction(self.min_score), "min_score", self.min_score, "at least 0 and at most 1")
+        require(is_fraction(self.min_score), "min_score", self.min_score, "at least 0 and at most 1")
         if self.seed is not None:
             require(0 <= self.seed < 2**31, "seed", self.seed, "at least 0 and below 2^31")
         if self.gpu_id is not None:
@@ -532,7 +277,7 @@ class FineTuningConfig:
         factor = self.head_lr_multiplier
         require(math.isfinite(factor) and factor > 0, "head_lr_multiplier", f"{factor:g}", "a number above 0")
         decay = self.layer_decay
-        require(_is_fraction(decay) and decay > 0, "layer_decay", f"{decay:g}", "above 0 and at most 1")
+        require(is_fraction(decay) and decay > 0, "layer_decay", f"{decay:g}", "above 0 and at most 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import tensorflow as tf
 
-from utils.config import INDEX
+from utils.data_config import INDEX
 from utils.image_processing import CHANNELS, image_shape
 from utils.image_sizes import ImageSize, sides_of
 from utils.input.batching import (

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from utils.config import OptimizerConfig
+from utils.optimizer_config import OptimizerConfig
 from utils.optimizer_table import OPTIMIZERS
 
 IMAGES_PER_RATE = 256
@@ -35,8 +35,8 @@ class Schedule:
     """A schedule in steps.
 
     Attributes:
-        kind: One of ``utils.config.SCHEDULES``, or "exponential": from ``start`` to ``final`` in equal ratios, without
-            warm-up.
+        kind: One of ``utils.optimizer_config.SCHEDULES``, or "exponential": from ``start`` to ``final`` in equal
+            ratios, without warm-up.
         peak: Learning rate at the end of the warm-up.
         start: Learning rate at step 0 if there is a warm-up.
         warmup_steps: Length U of the ramp from ``start`` to ``peak``: half a cosine for "one_cycle", else a line.

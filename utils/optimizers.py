@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from utils.config import OptimizerConfig
+from utils.optimizer_config import OptimizerConfig
 from utils.optimizer_settings import OptimizerSettings
 from utils.optimizer_table import OPTIMIZERS, OptimizerSpec
 from utils.state_updates import update_state

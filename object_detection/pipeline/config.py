@@ -16,15 +16,9 @@ from object_detection.pipeline.fields import Fields
 from object_detection.pipeline.hparams import override
 from object_detection.pipeline.rules import check_messages, check_rest
 from object_detection.pipeline.text import Pipeline
-from utils.config import (
-    DataConfig,
-    Duration,
-    ExperimentConfig,
-    FineTuningConfig,
-    OptimizerConfig,
-    PrecisionConfig,
-    RunConfig,
-)
+from utils.config import Duration, ExperimentConfig, FineTuningConfig, PrecisionConfig, RunConfig
+from utils.data_config import DataConfig
+from utils.optimizer_config import OptimizerConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 METRICS = "coco_detection_metrics"

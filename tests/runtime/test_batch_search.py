@@ -1,5 +1,6 @@
 """The search for the largest batch, on memories that are formulas."""
 
+import itertools
 import math
 import random
 
@@ -20,7 +21,7 @@ def search(need, most, room):
 
 
 def test_needs_on_a_line_are_foreseen_after_two_trials():
-    """100 + 3 n within 100 + 3 * 104 + 2: 8 and 16 give the line, 64 is four times as much, and 104 the last multiple."""
+    """100 + 3 n within 100 + 3 * 104 + 2: 8 and 16 give the line, 64 is four times as much, 104 the last multiple."""
     found, tried = search(lambda batch: 100 + 3 * batch, 1024, 414)
     assert found == Fit(batch=104, need=412)
     assert tried == [8, 16, 64, 104]
@@ -30,7 +31,7 @@ def test_needs_on_a_line_are_foreseen_after_two_trials():
 def test_roomy_memory_takes_all_images_even_if_they_are_no_multiple(most):
     found, tried = search(lambda batch: 5 + batch, most, 1e9)
     assert found.batch == tried[-1] == most
-    assert max(b / a for a, b in zip(tried, tried[1:], strict=False)) <= 4 if len(tried) > 1 else tried == [most]
+    assert max(b / a for a, b in itertools.pairwise(tried)) <= 4 if len(tried) > 1 else tried == [most]
 
 
 @pytest.mark.parametrize(("room", "batch"), [(15, 8), (7, 4), (3, 2), (1, 1), (0, None)])

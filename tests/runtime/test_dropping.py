@@ -8,8 +8,8 @@ from model.layers.options import LayerOptions
 from model.resnet import resnet
 from model.specs import BASIC_NAMES, ResNetNames, ResNetSpec
 from runtime.dropping import BRANCH_FACTORS, FEATURE_FACTORS, SEEDS_OF_RANK, branch_probabilities, drop_factors
-from utils.config import OptimizerConfig
 from utils.input.batching import Shard
+from utils.optimizer_config import OptimizerConfig
 
 tf1 = tf.compat.v1
 BOTH = OptimizerConfig(stochastic_depth=0.4, dropout=0.25)

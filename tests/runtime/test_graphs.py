@@ -16,16 +16,10 @@ from runtime.precision import Precision
 from tests.runtime.processes import ALONE, Pretended, never_stopping
 from tests.runtime.runs import picture, tiny_networks
 from tests.utils.input_records import record, write_files
-from utils.config import (
-    DataConfig,
-    ExperimentConfig,
-    FineTuningConfig,
-    ModelConfig,
-    MovingAverageConfig,
-    OptimizerConfig,
-    RunConfig,
-)
+from utils.config import ExperimentConfig, FineTuningConfig, ModelConfig, MovingAverageConfig, RunConfig
+from utils.data_config import DataConfig
 from utils.input.batching import Position, Shard
+from utils.optimizer_config import OptimizerConfig
 
 tf1 = tf.compat.v1
 SIZE, BATCH, CLASSES = 16, 4, 3

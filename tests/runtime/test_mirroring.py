@@ -14,7 +14,8 @@ from runtime.mirroring import Mirrored, anchors_of_both, boxes_of_both, check_vi
 from tests.model.tiny_ssd import load_by_name
 from tests.runtime.tiny_detector import SIZE, config, task, tiny_detectors
 from tests.utils.input_records import run_graph
-from utils.config import DataConfig, ExperimentConfig
+from utils.config import ExperimentConfig
+from utils.data_config import DataConfig
 from utils.detection_config import AnchorSpec, BoxCoderSpec, DetectionConfig, HeadSpec
 from utils.errors import UsageError
 from utils.image_sizes import size_of_sides

@@ -5,9 +5,11 @@ import dataclasses
 import pytest
 
 from runtime.plan import measured_warmup, plan_training
-from utils.config import DataConfig, Duration, ExperimentConfig, OptimizerConfig, RunConfig
+from utils.config import Duration, ExperimentConfig, RunConfig
+from utils.data_config import DataConfig
 from utils.errors import UsageError
 from utils.image_sizes import train_sizes_of_text
+from utils.optimizer_config import OptimizerConfig
 
 
 def config(value=1, unit="epoch", *, limit=None, batch=4, mode="train", warmup_steps=50, **optimizer):

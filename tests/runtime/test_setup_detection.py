@@ -13,7 +13,8 @@ from runtime.setup import LABEL_MAP_NAME, notes_on_objects, resolve_detection
 from tests.object_detection.detection_records import GOOD, detection_record
 from tests.runtime.test_resolve_detector import METADATA
 from tests.utils.input_records import write_files
-from utils.config import DataConfig, ExperimentConfig, ModelConfig, RunConfig
+from utils.config import ExperimentConfig, ModelConfig, RunConfig
+from utils.data_config import DataConfig
 from utils.detection_config import DetectionConfig
 from utils.errors import RunError, UsageError
 from utils.records.manifest import Manifest, SplitFiles

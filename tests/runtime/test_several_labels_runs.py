@@ -20,8 +20,9 @@ from tests.runtime.tiny_classifier import batch, config
 from tests.utils.input_records import run_graph
 from tools.export import main as export
 from tools.report import main as report
-from utils.config import ExperimentConfig, ModelConfig, OptimizerConfig
+from utils.config import ExperimentConfig, ModelConfig
 from utils.errors import RunError, UsageError
+from utils.optimizer_config import OptimizerConfig
 from utils.weights.checkpoint_files import read_metadata
 
 

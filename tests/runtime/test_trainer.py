@@ -24,8 +24,9 @@ from tests.runtime.runs import (
 )
 from utils.checkpoints import CheckpointDir
 from utils.cmdline_helper import parse
-from utils.config import DataConfig, Duration, ExperimentConfig, RunConfig
+from utils.config import Duration, ExperimentConfig, RunConfig
 from utils.convolution_table import Table, add_to_table, this_machine
+from utils.data_config import DataConfig
 from utils.dllogger_utils import read_log
 from utils.errors import RunError, UsageError
 from utils.input.batching import Position

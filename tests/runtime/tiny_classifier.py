@@ -6,8 +6,10 @@ import tensorflow as tf
 from model.layers.options import LayerOptions
 from runtime.classification import classification_task
 from tests.runtime.runs import tiny_networks
-from utils.config import DataConfig, ExperimentConfig, ModelConfig, OptimizerConfig, RunConfig
+from utils.config import ExperimentConfig, ModelConfig, RunConfig
+from utils.data_config import DataConfig
 from utils.input.batching import STATUS_OK, Batch
+from utils.optimizer_config import OptimizerConfig
 
 SIZE = 8
 

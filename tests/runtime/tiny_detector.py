@@ -8,8 +8,10 @@ from model.layers.options import LayerOptions
 from model.specs import BACKBONES, RESNETS, SSDS
 from runtime.detection import detection_task
 from tests.model.tiny_ssd import SMALL, TINY_SSD
-from utils.config import DataConfig, ExperimentConfig, ModelConfig, OptimizerConfig, RunConfig
+from utils.config import ExperimentConfig, ModelConfig, RunConfig
+from utils.data_config import DataConfig
 from utils.detection_config import DetectionConfig
+from utils.optimizer_config import OptimizerConfig
 from utils.prediction_config import PredictionConfig
 
 IDS, NAMES = (1, 3, 7), ("cat", "dog", "bird")

@@ -9,8 +9,6 @@ from hypothesis import strategies as st
 from model.specs import RESNETS, SSDS, QuantizationSpec
 from utils.augment_config import AugmentConfig
 from utils.config import (
-    SCHEDULES,
-    DataConfig,
     DiagnosticsConfig,
     DistributedConfig,
     Duration,
@@ -18,15 +16,16 @@ from utils.config import (
     FineTuningConfig,
     ModelConfig,
     MovingAverageConfig,
-    OptimizerConfig,
     PrecisionConfig,
     RunConfig,
     check_benchmark_length,
     steps_of_text,
     text_of_steps,
 )
+from utils.data_config import DataConfig
 from utils.distillation_config import DistillationConfig
 from utils.errors import UsageError
+from utils.optimizer_config import SCHEDULES, OptimizerConfig
 from utils.optimizer_table import OPTIMIZERS
 
 _epochs = Duration(value=90)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from utils.config import SCHEDULES, OptimizerConfig
 from utils.learning_rate import Schedule, make_schedule
+from utils.optimizer_config import SCHEDULES, OptimizerConfig
 
 tf1 = tf.compat.v1
 

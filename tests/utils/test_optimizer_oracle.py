@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from utils.config import OptimizerConfig
+from utils.optimizer_config import OptimizerConfig
 from utils.optimizer_table import OPTIMIZERS
 from utils.optimizers import Descent, LossScale, WeightDecay, build_update, settings_of
 

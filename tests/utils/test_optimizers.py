@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tests.utils.second_optimizers import BETA2, SECOND
-from utils.config import OptimizerConfig
+from utils.optimizer_config import OptimizerConfig
 from utils.optimizer_table import OPTIMIZERS, SLOTS, STATE_PATTERN, optimizer_of, slot_names
 from utils.optimizers import Descent, LossScale, WeightDecay, build_update, decayed, every_variable_alike, settings_of
 

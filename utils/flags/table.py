@@ -20,20 +20,17 @@ from utils.config import (
     DATA_FORMATS,
     DETECTORS,
     EVAL_WEIGHTS,
-    FOCAL_GAMMA,
     HEAD_INITS,
     ITER_UNITS,
     LOG_LEVELS,
-    LOSSES,
     MODES,
-    SCHEDULES,
-    SHUFFLES,
     TRAINING_MODES,
     WEIGHT_INITS,
     ExperimentConfig,
     steps_of_text,
     text_of_steps,
 )
+from utils.data_config import SHUFFLES
 from utils.detection_config import (
     BOX_LOSSES,
     CLASS_LOSSES,
@@ -48,6 +45,7 @@ from utils.distillation_config import DEFAULT_ALPHA, DEFAULT_TEMPERATURE
 from utils.image_sizes import crop_of_text, text_of_size, text_of_train_sizes, train_sizes_of_text
 from utils.input.augmentation_specs import ColorSpec
 from utils.object_augment_config import scales_of_text, text_of_scales
+from utils.optimizer_config import FOCAL_GAMMA, LOSSES, SCHEDULES
 from utils.optimizer_table import OPTIMIZERS
 from utils.prediction_config import DEFAULT_OVERLAP
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import numpy as np
 import tensorflow as tf
 
-from utils.config import BUFFER
+from utils.data_config import BUFFER
 from utils.errors import require
 from utils.image_processing import CHANNELS, View, decode_view
 from utils.image_sizes import EVAL_CROP, ImageSize, sides_of

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from utils.config import INDEX
+from utils.data_config import INDEX
 from utils.errors import require_full_batch
 from utils.input.balanced_order import balanced_order
 from utils.input.batching import InputOptions, Position, Shard

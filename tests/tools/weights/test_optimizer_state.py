@@ -17,7 +17,7 @@ from tools import import_weights
 from tools.weights.conversion import our_array
 from tools.weights.torch_file import TorchFile
 from tools.weights.torch_writing import write_torch
-from utils.config import OptimizerConfig
+from utils.optimizer_config import OptimizerConfig
 from utils.optimizer_table import OPTIMIZERS, STATE_PATTERN
 from utils.optimizers import Descent, LossScale, WeightDecay, build_update, settings_of
 from utils.weights.checkpoint_files import read_metadata
