@@ -89,7 +89,7 @@ def _best(logarithms: tf.Tensor) -> tf.Tensor:
     """Returns a mask of the ``MOST`` largest of each row that are above minus infinity, ``[N, G, A]``."""
     count = logarithms.shape[2]
     best = tf.cast(tf.math.top_k(logarithms, min(MOST, count)).indices, tf.int64)
-    places = tf.split(best, best.shape[2], axis=2)
+    places = (best[:, :, rank : rank + 1] for rank in range(best.shape[2]))  # GPUs split no int64
     chosen = functools.reduce(tf.logical_or, [tf.equal(place, np.arange(count)) for place in places])
     return chosen & (logarithms > -math.inf)
 

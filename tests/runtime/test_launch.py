@@ -46,8 +46,8 @@ def test_a_signal_before_the_first_step_ends_the_launch_as_a_later_one_does(data
         os.kill(os.getpid(), signal.SIGTERM)
         return set_up(*arguments)
 
-    set_up = launch_module.set_up
-    monkeypatch.setattr(launch_module, "set_up", signalled)
+    set_up = launch_module.set_up_with_batch
+    monkeypatch.setattr(launch_module, "set_up_with_batch", signalled)
     result = train(data_dir, tmp_path / "run")
     assert result.status == 75
     assert "stopped by SIGTERM: rerun the same command to continue" in result.error

@@ -21,7 +21,7 @@ BATCH_SIZES = {
 }
 DATA = ["--data_dir=/data", "--results_dir=/out"]
 QUANTIZED = "resnet50_QAT_10E.args"
-MODERN = ("A1", "A2", "A3", "V2", "FFCV16", "FFCV88", "small")
+MODERN = ("A1", "A2", "A3", "V2", "FFCV16", "FFCV88", "small", "ssd320_modern")
 
 
 def test_there_is_a_recipe_for_each_network_precision_and_length():

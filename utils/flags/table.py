@@ -1333,8 +1333,8 @@ FLAGS = (
         "matcher",
         "detection.matcher.kind",
         MATCHERS,
-        "Rule for the anchors that train on a box: a fixed overlap, the statistics of each box's overlaps (atss), or "
-        "the scores and overlaps of predictions (task_aligned).",
+        "Rule for the anchors that train on a box: a fixed overlap, statistics of overlaps (atss), or scores and "
+        "overlaps of predictions (task_aligned).",
         TRAINING_MODES,
         inspected=True,
     ),

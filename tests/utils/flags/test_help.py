@@ -100,7 +100,8 @@ def test_all_flags_can_be_asked_for_with_their_defaults(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     text = page(capsys, "--help", "all")
     assert set(flags_on(text)) == {flag.name for flag in FLAGS if not flag.hidden}
-    for entry in re.split(r"^  --", text, flags=re.MULTILINE)[1:]:
+    for lines in re.split(r"^  --", text, flags=re.MULTILINE)[1:]:
+        entry = " ".join(lines.split())
         assert "(default: " in entry or "default elsewhere: " in entry, entry
 
 
