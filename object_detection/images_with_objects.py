@@ -53,13 +53,6 @@ class ImagesWithObjects:
             return examples if split == "train" else -(-examples // self.config.data.eval_every)
         return SYNTHETIC_EPOCH_BATCHES * self.config.data.batch_size_per_replica * self.communicator.size
 
-    @property
-    def total_steps(self) -> int:
-        """Length of the training run."""
-        config = self.config
-        steps_per_epoch = self.num_examples("train") // (config.images_per_step * self.communicator.size)
-        return config.run.duration.to_steps(steps_per_epoch)
-
     def input_options(self) -> InputOptions:
         data, size = self.config.data, resolved(self.config.model, "image_size")
         return InputOptions(

@@ -33,6 +33,7 @@ from object_detection.suppression import suppression_of
 from object_detection.target_assigner import Groundtruth, assign_targets
 from object_detection.tile_merging import merge_tiles
 from runtime.mirroring import Mirrored, anchors_of_both, boxes_of_both
+from runtime.plan import length_in_steps
 from runtime.resolve_detector import DEFAULT_BACKBONE
 from runtime.task import Metrics, Task, TensorMap, WarmStart
 from utils.config import ExperimentConfig, ModelConfig, resolved
@@ -104,9 +105,10 @@ def _training(
     config: ExperimentConfig, anchors: np.ndarray, network: Detector, data: ImagesWithObjects
 ) -> DetectionTraining:
     model, detection, size = config.model, resolved(config, "detection"), resolved(config.model, "image_size")
+    _, total_steps = length_in_steps(config, data.num_examples("train"), data.communicator.size)
     return DetectionTraining(
         anchors=anchors,
-        aligned_from=detection.matcher.aligned_from(data.total_steps),
+        aligned_from=detection.matcher.aligned_from(total_steps),
         cells=cells_of_levels(*sides_of(size), detection.anchors),
         aspect=aspect_of(size),
         detection=detection,
@@ -115,17 +117,17 @@ def _training(
         std_rgb=model.pretrained.std_rgb or STD_RGB,
         communicator=data.communicator,
         network=network,
-        mixing=_mixing(data) if detection.augment.mixes else None,
+        mixing=_mixing(data, total_steps) if detection.augment.mixes else None,
     )
 
 
-def _mixing(data: ImagesWithObjects) -> ObjectMixing:
+def _mixing(data: ImagesWithObjects, total_steps: int) -> ObjectMixing:
     if data.detection.augment.copy_paste and not has_masks(data.splits["train"]):
         raise UsageError(
             f"--copy_paste {data.detection.augment.copy_paste:g}: the training records have no masks ({MASK_KEY}); "
             "convert them with --include_masks"
         )
-    return ObjectMixing(augment=data.detection.augment, mosaic_steps=steps_with_mosaics(data.total_steps))
+    return ObjectMixing(augment=data.detection.augment, mosaic_steps=steps_with_mosaics(total_steps))
 
 
 def _metrics(config: ExperimentConfig, table: ClassTable) -> Metrics:

@@ -46,6 +46,12 @@ class TrainingPlan:
         return min(self.total_steps, start + limit.to_steps(self.steps_per_epoch))
 
 
+def length_in_steps(config: ExperimentConfig, num_examples: int, processes: int) -> tuple[int, int]:
+    """Steps of an epoch and of the whole run, given the number of training examples."""
+    steps_per_epoch = num_examples // (config.images_per_step * processes)
+    return steps_per_epoch, config.run.duration.to_steps(steps_per_epoch)
+
+
 def plan_training(config: ExperimentConfig, num_examples: int, processes: int) -> TrainingPlan:
     """Converts the durations of a run to steps.
 
@@ -55,8 +61,7 @@ def plan_training(config: ExperimentConfig, num_examples: int, processes: int) -
     global_batch = config.images_per_step * processes
     parts = processes * config.optimizer.accumulate_steps
     require_full_batch(config.data.batch_size_per_replica, parts, num_examples, config.data.data_dir)
-    steps_per_epoch = num_examples // global_batch
-    total_steps = config.run.duration.to_steps(steps_per_epoch)
+    steps_per_epoch, total_steps = length_in_steps(config, num_examples, processes)
     launch = config.run.run_limit.to_steps(steps_per_epoch) if config.run.run_limit else total_steps
     if config.run.is_benchmark:
         check_benchmark_length(min(launch, total_steps), config.run.warmup_steps)
