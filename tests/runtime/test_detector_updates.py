@@ -9,7 +9,7 @@ from tests.runtime.runs import network, run, values
 from tests.runtime.scenes import write_scenes
 from utils.optimizer_table import OPTIMIZERS
 
-LENGTH = ("--image_size=64", "--seed=1", "--iter_unit=batch", "--num_iter=2", "--display_every=1")
+LENGTH = ("--backbone=resnet18", "--image_size=64", "--seed=1", "--iter_unit=batch", "--num_iter=2", "--display_every=1")
 
 
 @pytest.fixture(scope="module")
