@@ -20,18 +20,19 @@ from model.specs import BACKBONES, SSDS, Part, SSDSpec
 from model.ssd import ssd
 from model.variable_groups import part_of_detector
 from model.warm_start import CLASS_HEAD, backbone_of, detector_sources
-from object_detection.anchors import cells_of_levels, pyramid_anchors
-from object_detection.box_distribution import expected_distances
+from object_detection.augmentation.mixing import ObjectMixing, steps_with_mosaics
+from object_detection.boxes.anchors import cells_of_levels, pyramid_anchors
+from object_detection.boxes.box_distribution import expected_distances
 from object_detection.class_table import ClassTable, class_table
 from object_detection.coco.evaluation import CocoEvaluator
-from object_detection.detection_losses import DetectionLosses
-from object_detection.images_with_objects import GROUNDTRUTH, ImagesWithObjects
-from object_detection.mixing import ObjectMixing, steps_with_mosaics
-from object_detection.object_records import MASK_KEY, has_masks
+from object_detection.groundtruth import Groundtruth
+from object_detection.input.images_with_objects import GROUNDTRUTH, ImagesWithObjects
+from object_detection.losses.detection_losses import DetectionLosses
+from object_detection.matching.target_assigner import assign_targets
+from object_detection.postprocessing.endpoints import suppression_of
+from object_detection.postprocessing.tile_merging import merge_tiles
 from object_detection.presenter import BoxPresenter
-from object_detection.suppression import suppression_of
-from object_detection.target_assigner import Groundtruth, assign_targets
-from object_detection.tile_merging import merge_tiles
+from object_detection.records.object_records import MASK_KEY, has_masks
 from runtime.mirroring import Mirrored, anchors_of_both, boxes_of_both
 from runtime.plan import length_in_steps
 from runtime.resolve_detector import DEFAULT_BACKBONE

@@ -61,7 +61,8 @@ class Mirrored:
 def boxes_of_both(images: TensorMap, mirrored: TensorMap, *, ends: Sequence[str], distances: bool) -> TensorMap:
     """The endpoints ``ends`` of both views, [N, 2 A, ...], for the anchors of ``anchors_of_both``.
 
-    "box_codes" [N, A, 4] are codes, or with ``distances`` those of the sides of ``object_detection.box_distribution``.
+    "box_codes" [N, A, 4] are codes, or with ``distances`` those of the sides of
+    ``object_detection.boxes.box_distribution``.
 
     All boxes go through the same suppression, as in test-time augmentation of two-stage detectors. Means over pairs of
     anchors would need grids that are symmetric, and the coarsest level of 320 pixels is not.

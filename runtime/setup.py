@@ -19,7 +19,7 @@ from model.layers.options import LayerOptions
 from model.specs import BACKBONES, RESNETS
 from model.warm_start import backbone_of
 from object_detection.label_map import COCO_LABEL_MAP, read_label_map
-from object_detection.object_records import has_objects
+from object_detection.records.object_records import has_objects
 from runtime.artefacts.artefact import Artefact, run_by
 from runtime.artefacts.formats import artefacts_in
 from runtime.artefacts.model_dir import open_model_dir, precision_of

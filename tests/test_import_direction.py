@@ -140,6 +140,20 @@ def test_there_are_no_circles():
     list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
 
 
+def test_the_folders_of_object_detection_have_no_circles():
+    graph = {}
+    for path in (ROOT / "object_detection").rglob("*.py"):
+        ours = {part_of(name) for name in imported(path) if name.startswith("object_detection.")}
+        graph.setdefault(part_of(module_of(path)), set()).update(ours - {part_of(module_of(path))})
+    assert graph["object_detection.losses"] > {"object_detection.matching"}
+    list(graphlib.TopologicalSorter(graph).static_order())
+
+
+def part_of(name):
+    """Returns the folder of a package that a module is in, or the module itself."""
+    return ".".join(name.split(".")[:2])
+
+
 def test_only_their_own_modules_import_horovod_and_dali():
     for path in FILES:
         roots = {m.partition(".")[0] for m in imported(path)}

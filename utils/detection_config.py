@@ -89,8 +89,8 @@ class MatcherSpec:
     """Rules that match anchors with groundtruth boxes.
 
     Attributes:
-        kind: "iou" for the thresholds below, "atss" for a threshold of each box (``object_detection.atss``),
-            "task_aligned" for the anchors whose predictions fit best (``object_detection.task_aligned``).
+        kind: "iou" for the thresholds below, "atss" for a threshold of each box (``object_detection.matching.atss``),
+            "task_aligned" for the anchors whose predictions fit best (``object_detection.matching.task_aligned``).
         aligned_after: Share of the run in which "task_aligned" still matches as "atss" does.
         matched_threshold: An anchor matches a box if their overlap is at least this.
         unmatched_threshold: An anchor that overlaps less than this is background; one between the two is ignored.
@@ -129,8 +129,8 @@ class HeadSpec:
 
     Attributes:
         distribution: Predict the distance of each side of a box as a distribution over ``model.specs.BOX_BINS`` places,
-            in place of a code (``object_detection.box_distribution``).
-        centerness: Predict how central an anchor is in its box (``object_detection.centerness``).
+            in place of a code (``object_detection.boxes.box_distribution``).
+        centerness: Predict how central an anchor is in its box (``object_detection.boxes.centerness``).
     """
 
     distribution: bool = False
@@ -142,7 +142,8 @@ class LossSpec:
     """The losses and their constants.
 
     Attributes:
-        box_loss: "huber" compares codes; "giou", "diou" and "ciou" compare boxes (``object_detection.box_losses``).
+        box_loss: "huber" compares codes; "giou", "diou" and "ciou" compare boxes
+            (``object_detection.losses.box_losses``).
         class_loss: "focal", or "quality_focal" with the predicted box's overlap as the target of its class, or with the
             alignment where predictions match.
         focal_alpha: Weight of positives; negatives weigh ``1 - focal_alpha``. None weighs all alike.
@@ -173,7 +174,7 @@ class PostProcessingSpec:
         score_threshold: Detections score above this.
         suppression: The fate of a box that overlaps a better one: "hard" drops it above ``iou_threshold``, "diou" too,
             after a deduction for the distance of the centers; "soft" and "matrix" lower its score
-            (``object_detection.score_decay``).
+            (``object_detection.postprocessing.score_decay``).
         class_agnostic: Boxes of different classes suppress each other too.
         soft_sigma: "soft" multiplies a score by ``exp(-overlap^2 / soft_sigma)``.
         iou_threshold: The overlap above which a box is dropped.

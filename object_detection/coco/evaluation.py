@@ -20,7 +20,7 @@ from object_detection.coco.details import details
 from object_detection.coco.intervals import QUICK, Intervals, intervals, judged_detections, per_image
 from object_detection.coco.metrics import Groundtruth, Results, Summary, score_arrays
 from object_detection.coco.tables import Comparison, from_json, results_json, round_px, shortest, to_pixels
-from object_detection.object_records import image_numbers
+from object_detection.records.object_records import image_numbers
 from utils.errors import RunError
 from utils.metric_names import INTERVALS
 

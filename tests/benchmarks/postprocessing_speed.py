@@ -40,7 +40,7 @@ def milliseconds(spec, kind, batch_size, rounds):
     """The time of each batch in ms, after two warm-up batches."""
     import tensorflow as tf
 
-    from object_detection.postprocessing import postprocess
+    from object_detection.postprocessing.non_maximum_suppression import postprocess
 
     tf1 = tf.compat.v1
     config = tf1.ConfigProto(intra_op_parallelism_threads=THREADS, inter_op_parallelism_threads=THREADS)

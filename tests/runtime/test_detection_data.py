@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection.synthetic_objects import SYNTHETIC_OBJECTS
-from object_detection.target_assigner import ROWS
+from object_detection.groundtruth import ROWS
+from object_detection.input.synthetic_objects import SYNTHETIC_OBJECTS
 from tests.object_detection.detection_records import FAULTS, GOOD, detection_record
 from tests.runtime.processes import Pretended
 from tests.runtime.tiny_detector import IDS, SIZE, task

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection.box_distribution import cell_sides
+from object_detection.boxes.box_distribution import cell_sides
 from runtime.plan import plan_training
 from runtime.resolve_detector import resolve_detector, stored_categories
 from runtime.run_facts import facts_of_training
-from tests.object_detection.test_target_assigner import padded
+from tests.object_detection.padding import padded
 from tests.runtime.tiny_detector import IDS, SIZE, config, task, tiny_detectors
 from tests.utils.input_records import run_graph
 from utils.config import Duration, ModelConfig

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection.box_coder import decode
-from tests.object_detection.test_target_assigner import IMAGES, padded
+from object_detection.boxes.box_coder import decode
+from tests.object_detection.matching.test_target_assigner import IMAGES
+from tests.object_detection.padding import padded
 from tests.runtime.tiny_detector import task
 from tests.utils.input_records import run_graph
 from utils.detection_config import AnchorSpec, DetectionConfig, LossSpec, MatcherSpec

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection.images_with_objects import GROUNDTRUTH
-from object_detection.mixing import DRAWS_TARGET, ObjectMixing
-from object_detection.target_assigner import Groundtruth, Targets
+from object_detection.augmentation.mixing import DRAWS_TARGET, ObjectMixing
+from object_detection.groundtruth import Groundtruth
+from object_detection.input.images_with_objects import GROUNDTRUTH
+from object_detection.matching.target_assigner import Targets
 from tests.object_detection.detection_records import GOOD, detection_record
 from tests.runtime.runs import assert_same_checkpoint, network, run
 from tests.runtime.scenes import write_scenes

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection.anchors import pyramid_anchors
-from object_detection.box_coder import decode
-from object_detection.box_distribution import decoded
+from object_detection.boxes.anchors import pyramid_anchors
+from object_detection.boxes.box_coder import decode
+from object_detection.boxes.box_distribution import decoded
 from runtime.artefacts.artefact import Artefact
 from runtime.mirroring import Mirrored, anchors_of_both, boxes_of_both, check_views, probabilities_of_both
 from tests.model.tiny_ssd import load_by_name

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection.input_pipeline import detection_decoder
+from object_detection.input.input_pipeline import detection_decoder
 from runtime.data_errors import readable_data_errors
 from tests.object_detection.detection_records import GOOD, TABLE, detection_record
 from tests.utils.input_records import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from object_detection.box_rules import Box
+from object_detection.records.box_rules import Box
 from utils.images.image_files import EncodedImage, ImageHeader
 
 if TYPE_CHECKING:

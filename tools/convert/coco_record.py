@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from object_detection.box_rules import Box
 from object_detection.coco.annotations import CocoAnnotation, CocoImage
 from object_detection.coco.box_formats import COCO, FORMATS
+from object_detection.records.box_rules import Box
 from tools.convert.box_frame import Frame, stored_header
 from tools.convert.coco_survey import check_annotation
 from tools.convert.instance_masks import draw_mask, encode_png, turn_mask

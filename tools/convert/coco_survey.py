@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from object_detection.box_rules import BoxCheck, check_box
 from object_detection.coco.annotations import CocoAnnotation, CocoFile, CocoImage
 from object_detection.coco.box_evidence import Array, Evidence, are_resized, evidence
 from object_detection.coco.box_formats import COCO, FORMATS, BoxFormat
 from object_detection.label_map import Category
+from object_detection.records.box_rules import BoxCheck, check_box
 from tools.convert.box_frame import AUTO, READ_AS_STORED, STORED, UPRIGHT, Frame, picture_of
 from utils.files.json_values import shortened
 from utils.files.paths_below import fault_below

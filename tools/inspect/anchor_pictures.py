@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageDraw
 
-from object_detection import box_ops
+from object_detection.boxes import box_ops
 from object_detection.drawing import class_color
 
 tf1 = tf.compat.v1

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from object_detection.anchors import pyramid_anchors
-from object_detection.box_coder import decode
+from object_detection.boxes.anchors import pyramid_anchors
+from object_detection.boxes.box_coder import decode
 from object_detection.drawing import draw_detections
 from runtime.detection import class_table_of
 from runtime.task import Setup

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from object_detection.class_table import ClassTable
-from object_detection.object_records import CROWD_KEY, categories_of, fault_in
+from object_detection.records.object_records import CROWD_KEY, categories_of, fault_in
 from utils.errors import RunError
 from utils.records.example_proto import decode_example
 from utils.records.manifest import SplitFiles

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from object_detection.box_rules import ROUNDING_PX, Box, BoxCheck, check_box, shown_box
+from object_detection.records.box_rules import ROUNDING_PX, Box, BoxCheck, check_box, shown_box
 
 SIMILAR_IOU = 0.9
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from object_detection.box_rules import Box, BoxCheck
 from object_detection.coco.annotations import CocoAnnotation, CocoImage, read_entries
 from object_detection.coco.box_formats import COCO, FORMATS, BoxFormat
+from object_detection.records.box_rules import Box, BoxCheck
 from tools.convert.box_frame import AUTO, Frame
 from tools.convert.coco_survey import Problem, survey
 from tools.validate.boxes import check_boxes

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from object_detection.object_records import image_numbers
+from object_detection.records.object_records import image_numbers
 from tools.convert.coco_survey import different_classes
 from tools.validate.coco_source import CocoSource
 from tools.validate.duplicates import duplicates, near_duplicates

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from object_detection.box_rules import Box
 from object_detection.class_table import ClassTable, class_table
 from object_detection.label_map import COCO_LABEL_MAP, Category, read_label_map
-from object_detection.object_records import categories_of, fault_of_lists, faults_of_numbers, source_id
+from object_detection.records.box_rules import Box
+from object_detection.records.object_records import categories_of, fault_of_lists, faults_of_numbers, source_id
 from tools.validate.boxes import check_boxes
 from tools.validate.decoded_image import DecodedImage
 from tools.validate.findings import KINDS, REMARK

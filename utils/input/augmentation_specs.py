@@ -2,7 +2,7 @@
 
 This module defines the type of each step and its place in the order. Tables elsewhere hold the functions:
 ``utils/input/augmentation.py`` for pixels, and for geometry ``utils/input/labelled_images.py`` (classification) and
-``object_detection/preprocessing.py`` (detection).
+``object_detection/augmentation/preprocessing.py`` (detection).
 """
 
 from __future__ import annotations

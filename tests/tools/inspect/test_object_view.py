@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from object_detection.anchors import pyramid_anchors
+from object_detection.boxes.anchors import pyramid_anchors
 from object_detection.drawing import class_color
 from tests.runtime.scenes import CHANNEL, NAMES, scene, write_scenes
 from tests.tools.inspect.inspecting import inspect

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from object_detection.coco.annotations import read_coco
-from object_detection.object_records import fault_in
+from object_detection.records.object_records import fault_in
 from tests.object_detection.detection_records import FAULTS, SOUND, TABLE, UNEVEN
 from tests.object_detection.tiny_coco import tiny_split
 from tests.tools.validate.validating import (

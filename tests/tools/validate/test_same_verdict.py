@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from object_detection.input_pipeline import detection_decoder
-from object_detection.object_records import (
+from object_detection.input.input_pipeline import detection_decoder
+from object_detection.records.object_records import (
     AREA_KEY,
     CROWD_KEY,
     LABEL_KEY,

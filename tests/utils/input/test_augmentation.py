@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection.input_pipeline import detection_decoder
-from object_detection.preprocessing import DETECTION_TABLE
+from object_detection.augmentation.preprocessing import DETECTION_TABLE
+from object_detection.input.input_pipeline import detection_decoder
 from tests.object_detection.detection_records import GOOD, TABLE, detection_record
 from tests.utils.input_records import (
     encode,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from object_detection.input_pipeline import detection_decoder
-from object_detection.mixing import DRAWS_TARGET
+from object_detection.augmentation.mixing import DRAWS_TARGET
+from object_detection.input.input_pipeline import detection_decoder
 from tests.object_detection.detection_records import GOOD, TABLE, detection_record
 from tests.utils.input_records import encode, options, quick_session, reader, write_files
 from utils.input.augmentation_specs import DETECTION_STEPS, detection_steps

@@ -1,0 +1,1 @@
+"""Boxes: arithmetic, anchors, codes and distributions relative to anchors, centerness."""

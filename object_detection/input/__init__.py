@@ -1,0 +1,1 @@
+"""The input of detection: examples from records or synthetic."""

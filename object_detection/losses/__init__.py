@@ -1,0 +1,1 @@
+"""Losses of a detector: of classes, of boxes, and their sum."""

@@ -1,0 +1,1 @@
+"""Matching of anchors with groundtruth boxes, and the training targets that follow from it."""

@@ -1,0 +1,1 @@
+"""Postprocessing: from a detector's endpoints to detections in pictures."""

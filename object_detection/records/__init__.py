@@ -1,0 +1,1 @@
+"""Records of images with objects: keys, and rules for boxes and masks."""
