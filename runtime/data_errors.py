@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import tensorflow as tf
 
-from runtime.device_errors import device_failure
+from runtime.devices.errors import device_failure
 from utils.dali_utils import FAILURE
 from utils.errors import RunError, reason
 from utils.records.manifest import SplitFiles

@@ -18,17 +18,17 @@ from typing import Any
 import tensorflow as tf
 
 from runtime.artefacts.exporting import check_folder
-from runtime.auto_batch import set_up_with_batch
+from runtime.batch_size.auto_batch import set_up_with_batch
 from runtime.evaluation import Evaluation, load_weights
-from runtime.inference_network import inference_network
-from runtime.memory_estimate import GraphMemory, graph_memory
-from runtime.model_size import NetworkSize
-from runtime.outputs import planned_files
-from runtime.plan import batches_to_evaluate, measured_warmup, plan_training
-from runtime.plan_advice import advice
-from runtime.plan_facts import memory_needed, regular_evaluation
-from runtime.prediction_input import planned
-from runtime.run_facts import facts_of_setup, facts_of_training
+from runtime.inference.network import inference_network
+from runtime.planning.advice import advice
+from runtime.planning.facts import memory_needed, regular_evaluation
+from runtime.planning.memory_estimate import GraphMemory, graph_memory
+from runtime.planning.model_size import NetworkSize
+from runtime.planning.plan import batches_to_evaluate, measured_warmup, plan_training
+from runtime.prediction.prediction_input import planned
+from runtime.reporting.outputs import planned_files
+from runtime.reporting.run_facts import facts_of_setup, facts_of_training
 from runtime.stopping import Stopping
 from runtime.task import Setup
 from runtime.trainer import Trainer

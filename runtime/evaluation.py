@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from runtime.graphs import NetworkAlone, build_eval_graph, shard_of
-from runtime.inference_network import Weights
+from runtime.inference.network import Weights
+from runtime.inference.onednn import keeps_kernels
 from runtime.loop import run_loop
-from runtime.onednn import keeps_kernels
 from runtime.session import on_device
 from runtime.task import Evaluator, Setup
 from utils.config import EMA, RAW

@@ -12,16 +12,16 @@ from typing import Any
 
 import tensorflow as tf
 
-from runtime.accumulation import Parts, accumulate
-from runtime.fine_tuning import learning_rate_multiplier
-from runtime.histograms import histogram_summary
-from runtime.inference_network import InferenceNetwork, inference_network
-from runtime.model_size import NetworkSize, network_size
-from runtime.plan import TrainingPlan
-from runtime.precision import Precision
+from runtime.devices.precision import Precision
+from runtime.inference.network import InferenceNetwork, inference_network
+from runtime.planning.model_size import NetworkSize, network_size
+from runtime.planning.plan import TrainingPlan
 from runtime.session import on_device, uses_gpu
 from runtime.stopping import VOTE, Stopping
 from runtime.task import Task, TensorMap
+from runtime.training.accumulation import Parts, accumulate
+from runtime.training.fine_tuning import learning_rate_multiplier
+from runtime.training.histograms import histogram_summary
 from utils.config import ExperimentConfig, MovingAverageConfig
 from utils.data_utils import PICTURE_SIZES
 from utils.hooks.bad_records import BAD_SOMEWHERE

@@ -11,12 +11,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from runtime.auto_batch import set_up_with_batch
-from runtime.device_errors import device_failure
+from runtime.batch_size.auto_batch import set_up_with_batch
+from runtime.devices.errors import device_failure
 from runtime.dry_run import dry_run
 from runtime.messages import leave_to_rank_0
-from runtime.outputs import written_files
-from runtime.run_report import report_at_end
+from runtime.reporting.outputs import written_files
+from runtime.reporting.run_report import report_at_end
 from runtime.runner import Runner
 from runtime.session import gpu_names
 from runtime.stopping import Stopping

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from runtime.plan import TrainingPlan, measured_warmup
+from runtime.planning.plan import TrainingPlan, measured_warmup
 from runtime.stopping import Stopping
 from runtime.task import Setup
 from runtime.trainer import Trainer

@@ -10,20 +10,20 @@ from typing import Any
 
 from runtime.artefacts.exporting import check_folder
 from runtime.artefacts.serving_export import export_for_serving
-from runtime.best_checkpoint import BestCheckpoint
 from runtime.data_errors import readable_data_errors
 from runtime.evaluation import Evaluation
-from runtime.evaluation_details import leave_details
-from runtime.model_size import NetworkSize
 from runtime.observers import Observers
-from runtime.plan import batches_to_evaluate, measured_warmup, plan_training
-from runtime.plan_advice import advice
-from runtime.prediction import predict_files
-from runtime.publish import publish
-from runtime.run_facts import facts_of_setup, facts_of_training, recipe_fit
+from runtime.planning.advice import advice
+from runtime.planning.model_size import NetworkSize
+from runtime.planning.plan import batches_to_evaluate, measured_warmup, plan_training
+from runtime.prediction.prediction import predict_files
+from runtime.reporting.evaluation_details import leave_details
+from runtime.reporting.publish import publish
+from runtime.reporting.run_facts import facts_of_setup, facts_of_training, recipe_fit
 from runtime.stopping import Stopping
 from runtime.task import Setup
 from runtime.trainer import Trainer
+from runtime.training.best_checkpoint import BestCheckpoint
 from utils.checkpoints import CheckpointDir, next_checkpoint
 from utils.config import EMA, RAW
 from utils.console.screen import Rows

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from runtime.devices import GPU, ChosenGpu
+from runtime.devices.gpu_choice import GPU, ChosenGpu
 from utils.config import ExperimentConfig
 from utils.flags.environment_variables import XLA_VARIABLE, compiles_on_cpus
 from utils.hvd_utils import Communicator

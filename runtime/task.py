@@ -13,10 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from model.specs import Part
-from runtime.batch_search import AutoBatch
-from runtime.convolutions import Convolutions
-from runtime.images_to_predict import FoundFiles
-from runtime.precision import Precision
+from runtime.batch_size.search import AutoBatch
+from runtime.devices.precision import Precision
+from runtime.prediction.images_to_predict import FoundFiles
+from runtime.training.convolutions import Convolutions
 from utils.config import ExperimentConfig
 from utils.hooks.beginning import Chance
 from utils.image_sizes import ImageSize

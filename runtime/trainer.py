@@ -11,17 +11,17 @@ from typing import Any
 import tensorflow as tf
 
 from model.specs import CHOSEN_CONVOLUTIONS
-from runtime.convolutions import choices_to_store, notes_on_use
-from runtime.fine_tuning import require_frozen
+from runtime.classification.teacher import FINGERPRINT, other_teacher
 from runtime.graphs import TrainGraph, build_train_graph
 from runtime.loop import run_loop
-from runtime.plan import TrainingPlan
+from runtime.planning.plan import TrainingPlan
 from runtime.session import training_options
 from runtime.stopping import Stopping
-from runtime.stored_options import changed_options, numbers_to_store, options_to_store
 from runtime.task import Setup
-from runtime.teacher import FINGERPRINT, other_teacher
-from runtime.warm_start import class_renamed, load_warm_start
+from runtime.training.convolutions import choices_to_store, notes_on_use
+from runtime.training.fine_tuning import require_frozen
+from runtime.training.stored_options import changed_options, numbers_to_store, options_to_store
+from runtime.training.warm_start import class_renamed, load_warm_start
 from utils.checkpoints import CheckpointDir, find_checkpoint
 from utils.errors import RunError
 from utils.hooks.hook import Hook, StepRecord

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime.outputs import OUTPUTS
+from runtime.reporting.outputs import OUTPUTS
 from tests.conftest import ROOT
 from tests.documents import DOCUMENTS, FENCE, HEADING, HOW_TOS, PAGES, README, cells, code_in, git_files, slug, tables
 from utils.config import ARCHITECTURES

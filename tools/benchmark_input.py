@@ -25,9 +25,9 @@ import tempfile
 from functools import partial
 from typing import Any
 
-from runtime.resolve_classifier import DEFAULT_ARCHITECTURE
-from runtime.resolve_classifier import DEFAULT_IMAGE_SIZE as CLASSIFIER_SIZE
-from runtime.resolve_detector import DEFAULT_IMAGE_SIZE as DETECTOR_SIZE
+from runtime.classification.resolve_classifier import DEFAULT_ARCHITECTURE
+from runtime.classification.resolve_classifier import DEFAULT_IMAGE_SIZE as CLASSIFIER_SIZE
+from runtime.detection.resolve_detector import DEFAULT_IMAGE_SIZE as DETECTOR_SIZE
 from runtime.tensorflow_import import load_tensorflow
 from tools.command import CommandParser, run_command
 from utils.augment_config import POLICIES
@@ -157,7 +157,7 @@ def _measure_input(flags: argparse.Namespace, split: str) -> float:
 
 def _setup(flags: argparse.Namespace, split: str, *more: str) -> Any:
     """The setup that main.py would run on this data, in a folder without checkpoints."""
-    from runtime.setup import set_up
+    from runtime.setup.set_up import set_up
     from utils.cmdline_helper import parse
     from utils.hvd_utils import communicator
 

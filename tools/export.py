@@ -181,7 +181,7 @@ def make_parser() -> argparse.ArgumentParser:
 def _export(command: Command, options: Mapping[str, Any], stop: PreemptionHook) -> int:
     from runtime.artefacts.export_job import ExportOptions  # imports TensorFlow
     from runtime.artefacts.exporting import export
-    from runtime.setup import set_up_alone
+    from runtime.setup.set_up import set_up_alone
 
     return export(command.config, set_up_alone, ExportOptions(**options), stop)
 

@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     load_tensorflow()  # here, as --help does not need it
     from model.checkpoint_names import torch_origin
-    from runtime.setup import described
+    from runtime.setup.weights import described
     from tools.weights.checkpoint_writing import require_free, write_described, write_plain
     from tools.weights.conversion import convert, likeliest, with_state
     from tools.weights.timm_checkpoint import write_timm
@@ -291,7 +291,7 @@ def _check_nvidia(architecture: str, known: Mapping[str, Any], pretrained: Pretr
         UsageError: NVIDIA's program lacks the network, or a setting that the weights need.
     """
     from model.checkpoint_names import NVIDIA_CLASSIFIERS
-    from runtime.resolve_detector import DEFAULT_BACKBONE
+    from runtime.detection.resolve_detector import DEFAULT_BACKBONE
     from utils.weights.pretrained_config import MEAN_RGB, STD_RGB
 
     if architecture in CLASSIFIERS and architecture not in NVIDIA_CLASSIFIERS:

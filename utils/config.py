@@ -1,7 +1,7 @@
 """The typed configuration of a run: one frozen dataclass per concern, validated on construction.
 
-``None`` in a field of ``ModelConfig`` means "not given": ``runtime/resolve_classifier.py`` fills it from the
-checkpoint, the data's manifest or the default, in this order. Everything else is final as parsed. Imports no
+``None`` in a field of ``ModelConfig`` means "not given": ``runtime/classification/resolve_classifier.py`` fills it
+from the checkpoint, the data's manifest or the default, in this order. Everything else is final as parsed. Imports no
 TensorFlow.
 """
 
@@ -118,7 +118,7 @@ AMP_DTYPES = ("auto", "float16", "bfloat16")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrecisionConfig:
-    """Requested mixed precision and compilation; ``runtime/precision.py`` decides what the machine can do."""
+    """Requested mixed precision and compilation; ``runtime/devices/precision.py`` decides what the machine can do."""
 
     amp: bool = False
     amp_dtype: str = "auto"

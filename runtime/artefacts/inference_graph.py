@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from runtime.artefacts.artefact import INPUT
 from runtime.evaluation import load_weights
-from runtime.inference_network import opened_weights
+from runtime.inference.network import opened_weights
 from runtime.task import Setup, Task
 from utils.image_sizes import ImageSize, sides_of
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from runtime.artefacts.artefact import Artefact
 from runtime.artefacts.formats import find_artefact, format_of, function
-from runtime.precision import Precision
+from runtime.devices.precision import Precision
 from runtime.session import compiles
 from utils.config import ExperimentConfig
 from utils.errors import UsageError

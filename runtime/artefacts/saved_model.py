@@ -16,7 +16,7 @@ from runtime.artefacts.export_job import ExportJob, Written
 from runtime.artefacts.formats import Format
 from runtime.artefacts.frozen_graph import in_graph
 from runtime.evaluation import load_weights
-from runtime.inference_network import Weights, network_with_variables
+from runtime.inference.network import Weights, network_with_variables
 from runtime.task import Setup
 from utils.config import resolved
 from utils.errors import RunError, reason

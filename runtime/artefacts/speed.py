@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from runtime.artefacts.artefact import Artefact, run_by
 from runtime.evaluation import restoring
-from runtime.inference_network import inference_network
-from runtime.onednn import keeps_kernels
+from runtime.inference.network import inference_network
+from runtime.inference.onednn import keeps_kernels
 from runtime.task import Setup
 from utils.config import resolved
 from utils.errors import RunError, reason

@@ -123,7 +123,7 @@ def runners(setup, folder, batch):
 
 def random_weights(setup):
     """The initial values of a new network of the task, by name."""
-    from runtime.inference_network import opened_weights
+    from runtime.inference.network import opened_weights
 
     with opened_weights(setup) as (session, weights):
         session.run(weights.initializer)

@@ -47,7 +47,7 @@ def set_up_as_main_does(mode, options):
         flags = [f"--arch={options.arch}", f"--mode={mode}", "--cpu", *sizes, *length, *switches]
         command = parse([*flags, f"--results_dir={empty}"], os.environ)
         os.environ.update(environment_for(command.config, os.environ))
-        from runtime.setup import set_up
+        from runtime.setup.set_up import set_up
 
         setup = set_up(command.config, communicator(os.environ))
     setup.session_config.intra_op_parallelism_threads = THREADS

@@ -21,9 +21,9 @@ pytestmark = pytest.mark.slow
 BLIND_RANK_1 = """
 import os, sys
 import main
-from runtime import devices
+from runtime.devices import gpu_choice
 if os.environ["OMPI_COMM_WORLD_RANK"] == "1":
-    devices.unused_gpus = lambda environ: "TensorFlow cannot use the GPUs"
+    gpu_choice.unused_gpus = lambda environ: "TensorFlow cannot use the GPUs"
 sys.exit(main.main(sys.argv[1:]))
 """
 LONG = ("--batch_size=4", "--num_iter=100000", "--iter_unit=batch", "--checkpoint_every=5", "--display_every=1")

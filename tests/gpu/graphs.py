@@ -12,12 +12,12 @@ import tensorflow as tf
 
 from model.specs import RESNETS, SSDS
 from runtime import graphs, session
-from runtime import setup as setup_module
-from runtime.devices import GPU
+from runtime.devices.gpu_choice import GPU
+from runtime.devices.precision import Precision
 from runtime.graphs import build_eval_graph, build_predict_graph, build_train_graph
-from runtime.plan import plan_training
-from runtime.precision import Precision
+from runtime.planning.plan import plan_training
 from runtime.session import on_device
+from runtime.setup import set_up as setup_module
 from runtime.stopping import Stopping
 from runtime.task import Setup
 from utils.cmdline_helper import parse

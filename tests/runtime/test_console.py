@@ -12,7 +12,7 @@ from signal import SIGTERM
 import pytest
 from rich.cells import cell_len
 
-from runtime.outputs import OUTPUTS
+from runtime.reporting.outputs import OUTPUTS
 from tests.conftest import ROOT
 from tests.runtime.runs import CLASSES, at_step, network, picture, run, send, train
 from tests.utils.console.terminals import CONTROL, Terminal, seen

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.run_facts import learning_rate
+from runtime.reporting.run_facts import learning_rate
 from tests.bad_input.launching import launch
 from tests.runtime.runs import Run, network, picture, run, write_data
 from utils.config import MODES
@@ -254,7 +254,7 @@ def test_data_without_a_manifest_is_counted(tmp_path):
 
 
 def test_memory_that_is_not_free_is_told(sound, tmp_path, monkeypatch):
-    monkeypatch.setattr("runtime.plan_facts.memory_gb", lambda: (16.0, 0.1))
+    monkeypatch.setattr("runtime.planning.facts.memory_gb", lambda: (16.0, 0.1))
     found = plan(*network(sound / "data", tmp_path / "r", "train"), "--batch_size=4")
     assert found["Memory"].endswith("; only 100 MB are free")
 

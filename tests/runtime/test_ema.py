@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from runtime.precision import Precision
+from runtime.devices.precision import Precision
 from tests.runtime.runs import at_step, network, picture, run, train, values
 from utils.weights.checkpoint_files import read_metadata
 
@@ -148,7 +148,7 @@ def test_averages_may_begin_late_and_end_early_and_both_is_said(data_dir, tmp_pa
 @pytest.mark.slow
 def test_skipped_steps_do_not_count(data_dir, tmp_path, monkeypatch):
     half = Precision(compute_dtype=tf.float16, dynamic_loss_scale=True)
-    monkeypatch.setattr("runtime.setup.choose_precision", lambda *_, **__: half)
+    monkeypatch.setattr("runtime.setup.set_up.choose_precision", lambda *_, **__: half)
     monkeypatch.setattr("utils.optimizers.INITIAL_LOSS_SCALE", 2.0**22)
     with at_step(-1, lambda: None) as seen:
         result = train(data_dir, tmp_path, *FLAGS, "--num_iter=2", "--checkpoint_every=1")

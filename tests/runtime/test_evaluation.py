@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from runtime.evaluation import Evaluation
-from runtime.setup import set_up
+from runtime.setup.set_up import set_up
 from tests.runtime.runs import network, run, tiny_networks, train, values, write_data
 from utils.cmdline_helper import parse
 from utils.errors import RunError

@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from model.layers.options import LayerOptions
 from model.specs import QuantizationSpec
-from runtime.classification import classification_task
+from runtime.classification.task import classification_task
+from runtime.devices.precision import Precision
 from runtime.graphs import build_eval_graph, build_predict_graph, build_train_graph
-from runtime.plan import plan_training
-from runtime.precision import Precision
+from runtime.planning.plan import plan_training
 from tests.runtime.processes import ALONE, Pretended, never_stopping
 from tests.runtime.runs import picture, tiny_networks
 from tests.utils.input_records import record, write_files

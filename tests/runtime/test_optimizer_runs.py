@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from runtime.precision import Precision
-from runtime.stored_options import check_optimizer
+from runtime.devices.precision import Precision
+from runtime.training.stored_options import check_optimizer
 from tests.runtime.runs import assert_same_checkpoint, train, values
 from tests.tools.weights.published_checkpoints import convert
 from tools.weights.checkpoint_rewriting import average_weights, rewrite_classifier
@@ -30,7 +30,7 @@ def run(data_dir, tmp_path_factory):
     results = tmp_path_factory.mktemp("adam") / "run"
     with pytest.MonkeyPatch.context() as patch:
         dynamic = Precision(compute_dtype=tf.float32, dynamic_loss_scale=True)
-        patch.setattr("runtime.setup.choose_precision", lambda *_, **__: dynamic)
+        patch.setattr("runtime.setup.set_up.choose_precision", lambda *_, **__: dynamic)
         finished = train(data_dir, results, *ADAM)
         assert finished.status == 0, finished.error
         write_half(results, results.parent / "resumed")

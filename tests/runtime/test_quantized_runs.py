@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from model.layers.options import LayerOptions
 from model.specs import QuantizationSpec
-from runtime.classification import classification_task
+from runtime.classification.task import classification_task
 from tests.runtime.runs import assert_same_checkpoint, network, run, tiny_networks, train, values
 from tests.runtime.scenes import write_scenes
 from tests.runtime.tiny_classifier import config

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from model.specs import QuantizationSpec
-from runtime.resolve_classifier import resolve_model
+from runtime.classification.resolve_classifier import resolve_model
 from runtime.resolve_quantization import resolve_quantization
 from utils.config import ModelConfig
 from utils.errors import UsageError

@@ -50,7 +50,7 @@ def test_a_log_begins_with_units_and_parameters_and_ends_with_the_summary_and_gr
 @pytest.mark.slow
 def test_a_launch_with_few_steps_left_still_measures_them(data_dir, tmp_path):
     train(data_dir, tmp_path, "--num_iter=500", "--iter_unit=batch", "--run_iter=1")
-    with mock.patch("runtime.plan.TrainingPlan.last_step", lambda self, config, start: start + 2):
+    with mock.patch("runtime.planning.plan.TrainingPlan.last_step", lambda self, config, start: start + 2):
         short = train(data_dir, tmp_path, "--num_iter=500", "--iter_unit=batch")
     assert short.summary["train_throughput"] > 0  # a tenth of 500 would be 50 steps of warm-up
 
@@ -82,7 +82,7 @@ def test_a_scalar_that_is_no_number_is_named(data_dir, tmp_path):
     def poison(task, endpoints, targets, mask):
         return {"cross_entropy": 0.0 * endpoints["logits"][0, 0] + math.nan}
 
-    with mock.patch("runtime.classification.ClassificationTraining.losses", poison):
+    with mock.patch("runtime.classification.task.ClassificationTraining.losses", poison):
         result = train(data_dir, tmp_path, "--num_iter=1", "--checkpoint_every=1")
     assert result.status == 1
     assert "CRITICAL: step 1: cross_entropy is nan; stopped before the weights are saved" in result.error

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from runtime.devices import ChosenGpu
+from runtime.devices.gpu_choice import ChosenGpu
 from runtime.session import compute_capability, note_on_xla, session_config, uses_gpu
 from tests.launching import ROOT
 from tests.runtime.processes import ALONE, Pretended
@@ -65,7 +65,7 @@ def test_no_other_module_has_options_of_its_own_for_gpus():
     files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     makers = {path.relative_to(ROOT).as_posix() for path in files if "ConfigProto(" in path.read_text("utf-8")}
     assert makers == {
-        "runtime/devices.py",  # a copy of the run's
+        "runtime/devices/gpu_choice.py",  # a copy of the run's
         "runtime/session.py",
         "tools/doctor/sessions.py",  # uses all GPUs
         "utils/host_session.py",

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from runtime.histograms import IMAGES
+from runtime.training.histograms import IMAGES
 from tests.runtime.runs import CLASSES, assert_same_checkpoint, network, picture, run, train, values
 from tests.runtime.scenes import picture_of, scene, write_scenes
 from utils.images.lettering import MISSED, RIGHT, WRONG

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from runtime.plan import plan_training
-from runtime.precision import Precision
-from runtime.setup import set_up
+from runtime.devices.precision import Precision
+from runtime.planning.plan import plan_training
+from runtime.setup.set_up import set_up
 from runtime.trainer import Trainer, advance
 from tests.runtime.processes import ALONE, never_stopping
 from tests.runtime.runs import (
@@ -117,7 +117,7 @@ def test_a_run_ended_by_its_limit_and_by_signals_equals_the_uninterrupted_one(da
 @pytest.mark.slow
 def test_a_resumed_run_keeps_its_loss_scale_and_the_batches_that_overflowed(data_dir, tmp_path, monkeypatch):
     half = Precision(compute_dtype=tf.float16, dynamic_loss_scale=True)
-    monkeypatch.setattr("runtime.setup.choose_precision", lambda *_, **__: half)
+    monkeypatch.setattr("runtime.setup.set_up.choose_precision", lambda *_, **__: half)
     monkeypatch.setattr("utils.optimizers.GROWTH_INTERVAL", 2)
     monkeypatch.setattr("utils.optimizers.INITIAL_LOSS_SCALE", 2.0**19)
     flags = (*EIGHT_STEPS, "--lr_init=2")

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from model.layers.options import LayerOptions
-from runtime.classification import classification_task
+from runtime.classification.task import classification_task
 from tests.runtime.runs import tiny_networks
 from utils.config import ExperimentConfig, ModelConfig, RunConfig
 from utils.data_config import DataConfig

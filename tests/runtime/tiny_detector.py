@@ -6,7 +6,7 @@ from unittest import mock
 
 from model.layers.options import LayerOptions
 from model.specs import BACKBONES, RESNETS, SSDS
-from runtime.detection import detection_task
+from runtime.detection.task import detection_task
 from tests.model.tiny_ssd import SMALL, TINY_SSD
 from utils.config import ExperimentConfig, ModelConfig, RunConfig
 from utils.data_config import DataConfig

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from runtime.plan import plan_training
+from runtime.planning.plan import plan_training
 from tests.launching import ROOT
 from utils.cmdline_helper import parse
 from utils.config import CLASSIFIERS

@@ -359,7 +359,7 @@ def test_one_recipe_serves_all_modes_and_what_follows_it_wins(recipe):
 
 
 def test_the_command_line_imports_no_tensorflow():
-    modules = "utils.cmdline_helper, runtime.resolve_classifier, runtime.environment"
+    modules = "utils.cmdline_helper, runtime.classification.resolve_classifier, runtime.environment"
     code = f"import sys, {modules}; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
 

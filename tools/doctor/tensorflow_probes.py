@@ -11,8 +11,8 @@ import tensorflow as tf
 from model.layers.conv2d import probe_grouped_convolution
 from object_detection.coco.evaluation import score
 from object_detection.coco.metrics import METRICS
-from runtime.devices import unused_gpus
-from runtime.precision import Precision, choose_precision
+from runtime.devices.gpu_choice import unused_gpus
+from runtime.devices.precision import Precision, choose_precision
 from runtime.session import gpu_names
 from tools.doctor.package_probes import DETECTIONS, GROUNDTRUTH, check_ap, gray_image
 from tools.doctor.probe import Missing, ProbeResult, version_of

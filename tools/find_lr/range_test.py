@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from runtime.data_errors import readable_data_errors
-from runtime.plan import TrainingPlan, plan_training
-from runtime.setup import set_up
+from runtime.planning.plan import TrainingPlan, plan_training
+from runtime.setup.set_up import set_up
 from runtime.stopping import Stopping
 from runtime.task import Setup
 from runtime.trainer import Trainer

@@ -12,7 +12,7 @@ from PIL import Image
 from object_detection.boxes.anchors import pyramid_anchors
 from object_detection.boxes.box_coder import decode
 from object_detection.drawing import draw_detections
-from runtime.detection import class_table_of
+from runtime.detection.task import class_table_of
 from runtime.task import Setup
 from tools.inspect.anchor_pictures import best_overlaps, draw_anchors
 from tools.inspect.charts import BoxSizes, ClassRow, box_chart, class_chart

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from runtime.plan import TrainingPlan, plan_training
-from runtime.setup import set_up_alone
+from runtime.planning.plan import TrainingPlan, plan_training
+from runtime.setup.set_up import set_up_alone
 from runtime.task import Setup
 from tools.inspect.charts import rate_chart
 from tools.inspect.contact_sheet import Cell, contact_sheet, fitted

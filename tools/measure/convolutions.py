@@ -92,7 +92,7 @@ def _measure(command: Command, rounds: int, stop: PreemptionHook) -> int:
     import tensorflow as tf
 
     from model.layers.formulations import fault_of
-    from runtime.setup import set_up_alone
+    from runtime.setup.set_up import set_up_alone
     from tools.measure.convolution_speed import measure
 
     setup = set_up_alone(command.config)

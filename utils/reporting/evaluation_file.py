@@ -8,8 +8,9 @@ It is an object with these keys:
 - ``latency_ms``: a histogram of the batch latencies, with ``edges`` of the bins, one more than ``counts``;
 - ``pictures``: objects with ``index`` (the example's index in its split) and, if available, ``jpeg``, a small
   picture in base64;
-- for a classifier: ``class_names`` (null if there are none) and the keys from ``runtime.class_details``;
-- for a classifier of images with several labels: ``class_names``, the keys from ``runtime.several_labels_evaluation``;
+- for a classifier: ``class_names`` (null if there are none) and the keys from ``runtime.classification.details``;
+- for a classifier of images with several labels: ``class_names``, and the keys from
+  ``runtime.classification.several_labels_evaluation``;
 - for a detector: the keys from ``object_detection.coco.details``, and ``findings``, sentences about problems;
 - ``errors`` of a detector, see ``object_detection.coco.error_details``, and ``error_pictures``, which are ``pictures``
   with the kind of their ``error``; files of older versions, and of large evaluations in training, have neither.

@@ -6,7 +6,7 @@ import tensorflow as tf
 from runtime.artefacts import export_job
 from runtime.artefacts.export_job import ExportJob, ExportOptions
 from runtime.artefacts.formats import FORMATS
-from runtime.inference_network import network_with_variables
+from runtime.inference.network import network_with_variables
 from runtime.task import Setup
 from tests.gpu.graphs import EVALUATION, Case, gpu_setup
 from tests.runtime.runs import tiny_networks

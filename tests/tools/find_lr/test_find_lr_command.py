@@ -108,7 +108,7 @@ def test_detectors_and_bfloat16_are_tested_too(scenes, data_dir, tmp_path):
     assert status == 0, error
     assert "suggestion: --lr_init=" in output
     half = ("--amp", f"--data_dir={data_dir}", f"--output={tmp_path}/half", "--seed=1")
-    with mock.patch("runtime.setup.cpu_features", return_value=frozenset({"avx512_bf16"})):
+    with mock.patch("runtime.setup.set_up.cpu_features", return_value=frozenset({"avx512_bf16"})):
         status, _, error = find_lr(*SMALL, *half)
     assert status in (0, 1), error
     assert json.loads((tmp_path / "half" / "find_lr.json").read_text())["precision"] == "bfloat16"

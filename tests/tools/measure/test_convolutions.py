@@ -10,7 +10,7 @@ import pytest
 from model.layers.choices import Choice, Signature
 from model.layers.formulations import fault_of
 from model.specs import ChosenConvolution
-from runtime.convolutions import Convolutions, choose_convolutions, kind_of_cpu, notes_on_use
+from runtime.training.convolutions import Convolutions, choose_convolutions, kind_of_cpu, notes_on_use
 from tests.runtime.runs import tiny_networks
 from tools.measure import convolutions
 from tools.measure.convolution_speed import compare, fastest

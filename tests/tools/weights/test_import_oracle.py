@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 from model.specs import RESNETS
-from runtime.setup import set_up
+from runtime.setup.set_up import set_up
 from tools import import_weights
 from tools.measure.compare.timm_network import timm_name
 from utils.cmdline_helper import parse

@@ -14,8 +14,8 @@ from object_detection.coco.details import details as box_details
 from object_detection.coco.intervals import per_image
 from object_detection.coco.metrics import score_arrays
 from object_detection.coco.tables import Comparison, from_json
-from runtime.class_evaluation import ClassificationEvaluator
-from runtime.several_labels_evaluation import SeveralLabelsEvaluator
+from runtime.classification.evaluation import ClassificationEvaluator
+from runtime.classification.several_labels_evaluation import SeveralLabelsEvaluator
 from utils.dllogger_utils import PARAMETER, SUMMARY, open_log
 from utils.reporting.evaluation_file import histogram, write_evaluation
 

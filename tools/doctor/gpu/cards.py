@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from runtime.precision import BFLOAT16_CAPABILITY
+from runtime.devices.precision import BFLOAT16_CAPABILITY
 from runtime.session import compute_capability
 from tools.doctor.probe import ProbeResult, Skipped
 from tools.doctor.sessions import growing, seconds_of

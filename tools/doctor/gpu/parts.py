@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from model.layers.conv2d import convolve
 from model.layers.options import LayerOptions
 from runtime.session import on_device
-from runtime.setup import set_up_alone
+from runtime.setup.set_up import set_up_alone
 from tools.doctor.gpu.cards import FLOAT32, gpu_arithmetic, has_gpu, require_gpus
 from tools.doctor.gpu.launches import launch, random_records
 from tools.doctor.horovod_probe import HOW, launcher
@@ -189,7 +189,7 @@ def all_reduce() -> ProbeResult:
 _AVERAGE = """
 import json, os, sys, time
 import tensorflow as tf
-from runtime.devices import take_gpu
+from runtime.devices.gpu_choice import take_gpu
 from runtime.session import session_config
 from utils.cmdline_helper import parse
 from utils.hvd_utils import communicator

@@ -15,8 +15,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from runtime.graphs import TrainGraph, build_train_graph
-from runtime.plan import plan_training
-from runtime.setup import set_up_alone
+from runtime.planning.plan import plan_training
+from runtime.setup.set_up import set_up_alone
 from runtime.stopping import Stopping
 from runtime.task import Setup
 from tools.doctor.gpu.cards import (

@@ -11,8 +11,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runtime.resolve_classifier import DEFAULT_IMAGE_SIZE as CLASSIFIER_SIZE
-from runtime.resolve_detector import DEFAULT_IMAGE_SIZE as DETECTOR_SIZE
+from runtime.classification.resolve_classifier import DEFAULT_IMAGE_SIZE as CLASSIFIER_SIZE
+from runtime.detection.resolve_detector import DEFAULT_IMAGE_SIZE as DETECTOR_SIZE
 from utils.config import ARCHITECTURES, DETECTORS
 from utils.errors import UsageError
 from utils.suggestions import hint

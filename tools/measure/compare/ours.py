@@ -45,7 +45,7 @@ def _set_up(flags: Sequence[str], threads: int) -> Any:
     with tempfile.TemporaryDirectory() as empty:  # holds no checkpoint
         command = parse([*flags, *length, f"--results_dir={empty}"], os.environ)
         load_tensorflow(environment_for(command.config, os.environ))
-        from runtime.setup import set_up_alone
+        from runtime.setup.set_up import set_up_alone
 
         setup = set_up_alone(command.config)
         setup.session_config.intra_op_parallelism_threads = threads
@@ -54,7 +54,7 @@ def _set_up(flags: Sequence[str], threads: int) -> Any:
 
 
 def _train(setup: Any) -> None:
-    from runtime.plan import plan_training
+    from runtime.planning.plan import plan_training
     from runtime.stopping import Stopping
     from runtime.trainer import Trainer
     from utils.hooks.preemption import PreemptionHook
@@ -171,7 +171,7 @@ def training_input(data_dir: str, batch: int, image_size: int, threads: int, dal
 def checkpoint(arch: str, folder: str) -> None:
     """Writes a checkpoint of a network with new weights, and ends."""
     with _set_up([f"--arch={arch}", "--mode=inference_benchmark", "--batch_size=1"], 1) as setup:
-        from runtime.inference_network import opened_weights
+        from runtime.inference.network import opened_weights
         from utils.checkpoints import CheckpointDir
 
         with opened_weights(setup) as (session, weights):

@@ -1,0 +1,1 @@
+"""``--batch_size auto``: a search of the largest batch by trials."""

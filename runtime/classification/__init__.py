@@ -1,0 +1,1 @@
+"""The task of classification: its network, losses, metrics, presentation, options and teacher."""

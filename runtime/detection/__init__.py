@@ -1,0 +1,1 @@
+"""The task of object detection, and the options of its networks."""

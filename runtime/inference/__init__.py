@@ -1,0 +1,1 @@
+"""Networks as inference runs them: weights prepared once, oneDNN's convolutions, mirror images."""

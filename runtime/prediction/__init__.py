@@ -1,0 +1,1 @@
+"""Prediction on image files: which images, in which pieces, and the files that result."""

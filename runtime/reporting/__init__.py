@@ -1,0 +1,1 @@
+"""Facts and results of a run for people: lines, files and the report."""

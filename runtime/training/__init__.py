@@ -1,0 +1,1 @@
+"""Parts of training: updates, convolutions, starting weights, and the options that a checkpoint stores."""
