@@ -110,16 +110,25 @@ def _classifier(origin: str, architecture: str, kernel: Sequence[int] | None) ->
     return found if kernel is None else found | {"num_classes": int(kernel[-1])}
 
 
-def variables_of(architecture: str, num_classes: int, backbone: str | None = None) -> dict[str, tuple[int, ...]]:
+def variables_of(
+    architecture: str,
+    num_classes: int,
+    backbone: str | None = None,
+    norm: str | None = None,
+    heads: Mapping[str, bool] | None = None,
+) -> dict[str, tuple[int, ...]]:
     """Returns the names and shapes of a whole network.
 
     Args:
         architecture: The network.
         num_classes: The number of classes, or the largest category id of a detector.
         backbone: A row of ``BACKBONES``, for detectors; None means the usual one.
+        norm: Normalization of a detector's pyramid and heads, "batch" or "group"; None means "batch".
+        heads: Further heads of a detector, "distribution" and "centerness", and whether it has them.
     """
     if architecture in SSDS:
-        spec = SSDS[architecture]
+        built: dict[str, Any] = {"norm": norm or "batch", **(heads or {})}
+        spec = replace(SSDS[architecture], **built)
         spec = spec if backbone is None else spec.with_backbone(BACKBONES[backbone])
         return detector_variables(spec, ANCHORS_PER_CELL, num_classes + 1)
     return classifier_variables(RESNETS[architecture], num_classes)

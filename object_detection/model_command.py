@@ -49,6 +49,10 @@ _OTHER_NAMES = (
     ("--lr_init", "learning_rate_base"),
     ("--batch_norm_decay", "batch_norm.decay"),
     ("--optimizer", "the optimizer"),
+    ("--norm", "conv_hyperparams.group_norm"),
+    ("--ema_decay", "train_config.optimizer.use_moving_average"),
+    ("--eval_weights", "eval_config.use_moving_averages"),
+    ("--clip_norm", "train_config.gradient_clipping_by_norm"),
     ("--exact_classes", "main.py's --exact_classes"),
 )
 

@@ -51,6 +51,7 @@ _RUN_STATE = (
     "tuning",
     "update",
 )
+_OF_DETECTOR = ("backbone", "norm", "heads")
 _IMAGENET_LOGITS = 1001
 
 
@@ -123,7 +124,7 @@ def _run(options: argparse.Namespace) -> int:
     file = open_weights(options.source, options.state)
     known = {"origin": torch_origin(file.shapes)} if file.is_torch else described(file.path)
     averaged = _averaged(file, options.eval_weights)
-    candidates = _candidates(file, known.get("backbone"), averaged=averaged)
+    candidates = _candidates(file, {key: known.get(key) for key in _OF_DETECTOR}, averaged=averaged)
     architecture = options.arch or known.get("architecture") or likeliest(file, list(candidates.values()))
     if architecture not in candidates:
         raise UsageError(_unknown(file, architecture, list(candidates)))
@@ -191,8 +192,11 @@ def _averaged(file: WeightsFile, asked: str | None) -> bool:
     return there and asked in (None, EMA)
 
 
-def _candidates(file: WeightsFile, backbone: str | None, *, averaged: bool) -> dict[str, Candidate]:
-    """The networks that the file may hold, each with the file's number of classes; ``backbone`` is a detector's."""
+def _candidates(file: WeightsFile, detector: Mapping[str, Any], *, averaged: bool) -> dict[str, Candidate]:
+    """The networks that the file may hold, each with the file's number of classes.
+
+    ``detector`` has the arguments of ``variables_of`` that tell detectors apart.
+    """
     from model.checkpoint_names import ANCHORS_PER_CELL, classifier_sources, torch_sources, variables_of
     from model.warm_start import CLASS_HEAD
     from tools.weights.conversion import Candidate, our_shape
@@ -203,7 +207,7 @@ def _candidates(file: WeightsFile, backbone: str | None, *, averaged: bool) -> d
     for name in CLASSIFIERS if file.is_torch else ARCHITECTURES:
         sources = torch_sources(name, file.shapes) if file.is_torch else classifier_sources(file.shapes, name, SLOTS)
         sources = averages_or_raw(sources, file.shapes) if averaged else sources
-        one, two = (variables_of(name, count, backbone) for count in (1, 2))
+        one, two = (variables_of(name, count, **detector) for count in (1, 2))
         head = frozenset(variable for variable in one if one[variable] != two[variable])
         if name in CLASSIFIERS:
             stored = file.shapes.get(sources.get(f"{name}/output/dense/bias", ""))
@@ -211,7 +215,7 @@ def _candidates(file: WeightsFile, backbone: str | None, *, averaged: bool) -> d
         else:
             stored = file.shapes.get(CLASS_HEAD[1])
             classes = int(stored[-1]) // ANCHORS_PER_CELL - 1 if stored else 1
-        wanted = variables_of(name, classes, backbone)
+        wanted = variables_of(name, classes, **detector)
         found[name] = Candidate(architecture=name, wanted=wanted, sources=sources, head=head)
     return found
 
@@ -301,12 +305,15 @@ def _check_nvidia(architecture: str, known: Mapping[str, Any], pretrained: Pretr
     )
     backbone = known.get("backbone") or DEFAULT_BACKBONE
     by_channel = (known.get("quantization") or {}).get("per_channel")
+    grouped, heads = known.get("norm") == "group", any((known.get("heads") or {}).values())
     trained_alike = pretrained.is_default and own_images and backbone == DEFAULT_BACKBONE
-    if not trained_alike or known.get("exact_classes") or by_channel:
+    if not trained_alike or known.get("exact_classes") or by_channel or grouped or heads:
         raise UsageError(
             f"--to nvidia: these weights need {pretrained.summary()}"
             + (f", backbone {backbone}" if known.get("task") == "detection" else "")
             + (", per-channel quantization ranges" if by_channel else "")
+            + (", group normalization in pyramid and heads" if grouped else "")
+            + (", further heads" if heads else "")
             + ", which NVIDIA's networks do not have; the outputs would differ"
         )
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from model.specs import SSD_NAMES
 from object_detection.pipeline import text as pipeline_text
-from object_detection.pipeline.detection import HYPERPARAMS, detection_of, model_of, trains_batch_norm
+from object_detection.pipeline.detection import detection_of, model_of, trains_batch_norm
 from object_detection.pipeline.fields import Fields
 from object_detection.pipeline.hparams import override
+from object_detection.pipeline.optimization import COSINE, moving_average_of, optimizer_of
 from object_detection.pipeline.rules import check_messages, check_rest
 from object_detection.pipeline.text import Pipeline
 from utils.config import Duration, ExperimentConfig, FineTuningConfig, PrecisionConfig, RunConfig
@@ -24,7 +25,6 @@ ROOT = Path(__file__).resolve().parents[2]
 METRICS = "coco_detection_metrics"
 CHECKPOINT_TYPES = ("classification", "detection")
 
-_COSINE = "train_config.optimizer.momentum_optimizer.learning_rate.cosine_decay_learning_rate"
 _TRAINING = ("train", "train_and_evaluate")
 
 
@@ -77,10 +77,11 @@ def to_experiment(
     check_messages(fields)
     model, detection = model_of(fields, data_format), detection_of(fields)
     fine_tuning = FineTuningConfig(freeze_batch_norm=not trains_batch_norm(fields))
-    optimizer = _optimizer(fields)
+    optimizer = optimizer_of(fields)
     run, run_notes = _run(fields, run, optimizer, train_steps)
+    moving_average, average_notes = moving_average_of(fields, training=run.is_training)
     data, data_notes = _data(fields, run, eval_split, eval_every)
-    notes = (*run_notes, *data_notes, *check_rest(fields))
+    notes = (*run_notes, *average_notes, *data_notes, *check_rest(fields))
     config = ExperimentConfig(
         model=model,
         data=data,
@@ -89,54 +90,9 @@ def to_experiment(
         run=run,
         detection=detection,
         fine_tuning=fine_tuning,
+        moving_average=moving_average,
     )
     return config, notes
-
-
-def _optimizer(fields: Fields) -> OptimizerConfig:
-    fields.need("train_config.optimizer.momentum_optimizer")
-    fields.need(_COSINE)
-    for hyperparams in HYPERPARAMS:
-        fields.need(f"{hyperparams}.regularizer.l2_regularizer")
-    base = fields.number(f"{_COSINE}.learning_rate_base", 0, above=True)
-    warmup_rate = fields.number(f"{_COSINE}.warmup_learning_rate", 0, base)
-    warmup_steps = fields.number(f"{_COSINE}.warmup_steps", 0)
-    hold_steps = fields.number(f"{_COSINE}.hold_base_rate_steps", 0)
-    return OptimizerConfig(
-        learning_rate=base,
-        warmup_steps=warmup_steps,
-        warmup_start=warmup_rate / base,
-        hold_steps=hold_steps,
-        schedule="cosine",
-        schedule_steps=_total_steps(fields, warmup_steps + hold_steps),
-        cosine_from_peak=True,
-        momentum=_momentum(fields),
-        weight_decay=_weight_decay(fields),
-    )
-
-
-def _total_steps(fields: Fields, steps_at_peak: int) -> int:
-    total = int(fields.number(f"{_COSINE}.total_steps", 1))
-    if total <= steps_at_peak:
-        raise fields.error(
-            f"{_COSINE}.total_steps",
-            f" {total}: must be above the {steps_at_peak} steps of warmup_steps and hold_base_rate_steps",
-        )
-    return total
-
-
-def _momentum(fields: Fields) -> float:
-    path = "train_config.optimizer.momentum_optimizer.momentum_optimizer_value"
-    momentum = float(fields.number(path, 0, 1))
-    if momentum == 1:
-        raise fields.error(path, " 1: must be below 1")
-    return momentum
-
-
-def _weight_decay(fields: Fields) -> float:
-    paths = [f"{hyperparams}.regularizer.l2_regularizer.weight" for hyperparams in HYPERPARAMS]
-    fields.number(paths[0], 0)
-    return float(fields.same((paths[0], paths[1])))
 
 
 def _run(
@@ -154,7 +110,7 @@ def _run(
     notes = []
     if steps > last:
         notes.append(
-            f"training ends at step {last}, not {steps}: the learning rate is 0 from there on ({_COSINE}.total_steps)"
+            f"training ends at step {last}, not {steps}: the learning rate is 0 from there on ({COSINE}.total_steps)"
         )
     duration = Duration(value=min(steps, last), unit="batch")
     return replace(run, duration=duration, finetune_checkpoint=start_from, finetune_scope=scope), notes

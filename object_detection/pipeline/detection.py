@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from model.specs import CODE_SIZE
 from object_detection.pipeline.fields import Fields
 from utils.config import MOST_CLASSES, ModelConfig
 from utils.detection_config import (
@@ -34,6 +35,7 @@ HYPERPARAMS = (
     "model.ssd.box_predictor.weight_shared_convolutional_box_predictor.conv_hyperparams",
 )
 """The two groups of convolution hyperparameters; values that may vary must be the same in both."""
+GROUP_NORM = tuple(f"{hyperparams}.group_norm" for hyperparams in HYPERPARAMS)
 
 _SSD = "model.ssd."
 _KEEP_ASPECT = f"{_SSD}image_resizer.keep_aspect_ratio_resizer"
@@ -82,20 +84,37 @@ def detection_of(fields: Fields) -> DetectionConfig:
         post_processing=_post_processing(fields),
         augmentation=_augmentation(fields),
         resize=PAD if fields.is_set(_KEEP_ASPECT) else None,
-        batch_norm_decay=_batch_norm_decay(fields),
+        **_normalization(fields),
     )
 
 
-def _batch_norm_decay(fields: Fields) -> float:
+def has_group_norm(fields: Fields) -> bool:
+    """Returns whether pyramid and heads have group normalization; the backbone keeps batch normalization.
+
+    Raises:
+        UsageError: Only one of the two has it.
+    """
+    given = [path for path in GROUP_NORM if fields.is_set(path)]
+    if len(given) == 1:
+        (other,) = set(GROUP_NORM) - set(given)
+        raise fields.error(given[0], f": needs {other} too; pyramid and heads have the same normalization")
+    return bool(given)
+
+
+def _normalization(fields: Fields) -> dict[str, Any]:
+    if has_group_norm(fields):
+        return {"norm": "group"}
     paths = (f"{HYPERPARAMS[0]}.batch_norm.decay", f"{HYPERPARAMS[1]}.batch_norm.decay")
     fields.number(paths[0], 0, 1 - 1e-9)
-    return float(fields.same(paths))
+    return {"batch_norm_decay": float(fields.same(paths))}
 
 
 def trains_batch_norm(fields: Fields) -> bool:
     """Returns whether training updates the statistics of batch normalization."""
+    if has_group_norm(fields):
+        return True
     for hyperparams in HYPERPARAMS:
-        fields.need(f"{hyperparams}.batch_norm")
+        fields.one_of(hyperparams, ("batch_norm", "group_norm"))
     return bool(fields.same((f"{HYPERPARAMS[0]}.batch_norm.train", f"{HYPERPARAMS[1]}.batch_norm.train")))
 
 
@@ -138,17 +157,24 @@ def _matcher(fields: Fields) -> MatcherSpec:
 
 def _losses(fields: Fields) -> LossSpec:
     path = f"{_SSD}loss."
-    focal, smooth = f"{path}classification_loss.weighted_sigmoid_focal", f"{path}localization_loss.weighted_smooth_l1"
+    focal = f"{path}classification_loss.weighted_sigmoid_focal"
     fields.need(focal)
-    fields.need(smooth)
     alpha = fields.number(f"{focal}.alpha", 0, 1)
     return LossSpec(
         focal_alpha=alpha if fields.is_set(f"{focal}.alpha") else None,
         focal_gamma=fields.number(f"{focal}.gamma", 0),
-        huber_delta=fields.number(f"{smooth}.delta", 0, above=True),
         classification_weight=fields.number(f"{path}classification_weight", 0),
-        localization_weight=fields.number(f"{path}localization_weight", 0),
+        **_localization_loss(fields),
     )
+
+
+def _localization_loss(fields: Fields) -> dict[str, Any]:
+    """The loss of boxes and its weight; the format divides every loss by ``CODE_SIZE``, this program only huber."""
+    path, weight = f"{_SSD}loss.localization_loss", fields.number(f"{_SSD}loss.localization_weight", 0)
+    kind = fields.one_of(path, ("weighted_smooth_l1", "weighted_giou"))
+    if kind == "weighted_giou":
+        return {"box_loss": "giou", "localization_weight": weight / CODE_SIZE}
+    return {"huber_delta": fields.number(f"{path}.{kind}.delta", 0, above=True), "localization_weight": weight}
 
 
 def _post_processing(fields: Fields) -> PostProcessingSpec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection
 from typing import Any
 
 from object_detection.pipeline.text import Pipeline, describe, holder
@@ -62,6 +63,17 @@ class Fields:
         if chosen:
             raise self.error(f"{parent}.{chosen}", f": must be {name}; SSD320 is built that way")
         raise self.error(parent, f": has no {name}, which is needed")
+
+    def one_of(self, path: str, names: Collection[str]) -> str:
+        """Returns the one of some alternatives that the message at ``path`` has.
+
+        Raises:
+            UsageError: The message has none of them.
+        """
+        for name in names:
+            if self.is_set(f"{path}.{name}"):
+                return name
+        raise self.error(path, f": has none of {', '.join(names)}, and one is needed")
 
     def number(self, path: str, low: float, high: float = LARGEST, *, above: bool = False) -> Any:
         """Returns a number and checks its range.

@@ -2,10 +2,10 @@
 
 A name is the path of a field, such as ``train_config.batch_size`` or
 ``train_config.data_augmentation_options[1].random_crop_image.min_area``, or one of ``SHORT_NAMES``, ``learning_rate``
-(which also scales the warm-up's), ``classification_localization_weight_ratio`` or ``load_pretrained`` (false drops the
-initial checkpoint). A value is written as in a config; quotes around a text are optional. Commas inside quotes or
-brackets belong to the value. A list is ``[a,b]``, or a single value. ``[]`` empties a list of messages; ``{}`` sets a
-message to its defaults. The index just after the end of a list appends to it.
+(which also scales the warm-up's), ``momentum_optimizer_value``, ``classification_localization_weight_ratio`` or
+``load_pretrained`` (false drops the initial checkpoint). A value is written as in a config; quotes around a text are
+optional. Commas inside quotes or brackets belong to the value. A list is ``[a,b]``, or a single value. ``[]`` empties a
+list of messages; ``{}`` sets a message to its defaults. The index just after the end of a list appends to it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import re
 from collections.abc import Callable
 
 from object_detection.pipeline.edit import FLAG, Edit, read_switch
+from object_detection.pipeline.optimization import CONSTANT, COSINE
 from object_detection.pipeline.text import Pipeline, advice, holder
 from utils.errors import UsageError
 from utils.suggestions import did_you_mean, nearest
 
 _SSD = "model.ssd."
-_MOMENTUM = "train_config.optimizer.momentum_optimizer."
-_COSINE = f"{_MOMENTUM}learning_rate.cosine_decay_learning_rate."
+_OPTIMIZER = "train_config.optimizer"
 _FOCAL = f"{_SSD}loss.classification_loss.weighted_sigmoid_focal."
 _TRAIN, _EVAL = "train_input_reader", "eval_input_reader[0]"
 
@@ -29,7 +29,6 @@ SHORT_NAMES = {
     "num_classes": f"{_SSD}num_classes",
     "batch_size": "train_config.batch_size",
     "train_steps": "train_config.num_steps",
-    "momentum_optimizer_value": f"{_MOMENTUM}momentum_optimizer_value",
     "focal_loss_gamma": f"{_FOCAL}gamma",
     "focal_loss_alpha": f"{_FOCAL}alpha",
     "fine_tune_checkpoint": "train_config.fine_tune_checkpoint",
@@ -122,13 +121,33 @@ def _reader_called(edit: Edit, name: str) -> str:
     return f"eval_input_reader[{names.index(name)}]"
 
 
+def _optimizer(edit: Edit) -> str:
+    """Returns the path of the config's optimizer."""
+    return f"{_OPTIMIZER}.{_chosen(edit, _OPTIMIZER) or 'momentum_optimizer'}"
+
+
+def _chosen(edit: Edit, path: str) -> str | None:
+    """Returns the alternative that the message at ``path`` holds."""
+    message, name = holder(edit.pipeline.message, path)
+    found: str | None = getattr(message, name).WhichOneof("alternatives")
+    return found
+
+
+def _momentum(edit: Edit) -> None:
+    edit.set(f"{_optimizer(edit)}.momentum_optimizer_value")
+
+
 def _learning_rate(edit: Edit) -> None:
-    rates, base = holder(edit.pipeline.message, f"{_COSINE}learning_rate_base")
+    path = f"{_optimizer(edit)}.learning_rate"
+    if _chosen(edit, path) == CONSTANT:
+        edit.set(f"{path}.{CONSTANT}.learning_rate")
+        return
+    rates, base = holder(edit.pipeline.message, f"{path}.{COSINE}.learning_rate_base")
     before = getattr(rates, base)
-    edit.set(f"{_COSINE}learning_rate_base")
+    edit.set(f"{path}.{COSINE}.learning_rate_base")
     if before:
         scaled = rates.warmup_learning_rate * rates.learning_rate_base / before
-        dataclasses.replace(edit, value=repr(scaled)).set(f"{_COSINE}warmup_learning_rate")
+        dataclasses.replace(edit, value=repr(scaled)).set(f"{path}.{COSINE}.warmup_learning_rate")
 
 
 def _weight_ratio(edit: Edit) -> None:
@@ -151,6 +170,7 @@ def _of_both_readers(edit: Edit) -> None:
 
 _SPECIAL: dict[str, Callable[[Edit], None]] = {
     "learning_rate": _learning_rate,
+    "momentum_optimizer_value": _momentum,
     "classification_localization_weight_ratio": _weight_ratio,
     "load_pretrained": _load_pretrained,
     **dict.fromkeys(OF_BOTH_READERS, _of_both_readers),

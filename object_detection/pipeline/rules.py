@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from object_detection.pipeline.detection import has_group_norm
 from object_detection.pipeline.fields import Fields, plain, written
 from object_detection.pipeline.schema import OPAQUE
 from object_detection.pipeline.text import describe, refusal
@@ -38,12 +39,13 @@ FIXED: dict[str, Any] = {
     f"{_EXTRACTOR}conv_hyperparams.initializer.truncated_normal_initializer.stddev": 0.03,
     f"{_EXTRACTOR}conv_hyperparams.batch_norm.scale": True,
     f"{_EXTRACTOR}conv_hyperparams.batch_norm.epsilon": 0.001,
-    "train_config.optimizer.use_moving_average": False,
 }
-"""Fields that must have SSD320's value, whether the config sets them or leaves them at their default."""
+"""Fields that must have SSD320's value, whether the config sets them or leaves them at their default.
+
+Those of batch normalization must have it unless group normalization takes its place.
+"""
 
 _ADVICE = {
-    "train_config.optimizer.use_moving_average": "the config must set it, since the default is true",
     "train_config.use_bfloat16": "the flag --amp asks for mixed precision",
     "train_config.fine_tune_checkpoint_version": "checkpoints of objects are not offered here; leave it out",
     f"{_PREDICTOR}share_prediction_tower": "each head has its own tower",
@@ -61,8 +63,7 @@ _EITHER_WAY = {
     "eval_input_reader[].name",
     # Results per category are always computed.
     "eval_config.include_metrics_per_category",
-    # These matter only together with a field that is refused.
-    "train_config.optimizer.moving_average_decay",
+    # It matters only together with a field that is refused.
     f"{_PREDICTOR}dropout_keep_probability",
 }
 """Fields that may have any value, since the result is the same."""
@@ -127,7 +128,10 @@ def check_rest(fields: Fields) -> list[str]:
     Raises:
         UsageError: A field has an unsupported value.
     """
+    grouped = has_group_norm(fields)
     for path, value in FIXED.items():
+        if grouped and ".batch_norm." in path:
+            continue
         fields.fixed(path, value, _ADVICE.get(path, "SSD320 is built that way"))
     no_effect: list[str] = []
     known = {*fields.seen, *FIXED, *_EITHER_WAY, *_BOX_LIMITS, _FREEZE}
@@ -139,7 +143,7 @@ def check_rest(fields: Fields) -> list[str]:
             why = _ADVICE.get(path, "another value is not offered here; leave it out")
             raise fields.error(path, f" {written(value)}: must be {written(fields.default(path))}; {why}")
         no_effect.append(path)
-    return [*_sentences(fields), *([f"{_joined(no_effect)} no effect here"] if no_effect else [])]
+    return [*_sentences(fields, grouped=grouped), *([f"{_joined(no_effect)} no effect here"] if no_effect else [])]
 
 
 def _is_message(path: str) -> bool:
@@ -159,13 +163,19 @@ def _given(message: Any, prefix: str) -> Iterator[tuple[str, Any]]:
             yield from _given(inner, f"{place}.")
 
 
-def _sentences(fields: Fields) -> list[str]:
-    """Returns notes on fields whose lack of effect may surprise."""
+def _sentences(fields: Fields, *, grouped: bool) -> list[str]:
+    """Returns notes on fields whose effect, or lack of one, may surprise."""
     notes = []
-    if fields.is_set(_FREEZE) and fields.value(_FREEZE):
+    if grouped:
         notes.append(
-            f"{_FREEZE} true has no effect, as in the original; to freeze, set conv_hyperparams.batch_norm.train false "
-            "in both box_predictor and feature_extractor, or use --freeze_batch_norm of main.py"
+            "conv_hyperparams.group_norm: pyramid and heads have group normalization; the backbone keeps batch "
+            "normalization and trains it"
+        )
+    if fields.is_set(_FREEZE) and fields.value(_FREEZE):
+        fields_too = "set conv_hyperparams.batch_norm.train false in both box_predictor and feature_extractor, or "
+        notes.append(
+            f"{_FREEZE} true has no effect, as in the original; to freeze, {'' if grouped else fields_too}"
+            "use --freeze_batch_norm of main.py"
         )
     readers = range(len(fields.message.eval_input_reader))
     limits = [*_BOX_LIMITS[:2], *(_BOX_LIMITS[2].replace("[]", f"[{number}]") for number in readers)]

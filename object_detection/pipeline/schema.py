@@ -133,8 +133,9 @@ message Hyperparams
   activation activation = RELU
   Regularizer regularizer
   Initializer initializer
-  BatchNorm batch_norm
-  opaque group_norm, sync_batch_norm
+  oneof BatchNorm batch_norm
+  oneof Empty group_norm
+  oneof opaque sync_batch_norm
   bool regularize_depthwise, force_use_bias
 message Regularizer
   oneof opaque l1_regularizer
@@ -157,8 +158,9 @@ message Loss
   float classification_weight = 1.0, localization_weight = 1.0
   expected_loss expected_loss_weights
 message LocalizationLoss
-  oneof opaque weighted_l2, weighted_iou, l1_localization_loss, weighted_giou
+  oneof opaque weighted_l2, weighted_iou, l1_localization_loss
   oneof SmoothL1 weighted_smooth_l1
+  oneof Empty weighted_giou
 message SmoothL1
   float delta = 1.0
 message ClassificationLoss
@@ -220,16 +222,26 @@ message RandomVerticalFlip
   repeated int32 keypoint_flip_permutation
 
 message Optimizer
-  oneof opaque rms_prop_optimizer, adam_optimizer
   oneof MomentumOptimizer momentum_optimizer
+  oneof AdamOptimizer adam_optimizer
+  oneof RmsPropOptimizer rms_prop_optimizer
   bool use_moving_average = true
   float moving_average_decay = 0.9999
 message MomentumOptimizer
   LearningRate learning_rate
   float momentum_optimizer_value = 0.9
+message AdamOptimizer
+  LearningRate learning_rate
+  float epsilon = 1e-8
+message RmsPropOptimizer
+  LearningRate learning_rate
+  float momentum_optimizer_value = 0.9, decay = 0.9, epsilon = 1.0
 message LearningRate
-  oneof opaque constant_learning_rate, exponential_decay_learning_rate, manual_step_learning_rate
+  oneof opaque exponential_decay_learning_rate, manual_step_learning_rate
   oneof CosineDecay cosine_decay_learning_rate
+  oneof ConstantRate constant_learning_rate
+message ConstantRate
+  float learning_rate = 0.002
 message CosineDecay
   float learning_rate_base = 0.002, warmup_learning_rate = 0.0002
   int32 total_steps = 4000000, warmup_steps = 10000, hold_base_rate_steps

@@ -160,7 +160,8 @@ def describe(path: str) -> tuple[Any, Any]:
 def refusal(path: str) -> str:
     """Explains that the message at ``path`` is not offered, and names the alternatives that are."""
     message, field = describe(path)
-    names = [other for other in offered(message) if field.containing_oneof]
+    one_of = field.containing_oneof
+    names = [other for other in offered(message) if one_of and message.fields_by_name[other].containing_oneof]
     return f"not offered here; what is: {', '.join(names)}" if names else "not offered here; leave it out"
 
 

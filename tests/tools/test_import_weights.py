@@ -9,6 +9,7 @@ from safetensors.numpy import save_file
 
 from model.specs import RESNETS
 from tests.runtime.runs import network, picture, run, values
+from tests.runtime.tiny_detector import tiny_detectors
 from tests.tools.weights.published_checkpoints import (
     CLASSES,
     SIZE,
@@ -287,6 +288,36 @@ def test_a_detectors_checkpoint_is_imported_with_its_classes_and_backbone(backbo
     assert (description["task"], description["architecture"], description["num_classes"]) == ("detection", "ssd320", 4)
     assert description["backbone"] == backbone
     shutil.rmtree(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ({"norm": "group"}, "ClassPredictionTower/conv2d_0/GroupNorm/gamma"),
+        ({"heads": {"distribution": True, "centerness": True}}, "CenternessPredictor/weights"),
+    ],
+)
+def test_a_detector_with_group_norm_or_further_heads_is_imported_as_it_is(kind, name, tmp_path, capsys):
+    from model.checkpoint_names import variables_of
+
+    generator = np.random.default_rng(0)
+    with tiny_detectors():
+        shapes = variables_of("ssd320", 4, **kind)
+        small = {name: np.abs(generator.normal(size=shape)).astype(np.float32) for name, shape in shapes.items()}
+        save_checkpoint(tmp_path / "model.ckpt", small)
+        assert convert(tmp_path / "model.ckpt", tmp_path / "out") == 0
+        assert f"{len(shapes)}  loaded" in capsys.readouterr().out
+        assert convert(tmp_path / "out", tmp_path / "again") == 0  # with a description
+        capsys.readouterr()
+        assert "which NVIDIA's networks do not have" in refused(
+            capsys, 2, tmp_path / "out", tmp_path / "nvidia", "--to=nvidia"
+        )
+    assert f"WeightSharedConvolutionalBoxPredictor/{name}" in shapes
+    for folder in (tmp_path / "out", tmp_path / "again"):
+        stored = values(folder / "model.ckpt-0")
+        assert all(np.array_equal(stored[name], value) for name, value in small.items())
+        description = json.loads((folder / "model.ckpt-0.json").read_text())
+        assert {key: description.get(key) for key in kind} == kind
 
 
 def test_a_network_that_nvidia_does_not_have_does_not_go_to_its_program(tmp_path, capsys):

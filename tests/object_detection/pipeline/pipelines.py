@@ -14,6 +14,7 @@ ALL = (*FULL, "ssd320_full_8gpus_jitter")
 SSD = "model.ssd."
 PREDICTOR = f"{SSD}box_predictor.weight_shared_convolutional_box_predictor."
 EXTRACTOR = f"{SSD}feature_extractor."
+GROUPED = ",".join(f"{part}conv_hyperparams.group_norm={{}}" for part in (EXTRACTOR, PREDICTOR))
 NMS = f"{SSD}post_processing.batch_non_max_suppression."
 MOMENTUM = "train_config.optimizer.momentum_optimizer."
 COSINE = f"{MOMENTUM}learning_rate.cosine_decay_learning_rate."

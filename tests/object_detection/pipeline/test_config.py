@@ -1,12 +1,18 @@
 """From a config to an experiment: detector, optimizer, length of a run and initial checkpoint."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from object_detection.pipeline.config import load_pipeline, to_experiment
+from tests.model.tiny_ssd import BACKBONE
+from tests.model.tiny_ssd import PREDICTOR as PREDICTOR_SCOPE
 from tests.object_detection.pipeline.pipelines import (
     COSINE,
     EXTRACTOR,
+    GROUPED,
     MOMENTUM,
     NMS,
     OPTIONS,
@@ -15,6 +21,7 @@ from tests.object_detection.pipeline.pipelines import (
     edited,
     experiment,
 )
+from tests.runtime.tiny_detector import SIZE, task
 from utils.config import Duration, PrecisionConfig, RunConfig
 from utils.detection_config import (
     AnchorSpec,
@@ -123,6 +130,29 @@ def test_augmentation_keeps_the_order_of_the_file(tmp_path):
     config, _ = to_experiment(load_pipeline(path), run=RunConfig())
     assert [type(step) for step in config.detection.augmentation] == [ColorSpec, CropSpec]
     assert experiment(f"{OPTIONS}=[]")[0].detection.augmentation == ()
+
+
+def test_boxes_compared_by_giou_get_their_weight_over_the_four_numbers_of_a_code():
+    giou = f"{SSD}loss.localization_loss.weighted_giou={{}},{SSD}loss.localization_weight=3"
+    assert experiment(giou)[0].detection.losses == LossSpec(box_loss="giou", localization_weight=0.75)
+
+
+def test_group_norm_takes_the_place_of_batch_norm_and_its_fields():
+    usual, grouped = experiment()[0], experiment(GROUPED)[0]
+    assert usual.detection.norm is None  # the weights decide
+    assert grouped == replace(usual, detection=replace(usual.detection, norm="group"))
+    assert (grouped.detection.batch_norm_decay, grouped.fine_tuning.freeze_batch_norm) == (0.997, False)
+
+
+def test_a_network_of_such_a_config_normalizes_groups_above_its_backbone():
+    network = task(detection=experiment(GROUPED)[0].detection).network
+    with tf.Graph().as_default():
+        network.forward(tf.zeros([1, SIZE, SIZE, 3]), training=True)
+        names = [v.op.name for v in tf.compat.v1.global_variables()]
+    assert f"{PREDICTOR_SCOPE}/ClassPredictionTower/conv2d_0/GroupNorm/gamma" in names
+    assert f"{BACKBONE}/fpn/smoothing_1/GroupNorm/beta" in names
+    assert f"{BACKBONE}/conv1/BatchNorm/gamma" in names
+    assert not [name for name in names if "BatchNorm" in name and ("/fpn/" in name or PREDICTOR_SCOPE in name)]
 
 
 def test_both_hyperparams_together_freeze_batch_norm():

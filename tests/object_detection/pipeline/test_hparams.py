@@ -125,6 +125,25 @@ def test_another_alternative_takes_the_place_of_the_first():
     assert pipeline.message.train_config.optimizer.WhichOneof("alternatives") == "adam_optimizer"
 
 
+def test_rate_and_momentum_are_those_of_the_configs_own_optimizer_and_schedule():
+    rms = "train_config.optimizer.rms_prop_optimizer"
+    constant = f"{rms}.learning_rate.constant_learning_rate.learning_rate"
+    before = changed(f"{constant}=0.5")
+    after = override(before, "learning_rate=0.25,momentum_optimizer_value=0.75")
+    assert [value_of(after, path) for path in (constant, f"{rms}.momentum_optimizer_value")] == [0.25, 0.75]
+    falling = f"{rms}.learning_rate.cosine_decay_learning_rate."
+    after = override(changed(f"{falling}learning_rate_base=2,{falling}warmup_learning_rate=1"), "learning_rate=0.25")
+    paths = (f"{falling}learning_rate_base", f"{falling}warmup_learning_rate")
+    assert [value_of(after, path) for path in paths] == [0.25, 0.125]
+
+
+def test_adam_has_no_momentum_to_set():
+    with pytest.raises(
+        UsageError, match=r"momentum_optimizer_value: no such field; there is train_config\.optimizer\."
+    ):
+        override(changed("train_config.optimizer.adam_optimizer={}"), "momentum_optimizer_value=0.5")
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

@@ -8,6 +8,7 @@ from object_detection.pipeline.text import all_paths, describe
 from tests.object_detection.pipeline.pipelines import (
     COSINE,
     EXTRACTOR,
+    GROUPED,
     MOMENTUM,
     NMS,
     OPTIONS,
@@ -74,7 +75,6 @@ NOT_DONE = {
     f"{EXTRACTOR}depth_multiplier": "0.5",
     f"{EXTRACTOR}fpn.additional_layer_depth": "128",
     f"{EXTRACTOR}conv_hyperparams.force_use_bias": "true",
-    "train_config.gradient_clipping_by_norm": "10",
     "train_config.bias_grad_multiplier": "2",
     "train_config.add_regularization_loss": "false",
     "train_config.freeze_variables": "[FeatureExtractor]",
@@ -84,7 +84,6 @@ NOT_DONE = {
     "train_input_reader.shuffle": "false",
     "train_input_reader.num_epochs": "3",
     "train_input_reader.load_instance_masks": "true",
-    "eval_config.use_moving_averages": "true",
     "eval_config.ignore_groundtruth": "true",
     f"{OPTIONS}[0].random_horizontal_flip.keypoint_flip_permutation": "[1]",
     f"{OPTIONS}[2].random_vertical_flip.keypoint_flip_permutation": "[1]",
@@ -137,9 +136,6 @@ NEEDED = [
     f"{SSD}matcher.argmax_matcher",
     f"{SSD}similarity_calculator.iou_similarity",
     f"{SSD}loss.classification_loss.weighted_sigmoid_focal",
-    f"{SSD}loss.localization_loss.weighted_smooth_l1",
-    "train_config.optimizer.momentum_optimizer",
-    COSINE.removesuffix("."),
     f"{EXTRACTOR}conv_hyperparams.regularizer.l2_regularizer",
     "model.ssd",
 ]
@@ -150,6 +146,30 @@ def test_what_is_needed_and_missing_is_named(path):
     parent, _, name = path.rpartition(".")
     message = refusal_of(f"{parent}={{}}")
     assert message == f"--hparams_overrides: {parent}: has no {name}, which is needed"
+
+
+CHOICES = {
+    f"{SSD}loss.localization_loss": "weighted_smooth_l1, weighted_giou",
+    "train_config.optimizer": "momentum_optimizer, adam_optimizer, rms_prop_optimizer",
+    f"{MOMENTUM}learning_rate": "cosine_decay_learning_rate, constant_learning_rate",
+}
+
+
+@pytest.mark.parametrize("path", CHOICES)
+def test_a_missing_choice_names_what_it_may_be(path):
+    assert refusal_of(f"{path}={{}}") == f"--hparams_overrides: {path}: has none of {CHOICES[path]}, and one is needed"
+
+
+@pytest.mark.parametrize(
+    ("path", "offered"),
+    [
+        (f"{SSD}loss.localization_loss.weighted_iou", "weighted_smooth_l1, weighted_giou"),
+        (f"{MOMENTUM}learning_rate.manual_step_learning_rate", "cosine_decay_learning_rate, constant_learning_rate"),
+        (f"{PREDICTOR}conv_hyperparams.sync_batch_norm", "batch_norm, group_norm"),
+    ],
+)
+def test_a_refused_choice_names_what_is_offered(path, offered):
+    assert refusal_of(f"{path}={{}}") == f"--hparams_overrides: {path}: not offered here; what is: {offered}"
 
 
 def test_an_initializer_of_the_other_kind_is_refused():
@@ -240,6 +260,44 @@ def test_the_harmless_fields_of_the_shipped_configs_are_told_in_three_sentences(
     assert rest == (
         "train_config.replicas_to_aggregate, train_config.sync_replicas, train_config.startup_delay_steps, "
         "eval_config.num_examples and eval_input_reader[0].num_readers have no effect here"
+    )
+
+
+def test_group_norm_is_told_with_what_stays_batch_norm_and_how_that_is_frozen():
+    grouped, freeze, *_ = experiment(GROUPED)[1]
+    assert grouped == (
+        "conv_hyperparams.group_norm: pyramid and heads have group normalization; the backbone keeps batch "
+        "normalization and trains it"
+    )
+    assert freeze.endswith("in the original; to freeze, use --freeze_batch_norm of main.py")
+
+
+@pytest.mark.parametrize(("here", "there"), [(EXTRACTOR, PREDICTOR), (PREDICTOR, EXTRACTOR)])
+def test_group_norm_in_one_of_two_places_is_refused(here, there):
+    paths = [f"{part}conv_hyperparams.group_norm" for part in (here, there)]
+    assert refusal_of(f"{paths[0]}={{}}") == (
+        f"--hparams_overrides: {paths[0]}: needs {paths[1]} too; pyramid and heads have the same normalization"
+    )
+
+
+def test_no_normalization_is_refused(tmp_path):
+    lines = ("batch_norm {", "  scale: true", "  decay: 0.997", "  epsilon: 0.001", "}")
+    path, _ = edited(tmp_path, "".join(f"{' ' * 10}{line}\n" for line in lines), "")
+    with pytest.raises(UsageError) as caught:
+        to_experiment(load_pipeline(path), run=RunConfig())
+    assert str(caught.value).endswith(
+        f": {PREDICTOR}conv_hyperparams: has none of batch_norm, group_norm, and one is needed"
+    )
+
+
+def test_two_normalizations_in_one_place_are_refused(tmp_path):
+    one = "          batch_norm {"
+    path, line = edited(tmp_path, one, f"          group_norm {{}}\n{one}")
+    with pytest.raises(UsageError) as caught:
+        load_pipeline(path)
+    assert str(caught.value) == (
+        f'{path}:{line + 1}: {PREDICTOR}conv_hyperparams.batch_norm: Field "batch_norm" is specified along with field '
+        '"group_norm", another member of one choice.'
     )
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from object_detection.pipeline.schema import ENUMS, TABLE, message_class
 from object_detection.pipeline.text import all_paths, describe
-from tests.object_detection.pipeline.pipelines import COSINE, EXTRACTOR, NMS, OPTIONS, PREDICTOR, SSD
+from tests.object_detection.pipeline.pipelines import COSINE, EXTRACTOR, MOMENTUM, NMS, OPTIONS, PREDICTOR, SSD
 
 DEFAULTS = {
     f"{SSD}negative_class_weight": 1.0,
@@ -63,6 +63,11 @@ DEFAULTS = {
     f"{COSINE}warmup_steps": 10_000,
     "train_config.optimizer.use_moving_average": True,
     "train_config.optimizer.moving_average_decay": 0.9999,
+    "train_config.optimizer.adam_optimizer.epsilon": 1e-8,
+    "train_config.optimizer.rms_prop_optimizer.momentum_optimizer_value": 0.9,
+    "train_config.optimizer.rms_prop_optimizer.decay": 0.9,
+    "train_config.optimizer.rms_prop_optimizer.epsilon": 1.0,
+    f"{MOMENTUM}learning_rate.constant_learning_rate.learning_rate": 0.002,
     "train_input_reader.shuffle": True,
     "train_input_reader.shuffle_buffer_size": 2048,
     "train_input_reader.filenames_shuffle_buffer_size": 100,
