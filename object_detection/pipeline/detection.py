@@ -92,8 +92,10 @@ def has_group_norm(fields: Fields) -> bool:
     """Returns whether pyramid and heads have group normalization; the backbone keeps batch normalization.
 
     Raises:
-        UsageError: Only one of the two has it.
+        UsageError: Only one of the two has it, or one has no normalization.
     """
+    for hyperparams in HYPERPARAMS:
+        fields.one_of(hyperparams, ("batch_norm", "group_norm"))
     given = [path for path in GROUP_NORM if fields.is_set(path)]
     if len(given) == 1:
         (other,) = set(GROUP_NORM) - set(given)
@@ -113,8 +115,6 @@ def trains_batch_norm(fields: Fields) -> bool:
     """Returns whether training updates the statistics of batch normalization."""
     if has_group_norm(fields):
         return True
-    for hyperparams in HYPERPARAMS:
-        fields.one_of(hyperparams, ("batch_norm", "group_norm"))
     return bool(fields.same((f"{HYPERPARAMS[0]}.batch_norm.train", f"{HYPERPARAMS[1]}.batch_norm.train")))
 
 
