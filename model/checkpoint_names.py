@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from model.specs import BACKBONES, RESNETS, SLIM_NAMES, SSD_NAMES, SSDS, ResNetSpec
+from model.specs import BACKBONES, BOX_BINS, CODE_SIZE, RESNETS, SLIM_NAMES, SSD_NAMES, SSDS, ResNetSpec
 from model.variables import GROUP_NORM, backbone_variables, classifier_variables, detector_variables
 
 SLIM_SCOPE = "resnet_v1_50"
@@ -14,7 +14,7 @@ OWN_CLASSIFIER = "resnet50"
 DETECTOR = "ssd320"
 NVIDIA_CLASSIFIERS = ("resnet50", "resnext101-32x4d", "se-resnext101-32x4d")
 """The classifiers of NVIDIA's TensorFlow 1 program."""
-ANCHORS_PER_CELL = 6
+_USUAL_ANCHORS = 6
 _TORCH_STATISTICS = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 _CADENE = (("conv1.", "layer0.conv1."), ("bn1.", "layer0.bn1."), ("fc.", "last_linear."))
 
@@ -65,8 +65,9 @@ def describe(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
 
     Returns:
         The keys of this project's description files: "task", "architecture" and, if the classifier is stored,
-        "num_classes"; "origin" ("nvidia", "own", "slim" or "detection"); "norm" of a detector if it is "group";
-        "has_ranges" after quantization-aware training of any kind. Empty if the network is unknown.
+        "num_classes"; "origin" ("nvidia", "own", "slim" or "detection"); "norm" of a detector if it is "group", and
+        "anchors" if it has one on each cell; "has_ranges" after quantization-aware training of any kind. Empty if the
+        network is unknown.
     """
     found = _network_of(shapes)
     if found and any("_quant/" in name for name in shapes):
@@ -84,13 +85,25 @@ def _network_of(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     kernel = shapes.get(f"{SSD_NAMES.predictor}/{SSD_NAMES.class_head}/weights")
     backbone = next((name for name, row in BACKBONES.items() if stem_kernel(row) in shapes), None)
     if backbone is not None and kernel is not None:
-        slots, rest = divmod(int(kernel[-1]), ANCHORS_PER_CELL)
+        anchors = anchors_per_cell(shapes)
+        slots, rest = divmod(int(kernel[-1]), anchors)
         if slots > 1 and not rest:
             found = {"task": "detection", "architecture": DETECTOR, "num_classes": slots - 1, "backbone": backbone}
             if any(f"/{GROUP_NORM}/" in name for name in shapes):
                 found["norm"] = "group"
+            if anchors == 1:
+                found["anchors"] = {"single": True}
             return found | _heads(shapes) | {"origin": "detection"}
     return {}
+
+
+def anchors_per_cell(shapes: Mapping[str, Sequence[int]]) -> int:
+    """Returns the number of anchors on each cell of a detector, by the filters that predict its boxes."""
+    heads = {SSD_NAMES.box_head: CODE_SIZE, SSD_NAMES.distribution_head: CODE_SIZE * BOX_BINS}
+    for scope, numbers in heads.items():
+        if kernel := shapes.get(f"{SSD_NAMES.predictor}/{scope}/weights"):
+            return max(1, int(kernel[-1]) // numbers)
+    return _USUAL_ANCHORS
 
 
 def _heads(shapes: Collection[str]) -> dict[str, Any]:
@@ -116,6 +129,7 @@ def variables_of(
     backbone: str | None = None,
     norm: str | None = None,
     heads: Mapping[str, bool] | None = None,
+    anchors: int = _USUAL_ANCHORS,
 ) -> dict[str, tuple[int, ...]]:
     """Returns the names and shapes of a whole network.
 
@@ -125,12 +139,13 @@ def variables_of(
         backbone: A row of ``BACKBONES``, for detectors; None means the usual one.
         norm: Normalization of a detector's pyramid and heads, "batch" or "group"; None means "batch".
         heads: Further heads of a detector, "distribution" and "centerness", and whether it has them.
+        anchors: Number of anchors on each cell of a detector.
     """
     if architecture in SSDS:
         built: dict[str, Any] = {"norm": norm or "batch", **(heads or {})}
         spec = replace(SSDS[architecture], **built)
         spec = spec if backbone is None else spec.with_backbone(BACKBONES[backbone])
-        return detector_variables(spec, ANCHORS_PER_CELL, num_classes + 1)
+        return detector_variables(spec, anchors, num_classes + 1)
     return classifier_variables(RESNETS[architecture], num_classes)
 
 

@@ -197,25 +197,25 @@ def _candidates(file: WeightsFile, detector: Mapping[str, Any], *, averaged: boo
 
     ``detector`` has the arguments of ``variables_of`` that tell detectors apart.
     """
-    from model.checkpoint_names import ANCHORS_PER_CELL, classifier_sources, torch_sources, variables_of
+    from model.checkpoint_names import anchors_per_cell, classifier_sources, torch_sources, variables_of
     from model.warm_start import CLASS_HEAD
     from tools.weights.conversion import Candidate, our_shape
     from utils.optimizer_table import SLOTS
     from utils.weights.checkpoint_contents import averages_or_raw
 
-    found = {}
+    found, anchors = {}, anchors_per_cell(file.shapes)
     for name in CLASSIFIERS if file.is_torch else ARCHITECTURES:
         sources = torch_sources(name, file.shapes) if file.is_torch else classifier_sources(file.shapes, name, SLOTS)
         sources = averages_or_raw(sources, file.shapes) if averaged else sources
-        one, two = (variables_of(name, count, **detector) for count in (1, 2))
+        one, two = (variables_of(name, count, **detector, anchors=anchors) for count in (1, 2))
         head = frozenset(variable for variable in one if one[variable] != two[variable])
         if name in CLASSIFIERS:
             stored = file.shapes.get(sources.get(f"{name}/output/dense/bias", ""))
             classes = our_shape(stored, torch=file.is_torch)[-1] if stored else 1
         else:
             stored = file.shapes.get(CLASS_HEAD[1])
-            classes = int(stored[-1]) // ANCHORS_PER_CELL - 1 if stored else 1
-        wanted = variables_of(name, classes, **detector)
+            classes = int(stored[-1]) // anchors - 1 if stored else 1
+        wanted = variables_of(name, classes, **detector, anchors=anchors)
         found[name] = Candidate(architecture=name, wanted=wanted, sources=sources, head=head)
     return found
 
@@ -306,14 +306,16 @@ def _check_nvidia(architecture: str, known: Mapping[str, Any], pretrained: Pretr
     backbone = known.get("backbone") or DEFAULT_BACKBONE
     by_channel = (known.get("quantization") or {}).get("per_channel")
     grouped, heads = known.get("norm") == "group", any((known.get("heads") or {}).values())
+    single = (known.get("anchors") or {}).get("single")
     trained_alike = pretrained.is_default and own_images and backbone == DEFAULT_BACKBONE
-    if not trained_alike or known.get("exact_classes") or by_channel or grouped or heads:
+    if not trained_alike or known.get("exact_classes") or by_channel or grouped or heads or single:
         raise UsageError(
             f"--to nvidia: these weights need {pretrained.summary()}"
             + (f", backbone {backbone}" if known.get("task") == "detection" else "")
             + (", per-channel quantization ranges" if by_channel else "")
             + (", group normalization in pyramid and heads" if grouped else "")
             + (", further heads" if heads else "")
+            + (", one anchor a cell" if single else "")
             + ", which NVIDIA's networks do not have; the outputs would differ"
         )
 

@@ -291,18 +291,19 @@ def test_a_detectors_checkpoint_is_imported_with_its_classes_and_backbone(backbo
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"),
+    ("kind", "anchors", "name"),
     [
-        ({"norm": "group"}, "ClassPredictionTower/conv2d_0/GroupNorm/gamma"),
-        ({"heads": {"distribution": True, "centerness": True}}, "CenternessPredictor/weights"),
+        ({"norm": "group"}, 6, "ClassPredictionTower/conv2d_0/GroupNorm/gamma"),
+        ({"heads": {"distribution": True, "centerness": True}}, 1, "CenternessPredictor/weights"),
+        ({}, 1, "BoxPredictor/weights"),
     ],
 )
-def test_a_detector_with_group_norm_or_further_heads_is_imported_as_it_is(kind, name, tmp_path, capsys):
+def test_a_detector_with_other_norm_heads_or_anchors_is_imported_as_it_is(kind, anchors, name, tmp_path, capsys):
     from model.checkpoint_names import variables_of
 
     generator = np.random.default_rng(0)
     with tiny_detectors():
-        shapes = variables_of("ssd320", 4, **kind)
+        shapes = variables_of("ssd320", 4, **kind, anchors=anchors)
         small = {name: np.abs(generator.normal(size=shape)).astype(np.float32) for name, shape in shapes.items()}
         save_checkpoint(tmp_path / "model.ckpt", small)
         assert convert(tmp_path / "model.ckpt", tmp_path / "out") == 0
@@ -318,6 +319,7 @@ def test_a_detector_with_group_norm_or_further_heads_is_imported_as_it_is(kind, 
         assert all(np.array_equal(stored[name], value) for name, value in small.items())
         description = json.loads((folder / "model.ckpt-0.json").read_text())
         assert {key: description.get(key) for key in kind} == kind
+        assert description.get("anchors", {"single": False}) == {"single": anchors == 1}
 
 
 def test_a_network_that_nvidia_does_not_have_does_not_go_to_its_program(tmp_path, capsys):
