@@ -12,7 +12,7 @@ import tensorflow as tf
 from runtime.devices.errors import device_failure
 from utils.dali_utils import FAILURE
 from utils.errors import RunError, reason
-from utils.records.manifest import SplitFiles
+from utils.records.split_files import SplitFiles
 from utils.records.tfrecord_file import find_bad_record
 from utils.system.shared_memory import LOST
 

@@ -23,7 +23,7 @@ from utils.image_sizes import ImageSize
 from utils.images.tiles import Tile
 from utils.input.batching import Batch, Input, InputOptions, Position, Shard
 from utils.optimizers import WeightDecay
-from utils.records.manifest import SplitFiles
+from utils.records.split_files import SplitFiles
 
 TensorMap = dict[str, Any]
 MergeTiles = Callable[[Sequence[Mapping[str, np.ndarray]], Sequence[Tile]], dict[str, np.ndarray]]

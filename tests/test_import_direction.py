@@ -21,7 +21,7 @@ RULES = {  # what the modules of a folder may import of this project; commands m
 EVERYTHING_BELOW_TOOLS = ("model", "object_detection", "runtime", "utils")
 EXCEPTIONS = {  # modules and folders where the network, the data and the loss of a task meet
     "runtime.setup": EVERYTHING_BELOW_TOOLS,
-    "runtime.classification.task": EVERYTHING_BELOW_TOOLS,
+    "runtime.classification": ("model", "runtime", "utils"),
     "runtime.detection.task": EVERYTHING_BELOW_TOOLS,
 }
 ALSO_WITHOUT_TENSORFLOW = {

@@ -49,8 +49,8 @@ from utils.input.batching import (
 )
 from utils.input.device_images import REFERENCES, DeviceImages
 from utils.input.indexed_records import indexed_eval_rows, indexed_train_rows
-from utils.records.manifest import SplitFiles
 from utils.records.record_index import split_index
+from utils.records.split_files import SplitFiles
 
 FAILURE = "DALI failed"
 """Beginning of the message about a failure that no single image caused."""

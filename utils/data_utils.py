@@ -32,8 +32,8 @@ from utils.input.batching import (
 )
 from utils.input.indexed_records import indexed_eval_rows, indexed_train_rows
 from utils.input.record_order import only_chosen, train_rows
-from utils.records.manifest import SplitFiles
 from utils.records.record_index import scanned_index, shuffles_numbers, split_index
+from utils.records.split_files import SplitFiles
 
 # Synthetic pixels: truncated normal, roughly as bright and as varied as photographs.
 SYNTHETIC_MEAN, SYNTHETIC_STD = 127.0, 60.0

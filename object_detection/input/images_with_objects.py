@@ -22,8 +22,8 @@ from utils.hvd_utils import Communicator
 from utils.image_sizes import ImageSize
 from utils.input.augmentation_specs import ScaleSpec, detection_steps
 from utils.input.batching import Input, InputOptions, Position, Shard, without_autograph
-from utils.records.manifest import SplitFiles
 from utils.records.record_rules import Features, RecordFault, why_unusable
+from utils.records.split_files import SplitFiles
 from utils.records.tfrecord_file import read_record
 from utils.weights.pretrained_config import Rgb
 

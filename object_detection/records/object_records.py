@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 from object_detection.class_table import ClassTable
 from utils.records.example_proto import decode_example
-from utils.records.manifest import SplitFiles
 from utils.records.record_rules import (
     BOX_KEYS,
     IMAGE_KEY,
@@ -21,6 +20,7 @@ from utils.records.record_rules import (
     fault_of_types,
     uneven_lists,
 )
+from utils.records.split_files import SplitFiles
 from utils.records.tfrecord_file import iterate_payloads, locate_records
 
 TEXT_KEY, LABEL_KEY = "image/object/class/text", "image/object/class/label"

@@ -17,7 +17,7 @@ from utils.files.file_kind import why_no_json
 from utils.files.regular_file import read_regular
 from utils.optimizer_config import BALANCED, UNWEIGHTED
 from utils.records.label_index import split_labels
-from utils.records.manifest import SplitFiles
+from utils.records.split_files import SplitFiles
 from utils.suggestions import path_hint
 from utils.text import first_few
 

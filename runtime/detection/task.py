@@ -46,7 +46,7 @@ from utils.image_processing import normalized_range, subtract_mean
 from utils.image_sizes import aspect_of, sides_of
 from utils.input.batching import Batch
 from utils.optimizers import WeightDecay
-from utils.records.manifest import SplitFiles
+from utils.records.split_files import SplitFiles
 from utils.weights.checkpoint_contents import by_name
 from utils.weights.pretrained_config import DETECTION_MEAN_RGB, MEAN_RGB, STD_RGB, Rgb
 

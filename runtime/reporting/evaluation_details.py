@@ -15,7 +15,7 @@ from PIL import Image
 from runtime.task import Evaluator, Presenter, Setup
 from utils.hooks.measurement import MeasurementHook
 from utils.metric_names import INTERVALS
-from utils.records.manifest import SplitFiles, split_identity
+from utils.records.split_files import SplitFiles, split_identity
 from utils.records.tfrecord_file import read_record
 from utils.reporting.evaluation_file import ERROR_PICTURES, EVALUATION_NAME, histogram, write_evaluation
 from utils.reporting.findings import findings, summary_line

@@ -12,7 +12,7 @@ from runtime.training.stored_options import check_folds
 from utils.config import ExperimentConfig
 from utils.hvd_utils import Communicator
 from utils.records.folds import folds_of, split_by_fold
-from utils.records.manifest import SplitFiles, load_pattern, load_split
+from utils.records.split_files import SplitFiles, load_pattern, load_split
 
 SPLITS_READ = {
     "train": ("train",),

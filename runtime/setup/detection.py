@@ -23,7 +23,8 @@ from runtime.detection.resolve_detector import (
 from runtime.setup.weights import described
 from utils.checkpoints import find_checkpoint
 from utils.config import ExperimentConfig
-from utils.records.manifest import LABEL_MAP_NAME, SplitFiles
+from utils.records.manifest import LABEL_MAP_NAME
+from utils.records.split_files import SplitFiles
 from utils.weights.checkpoint_contents import stored_shapes
 
 COCO_LARGEST_ID = 90

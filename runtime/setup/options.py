@@ -13,7 +13,8 @@ from utils.config import CLASSIFIERS, DETECTORS, ExperimentConfig, RunConfig
 from utils.detection_config import DetectionConfig
 from utils.errors import UsageError
 from utils.records.class_names import read_names_in_order
-from utils.records.manifest import Manifest, SplitFiles
+from utils.records.manifest import Manifest
+from utils.records.split_files import SplitFiles
 
 
 def detector_of_checkpoint(config: ExperimentConfig, metadata: Mapping[str, Any]) -> ExperimentConfig:

@@ -105,7 +105,23 @@ def test_without_a_table_few_pixels_are_matrix_products_on_every_cpu(chooser):
     assert chooser.of(few) == MATRIX
     assert chooser.of(many) == alone
     assert chooser.of(signature(16, 32, size=1, batch=None)) == alone
-    assert chooser.of(signature(16, 32, size=3)) == NATIVE
+    assert chooser.of(signature(64, 64, size=3)) == NATIVE
+
+
+@pytest.mark.parametrize(
+    ("shape", "choice"),
+    [
+        ({"height": 8, "width": 8}, Choice(filter_gradient="patches")),  # 128 pixels in two images
+        ({"height": 8, "width": 9}, Choice(filter_gradient="taps")),
+        ({"height": 64, "width": 32}, Choice(filter_gradient="taps")),  # 4,096
+        ({"height": 64, "width": 33}, NATIVE),
+        ({"height": 128, "width": 63, "stride": 2}, Choice(filter_gradient="taps")),  # of its output
+        ({"height": 8, "width": 8, "groups": 2}, NATIVE),
+    ],
+)
+def test_without_a_table_filter_gradients_over_few_pixels_are_matrix_products_without_avx512(shape, choice):
+    assert AVX2.of(signature(**shape)) == choice
+    assert AVX512.of(signature(**shape)) == AVX2.of(signature(**shape, dtype="bfloat16")) == NATIVE
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from runtime.data_errors import readable_data_errors
 from tests.runtime.runs import at_step, network, picture, run, train, write_data, write_split
 from tests.utils.input_records import record
 from utils.errors import RunError
-from utils.records.manifest import SplitFiles
+from utils.records.split_files import SplitFiles
 from utils.records.tfrecord_file import iterate_headers
 from utils.system.shared_memory import LOST
 from utils.weights.checkpoint_files import steps_in

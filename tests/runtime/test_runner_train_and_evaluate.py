@@ -7,7 +7,7 @@ from unittest import mock
 
 import pytest
 
-from runtime.classification.task import ClassificationEvaluator
+from runtime.classification.evaluation import ClassificationEvaluator
 from runtime.evaluation import Evaluation
 from tests.runtime.runs import assert_same_checkpoint, at_step, network, run, send, train
 from utils.checkpoints import CheckpointDir

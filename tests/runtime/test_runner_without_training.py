@@ -5,7 +5,7 @@ from unittest import mock
 
 import pytest
 
-from runtime.classification.task import ClassificationEvaluator
+from runtime.classification.evaluation import ClassificationEvaluator
 from tests.runtime.runs import network, run, send
 from utils.weights.checkpoint_files import read_metadata
 

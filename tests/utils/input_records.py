@@ -14,7 +14,7 @@ from utils.dali_utils import DaliReader
 from utils.data_utils import TensorFlowReader
 from utils.input.augmentation_specs import classification_steps
 from utils.input.batching import InputOptions
-from utils.records.manifest import SplitFiles
+from utils.records.split_files import SplitFiles
 
 
 class Fetched(NamedTuple):

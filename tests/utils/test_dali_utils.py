@@ -35,7 +35,7 @@ from utils.input.augmentation_specs import ColorSpec, CropSpec, FlipSpec, detect
 from utils.input.batching import STATUS_UNDECODABLE, Position, Shard
 from utils.input.labelled_images import LABELLED_IMAGES
 from utils.object_augment_config import ObjectAugmentConfig
-from utils.records.manifest import load_split
+from utils.records.split_files import load_split
 from utils.weights.pretrained_config import MEAN_RGB
 
 GREY_LEVELS = 2  # allowed mean difference between evaluation images

@@ -28,8 +28,8 @@ from utils.input.batching import (
     Shard,
 )
 from utils.input.labelled_images import LABELLED_IMAGES
-from utils.records.manifest import SplitFiles
 from utils.records.record_index import shuffled_bytes, shuffles_numbers
+from utils.records.split_files import SplitFiles
 
 EXAMPLES = 23
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tests.utils.input_records import encode, noise, options, quick_session, record, train_input, write_files
 from utils.input.batching import Position, Shard
 from utils.input.labelled_images import LABELLED_IMAGES
-from utils.records.manifest import SplitFiles
+from utils.records.split_files import SplitFiles
 
 ROOT = Path(__file__).resolve().parents[2]
 BATCH = 40

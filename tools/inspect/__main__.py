@@ -34,8 +34,9 @@ from utils.errors import RunError, UsageError, require
 from utils.flags import recipes
 from utils.flags.table import BY_NAME, FLAGS
 from utils.hooks.preemption import PreemptionHook
-from utils.records.manifest import SplitFiles, load_split, read_manifest
+from utils.records.manifest import read_manifest
 from utils.records.record_files import split_files_by_name
+from utils.records.split_files import SplitFiles, load_split
 
 BATCH_SIZES = {"classification": 32, "detection": 8}
 _DEFAULTS = {

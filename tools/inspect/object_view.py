@@ -34,7 +34,7 @@ from utils.errors import RunError
 from utils.image_sizes import sides_of
 from utils.images.lettering import Lettering
 from utils.letterbox import share_of_input
-from utils.records.manifest import SplitFiles
+from utils.records.split_files import SplitFiles
 
 MOST_BOXES = 20_000
 """Most boxes to compare with the anchors; of more, a random sample."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from tools.inspect.charts import BoxSizes, ClassRow
 from tools.inspect.stored_records import StoredObjects
-from utils.records.manifest import SplitFiles
+from utils.records.split_files import SplitFiles
 from utils.reporting.names import short
 from utils.text import percent
 

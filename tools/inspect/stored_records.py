@@ -14,8 +14,8 @@ from object_detection.class_table import ClassTable
 from object_detection.records.object_records import CROWD_KEY, categories_of, fault_in
 from utils.errors import RunError
 from utils.records.example_proto import decode_example
-from utils.records.manifest import SplitFiles
 from utils.records.record_rules import BOX_KEYS, NO_EXAMPLE, Features, image_of
+from utils.records.split_files import SplitFiles
 from utils.records.tfrecord_file import iterate_payloads, locate_records, read_record
 
 _UNDECODABLE = "the image does not decode"

@@ -11,7 +11,7 @@ import tensorflow as tf
 from utils.image_processing import decode_full, decode_window
 from utils.input.batching import PREFETCHED_BATCHES, Input, InputOptions, make_iterator
 from utils.input.labelled_images import parse_example, parse_for_training
-from utils.records.manifest import SplitFiles
+from utils.records.split_files import SplitFiles
 
 WARMUP_BATCHES = 10
 

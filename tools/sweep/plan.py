@@ -17,7 +17,7 @@ from utils.flags import recipes
 from utils.flags.table import BY_NAME
 from utils.flags.typed_arguments import complete
 from utils.records.folds import folds_of
-from utils.records.manifest import load_split
+from utils.records.split_files import load_split
 
 FORMAT = 1
 MODE = "train_and_evaluate"

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from utils.input.batching import BATCHES_IN_FLIGHT, PADDING_INDEX, InputOptions, Position, Rows, Shard
 from utils.input.record_order import only_chosen, train_rows
-from utils.records.manifest import SplitFiles
 from utils.records.record_index import Index
+from utils.records.split_files import SplitFiles
 
 READS_IN_FLIGHT = 8  # per batch: enough for disks and file servers with high latency
 

@@ -12,7 +12,7 @@ from utils.data_config import INDEX
 from utils.errors import require_full_batch
 from utils.input.balanced_order import balanced_order
 from utils.input.batching import InputOptions, Position, Shard
-from utils.records.manifest import SplitFiles
+from utils.records.split_files import SplitFiles
 
 # Files read at once, and records taken from one before the next: constants, since they determine the order.
 INTERLEAVED_FILES = 10

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from utils.errors import UsageError
 from utils.records.label_index import stored_labels
-from utils.records.manifest import SplitFiles, load_split, read_manifest
+from utils.records.manifest import read_manifest
 from utils.records.record_files import split_files_by_name
+from utils.records.split_files import SplitFiles, load_split
 from utils.text import plural
 
 _log = logging.getLogger(__name__)

@@ -20,9 +20,9 @@ from utils.files.regular_file import read_regular
 from utils.files.user_cache import user_cache
 from utils.records.example_proto import decode_example
 from utils.records.label_records import LABEL_KEY, SEVERAL_LABELS_SCHEMA
-from utils.records.manifest import SplitFiles
 from utils.records.record_index import cache_folder
 from utils.records.record_rules import fault_of_types
+from utils.records.split_files import SplitFiles
 from utils.records.tfrecord_file import iterate_payloads, locate_records
 from utils.text import plural
 

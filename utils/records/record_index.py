@@ -19,7 +19,7 @@ from utils.files.atomic_file import write_atomically
 from utils.files.file_lock import locked
 from utils.files.regular_file import open_regular
 from utils.files.user_cache import user_cache
-from utils.records.manifest import SplitFiles
+from utils.records.split_files import SplitFiles
 from utils.records.tfrecord_file import FRAME_BYTES, HEADER_BYTES, iterate_headers
 from utils.suggestions import path_hint
 

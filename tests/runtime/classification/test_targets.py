@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from runtime.classification.mixing import mixup
-from runtime.classification.task import smoothed_one_hot
+from runtime.classification.training import smoothed_one_hot
 from tests.runtime.tiny_classifier import batch, task
 from tests.utils.input_records import run_graph
 

@@ -13,7 +13,7 @@ from tests.utils.input_records import encode, noise, run_graph, write_files
 from utils.config import SYNTHETIC_EPOCH_BATCHES
 from utils.detection_config import DetectionConfig
 from utils.input.batching import STATUS_BAD_LABEL, STATUS_OK, STATUS_UNDECODABLE, Position, Shard
-from utils.records.manifest import SplitFiles
+from utils.records.split_files import SplitFiles
 
 tf1 = tf.compat.v1
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime.classification.task import ClassificationEvaluator
+from runtime.classification.evaluation import ClassificationEvaluator
 from runtime.reporting.evaluation_details import leave_details
 from tests.runtime.runs import CLASSES, network, picture, run, train
 from tests.runtime.scenes import picture_of, scene, write_scenes

@@ -16,7 +16,8 @@ from utils.config import ExperimentConfig, ModelConfig, RunConfig
 from utils.data_config import DataConfig
 from utils.detection_config import DetectionConfig
 from utils.errors import RunError, UsageError
-from utils.records.manifest import LABEL_MAP_NAME, Manifest, SplitFiles
+from utils.records.manifest import LABEL_MAP_NAME, Manifest
+from utils.records.split_files import SplitFiles
 
 tf1 = tf.compat.v1
 

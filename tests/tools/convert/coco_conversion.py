@@ -7,7 +7,7 @@ from tests.object_detection.tiny_coco import content, image, write_split
 from tests.tools.convert.converting import values
 from tests.utils.tiny_images import jpeg
 from tools.convert.coco_command import main
-from utils.records.manifest import load_split
+from utils.records.split_files import load_split
 
 OBJECT = "image/object/"
 

@@ -7,7 +7,8 @@ from tests.tools.convert.converting import convert, examples, files, value, valu
 from tests.utils.tiny_images import encoded, jpeg, pattern, write_files
 from tools.convert.classification_plan import default_shards
 from utils.images.image_files import load_rgb
-from utils.records.manifest import load_split, read_manifest
+from utils.records.manifest import read_manifest
+from utils.records.split_files import load_split
 from utils.records.tfrecord_file import count_records, find_bad_record, read_record
 
 

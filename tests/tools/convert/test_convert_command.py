@@ -11,7 +11,8 @@ import utils.system.worker_pool
 from tests.tools.convert.converting import ROOT, convert, count_written, examples, files, value
 from tests.utils.tiny_images import encoded, jpeg, pattern, write_files
 from tools.convert.__main__ import main
-from utils.records.manifest import load_split, read_manifest
+from utils.records.manifest import read_manifest
+from utils.records.split_files import load_split
 
 pytestmark = pytest.mark.usefixtures("listening")
 

@@ -12,7 +12,8 @@ from tests.tools.convert.coco_conversion import convert, examples
 from tests.tools.convert.converting import ROOT, count_written, files, value
 from tests.utils.tiny_images import jpeg
 from tools.convert.coco_command import main
-from utils.records.manifest import load_pattern, load_split, read_manifest
+from utils.records.manifest import read_manifest
+from utils.records.split_files import load_pattern, load_split
 
 pytestmark = pytest.mark.usefixtures("listening")
 

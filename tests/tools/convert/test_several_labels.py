@@ -9,7 +9,8 @@ from tests.tools.convert.converting import convert, count_written, examples, fil
 from tests.utils.tiny_images import encoded, jpeg, pattern, write_files
 from tools.convert.label_file import read_label_file
 from utils.errors import RunError
-from utils.records.manifest import load_split, read_manifest
+from utils.records.manifest import read_manifest
+from utils.records.split_files import load_split
 
 LABELS = {"a.jpg": ("sky", "tree"), "b/c.jpg": (), "b/d.jpg": ("tree",), "b/e.jpg": ("sky", "car", "tree")}
 

@@ -13,7 +13,8 @@ from tests.utils.input_records import record
 from tools.inspect.__main__ import BATCH_SIZES, make_parser, parse_arguments
 from tools.inspect.stored_records import stored_records
 from utils.config import DETECTORS
-from utils.records.manifest import MANIFEST_NAME, Manifest, Split, load_split, write_manifest
+from utils.records.manifest import MANIFEST_NAME, Manifest, Split, write_manifest
+from utils.records.split_files import load_split
 
 SMALL = ("--image_size=16", "--images=6", "--seed=1")
 ODD_NAMES = ("日本語の名前", "Ünïcödé café", "$x^2$ <b>", "\x00\x1b[1m\n\ttab", "n" * 500, "")

@@ -11,7 +11,7 @@ from tests.tools.inspect.inspecting import inspect
 from tests.utils.input_records import fetch, options, reader, train_input
 from utils.input.batching import Position, Shard
 from utils.input.labelled_images import LABELLED_IMAGES
-from utils.records.manifest import load_split
+from utils.records.split_files import load_split
 
 SIDE, FACTOR = 16, 10  # pixels of an image, and of the sheet for each of them
 FLAGS = (f"--image_size={SIDE}", "--batch_size=4", "--images=8", "--seed=3")

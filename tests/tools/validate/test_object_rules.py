@@ -24,7 +24,7 @@ from tools.validate.decoded_image import decode_image
 from tools.validate.findings import KINDS
 from tools.validate.object_rules import make_object_rules
 from utils.records.example_proto import decode_example
-from utils.records.manifest import load_split
+from utils.records.split_files import load_split
 
 NAN = float("nan")
 BOX = "image__object__bbox__"

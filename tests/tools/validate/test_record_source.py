@@ -24,7 +24,7 @@ from tools.validate.__main__ import main
 from tools.validate.decoded_image import decode_image
 from utils.errors import RunError
 from utils.records.example_proto import decode_example
-from utils.records.manifest import load_split
+from utils.records.split_files import load_split
 from utils.records.tfrecord_file import iterate_payloads
 
 

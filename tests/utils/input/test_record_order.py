@@ -8,7 +8,7 @@ from tests.utils.input_records import options, quick_session
 from utils.input import record_order
 from utils.input.batching import Position, Shard
 from utils.input.record_order import INTERLEAVED_FILES, INTERLEAVED_RECORDS, train_rows
-from utils.records.manifest import SplitFiles
+from utils.records.split_files import SplitFiles
 
 COUNTS = (17, 0, 9, 30, 1, 8, 16, 25, 3, 12, 11, 24, 7)  # more files than are read at once, one of them empty
 FILES = SplitFiles(tuple(f"records/{i}" for i in range(len(COUNTS))), COUNTS)

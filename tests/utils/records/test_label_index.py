@@ -10,7 +10,7 @@ import pytest
 from tests.utils.input_records import record, write_files
 from utils.records import label_index
 from utils.records.label_index import LABEL_FOLDER, split_labels
-from utils.records.manifest import SplitFiles
+from utils.records.split_files import SplitFiles
 
 LABELS = (3, 1, 1, 9, 2, 3)  # 9 is no class
 

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from utils.errors import RunError
-from utils.records.manifest import SplitFiles
 from utils.records.record_index import (
     CACHE_FOLDER,
     INDEX_FOLDER,
@@ -21,6 +20,7 @@ from utils.records.record_index import (
     split_index,
     write_index,
 )
+from utils.records.split_files import SplitFiles
 from utils.records.tfrecord_file import framed
 
 PAYLOADS = (b"one", b"", b"three" * 100, b"4")

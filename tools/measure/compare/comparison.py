@@ -18,7 +18,7 @@ from tools.measure.compare.turns import ROOT, Contestant, Match, disagreements
 from utils.errors import RunError, UsageError
 from utils.files.atomic_file import write_atomically
 from utils.files.writable import require_writable
-from utils.records.manifest import load_split
+from utils.records.split_files import load_split
 from utils.system.machine import SPEED_FEATURES, cpu_features, cpu_name
 from utils.system.versions import git_commit
 from utils.text import plural

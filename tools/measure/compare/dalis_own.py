@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tools.measure.compare.protocol import from_empty, serve
-from utils.records.manifest import load_split
 from utils.records.record_index import CACHE_FOLDER, INDEX_FOLDER, split_index
+from utils.records.split_files import load_split
 from utils.weights.pretrained_config import MEAN_RGB, STD_RGB
 
 CROP_AREA, CROP_ASPECT, ATTEMPTS = (0.08, 1.0), (3 / 4, 4 / 3), 100

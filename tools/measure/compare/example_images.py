@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from utils.errors import RunError
-from utils.records.manifest import load_split
+from utils.records.split_files import load_split
 from utils.records.tfrecord_file import iterate_headers
 
 MOST_IMAGES = 4096

@@ -151,7 +151,7 @@ def training_input(data_dir: str, batch: int, image_size: int, threads: int, dal
     from utils.input.augmentation_specs import classification_steps
     from utils.input.batching import InputOptions, Position, Shard
     from utils.input.labelled_images import LABELLED_IMAGES
-    from utils.records.manifest import load_split
+    from utils.records.split_files import load_split
 
     reader = DaliReader(None) if dali else TensorFlowReader()
     how = InputOptions(

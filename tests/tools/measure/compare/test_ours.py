@@ -9,7 +9,7 @@ import tensorflow as tf
 from tools.measure.compare import dalis_own, ours, runtimes
 from tools.measure.compare.example_images import write_images
 from utils.checkpoints import find_checkpoint
-from utils.records.manifest import load_split
+from utils.records.split_files import load_split
 from utils.system.versions import DALI_PACKAGES, installed
 
 NETWORK = ("--arch=resnet18", "--batch_size=2", "--image_size=32")

@@ -6,7 +6,8 @@ import pytest
 
 from tests.utils.records.records import write_records
 from utils.errors import RunError
-from utils.records.manifest import CONVERSION_FOLDER, load_pattern, read_manifest
+from utils.records.manifest import CONVERSION_FOLDER, read_manifest
+from utils.records.split_files import load_pattern
 
 
 def test_patterns_take_counts_and_manifest_from_the_one_beside_the_files(folder, monkeypatch):

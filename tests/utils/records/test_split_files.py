@@ -9,17 +9,8 @@ import pytest
 
 from tests.utils.records.records import write_records
 from utils.errors import RunError
-from utils.records.manifest import (
-    CONVERSION_FOLDER,
-    Manifest,
-    ShardFile,
-    Split,
-    SplitFiles,
-    load_split,
-    read_manifest,
-    split_identity,
-    write_manifest,
-)
+from utils.records.manifest import CONVERSION_FOLDER, Manifest, ShardFile, Split, read_manifest, write_manifest
+from utils.records.split_files import SplitFiles, load_split, split_identity
 
 
 def test_a_split_has_the_files_and_counts_of_the_manifest(folder):
