@@ -103,21 +103,29 @@ class Rule:
 
     Attributes:
         choice: The choice.
-        pointwise: Whether the rule is for kernels of 1x1 pixel or for larger ones.
+        size: Width of the kernel; None for any above 1.
+        stride: The stride; None for any.
+        least_channels: The smallest number of input and of output channels.
         most_pixels: The largest number of output pixels in a batch; None for any.
         dtype: Name of the type; None for any.
     """
 
     choice: Choice
-    pointwise: bool
+    size: int | None = None
+    stride: int | None = None
+    least_channels: int = 0
     most_pixels: int | None = None
     dtype: str | None = None
 
     def fits(self, signature: Signature) -> bool:
         """Returns whether the rule is for a convolution."""
-        if signature.groups > 1 or signature.padding != "SAME" or self.pointwise != (signature.size == 1):
+        if signature.groups > 1 or signature.padding != "SAME":
             return False
-        if self.dtype not in (None, signature.dtype):
+        if min(signature.channels, signature.filters) < self.least_channels:
+            return False
+        if signature.size != self.size and (self.size is not None or signature.size == 1):
+            return False
+        if self.stride not in (None, signature.stride) or self.dtype not in (None, signature.dtype):
             return False
         if self.most_pixels is None:
             return True
@@ -127,22 +135,24 @@ class Rule:
 
 # Over few pixels, oneDNN spends more time on reordering the filters, which it does in each step, than on arithmetic. A
 # matrix product is faster than TensorFlow's filter gradient (2.21): for 1x1 kernels 1.5 to 6 times in bfloat16 and 1.1
-# to 2 times in float32, and, one for each pixel of larger kernels, 1.1 to 2.8 times in bfloat16 over few pixels. There
-# it gains in float32 too on a CPU without AVX-512, and over fewer still, one product of patches gains 1.2 to 7 times.
-_FEW_PIXELS = Rule(pointwise=True, most_pixels=1024, choice=MATRIX)
-_FLOAT32 = Rule(pointwise=True, dtype="float32", choice=Choice(filter_gradient="matrix"))
+# to 2 times in float32, and, one for each pixel of larger kernels, 1.1 to 2.8 times in bfloat16 over few pixels.
+# Without AVX-512, products gain there in float32 too: 2 to 17 times over the fewest pixels.
+_FEW_PIXELS = Rule(size=1, most_pixels=1024, choice=MATRIX)
+_FLOAT32 = Rule(size=1, dtype="float32", choice=Choice(filter_gradient="matrix"))
+_PATCHES, _TAPS, _WINOGRAD = (Choice(filter_gradient=name) for name in ("patches", "taps", "winograd"))
 RULES: Mapping[str, tuple[Rule, ...]] = {
     "bfloat16": (
         _FEW_PIXELS,
-        Rule(pointwise=True, dtype="bfloat16", choice=Choice(filter_gradient="matrix")),
-        Rule(pointwise=False, dtype="bfloat16", most_pixels=4096, choice=Choice(filter_gradient="taps")),
+        Rule(size=1, dtype="bfloat16", choice=Choice(filter_gradient="matrix")),
+        Rule(dtype="bfloat16", most_pixels=4096, choice=_TAPS),
         _FLOAT32,
     ),
     "avx512": (_FEW_PIXELS, _FLOAT32),
     "avx2": (
         _FEW_PIXELS,
-        Rule(pointwise=False, dtype="float32", most_pixels=128, choice=Choice(filter_gradient="patches")),
-        Rule(pointwise=False, dtype="float32", most_pixels=4096, choice=Choice(filter_gradient="taps")),
+        Rule(dtype="float32", most_pixels=128, choice=_PATCHES),
+        Rule(size=3, stride=1, least_channels=128, dtype="float32", most_pixels=4096, choice=_WINOGRAD),
+        Rule(dtype="float32", most_pixels=4096, choice=_TAPS),
     ),
 }
 """The built-in rules by kind of CPU: with instructions for bfloat16, with AVX-512 alone, others. The first that fits

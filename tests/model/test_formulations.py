@@ -113,6 +113,10 @@ def test_without_a_table_few_pixels_are_matrix_products_on_every_cpu(chooser):
     [
         ({"height": 8, "width": 8}, Choice(filter_gradient="patches")),  # 128 pixels in two images
         ({"height": 8, "width": 9}, Choice(filter_gradient="taps")),
+        ({"height": 8, "width": 9, "channels": 128, "filters": 128}, Choice(filter_gradient="winograd")),
+        ({"height": 8, "width": 9, "channels": 128, "filters": 127}, Choice(filter_gradient="taps")),
+        ({"height": 8, "width": 18, "channels": 128, "filters": 128, "stride": 2}, Choice(filter_gradient="patches")),
+        ({"height": 9, "width": 9, "channels": 128, "filters": 128, "size": 5}, Choice(filter_gradient="taps")),
         ({"height": 64, "width": 32}, Choice(filter_gradient="taps")),  # 4,096
         ({"height": 64, "width": 33}, NATIVE),
         ({"height": 128, "width": 63, "stride": 2}, Choice(filter_gradient="taps")),  # of its output
@@ -202,6 +206,7 @@ def test_a_layer_computes_what_is_chosen_and_notes_it_in_the_graph():
 
 def test_every_rule_names_formulations_that_suit():
     for rule in itertools.chain.from_iterable(RULES.values()):
-        shape = signature(size=1 if rule.pointwise else 3, dtype=rule.dtype or "float32")
+        channels = max(16, rule.least_channels)
+        shape = signature(size=rule.size or 3, dtype=rule.dtype or "float32", channels=channels, filters=channels)
         assert rule.fits(shape)
         assert fault_of(shape.key, rule.choice.names) is None
