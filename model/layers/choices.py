@@ -136,7 +136,7 @@ class Rule:
 # Over few pixels, oneDNN spends more time on reordering the filters, which it does in each step, than on arithmetic. A
 # matrix product is faster than TensorFlow's filter gradient (2.21): for 1x1 kernels 1.5 to 6 times in bfloat16 and 1.1
 # to 2 times in float32, and, one for each pixel of larger kernels, 1.1 to 2.8 times in bfloat16 over few pixels.
-# Without AVX-512, products gain there in float32 too: 2 to 17 times over the fewest pixels.
+# Without AVX-512, products gain there in float32 too, between 64 channels or more: 2 to 11 times over the fewest.
 _FEW_PIXELS = Rule(size=1, most_pixels=1024, choice=MATRIX)
 _FLOAT32 = Rule(size=1, dtype="float32", choice=Choice(filter_gradient="matrix"))
 _PATCHES, _TAPS, _WINOGRAD = (Choice(filter_gradient=name) for name in ("patches", "taps", "winograd"))
@@ -150,9 +150,9 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     "avx512": (_FEW_PIXELS, _FLOAT32),
     "avx2": (
         _FEW_PIXELS,
-        Rule(dtype="float32", most_pixels=128, choice=_PATCHES),
+        Rule(size=3, least_channels=64, dtype="float32", most_pixels=128, choice=_PATCHES),
         Rule(size=3, stride=1, least_channels=128, dtype="float32", most_pixels=4096, choice=_WINOGRAD),
-        Rule(dtype="float32", most_pixels=4096, choice=_TAPS),
+        Rule(size=3, least_channels=64, dtype="float32", most_pixels=4096, choice=_TAPS),
     ),
 }
 """The built-in rules by kind of CPU: with instructions for bfloat16, with AVX-512 alone, others. The first that fits

@@ -113,17 +113,19 @@ def test_without_a_table_few_pixels_are_matrix_products_on_every_cpu(chooser):
     [
         ({"height": 8, "width": 8}, Choice(filter_gradient="patches")),  # 128 pixels in two images
         ({"height": 8, "width": 9}, Choice(filter_gradient="taps")),
-        ({"height": 8, "width": 9, "channels": 128, "filters": 128}, Choice(filter_gradient="winograd")),
-        ({"height": 8, "width": 9, "channels": 128, "filters": 127}, Choice(filter_gradient="taps")),
-        ({"height": 8, "width": 18, "channels": 128, "filters": 128, "stride": 2}, Choice(filter_gradient="patches")),
-        ({"height": 9, "width": 9, "channels": 128, "filters": 128, "size": 5}, Choice(filter_gradient="taps")),
         ({"height": 64, "width": 32}, Choice(filter_gradient="taps")),  # 4,096
         ({"height": 64, "width": 33}, NATIVE),
         ({"height": 128, "width": 63, "stride": 2}, Choice(filter_gradient="taps")),  # of its output
+        ({"height": 8, "width": 9, "channels": 128, "filters": 128}, Choice(filter_gradient="winograd")),
+        ({"height": 8, "width": 9, "channels": 128, "filters": 127}, Choice(filter_gradient="taps")),
+        ({"height": 8, "width": 18, "channels": 128, "filters": 128, "stride": 2}, Choice(filter_gradient="patches")),
+        ({"height": 8, "width": 8, "filters": 63}, NATIVE),
+        ({"height": 8, "width": 8, "size": 5}, NATIVE),  # 25 products would be a large graph
         ({"height": 8, "width": 8, "groups": 2}, NATIVE),
     ],
 )
 def test_without_a_table_filter_gradients_over_few_pixels_are_matrix_products_without_avx512(shape, choice):
+    shape = {"channels": 64, "filters": 64} | shape
     assert AVX2.of(signature(**shape)) == choice
     assert AVX512.of(signature(**shape)) == AVX2.of(signature(**shape, dtype="bfloat16")) == NATIVE
 
