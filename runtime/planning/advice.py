@@ -125,7 +125,9 @@ def _rate_of_other_batch(config: ExperimentConfig, plan: TrainingPlan) -> str | 
 def _rate_of_random_detector(config: ExperimentConfig, plan: TrainingPlan) -> str | None:
     usual = DETECTOR_DEFAULTS["optimizer.learning_rate_per_256"]
     optimizer = config.optimizer
-    if config.detection is None or optimizer.learning_rate is not None or optimizer.learning_rate_per_256 > usual:
+    if config.detection is None or optimizer.learning_rate is not None or OPTIMIZERS[optimizer.name].adaptive:
+        return None  # the usual rate is one of SGD
+    if optimizer.learning_rate_per_256 > usual:
         return None
     return (
         f"{optimizer.learning_rate_per_256:g} is for a trained backbone, which --finetune_checkpoint provides; random "
@@ -201,7 +203,7 @@ RULES = (
     ),
     Rule(
         flag="lr_init",
-        breach="at most 0.16 for a detector from random weights",
+        breach="at most 0.16 for a detector from random weights, with SGD or LARS",
         evidence="all detectors in [Results](results.md) began at 0.48 or 1",
         advice=_rate_of_random_detector,
         new_weights=True,

@@ -1,6 +1,7 @@
 """The recipes of later papers: each plan, recomputed from the published numbers for 8 GPUs and ImageNet."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -114,7 +115,11 @@ def test_a_recipe_for_8_gpus_is_fitted_to_32_images_on_one_cpu(name, peak):
     assert plan_training(written, 1000, 1).schedule.peak == pytest.approx(linear, rel=1e-12)
 
 
-def test_the_small_recipe_says_that_it_is_not_compared_and_how_to_do_it():
-    comment = "".join(line for line in (ROOT / "recipes/small.args").read_text().splitlines(True) if line[0] == "#")
-    assert "Not compared" in comment
+def test_the_small_recipe_is_the_compared_one_and_repeats_its_figure():
+    config = recipe("small", "--arch=resnet18")
+    plan = plan_training(config, 1024, 1)
+    assert (config.optimizer.name, plan.schedule.peak, plan.total_steps) == ("adamw", pytest.approx(0.002), 30 * 32)
+    (row,) = re.findall(r"^\| `small.args` \|.*", (ROOT / "docs/classification.md").read_text(), re.MULTILINE)
+    comment = " ".join(re.findall("^# (.*)", (ROOT / "recipes/small.args").read_text(), re.MULTILINE))
+    assert f"top-1 {re.search('0[.][0-9]{3}', row)[0]}" in comment
     assert "tools.sweep" in comment

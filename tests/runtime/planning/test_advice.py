@@ -73,6 +73,10 @@ def test_a_value_that_does_not_fit_is_named_with_one_that_does(flags, sentence):
     assert told(*flags) == [sentence]
 
 
+def test_a_random_detector_needs_no_high_rate_with_an_optimizer_that_scales_its_steps():
+    assert told(*DETECTOR, "--optimizer=adamw", "--lr_init=0.032") == []
+
+
 def test_the_rate_follows_the_batch_to_a_limit():
     (sentence,) = told(*FITS, "--batch_size=1024", images=IMAGENET, processes=16)
     assert sentence == (
@@ -118,7 +122,8 @@ RECIPES = [path for folder in ("recipes", "se-resnext101-32x4d/recipes") for pat
 def test_published_recipes_need_no_advice(path):
     quantized = "QAT" in path.name
     more = [WARM] if quantized or path.name == "ssd320_modern.args" else []  # these begin with trained weights
-    assert told(f"@{path}", *more, images=IMAGENET, processes=1 if quantized else 8) == []
+    images, processes = (1000, 1) if path.stem == "small" else (IMAGENET, 1 if quantized else 8)
+    assert told(f"@{path}", *more, images=images, processes=processes) == []
 
 
 @pytest.mark.parametrize(
