@@ -136,7 +136,7 @@ class Rule:
 # Over few pixels, oneDNN spends more time on reordering the filters, which it does in each step, than on arithmetic. A
 # matrix product is faster than TensorFlow's filter gradient (2.21): for 1x1 kernels 1.5 to 6 times in bfloat16 and 1.1
 # to 2 times in float32, and, one for each pixel of larger kernels, 1.1 to 2.8 times in bfloat16 over few pixels.
-# Without AVX-512, products gain there in float32 too, between 64 channels or more: 2 to 11 times over the fewest.
+# Without AVX-512, products gain there in float32 too, between 64 channels or more: 1.2 to 11 times over the fewest.
 _FEW_PIXELS = Rule(size=1, most_pixels=1024, choice=MATRIX)
 _FLOAT32 = Rule(size=1, dtype="float32", choice=Choice(filter_gradient="matrix"))
 _PATCHES, _TAPS, _WINOGRAD = (Choice(filter_gradient=name) for name in ("patches", "taps", "winograd"))

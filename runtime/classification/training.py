@@ -15,11 +15,7 @@ import tensorflow as tf
 from model.specs import Part
 from model.variable_groups import CLASSIFIER_SCOPE, depth_in_classifier, part_of_classifier
 from runtime.classification.dropping import BRANCH_FACTORS, FEATURE_FACTORS, SEEDS_OF_RANK, drop_factors
-from runtime.classification.losses import (
-    LOSS_ROWS,
-    binary_cross_entropy,
-    divergence,
-)
+from runtime.classification.losses import LOSS_ROWS, binary_cross_entropy, divergence
 from runtime.classification.mixing import mixed
 from runtime.classification.network import Classifier
 from runtime.classification.teacher import Teacher

@@ -1,4 +1,4 @@
-"""The manifest ``dataset.json`` beside the records, and the record files of a split (no TF)."""
+"""The manifest ``dataset.json`` beside the records (no TF)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from utils.files.atomic_file import write_atomically
 from utils.files.file_kind import why_no_json
 from utils.files.json_values import shortened, typed, typed_list
 from utils.files.regular_file import read_regular
-from utils.records.record_files import (
-    CONVERTERS,
-)
+from utils.records.record_files import CONVERTERS
 
 MANIFEST_NAME = "dataset.json"
 LABEL_MAP_NAME = "label_map.pbtxt"  # beside the manifest of data for detection
